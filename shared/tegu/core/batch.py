@@ -1,0 +1,62 @@
+"""A user's rows, padded so that users of different sizes share one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tegu.core.errors import DataError
+
+__all__ = ["Array", "Batch", "NumpyBatch", "full_batch", "stack_batches"]
+
+Array: TypeAlias = NDArray[Any]
+T = TypeVar("T")
+
+
+class Batch(NamedTuple, Generic[T]):
+    """Rows of one user (leading axis: rows) or of a cohort (leading axes: users, rows).
+
+    Generic over the array type, because the same tuple travels through numpy and torch.
+
+    Attributes:
+        x: inputs, `[rows, *spec.x.shape]`.
+        y: targets, `[rows, *spec.y.shape]`.
+        mask: float32 `[rows]`, 1 on real rows and 0 on padding.
+    """
+
+    x: T
+    y: T
+    mask: T
+
+
+NumpyBatch: TypeAlias = Batch[Array]
+
+
+def full_batch(x: Array, y: Array) -> NumpyBatch:
+    """A batch without padding."""
+    return Batch(x, y, np.ones(len(x), np.float32))
+
+
+def pad(array: Array, rows: int) -> Array:
+    """`array` with zero rows appended until it has `rows` of them."""
+    return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
+
+
+def stack_batches(batches: Sequence[NumpyBatch], rows: int | None = None) -> NumpyBatch:
+    """Users' batches as one, padded to `rows` rows each (the longest user's by default).
+
+    Raises:
+        DataError: no users, or a user with more than `rows` rows.
+    """
+    if not batches:
+        raise DataError("no users to stack: expected at least one")
+    longest = max(len(batch.mask) for batch in batches)
+    rows = longest if rows is None else rows
+    if longest > rows:
+        raise DataError(
+            f"a user has {longest} rows, more than the {rows} asked for: raise rows or split the user"
+        )
+    return Batch(*(np.stack([pad(part, rows) for part in parts]) for parts in zip(*batches, strict=True)))

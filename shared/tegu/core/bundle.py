@@ -1,0 +1,211 @@
+"""The `.tegu` file: a zip of stored members, written whole or not at all, verified member by member when read.
+
+    manifest.json  meta.safetensors  adapt.onnx  predict.onnx  update.onnx  [manifest.sig]
+
+No pickle and no compression: nothing is run and nothing grows while reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from tegu.core import signing
+from tegu.core.batch import Array
+from tegu.core.errors import BundleError
+from tegu.core.manifest import Manifest
+from tegu.core.tree import Tree
+
+__all__ = [
+    "GRAPHS",
+    "MAX_BYTES",
+    "Bundle",
+    "atomic_write",
+    "read_bundle",
+    "tree_from_bytes",
+    "tree_to_bytes",
+    "write_bundle",
+]
+
+GRAPHS = ("adapt", "predict", "update")
+MAX_BYTES = 1 << 30
+
+_MANIFEST, _META, _SIGNATURE = "manifest.json", "meta.safetensors", "manifest.sig"
+_REQUIRED = frozenset({_MANIFEST, _META, *(f"{name}.onnx" for name in GRAPHS)})
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time stamp: equal contents give equal files
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An initialisation and the graphs that adapt it.
+
+    Attributes:
+        manifest: what a device must know; its `members` are filled in on writing.
+        meta: what the server learned.
+        graphs: serialised ONNX by name: `adapt`, `predict`, `update`.
+    """
+
+    manifest: Manifest
+    meta: Tree
+    graphs: Mapping[str, bytes]
+
+    @property
+    def identity(self) -> str:
+        """Sha256 over all members' sha256: equal exactly when arrays and graphs are equal."""
+        members = self.manifest.members or _digests(_payload(self))
+        return hashlib.sha256(
+            "".join(f"{name}{members[name]}" for name in sorted(members)).encode()
+        ).hexdigest()
+
+
+def tree_to_bytes(tree: Tree) -> bytes:
+    """A tree as safetensors."""
+    return save_tensors({name: _contiguous(array) for name, array in tree.items()})
+
+
+def tree_from_bytes(data: bytes) -> Tree:
+    """A tree from safetensors.
+
+    Raises:
+        BundleError: the bytes are not safetensors.
+    """
+    try:
+        return load_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BundleError(
+            f"the arrays are not readable safetensors ({error}): fetch the bundle again"
+        ) from error
+
+
+def write_bundle(path: str | Path, bundle: Bundle, private_key: bytes | None = None) -> Bundle:
+    """Write `bundle`, signed where a private key is given; an existing file is replaced in one step.
+
+    Returns:
+        The bundle as a reader will see it, digests filled in.
+
+    Raises:
+        BundleError: a graph is missing, or the path cannot be written.
+        SignatureError: the key is not an Ed25519 private key.
+    """
+    if set(bundle.graphs) != set(GRAPHS):
+        raise BundleError(f"the bundle has graphs {sorted(bundle.graphs)}: expected {sorted(GRAPHS)}")
+    payload = _payload(bundle)
+    written = replace(bundle, manifest=replace(bundle.manifest, members=_digests(payload)))
+    manifest = written.manifest.to_json()
+    members = {_MANIFEST: manifest, **payload}
+    if private_key is not None:
+        members[_SIGNATURE] = signing.sign(private_key, manifest)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+    atomic_write(Path(path), buffer.getvalue())
+    return written
+
+
+def read_bundle(path: str | Path, public_key: bytes | None = None, max_bytes: int = MAX_BYTES) -> Bundle:
+    """Read and verify a bundle.
+
+    Args:
+        path: the `.tegu` file.
+        public_key: where given, the bundle must carry this key's signature.
+        max_bytes: refuse a larger file before reading it.
+
+    Raises:
+        BundleError: absent, truncated, altered, oversized, of another version, or with unexpected members.
+        SignatureError: no signature, or not by `public_key`.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise BundleError(
+                f"{path} has {size} bytes, more than the {max_bytes} allowed: raise max_bytes if it is yours"
+            )
+        with zipfile.ZipFile(path) as archive:
+            members = _read_members(archive, size)
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise BundleError(f"{path} is truncated or not a bundle ({error}): fetch it again") from error
+    if public_key is not None:
+        signing.verify(public_key, members[_MANIFEST], members.get(_SIGNATURE))
+    return _verified(members)
+
+
+def _read_members(archive: zipfile.ZipFile, size: int) -> dict[str, bytes]:
+    infos = archive.infolist()
+    names = [info.filename for info in infos]
+    unexpected = sorted(set(names) - _REQUIRED - {_SIGNATURE})
+    missing = sorted(_REQUIRED - set(names))
+    if unexpected or missing or len(names) != len(set(names)):
+        raise BundleError(
+            f"unexpected members {unexpected}, missing {missing}, found {names}: this is not a bundle"
+        )
+    if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+        raise BundleError(
+            "a member is compressed: bundles hold stored members only; write it with write_bundle"
+        )
+    if sum(info.file_size for info in infos) > size:
+        raise BundleError("the members claim more bytes than the file has: fetch the bundle again")
+    return {name: archive.read(name) for name in names}
+
+
+def _verified(members: Mapping[str, bytes]) -> Bundle:
+    manifest = Manifest.from_json(members[_MANIFEST])
+    payload = {name: data for name, data in members.items() if name not in (_MANIFEST, _SIGNATURE)}
+    for name, found in _digests(payload).items():
+        expected = manifest.members.get(name)
+        if found != expected:
+            raise BundleError(
+                f"{name} has sha256 {found}, the manifest says {expected}: fetch the bundle again"
+            )
+    return Bundle(
+        manifest, tree_from_bytes(payload[_META]), {name: payload[f"{name}.onnx"] for name in GRAPHS}
+    )
+
+
+def _payload(bundle: Bundle) -> dict[str, bytes]:
+    return {_META: tree_to_bytes(bundle.meta), **{f"{name}.onnx": bundle.graphs[name] for name in GRAPHS}}
+
+
+def _digests(payload: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in payload.items()}
+
+
+def _contiguous(array: Array) -> Array:
+    # safetensors writes an array's memory as it lies, which is wrong for a transposed view.
+    return array if array.flags.c_contiguous else array.copy(order="C")
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, even when the machine stops half-way.
+
+    Raises:
+        BundleError: the folder is absent or not writable.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(
+            0o644
+        )  # mkstemp keeps the file to its owner; a bundle is there to be handed out
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise BundleError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,55 @@
+"""Ed25519 signatures (RFC 8032) over a manifest, which holds the sha256 of everything else in the bundle.
+
+Keys are raw: 32 bytes private, 32 bytes public. Needs the `signing` extra.
+"""
+
+from __future__ import annotations
+
+from tegu.core.errors import SignatureError, require
+
+__all__ = ["new_key_pair", "sign", "verify"]
+
+_ED25519 = "cryptography.hazmat.primitives.asymmetric.ed25519"
+
+
+def new_key_pair() -> tuple[bytes, bytes]:
+    """A fresh `(private, public)` pair from the operating system's randomness."""
+    key = require(_ED25519, "signing").Ed25519PrivateKey.generate()
+    return key.private_bytes_raw(), key.public_key().public_bytes_raw()
+
+
+def sign(private_key: bytes, message: bytes) -> bytes:
+    """The 64-byte signature of `message`.
+
+    Raises:
+        SignatureError: the key is not 32 bytes.
+    """
+    _check_length(private_key, "private")
+    signature: bytes = (
+        require(_ED25519, "signing").Ed25519PrivateKey.from_private_bytes(private_key).sign(message)
+    )
+    return signature
+
+
+def verify(public_key: bytes, message: bytes, signature: bytes | None) -> None:
+    """Check a signature.
+
+    Raises:
+        SignatureError: there is none, it does not match, or the key is not 32 bytes.
+    """
+    _check_length(public_key, "public")
+    if signature is None:
+        raise SignatureError("the bundle is not signed, and a public key was given: sign it when writing it")
+    module = require(_ED25519, "signing")
+    invalid = require("cryptography.exceptions", "signing").InvalidSignature
+    try:
+        module.Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except invalid as error:
+        raise SignatureError(
+            "the signature does not match the public key: the bundle was altered, or signed with another key"
+        ) from error
+
+
+def _check_length(key: bytes, which: str) -> None:
+    if len(key) != 32:
+        raise SignatureError(f"the {which} key has {len(key)} bytes: an Ed25519 {which} key has 32")

@@ -1,0 +1,139 @@
+"""What a model takes and gives, and the check that rows fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tegu.core.batch import Array
+from tegu.core.errors import DataError
+
+__all__ = ["DType", "Field", "Kind", "Spec", "check_rows", "check_x", "check_y"]
+
+Kind: TypeAlias = Literal["classification", "regression", "ranking"]
+DType: TypeAlias = Literal["float32", "int64"]
+
+
+class Field(NamedTuple):
+    """One row of an input or a target.
+
+    Attributes:
+        shape: without the leading axis of rows; `()` is one scalar a row.
+        dtype: `"float32"`, or `"int64"` for ids and labels.
+        size: ids and labels lie in `[0, size)`; 0 means unbounded.
+    """
+
+    shape: tuple[int, ...]
+    dtype: DType
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The kind of problem and the layout of its rows. Build one with the three constructors below.
+
+    Attributes:
+        kind: what is predicted.
+        x: one input row.
+        y: one target row.
+        outputs: the length of an output row: classes, target values, or 1 score an item for ranking.
+    """
+
+    kind: Kind
+    x: Field
+    y: Field
+    outputs: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise DataError(f"kind is {self.kind!r}: expected one of {', '.join(get_args(Kind))}")
+        for name, field in (("x", self.x), ("y", self.y)):
+            if field.dtype not in get_args(DType):
+                raise DataError(f"{name} has dtype {field.dtype!r}: expected float32 or int64")
+            if any(size < 1 for size in field.shape) or field.size < 0:
+                raise DataError(
+                    f"{name} has shape {field.shape} and size {field.size}: expected positive numbers"
+                )
+
+    @classmethod
+    def classification(cls, shape: tuple[int, ...], classes: int, *, tokens: int = 0) -> Spec:
+        """Labels in `[0, classes)`; inputs of `shape`, int64 ids in `[0, tokens)` where `tokens` is given."""
+        x = Field(tuple(shape), "int64", tokens) if tokens else Field(tuple(shape), "float32")
+        return cls("classification", x, Field((), "int64", classes), classes)
+
+    @classmethod
+    def regression(cls, shape: tuple[int, ...], targets: int = 1, *, items: int = 0) -> Spec:
+        """`targets` real values a row; where `items` is given, an input is one item id (a rating, say)."""
+        x = Field((), "int64", items) if items else Field(tuple(shape), "float32")
+        return cls("regression", x, Field((targets,), "float32"), targets)
+
+    @classmethod
+    def ranking(cls, items: int) -> Spec:
+        """An input is an item id in `[0, items)`, its target the weight of the feedback (1 for a click)."""
+        return cls("ranking", Field((), "int64", items), Field((), "float32"), 1)
+
+    @property
+    def items(self) -> int:
+        """The size of the catalogue; 0 where inputs are not item ids."""
+        return self.x.size if not self.x.shape else 0
+
+
+def _check(name: str, field: Field, value: ArrayLike) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {array.dtype}: expected numbers that fit {field.dtype}")
+    if array.ndim != 1 + len(field.shape) or array.shape[1:] != field.shape:
+        raise DataError(
+            f"{name} has shape {array.shape}: expected (rows, {', '.join(map(str, field.shape))})"
+        )
+    if field.dtype == "int64" and array.dtype.kind == "f":
+        raise DataError(f"{name} has dtype {array.dtype}: expected whole numbers (int64)")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise DataError(
+            f"{name} is NaN or infinite in row {row}: expected finite numbers; drop or impute that row"
+        )
+    if field.size and array.size and (array.min() < 0 or array.max() >= field.size):
+        worst = int(array.min()) if array.min() < 0 else int(array.max())
+        raise DataError(f"{name} holds the id {worst}: expected ids from 0 to {field.size - 1}")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype=field.dtype)
+    if field.dtype == "float32" and not np.isfinite(converted).all():
+        raise DataError(f"{name} holds numbers beyond float32's range: rescale them")
+    return converted
+
+
+def check_x(spec: Spec, x: ArrayLike) -> Array:
+    """Inputs as the model takes them: `[rows, *spec.x.shape]` of `spec.x.dtype`.
+
+    Raises:
+        DataError: wrong shape or dtype, NaN, infinite, or an id out of range.
+    """
+    return _check("x", spec.x, x)
+
+
+def check_y(spec: Spec, y: ArrayLike) -> Array:
+    """Targets as the model takes them; one value a row may leave out the last axis.
+
+    Raises:
+        DataError: as `check_x`.
+    """
+    array = np.asarray(y)
+    if spec.y.shape == (1,) and array.ndim == 1:
+        array = array[:, None]
+    return _check("y", spec.y, array)
+
+
+def check_rows(spec: Spec, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """`x` and `y` as the model takes them, with as many rows each.
+
+    Raises:
+        DataError: as `check_x`, or when the numbers of rows differ.
+    """
+    inputs, targets = check_x(spec, x), check_y(spec, y)
+    if len(inputs) != len(targets):
+        raise DataError(f"x has {len(inputs)} rows and y has {len(targets)}: expected as many")
+    return inputs, targets

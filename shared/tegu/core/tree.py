@@ -1,0 +1,91 @@
+"""Parameter trees: flat mappings from a name to an array, and the few operations the outer loop needs.
+
+Trees are never changed in place. Operations go by name, so the order of a tree's entries carries no meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.errors import DataError
+
+__all__ = [
+    "Tree",
+    "add",
+    "clip",
+    "digest",
+    "max_difference",
+    "norm",
+    "same_layout",
+    "scale",
+    "subtract",
+    "zeros_like",
+]
+
+Tree: TypeAlias = Mapping[str, Array]
+
+
+def same_layout(a: Tree, b: Tree) -> None:
+    """Check that two trees have the same names, shapes and dtypes.
+
+    Raises:
+        DataError: they differ; the message names the first entry that does.
+    """
+    for name in sorted({*a, *b}):
+        found = [f"{t[name].dtype}{list(t[name].shape)}" if name in t else "absent" for t in (a, b)]
+        if found[0] != found[1]:
+            raise DataError(f"parameter {name!r} is {found[0]} in one tree and {found[1]} in the other")
+
+
+def add(a: Tree, b: Tree) -> Tree:
+    """`a + b`."""
+    same_layout(a, b)
+    return {name: a[name] + b[name] for name in a}
+
+
+def subtract(a: Tree, b: Tree) -> Tree:
+    """`a - b`."""
+    same_layout(a, b)
+    return {name: a[name] - b[name] for name in a}
+
+
+def scale(tree: Tree, factor: float) -> Tree:
+    """`factor * tree`, each array keeping its dtype."""
+    return {name: (array * factor).astype(array.dtype, copy=False) for name, array in tree.items()}
+
+
+def zeros_like(tree: Tree) -> Tree:
+    """A tree of zeros of the same layout."""
+    return {name: np.zeros_like(array) for name, array in tree.items()}
+
+
+def norm(tree: Tree) -> float:
+    """The Euclidean norm of all entries together, summed in float64."""
+    return float(np.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in tree.values())))
+
+
+def clip(tree: Tree, limit: float) -> Tree:
+    """`tree`, scaled down so that its norm is at most `limit` (McMahan et al. 2018, flat clipping)."""
+    length = norm(tree)
+    return scale(tree, limit / length) if length > limit else dict(tree)
+
+
+def max_difference(a: Tree, b: Tree) -> float:
+    """The largest absolute difference between entries of the same name; 0 for empty trees."""
+    same_layout(a, b)
+    return max((float(np.max(np.abs(a[name] - b[name]), initial=0.0)) for name in a), default=0.0)
+
+
+def digest(tree: Tree) -> str:
+    """Sha256 over names, dtypes, shapes and bytes: equal exactly when two trees are bit for bit the same."""
+    sha = hashlib.sha256()
+    for name in sorted(tree):
+        array = np.ascontiguousarray(tree[name])
+        sha.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()

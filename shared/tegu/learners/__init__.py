@@ -1,0 +1,9 @@
+"""Learners: four pure functions each, one paper a file, in torch. A device needs none of this."""
+
+from tegu.learners.catalogue import LEARNERS, find_learner
+from tegu.learners.fedavg import fedavg
+from tegu.learners.joint import joint
+from tegu.learners.learner import Iterated, Learner
+from tegu.learners.reptile import reptile
+
+__all__ = ["LEARNERS", "Iterated", "Learner", "fedavg", "find_learner", "joint", "reptile"]

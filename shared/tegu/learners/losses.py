@@ -1,0 +1,107 @@
+"""Losses a row, and their masked mean.
+
+A `Loss` maps the model, as a function from inputs to outputs, and a batch to one value a row. It is given the model
+rather than its outputs because a ranking loss scores the whole catalogue. Only `masked_mean` knows of padding, so a
+padded row can never count.
+
+The ready-made losses are written out in plain arithmetic: `cross_entropy` and `nll_loss` of torch export gradients
+that are wrong by up to 0.1 for more than one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from tegu.core.batch import Batch
+from tegu.core.errors import DataError, UnknownNameError
+from tegu.core.spec import Kind, Spec
+
+__all__ = ["LOSSES", "Apply", "Loss", "OutputLoss", "find_loss", "masked_mean"]
+
+Apply: TypeAlias = Callable[[Tensor], Tensor]
+Loss: TypeAlias = Callable[[Apply, Batch[Tensor]], Tensor]
+OutputLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """float32 `[rows, classes]`."""
+    return (labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)).to(torch.float32)
+
+
+def cross_entropy(apply: Apply, batch: Batch[Tensor]) -> Tensor:
+    """Softmax cross-entropy of logits `[rows, classes]` against labels `[rows]`."""
+    logits = apply(batch.x)
+    return -(torch.log_softmax(logits, -1) * one_hot(batch.y, logits.shape[-1])).sum(-1)
+
+
+def squared_error(apply: Apply, batch: Batch[Tensor]) -> Tensor:
+    """Squared error of outputs `[rows, targets]`, averaged over the targets."""
+    return (apply(batch.x) - batch.y).square().mean(-1)
+
+
+def click_softmax(items: int) -> Loss:
+    """Implicit feedback: how probable the model holds each item among all `items`, weighted by the feedback.
+
+    The model maps item ids `[rows]` to scores `[rows]`. Multinomial likelihood as in Liang et al. 2018 (Mult-VAE).
+    """
+
+    def loss(apply: Apply, batch: Batch[Tensor]) -> Tensor:
+        log_probability = torch.log_softmax(apply(torch.arange(items, device=batch.x.device)), -1)
+        return -log_probability[batch.x] * batch.y
+
+    return loss
+
+
+LOSSES: dict[str, Callable[[Spec], Loss]] = {
+    "cross_entropy": lambda spec: cross_entropy,
+    "squared_error": lambda spec: squared_error,
+    "click_softmax": lambda spec: click_softmax(spec.items),
+}
+
+_DEFAULT: dict[Kind, str] = {
+    "classification": "cross_entropy",
+    "regression": "squared_error",
+    "ranking": "click_softmax",
+}
+
+
+def find_loss(loss: str | OutputLoss | None, spec: Spec) -> Loss:
+    """A loss by name, from a callable, or the usual one for `spec.kind`.
+
+    Args:
+        loss: a name in `LOSSES`, or a callable `(output, y) -> [rows]`, or None for the kind's usual loss.
+        spec: what the model takes and gives.
+
+    Raises:
+        UnknownNameError: no loss of that name.
+        DataError: `click_softmax` where inputs are not item ids.
+    """
+    if loss is None:
+        loss = _DEFAULT[spec.kind]
+    if callable(loss):
+        rows = loss
+        return lambda apply, batch: rows(apply(batch.x), batch.y)
+    if loss not in LOSSES:
+        raise UnknownNameError("loss", loss, LOSSES)
+    if loss == "click_softmax" and not spec.items:
+        raise DataError(f"click_softmax needs item ids as inputs, and x is {spec.x}: use Spec.ranking(items)")
+    return LOSSES[loss](spec)
+
+
+def masked_mean(loss: Loss, apply: Apply, batch: Batch[Tensor]) -> Tensor:
+    """The mean of `loss` over real rows; 0 where there is none.
+
+    Raises:
+        DataError: the loss is not one value a row.
+    """
+    rows = loss(apply, batch)
+    if rows.shape != batch.mask.shape:
+        raise DataError(
+            f"the loss has shape {tuple(rows.shape)}: expected one value a row, {tuple(batch.mask.shape)}; "
+            "use reduction='none' and average what is left over other axes"
+        )
+    return (rows * batch.mask).sum() / batch.mask.sum().clamp(min=1)

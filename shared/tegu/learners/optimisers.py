@@ -1,0 +1,36 @@
+"""Optimisers by name, from torch.optim and torch-optimizer."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+
+import torch
+
+from tegu.core.errors import UnknownNameError, require
+
+__all__ = ["optimiser_class"]
+
+# These need more than a gradient (closures, second derivatives, sparse gradients), or wrap another optimiser.
+_UNFIT = frozenset({"Optimizer", "LBFGS", "SparseAdam", "Lookahead", "Shampoo", "Adahessian"})
+
+
+def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
+    """The class called `name`, capitals not minded; torch.optim's where both have it.
+
+    Raises:
+        UnknownNameError: there is none; the message names the nearest.
+    """
+    found = _classes(require("torch_optimizer", "torch")) | _classes(torch.optim)
+    lowered = {known.lower(): known for known in found}
+    if name.lower() not in lowered:
+        raise UnknownNameError("optimiser", name, found)
+    return found[lowered[name.lower()]]
+
+
+def _classes(module: ModuleType) -> dict[str, type[torch.optim.Optimizer]]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and name not in _UNFIT
+    }
