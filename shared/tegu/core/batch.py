@@ -56,7 +56,5 @@ def stack_batches(batches: Sequence[NumpyBatch], rows: int | None = None) -> Num
     longest = max(len(batch.mask) for batch in batches)
     rows = longest if rows is None else rows
     if longest > rows:
-        raise DataError(
-            f"a user has {longest} rows, more than the {rows} asked for: raise rows or split the user"
-        )
+        raise DataError(f"a user has {longest} rows, more than the {rows} asked for: raise rows or split the user")
     return Batch(*(np.stack([pad(part, rows) for part in parts]) for parts in zip(*batches, strict=True)))

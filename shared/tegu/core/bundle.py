@@ -24,7 +24,7 @@ from tegu.core import signing
 from tegu.core.batch import Array
 from tegu.core.errors import BundleError
 from tegu.core.manifest import Manifest
-from tegu.core.tree import Tree
+from tegu.core.tree import Tree, digest
 
 __all__ = [
     "GRAPHS",
@@ -61,16 +61,30 @@ class Bundle:
 
     @property
     def identity(self) -> str:
-        """Sha256 over all members' sha256: equal exactly when arrays and graphs are equal."""
-        members = self.manifest.members or _digests(_payload(self))
+        """Sha256 over arrays and graphs: equal exactly when both are.
+
+        Taken from them, not from `manifest.members`, which are stale where `meta` was replaced by a newer one.
+        """
+        graphs = _digests(self.graphs)
         return hashlib.sha256(
-            "".join(f"{name}{members[name]}" for name in sorted(members)).encode()
+            "".join([digest(self.meta), *(f"{name}{graphs[name]}" for name in sorted(graphs))]).encode()
         ).hexdigest()
 
 
 def tree_to_bytes(tree: Tree) -> bytes:
-    """A tree as safetensors."""
-    return save_tensors({name: _contiguous(array) for name, array in tree.items()})
+    """A tree as safetensors.
+
+    Raises:
+        BundleError: a name or a dtype that safetensors does not have.
+    """
+    if "__metadata__" in tree:
+        raise BundleError("a parameter is named '__metadata__', which safetensors keeps to itself: rename it")
+    try:
+        return save_tensors({name: _contiguous(array) for name, array in tree.items()})
+    except (SafetensorError, ValueError) as error:
+        raise BundleError(
+            f"the arrays do not fit safetensors ({error}): use real numbers and printable names"
+        ) from error
 
 
 def tree_from_bytes(data: bytes) -> Tree:
@@ -82,9 +96,7 @@ def tree_from_bytes(data: bytes) -> Tree:
     try:
         return load_tensors(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise BundleError(
-            f"the arrays are not readable safetensors ({error}): fetch the bundle again"
-        ) from error
+        raise BundleError(f"the arrays are not readable safetensors ({error}): fetch the bundle again") from error
 
 
 def write_bundle(path: str | Path, bundle: Bundle, private_key: bytes | None = None) -> Bundle:
@@ -135,7 +147,9 @@ def read_bundle(path: str | Path, public_key: bytes | None = None, max_bytes: in
         with zipfile.ZipFile(path) as archive:
             members = _read_members(archive, size)
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror or error}") from error
+        raise BundleError(
+            f"cannot read {path} ({error.strerror or error}): check the path, or fetch it again"
+        ) from error
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise BundleError(f"{path} is truncated or not a bundle ({error}): fetch it again") from error
     if public_key is not None:
@@ -150,14 +164,15 @@ def _read_members(archive: zipfile.ZipFile, size: int) -> dict[str, bytes]:
     missing = sorted(_REQUIRED - set(names))
     if unexpected or missing or len(names) != len(set(names)):
         raise BundleError(
-            f"unexpected members {unexpected}, missing {missing}, found {names}: this is not a bundle"
+            f"unexpected members {unexpected}, missing {missing}, found {names}: "
+            "this is not a bundle; write one with write_bundle"
         )
-    if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
-        raise BundleError(
-            "a member is compressed: bundles hold stored members only; write it with write_bundle"
-        )
-    if sum(info.file_size for info in infos) > size:
-        raise BundleError("the members claim more bytes than the file has: fetch the bundle again")
+    compressed = [info.filename for info in infos if info.compress_type != zipfile.ZIP_STORED]
+    if compressed:
+        raise BundleError(f"{compressed} compressed: bundles hold stored members only; write it with write_bundle")
+    claimed = sum(info.file_size for info in infos)
+    if claimed > size:
+        raise BundleError(f"the members claim {claimed} bytes, the file has {size}: fetch the bundle again")
     return {name: archive.read(name) for name in names}
 
 
@@ -167,12 +182,8 @@ def _verified(members: Mapping[str, bytes]) -> Bundle:
     for name, found in _digests(payload).items():
         expected = manifest.members.get(name)
         if found != expected:
-            raise BundleError(
-                f"{name} has sha256 {found}, the manifest says {expected}: fetch the bundle again"
-            )
-    return Bundle(
-        manifest, tree_from_bytes(payload[_META]), {name: payload[f"{name}.onnx"] for name in GRAPHS}
-    )
+            raise BundleError(f"{name} has sha256 {found}, the manifest says {expected}: fetch the bundle again")
+    return Bundle(manifest, tree_from_bytes(payload[_META]), {name: payload[f"{name}.onnx"] for name in GRAPHS})
 
 
 def _payload(bundle: Bundle) -> dict[str, bytes]:
@@ -194,18 +205,18 @@ def atomic_write(path: Path, data: bytes) -> None:
     Raises:
         BundleError: the folder is absent or not writable.
     """
-    temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(
-            0o644
-        )  # mkstemp keeps the file to its owner; a bundle is there to be handed out
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)  # mkstemp's 0o600 is not for a file that is handed out
+            Path(temporary).replace(path)
+        except BaseException:  # an interrupt, too, leaves nothing behind
             Path(temporary).unlink(missing_ok=True)
-        raise BundleError(f"cannot write {path}: {error.strerror or error}") from error
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(f"cannot write {path} ({reason}): choose a writable folder that exists") from error

@@ -20,6 +20,7 @@ import difflib
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 __all__ = [
     "BundleError",
@@ -39,7 +40,16 @@ __all__ = [
 
 
 class TeguError(Exception):
-    """Root of everything Tegu raises on purpose."""
+    """Root of everything Tegu raises on purpose. Pickles as its class and message, to cross processes (Ray)."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), str(self)), self.__dict__
+
+
+def _restore(kind: type[TeguError], message: str) -> TeguError:
+    error = kind.__new__(kind)
+    error.args = (message,)
+    return error
 
 
 class DataError(TeguError, ValueError):

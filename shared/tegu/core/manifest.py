@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from tegu.core.errors import BundleError, TeguError
+from tegu.core.errors import BundleError, DataError, TeguError
 from tegu.core.spec import Field, Spec
 
 __all__ = ["FORMAT", "Knobs", "Manifest", "ScheduleEntry", "knobs_for"]
 
 FORMAT = 1
 Knobs: TypeAlias = Mapping[str, float]
+T = TypeVar("T")
 
 
 class ScheduleEntry(NamedTuple):
@@ -50,8 +52,17 @@ class Manifest:
     heldout: tuple[Mapping[str, Any], ...] = ()
     members: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        sizes = [entry.k for entry in self.schedule]
+        if sizes != sorted(set(sizes)):
+            raise DataError(f"the schedule has entries for k = {sizes}: expected ascending, each k once")
+
     def to_json(self) -> bytes:
-        """UTF-8 JSON, the same bytes for the same manifest."""
+        """UTF-8 JSON, the same bytes for the same manifest.
+
+        Raises:
+            BundleError: a value that JSON does not have, such as NaN or a numpy number.
+        """
         body = asdict(self) | {
             "format": FORMAT,
             "schedule": [entry._asdict() for entry in self.schedule],
@@ -62,7 +73,10 @@ class Manifest:
                 "outputs": self.spec.outputs,
             },
         }
-        return json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
+        try:
+            return json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"the manifest holds a value that is not JSON ({error}): remove it") from error
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -73,7 +87,7 @@ class Manifest:
         """
         try:
             body = json.loads(data)
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: also bad UTF-8, and endless digits
             raise BundleError(f"the manifest is not JSON ({error}): fetch the bundle again") from error
         found = body.get("format") if isinstance(body, dict) else None
         if found != FORMAT:
@@ -83,39 +97,50 @@ class Manifest:
             )
         try:
             return _parse(body)
-        except (KeyError, TypeError, ValueError, TeguError) as error:
-            raise BundleError(
-                f"the manifest does not fit format {FORMAT} ({error!r}): export it again"
-            ) from error
+        except (KeyError, TypeError, ValueError, OverflowError, TeguError) as error:
+            raise BundleError(f"the manifest does not fit format {FORMAT} ({error!r}): export it again") from error
 
 
 def _parse(body: Mapping[str, Any]) -> Manifest:
-    spec = body["spec"]
+    spec = _typed(body["spec"], dict)
     return Manifest(
-        learner=_text(body["learner"]),
-        paper=_text(body["paper"]),
-        spec=Spec(_text(spec["kind"]), _field(spec["x"]), _field(spec["y"]), int(spec["outputs"])),  # type: ignore[arg-type] # Spec checks it
-        fast=tuple(_text(name) for name in body["fast"]),
+        learner=_typed(body["learner"], str),
+        paper=_typed(body["paper"], str),
+        spec=Spec(
+            _typed(spec["kind"], str),  # type: ignore[arg-type] # Spec checks it
+            _field(spec["x"]),
+            _field(spec["y"]),
+            _typed(spec["outputs"], int),
+        ),
+        fast=tuple(_typed(name, str) for name in _typed(body["fast"], list)),
         knobs=_knobs(body["knobs"]),
-        schedule=tuple(ScheduleEntry(int(entry["k"]), _knobs(entry["knobs"])) for entry in body["schedule"]),
-        training=dict(body["training"]),
-        heldout=tuple(dict(entry) for entry in body["heldout"]),
-        members={_text(name): _text(sha) for name, sha in body["members"].items()},
+        schedule=tuple(_entry(entry) for entry in _typed(body["schedule"], list)),
+        training=_typed(body["training"], dict),
+        heldout=tuple(_typed(entry, dict) for entry in _typed(body["heldout"], list)),
+        members={name: _typed(sha, str) for name, sha in _typed(body["members"], dict).items()},
     )
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, found {value!r}")
+def _typed(value: object, *kinds: type[T]) -> T:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"expected {expected}, found {reprlib.repr(value)}")
     return value
 
 
-def _field(value: Mapping[str, Any]) -> Field:
-    return Field(tuple(int(n) for n in value["shape"]), _text(value["dtype"]), int(value["size"]))  # type: ignore[arg-type] # Spec checks it
+def _field(value: object) -> Field:
+    field = _typed(value, dict)
+    shape = tuple(_typed(n, int) for n in _typed(field["shape"], list))
+    return Field(shape, _typed(field["dtype"], str), _typed(field["size"], int))  # type: ignore[arg-type] # Spec checks it
 
 
-def _knobs(value: Mapping[str, Any]) -> Knobs:
-    knobs = {_text(name): float(number) for name, number in value.items()}
+def _entry(value: object) -> ScheduleEntry:
+    entry = _typed(value, dict)
+    return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]))
+
+
+def _knobs(value: object) -> Knobs:
+    knobs = {name: float(_typed(number, float, int)) for name, number in _typed(value, dict).items()}
     if not all(math.isfinite(number) for number in knobs.values()):
         raise ValueError(f"knobs must be finite, found {knobs}")
     return knobs

@@ -25,9 +25,7 @@ def sign(private_key: bytes, message: bytes) -> bytes:
         SignatureError: the key is not 32 bytes.
     """
     _check_length(private_key, "private")
-    signature: bytes = (
-        require(_ED25519, "signing").Ed25519PrivateKey.from_private_bytes(private_key).sign(message)
-    )
+    signature: bytes = require(_ED25519, "signing").Ed25519PrivateKey.from_private_bytes(private_key).sign(message)
     return signature
 
 
@@ -39,17 +37,23 @@ def verify(public_key: bytes, message: bytes, signature: bytes | None) -> None:
     """
     _check_length(public_key, "public")
     if signature is None:
-        raise SignatureError("the bundle is not signed, and a public key was given: sign it when writing it")
+        raise SignatureError(
+            f"the bundle is not signed, and the public key {public_key.hex()} was given: "
+            "sign it when writing it, or read it without a key"
+        )
     module = require(_ED25519, "signing")
     invalid = require("cryptography.exceptions", "signing").InvalidSignature
     try:
         module.Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except invalid as error:
         raise SignatureError(
-            "the signature does not match the public key: the bundle was altered, or signed with another key"
+            f"the signature does not match the public key {public_key.hex()}: the bundle was altered, or signed with "
+            "another key; fetch it again, or ask its publisher for the key"
         ) from error
 
 
 def _check_length(key: bytes, which: str) -> None:
     if len(key) != 32:
-        raise SignatureError(f"the {which} key has {len(key)} bytes: an Ed25519 {which} key has 32")
+        raise SignatureError(
+            f"the {which} key has {len(key)} bytes: an Ed25519 {which} key has 32, raw; make one with new_key_pair"
+        )

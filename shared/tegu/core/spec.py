@@ -54,9 +54,11 @@ class Spec:
             if field.dtype not in get_args(DType):
                 raise DataError(f"{name} has dtype {field.dtype!r}: expected float32 or int64")
             if any(size < 1 for size in field.shape) or field.size < 0:
-                raise DataError(
-                    f"{name} has shape {field.shape} and size {field.size}: expected positive numbers"
-                )
+                raise DataError(f"{name} has shape {field.shape} and size {field.size}: expected positive numbers")
+        if self.outputs < 1:
+            raise DataError(f"{self.kind} has {self.outputs} outputs: expected at least one")
+        if self.kind == "ranking" and not self.items:
+            raise DataError(f"x is {self.x}: ranking needs item ids, so shape () and a size of at least one")
 
     @classmethod
     def classification(cls, shape: tuple[int, ...], classes: int, *, tokens: int = 0) -> Spec:
@@ -81,28 +83,33 @@ class Spec:
         return self.x.size if not self.x.shape else 0
 
 
+def _array(name: str, value: ArrayLike) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{name} is not an array ({error}): give every row the same shape") from error
+
+
 def _check(name: str, field: Field, value: ArrayLike) -> Array:
-    array = np.asarray(value)
+    array = _array(name, value)
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} has dtype {array.dtype}: expected numbers that fit {field.dtype}")
     if array.ndim != 1 + len(field.shape) or array.shape[1:] != field.shape:
-        raise DataError(
-            f"{name} has shape {array.shape}: expected (rows, {', '.join(map(str, field.shape))})"
-        )
+        expected = ", ".join(map(str, ("rows", *field.shape)))
+        raise DataError(f"{name} has shape {array.shape}: expected ({expected})")
     if field.dtype == "int64" and array.dtype.kind == "f":
         raise DataError(f"{name} has dtype {array.dtype}: expected whole numbers (int64)")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise DataError(
-            f"{name} is NaN or infinite in row {row}: expected finite numbers; drop or impute that row"
-        )
+        raise DataError(f"{name} is NaN or infinite in row {row}: expected finite numbers; drop or impute that row")
     if field.size and array.size and (array.min() < 0 or array.max() >= field.size):
         worst = int(array.min()) if array.min() < 0 else int(array.max())
         raise DataError(f"{name} holds the id {worst}: expected ids from 0 to {field.size - 1}")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype=field.dtype)
     if field.dtype == "float32" and not np.isfinite(converted).all():
-        raise DataError(f"{name} holds numbers beyond float32's range: rescale them")
+        worst = array.flat[np.abs(array).argmax()]
+        raise DataError(f"{name} holds {worst}, beyond float32's range: rescale it")
     return converted
 
 
@@ -121,7 +128,7 @@ def check_y(spec: Spec, y: ArrayLike) -> Array:
     Raises:
         DataError: as `check_x`.
     """
-    array = np.asarray(y)
+    array = _array("y", y)
     if spec.y.shape == (1,) and array.ndim == 1:
         array = array[:, None]
     return _check("y", spec.y, array)

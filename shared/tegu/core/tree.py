@@ -1,6 +1,7 @@
 """Parameter trees: flat mappings from a name to an array, and the few operations the outer loop needs.
 
 Trees are never changed in place. Operations go by name, so the order of a tree's entries carries no meaning.
+numpy makes a scalar of a sum of 0-d arrays; `np.asarray` keeps it an array, which safetensors and torch ask for.
 """
 
 from __future__ import annotations
@@ -39,24 +40,27 @@ def same_layout(a: Tree, b: Tree) -> None:
     for name in sorted({*a, *b}):
         found = [f"{t[name].dtype}{list(t[name].shape)}" if name in t else "absent" for t in (a, b)]
         if found[0] != found[1]:
-            raise DataError(f"parameter {name!r} is {found[0]} in one tree and {found[1]} in the other")
+            raise DataError(
+                f"parameter {name!r} is {found[0]} in one tree and {found[1]} in the other: "
+                "both must come from the same model"
+            )
 
 
 def add(a: Tree, b: Tree) -> Tree:
     """`a + b`."""
     same_layout(a, b)
-    return {name: a[name] + b[name] for name in a}
+    return {name: np.asarray(a[name] + b[name]) for name in a}
 
 
 def subtract(a: Tree, b: Tree) -> Tree:
     """`a - b`."""
     same_layout(a, b)
-    return {name: a[name] - b[name] for name in a}
+    return {name: np.asarray(a[name] - b[name]) for name in a}
 
 
 def scale(tree: Tree, factor: float) -> Tree:
     """`factor * tree`, each array keeping its dtype."""
-    return {name: (array * factor).astype(array.dtype, copy=False) for name, array in tree.items()}
+    return {name: np.asarray(array * factor, dtype=array.dtype) for name, array in tree.items()}
 
 
 def zeros_like(tree: Tree) -> Tree:
@@ -76,16 +80,17 @@ def clip(tree: Tree, limit: float) -> Tree:
 
 
 def max_difference(a: Tree, b: Tree) -> float:
-    """The largest absolute difference between entries of the same name; 0 for empty trees."""
+    """The largest absolute difference between entries of the same name; 0 for empty trees, NaN if any is NaN."""
     same_layout(a, b)
-    return max((float(np.max(np.abs(a[name] - b[name]), initial=0.0)) for name in a), default=0.0)
+    largest = [np.max(np.abs(a[name] - b[name]), initial=0.0) for name in a]
+    return float(np.max(largest, initial=0.0))  # the builtin max loses a NaN that does not come first
 
 
 def digest(tree: Tree) -> str:
     """Sha256 over names, dtypes, shapes and bytes: equal exactly when two trees are bit for bit the same."""
     sha = hashlib.sha256()
     for name in sorted(tree):
-        array = np.ascontiguousarray(tree[name])
-        sha.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        array = tree[name]
+        sha.update(f"{name!a}{array.dtype.str}{array.shape}".encode())  # quoted: no name can imitate a header
         sha.update(array.tobytes())
     return sha.hexdigest()

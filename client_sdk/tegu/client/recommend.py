@@ -1,0 +1,44 @@
+"""The best items of a catalogue."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.errors import DataError
+from tegu.core.spec import Spec
+
+__all__ = ["best_items", "check_recommends"]
+
+
+def check_recommends(spec: Spec, n: int) -> None:
+    """Check that a model of this spec can recommend `n` items.
+
+    Raises:
+        DataError: its inputs are not item ids, its output is not one number an item, or `n` is less than 1.
+    """
+    if not spec.items or spec.outputs != 1 or spec.kind == "classification":
+        raise DataError(
+            f"a {spec.kind} of inputs {spec.x} with {spec.outputs} outputs has no items to recommend: "
+            "use Spec.ranking(items), or Spec.regression((), items=items) for ratings"
+        )
+    if n < 1:
+        raise DataError(f"n is {n}: expected at least 1")
+
+
+def best_items(scores: Array, seen: Array, n: int) -> tuple[Array, Array]:
+    """The `n` items of the highest scores, or as many as there are, best first; the lower id first on a tie.
+
+    Args:
+        scores: `[items]`.
+        seen: int64 ids to leave out, in any order, repeated or not.
+        n: how many.
+
+    Returns:
+        int64 ids and their scores, `[n]` each, or fewer where fewer are left.
+    """
+    eligible = np.ones(len(scores), bool)
+    eligible[seen] = False
+    ids = np.flatnonzero(eligible)
+    best = ids[np.argsort(-scores[ids], kind="stable")[:n]]
+    return best, scores[best]

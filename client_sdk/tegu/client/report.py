@@ -1,0 +1,31 @@
+"""What an adaptation did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["AdaptReport"]
+
+
+@dataclass(frozen=True)
+class AdaptReport:
+    """The account of one `Personalizer.adapt`.
+
+    Attributes:
+        steps: steps taken; 1 for a learner that adapts in closed form.
+        wanted_steps: steps the schedule asks for with so many interactions; more than `steps` where the
+            budget did not allow them.
+        interactions: rows adapted on.
+        lr: the learning rate; None for a learner without one.
+        milliseconds: from the call until the state was computed, reading the store included, saving not.
+        kept: whether the result is in use; if not, the state from before is.
+        reason: why, for people.
+    """
+
+    steps: int
+    wanted_steps: int
+    interactions: int
+    lr: float | None
+    milliseconds: float
+    kept: bool
+    reason: str

@@ -1,0 +1,136 @@
+"""The bundle's graphs in ONNX Runtime: all that a device needs to adapt, to predict and to take part in training.
+
+Inputs and outputs are known by name. A graph lists the inputs it reads, and is fed exactly those:
+
+    meta.<name>  support.x|y|mask  query.x|y|mask  knob.<name>  state.<name>  x
+    state.<name> (adapt)           output (predict)             update.<name> (update)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.errors import RuntimeFailure, require
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+
+__all__ = ["OnnxRuntime", "Provider"]
+
+Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
+
+_NO_LOG = 4  # whatever ONNX Runtime would print as it fails is in the exception it raises
+
+
+class OnnxRuntime:
+    """Runs a bundle's graphs; a graph is loaded when it is first used.
+
+    Args:
+        graphs: serialised ONNX by name: `adapt`, `predict`, `update`; those that are never used may be absent.
+        providers: ONNX Runtime's execution providers, the preferred first, each a name or a pair of name
+            and options; the CPU where it is None.
+        threads: threads within one operator; 1 gives the same bits every time.
+
+    Raises:
+        RuntimeFailure: a provider that is not available here.
+        MissingExtraError: ONNX Runtime is not installed; raised on first use where `providers` is None.
+    """
+
+    def __init__(
+        self, graphs: Mapping[str, bytes], providers: Sequence[Provider] | None = None, threads: int = 1
+    ) -> None:
+        if threads < 1:
+            raise RuntimeFailure(f"threads is {threads}: expected at least 1")
+        if providers is not None:
+            _check_providers(providers)
+        self._graphs = graphs
+        self._providers = ["CPUExecutionProvider"] if providers is None else list(providers)
+        self._threads = threads
+        self._sessions: dict[str, Any] = {}
+
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+        """The personal state; see `Runtime.adapt`."""
+        sources = {"meta": meta, "support": support._asdict(), "knob": _knob_arrays(knobs)}
+        return _without_prefix(self._run("adapt", sources), "state.")
+
+    def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
+        """Outputs for the rows of `x`; see `Runtime.predict`."""
+        outputs = self._run("predict", {"meta": meta, "state": state, "x": {"": x}})
+        if "output" not in outputs:
+            raise RuntimeFailure(f"the predict graph gives {sorted(outputs)}: expected 'output'; export it again")
+        return outputs["output"]
+
+    def update(self, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> Tree:
+        """The direction the server subtracts, a tree of the layout of `meta`.
+
+        Raises:
+            RuntimeFailure: the graph cannot be loaded, or run on these arguments.
+        """
+        sources = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
+        return _without_prefix(self._run("update", sources), "update.")
+
+    def _run(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+        session = self._session(graph)
+        feed = {item.name: _find(graph, item.name, sources) for item in session.get_inputs()}
+        try:
+            values = session.run(None, feed)
+        except Exception as error:  # ONNX Runtime's exceptions have no root of their own
+            raise RuntimeFailure(
+                f"the {graph} graph failed ({error}): check that arrays and graphs are of one bundle"
+            ) from error
+        return {item.name: value for item, value in zip(session.get_outputs(), values, strict=True)}
+
+    def _session(self, graph: str) -> Any:
+        if graph not in self._sessions:
+            self._sessions[graph] = self._load(graph)
+        return self._sessions[graph]
+
+    def _load(self, graph: str) -> Any:
+        if graph not in self._graphs:
+            raise RuntimeFailure(f"there is no {graph} graph, only {sorted(self._graphs)}: export the bundle again")
+        ort = require("onnxruntime", "onnx")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _NO_LOG
+        try:
+            return ort.InferenceSession(self._graphs[graph], options, providers=self._providers)
+        except Exception as error:  # as above
+            raise RuntimeFailure(
+                f"ONNX Runtime {ort.__version__} cannot load the {graph} graph ({error}): "
+                "upgrade onnxruntime, or fetch the bundle again"
+            ) from error
+
+
+def _check_providers(providers: Sequence[Provider]) -> None:
+    available = require("onnxruntime", "onnx").get_available_providers()
+    names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
+    unknown = [name for name in names if name not in available]
+    if unknown or not names:
+        raise RuntimeFailure(
+            f"providers {unknown or names} are not available: expected some of {', '.join(available)}; "
+            "for a GPU, pip install 'tegu[onnx-gpu]' in place of tegu[onnx]"
+        )
+
+
+def _knob_arrays(knobs: Knobs) -> dict[str, Array]:
+    return {name: np.asarray(value, np.int64 if name == "steps" else np.float32) for name, value in knobs.items()}
+
+
+def _find(graph: str, name: str, sources: Mapping[str, Mapping[str, Array]]) -> Array:
+    source, _, key = name.partition(".")
+    try:
+        return sources[source][key]
+    except KeyError:
+        given = sorted(f"{source}.{key}" if key else source for source in sources for key in sources[source])
+        raise RuntimeFailure(
+            f"the {graph} graph reads {name!r}, which is not among {', '.join(given)}: "
+            "upgrade tegu, or export the bundle again"
+        ) from None
+
+
+def _without_prefix(outputs: Mapping[str, Array], prefix: str) -> Tree:
+    return {name.removeprefix(prefix): value for name, value in outputs.items()}

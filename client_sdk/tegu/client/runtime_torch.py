@@ -1,0 +1,154 @@
+"""The same adaptation in torch: any optimiser, and the devices that torch has. Import it only where torch is."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tegu.core.batch import Array, Batch, NumpyBatch
+from tegu.core.errors import RuntimeFailure
+from tegu.core.manifest import Knobs, Manifest
+from tegu.core.tree import Tree
+from tegu.learners.losses import OutputLoss, find_loss, masked_mean
+from tegu.learners.model import call
+from tegu.learners.optimisers import optimiser_class
+
+__all__ = ["Device", "TorchRuntime"]
+
+Device = Literal["cpu", "cuda", "mps"]
+
+
+class TorchRuntime:
+    """Adapts a module by gradient steps on the support's mean loss; a learner's graphs are not needed.
+
+    Follows the learners' inner loop: with n real rows the step size is `lr * n / (n + prior)`. With plain SGD it
+    gives what the bundle's graphs give. The module is copied, and runs in evaluation mode.
+
+    Args:
+        model: the module that the bundle was made from.
+        manifest: of the bundle: its spec, and which parameters adapt.
+        loss: a name, a callable `(output, y) -> [rows]`, or None for the kind's usual loss.
+        device: where to compute.
+        optimiser: any of torch.optim or torch-optimizer.
+        options: its arguments besides the learning rate, which is the knob `lr`.
+
+    Raises:
+        RuntimeFailure: the device is not available, the options do not suit the optimiser, or a parameter that
+            should adapt is not in the module.
+        UnknownNameError: no such optimiser or loss.
+        MissingExtraError: torch-optimizer is not installed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        manifest: Manifest,
+        *,
+        loss: str | OutputLoss | None = None,
+        device: Device = "cpu",
+        optimiser: str = "SGD",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_device(device)
+        self._device = torch.device(device)
+        self._model = copy.deepcopy(model).eval().to(self._device)
+        self._shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+        self._fast = manifest.fast
+        unknown = sorted(set(self._fast) - set(self._shapes))
+        if unknown:
+            raise RuntimeFailure(
+                f"the bundle adapts {unknown[0]!r}, and the module has {', '.join(self._shapes)}: "
+                "pass the module that the bundle was made from"
+            )
+        self._loss = find_loss(loss, manifest.spec)
+        self._optimiser = _factory(optimiser, options or {})
+
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+        """The fast parameters after `knobs["steps"]` steps; see `Runtime.adapt`."""
+        self._check_meta(meta)
+        missing = sorted({"steps", "lr"} - set(knobs))
+        if missing:
+            raise RuntimeFailure(f"knobs {missing} are missing from {dict(knobs)}: TorchRuntime needs steps and lr")
+        with _explained("adapt"):
+            parameters = self._tensors(meta)
+            fast = {name: parameters[name].requires_grad_() for name in self._fast}
+            batch = Batch(*(self._tensor(part) for part in support))
+            rows = float(support.mask.sum())
+            scale = rows / max(rows + knobs.get("prior", 0.0), 1.0)
+            self._descend(parameters, fast, batch, int(knobs["steps"]), knobs["lr"] * scale)
+            return {name: value.detach().cpu().numpy() for name, value in fast.items()}
+
+    def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
+        """Outputs for the rows of `x`; see `Runtime.predict`."""
+        self._check_meta({**meta, **state})
+        with _explained("predict"), torch.no_grad():
+            output: Array = call(self._model, self._tensors({**meta, **state}), self._tensor(x)).cpu().numpy()
+            return output
+
+    def _descend(
+        self, parameters: dict[str, Tensor], fast: dict[str, Tensor], batch: Batch[Tensor], steps: int, lr: float
+    ) -> None:
+        optimiser = self._optimiser(list(fast.values()), lr=lr)
+        for _ in range(steps):
+            loss = masked_mean(self._loss, lambda x: call(self._model, parameters, x), batch)
+            gradients = torch.autograd.grad(loss, list(fast.values()), allow_unused=True)
+            for parameter, gradient in zip(fast.values(), gradients, strict=True):
+                parameter.grad = gradient
+            optimiser.step()
+
+    def _check_meta(self, tree: Tree) -> None:
+        for name in sorted({*tree, *self._shapes}):
+            found, expected = tree[name].shape if name in tree else None, self._shapes.get(name)
+            if found != expected:
+                raise RuntimeFailure(
+                    f"parameter {name!r} is {_described(expected)} in the module and {_described(found)} in the "
+                    "bundle: pass the module that the bundle was made from"
+                )
+
+    def _tensors(self, tree: Tree) -> dict[str, Tensor]:
+        return {name: self._tensor(value) for name, value in tree.items()}
+
+    def _tensor(self, array: Array) -> Tensor:
+        # A copy: steps are taken in place, and a bundle's arrays are read-only.
+        return torch.tensor(array, device=self._device)
+
+
+def _check_device(device: str) -> None:
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device, False):
+        usable = ", ".join(name for name, usable in available.items() if usable)
+        raise RuntimeFailure(
+            f"device {device!r} is not available: use one of {usable}, or install a torch built for {device}"
+        )
+
+
+def _factory(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim.Optimizer]:
+    cls: Callable[..., torch.optim.Optimizer] = optimiser_class(name)
+    factory = functools.partial(cls, **options)
+    try:
+        factory([torch.zeros(1, requires_grad=True)], lr=0.1)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise RuntimeFailure(f"{name} does not take the options {dict(options)} ({error}): correct them") from error
+    return factory
+
+
+@contextmanager
+def _explained(function: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise RuntimeFailure(f"torch cannot {function} ({error}): check module, rows and optimiser") from error
+
+
+def _described(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else f"of shape {list(shape)}"

@@ -1,0 +1,61 @@
+"""The tables of an interaction store, and whether a database has them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from tegu.core.errors import StoreError
+from tegu.core.spec import Spec
+
+__all__ = ["SCHEMA", "prepare", "spec_text"]
+
+SCHEMA = 1
+
+_APPLICATION = int.from_bytes(b"TEGU", "big")  # in the file's header: tells a store from others' databases
+_TABLES = (
+    "CREATE TABLE about (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, spec TEXT NOT NULL,"
+    " erasures INTEGER NOT NULL)",
+    "CREATE TABLE interactions (id INTEGER PRIMARY KEY, x BLOB NOT NULL, y BLOB NOT NULL, observed_at REAL NOT NULL)",
+    "CREATE TABLE personal (one INTEGER PRIMARY KEY CHECK (one = 1), state BLOB NOT NULL,"
+    " interactions INTEGER NOT NULL)",
+)
+
+
+def prepare(connection: sqlite3.Connection, name: str, identity: str, spec: Spec) -> None:
+    """Make the tables where there are none, inside the caller's transaction.
+
+    Args:
+        connection: to the database, in a transaction.
+        name: what errors call it.
+        identity: of the model that a new store is made for.
+        spec: of that model.
+
+    Raises:
+        StoreError: a database of something else, or of another version of Tegu.
+    """
+    application = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    if application == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
+        for table in _TABLES:
+            connection.execute(table)
+        connection.execute("INSERT INTO about VALUES (1, ?, ?, 0)", (identity, spec_text(spec)))
+        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    elif application != _APPLICATION:
+        raise StoreError(f"{name} is a database of something else, no interaction store: choose another path")
+    elif version != SCHEMA:
+        raise StoreError(
+            f"{name} has schema version {version} and this Tegu reads {SCHEMA}: upgrade tegu, or choose another path"
+        )
+
+
+def spec_text(spec: Spec) -> str:
+    """A spec as JSON, the same text for the same spec."""
+    fields = {"x": spec.x._asdict(), "y": spec.y._asdict()}
+    return json.dumps({"kind": spec.kind, **fields, "outputs": spec.outputs}, sort_keys=True)
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    value: int = connection.execute(query).fetchone()[0]
+    return value

@@ -1,0 +1,226 @@
+"""One user's interactions and personal state in one SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tegu.client.blobs import from_blobs, to_blobs
+from tegu.client.database import Database
+from tegu.client.schema import prepare, spec_text
+from tegu.core.batch import Array
+from tegu.core.bundle import tree_from_bytes, tree_to_bytes
+from tegu.core.errors import BundleError, DataError, OtherModelError, StoreError
+from tegu.core.spec import Spec, check_rows
+from tegu.core.tree import Tree
+
+__all__ = ["Interactions", "Personal", "Store"]
+
+
+class Interactions(NamedTuple):
+    """What was observed, the oldest first.
+
+    Attributes:
+        x: inputs, `[rows, *spec.x.shape]`.
+        y: targets, `[rows, *spec.y.shape]`.
+        erasures: how often the store had been emptied when they were read.
+    """
+
+    x: Array
+    y: Array
+    erasures: int
+
+
+class Personal(NamedTuple):
+    """A personal state.
+
+    Attributes:
+        state: what adapting gave.
+        interactions: the number of rows it was adapted on.
+    """
+
+    state: Tree
+    interactions: int
+
+
+class Store:
+    """A user's interactions and state, durable once a method has returned; several processes may share the file.
+
+    Every write is one transaction: it happens whole or not at all.
+
+    Args:
+        path: the file, made where it is absent; None keeps everything in memory.
+        identity: of the model in use (`Bundle.identity`).
+        spec: what the model takes and gives.
+
+    Raises:
+        OtherModelError: the store was made for another model.
+        StoreError: the file cannot be opened or written, is damaged, is no store, or is of another version.
+    """
+
+    def __init__(self, path: str | Path | None, identity: str, spec: Spec) -> None:
+        self._spec = spec
+        self._identity = identity
+        self._database = Database(None if path is None else Path(path))
+        try:
+            with self._database.transaction() as connection:
+                prepare(connection, self._database.name, identity, spec)
+                self._check_opens(connection)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def count(self) -> int:
+        """The number of interactions.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self._database.session() as connection:
+            count: int = connection.execute("SELECT count(*) FROM interactions").fetchone()[0]
+            return count
+
+    def append(self, x: Array, y: Array) -> None:
+        """Add rows as `check_rows` returns them, all in one transaction.
+
+        Raises:
+            StoreError: the store cannot be written; then no row was added.
+        """
+        now = time.time()
+        blobs = zip(to_blobs(x, self._spec.x), to_blobs(y, self._spec.y), strict=True)
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO interactions (x, y, observed_at) VALUES (?, ?, ?)", ((*row, now) for row in blobs)
+            )
+
+    def load(self) -> Interactions:
+        """All interactions.
+
+        Raises:
+            StoreError: the store cannot be read, or holds rows that do not fit the spec.
+        """
+        with self._database.transaction("DEFERRED") as connection:
+            _, _, erasures = self._about(connection)
+            rows = connection.execute("SELECT x, y FROM interactions ORDER BY id").fetchall()
+        try:
+            x = from_blobs([row[0] for row in rows], self._spec.x)
+            y = from_blobs([row[1] for row in rows], self._spec.y)
+            return Interactions(*check_rows(self._spec, x, y), erasures)
+        except (DataError, TypeError) as error:
+            raise self._database.damaged(error) from error
+
+    def personal(self) -> Personal | None:
+        """The personal state; None where there is none.
+
+        Raises:
+            StoreError: the store cannot be read, or the state is damaged.
+        """
+        with self._database.session() as connection:
+            row = connection.execute("SELECT state, interactions FROM personal").fetchone()
+        try:
+            return None if row is None else Personal(tree_from_bytes(row[0]), row[1])
+        except (BundleError, TypeError) as error:
+            raise self._database.damaged(error) from error
+
+    def save_personal(self, personal: Personal, erasures: int) -> None:
+        """Replace the personal state.
+
+        Args:
+            personal: the state, and how many rows it was adapted on.
+            erasures: of the `Interactions` it was adapted on.
+
+        Raises:
+            StoreError: another process has emptied or upgraded the store since, or it cannot be written.
+        """
+        with self._database.transaction() as connection:
+            self._check_unchanged(connection, erasures)
+            _put_personal(connection, personal)
+
+    def delete_personal(self) -> None:
+        """Drop the personal state, and keep the interactions.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM personal")
+
+    def delete_all(self) -> None:
+        """Drop the personal state and all interactions; `scrub` then removes their bytes from the disk.
+
+        Raises:
+            StoreError: the store cannot be written; then nothing was dropped.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM personal")
+            connection.execute("DELETE FROM interactions")
+            connection.execute("UPDATE about SET erasures = erasures + 1")
+
+    def scrub(self) -> None:
+        """Rewrite the store's files so that they hold nothing that was deleted.
+
+        Raises:
+            StoreError: another process reads the store all the while; deleted rows stay deleted, but their
+                bytes may still be in its files.
+        """
+        self._database.scrub()
+
+    def replace_model(self, identity: str, personal: Personal | None, erasures: int) -> None:
+        """Hand the store over to another model of the same spec.
+
+        Args:
+            identity: of that model.
+            personal: the state that it gives, where it was adapted.
+            erasures: of the `Interactions` it was adapted on.
+
+        Raises:
+            StoreError: another process has emptied or upgraded the store since, or it cannot be written.
+        """
+        with self._database.transaction() as connection:
+            self._check_unchanged(connection, erasures)
+            connection.execute("UPDATE about SET identity = ?", (identity,))
+            connection.execute("DELETE FROM personal")
+            if personal is not None:
+                _put_personal(connection, personal)
+        self._identity = identity
+
+    def close(self) -> None:
+        """Close the file; closing twice does no harm."""
+        self._database.close()
+
+    def _about(self, connection: sqlite3.Connection) -> tuple[str, str, int]:
+        row: tuple[str, str, int] | None = connection.execute("SELECT identity, spec, erasures FROM about").fetchone()
+        if row is None:
+            raise self._database.damaged("it does not say which model it was made for")
+        return row
+
+    def _check_opens(self, connection: sqlite3.Connection) -> None:
+        identity, spec, _ = self._about(connection)
+        if spec != spec_text(self._spec):
+            raise OtherModelError(
+                f"{self._database.name} holds rows of {spec}, and the bundle takes {spec_text(self._spec)}: "
+                "use another store path"
+            )
+        if identity != self._identity:
+            raise OtherModelError(
+                f"{self._database.name} was made for the model {identity[:12]}, and the bundle is "
+                f"{self._identity[:12]}: open it with the bundle it was made for and call "
+                "Personalizer.upgrade, or use another store path"
+            )
+
+    def _check_unchanged(self, connection: sqlite3.Connection, erasures: int) -> None:
+        identity, _, now = self._about(connection)
+        if identity != self._identity or now != erasures:
+            raise StoreError(
+                f"{self._database.name} was {'upgraded' if identity != self._identity else 'emptied'} by another "
+                "process in the meantime: open it again"
+            )
+
+
+def _put_personal(connection: sqlite3.Connection, personal: Personal) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO personal VALUES (1, ?, ?)",
+        (tree_to_bytes(personal.state), personal.interactions),
+    )

@@ -1,0 +1,1 @@
+"""The server: compiling learners, Flower's strategy, outer optimisers, checkpoints, the ServerApp."""

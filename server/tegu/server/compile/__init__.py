@@ -1,0 +1,15 @@
+"""Learner -> ONNX graphs with the gradients inside.
+
+trace           a torch function of named tensors -> ONNX
+decompositions  operators that torch.onnx cannot translate, in terms of those that it can
+loop            one step -> an ONNX Loop over steps
+examples        made-up rows of any spec, to trace and check with
+check           a graph's outputs against torch's
+device          the three graphs of a bundle
+cohort          the graphs batched over users, for simulation
+"""
+
+from tegu.server.compile.cohort import CohortGraphs, compile_cohort
+from tegu.server.compile.device import compile_learner, make_bundle
+
+__all__ = ["CohortGraphs", "compile_cohort", "compile_learner", "make_bundle"]

@@ -1,0 +1,100 @@
+"""Operators that torch.onnx cannot translate, written in terms of those that it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor
+from torch._decomp import core_aten_decompositions
+
+from tegu.core.errors import CompileError
+
+__all__ = ["decomposition_table"]
+
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+
+
+def decomposition_table() -> dict[Any, Callable[..., Any]]:
+    """Torch's core table and the entries of this file."""
+    aten = torch.ops.aten
+    return {
+        **core_aten_decompositions(),
+        aten.convolution_backward.default: _convolution_backward,
+        aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
+    }
+
+
+def _convolution_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias_sizes: Sequence[int] | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    del bias_sizes, output_padding
+    if transposed:
+        raise CompileError("the gradient of a transposed convolution cannot be compiled: use Upsample and Conv")
+    dims = range(weight.dim() - 2)
+    grad_x = grad_weight = grad_bias = None
+    if output_mask[0]:
+        # What the forward convolution cut off at the far edge comes back as output padding.
+        reach = [
+            (grad.shape[2 + d] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (weight.shape[2 + d] - 1) for d in dims
+        ]
+        extra = [x.shape[2 + d] - reach[d] - 1 for d in dims]
+        grad_x = _TRANSPOSED[len(dims) - 1](grad, weight, None, stride, padding, extra, groups, dilation)
+    if output_mask[1]:
+        grad_weight = _weight_gradient(grad, x, weight, stride, padding, dilation, groups)
+    if output_mask[2]:
+        grad_bias = grad.sum([0, *(2 + d for d in dims)])
+    return grad_x, grad_weight, grad_bias
+
+
+def _weight_gradient(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """Correlate inputs with output gradients: channels play the batch, stride and dilation change places."""
+    dims = range(weight.dim() - 2)
+    pieces = [
+        _CONVOLUTIONS[len(dims) - 1](xs.transpose(0, 1), gs.transpose(0, 1), None, dilation, padding, stride).transpose(
+            0, 1
+        )
+        for xs, gs in zip(x.chunk(groups, 1), grad.chunk(groups, 1), strict=True)
+    ]
+    full = torch.cat(pieces) if groups > 1 else pieces[0]
+    for d in dims:
+        full = full.narrow(2 + d, 0, weight.shape[2 + d])
+    return full
+
+
+def _max_pool2d_backward(
+    grad: Tensor,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    indices: Tensor,
+) -> Tensor:
+    """Each output's gradient goes to the input it came from; overlapping windows add up."""
+    del kernel_size, stride, padding, dilation, ceil_mode
+    planes = x.shape[:-2]
+    flat = torch.zeros_like(x).flatten(-2)
+    return flat.scatter_add(-1, indices.flatten(-2), grad.flatten(-2)).reshape(*planes, *x.shape[-2:])

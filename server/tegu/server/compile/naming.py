@@ -1,0 +1,44 @@
+"""Names of graph inputs and outputs: `meta.<name>`, `state.<name>`, `support.x`, `knob.lr`, `update.<name>`, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from tegu.core.batch import Batch
+from tegu.learners.learner import TorchBatch
+
+__all__ = ["flat_batch", "knob_tensors", "named", "pick", "pick_batch"]
+
+T = TypeVar("T")
+
+
+def named(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """Entries with `prefix.` before their names."""
+    return {f"{prefix}.{name}": value for name, value in values.items()}
+
+
+def pick(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """The entries that `named` gave this prefix, without it."""
+    return {name[len(prefix) + 1 :]: value for name, value in values.items() if name.startswith(f"{prefix}.")}
+
+
+def flat_batch(prefix: str, batch: TorchBatch) -> dict[str, Tensor]:
+    """`<prefix>.x`, `<prefix>.y`, `<prefix>.mask`."""
+    return named(prefix, batch._asdict())
+
+
+def pick_batch(prefix: str, values: Mapping[str, Tensor]) -> TorchBatch:
+    """The batch that `flat_batch` gave this prefix."""
+    return Batch(values[f"{prefix}.x"], values[f"{prefix}.y"], values[f"{prefix}.mask"])
+
+
+def knob_tensors(knobs: Mapping[str, float]) -> dict[str, Tensor]:
+    """Knobs as graph inputs: `steps` int64, all others float32."""
+    return {
+        name: torch.tensor(value, dtype=torch.int64 if name == "steps" else torch.float32)
+        for name, value in knobs.items()
+    }

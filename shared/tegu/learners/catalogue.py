@@ -1,0 +1,24 @@
+"""Learners by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tegu.core.errors import UnknownNameError
+from tegu.learners.learner import Learner
+from tegu.learners.reptile import reptile
+
+__all__ = ["LEARNERS", "find_learner"]
+
+LEARNERS: dict[str, Callable[..., Learner]] = {"reptile": reptile}
+
+
+def find_learner(name: str) -> Callable[..., Learner]:
+    """The function that builds the learner called `name`.
+
+    Raises:
+        UnknownNameError: there is none; the message names the nearest.
+    """
+    if name not in LEARNERS:
+        raise UnknownNameError("learner", name, LEARNERS)
+    return LEARNERS[name]

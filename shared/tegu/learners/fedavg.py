@@ -1,0 +1,40 @@
+"""FedAvg: each user trains all parameters on all its rows, the server averages the results.
+
+McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017, arXiv:1602.05629.
+
+With an outer SGD of rate 1 this is Reptile (Jiang et al. 2019, arXiv:1909.12488), with every parameter moving whatever
+`fast` says. Users count alike, not by their rows, since the server's round is a mean over users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from tegu.learners.inner import inner_loop, run_steps
+from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.losses import OutputLoss, find_loss
+from tegu.learners.reptile import concatenate
+
+__all__ = ["PAPER", "fedavg"]
+
+PAPER = "McMahan et al. 2017, Communication-Efficient Learning (FedAvg), arXiv:1602.05629"
+
+
+def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
+    """FedAvg of `model`: as many local full-batch SGD steps, of the same size, as `like` takes.
+
+    Args:
+        model: the module `like` was built from.
+        like: the learner to compare with.
+        loss: as `like`'s.
+    """
+    local = inner_loop(model, find_loss(loss, like.spec), tuple(name for name, _ in model.named_parameters()), "sgd")
+
+    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+        del noise
+        trained = run_steps(local, meta, concatenate(support, query), like.knobs)
+        return {name: meta[name] - trained[name] for name in meta}
+
+    return replace(like, name="fedavg", paper=PAPER, update=update)

@@ -1,0 +1,42 @@
+"""Joint training: one model for everyone, one gradient step a client a round (FederatedSGD).
+
+McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017, arXiv:1602.05629.
+
+The honest comparator for meta-learning: what learning without any thought of adaptation gives. It adapts, when asked
+to, by the same inner loop as the learner it is compared with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+from torch.func import grad
+
+from tegu.learners.inner import mean_loss
+from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.losses import OutputLoss, find_loss
+from tegu.learners.reptile import concatenate
+
+__all__ = ["PAPER", "joint"]
+
+PAPER = "McMahan et al. 2017, Communication-Efficient Learning (FedSGD), arXiv:1602.05629"
+
+
+def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
+    """Joint training of `model`, adapting as `like` does.
+
+    Args:
+        model: the module `like` was built from.
+        like: the learner to compare with.
+        loss: as `like`'s.
+    """
+    rows_loss = find_loss(loss, like.spec)
+
+    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+        del noise
+        everything = concatenate(support, query)
+        gradients: TorchTree = grad(lambda p: mean_loss(model, rows_loss, p, everything))(meta)
+        return gradients
+
+    return replace(like, name="joint", paper=PAPER, update=update)

@@ -1,0 +1,82 @@
+"""A learner is four pure functions; the server, the device and the simulator know nothing else of it.
+
+    init(seed)                           -> meta     what the server learns
+    adapt(meta, support, knobs, noise)   -> state    what becomes personal
+    predict(meta, state, x)              -> output
+    update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
+
+The server's round is always `meta = outer(meta, mean over users(clip(update)))`. All four are written in torch without
+side effects, so that they can be compiled into ONNX graphs, batched over users, and differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from torch import Tensor
+
+from tegu.core.batch import Batch
+from tegu.core.spec import Spec
+from tegu.core.tree import Tree
+
+__all__ = ["Adapt", "Iterated", "Learner", "TorchBatch", "TorchKnobs", "TorchTree"]
+
+TorchTree: TypeAlias = dict[str, Tensor]
+TorchBatch: TypeAlias = Batch[Tensor]
+TorchKnobs: TypeAlias = Mapping[str, Tensor] | Mapping[str, float]
+Adapt: TypeAlias = Callable[[TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
+Predict: TypeAlias = Callable[[TorchTree, TorchTree, Tensor], Tensor]
+Update: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], TorchTree]
+
+
+@dataclass(frozen=True)
+class Iterated:
+    """An `adapt` that repeats one step; compiled into an ONNX `Loop` whose trip count is the knob `steps`.
+
+    Attributes:
+        begin: meta -> carry, what the first step starts from.
+        step: (meta, carry, support, knobs, noise) -> carry, of the same layout. It must not use the knob `steps`.
+        finish: carry -> state; it selects and may not compute.
+    """
+
+    begin: Callable[[TorchTree], TorchTree]
+    step: Callable[[TorchTree, TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
+    finish: Callable[[TorchTree], TorchTree]
+
+    def __call__(self, meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
+        """The state after `knobs["steps"]` steps."""
+        carry = self.begin(meta)
+        for _ in range(int(knobs["steps"])):
+            carry = self.step(meta, carry, support, knobs, noise)
+        return self.finish(carry)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One meta-learning method applied to one model. Build one with a function of this package, such as `reptile`.
+
+    Attributes:
+        name: as in `LEARNERS`.
+        paper: the publication it follows.
+        spec: what the model takes and gives.
+        fast: names of the parameters that adapt; they are the entries of `state`.
+        knobs: default knobs; a graph has an input for each. `steps` is a whole number.
+        init: seed -> meta, float32 numpy arrays.
+        adapt: see the module's text; often an `Iterated`.
+        predict: outputs `[rows, outputs]`, or scores `[rows]` for ranking.
+        update: see the module's text.
+        noise: length of the `noise` vector; 0 for a learner that draws nothing.
+    """
+
+    name: str
+    paper: str
+    spec: Spec
+    fast: tuple[str, ...]
+    knobs: Mapping[str, float]
+    init: Callable[[int], Tree]
+    adapt: Adapt
+    predict: Predict
+    update: Update = field(repr=False)
+    noise: int = 0

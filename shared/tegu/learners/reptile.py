@@ -1,0 +1,114 @@
+"""Reptile: move the initialisation toward each user's adapted parameters.
+
+Nichol, Achiam, Schulman, "On First-Order Meta-Learning Algorithms", 2018, arXiv:1803.02999.
+
+    adapt   K steps of gradient descent on the support
+    update  meta - adapt(meta, all of the user's rows)
+
+Where only some parameters adapt (`fast`), the others have no adapted value to move toward. They follow the gradient
+of the query loss *through* the adaptation (Finn et al. 2017, MAML), so that they learn to be adapted around; the fast
+ones still follow Reptile's rule, on the support.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor, nn
+from torch.func import grad
+
+from tegu.core.spec import Spec
+from tegu.learners.inner import InnerOptimiser, inner_loop, mean_loss, run_steps
+from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.losses import OutputLoss, find_loss
+from tegu.learners.model import call, check_model, fast_names, initial_parameters
+
+__all__ = ["PAPER", "concatenate", "reptile"]
+
+PAPER = "Nichol et al. 2018, On First-Order Meta-Learning Algorithms, arXiv:1803.02999"
+
+
+def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
+    """All rows of both batches, as one.
+
+    Written with padding: `torch.cat` batched over users by `vmap` fixes the number of users when it is exported.
+    """
+
+    def joined(first: Tensor, second: Tensor) -> Tensor:
+        others = [0, 0] * (first.dim() - 1)
+        return F.pad(first, [*others, 0, second.shape[0]]) + F.pad(second, [*others, first.shape[0], 0])
+
+    return TorchBatch(*(joined(*parts) for parts in zip(a, b, strict=True)))
+
+
+def reptile(
+    model: nn.Module,
+    spec: Spec,
+    *,
+    loss: str | OutputLoss | None = None,
+    fast: Sequence[str] | None = None,
+    steps: int = 5,
+    lr: float = 0.1,
+    prior: float = 0.0,
+    minibatches: int = 1,
+    inner: InnerOptimiser = "sgd",
+    momentum: float = 0.0,
+) -> Learner:
+    """A Reptile learner for any module that is a function of its parameters and its input.
+
+    Args:
+        model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`; for ranking, item ids `[rows]` to
+            scores `[rows]`. It is not changed.
+        spec: what the model takes and gives.
+        loss: a name in `tegu.learners.losses.LOSSES`, a callable `(output, y) -> [rows]`, or the kind's usual loss.
+        fast: names or patterns of the parameters that adapt (all by default); the rest is learned by the server
+            and stays fixed on the device.
+        steps: inner steps in training, and the default on the device.
+        lr: their step size.
+        prior: how many interactions the initialisation counts for: with n rows a step is `lr * n / (n + prior)`.
+        minibatches: in training, each inner step sees one of so many parts of the user's rows, in turn.
+        inner: "sgd" or "adam".
+        momentum: of the inner SGD.
+
+    Raises:
+        CompileError: the module keeps running statistics.
+        DataError: a pattern in `fast` matches nothing.
+        UnknownNameError: no such loss or inner optimiser.
+    """
+    check_model(model)
+    rows_loss = find_loss(loss, spec)
+    names = fast_names(model, fast)
+    adapt = inner_loop(model, rows_loss, names, inner, momentum)
+    knobs = {"steps": float(steps), "lr": lr, "prior": prior}
+    every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
+
+    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+        del noise
+        if every_parameter_adapts:
+            adapted = run_steps(adapt, meta, concatenate(support, query), knobs, minibatches)
+            return {name: meta[name] - adapted[name] for name in meta}
+        return _partial_update(meta, support, query)
+
+    def _partial_update(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
+        slow = {name: value for name, value in meta.items() if name not in names}
+
+        def query_loss(slow: TorchTree) -> tuple[Tensor, TorchTree]:
+            adapted = run_steps(adapt, meta | slow, support, knobs, minibatches)
+            return mean_loss(model, rows_loss, meta | slow | adapted, query), adapted
+
+        gradients: TorchTree
+        gradients, adapted = grad(query_loss, has_aux=True)(slow)
+        return gradients | {name: meta[name] - adapted[name] for name in names}
+
+    return Learner(
+        name="reptile",
+        paper=PAPER,
+        spec=spec,
+        fast=names,
+        knobs=knobs,
+        init=lambda seed: initial_parameters(model, seed),
+        adapt=adapt,
+        predict=lambda meta, state, x: call(model, meta | state, x),
+        update=update,
+    )

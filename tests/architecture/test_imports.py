@@ -1,0 +1,222 @@
+"""Who may import whom (see the design): core <- learners, client <- server <- sim, and never the other way round."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ROOTS = ("shared", "client_sdk", "server", "simulations")
+DYNAMIC = frozenset({"require", "import_module", "__import__"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a package's files may import, besides the standard library.
+
+    Attributes:
+        tegu: packages of Tegu.
+        others: packages of others; None means any.
+    """
+
+    tegu: frozenset[str]
+    others: frozenset[str] | None = None
+
+    def allows(self, module: str) -> bool:
+        top, *rest = module.split(".")
+        if top == "tegu":
+            return bool(rest) and rest[0] in self.tegu
+        return top != "tests" and (self.others is None or top in self.others or top in sys.stdlib_module_names)
+
+
+def rule(tegu: str, others: str | None = None) -> Rule:
+    return Rule(frozenset(tegu.split()), None if others is None else frozenset(others.split()))
+
+
+PACKAGES = {
+    "core": rule("core", "numpy safetensors"),
+    "learners": rule("core learners", "numpy torch"),
+    "client": rule("core client", "numpy"),
+    "server": rule("core learners server"),
+    "sim": rule("core learners client server sim"),
+    "cli": rule("core learners client server sim bench cli"),
+    "bench": rule("core learners client server sim cli bench"),
+}
+EXCEPTIONS = {
+    "client/runtime_torch.py": rule("core client learners", "numpy torch"),
+    "client/flower.py": rule("core client", "numpy flwr"),
+}
+
+
+def rule_for(file: str) -> Rule:
+    """The rule for a path below `tegu/`. A package without one is a mistake: it has to be given its place here."""
+    return EXCEPTIONS.get(file) or PACKAGES[file.split("/", maxsplit=1)[0]]
+
+
+def imports(source: str, file: str) -> Iterator[tuple[int, str]]:
+    """Every module that a file names in an import: line and absolute name.
+
+    Counts what stands under TYPE_CHECKING or in a function, relative imports, and packages of Tegu or `tests` that
+    are imported by a literal name (`require("tegu.server", ...)`). Another optional dependency by name is allowed.
+    """
+    package = ["tegu", *file.split("/")[:-1]]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            full = ".".join([*base, *([node.module] if node.module else [])])
+            within = full == "tegu"  # `from tegu import server` imports tegu.server
+            yield from ((node.lineno, f"{full}.{alias.name}" if within else full) for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+            name = str(node.args[0].value)
+            if called in DYNAMIC and name.split(".", maxsplit=1)[0] in ("tegu", "tests"):
+                yield node.lineno, name
+
+
+def violations(source: str, file: str) -> list[str]:
+    """The imports of a file (a path below `tegu/`) that its package may not make."""
+    allowed = rule_for(file)
+    return [f"tegu/{file}:{line} imports {name}" for line, name in imports(source, file) if not allowed.allows(name)]
+
+
+def sources() -> list[tuple[Path, str]]:
+    """All source files, each with its path below `tegu/`."""
+    bases = [REPOSITORY / root / "tegu" for root in ROOTS]
+    return [(path, path.relative_to(base).as_posix()) for base in bases for path in sorted(base.rglob("*.py"))]
+
+
+def test_nobody_imports_what_it_must_not() -> None:
+    assert [found for path, file in sources() for found in violations(path.read_text("utf-8"), file)] == []
+
+
+def test_the_walk_sees_the_files() -> None:
+    assert {"core/tree.py", "core/bundle.py"} <= {file for _, file in sources()}
+    assert {
+        name for _, name in imports((REPOSITORY / "shared/tegu/core/tree.py").read_text("utf-8"), "core/tree.py")
+    } >= {
+        "numpy",
+        "tegu.core.batch",
+        "collections.abc",
+    }
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_no_root_hides_the_others(root: str) -> None:
+    """A `tegu/__init__.py` in one root makes it the only one that Python finds."""
+    assert (REPOSITORY / root / "tegu").is_dir() or root != "shared"
+    assert not (REPOSITORY / root / "tegu" / "__init__.py").exists()
+
+
+def test_no_two_roots_hold_one_package() -> None:
+    """Of two folders `tegu/x` with an `__init__.py`, Python finds the first only."""
+    homes: dict[str, set[Path]] = {}
+    for path, file in sources():
+        homes.setdefault(file.split("/")[0], set()).add(path.parents[file.count("/")])
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
+def test_tegu_is_a_namespace() -> None:
+    found = importlib.util.find_spec("tegu")
+    assert found is not None
+    assert found.origin is None
+    assert str(REPOSITORY / "shared/tegu") in list(found.submodule_search_locations or [])
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "imported"),
+    [
+        ("core/x.py", "import torch", "torch"),
+        ("core/x.py", "import numpy.linalg, pandas as pd", "pandas"),
+        ("core/x.py", "from cryptography import x509", "cryptography"),
+        ("core/x.py", "from tegu.learners import reptile", "tegu.learners"),
+        ("core/x.py", "from tegu import server", "tegu.server"),
+        ("core/x.py", "from tegu import core, client", "tegu.client"),
+        ("core/x.py", "import tegu", "tegu"),
+        ("core/x.py", "from .. import learners", "tegu.learners"),
+        ("core/x.py", "from ..learners.reptile import reptile", "tegu.learners.reptile"),
+        ("core/x.py", "def late():\n    import onnx", "onnx"),
+        ("core/x.py", "if TYPE_CHECKING:\n    from torch import Tensor", "torch"),
+        ("core/x.py", "try:\n    import flwr\nexcept ImportError:\n    pass", "flwr"),
+        ("core/x.py", "require('tegu.server.compile', 'server')", "tegu.server.compile"),
+        ("core/x.py", "importlib.import_module('tegu.sim')", "tegu.sim"),
+        ("core/deep/x.py", "from ... import server", "tegu.server"),
+        ("core/x.py", "from tests.core.samples import bundle", "tests.core.samples"),
+        ("learners/x.py", "from tegu.server import strategy", "tegu.server"),
+        ("learners/x.py", "import torch_optimizer", "torch_optimizer"),
+        ("client/x.py", "import torch", "torch"),
+        ("client/x.py", "import onnxruntime", "onnxruntime"),
+        ("client/x.py", "import flwr", "flwr"),
+        ("client/x.py", "from tegu.learners import reptile", "tegu.learners"),
+        ("client/deep/runtime_torch.py", "import torch", "torch"),
+        ("client/runtime_torch.py", "import flwr", "flwr"),
+        ("client/runtime_torch.py", "import tegu.server", "tegu.server"),
+        ("client/flower.py", "import torch", "torch"),
+        ("client/flower.py", "import tegu.learners", "tegu.learners"),
+        ("client/x.py", "import tegu.server.compile", "tegu.server.compile"),
+        ("server/x.py", "from tegu.client import Personalizer", "tegu.client"),
+        ("server/x.py", "from tegu.sim import population", "tegu.sim"),
+        ("server/x.py", "from tegu.cli.main import main", "tegu.cli.main"),
+        ("server/x.py", "from tegu import bench", "tegu.bench"),
+        ("sim/x.py", "from tegu.cli import main", "tegu.cli"),
+        ("sim/x.py", "from tegu.bench import peers", "tegu.bench"),
+        ("sim/x.py", "import tests", "tests"),
+        ("cli/x.py", "import tests.core", "tests.core"),
+        ("bench/x.py", "from tests import core", "tests"),
+    ],
+)
+def test_a_violation_is_found(file: str, source: str, imported: str) -> None:
+    assert [found.rsplit(" ", maxsplit=1)[1] for found in violations(source, file)] == [imported]
+
+
+def test_a_violation_tells_where_it_stands() -> None:
+    source = "import json\n\n\ndef late():\n    import torch\n    import onnx\n"
+    assert violations(source, "core/x.py") == ["tegu/core/x.py:5 imports torch", "tegu/core/x.py:6 imports onnx"]
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        (
+            "core/x.py",
+            "from __future__ import annotations\nimport json, numpy.typing\nfrom safetensors.numpy import load",
+        ),
+        ("core/x.py", "from tegu.core import tree\nfrom . import batch\nfrom .spec import Spec\nfrom tegu import core"),
+        ("core/x.py", "require('cryptography.exceptions', 'signing')"),
+        (
+            "learners/x.py",
+            "import torch\nfrom torch import nn\nfrom tegu.core.batch import Batch\nfrom .losses import Loss",
+        ),
+        ("client/x.py", "import sqlite3\nrequire('onnxruntime', 'onnx')\nimport_module('tegu.client.runtime_torch')"),
+        ("client/runtime_torch.py", "import torch\nfrom tegu.learners import reptile\nfrom .runtime import Runtime"),
+        ("client/flower.py", "from flwr.clientapp import ClientApp"),
+        ("server/x.py", "import flwr, onnx, torch\nfrom tegu.learners import reptile\nfrom tegu.core import tree"),
+        ("sim/x.py", "import matplotlib\nfrom tegu.client import Personalizer\nimport tegu.server, tegu.learners"),
+        ("cli/x.py", "import typer\nfrom tegu import bench, client, server, sim"),
+    ],
+)
+def test_what_is_allowed_is_not_found(file: str, source: str) -> None:
+    assert violations(source, file) == []
+
+
+def test_a_package_without_a_rule_is_a_mistake() -> None:
+    with pytest.raises(KeyError):
+        violations("import json", "novel/x.py")
+
+
+def test_core_runs_without_the_heavy_packages() -> None:
+    heavy = {"torch", "flwr", "onnx", "onnxruntime", "pandas", "cryptography", "hypothesis"}
+    modules = [file.removesuffix(".py").replace("/", ".") for _, file in sources() if file.startswith("core/")]
+    program = f"import sys, {', '.join(f'tegu.{name}' for name in modules)}; print(*sorted(sys.modules), sep='\\n')"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    loaded = {name.split(".")[0] for name in printed.split()}
+    assert {"tegu", "numpy", "safetensors"} <= loaded
+    assert loaded & heavy == set()

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.samples import json_values, manifest, manifests, refused
+
+from tegu.core.errors import BundleError, DataError
+from tegu.core.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
+
+GOOD: dict[str, Any] = json.loads(
+    replace(manifest(), schedule=(ScheduleEntry(5, {"lr": 0.1}),), heldout=({"k": 5},), members={"a": "00"}).to_json()
+)
+
+
+def encoded(**changes: Any) -> bytes:
+    return json.dumps({**GOOD, **changes}).encode()
+
+
+@given(manifests())
+@settings(deadline=None)
+def test_round_trip(original: Manifest) -> None:
+    data = original.to_json()
+    assert Manifest.from_json(data) == original
+    assert Manifest.from_json(data).to_json() == data
+
+
+def test_equal_manifests_give_equal_bytes() -> None:
+    one = replace(manifest(), training={"rounds": 1, "users": 2})
+    other = replace(manifest(), training={"users": 2, "rounds": 1})
+    assert one.to_json() == other.to_json()
+    assert json.loads(one.to_json())["format"] == FORMAT
+
+
+@given(st.sampled_from(sorted(GOOD)), json_values)
+@settings(deadline=None, max_examples=300)
+def test_a_replaced_field_is_refused_or_read_as_it_stands(name: str, value: Any) -> None:
+    try:
+        found = Manifest.from_json(encoded(**{name: value}))
+    except BundleError:
+        return
+    assert json.loads(found.to_json()) == {**GOOD, name: value}
+
+
+@given(st.binary(max_size=40) | json_values.map(lambda value: json.dumps(value).encode()))
+@settings(deadline=None)
+def test_what_is_no_manifest_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleError):
+        Manifest.from_json(data)
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_a_missing_field_is_refused(name: str) -> None:
+    body = {key: value for key, value in GOOD.items() if key != name}
+    with refused(BundleError, "None" if name == "format" else name, "export"):
+        Manifest.from_json(json.dumps(body).encode())
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    return {"spec": {**GOOD["spec"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"learner": 3}, "3"),
+        ({"paper": None}, "None"),
+        ({"fast": "weights"}, "'weights'"),
+        ({"fast": [1]}, "1"),
+        ({"knobs": [["lr", 0.1]]}, "['lr', 0.1]"),
+        ({"knobs": {"lr": "0.1"}}, "'0.1'"),
+        ({"knobs": {"lr": True}}, "True"),
+        ({"knobs": {"lr": float("nan")}}, "nan"),
+        ({"knobs": {"lr": 10**400}}, "too large"),
+        ({"schedule": {}}, "{}"),
+        ({"schedule": [1]}, "1"),
+        ({"schedule": [{"k": 2.5, "knobs": {}}]}, "2.5"),
+        ({"schedule": [{"k": 2}]}, "knobs"),
+        ({"schedule": [{"k": 5, "knobs": {}}, {"k": 2, "knobs": {}}]}, "[5, 2]"),
+        ({"training": []}, "[]"),
+        ({"heldout": [[]]}, "[]"),
+        ({"heldout": {}}, "{}"),
+        ({"members": []}, "[]"),
+        ({"members": {"a": 1}}, "1"),
+        ({"spec": []}, "[]"),
+        (spec(kind="clustering"), "clustering"),
+        (spec(outputs=2.5), "2.5"),
+        (spec(outputs=float("inf")), "inf"),
+        (spec(outputs="4"), "'4'"),
+        (spec(x=[]), "[]"),
+        (spec(x={"shape": "12", "dtype": "int64", "size": 4}), "'12'"),
+        (spec(x={"shape": [], "dtype": "int8", "size": 4}), "int8"),
+        (spec(x={"shape": [], "dtype": ["int64"], "size": 4}), "['int64']"),
+        (spec(x={"shape": [-1], "dtype": "int64", "size": 4}), "-1"),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_refused(changes: dict[str, Any], found: str) -> None:
+    with refused(BundleError, found, f"format {FORMAT}", "export it again"):
+        Manifest.from_json(encoded(**changes))
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, [1], {}])
+def test_another_format_is_refused(version: Any) -> None:
+    with refused(BundleError, f"format version {version!r}", f"reads {FORMAT}", "upgrade tegu"):
+        Manifest.from_json(encoded(format=version))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\xff", b"[" * 100_000, b"9" * 5000, b'{"format":' * 5000])
+def test_what_is_not_json_is_refused(data: bytes) -> None:
+    with refused(BundleError, "not JSON (", "fetch the bundle again"):
+        Manifest.from_json(data)
+
+
+def test_a_huge_wrong_value_gives_a_short_message() -> None:
+    with pytest.raises(BundleError) as caught:
+        Manifest.from_json(encoded(learner=list(range(100_000))))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"training": {"loss": float("nan")}}, "nan"),
+        ({"heldout": ({"gain": np.float32(1)},)}, "float32"),
+        ({"knobs": {"lr": float("inf")}}, "inf"),
+    ],
+)
+def test_what_json_lacks_is_refused_when_written(changes: dict[str, Any], found: str) -> None:
+    with refused(BundleError, found, "remove it"):
+        replace(manifest(), **changes).to_json()
+
+
+@pytest.mark.parametrize("sizes", [(5, 2), (2, 2)])
+def test_a_schedule_ascends(sizes: tuple[int, ...]) -> None:
+    with refused(DataError, list(sizes), "ascending"):
+        replace(manifest(), schedule=tuple(ScheduleEntry(k, {}) for k in sizes))
+
+
+@pytest.mark.parametrize(("interactions", "steps"), [(0, 0), (4, 0), (5, 1), (19, 1), (20, 9), (1000, 9)])
+def test_knobs_follow_the_schedule(interactions: int, steps: int) -> None:
+    schedule = (ScheduleEntry(5, {"steps": 1.0}), ScheduleEntry(20, {"steps": 9.0}))
+    assert knobs_for(replace(manifest(), schedule=schedule), interactions) == {"steps": steps, "lr": 0.1}
+
+
+def test_without_a_schedule_the_default_knobs_serve() -> None:
+    assert knobs_for(manifest(), 0) == {"steps": 5.0, "lr": 0.1}
