@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from tests.client.graphs import linear_bundle, linear_predict, linear_rows
 
-from tegu.client import AdaptReport, Personalizer
+from tegu.client import AdaptReport, Personalizer, budget, model, personalizer
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
 from tegu.core.manifest import Knobs, ScheduleEntry
@@ -20,15 +19,18 @@ X, Y = linear_rows(7)
 
 
 class _Fake:
-    """A runtime whose steps take a known time and whose state tells what it was called with."""
+    """A runtime and its clock: steps take a known time, and the state tells what `adapt` was called with."""
 
     def __init__(self, seconds: float = 0.0, load: float = 0.0) -> None:
         self.seconds, self.load, self.calls = seconds, load, 0
-        self.value = 1.0
+        self.value, self.now = 1.0, 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
 
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
         self.calls += 1
-        time.sleep(self.load + self.seconds * knobs["steps"])
+        self.now += self.load + self.seconds * knobs["steps"]
         self.load = 0.0
         rows = support.mask.sum()
         return {"state": np.array([knobs["steps"], rows, self.value if rows else 0.0], np.float32)}
@@ -96,20 +98,36 @@ def test_the_initial_state_is_computed_once() -> None:
     assert fake.calls == 1
 
 
-def test_a_budget_limits_the_steps() -> None:
-    with Personalizer.open(linear_bundle(steps=1000), runtime=_Fake(seconds=0.005)) as p:
+def _keep_time(fake: _Fake, monkeypatch: pytest.MonkeyPatch) -> _Fake:
+    for module in (budget, model, personalizer):
+        monkeypatch.setattr(module, "time", fake)
+    return fake
+
+
+def test_a_budget_limits_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = _keep_time(_Fake(seconds=1 / 128), monkeypatch)
+    with Personalizer.open(linear_bundle(steps=1000), runtime=fake) as p:
         p.observe(X, Y)
-        report = p.adapt(budget_ms=100)
-    assert 2 <= report.steps <= 20
-    assert report.wanted_steps == 1000
+        report = p.adapt(budget_ms=125)
+    # One step to know how long it takes, and as many as then fit: 16 in all.
+    assert (report.steps, report.wanted_steps, report.milliseconds) == (15, 1000, 125)
     assert report.kept
     assert "budget" in report.reason
 
 
-def test_loading_the_graph_does_not_pass_for_a_slow_step() -> None:
-    with Personalizer.open(linear_bundle(steps=10), runtime=_Fake(seconds=0.001, load=0.1)) as p:
+def test_time_for_half_a_step_more_is_time_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = _keep_time(_Fake(seconds=1 / 128), monkeypatch)
+    with Personalizer.open(linear_bundle(steps=1000), runtime=fake) as p:
         p.observe(X, Y)
-        assert p.adapt(budget_ms=400).steps == 10
+        assert p.adapt(budget_ms=1500 / 128).steps == 1
+        assert fake.calls == 2  # no steps, to load the graph, and one: what was timed is what is used
+
+
+def test_loading_the_graph_counts_but_does_not_pass_for_a_slow_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = _keep_time(_Fake(seconds=1 / 128, load=1 / 16), monkeypatch)
+    with Personalizer.open(linear_bundle(steps=1000), runtime=fake) as p:
+        p.observe(X, Y)
+        assert p.adapt(budget_ms=125).steps == 7
 
 
 def test_the_smallest_budget_still_takes_one_step() -> None:
@@ -123,17 +141,17 @@ def test_a_generous_budget_takes_all_steps_and_gives_the_same_state() -> None:
         p.observe(X, Y)
         p.adapt()
         unlimited = p.predict(X)
-        for budget in (60_000, float("inf")):
-            assert p.adapt(budget_ms=budget).steps == 5
+        for generous in (60_000, float("inf")):
+            assert p.adapt(budget_ms=generous).steps == 5
             np.testing.assert_array_equal(p.predict(X), unlimited)
 
 
-@pytest.mark.parametrize("budget", [-1, float("nan")])
-def test_a_budget_is_a_time(budget: float) -> None:
+@pytest.mark.parametrize("wrong", [-1, float("nan")])
+def test_a_budget_is_a_time(wrong: float) -> None:
     with Personalizer.open(linear_bundle()) as p:
         p.observe(X, Y)
         with pytest.raises(DataError, match="budget_ms"):
-            p.adapt(budget)
+            p.adapt(wrong)
 
 
 def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path) -> None:
@@ -178,6 +196,6 @@ def test_an_output_of_the_wrong_shape_is_refused() -> None:
         def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
             return np.zeros(len(x), np.float32)
 
-    with Personalizer.open(linear_bundle(), runtime=Wrong()) as p:
-        with pytest.raises(RuntimeFailure, match=r"shape \(7,\): expected \(7, 1\)"):
-            p.predict(X)
+    message = r"shape \(7,\): expected \(7, 1\)"
+    with Personalizer.open(linear_bundle(), runtime=Wrong()) as p, pytest.raises(RuntimeFailure, match=message):
+        p.predict(X)

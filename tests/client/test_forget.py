@@ -91,5 +91,6 @@ def test_a_reader_that_keeps_old_bytes_alive_is_reported(tmp_path: Path, monkeyp
             with pytest.raises(StoreError, match="may still be in its files; close that process and forget again"):
                 p.forget()
         assert p.interactions == 0
+        np.testing.assert_allclose(p.predict(X), linear_predict(linear_bundle().meta, X), atol=1e-5)
         p.forget()
         assert not _holds(tmp_path, SECRET.tobytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_what_observe_returned_for_survives_a_kill(run_script: Start, linear_fil
 
 
 def test_processes_observe_at_the_same_time(linear_file: Path, tmp_path: Path) -> None:
-    command = [__import__("sys").executable, "-W", "error", "-c", OBSERVE_FIFTY, linear_file, tmp_path / "me.db"]
+    command = [sys.executable, "-W", "error", "-c", OBSERVE_FIFTY, linear_file, tmp_path / "me.db"]
     started = [
         subprocess.Popen([*command, str(start)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for start in (0, 1000, 2000)

@@ -7,6 +7,7 @@ import pytest
 from tests.client.graphs import ITEMS, linear_bundle, ranking_bundle, rating_bundle
 
 from tegu.client import Personalizer
+from tegu.client.recommend import best_items
 from tegu.core.errors import DataError
 
 
@@ -51,6 +52,13 @@ def test_ties_go_to_the_lower_id() -> None:
     equal = {**bundle.meta, "user": np.zeros_like(bundle.meta["user"])}
     with Personalizer.open(replace(bundle, meta=equal)) as p:
         assert p.recommend(5)[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_ties_go_to_the_lower_id_in_large_catalogues_too() -> None:
+    scores = np.tile(np.array([1, 3, 2], np.float32), 1000)
+    ids, found = best_items(scores, np.array([1, 4]), 2000)
+    assert ids.tolist() == [*range(7, 3000, 3), *range(2, 3000, 3), 0, 3]
+    assert found.tolist() == [3] * 998 + [2] * 1000 + [1] * 2
 
 
 def test_ratings_recommend_too() -> None:

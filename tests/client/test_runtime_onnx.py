@@ -4,12 +4,15 @@ import sys
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from tests.client.graphs import (
+    ITEMS,
     linear_adapt,
     linear_bundle,
     linear_gradient,
     linear_predict,
     linear_rows,
+    ranking_bundle,
 )
 
 from tegu.client import OnnxRuntime
@@ -89,7 +92,7 @@ def test_providers_may_be_given_with_options() -> None:
 
 @pytest.mark.parametrize("providers", [["NoSuch"], [("NoSuch", {})], ["CPUExecutionProvider", "NoSuch"], []])
 def test_providers_that_are_not_there_are_named(providers: list[str]) -> None:
-    with pytest.raises(RuntimeFailure, match="expected some of .*CPUExecutionProvider") as raised:
+    with pytest.raises(RuntimeFailure, match=r"expected some of .*CPUExecutionProvider") as raised:
         OnnxRuntime(BUNDLE.graphs, providers)
     assert "NoSuch" in str(raised.value) or not providers
 
@@ -107,16 +110,25 @@ def test_what_a_graph_reads_and_is_not_given_is_named() -> None:
         runtime.predict(BUNDLE.meta, {"weight": BUNDLE.meta["weight"]}, X)
 
 
-def test_rows_that_the_graph_cannot_take_are_a_runtime_failure(capfd: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_the_graph_cannot_take_are_a_runtime_failure_and_no_noise(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeFailure, match="the predict graph failed"):
         OnnxRuntime(BUNDLE.graphs).predict(BUNDLE.meta, BUNDLE.meta, X.astype(np.float64))
+    ranking = ranking_bundle()
+    with pytest.raises(RuntimeFailure, match="the predict graph failed"):
+        OnnxRuntime(ranking.graphs).predict(ranking.meta, ranking.meta, np.array([ITEMS]))
     assert capfd.readouterr().err == ""
 
 
 def test_a_predict_graph_without_output_is_refused() -> None:
-    graphs = {"predict": linear_bundle().graphs["adapt"]}
-    with pytest.raises(RuntimeFailure):
-        OnnxRuntime(graphs).predict(BUNDLE.meta, BUNDLE.meta, X)
+    unary = helper.make_graph(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 3])],
+    )
+    graph = helper.make_model(unary, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    with pytest.raises(RuntimeFailure, match=r"gives \['y'\]: expected 'output'"):
+        OnnxRuntime({"predict": graph}).predict(BUNDLE.meta, BUNDLE.meta, X)
 
 
 def test_without_onnx_runtime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

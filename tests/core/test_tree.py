@@ -170,6 +170,8 @@ EMPTY = np.zeros(0, np.float32)
         ({"w": A, "v": A + 1}, {"w": A + 1, "v": A}),
         ({}, {"w": EMPTY}),
         ({"a": EMPTY, "b": EMPTY}, {"a\0<f4\0(0,)\0b": EMPTY}),
+        ({"a": EMPTY, "b": EMPTY}, {"a\0<f4(0,)b": EMPTY}),
+        ({"a": EMPTY, "b": EMPTY}, {"a<f4(0,)b": EMPTY}),
         ({"a": EMPTY, "b": EMPTY}, {"a'<f4(0,)'b": EMPTY}),
     ],
 )

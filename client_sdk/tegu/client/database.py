@@ -118,6 +118,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA synchronous = FULL")
         _use_wal(connection)
+        _check_writable(connection)
     except BaseException:
         connection.close()
         raise
@@ -146,3 +147,10 @@ def _switched_to_wal(connection: sqlite3.Connection, last: bool) -> bool:
             raise
         return False
     return True
+
+
+def _check_writable(connection: sqlite3.Connection) -> None:
+    # SQLite opens a read-only file without a word, and would fail at the first write only.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("PRAGMA user_version = 0")
+    connection.execute("ROLLBACK")

@@ -54,11 +54,11 @@ class OnnxRuntime:
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
         """The personal state; see `Runtime.adapt`."""
         sources = {"meta": meta, "support": support._asdict(), "knob": _knob_arrays(knobs)}
-        return _without_prefix(self._run("adapt", sources), "state.")
+        return _without_prefix(self.run("adapt", sources), "state.")
 
     def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
         """Outputs for the rows of `x`; see `Runtime.predict`."""
-        outputs = self._run("predict", {"meta": meta, "state": state, "x": {"": x}})
+        outputs = self.run("predict", {"meta": meta, "state": state, "x": {"": x}})
         if "output" not in outputs:
             raise RuntimeFailure(f"the predict graph gives {sorted(outputs)}: expected 'output'; export it again")
         return outputs["output"]
@@ -70,10 +70,19 @@ class OnnxRuntime:
             RuntimeFailure: the graph cannot be loaded, or run on these arguments.
         """
         sources = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
-        return _without_prefix(self._run("update", sources), "update.")
+        return _without_prefix(self.run("update", sources), "update.")
 
-    def _run(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
-        session = self._session(graph)
+    def run(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
+        """A graph's outputs by name.
+
+        Args:
+            graph: its name.
+            sources: inputs by what stands before the dot of their names, then by what follows (`""` for no dot).
+
+        Raises:
+            RuntimeFailure: the graph cannot be loaded, or an input is absent or does not fit.
+        """
+        session = self.load(graph)
         feed = {item.name: _find(graph, item.name, sources) for item in session.get_inputs()}
         try:
             values = session.run(None, feed)
@@ -83,12 +92,17 @@ class OnnxRuntime:
             ) from error
         return {item.name: value for item, value in zip(session.get_outputs(), values, strict=True)}
 
-    def _session(self, graph: str) -> Any:
+    def load(self, graph: str) -> Any:
+        """The graph's session, made on first use; call it before several threads do.
+
+        Raises:
+            RuntimeFailure: the graph is absent or cannot be loaded.
+        """
         if graph not in self._sessions:
-            self._sessions[graph] = self._load(graph)
+            self._sessions[graph] = self._new_session(graph)
         return self._sessions[graph]
 
-    def _load(self, graph: str) -> Any:
+    def _new_session(self, graph: str) -> Any:
         if graph not in self._graphs:
             raise RuntimeFailure(f"there is no {graph} graph, only {sorted(self._graphs)}: export the bundle again")
         ort = require("onnxruntime", "onnx")

@@ -1,0 +1,54 @@
+"""The Flower ClientApp: `tegu.client.flower:app`. The one module of the client that imports flwr.
+
+Where a node finds its users and its bundle:
+
+    --node-config "data='/path/users.npz' bundle='/path/init.tegu'"       a SuperNode with its own files
+    run-config  partitions='/path/folder' bundle='/path/init.tegu'        a simulation: `<partition-id>.npz`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from tegu.client.participant import read_users, sum_of_updates
+from tegu.client.runtime_onnx import OnnxRuntime
+from tegu.core.bundle import read_bundle
+from tegu.core.errors import FederationError
+from tegu.wire import Reply, read_request, reply_content
+
+__all__ = ["app"]
+
+app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round: this node's users' updates, summed."""
+    meta, config = read_request(message.content)
+    bundle = read_bundle(_setting(context, "bundle"))
+    total, users = sum_of_updates(
+        OnnxRuntime(bundle.graphs),
+        meta,
+        read_users(_data(context), bundle.manifest.spec),
+        seed=config.seed,
+        round_number=config.round,
+        limit=config.clip,
+        rule=config.rule,
+    )
+    return Message(reply_content(Reply(total, users)), reply_to=message)
+
+
+def _data(context: Context) -> Path:
+    if "data" in context.node_config:
+        return Path(str(context.node_config["data"]))
+    return Path(_setting(context, "partitions")) / f"{context.node_config.get('partition-id')}.npz"
+
+
+def _setting(context: Context, name: str) -> str:
+    for config in (context.node_config, context.run_config):
+        if config.get(name):
+            return str(config[name])
+    raise FederationError(f"{name} is not set: start the SuperNode with --node-config \"{name}='...'\"")

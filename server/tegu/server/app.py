@@ -1,0 +1,83 @@
+"""The Flower ServerApp: `tegu.server.app:app`. Trains a bundle's initialisation and writes the bundle anew.
+
+Run configuration (the app's `pyproject.toml` holds the defaults):
+
+    bundle      the bundle to start from
+    out         folder for `init.tegu`, `rounds.json` and `checkpoints/`; a run found there is resumed
+    rounds      of the whole run
+    cohort      nodes a round; as many must be connected
+    seed, clip, min-support, max-support, max-query
+    outer, outer-lr, outer-decay
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from tegu.core.bundle import Bundle, atomic_write, read_bundle, write_bundle
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import FederationError
+from tegu.core.tree import digest
+from tegu.server.checkpoint import latest_checkpoint
+from tegu.server.outer import OuterOptimiser, OuterRule
+from tegu.server.strategy import MetaStrategy, RoundSettings
+from tegu.wire import to_record
+
+__all__ = ["app", "settings_from", "train"]
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the rounds that are missing, then write the bundle."""
+    train(grid, context.run_config)
+
+
+def settings_from(config: Mapping[str, Any]) -> RoundSettings:
+    """Round settings from a run configuration; a `clip` of 0 means none."""
+    rule = EpisodeRule(*(int(config[name]) for name in ("min-support", "max-support", "max-query")))
+    clip = float(config["clip"]) or math.inf
+    return RoundSettings(int(config["cohort"]), int(config["seed"]), clip, rule)
+
+
+def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
+    """Train `config["bundle"]` over the nodes of `grid` and write the result to `config["out"]`.
+
+    Raises:
+        FederationError: too few nodes, a round without a usable reply, or a checkpoint of another optimiser.
+        BundleError: the bundle cannot be read, or the result cannot be written.
+    """
+    if not config["bundle"] or not config["out"]:
+        raise FederationError("bundle and out are not set: flwr run ... --run-config \"bundle='...' out='...'\"")
+    start, out, rounds = read_bundle(config["bundle"]), Path(str(config["out"])), int(config["rounds"])
+    rule = OuterRule(str(config["outer"]), float(config["outer-lr"]), {}, bool(config["outer-decay"]))
+    checkpoint = latest_checkpoint(out / "checkpoints")
+    outer = OuterOptimiser(checkpoint.meta if checkpoint else start.meta, rule, rounds)
+    if checkpoint:
+        outer.restore(checkpoint.outer)
+    done = checkpoint.round if checkpoint else 0
+    users: dict[int, int] = {}
+    strategy = MetaStrategy(
+        outer,
+        settings_from(config),
+        checkpoints=out / "checkpoints",
+        done=done,
+        on_round=lambda number, meta, count: users.update({number: count}),
+    )
+    if done < rounds:
+        strategy.start(grid, to_record(outer.meta), num_rounds=rounds - done)
+    training = {"rounds": rounds, "seed": int(config["seed"]), "outer": rule.name, "users_a_round": users}
+    bundle = replace(start, meta=outer.meta, manifest=replace(start.manifest, training=training))
+    out.mkdir(parents=True, exist_ok=True)
+    summary = {"rounds": rounds, "resumed_at": done, "users": users, "meta": digest(bundle.meta)}
+    atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
+    return write_bundle(out / "init.tegu", bundle)

@@ -1,0 +1,169 @@
+"""Reptile-style federated meta-learning as a Flower strategy.
+
+One object for the in-process grid, Flower's simulation and a SuperLink:
+`meta = outer(meta, sum of clipped updates / number of users)`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+
+from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.errors import DataError, FederationError
+from tegu.core.tree import Tree, add, same_layout, scale
+from tegu.server.checkpoint import Checkpoint, write_checkpoint
+from tegu.server.outer import OuterOptimiser
+from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
+
+__all__ = ["MetaStrategy", "RoundSettings"]
+
+_log = logging.getLogger(__name__)
+OnRound = Callable[[int, Tree, int], None]
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """How a round goes.
+
+    Attributes:
+        cohort: nodes that take part in a round.
+        seed: decides cohorts and episodes.
+        clip: largest norm of one user's update; infinite for none.
+        rule: how much of a user becomes support and query.
+        wait_seconds: how long to wait for enough nodes to be connected.
+    """
+
+    cohort: int
+    seed: int = 0
+    clip: float = math.inf
+    rule: EpisodeRule = field(default_factory=EpisodeRule)
+    wait_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.cohort < 1 or not self.clip > 0:
+            raise DataError(f"cohort is {self.cohort} and clip {self.clip}: expected at least 1, and above 0")
+
+
+class MetaStrategy(Strategy):
+    """Federated meta-learning of an initialisation.
+
+    Args:
+        outer: the parameters and what moves them.
+        settings: cohort, seed, clipping, episodes.
+        checkpoints: folder for a checkpoint after every round; None for none.
+        done: rounds that were run before, when a run is resumed.
+        on_round: called after every round with its number, the new parameters and the number of users.
+    """
+
+    def __init__(
+        self,
+        outer: OuterOptimiser,
+        settings: RoundSettings,
+        *,
+        checkpoints: Path | None = None,
+        done: int = 0,
+        on_round: OnRound | None = None,
+    ) -> None:
+        self._outer, self._settings = outer, settings
+        self._checkpoints, self._done, self._on_round = checkpoints, done, on_round
+
+    def summary(self) -> None:
+        """Log what the run will do."""
+        _log.info("Tegu: %s", self._settings)
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """One message to each node of the round's cohort; Flower counts `server_round` from 1 in every run.
+
+        Raises:
+            FederationError: too few nodes are connected after `wait_seconds`.
+        """
+        del config
+        number = self._done + server_round
+        settings = self._settings
+        content = request_content(arrays, RoundConfig(number, settings.seed, settings.clip, settings.rule))
+        return [
+            Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
+            for node in self._cohort(number, grid)
+        ]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Move the parameters by the mean update over all users that the replies stand for.
+
+        Raises:
+            FederationError: no reply can be used.
+        """
+        number = self._done + server_round
+        good = self._usable(number, sorted(replies, key=lambda reply: reply.metadata.src_node_id))
+        users = sum(reply.users for reply in good)
+        total = good[0].update
+        for reply in good[1:]:
+            total = add(total, reply.update)
+        meta = self._outer.step(scale(total, 1 / users), number)
+        if self._checkpoints is not None:
+            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state()))
+        if self._on_round is not None:
+            self._on_round(number, meta, users)
+        return to_record(meta), MetricRecord({"users": users})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Nothing: evaluation is the simulator's."""
+        del server_round, arrays, config, grid
+        return ()
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """Nothing, as `configure_evaluate` asks for nothing."""
+        del server_round, replies
+        return None
+
+    def _cohort(self, number: int, grid: Grid) -> Sequence[int]:
+        settings = self._settings
+        deadline = time.monotonic() + settings.wait_seconds
+        while len(nodes := sorted(grid.get_node_ids())) < settings.cohort:
+            if time.monotonic() >= deadline:
+                raise FederationError(
+                    f"{len(nodes)} nodes are connected and the cohort is {settings.cohort}: "
+                    "connect more nodes, or make the cohort smaller"
+                )
+            time.sleep(0.1)
+        if len(nodes) == settings.cohort:
+            return nodes
+        chosen = rows_rng(settings.seed, "cohort", number).choice(len(nodes), settings.cohort, replace=False)
+        return [nodes[i] for i in sorted(chosen)]
+
+    def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
+        good: list[Reply] = []
+        reasons: list[str] = []
+        for message in replies:
+            source = message.metadata.src_node_id
+            try:
+                good.append(self._checked(read_reply(message)))
+            except (FederationError, DataError) as error:
+                reasons.append(f"node {source}: {error}")
+                _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
+        if not good:
+            raise FederationError(
+                f"round {number} has no usable reply: {'; '.join(reasons) or 'nobody answered in time'}"
+            )
+        return good
+
+    def _checked(self, reply: Reply) -> Reply:
+        same_layout(self._outer.meta, reply.update)
+        if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
+            raise FederationError(f"an update of {reply.users} users, or one that is not finite: expected finite sums")
+        return reply

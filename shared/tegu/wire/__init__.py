@@ -1,0 +1,23 @@
+"""What crosses the network: the one place where trees and rounds become Flower records. Needs flwr alone."""
+
+from tegu.wire.records import (
+    Reply,
+    RoundConfig,
+    read_reply,
+    read_request,
+    reply_content,
+    request_content,
+    to_record,
+    to_tree,
+)
+
+__all__ = [
+    "Reply",
+    "RoundConfig",
+    "read_reply",
+    "read_request",
+    "reply_content",
+    "request_content",
+    "to_record",
+    "to_tree",
+]

@@ -1,0 +1,124 @@
+"""What a round sends and what comes back, as Flower records.
+
+A message carries `meta` (arrays) and `config` (how to draw episodes, how to clip). A reply carries `update`, the *sum*
+over its users of their clipped updates, and `metrics`, with the number of those users. Sums add up, so one reply may
+stand for one device, for a SuperNode with many users, or for a whole simulated cohort.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from flwr.app import Array as FlowerArray
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import FederationError
+from tegu.core.tree import Tree
+
+__all__ = [
+    "Reply",
+    "RoundConfig",
+    "read_reply",
+    "read_request",
+    "reply_content",
+    "request_content",
+    "to_record",
+    "to_tree",
+]
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """What a participant must know of a round.
+
+    Attributes:
+        round: from 1.
+        seed: of the run; with the round and the user's id it decides the episode.
+        clip: largest norm of one user's update; infinite for none.
+        rule: how much becomes support and query.
+    """
+
+    round: int
+    seed: int
+    clip: float
+    rule: EpisodeRule
+
+
+class Reply(NamedTuple):
+    """The sum of `users` users' updates."""
+
+    update: Tree
+    users: int
+
+
+def to_record(tree: Tree) -> ArrayRecord:
+    """A tree as Flower sends it, names kept."""
+    record = ArrayRecord()
+    for name, array in tree.items():
+        # ascontiguousarray makes a 0-d array 1-d.
+        record[name] = FlowerArray(np.ascontiguousarray(array).reshape(np.shape(array)))
+    return record
+
+
+def to_tree(record: ArrayRecord) -> Tree:
+    """The tree in a record."""
+    return {name: array.numpy() for name, array in record.items()}
+
+
+def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
+    """The content that all messages of a round share; never change it."""
+    rule = config.rule
+    fields = ConfigRecord(
+        {
+            "round": config.round,
+            "seed": config.seed,
+            "clip": config.clip,
+            "min-support": rule.min_support,
+            "max-support": rule.max_support,
+            "max-query": rule.max_query,
+        }
+    )
+    return RecordDict({"meta": meta, "config": fields})
+
+
+def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
+    """The initialisation and the round's settings.
+
+    Raises:
+        FederationError: the message is not one of `request_content`'s.
+    """
+    try:
+        fields = content.config_records["config"]
+        rule = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
+        config = RoundConfig(int(str(fields["round"])), int(str(fields["seed"])), float(str(fields["clip"])), rule)
+        return to_tree(content.array_records["meta"]), config
+    except (KeyError, ValueError) as error:
+        raise FederationError(
+            f"the message holds {sorted(content)} ({error!r}): is the server a Tegu server?"
+        ) from error
+
+
+def reply_content(reply: Reply) -> RecordDict:
+    """A reply's content."""
+    return RecordDict({"update": to_record(reply.update), "metrics": MetricRecord({"users": reply.users})})
+
+
+def read_reply(message: Message) -> Reply:
+    """The sum of updates in a reply.
+
+    Raises:
+        FederationError: the node failed, or the reply is not one of `reply_content`'s.
+    """
+    if message.has_error():
+        raise FederationError(f"the participant failed: {message.error.reason}")
+    try:
+        users = message.content.metric_records["metrics"]["users"]
+        return Reply(to_tree(message.content.array_records["update"]), int(str(users)))
+    except (KeyError, ValueError) as error:
+        source = message.metadata.src_node_id
+        raise FederationError(
+            f"node {source} replied {sorted(message.content)}: expected update and metrics"
+        ) from error

@@ -1,0 +1,63 @@
+"""Judging an initialisation and what adapting it gives, on people never seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.sim.engine import CHUNK, Engine
+from tegu.sim.metrics import Metric
+from tegu.sim.trials import Trials, per_user, stacked_inputs, stacked_supports
+
+__all__ = ["Method", "adapted", "curve_entry", "score"]
+
+Method: TypeAlias = Callable[[Trials], Sequence[Array]]
+
+HURT_TOLERANCE = 1e-9  # of a metric near 1: what adding in another order may change
+
+
+def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
+    """The method "adapt `meta` with `knobs`, then predict"; with `steps` 0 it is the initialisation itself."""
+
+    def predict(trials: Trials) -> Sequence[Array]:
+        supports, inputs = stacked_supports(trials), stacked_inputs(trials)
+        outputs: list[Array] = []
+        for start in range(0, len(inputs), CHUNK):
+            part = slice(start, start + CHUNK)
+            states = engine.adapt(meta, NumpyBatch(*(field[part] for field in supports)), knobs)
+            outputs.extend(engine.predict(meta, states, np.ascontiguousarray(inputs[part])))
+        return outputs
+
+    return predict
+
+
+def score(method: Method, trials: Trials, metric: Metric) -> Array:
+    """`[users]`: how well the method does for each user."""
+    return per_user(trials, method(trials), metric)
+
+
+def curve_entry(k: int, metric: Metric, scores: Mapping[str, Array]) -> dict[str, Any]:
+    """One entry of the curve in `metrics.json`.
+
+    Args:
+        k: rows of each support.
+        metric: what was judged by.
+        scores: `[users]` for `initialisation`, `personalised`, and any baseline by name.
+    """
+    gain = metric.gain(scores["personalised"], scores["initialisation"])
+    worst = np.sort(gain)[: max(1, len(gain) // 10)]
+    baselines = {name: value for name, value in scores.items() if name not in ("initialisation", "personalised")}
+    return {
+        "k": k,
+        "users": len(gain),
+        "initialisation": float(scores["initialisation"].mean()),
+        "personalised": float(scores["personalised"].mean()),
+        "hurt": float(np.mean(gain < -HURT_TOLERANCE)),
+        "worst_decile_gain": float(worst.mean()),
+        "baselines": {name: float(value.mean()) for name, value in baselines.items()},
+    }

@@ -1,0 +1,33 @@
+"""Experiments by name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tegu.core.errors import UnknownNameError
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.movielens import movielens
+from tegu.sim.experiments.sine import sine
+
+__all__ = ["EXPERIMENTS", "Build", "find_experiment"]
+
+
+class Build(Protocol):
+    """What builds an experiment."""
+
+    def __call__(self, *, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+        """The experiment with this seed; None keeps its own number of rounds and cohort."""
+
+
+EXPERIMENTS: dict[str, Build] = {"movielens": movielens, "sine": sine}
+
+
+def find_experiment(name: str) -> Build:
+    """The function that builds the experiment called `name`.
+
+    Raises:
+        UnknownNameError: there is none; the message names the nearest.
+    """
+    if name not in EXPERIMENTS:
+        raise UnknownNameError("experiment", name, EXPERIMENTS)
+    return EXPERIMENTS[name]

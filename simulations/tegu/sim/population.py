@@ -1,0 +1,158 @@
+"""Many users' rows, and their split by *user* into training, calibration and held-out people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tegu.client.participant import LocalUser
+from tegu.core.batch import Array
+from tegu.core.episode import rows_rng
+from tegu.core.errors import DataError, PopulationError
+from tegu.core.spec import Spec, check_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Population", "Split"]
+
+
+class Split(NamedTuple):
+    """Disjoint sets of people."""
+
+    train: Population
+    calibration: Population
+    heldout: Population
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Rows grouped by user; within a user they keep the order they came in.
+
+    Attributes:
+        spec: what a model for these rows takes and gives.
+        x: `[rows, *spec.x.shape]`, all users' inputs, one user after the other.
+        y: `[rows, *spec.y.shape]`.
+        starts: `[users + 1]`; user i has the rows from `starts[i]` up to `starts[i + 1]`.
+        users: `[users]`, their names.
+    """
+
+    spec: Spec
+    x: Array
+    y: Array
+    starts: Array
+    users: Array
+
+    @classmethod
+    def from_arrays(cls, x: ArrayLike, y: ArrayLike, user: ArrayLike, spec: Spec | None = None) -> Population:
+        """Group rows by user.
+
+        Args:
+            x: inputs, rows first.
+            y: targets, rows first.
+            user: `[rows]`, whose row it is.
+            spec: what a model takes and gives; told from the arrays where it is None (whole numbers in `y` are
+                labels, whole numbers in `x` are ids). Ranking is never guessed: pass `Spec.ranking(items)`.
+
+        Raises:
+            DataError: rows that do not fit `spec`, or lengths that differ.
+        """
+        names = np.asarray(user)
+        spec = spec or _guess_spec(np.asarray(x), np.asarray(y))
+        inputs, targets = check_rows(spec, x, y)
+        if names.shape != (len(inputs),):
+            raise DataError(f"user has shape {names.shape}: expected one entry a row, ({len(inputs)},)")
+        if not len(names):
+            raise PopulationError("there are no rows: expected at least one user")
+        order = np.argsort(names, kind="stable")
+        found, counts = np.unique(names, return_counts=True)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return cls(spec, inputs[order], targets[order], starts, found)
+
+    @classmethod
+    def from_frame(
+        cls, frame: pd.DataFrame, *, user: str, features: str | Sequence[str], target: str, spec: Spec | None = None
+    ) -> Population:
+        """Group a data frame's rows by the column `user`.
+
+        Args:
+            frame: one row an interaction.
+            user: column of the user's name.
+            features: one column of ids or numbers, or several columns of numbers.
+            target: column of the target.
+            spec: as in `from_arrays`.
+
+        Raises:
+            DataError: a column that is absent, or rows that do not fit.
+        """
+        wanted = [user, target, *([features] if isinstance(features, str) else features)]
+        missing = [column for column in wanted if column not in frame.columns]
+        if missing:
+            raise DataError(f"the frame has no column {missing}: expected some of {list(frame.columns)}")
+        x = frame[features].to_numpy() if isinstance(features, str) else frame[list(features)].to_numpy(np.float32)
+        return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def counts(self) -> Array:
+        """`[users]`, rows of each user."""
+        return np.diff(self.starts)
+
+    def rows(self, index: int) -> tuple[Array, Array]:
+        """`x` and `y` of the user at `index`, without a copy."""
+        chosen = slice(int(self.starts[index]), int(self.starts[index + 1]))
+        return self.x[chosen], self.y[chosen]
+
+    def local(self, index: int) -> LocalUser:
+        """The user at `index` as a device has it."""
+        return LocalUser(str(self.users[index]), *self.rows(index))
+
+    def subset(self, indices: ArrayLike) -> Population:
+        """The users at `indices`, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in chosen] or [chosen])
+        starts = np.concatenate([[0], np.cumsum(self.counts[chosen])])
+        return Population(self.spec, self.x[rows], self.y[rows], starts, self.users[chosen])
+
+    def with_rows(self, least: int) -> Population:
+        """The users with at least so many rows."""
+        return self.subset(np.flatnonzero(self.counts >= least))
+
+    def split(self, seed: int, heldout: float = 0.2, calibration: float = 0.1) -> Split:
+        """Draw held-out and calibration users; the rest train.
+
+        Args:
+            seed: decides who is where.
+            heldout: share of all users never seen in training nor in calibration.
+            calibration: share of all users that decide how hard to adapt.
+
+        Raises:
+            PopulationError: a share that leaves one of the three without users.
+        """
+        total = len(self)
+        held, kept = round(heldout * total), round(calibration * total)
+        if min(held, kept, total - held - kept) < 1:
+            raise PopulationError(
+                f"{total} users cannot be split into {heldout:.0%} held out, {calibration:.0%} for calibration and "
+                "some to train on: expected at least one in each; bring more users or change the shares"
+            )
+        order = rows_rng("split", seed).permutation(total)
+        parts = (order[held + kept :], order[held : held + kept], order[:held])
+        return Split(*(self.subset(np.sort(part)) for part in parts))
+
+
+def _guess_spec(x: Array, y: Array) -> Spec:
+    ids = x.dtype.kind in "iub"
+    highest = int(x.max(initial=0)) + 1
+    if y.dtype.kind in "iub":
+        return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest if ids else 0)
+    targets = y.shape[1] if y.ndim > 1 else 1
+    if ids and x.ndim > 1:
+        raise DataError(f"x holds whole numbers of shape {x.shape[1:]} and y real ones: pass spec, or make x float32")
+    return Spec.regression(x.shape[1:], targets, items=highest if ids else 0)

@@ -1,0 +1,103 @@
+"""Trials: a held-out user, k rows to adapt on and the rest to be judged by. Every method gets the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.batch import Array, NumpyBatch, full_batch, stack_batches
+from tegu.core.episode import rows_rng
+from tegu.core.errors import PopulationError
+from tegu.sim.metrics import Metric
+from tegu.sim.population import Population
+
+__all__ = ["DRAWS", "Trial", "Trials", "draw_trials", "per_user", "stacked_inputs", "stacked_supports"]
+
+DRAWS = 5
+MAX_QUERY = 200
+
+
+class Trial(NamedTuple):
+    """One draw for one user.
+
+    Attributes:
+        user: index in the population.
+        support: k rows.
+        query: other rows of the same user, at most `MAX_QUERY`; all of them for ranking.
+    """
+
+    user: int
+    support: NumpyBatch
+    query: NumpyBatch
+
+
+class Trials(NamedTuple):
+    """All trials with supports of k rows.
+
+    Attributes:
+        population: whose users these are.
+        k: rows of each support.
+        trials: user by user.
+    """
+
+    population: Population
+    k: int
+    trials: Sequence[Trial]
+
+
+def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -> Trials:
+    """`draws` trials for every user with more than `k` rows; others are left out.
+
+    Raises:
+        PopulationError: nobody has more than `k` rows.
+    """
+    users = np.flatnonzero(population.counts > k)
+    if not len(users):
+        raise PopulationError(
+            f"no user has more than k = {k} rows (the most is {population.counts.max()}): expected a support of k "
+            "and something to judge by; choose a smaller k"
+        )
+    limit = None if population.spec.kind == "ranking" else MAX_QUERY
+    trials = [_draw(population, int(user), k, limit, seed, draw) for user in users for draw in range(draws)]
+    return Trials(population, k, trials)
+
+
+def _draw(population: Population, user: int, k: int, limit: int | None, seed: int, draw: int) -> Trial:
+    x, y = population.rows(user)
+    order = rows_rng("trial", seed, str(population.users[user]), k, draw).permutation(len(x))
+    support, query = order[:k], order[k:][:limit]
+    return Trial(user, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
+
+
+def stacked_supports(trials: Trials) -> NumpyBatch:
+    """`[trials, k, ...]`."""
+    return stack_batches([trial.support for trial in trials.trials])
+
+
+def stacked_inputs(trials: Trials) -> Array:
+    """What to predict: the query's inputs padded to `[trials, rows, ...]`, or the whole catalogue for ranking."""
+    spec = trials.population.spec
+    if spec.kind == "ranking":
+        return np.broadcast_to(np.arange(spec.items), (len(trials.trials), spec.items))
+    return stack_batches([trial.query for trial in trials.trials]).x
+
+
+def per_user(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
+    """`[users]`: the metric of each user in turn, averaged over its draws.
+
+    Args:
+        trials: what was predicted.
+        outputs: `[trials]` of outputs for `stacked_inputs`; padded rows are passed over.
+        metric: what to judge by.
+    """
+    ranking = trials.population.spec.kind == "ranking"
+    scores: dict[int, list[float]] = {}
+    for trial, output in zip(trials.trials, outputs, strict=True):
+        if ranking:
+            score = metric.score(output, trial.query.x, trial.support.x)
+        else:
+            score = metric.score(output[: len(trial.query.y)], trial.query.y, np.zeros(0, np.int64))
+        scores.setdefault(trial.user, []).append(score)
+    return np.asarray([np.mean(values) for values in scores.values()])
