@@ -16,7 +16,7 @@ from tegu.core.errors import RuntimeFailure
 from tegu.core.manifest import Knobs, Manifest
 from tegu.core.tree import Tree
 from tegu.learners.losses import OutputLoss, find_loss, masked_mean
-from tegu.learners.model import call
+from tegu.learners.model import Applied, call
 from tegu.learners.optimisers import optimiser_class
 
 __all__ = ["Device", "TorchRuntime"]
@@ -96,7 +96,7 @@ class TorchRuntime:
     ) -> None:
         optimiser = self._optimiser(list(fast.values()), lr=lr)
         for _ in range(steps):
-            loss = masked_mean(self._loss, lambda x: call(self._model, parameters, x), batch)
+            loss = masked_mean(self._loss, Applied(self._model, parameters), batch)
             gradients = torch.autograd.grad(loss, list(fast.values()), allow_unused=True)
             for parameter, gradient in zip(fast.values(), gradients, strict=True):
                 parameter.grad = gradient

@@ -12,7 +12,7 @@ from torch.func import grad
 from tegu.core.errors import UnknownNameError
 from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.losses import Loss, masked_mean
-from tegu.learners.model import call
+from tegu.learners.model import Applied
 
 __all__ = ["InnerOptimiser", "inner_loop", "mean_loss", "run_steps"]
 
@@ -24,9 +24,11 @@ _Step: TypeAlias = Callable[[TorchTree, TorchTree, Tensor | float], TorchTree]
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-4
 
 
-def mean_loss(model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch) -> Tensor:
-    """The masked mean loss of the model with these parameters."""
-    return masked_mean(loss, lambda x: call(model, parameters, x), batch)
+def mean_loss(
+    model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch, seen: TorchBatch | None = None
+) -> Tensor:
+    """The masked mean loss of the model with these parameters; `seen` is what they were adapted on."""
+    return masked_mean(loss, Applied(model, parameters), batch, seen)
 
 
 def _key(slot: str, name: str) -> str:

@@ -1,7 +1,8 @@
 """Losses a row, and their masked mean.
 
-A `Loss` maps the model, as a function from inputs to outputs, and a batch to one value a row. It is given the model
-rather than its outputs because a ranking loss scores the whole catalogue. Only `masked_mean` knows of padding, so a
+A `Loss` maps the model, as a function from inputs to outputs, a batch and what the user was adapted on (None while
+adapting) to one value a row. It is given the model rather than its outputs because a ranking loss scores the whole
+catalogue, and what was seen because an item that was clicked is not offered again. Only `masked_mean` knows of padding, so a
 padded row can never count.
 
 The ready-made losses are written out in plain arithmetic: `cross_entropy` and `nll_loss` of torch export gradients
@@ -19,12 +20,15 @@ from torch import Tensor
 from tegu.core.batch import Batch
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.spec import Kind, Spec
+from tegu.learners.model import Applied
 
-__all__ = ["LOSSES", "Apply", "Loss", "OutputLoss", "find_loss", "masked_mean"]
+__all__ = ["LOSSES", "Loss", "OutputLoss", "find_loss", "masked_mean"]
 
-Apply: TypeAlias = Callable[[Tensor], Tensor]
-Loss: TypeAlias = Callable[[Apply, Batch[Tensor]], Tensor]
+Loss: TypeAlias = Callable[[Applied, Batch[Tensor], "Batch[Tensor] | None"], Tensor]
 OutputLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+_OUT = -1e4  # added to a score: no probability is left, and no infinity enters a gradient
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -32,26 +36,30 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return (labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)).to(torch.float32)
 
 
-def cross_entropy(apply: Apply, batch: Batch[Tensor]) -> Tensor:
+def cross_entropy(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
     """Softmax cross-entropy of logits `[rows, classes]` against labels `[rows]`."""
+    del seen
     logits = apply(batch.x)
     return -(torch.log_softmax(logits, -1) * one_hot(batch.y, logits.shape[-1])).sum(-1)
 
 
-def squared_error(apply: Apply, batch: Batch[Tensor]) -> Tensor:
+def squared_error(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
     """Squared error of outputs `[rows, targets]`, averaged over the targets."""
+    del seen
     return (apply(batch.x) - batch.y).square().mean(-1)
 
 
 def click_softmax(items: int) -> Loss:
-    """Implicit feedback: how probable the model holds each item among all `items`, weighted by the feedback.
+    """Implicit feedback: how probable the model holds each item among all unseen `items`, weighted by the feedback.
 
     The model maps item ids `[rows]` to scores `[rows]`. Multinomial likelihood as in Liang et al. 2018 (Mult-VAE).
     """
 
-    def loss(apply: Apply, batch: Batch[Tensor]) -> Tensor:
-        log_probability = torch.log_softmax(apply(torch.arange(items, device=batch.x.device)), -1)
-        return -log_probability[batch.x] * batch.y
+    def loss(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
+        scores = apply.catalogue(items)
+        if seen is not None:
+            scores = scores + _OUT * (one_hot(seen.x, items) * seen.mask.unsqueeze(-1)).amax(0)
+        return -torch.log_softmax(scores, -1)[batch.x] * batch.y
 
     return loss
 
@@ -84,7 +92,7 @@ def find_loss(loss: str | OutputLoss | None, spec: Spec) -> Loss:
         loss = _DEFAULT[spec.kind]
     if callable(loss):
         rows = loss
-        return lambda apply, batch: rows(apply(batch.x), batch.y)
+        return lambda apply, batch, seen: rows(apply(batch.x), batch.y)
     if loss not in LOSSES:
         raise UnknownNameError("loss", loss, LOSSES)
     if loss == "click_softmax" and not spec.items:
@@ -92,13 +100,13 @@ def find_loss(loss: str | OutputLoss | None, spec: Spec) -> Loss:
     return LOSSES[loss](spec)
 
 
-def masked_mean(loss: Loss, apply: Apply, batch: Batch[Tensor]) -> Tensor:
+def masked_mean(loss: Loss, apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
     """The mean of `loss` over real rows; 0 where there is none.
 
     Raises:
         DataError: the loss is not one value a row.
     """
-    rows = loss(apply, batch)
+    rows = loss(apply, batch, seen)
     if rows.shape != batch.mask.shape:
         raise DataError(
             f"the loss has shape {tuple(rows.shape)}: expected one value a row, {tuple(batch.mask.shape)}; "

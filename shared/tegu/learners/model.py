@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,20 +18,27 @@ from tegu.core.errors import CompileError, DataError
 from tegu.core.tree import Tree
 from tegu.learners.learner import TorchTree
 
-__all__ = ["call", "check_model", "fast_names", "initial_parameters"]
+__all__ = ["Applied", "call", "check_model", "fast_names", "initial_parameters"]
 
 
 class _IndexedEmbedding(TorchFunctionMode):
     """Embedding look-ups as plain indexing.
 
     The gradient of `F.embedding` batched over users by `vmap` fixes the number of users when it is exported; that of
-    indexing does not.
+    indexing does not. Where the ids are `catalogue`, every row in order, the table itself is the answer.
     """
+
+    def __init__(self, catalogue: Tensor | None = None) -> None:
+        super().__init__()
+        self._catalogue = catalogue
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is F.embedding:
+            ids, weight = args[:2]
+            if self._catalogue is not None and ids is self._catalogue and len(ids) == len(weight):
+                return weight
             return _look_up(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
@@ -51,6 +59,25 @@ def call(model: nn.Module, parameters: TorchTree, x: Tensor) -> Tensor:
     with _IndexedEmbedding():
         output: Tensor = functional_call(model, parameters, (x,))
     return output
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A model with its parameters, as a function of its input."""
+
+    model: nn.Module
+    parameters: TorchTree
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The model's output for `x`."""
+        return call(self.model, self.parameters, x)
+
+    def catalogue(self, items: int) -> Tensor:
+        """Scores `[items]` of all items, without looking up tables row by row."""
+        ids = torch.arange(items, device=next(iter(self.parameters.values())).device)
+        with _IndexedEmbedding(ids):
+            scores: Tensor = functional_call(self.model, self.parameters, (ids,))
+        return scores
 
 
 def check_model(model: nn.Module) -> None:
@@ -95,16 +122,21 @@ def fast_names(model: nn.Module, fast: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in names if name in chosen)
 
 
+def _reset(module: nn.Module) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()
+
+
 def initial_parameters(model: nn.Module, seed: int) -> Tree:
-    """Parameters drawn anew from `seed` by each submodule's own `reset_parameters`; those without one are kept.
+    """Parameters drawn anew from `seed` by each module's own `reset_parameters`; those without one are kept.
+
+    Children come before their parents, so that a module can overrule what its parts do by themselves.
 
     The global random state is left as it was.
     """
     fresh = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in fresh.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
+        fresh.apply(_reset)
     return {name: parameter.detach().numpy().copy() for name, parameter in fresh.named_parameters()}

@@ -95,7 +95,7 @@ def reptile(
 
         def query_loss(slow: TorchTree) -> tuple[Tensor, TorchTree]:
             adapted = run_steps(adapt, meta | slow, support, knobs, minibatches)
-            return mean_loss(model, rows_loss, meta | slow | adapted, query), adapted
+            return mean_loss(model, rows_loss, meta | slow | adapted, query, support), adapted
 
         gradients: TorchTree
         gradients, adapted = grad(query_loss, has_aux=True)(slow)
