@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -16,9 +17,9 @@ from tegu.core.errors import CompileError
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree, add, clip
 from tegu.learners.learner import Learner
-from tegu.server.compile import CohortGraphs, compile_cohort
+from tegu.server.compile import CohortGraphs, compile_cohort, compile_cohort_update, compile_learner
 
-__all__ = ["BatchedEngine", "Engine", "LoopedEngine", "make_engine"]
+__all__ = ["BatchedEngine", "Engine", "LoopedEngine", "engine_like", "make_engine"]
 
 _log = logging.getLogger(__name__)
 THREADS = 2
@@ -46,6 +47,7 @@ class BatchedEngine:
     """
 
     def __init__(self, graphs: CohortGraphs) -> None:
+        self.graphs = graphs
         self._runtime = OnnxRuntime(
             {"adapt": graphs.adapt, "predict": graphs.predict, "update": graphs.update}, threads=THREADS
         )
@@ -87,6 +89,7 @@ class LoopedEngine:
     """
 
     def __init__(self, graphs: dict[str, bytes]) -> None:
+        self.graphs = graphs
         self._runtime = OnnxRuntime(graphs)
 
     def sum_updates(self, meta: Tree, episodes: Sequence[Episode], limit: float) -> Tree:
@@ -119,10 +122,17 @@ class LoopedEngine:
             return np.stack(list(pool.map(one, range(len(x)))))
 
 
-def make_engine(learner: Learner, device_graphs: dict[str, bytes]) -> Engine:
+def make_engine(learner: Learner, device_graphs: dict[str, bytes]) -> BatchedEngine | LoopedEngine:
     """Batched where the learner's model has batched operators, user by user otherwise; the log says which and why."""
     try:
         return BatchedEngine(compile_cohort(learner))
     except CompileError as error:
         _log.info("%s runs user by user: %s", learner.name, error)
         return LoopedEngine(device_graphs)
+
+
+def engine_like(engine: BatchedEngine | LoopedEngine, learner: Learner) -> BatchedEngine | LoopedEngine:
+    """An engine of the same kind for a learner that adapts and predicts alike and only updates otherwise."""
+    if isinstance(engine, BatchedEngine):
+        return BatchedEngine(replace(engine.graphs, update=compile_cohort_update(learner)))
+    return LoopedEngine({**engine.graphs, "update": compile_learner(learner)["update"]})

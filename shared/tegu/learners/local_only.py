@@ -1,0 +1,43 @@
+"""No sharing at all: every user trains a model from scratch on its own support.
+
+The comparator that shows what the other users' data is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tegu.learners.inner import inner_loop
+from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.losses import OutputLoss, find_loss
+from tegu.learners.model import call
+
+__all__ = ["local_only"]
+
+
+def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
+    """All parameters adapt, from their random start; there is nothing to update.
+
+    Args:
+        model: the module `like` was built from.
+        like: the learner to compare with.
+        loss: as `like`'s.
+    """
+    names = tuple(name for name, _ in model.named_parameters())
+
+    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+        del support, query, noise
+        return {name: torch.zeros_like(value) for name, value in meta.items()}
+
+    return replace(
+        like,
+        name="local_only",
+        paper="",
+        fast=names,
+        adapt=inner_loop(model, find_loss(loss, like.spec), names, "sgd"),
+        predict=lambda meta, state, x: call(model, meta | state, x),
+        update=update,
+    )

@@ -1,0 +1,82 @@
+"""What a learner is shown against: the same model trained and adapted otherwise, on the same users and supports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.learners.fedavg import fedavg
+from tegu.learners.joint import joint
+from tegu.learners.learner import Learner
+from tegu.learners.local_only import local_only
+from tegu.sim.calibrate import calibrate
+from tegu.sim.engine import Engine, engine_like, make_engine
+from tegu.sim.evaluate import Method, adapted
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.simulate import Run
+from tegu.sim.train import OnProgress, TrainingPlan, train_in_process
+from tegu.server.compile import compile_learner
+from tegu.server.outer import OuterRule
+
+__all__ = ["Baselines", "OnStage", "comparators"]
+
+Baselines: TypeAlias = Mapping[str, Callable[[int], Method]]
+OnStage: TypeAlias = Callable[[str], None]
+
+
+def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress: OnProgress | None) -> Baselines:
+    """All baselines of an experiment, each from k to a method.
+
+    `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then adapts with a step
+    size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1; `local_only` shares nothing.
+
+    Args:
+        experiment: what was run.
+        run: its outcome.
+        on_stage: told what begins.
+        on_progress: told of every round.
+    """
+    plan = replace(run.plan, checkpoints=None)
+    found: dict[str, Callable[[int], Method]] = {
+        name: (lambda k, method=build(run.split.train): method) for name, build in experiment.classical.items()
+    }
+    on_stage("local_only: every user alone")
+    found["local_only"] = _local(experiment, run)
+    on_stage("joint: one gradient step a client a round")
+    found |= _joint(experiment, run, plan, on_progress)
+    on_stage("fedavg: local training, averaged")
+    averaged = replace(plan, outer=OuterRule("SGD", 1.0))
+    learner = fedavg(experiment.model, run.learner, loss=experiment.loss)
+    still = {**run.learner.knobs, "steps": 0.0}
+    meta = train_in_process(
+        engine_like(run.engine, learner), run.split.train, learner.init(plan.seed), averaged, on_progress
+    ).meta
+    method = adapted(run.engine, meta, still)
+    return found | {"fedavg": lambda k: method}
+
+
+def _joint(
+    experiment: Experiment, run: Run, plan: TrainingPlan, on_progress: OnProgress | None
+) -> dict[str, Callable[[int], Method]]:
+    learner = joint(experiment.model, run.learner, loss=experiment.loss)
+    engine = engine_like(run.engine, learner)
+    meta = train_in_process(engine, run.split.train, learner.init(plan.seed), plan, on_progress).meta
+    still = adapted(run.engine, meta, {**run.learner.knobs, "steps": 0.0})
+    chosen = _calibrated(run.engine, learner, meta, run)
+    return {"joint": lambda k: still, "joint_finetuned": lambda k: adapted(run.engine, meta, chosen[k])}
+
+
+def _local(experiment: Experiment, run: Run) -> Callable[[int], Method]:
+    learner = local_only(experiment.model, run.learner, loss=experiment.loss)
+    engine = make_engine(learner, compile_learner(learner))
+    meta = learner.init(run.plan.seed)
+    chosen = _calibrated(engine, learner, meta, run)
+    return lambda k: adapted(engine, meta, chosen[k])
+
+
+def _calibrated(engine: Engine, learner: Learner, meta: Tree, run: Run) -> dict[int, Knobs]:
+    entries = calibrate(engine, meta, learner.knobs, run.split.calibration, run.ks, run.metric, run.plan.seed)
+    return {**dict.fromkeys(run.ks, learner.knobs), **{entry.k: entry.knobs for entry in entries}}
