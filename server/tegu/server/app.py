@@ -3,11 +3,13 @@
 Run configuration (the app's `pyproject.toml` holds the defaults):
 
     bundle      the bundle to start from
-    out         folder for `init.tegu`, `rounds.json` and `checkpoints/`; a run found there is resumed
+    out         folder for `init.tegu` and `rounds.json`
+    checkpoints folder for a checkpoint after every round, `<out>/checkpoints` where empty; a run found there is resumed
     rounds      of the whole run
     cohort      nodes a round; as many must be connected
     seed, clip, min-support, max-support, max-query
     outer, outer-lr, outer-decay
+    outer-options   further options of the outer optimiser as JSON, such as {"weight_decay": 0.01}
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from tegu.server.outer import OuterOptimiser, OuterRule
 from tegu.server.strategy import MetaStrategy, RoundSettings
 from tegu.wire import to_record
 
-__all__ = ["app", "settings_from", "train"]
+__all__ = ["app", "outer_from", "settings_from", "train"]
 
 app = ServerApp()
 
@@ -49,29 +51,48 @@ def settings_from(config: Mapping[str, Any]) -> RoundSettings:
     return RoundSettings(int(config["cohort"]), int(config["seed"]), clip, rule)
 
 
+def outer_from(config: Mapping[str, Any]) -> OuterRule:
+    """The outer optimiser of a run configuration.
+
+    Raises:
+        FederationError: `outer-options` is not a JSON object.
+        UnknownNameError: no such optimiser.
+        DataError: no such option.
+    """
+    found = config["outer-options"]
+    try:
+        options = dict(json.loads(found or "{}"))
+    except (TypeError, ValueError) as error:
+        raise FederationError(
+            f'outer-options is {found!r} ({error}): expected a JSON object, such as {{"weight_decay": 0.01}}'
+        ) from error
+    return OuterRule(str(config["outer"]), float(config["outer-lr"]), options, bool(config["outer-decay"]))
+
+
 def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     """Train `config["bundle"]` over the nodes of `grid` and write the result to `config["out"]`.
 
     Raises:
         FederationError: too few nodes, a round without a usable reply, or a checkpoint of another optimiser.
         BundleError: the bundle cannot be read, or the result cannot be written.
+        DataError: settings out of range, or an option that the outer optimiser does not have.
     """
     if not config["bundle"] or not config["out"]:
         raise FederationError("bundle and out are not set: flwr run ... --run-config \"bundle='...' out='...'\"")
     start, out, rounds = read_bundle(config["bundle"]), Path(str(config["out"])), int(config["rounds"])
-    rule = OuterRule(str(config["outer"]), float(config["outer-lr"]), {}, bool(config["outer-decay"]))
-    checkpoint = latest_checkpoint(out / "checkpoints")
+    rule, checkpoints = outer_from(config), Path(str(config["checkpoints"] or out / "checkpoints"))
+    checkpoint = latest_checkpoint(checkpoints)
     outer = OuterOptimiser(checkpoint.meta if checkpoint else start.meta, rule, rounds)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
-    users: dict[int, int] = {}
+    users: dict[str, int] = {}  # strings, as JSON will have them
     strategy = MetaStrategy(
         outer,
         settings_from(config),
-        checkpoints=out / "checkpoints",
+        checkpoints=checkpoints,
         done=done,
-        on_round=lambda number, meta, count: users.update({number: count}),
+        on_round=lambda number, meta, count: users.update({str(number): count}),
     )
     if done < rounds:
         strategy.start(grid, to_record(outer.meta), num_rounds=rounds - done)

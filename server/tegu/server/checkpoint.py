@@ -13,7 +13,7 @@ from tegu.core.errors import FederationError
 from tegu.core.tree import Tree
 from tegu.server.outer import OuterState
 
-__all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]
 
 KEEP = 3
 _PATTERN = "round-*.safetensors"
@@ -37,6 +37,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink(missing_ok=True)
     return path
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Delete all checkpoints in `folder`, which need not exist."""
+    for path in folder.glob(_PATTERN):
+        path.unlink(missing_ok=True)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:

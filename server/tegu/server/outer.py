@@ -21,6 +21,8 @@ from tegu.learners.optimisers import optimiser_class
 
 __all__ = ["OuterOptimiser", "OuterRule", "OuterState"]
 
+_NOT_OPTIONS = ("params", "lr")  # named by the strategy and by `OuterRule.lr`
+
 
 @dataclass(frozen=True)
 class OuterRule:
@@ -39,7 +41,7 @@ class OuterRule:
     decay: bool = False
 
     def __post_init__(self) -> None:
-        known = inspect.signature(optimiser_class(self.name)).parameters
+        known = [name for name in inspect.signature(optimiser_class(self.name)).parameters if name not in _NOT_OPTIONS]
         unknown = sorted(set(self.options) - set(known))
         if unknown:
             raise DataError(f"{self.name} has no option {', '.join(unknown)}: expected some of {', '.join(known)}")
@@ -59,13 +61,22 @@ class OuterOptimiser:
         meta: where to start, float32.
         rule: the optimiser.
         rounds: of the whole run; needed for `rule.decay`.
+
+    Raises:
+        DataError: the optimiser refuses an option's value, or parameters of these shapes.
     """
 
     def __init__(self, meta: Tree, rule: OuterRule, rounds: int) -> None:
         self._rule, self._rounds = rule, rounds
         self._parameters = {name: torch.tensor(array).requires_grad_() for name, array in sorted(meta.items())}
         build: Callable[..., torch.optim.Optimizer] = optimiser_class(rule.name)
-        self._optimiser = build(list(self._parameters.values()), lr=rule.lr, **rule.options)
+        try:
+            self._optimiser = build(list(self._parameters.values()), lr=rule.lr, **rule.options)
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{rule.name} refuses lr {rule.lr} with {dict(rule.options)} for these parameters ({error}): "
+                "change what it names, or choose another optimiser"
+            ) from error
 
     @property
     def meta(self) -> Tree:
@@ -94,12 +105,12 @@ class OuterOptimiser:
     def state(self) -> OuterState:
         """What `restore` needs besides the parameters."""
         arrays: dict[str, Any] = {}
-        rest: dict[str, dict[str, Any]] = {}
-        for name, slots in zip(self._parameters, self._slots(), strict=True):
-            tensors = {key: value for key, value in slots.items() if isinstance(value, Tensor)}
-            arrays |= {f"{name}/{key}": value.numpy().copy() for key, value in tensors.items()}
-            rest[name] = {key: value for key, value in slots.items() if key not in tensors}
-        return OuterState(arrays, json.dumps({"optimiser": self._rule.name.lower(), "slots": rest}))
+        body = {
+            "optimiser": self._rule.name.lower(),
+            "slots": {name: _packed(dict(self._slots(name)), arrays) for name in self._parameters},
+            "groups": [_packed(_settings(group), arrays) for group in self._optimiser.param_groups],
+        }
+        return OuterState(arrays, json.dumps(body))
 
     def restore(self, state: OuterState) -> None:
         """Take up where `state` was written.
@@ -114,13 +125,41 @@ class OuterOptimiser:
                 f"{self._rule.name!r}: name the same one, or start anew"
             )
         for name, parameter in self._parameters.items():
-            tensors = {
-                key.rpartition("/")[2]: torch.tensor(value)
-                for key, value in state.arrays.items()
-                if key.rpartition("/")[0] == name
-            }
-            if slots := {**body["slots"][name], **tensors}:
+            if slots := _unpacked(body["slots"][name], state.arrays):
                 self._optimiser.state[parameter] = slots
+        for group, packed in zip(self._optimiser.param_groups, body["groups"], strict=True):
+            group.update(_unpacked(packed, state.arrays))
 
-    def _slots(self) -> list[dict[str, Any]]:
-        return [dict(self._optimiser.state.get(parameter, {})) for parameter in self._parameters.values()]
+    def _slots(self, name: str) -> Mapping[str, Any]:
+        slots: Mapping[str, Any] = self._optimiser.state.get(self._parameters[name], {})
+        return slots
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    # Some optimisers count their steps here, or note which phase they are in (MADGRAD, SWATS).
+    return {name: value for name, value in group.items() if name not in _NOT_OPTIONS}
+
+
+def _packed(value: Any, arrays: dict[str, Any]) -> Any:
+    """`value` as JSON; its tensors, however deep, move to `arrays` and leave their key."""
+    if isinstance(value, Tensor):
+        key = f"{len(arrays):04d}"
+        arrays[key] = value.detach().numpy().copy()
+        return {"tensor": key}
+    if isinstance(value, dict):  # a list of pairs: AggMo's keys are numbers, which JSON would make strings
+        return {"dict": [[name, _packed(item, arrays)] for name, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_packed(item, arrays) for item in value]}
+    return value
+
+
+def _unpacked(value: Any, arrays: Tree) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, body),) = value.items()
+    if kind == "tensor":
+        return torch.tensor(arrays[body])
+    if kind == "dict":
+        return {name: _unpacked(item, arrays) for name, item in body}
+    items = [_unpacked(item, arrays) for item in body]
+    return tuple(items) if kind == "tuple" else items

@@ -12,14 +12,14 @@ from tegu.learners.fedavg import fedavg
 from tegu.learners.joint import joint
 from tegu.learners.learner import Learner
 from tegu.learners.local_only import local_only
+from tegu.server.compile import compile_learner
+from tegu.server.outer import OuterRule
 from tegu.sim.calibrate import calibrate
 from tegu.sim.engine import Engine, engine_like, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.simulate import Run
 from tegu.sim.train import OnProgress, TrainingPlan, train_in_process
-from tegu.server.compile import compile_learner
-from tegu.server.outer import OuterRule
 
 __all__ = ["Baselines", "OnStage", "comparators"]
 
@@ -40,9 +40,7 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
         on_progress: told of every round.
     """
     plan = replace(run.plan, checkpoints=None)
-    found: dict[str, Callable[[int], Method]] = {
-        name: (lambda k, method=build(run.split.train): method) for name, build in experiment.classical.items()
-    }
+    found = {name: _at_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
     on_stage("local_only: every user alone")
     found["local_only"] = _local(experiment, run)
     on_stage("joint: one gradient step a client a round")
@@ -54,8 +52,11 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
     meta = train_in_process(
         engine_like(run.engine, learner), run.split.train, learner.init(plan.seed), averaged, on_progress
     ).meta
-    method = adapted(run.engine, meta, still)
-    return found | {"fedavg": lambda k: method}
+    return found | {"fedavg": _at_every_k(adapted(run.engine, meta, still))}
+
+
+def _at_every_k(method: Method) -> Callable[[int], Method]:
+    return lambda k: method
 
 
 def _joint(
@@ -66,7 +67,7 @@ def _joint(
     meta = train_in_process(engine, run.split.train, learner.init(plan.seed), plan, on_progress).meta
     still = adapted(run.engine, meta, {**run.learner.knobs, "steps": 0.0})
     chosen = _calibrated(run.engine, learner, meta, run)
-    return {"joint": lambda k: still, "joint_finetuned": lambda k: adapted(run.engine, meta, chosen[k])}
+    return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(run.engine, meta, chosen[k])}
 
 
 def _local(experiment: Experiment, run: Run) -> Callable[[int], Method]:

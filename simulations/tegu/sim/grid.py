@@ -6,10 +6,11 @@ sum of its users' updates: sums add up, and building a reply for each of a hundr
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -22,6 +23,8 @@ from tegu.wire import Reply, RoundConfig, read_request, reply_content
 __all__ = ["InProcessGrid", "answer_with", "flower_identity", "partitions"]
 
 Answer = Callable[[Sequence[Message]], Message]
+_FAILED = 2  # what Flower's own nodes reply when their app raises
+_NOBODY = "none of the cohort's users has more than {} rows: bring users with more, or lower min_support"
 
 
 @contextmanager
@@ -49,6 +52,7 @@ class InProcessGrid(Grid):
         self._nodes, self._answer = range(1, nodes + 1), answer
         self._run = Run.create_empty(1)
         self._replies: dict[str, Message] = {}
+        self._tickets = itertools.count(1)
 
     def set_run(self, run: Run) -> None:
         """Keep the run."""
@@ -72,7 +76,7 @@ class InProcessGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Answer at once and keep the reply until it is pulled."""
         batch = list(messages)
-        ids = [f"{id(self)}-{len(self._replies)}"] if batch else []
+        ids = [str(next(self._tickets))] if batch else []
         if batch:
             self._replies[ids[0]] = self._answer(batch)
         return ids
@@ -101,6 +105,8 @@ def answer_with(engine: Engine, population: Population, nodes: int) -> Answer:
         meta, config = read_request(messages[0].content)
         chosen = [user for message in messages for user in users[message.metadata.dst_node_id - 1]]
         episodes = [_episode(population, user, config) for user in chosen if _has_enough(population, user, config.rule)]
+        if not episodes:
+            return Message(Error(_FAILED, _NOBODY.format(config.rule.min_support)), reply_to=messages[0])
         total = engine.sum_updates(meta, episodes, config.clip)
         return Message(reply_content(Reply(total, len(episodes))), reply_to=messages[0])
 

@@ -98,7 +98,9 @@ def simulate(
     """
     check_backend(backend)
     if learner.spec != population.spec:
-        raise DataError(f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew")
+        raise DataError(
+            f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew"
+        )
     metric = metric or default_metric(population.spec.kind)
     split = population.split(plan.seed)
     check_cohort(split.train, plan)
@@ -172,4 +174,3 @@ def with_heldout(run: Run, curve: Sequence[dict[str, Any]]) -> Run:
     """The run with its held-out results in the manifest."""
     manifest = replace(run.bundle.manifest, heldout=tuple(curve))
     return replace(run, bundle=replace(run.bundle, manifest=manifest))
-

@@ -37,7 +37,7 @@ class ProcessGroup:
     def start(self, name: str, *command: str) -> None:
         """Start a process that writes to `<workdir>/<name>.log`."""
         with (self._workdir / f"{name}.log").open("wb") as out:
-            self._processes[name] = subprocess.Popen(
+            self._processes[name] = subprocess.Popen(  # noqa: S603 # our own words
                 [*self._enter, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -65,7 +65,7 @@ class ProcessGroup:
         """
         what = " ".join([Path(command[0]).name, *command[1:2]])
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 # our own words
                 [*self._enter, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -87,24 +87,25 @@ class ProcessGroup:
             )
         return text
 
-    def until(self, reached: Callable[[], bool], name: str, failure: str) -> None:
-        """Wait for something that the process `name` is to do, for `STARTUP` seconds.
+    def until(self, reached: Callable[[], bool], needed: Sequence[str], failure: str) -> None:
+        """Wait for something that takes the processes `needed`, for `STARTUP` seconds.
 
         Raises:
-            FederationError: any process has ended, or the time has passed.
+            FederationError: one of them has ended, or the time has passed.
         """
         deadline = time.monotonic() + STARTUP
         while not reached():
-            for each, process in self._processes.items():
-                if process.poll() is not None:
+            for name in needed:
+                code = self._processes[name].poll()
+                if code is not None:
                     raise FederationError(
-                        f"{each} has ended with code {process.returncode}; mend what the end of its log tells:\n"
-                        f"{self.log(each)[-TAIL:]}"
+                        f"{failure}: {name} has ended with code {code}; mend what the end of its log tells:\n"
+                        f"{self.log(name)[-TAIL:]}"
                     )
             if time.monotonic() > deadline:
                 raise FederationError(
-                    f"{failure} within {STARTUP:.0f} s: is the machine too busy? The end of the log of {name}:\n"
-                    f"{self.log(name)[-TAIL:]}"
+                    f"{failure} within {STARTUP:.0f} s: is the machine too busy? The end of the log of {needed[-1]}:\n"
+                    f"{self.log(needed[-1])[-TAIL:]}"
                 )
             time.sleep(_POLL)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tegu.core.errors import FederationError
 from tegu.sim.processes.environment import Scalar, free_ports, offline_environment, program, write_toml
-from tegu.sim.processes.group import STARTUP, TAIL, ProcessGroup
+from tegu.sim.processes.group import TAIL, ProcessGroup
 from tegu.sim.processes.namespace import loopback_only
 
 __all__ = ["FlowerRun", "LocalFlower", "local_federation", "local_simulation"]
@@ -131,15 +131,16 @@ class LocalFlower:
             FederationError: a process has ended, or they are not ready in time.
         """
         self._group.start("health", sys.executable, "-c", _UNTIL_HEALTHY, f"http://{_HOST}:{self._port}/health")
-        waits = {"superlink": ("health", "healthy", "the SuperLink does not answer")}
+        self._until_written("health", "healthy", ["superlink"], "the SuperLink does not answer")
         for name in (f"supernode{index}" for index in range(nodes)):
-            waits[name] = (name, "SuperNode ID:", f"{name} does not connect")
-        for name, (log, expected, failure) in waits.items():
-            self._group.until(lambda log=log, expected=expected: expected in self.log(log), name, failure)
+            self._until_written(name, "SuperNode ID:", ["superlink", name], f"{name} does not connect")
 
     def stop(self) -> None:
         """Stop everything that was started and all that it has started; nothing is left on return."""
         self._group.stop()
+
+    def _until_written(self, name: str, text: str, needed: Sequence[str], failure: str) -> None:
+        self._group.until(lambda: text in self.log(name), needed, failure)
 
     def _status(self, log: str, timeout: float) -> str:
         """Flower's own word on the run: `flwr run --stream` exits with 0 whatever became of it."""
@@ -149,3 +150,59 @@ class LocalFlower:
         command = [program("flwr"), "list", _CONNECTION, "--run-id", found[1], "--format", "json"]
         listed = self._group.call(*command, timeout=timeout)
         return str(json.loads(listed[listed.index("{") :])["runs"][0]["status"])
+
+
+@contextmanager
+def local_federation(app_dir: Path, workdir: Path, nodes: Sequence[Mapping[str, Scalar]]) -> Iterator[LocalFlower]:
+    """One SuperLink and a SuperNode for each node configuration, on free ports of 127.0.0.1, all connected.
+
+    Args:
+        app_dir: folder of the app's `pyproject.toml`.
+        workdir: for logs and Flower's own files.
+        nodes: each SuperNode's configuration, as its ClientApp finds it in `context.node_config`.
+
+    Raises:
+        FederationError: a process cannot be started, or they do not find each other.
+        MissingExtraError: Flower's programs are not installed.
+    """
+    ports = free_ports(len(nodes) + 1)
+    flower = LocalFlower(app_dir, workdir, ports[0])
+    try:
+        flower.start_superlink()
+        for index, (port, config) in enumerate(zip(ports[1:], nodes, strict=True)):
+            flower.start_supernode(index, port, config)
+        flower.until_ready(len(nodes))
+        yield flower
+    finally:
+        flower.stop()
+
+
+@contextmanager
+def local_simulation(app_dir: Path, workdir: Path, nodes: int, cpus: int = 2) -> Iterator[LocalFlower]:
+    """A SuperLink that runs the app on Flower's Ray simulation, in a namespace with only loopback where permitted.
+
+    Args:
+        app_dir: folder of the app's `pyproject.toml`.
+        workdir: for logs and Flower's own files.
+        nodes: simulated SuperNodes; each finds its `partition-id`, from 0, in `context.node_config`.
+        cpus: processors that Ray uses, one for a ClientApp.
+
+    Raises:
+        FederationError: the SuperLink cannot be started.
+        MissingExtraError: Flower's programs are not installed.
+    """
+    settings = {"num-supernodes": nodes, "client-resources-num-cpus": 1, "init-args-num-cpus": cpus}
+    # A folder of its own, or Ray joins any cluster it finds in the shared one; its sockets want a short path.
+    ray = {"RAY_TMPDIR": tempfile.mkdtemp(prefix="tegu-ray-")}
+    try:
+        with loopback_only() as enter:
+            (port,) = free_ports(1)
+            flower = LocalFlower(app_dir, workdir, port, enter=enter, environment=ray, settings=settings)
+            try:
+                flower.start_superlink("--simulation")
+                flower.until_ready()
+                yield flower
+            finally:
+                flower.stop()
+    finally:
+        shutil.rmtree(ray["RAY_TMPDIR"], ignore_errors=True)

@@ -41,7 +41,7 @@ def loopback_only() -> Iterator[tuple[str, ...]]:
 def _hold(command: Sequence[str]) -> subprocess.Popen[str] | None:
     """The process that keeps a namespace, once that has loopback; None where it cannot be made."""
     try:
-        holder = subprocess.Popen(
+        holder = subprocess.Popen(  # noqa: S603 # our own words
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
     except OSError:

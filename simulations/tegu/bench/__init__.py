@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks: Tegu and a peer in turn in the same run. Timings are never asserted."""

@@ -1,0 +1,93 @@
+"""From the start of a process to its first personalised prediction: Tegu's client, and the same work in torch.
+
+Each run is a fresh Python process; wall time and peak memory are the operating system's.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.bench.pairs import Comparison
+from tegu.core.bundle import tree_to_bytes, write_bundle
+from tegu.core.episode import rows_rng
+from tegu.core.errors import RuntimeFailure, require
+from tegu.core.spec import Spec
+
+__all__ = ["bench_start"]
+
+
+class _Cost(NamedTuple):
+    seconds: float
+    mebibytes: float
+
+
+def bench_start(pairs: int, say: Callable[[str], None]) -> list[Comparison]:
+    """Compare starts, pair by pair.
+
+    Args:
+        pairs: runs of each; one more of each goes first, to warm the disk cache.
+        say: told how far it is.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        RuntimeFailure: the two disagree, or one of them fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _prepare(Path(folder))
+        ours, theirs = [], []
+        for pair in range(pairs + 1):
+            tegu, torch = (_run(f"tegu.bench.start_{who}", paths) for who in ("tegu", "torch"))
+            _check_agreement(paths)
+            say(f"pair {pair} of {pairs}: tegu {tegu.seconds:.3f} s, torch {torch.seconds:.3f} s")
+            if pair:
+                ours.append(tegu)
+                theirs.append(torch)
+    return [
+        Comparison("start", "torch", "time", "s", [c.seconds for c in ours], [c.seconds for c in theirs]),
+        Comparison("start", "torch", "memory", "MiB", [c.mebibytes for c in ours], [c.mebibytes for c in theirs]),
+    ]
+
+
+def _prepare(folder: Path) -> Path:
+    """Write a bundle of an MLP 64-64-10, its weights alone, and ten rows."""
+    nn = require("torch.nn", "sim")
+    from tegu.learners import reptile  # noqa: PLC0415 # torch
+    from tegu.server.compile import make_bundle  # noqa: PLC0415 # torch
+
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    learner = reptile(model, Spec.classification((64,), 10), steps=10)
+    bundle = make_bundle(learner, learner.init(0))
+    write_bundle(folder / "init.tegu", bundle)
+    (folder / "weights.safetensors").write_bytes(tree_to_bytes(bundle.meta))
+    rng = rows_rng("bench", "start")
+    x = rng.standard_normal((10, 64)).astype(np.float32)
+    np.savez(folder / "rows.npz", x=x, y=rng.integers(10, size=10))
+    return folder
+
+
+def _run(module: str, folder: Path) -> _Cost:
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", module, str(folder)])  # noqa: S603 # our own module
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeFailure(f"{module} ended with exit code {process.returncode}: see what it printed above")
+    scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB here
+    return _Cost(seconds, usage.ru_maxrss / scale)
+
+
+def _check_agreement(folder: Path) -> None:
+    ours, theirs = np.load(folder / "tegu.npy"), np.load(folder / "torch.npy")
+    worst = float(np.abs(ours - theirs).max())
+    if not worst < 1e-4:
+        raise RuntimeFailure(f"tegu's and torch's predictions differ by {worst:.1e}: they did not do the same work")

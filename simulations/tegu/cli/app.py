@@ -1,0 +1,107 @@
+"""The table of commands. Each is imported when it is called, so that no command pays for another's libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="tegu",
+    help="On-device federated personalisation: learn an initialisation from many people, adapt it to one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.command()
+def simulate(
+    experiment: Annotated[str, typer.Argument(help="movielens (film clicks) or sine (few-shot regression).")],
+    learner: Annotated[str, typer.Option(help="What is meta-trained.")] = "reptile",
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
+    cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
+    backend: Annotated[str, typer.Option(help="inprocess, or ray for Flower's simulation.")] = "inprocess",
+    out: Annotated[Path | None, typer.Option(help="Folder to write; runs/<experiment> by default.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
+) -> None:
+    """Train on many simulated people and compare with baselines on people never seen.
+
+    Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
+    """
+    from tegu.cli.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
+
+    simulate_command(
+        experiment,
+        learner=learner,
+        rounds=rounds,
+        cohort=cohort,
+        seed=seed,
+        backend=backend,
+        out=out,
+        resume=resume,
+        as_json=as_json,
+    )
+
+
+@app.command()
+def personalise(
+    bundle: Annotated[Path, typer.Argument(help="A .tegu file.")],
+    interactions: Annotated[
+        Path, typer.Option(help="CSV with a header: columns whose names begin with y are targets, the others inputs.")
+    ],
+    inputs: Annotated[Path | None, typer.Option(help="CSV of inputs to predict for; not needed for ranking.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV of predictions to write; stdout by default.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Keep the interactions in this SQLite file.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Ranking: how many items to recommend.")] = 10,
+    titles: Annotated[Path | None, typer.Option(help="Ranking: CSV of item,title to show names.")] = None,
+    later: Annotated[Path | None, typer.Option(help="Ranking: CSV of items chosen later, to mark hits.")] = None,
+    public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
+) -> None:
+    """Adapt a bundle to one person's interactions and predict, without torch."""
+    from tegu.cli.personalise import personalise_command  # noqa: PLC0415 # keeps --help quick
+
+    personalise_command(
+        bundle,
+        interactions,
+        inputs=inputs,
+        out=out,
+        store=store,
+        top=top,
+        titles=titles,
+        later=later,
+        public_key=public_key,
+    )
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="A .tegu file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
+    public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
+) -> None:
+    """Show what a bundle holds, after verifying it."""
+    from tegu.cli.inspect import inspect_command  # noqa: PLC0415 # keeps --help quick
+
+    inspect_command(bundle, as_json=as_json, public_key=public_key)
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="start: a device process to its first personalised prediction.")],
+    pairs: Annotated[int, typer.Option(min=1, help="Runs of each, in turn: A B A B.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
+) -> None:
+    """Compare with a peer in the same run: medians, ratios, spread."""
+    from tegu.cli.bench import bench_command  # noqa: PLC0415 # torch
+
+    result = bench_command(name, pairs)
+    if as_json:
+        typer.echo(json.dumps(result))

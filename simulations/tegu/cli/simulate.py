@@ -1,0 +1,49 @@
+"""`tegu simulate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from tegu.cli.progress import watching
+from tegu.learners.catalogue import find_learner
+from tegu.sim.experiments import find_experiment
+from tegu.sim.run_folder import run_experiment
+from tegu.sim.table import markdown, table_rows
+from tegu.sim.train import Backend, check_backend
+
+__all__ = ["simulate_command"]
+
+
+def simulate_command(
+    name: str,
+    *,
+    learner: str,
+    rounds: int | None,
+    cohort: int | None,
+    seed: int,
+    backend: str,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Run a built-in experiment and print its table.
+
+    Raises:
+        TeguError: an unknown name, too few people for the cohort, or a folder that cannot be written.
+    """
+    check_backend(backend)
+    find_learner(learner)
+    experiment = find_experiment(name)(seed=seed, rounds=rounds, cohort=cohort)
+    folder = out or Path("runs") / name
+    chosen: Backend = "ray" if backend == "ray" else "inprocess"
+    with watching(experiment.metric.name) as watch:
+        outcome = run_experiment(experiment, folder, watch, backend=chosen, resume=resume)
+    typer.echo(f"\n{experiment.name}: {experiment.metric.name} on {outcome.metrics['heldout_users']} held-out people\n")
+    typer.echo(markdown(table_rows(outcome.metrics)))
+    Console(stderr=True).print(f"\nwritten: {folder}/init.tegu, metrics.json, report.html", highlight=False)
+    if as_json:
+        typer.echo(json.dumps(outcome.metrics))

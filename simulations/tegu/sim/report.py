@@ -1,0 +1,117 @@
+"""`report.html`: one self-contained page with pictures of a run."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tegu.core.batch import Array
+from tegu.sim.learning_curve import LearningPoint
+from tegu.sim.table import table_rows
+
+__all__ = ["render_report"]
+
+P = ParamSpec("P")
+_ACCENT, _GREY, _HURT = "#0b6e4f", "#8a8f98", "#c1442e"
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2125}
+h1{margin-bottom:0}h2{margin-top:2.2rem}table{border-collapse:collapse;margin:1rem 0}
+td,th{padding:.35rem .8rem;text-align:right;border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}
+tr.ours td{font-weight:600;color:#0b6e4f}svg{max-width:100%;height:auto}.note{color:#5b6168}
+"""
+
+
+def render_report(metrics: Mapping[str, Any], points: Sequence[LearningPoint], gains: Mapping[int, Array]) -> str:
+    """The page as HTML, pictures inside as SVG.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+        points: how training went.
+        gains: by k, each held-out person's gain.
+    """
+    name = html.escape(f"{metrics['experiment']} · {metrics['learner']}")
+    better = "higher is better" if metrics["higher_is_better"] else "lower is better"
+    sections = [
+        ("Before and after, by number of interactions", _svg(_plot_curve, metrics)),
+        ("Each held-out person's gain", "".join(_svg(_plot_gains, k, values) for k, values in gains.items())),
+        ("Training", _svg(_plot_learning, points, metrics["metric"])),
+    ]
+    body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
+    people = (
+        f"{metrics['train_users']} people trained, {metrics['calibration_users']} calibrated the schedule, "
+        f"{metrics['heldout_users']} were never seen before. {metrics['rounds']} rounds of {metrics['cohort']}, "
+        f"seed {metrics['seed']}, {metrics['train_seconds']:.0f} s, "
+        f"{metrics['user_rounds_per_second']:.0f} user-rounds a second."
+    )
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
+        f"<h1>{name}</h1><p class=note>{people}</p>"
+        f"<p>{html.escape(metrics['metric'])}, {better}, on held-out people:</p>"
+        f"{_html_table(metrics)}{body}</html>\n"
+    )
+
+
+def _html_table(metrics: Mapping[str, Any]) -> str:
+    header, *rows = table_rows(metrics)
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    lines = [
+        f"<tr class={'ours' if row[0] == 'personalised' else 'other'}>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        for row in rows
+    ]
+    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _svg(draw: Callable[Concatenate[Axes, P], None], *args: P.args, **kwargs: P.kwargs) -> str:
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes, *args, **kwargs)
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "tegu"}):  # the same picture gives the same bytes
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), count=1, flags=re.DOTALL)
+
+
+def _plot_curve(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    curve = metrics["curve"]
+    places = range(len(curve))
+    for name in curve[0]["baselines"]:
+        axes.plot(places, [entry["baselines"][name] for entry in curve], marker=".", alpha=0.7, label=name)
+    axes.plot(places, [entry["initialisation"] for entry in curve], color=_GREY, lw=2, ls="--", label="initialisation")
+    axes.plot(places, [entry["personalised"] for entry in curve], color=_ACCENT, lw=3, marker="o", label="personalised")
+    axes.set_xticks(list(places), [str(entry["k"]) for entry in curve])
+    axes.set_xlabel("interactions (k)")
+    axes.set_ylabel(metrics["metric"])
+    if not metrics["higher_is_better"]:
+        axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _plot_gains(axes: Axes, k: int, gains: Array) -> None:
+    worse = float(np.mean(gains < 0))
+    edges = np.histogram_bin_edges(gains, bins=31)
+    axes.hist(gains[gains >= 0], bins=edges.tolist(), color=_ACCENT)
+    axes.hist(gains[gains < 0], bins=edges.tolist(), color=_HURT)
+    axes.axvline(0, color="black", lw=1)
+    axes.set_title(f"k = {k}: mean {gains.mean():+.3g}, {worse:.0%} worse off", loc="left", fontsize="medium")
+    axes.set_xlabel("gain over the initialisation (right is better)")
+    axes.set_ylabel("people")
+
+
+def _plot_learning(axes: Axes, points: Sequence[LearningPoint], metric: str) -> None:
+    rounds = [point.round for point in points]
+    axes.plot(rounds, [p.initialisation for p in points], color=_GREY, ls="--", marker=".", label="initialisation")
+    axes.plot(rounds, [p.personalised for p in points], color=_ACCENT, marker="o", label="personalised")
+    axes.set_xlabel("round")
+    axes.set_ylabel(f"{metric} of calibration people")
+    axes.legend(frameon=False, fontsize="small")

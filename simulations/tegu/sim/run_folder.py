@@ -1,0 +1,125 @@
+"""An experiment from its name to `runs/<name>/`: bundle, `metrics.json`, report, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tegu.core.bundle import atomic_write
+from tegu.core.errors import BundleError
+from tegu.server.checkpoint import remove_checkpoints
+from tegu.sim.comparators import comparators
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.judge import Judgement, judge
+from tegu.sim.learning_curve import LearningPoint, OnPoint
+from tegu.sim.person import write_person
+from tegu.sim.report import render_report
+from tegu.sim.simulate import Run, simulate, with_heldout
+from tegu.sim.train import Backend, Progress
+
+__all__ = ["Outcome", "Watch", "run_experiment"]
+
+
+class Watch(NamedTuple):
+    """Who is told how the work goes.
+
+    Attributes:
+        stage: told what begins.
+        point: told of every round, with the latest judgement on calibration users where there is one.
+    """
+
+    stage: Callable[[str], None]
+    point: Callable[[Progress, LearningPoint | None], None]
+
+
+class Outcome(NamedTuple):
+    """A finished experiment."""
+
+    run: Run
+    metrics: dict[str, Any]
+
+
+def run_experiment(
+    experiment: Experiment, folder: Path, watch: Watch, *, backend: Backend = "inprocess", resume: bool = False
+) -> Outcome:
+    """Train, compare, judge, and write the run's folder.
+
+    Args:
+        experiment: what to run.
+        folder: written to; made where it is absent.
+        watch: told how the work goes.
+        backend: see `simulate`.
+        resume: go on from the folder's last checkpoint; otherwise checkpoints of an earlier run are removed.
+
+    Raises:
+        BundleError: the folder cannot be written.
+        TeguError: as `simulate`.
+    """
+    _make(folder)
+    if not resume:
+        remove_checkpoints(folder / "checkpoints")
+    plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
+    watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
+    on_point: OnPoint = watch.point
+    run = simulate(
+        experiment.population,
+        experiment.learner,
+        plan,
+        backend=backend,
+        ks=experiment.ks,
+        metric=experiment.metric,
+        on_point=on_point,
+    )
+    baselines = comparators(experiment, run, watch.stage, lambda progress: watch.point(progress, None))
+    watch.stage("judging on people never seen in training")
+    judgement = judge(run, baselines)
+    run = with_heldout(run, judgement.curve)
+    metrics = _metrics(experiment, run, judgement, backend)
+    run.write(folder / "init.tegu")
+    atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
+    if experiment.titles:
+        write_person(run, experiment.titles, folder)
+    atomic_write(folder / "report.html", render_report(metrics, run.points, judgement.gains).encode())
+    return Outcome(run, metrics)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"cannot make {folder}: {error.strerror or error}; name another folder") from error
+
+
+def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Backend) -> dict[str, Any]:
+    trained = run.trained
+    return {
+        "experiment": experiment.name,
+        "learner": run.learner.name,
+        "backend": backend,
+        "seed": run.plan.seed,
+        "rounds": run.plan.rounds,
+        "cohort": run.plan.cohort,
+        "train_users": len(run.split.train),
+        "calibration_users": len(run.split.calibration),
+        "heldout_users": len(run.split.heldout),
+        "metric": run.metric.name,
+        "higher_is_better": run.metric.higher_is_better,
+        "schedule": [entry._asdict() for entry in run.bundle.manifest.schedule],
+        "curve": judgement.curve,
+        "train_seconds": round(trained.seconds, 2),
+        "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
+        "peak_rss_mb": round(_peak_rss_mb(), 1),
+        "meta": run.bundle.manifest.training["meta"],
+    }
+
+
+def _peak_rss_mb() -> float:
+    """The most memory this process has had, in MiB."""
+    import resource  # noqa: PLC0415 # Unix only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here

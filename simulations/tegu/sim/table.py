@@ -1,0 +1,35 @@
+"""The table of a run, as rows of text: for the terminal, the report and the README alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["markdown", "table_rows"]
+
+
+def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """A header and a row for each method, a column for each k; then who is hurt.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+    """
+    curve: Sequence[Mapping[str, Any]] = metrics["curve"]
+    rows = [[metrics["metric"], *(f"k = {entry['k']}" for entry in curve)]]
+    rows += [[name, *(f"{entry[name]:.3f}" for entry in curve)] for name in ("personalised", "initialisation")]
+    rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in curve[0]["baselines"]]
+    rows.append(["hurt by adapting", *(f"{entry['hurt']:.0%}" for entry in curve)])
+    rows.append(["held-out people", *(str(entry["users"]) for entry in curve)])
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a Markdown table, columns aligned."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths)))  # noqa: B905 # rows are of one length
+        return "| " + " | ".join([first, *others]) + " |"
+
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(rows[0]), rule, *map(line, rows[1:])])
