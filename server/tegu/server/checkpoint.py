@@ -28,8 +28,16 @@ class Checkpoint(NamedTuple):
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
-    """Write `round-<n>.safetensors` whole, then drop all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `round-<n>.safetensors` whole, then drop all but the newest `keep`.
+
+    Raises:
+        FederationError: the folder cannot be made.
+        BundleError: the file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FederationError(f"cannot make {folder} ({error.strerror}): choose a writable folder") from error
     arrays = {f"meta/{name}": array for name, array in checkpoint.meta.items()}
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
     path = folder / f"round-{checkpoint.round:06d}.safetensors"

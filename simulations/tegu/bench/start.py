@@ -5,11 +5,10 @@ Each run is a fresh Python process; wall time and peak memory are the operating 
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -75,15 +74,11 @@ def _prepare(folder: Path) -> Path:
 
 
 def _run(module: str, folder: Path) -> _Cost:
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", module, str(folder)])  # noqa: S603 # our own module
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeFailure(f"{module} ended with exit code {process.returncode}: see what it printed above")
-    scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB here
-    return _Cost(seconds, usage.ru_maxrss / scale)
+    command = [sys.executable, "-m", "tegu.bench.measure", module, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 # our own module
+    if done.returncode:
+        raise RuntimeFailure(f"{module} ended with exit code {done.returncode}: see what it printed above")
+    return _Cost(**json.loads(done.stdout))
 
 
 def _check_agreement(folder: Path) -> None:

@@ -17,6 +17,6 @@ model.load_state_dict(load_file(folder / "weights.safetensors"))
 optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
 for _ in range(10):
     optimiser.zero_grad()
-    nn.functional.cross_entropy(model(x), y).backward()
+    nn.functional.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call] # torch leaves it bare
     optimiser.step()
 np.save(folder / "torch.npy", model(x).detach().numpy())

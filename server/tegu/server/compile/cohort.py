@@ -66,6 +66,19 @@ def compile_cohort(learner: Learner) -> CohortGraphs:
     )
 
 
+def compile_cohort_update(learner: Learner) -> bytes:
+    """The batched `update` alone, for a learner that adapts and predicts like another one.
+
+    Raises:
+        CompileError: as `compile_cohort`.
+    """
+    traced = _inputs(learner, _TRACED, seed=0)
+    cases = [_inputs(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)]
+    update_in = {n: v for n, v in traced.items() if n.split(".")[0] in ("meta", "support", "query", "weight", "clip")}
+    update = trace(_update(learner), update_in, {**_AXES, "weight": (0,)}, "cohort update")
+    return check_graph(update, _reference_update(learner), cases, "cohort update")
+
+
 def _none() -> Tensor:
     return torch.zeros(0)
 

@@ -1,0 +1,74 @@
+"""Checkpoints: what is written is read, the newest is kept, and nothing half-written is taken for one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.server.fake import random_tree, same_bits
+
+from tegu.core.errors import FederationError, TeguError
+from tegu.server.checkpoint import KEEP, Checkpoint, latest_checkpoint, read_checkpoint, write_checkpoint
+from tegu.server.outer import OuterState
+
+
+def checkpoint(number: int) -> Checkpoint:
+    slots = {"0000": np.array(3.5, np.float32), "0001": np.arange(4, dtype=np.int64)}
+    return Checkpoint(number, random_tree(number), OuterState(slots, '{"optimiser": "adam"}'))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    written = checkpoint(3)
+    read = read_checkpoint(write_checkpoint(tmp_path / "new" / "folder", written))
+    assert (read.round, read.outer.rest) == (3, written.outer.rest)
+    assert same_bits(read.meta, written.meta)
+    assert same_bits(read.outer.arrays, written.outer.arrays)
+
+
+def test_the_newest_few_are_kept(tmp_path: Path) -> None:
+    for number in (1, 2, 9, 10, 11, 100):
+        write_checkpoint(tmp_path, checkpoint(number))
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        f"round-{number:06d}.safetensors" for number in (10, 11, 100)[-KEEP:]
+    ]
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.round == 100
+
+
+def test_there_may_be_none(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path / "absent") is None
+    assert latest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty", "foreign"])
+def test_a_damaged_file_is_an_error(tmp_path: Path, damage: str) -> None:
+    path = write_checkpoint(tmp_path, checkpoint(2))
+    data = path.read_bytes()
+    foreign = data.replace(b'"round"', b'"roond"')
+    path.write_bytes({"truncated": data[:-8], "text": b"no checkpoint", "empty": b"", "foreign": foreign}[damage])
+    with pytest.raises(FederationError, match=r"round-000002\.safetensors is not a readable .*delete it to go back"):
+        latest_checkpoint(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(tmp_path, checkpoint(1))
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TeguError, match=r"round-000002\.safetensors .*No space left"):
+        write_checkpoint(tmp_path, checkpoint(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["round-000001.safetensors"]
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.round == 1
+
+
+def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(TeguError, match=r"checkpoints .*choose a writable folder"):
+        write_checkpoint(tmp_path / "checkpoints", checkpoint(1))
