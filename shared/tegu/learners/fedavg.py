@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tegu.learners.inner import inner_loop, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.losses import OutputLoss, find_loss
+from tegu.learners.prepare import prepared
 from tegu.learners.reptile import concatenate
 
 __all__ = ["PAPER", "fedavg"]
@@ -29,7 +30,13 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         model: the module `like` was built from.
         like: the learner to compare with.
         loss: as `like`'s.
+
+    Raises:
+        CompileError: as `reptile`.
+        DataError: as `reptile`.
+        UnknownNameError: no such loss.
     """
+    model = prepared(model, like.spec)
     local = inner_loop(model, find_loss(loss, like.spec), tuple(name for name, _ in model.named_parameters()), "sgd")
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

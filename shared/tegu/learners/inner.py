@@ -22,6 +22,7 @@ _Step: TypeAlias = Callable[[TorchTree, TorchTree, Tensor | float], TorchTree]
 # torch's default epsilon of 1e-8 turns the rounding of a vanishing gradient into a whole step, in a direction that
 # differs from one runtime to the next.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-4
+_FLOOR = 1e-24  # a square root has no derivative at 0, and updates differentiate through adaptation
 
 
 def mean_loss(
@@ -52,15 +53,17 @@ def _sgd_step(momentum: float) -> _Step:
 def _adam_step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> TorchTree:
     """Adam (Kingma and Ba 2015) with torch.optim's default betas.
 
-    The powers of the betas are carried, so that bias correction needs no exponentiation.
+    The weights that each average has given out, 1 - beta^t, are carried: bias correction needs no exponentiation, and
+    no difference of float32 numbers near 1.
     """
-    power1, power2 = carry["/power1"] * _BETA1, carry["/power2"] * _BETA2
-    out: TorchTree = {"/power1": power1, "/power2": power2}
+    given1 = _BETA1 * carry["/given1"] + (1 - _BETA1)
+    given2 = _BETA2 * carry["/given2"] + (1 - _BETA2)
+    out: TorchTree = {"/given1": given1, "/given2": given2}
     for name, g in gradients.items():
         first = _BETA1 * carry[_key("first", name)] + (1 - _BETA1) * g
         second = _BETA2 * carry[_key("second", name)] + (1 - _BETA2) * g * g
-        denominator = torch.sqrt(second / (1 - power2)) + _EPSILON
-        out[name] = carry[name] - lr * (first / (1 - power1)) / denominator
+        denominator = torch.sqrt(second / given2 + _FLOOR) + _EPSILON
+        out[name] = carry[name] - lr * (first / given1) / denominator
         out |= {_key("first", name): first, _key("second", name): second}
     return out
 
@@ -90,8 +93,8 @@ def inner_loop(
         carry = {name: meta[name] for name in fast}
         carry |= {_key(slot, name): torch.zeros_like(meta[name]) for slot in slots for name in fast}
         if inner == "adam":
-            one = torch.ones(())
-            carry |= {"/power1": one, "/power2": one.clone()}
+            none = meta[fast[0]].new_zeros(())
+            carry |= {"/given1": none, "/given2": none.clone()}
         return carry
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:

@@ -16,6 +16,7 @@ from torch.func import grad
 from tegu.learners.inner import mean_loss
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.losses import OutputLoss, find_loss
+from tegu.learners.prepare import prepared
 from tegu.learners.reptile import concatenate
 
 __all__ = ["PAPER", "joint"]
@@ -30,7 +31,13 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
         model: the module `like` was built from.
         like: the learner to compare with.
         loss: as `like`'s.
+
+    Raises:
+        CompileError: as `reptile`.
+        DataError: as `reptile`.
+        UnknownNameError: no such loss.
     """
+    model = prepared(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

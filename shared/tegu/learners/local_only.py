@@ -14,6 +14,7 @@ from tegu.learners.inner import inner_loop
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call
+from tegu.learners.prepare import prepared
 
 __all__ = ["local_only"]
 
@@ -25,7 +26,13 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         model: the module `like` was built from.
         like: the learner to compare with.
         loss: as `like`'s.
+
+    Raises:
+        CompileError: as `reptile`.
+        DataError: as `reptile`.
+        UnknownNameError: no such loss.
     """
+    model = prepared(model, like.spec)
     names = tuple(name for name, _ in model.named_parameters())
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

@@ -2,8 +2,8 @@
 
 A `Loss` maps the model, as a function from inputs to outputs, a batch and what the user was adapted on (None while
 adapting) to one value a row. It is given the model rather than its outputs because a ranking loss scores the whole
-catalogue, and what was seen because an item that was clicked is not offered again. Only `masked_mean` knows of padding, so a
-padded row can never count.
+catalogue, and what was seen because an item that was clicked is not offered again. Only `masked_mean` knows of
+padding, so a padded row can never count.
 
 The ready-made losses are written out in plain arithmetic: `cross_entropy` and `nll_loss` of torch export gradients
 that are wrong by up to 0.1 for more than one row.
@@ -21,19 +21,14 @@ from tegu.core.batch import Batch
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.spec import Kind, Spec
 from tegu.learners.model import Applied
+from tegu.learners.plain import PlainOperators, one_hot
 
 __all__ = ["LOSSES", "Loss", "OutputLoss", "find_loss", "masked_mean"]
 
 Loss: TypeAlias = Callable[[Applied, Batch[Tensor], "Batch[Tensor] | None"], Tensor]
 OutputLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-
 _OUT = -1e4  # added to a score: no probability is left, and no infinity enters a gradient
-
-
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """float32 `[rows, classes]`."""
-    return (labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)).to(torch.float32)
 
 
 def cross_entropy(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
@@ -91,13 +86,22 @@ def find_loss(loss: str | OutputLoss | None, spec: Spec) -> Loss:
     if loss is None:
         loss = _DEFAULT[spec.kind]
     if callable(loss):
-        rows = loss
-        return lambda apply, batch, seen: rows(apply(batch.x), batch.y)
+        return _of_output(loss)
     if loss not in LOSSES:
         raise UnknownNameError("loss", loss, LOSSES)
     if loss == "click_softmax" and not spec.items:
         raise DataError(f"click_softmax needs item ids as inputs, and x is {spec.x}: use Spec.ranking(items)")
     return LOSSES[loss](spec)
+
+
+def _of_output(rows: OutputLoss) -> Loss:
+    def loss(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
+        del seen
+        output = apply(batch.x)
+        with PlainOperators():
+            return rows(output, batch.y)
+
+    return loss
 
 
 def masked_mean(loss: Loss, apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:

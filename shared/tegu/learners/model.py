@@ -1,62 +1,27 @@
-"""A `torch.nn.Module` as a pure function of its parameters, and the checks that it can be one."""
+"""A `torch.nn.Module` as a pure function of its parameters."""
 
 from __future__ import annotations
 
 import copy
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 
-from tegu.core.errors import CompileError, DataError
+from tegu.core.errors import DataError
 from tegu.core.tree import Tree
 from tegu.learners.learner import TorchTree
+from tegu.learners.plain import PlainOperators
 
-__all__ = ["Applied", "call", "check_model", "fast_names", "initial_parameters"]
-
-
-class _IndexedEmbedding(TorchFunctionMode):
-    """Embedding look-ups as plain indexing.
-
-    The gradient of `F.embedding` batched over users by `vmap` fixes the number of users when it is exported; that of
-    indexing does not. Where the ids are `catalogue`, every row in order, the table itself is the answer.
-    """
-
-    def __init__(self, catalogue: Tensor | None = None) -> None:
-        super().__init__()
-        self._catalogue = catalogue
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func is F.embedding:
-            ids, weight = args[:2]
-            if self._catalogue is not None and ids is self._catalogue and len(ids) == len(weight):
-                return weight
-            return _look_up(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-def _look_up(ids: Tensor, weight: Tensor, padding_idx: int | None = None, *others: Any, **options: Any) -> Tensor:
-    if any(option not in (None, False, 2.0) for option in (*others, *options.values())):
-        raise CompileError(
-            "an embedding with max_norm, scale_grad_by_freq or sparse has no compiled form: leave them out"
-        )
-    rows = weight[ids]
-    if padding_idx is None:
-        return rows
-    return torch.where((ids == padding_idx % weight.shape[0]).unsqueeze(-1), rows.detach(), rows)
+__all__ = ["Applied", "call", "fast_names", "initial_parameters"]
 
 
 def call(model: nn.Module, parameters: TorchTree, x: Tensor) -> Tensor:
     """The model's output for `x` with these parameters."""
-    with _IndexedEmbedding():
+    with PlainOperators():
         output: Tensor = functional_call(model, parameters, (x,))
     return output
 
@@ -75,29 +40,9 @@ class Applied:
     def catalogue(self, items: int) -> Tensor:
         """Scores `[items]` of all items, without looking up tables row by row."""
         ids = torch.arange(items, device=next(iter(self.parameters.values())).device)
-        with _IndexedEmbedding(ids):
+        with PlainOperators(ids):
             scores: Tensor = functional_call(self.model, self.parameters, (ids,))
         return scores
-
-
-def check_model(model: nn.Module) -> None:
-    """Refuse a module that is not a function of its parameters and its input.
-
-    Raises:
-        CompileError: it keeps running statistics, has no parameters, or parameters that are not float32.
-    """
-    for name, module in model.named_modules():
-        if getattr(module, "running_mean", None) is not None:
-            raise CompileError(
-                f"{name or 'the model'} is a {type(module).__name__} with running statistics, which would mix users: "
-                "use GroupNorm or LayerNorm, or track_running_stats=False"
-            )
-    parameters = dict(model.named_parameters())
-    if not parameters:
-        raise CompileError(f"{type(model).__name__} has no parameters: there is nothing to learn")
-    for name, parameter in parameters.items():
-        if parameter.dtype != torch.float32:
-            raise CompileError(f"parameter {name!r} is {parameter.dtype}: expected float32; call model.float()")
 
 
 def fast_names(model: nn.Module, fast: Sequence[str] | None) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from tegu.core.spec import Spec
 from tegu.learners.inner import InnerOptimiser, inner_loop, mean_loss, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.losses import OutputLoss, find_loss
-from tegu.learners.model import call, check_model, fast_names, initial_parameters
+from tegu.learners.model import call, fast_names, initial_parameters
+from tegu.learners.prepare import prepared
 
 __all__ = ["PAPER", "concatenate", "reptile"]
 
@@ -72,11 +73,11 @@ def reptile(
         momentum: of the inner SGD.
 
     Raises:
-        CompileError: the module keeps running statistics.
-        DataError: a pattern in `fast` matches nothing.
+        CompileError: the module keeps running statistics, or is not a function of each row alone.
+        DataError: a pattern in `fast` matches nothing, or the module does not fit `spec`.
         UnknownNameError: no such loss or inner optimiser.
     """
-    check_model(model)
+    model = prepared(model, spec)
     rows_loss = find_loss(loss, spec)
     names = fast_names(model, fast)
     adapt = inner_loop(model, rows_loss, names, inner, momentum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch._decomp import core_aten_decompositions
 
 from tegu.core.errors import CompileError
+from tegu.server.compile import pooling
 
 __all__ = ["decomposition_table"]
 
@@ -22,10 +24,21 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
     """Torch's core table and the entries of this file."""
     aten = torch.ops.aten
     return {
-        **core_aten_decompositions(),
+        **_core(),
         aten.convolution_backward.default: _convolution_backward,
-        aten.max_pool2d_with_indices_backward.default: _max_pool2d_backward,
+        aten.max_pool2d_with_indices_backward.default: pooling.max_pool2d_backward,
+        aten.avg_pool2d_backward.default: pooling.avg_pool2d_backward,
+        aten._adaptive_avg_pool2d.default: pooling.adaptive_avg_pool2d,
+        aten._adaptive_avg_pool2d_backward.default: pooling.adaptive_avg_pool2d_backward,
+        aten.squeeze.dims: _squeeze,
     }
+
+
+@functools.cache
+def _core() -> dict[Any, Callable[..., Any]]:
+    table = dict[Any, Callable[..., Any]](core_aten_decompositions())
+    table.pop(torch.ops.aten.squeeze.dim, None)  # it would become squeeze.dims, which has no translation
+    return table
 
 
 def _convolution_backward(
@@ -83,18 +96,8 @@ def _weight_gradient(
     return full
 
 
-def _max_pool2d_backward(
-    grad: Tensor,
-    x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-    indices: Tensor,
-) -> Tensor:
-    """Each output's gradient goes to the input it came from; overlapping windows add up."""
-    del kernel_size, stride, padding, dilation, ceil_mode
-    planes = x.shape[:-2]
-    flat = torch.zeros_like(x).flatten(-2)
-    return flat.scatter_add(-1, indices.flatten(-2), grad.flatten(-2)).reshape(*planes, *x.shape[-2:])
+def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:
+    for dim in sorted((dim % x.dim() for dim in dims), reverse=True):
+        if x.shape[dim] == 1:
+            x = torch.ops.aten.squeeze.dim(x, dim)
+    return x

@@ -10,9 +10,10 @@ from onnx.compose import add_prefix
 
 from tegu.core.errors import CompileError
 
-__all__ = ["CARRY", "NEXT", "STEPS", "loop_model"]
+__all__ = ["loop_model"]
 
-CARRY, NEXT, STEPS = "carry.", "next.", "knob.steps"
+BEGIN, CARRY, NEXT, STEPS = "begin.", "carry.", "next.", "knob.steps"
+_PREFIX = "start/"
 
 
 def loop_model(
@@ -21,7 +22,7 @@ def loop_model(
     """`begin`, then `step` as often as the input `knob.steps` says, then the entries of the carry called `state`.
 
     Args:
-        begin: gives `carry.<name>` for every name in `carry`.
+        begin: gives `begin.<name>` for every name in `carry`.
         step: from `carry.<name>` and anything else to `next.<name>`.
         carry: names of what goes from step to step.
         state: those of them that are the result.
@@ -34,10 +35,10 @@ def loop_model(
         raise CompileError(
             f"begin has operator sets {begin.opset_import} and step {step.opset_import}: export both alike"
         )
-    start = _renamed(begin, "begin/")
+    start = _renamed(begin, _PREFIX)
     loop = helper.make_node(
         "Loop",
-        [STEPS, "", *(f"begin/{CARRY}{name}" for name in carry)],
+        [STEPS, "", *(f"{_PREFIX}{BEGIN}{name}" for name in carry)],
         [f"final/{name}" for name in carry],
         name="steps",
         body=_body(step, carry),

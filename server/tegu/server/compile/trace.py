@@ -1,116 +1,113 @@
-"""A torch function of named tensors -> an ONNX model with those names."""
+"""Torch functions of named tensors -> ONNX models with those names."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import onnx
-import torch
-from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
+import onnx_ir
+from onnx_ir import convenience
 
-from tegu.core.errors import CompileError
-from tegu.server.compile.decompositions import decomposition_table
+from tegu.core.errors import CompileError, TeguError
+from tegu.server.compile.capture import Function, Named, capture
+from tegu.server.compile.naming import named, pick
+from tegu.server.compile.translate import quiet, translate
 
-__all__ = ["OPSET", "Function", "trace"]
+__all__ = ["Part", "trace"]
 
-OPSET = 18
-Named: TypeAlias = Mapping[str, Tensor]
-Function: TypeAlias = Callable[[Named], Named]
+T = TypeVar("T")
 
 
-def trace(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[int]], graph: str) -> onnx.ModelProto:
-    """Export `function`, gradients and all.
+@dataclass(frozen=True)
+class Part:
+    """What becomes one graph.
+
+    Attributes:
+        function: from named tensors to named tensors, without side effects; it may call `torch.func` transforms.
+        inputs: examples of its inputs. Dynamic axes of one size are taken for the same; no other part may have a
+            dynamic axis of that size.
+        dynamic: for each input, the axes whose size may change.
+    """
+
+    function: Function
+    inputs: Named
+    dynamic: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+def trace(parts: Mapping[str, Part]) -> dict[str, onnx.ModelProto]:
+    """Export functions, gradients and all; together, since the exporter takes longer to start than to work.
 
     Args:
-        function: from named tensors to named tensors, without side effects; it may call `torch.func` transforms.
-        inputs: examples of its inputs; dynamic axes should have sizes that occur nowhere else in the model.
-        dynamic: for each input, the axes whose size may change.
-        graph: name of the result, for errors.
+        parts: by the name of the graph, for errors.
 
     Returns:
-        A model whose inputs and outputs carry the names of `inputs` and of the function's result. Inputs that do not
-        matter to the result are left out.
+        Models whose inputs and outputs carry the names of a part's inputs and of its function's result. Inputs that do
+        not matter to the result are left out.
 
     Raises:
-        CompileError: control flow that depends on data, or an operator without translation.
+        CompileError: control flow that depends on data, an axis that the model fixes, or an operator without
+            translation.
     """
-    names = list(inputs)
-    output_names: list[str] = []
 
-    def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
-        result = function(dict(zip(names, tensors, strict=True)))
-        output_names[:] = list(result)
-        return tuple(result.values())
+    def together(values: Named) -> Named:
+        return _joined({graph: _run(graph, part.function, pick(graph, values)) for graph, part in parts.items()})
 
-    shapes = tuple(dict.fromkeys(dynamic.get(name, ()), torch.export.Dim.DYNAMIC) for name in names)
-    examples = tuple(inputs.values())
-    with _quiet():
+    inputs = _joined({graph: part.inputs for graph, part in parts.items()})
+    dynamic = _joined({graph: part.dynamic for graph, part in parts.items()})
+    with quiet():
         try:
-            traced = make_fx(
-                positional,
-                tracing_mode="symbolic",
-                decomposition_table=decomposition_table(),
-                _allow_non_fake_inputs=True,  # a module's buffers become constants of the graph
-            )(*examples)
-            # Batching rules ask for sizes that nobody uses; torch.export would fix them to the example's.
-            traced.graph.eliminate_dead_code()
-            traced.recompile()
-            program = torch.onnx.export(
-                traced.eval(),
-                examples,
-                input_names=names,
-                output_names=output_names,
-                opset_version=OPSET,
-                dynamo=True,
-                dynamic_shapes=shapes,
-                verbose=False,
-            )
-        except CompileError:
+            model = translate(capture(together, inputs, dynamic), list(inputs))
+            return {graph: _extract(model, f"{graph}.") for graph in parts}
+        except TeguError:
             raise
         except Exception as error:  # torch raises dozens of types here, many of them private
-            raise CompileError(_explain(graph, error)) from error
-    assert program is not None  # noqa: S101 # it is None only when a path to write to is given
-    model: onnx.ModelProto = program.model_proto
-    _drop_unused_inputs(model)
-    return model
+            raise CompileError(_explain(" or ".join(parts), error)) from error
+
+
+def _joined(groups: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
+    return {name: value for graph, group in groups.items() for name, value in named(graph, group).items()}
+
+
+def _run(graph: str, function: Function, values: Named) -> Named:
+    try:
+        return function(values)
+    except TeguError:
+        raise
+    except Exception as error:  # as in `trace`
+        raise CompileError(_explain(graph, error)) from error
+
+
+def _extract(model: onnx_ir.Model, prefix: str) -> onnx.ModelProto:
+    """The part of `model` whose inputs and outputs begin with `prefix`, without it."""
+    graph = convenience.extract(
+        model.graph,
+        [value for value in model.graph.inputs if str(value.name).startswith(prefix)],
+        [value for value in model.graph.outputs if str(value.name).startswith(prefix)],
+    )
+    outputs = set(graph.outputs)
+    for value in [value for value in graph.inputs if not value.uses() and value not in outputs]:
+        graph.inputs.remove(value)
+    for value in [*graph.inputs, *graph.outputs]:
+        value.name = str(value.name).removeprefix(prefix)
+    return onnx_ir.serde.serialize_model(onnx_ir.Model(graph, ir_version=model.ir_version))
 
 
 def _explain(graph: str, error: Exception) -> str:
-    text = str(error)
-    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
-    causes = [text, str(error.__cause__ or ""), str(error.__context__ or "")]
+    causes = list(_causes(error))
+    first = next((line for cause in reversed(causes) for line in str(cause).splitlines() if line.strip()), "")
+    found = f"{type(causes[-1]).__name__}: {first}"
     data_dependent = ("data-dependent", "GuardOnDataDependent", "data dependent", "is_nonzero", "local_scalar_dense")
-    if any(sign in cause or sign in type(error).__name__ for cause in causes for sign in data_dependent):
+    if any(sign in f"{type(cause).__name__} {cause}" for cause in causes for sign in data_dependent):
         return (
             f"the {graph} graph cannot be compiled: the model's control flow or a shape depends on the data "
-            f"({first}); write it with torch.where, or choose the branch before the model is built"
+            f"({found}); write it with torch.where, or choose the branch before the model is built"
         )
-    return f"the {graph} graph cannot be compiled: {type(error).__name__}: {first}; replace the operator it names"
+    return f"the {graph} graph cannot be compiled: {found}; replace the operator it names"
 
 
-def _drop_unused_inputs(model: onnx.ModelProto) -> None:
-    used = {name for node in model.graph.node for name in node.input} | {output.name for output in model.graph.output}
-    kept = [value for value in model.graph.input if value.name in used]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporting prints deprecations and notes that concern torch's own code, not the user's."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

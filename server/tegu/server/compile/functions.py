@@ -1,0 +1,86 @@
+"""A learner's functions from named tensors to named tensors, as graphs see them: for one user, and for many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from tegu.learners.learner import Iterated, Learner
+from tegu.server.compile.capture import Function, Named
+from tegu.server.compile.naming import named, pick, pick_batch
+
+__all__ = ["BEGIN", "STEP", "Functions", "batched", "functions", "one_by_one"]
+
+Functions: TypeAlias = Mapping[str, Function]
+BEGIN, STEP = "adapt begin", "adapt step"
+
+
+def functions(learner: Learner) -> dict[str, Function]:
+    """The learner for one user, by graph.
+
+    `adapt` gives `state.<name>`, `predict` `output`, `update` `update.<name>`. Of an iterated `adapt` there are also
+    the pieces: BEGIN gives `begin.<name>`, STEP takes `carry.<name>` to `next.<name>`.
+    """
+
+    def adapt(values: Named) -> Named:
+        meta, support, knobs = pick("meta", values), pick_batch("support", values), pick("knob", values)
+        return named("state", learner.adapt(meta, support, knobs, _noise(values)))
+
+    def predict(values: Named) -> Named:
+        return {"output": learner.predict(pick("meta", values), pick("state", values), values["x"])}
+
+    def update(values: Named) -> Named:
+        support, query = pick_batch("support", values), pick_batch("query", values)
+        return named("update", learner.update(pick("meta", values), support, query, _noise(values)))
+
+    pieces = _pieces(learner.adapt) if isinstance(learner.adapt, Iterated) else {}
+    return {"adapt": adapt, "predict": predict, "update": update, **pieces}
+
+
+def _pieces(adapt: Iterated) -> dict[str, Function]:
+    def begin(values: Named) -> Named:
+        return named("begin", {name: value.clone() for name, value in adapt.begin(pick("meta", values)).items()})
+
+    def step(values: Named) -> Named:
+        meta, carry, support = pick("meta", values), pick("carry", values), pick_batch("support", values)
+        return named("next", adapt.step(meta, carry, support, pick("knob", values), _noise(values)))
+
+    return {BEGIN: begin, STEP: step}
+
+
+def _noise(values: Named) -> Tensor:
+    return values.get("noise", torch.zeros(0))
+
+
+def batched(function: Function) -> Function:
+    """`function` for many users in one call: users lead whatever is a user's, and every result."""
+
+    def over_users(values: Named) -> Named:
+        own, shared = _owners(values)
+        result: Named = vmap(lambda each: function({**shared, **each}))(own)
+        return result
+
+    return over_users
+
+
+def one_by_one(function: Function) -> Function:
+    """As `batched`, user after user."""
+
+    def over_users(values: Named) -> Named:
+        own, shared = _owners(values)
+        users = range(len(next(iter(own.values()))))
+        results = [function({**shared, **{name: value[user] for name, value in own.items()}}) for user in users]
+        return {name: torch.stack([result[name] for result in results]) for name in results[0]}
+
+    return over_users
+
+
+def _owners(values: Named) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is a user's, and what all users share."""
+    theirs = ("support", "query", "state", "carry", "x")
+    own = {name: value for name, value in values.items() if name.split(".", maxsplit=1)[0] in theirs}
+    return own, {name: value for name, value in values.items() if name not in own}

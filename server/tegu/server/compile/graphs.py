@@ -1,0 +1,111 @@
+"""Functions -> the graphs `adapt`, `predict` and `update`, checked; for one user or for many."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+import torch
+
+from tegu.core.bundle import GRAPHS
+from tegu.server.compile.capture import Named
+from tegu.server.compile.check import check_graph
+from tegu.server.compile.functions import BEGIN, STEP, Functions
+from tegu.server.compile.loop import loop_model
+from tegu.server.compile.naming import named, pick
+from tegu.server.compile.trace import Part, trace
+
+__all__ = ["Plan", "compile_graphs", "one_thread"]
+
+_INPUTS = {
+    "adapt": ("meta", "support", "knob", "noise"),
+    BEGIN: ("meta", "support"),
+    STEP: ("meta", "carry", "support", "knob", "noise"),
+    "predict": ("meta", "state", "x"),
+    "update": ("meta", "support", "query", "noise", "weight", "clip"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to compile, and how to know that it came out right.
+
+    Attributes:
+        traced: the functions to trace.
+        reference: those that the graphs must agree with.
+        examples: by graph, inputs to trace with; no two graphs share a size of a dynamic axis.
+        cases: inputs to check with.
+        many: users lead the inputs, and their number is dynamic too.
+        label: goes before the graphs' names in errors.
+    """
+
+    traced: Functions
+    reference: Functions
+    examples: Mapping[str, Named]
+    cases: Sequence[Named]
+    many: bool = False
+    label: str = ""
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: examples are tiny, and waking threads takes longer than computing."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, bytes]:
+    """The graphs called `wanted`.
+
+    Raises:
+        CompileError: they cannot be compiled, or one disagrees with torch.
+    """
+    pieces = (BEGIN, STEP) if BEGIN in plan.traced else ("adapt",)
+    parts = [part for graph in wanted for part in (pieces if graph == "adapt" else (graph,))]
+    models = trace({f"{plan.label}{part}": _part(plan, part) for part in parts})
+    compiled = {part: models[f"{plan.label}{part}"] for part in parts}
+    if BEGIN in compiled:
+        compiled["adapt"] = _looped(plan, compiled[BEGIN], compiled[STEP])
+    # 0, 1, 2, ... steps, so that the loop's trip count is checked too.
+    stepped = [{**case, "knob.steps": torch.tensor(steps)} for steps, case in enumerate(plan.cases)]
+    return {
+        graph: check_graph(
+            compiled[graph],
+            plan.reference[graph],
+            stepped if graph == "adapt" else plan.cases,
+            f"{plan.label}{graph}",
+        )
+        for graph in wanted
+    }
+
+
+def _part(plan: Plan, name: str) -> Part:
+    graph = name.split(maxsplit=1)[0]
+    example = dict(plan.examples[graph])
+    if name == STEP:
+        example |= named("carry", _carry(plan))
+    inputs = {key: value for key, value in example.items() if _kind(key) in _INPUTS[name]}
+    return Part(plan.traced[name], inputs, {key: _dynamic(_kind(key), plan.many) for key in inputs})
+
+
+def _carry(plan: Plan) -> Named:
+    return pick("begin", plan.traced[BEGIN](plan.examples["adapt"]))
+
+
+def _kind(name: str) -> str:
+    return name.split(".", maxsplit=1)[0]
+
+
+def _dynamic(kind: str, many: bool) -> tuple[int, ...]:
+    rows, users = kind in ("support", "query", "x"), many and kind in ("state", "carry", "weight")
+    return tuple(range(rows + (many and rows))) or (0,) * users
+
+
+def _looped(plan: Plan, begin: onnx.ModelProto, step: onnx.ModelProto) -> onnx.ModelProto:
+    return loop_model(begin, step, list(_carry(plan)), list(pick("state", plan.examples["adapt"])))

@@ -1,0 +1,86 @@
+"""Gradients of pooling, in operators that torch.onnx can translate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor
+
+from tegu.core.errors import CompileError
+
+__all__ = ["adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "avg_pool2d_backward", "max_pool2d_backward"]
+
+
+def max_pool2d_backward(
+    grad: Tensor,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+    indices: Tensor,
+) -> Tensor:
+    """Each output's gradient goes to the input it came from; overlapping windows add up."""
+    del kernel_size, stride, padding, dilation, ceil_mode
+    flat = torch.zeros_like(x).flatten(-2)
+    return flat.scatter_add(-1, indices.flatten(-2), grad.flatten(-2)).reshape(x.shape)
+
+
+def avg_pool2d_backward(
+    grad: Tensor,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    """Each output's gradient is spread evenly over its window: a transposed convolution with ones, channel by channel.
+
+    Raises:
+        CompileError: `ceil_mode`, whose windows overhang.
+    """
+    if ceil_mode:
+        raise CompileError("the gradient of average pooling with ceil_mode=True cannot be compiled: pad the input")
+    kernel, step, edge = (_pair(sizes or kernel_size) for sizes in (kernel_size, stride, padding))
+    ones = torch.ones((1, 1, *kernel))
+    counts: Tensor | int = divisor_override or kernel[0] * kernel[1]
+    if not (count_include_pad or divisor_override):
+        counts = F.conv2d(torch.ones((1, 1, *x.shape[-2:])), ones, None, step, edge)
+    planes = (grad / counts).reshape(-1, 1, *grad.shape[-2:])
+    reach = [(grad.shape[d - 2] - 1) * step[d] - 2 * edge[d] + kernel[d] for d in range(2)]
+    cut = [x.shape[d - 2] - reach[d] for d in range(2)]
+    return F.conv_transpose2d(planes, ones, None, step, edge, cut).reshape(x.shape)
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Tensor:
+    """Average pooling with equal windows.
+
+    Raises:
+        CompileError: the output does not divide the input.
+    """
+    return F.avg_pool2d(x, _window(x, output_size))
+
+
+def adaptive_avg_pool2d_backward(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient of `adaptive_avg_pool2d`."""
+    window = _window(x, grad.shape[-2:])
+    return avg_pool2d_backward(grad, x, window, window, (0, 0), False, True, None)
+
+
+def _window(x: Tensor, output_size: Sequence[int]) -> list[int]:
+    height, width = x.shape[-2:]
+    if height % output_size[0] or width % output_size[1]:
+        raise CompileError(
+            f"adaptive average pooling from {height} x {width} to {' x '.join(map(str, output_size))} has unequal "
+            "windows, which cannot be compiled: choose an output that divides the input, or AvgPool2d"
+        )
+    return [height // output_size[0], width // output_size[1]]
+
+
+def _pair(sizes: Sequence[int]) -> tuple[int, int]:
+    return sizes[0], sizes[-1]

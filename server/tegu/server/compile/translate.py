@@ -1,0 +1,127 @@
+"""A graph of aten operators -> ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import onnx_ir
+import onnxscript.optimizer
+import torch
+from onnx_ir.passes import common
+from torch import fx
+from torch.export import ExportedProgram
+from torch.export.graph_signature import (
+    ExportGraphSignature,
+    InputKind,
+    InputSpec,
+    OutputKind,
+    OutputSpec,
+    TensorArgument,
+)
+
+from tegu.server.compile.capture import Captured
+
+__all__ = ["OPSET", "quiet", "translate"]
+
+OPSET = 18
+
+
+def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
+    """The ONNX model of a captured graph; its inputs are named `inputs`, in order.
+
+    Raises:
+        torch.onnx.OnnxExporterError: an operator without translation.
+    """
+    program = torch.onnx.export(
+        _program(captured),
+        (),
+        input_names=list(inputs),
+        output_names=captured.outputs,
+        opset_version=OPSET,
+        dynamo=True,
+        optimize=False,  # its rewriting rules take longer than everything else together
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 # it is None only when a path to write to is given
+    return _simplified(program.model)
+
+
+def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
+    """Fold and share what can be; ONNX Runtime does the rest while loading."""
+    common.InlinePass()(model)
+    onnxscript.optimizer.fold_constants(model)
+    passes = (
+        common.IdentityEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.LiftSubgraphInitializersToMainGraphPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+        common.ClearMetadataAndDocStringPass(),
+    )
+    onnx_ir.passes.Sequential(*passes)(model)
+    return model
+
+
+def _program(captured: Captured) -> ExportedProgram:
+    """The graph as torch.onnx takes it, without tracing it anew as torch.export would."""
+    graph = captured.module.graph
+    constants = _lift_constants(captured)
+    inputs, results = list[InputSpec](), list[Any]()
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            kind = InputKind.CONSTANT_TENSOR if node.name in constants else InputKind.USER_INPUT
+            target = node.name if node.name in constants else None
+            inputs.append(InputSpec(kind, TensorArgument(node.name), target))
+        elif node.op == "output":
+            results = list(node.args[0])
+    outputs = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in results]
+    program = ExportedProgram(
+        captured.module, graph, ExportGraphSignature(inputs, outputs), {}, {}, [], constants=constants
+    )
+    # The capture has decomposed every operator already; doing it again takes three times as long as the capture.
+    program.run_decompositions = lambda *_: program
+    return program
+
+
+def _lift_constants(captured: Captured) -> dict[str, Any]:
+    """Make placeholders of the tensors that the graph reads as attributes: their values by placeholder name."""
+    module, graph = captured.module, captured.module.graph
+    first = next(iter(graph.nodes))
+    lifted: dict[str, fx.Node] = {}
+    constants: dict[str, Any] = {}
+    for node in [node for node in graph.nodes if node.op == "get_attr"]:
+        if node.target not in lifted:
+            value = getattr(module, node.target).detach()
+            with graph.inserting_before(first):
+                placeholder = graph.placeholder(f"constant_{node.target}")
+            placeholder.meta["val"] = captured.fake.from_tensor(value, static_shapes=True)
+            lifted[node.target], constants[placeholder.name] = placeholder, value
+        node.replace_all_uses_with(lifted[node.target])
+        graph.erase_node(node)
+    return constants
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Exporting prints deprecations and notes that concern torch's own code, not the user's."""
+    names = ("torch.onnx", "torch._subclasses.fake_tensor", "onnxscript", "onnx_ir")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

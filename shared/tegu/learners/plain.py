@@ -1,0 +1,150 @@
+"""Torch operators written out in plain arithmetic, where torch's own do not compile.
+
+Fused operators (`layer_norm`, `gelu`, `gru`, ...) have gradients of their own, which `torch.func.vmap` runs user by
+user, fixing the number of users; `cross_entropy` exports a gradient that is wrong for more than one row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from tegu.core.errors import CompileError
+from tegu.learners.recurrent import gru, lstm, rnn_relu, rnn_tanh
+
+__all__ = ["PlainOperators", "one_hot"]
+
+
+class PlainOperators(TorchFunctionMode):
+    """While it lasts, the operators of this file stand in for torch's.
+
+    Args:
+        catalogue: every row of a table, in order: looking these ids up gives the table itself.
+    """
+
+    def __init__(self, catalogue: Tensor | None = None) -> None:
+        super().__init__()
+        self._catalogue = catalogue
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """See `torch.overrides`."""
+        if func is F.embedding and self._catalogue is not None:
+            ids, weight = args[:2]
+            if ids is self._catalogue and len(ids) == len(weight):
+                return weight
+        return _PLAIN.get(func, func)(*args, **(kwargs or {}))
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """float32 `[rows, classes]`."""
+    return (labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)).to(torch.float32)
+
+
+def _embedding(ids: Tensor, weight: Tensor, padding_idx: int | None = None, *others: Any, **options: Any) -> Tensor:
+    if any(option not in (None, False, 2.0) for option in (*others, *options.values())):
+        raise CompileError(
+            "an embedding with max_norm, scale_grad_by_freq or sparse has no compiled form: leave them out"
+        )
+    rows = weight[ids]
+    if padding_idx is None:
+        return rows
+    return torch.where((ids == padding_idx % weight.shape[0]).unsqueeze(-1), rows.detach(), rows)
+
+
+def _normalised(x: Tensor, axes: list[int], eps: float) -> Tensor:
+    centred = x - x.mean(axes, keepdim=True)
+    spread: Tensor = torch.sqrt(centred.square().mean(axes, keepdim=True) + eps)
+    return centred / spread
+
+
+def _layer_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    result = _normalised(x, [-1 - axis for axis in range(len(shape))], eps)
+    result = result if weight is None else result * weight
+    return result if bias is None else result + bias
+
+
+def _group_norm(
+    x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    result = _normalised(x.reshape(x.shape[0], groups, -1), [-1], eps).reshape(x.shape)
+    channels = (-1, *(1 for _ in x.shape[2:]))
+    result = result if weight is None else result * weight.reshape(channels)
+    return result if bias is None else result + bias.reshape(channels)
+
+
+def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate == "tanh":
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
+
+
+def _cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    options = (weight, size_average, ignore_index, reduce, label_smoothing)
+    if options != (None, None, -100, None, 0.0) or logits.dim() != 2 or target.is_floating_point():
+        return F.cross_entropy(logits, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
+    rows = -(torch.log_softmax(logits, -1) * one_hot(target, logits.shape[-1])).sum(-1)
+    return {"none": rows, "mean": rows.mean(), "sum": rows.sum()}[reduction]
+
+
+def _error(function: Callable[..., Any], per_entry: Callable[[Tensor, float], Tensor]) -> Callable[..., Any]:
+    """An error of the difference, where no entry is weighted or summed; torch's own otherwise."""
+
+    def error(output: Tensor, target: Tensor, *options: Any, **named: Any) -> Any:
+        scale = named.get("beta", named.get("delta", 1.0))
+        others = [value for name, value in named.items() if name not in ("beta", "delta", "reduction")]
+        if options or any(value is not None for value in others) or named.get("reduction") != "none":
+            return function(output, target, *options, **named)
+        return per_entry((output - target), scale)
+
+    return error
+
+
+def _smooth_l1(difference: Tensor, beta: float) -> Tensor:
+    size = difference.abs()
+    return torch.where(size < beta, 0.5 * size * size / max(beta, 1e-12), size - 0.5 * beta)
+
+
+def _item(x: Tensor, key: Any) -> Tensor:
+    """`x[key]`, where `key` is whole slices and one number, without the slices: their gradient fixes the users."""
+    keys = key if isinstance(key, tuple) else (key,)
+    numbers = [axis for axis, part in enumerate(keys) if type(part) is int]
+    whole = [axis for axis, part in enumerate(keys) if isinstance(part, slice) and part == slice(None)]
+    if len(numbers) == 1 and len(numbers) + len(whole) == len(keys):
+        return x.select(numbers[0], keys[numbers[0]])
+    return x[key]
+
+
+_PLAIN: dict[Any, Callable[..., Any]] = {
+    F.embedding: _embedding,
+    F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
+    F.gelu: _gelu,
+    F.cross_entropy: _cross_entropy,
+    F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
+    F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),
+    F.huber_loss: _error(F.huber_loss, lambda difference, delta: delta * _smooth_l1(difference, delta)),
+    Tensor.__getitem__: _item,
+    torch.gru: gru,
+    torch.lstm: lstm,
+    torch.rnn_tanh: rnn_tanh,
+    torch.rnn_relu: rnn_relu,
+}

@@ -1,0 +1,93 @@
+"""The checks that a module can be learned on devices, and its copy in evaluation mode."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tegu.core.errors import CompileError, DataError, TeguError
+from tegu.core.spec import Spec
+from tegu.learners.model import call
+
+__all__ = ["prepared"]
+
+_ROWS = 3
+_UNBOUNDED_IDS = 8
+
+
+def prepared(model: nn.Module, spec: Spec) -> nn.Module:
+    """A copy of `model` in evaluation mode (dropout off), once it is known to fit `spec`.
+
+    Raises:
+        CompileError: it keeps running statistics, mixes rows, has no parameters, or parameters that are not float32.
+        DataError: it does not take the spec's inputs, or gives outputs of another shape or dtype.
+    """
+    _check_modules(model)
+    _check_parameters(model)
+    copied = copy.deepcopy(model).eval()
+    _check_outputs(copied, spec)
+    return copied
+
+
+def _check_modules(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        kind = f"{name or 'the model'} is a {type(module).__name__}"
+        if getattr(module, "running_mean", None) is not None:
+            raise CompileError(f"{kind} with running statistics, which would mix users: use GroupNorm or LayerNorm")
+        if isinstance(module, _BatchNorm):
+            raise CompileError(f"{kind}, which would mix rows with padding: use GroupNorm or LayerNorm")
+
+
+def _check_parameters(model: nn.Module) -> None:
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise CompileError(
+            f"{type(model).__name__} has no parameters: expected at least one to learn; add a layer that has some"
+        )
+    for name, parameter in parameters.items():
+        if parameter.dtype != torch.float32:
+            raise CompileError(f"parameter {name!r} is {parameter.dtype}: expected float32; call model.float()")
+
+
+def _check_outputs(model: nn.Module, spec: Spec) -> None:
+    x = _example_x(spec)
+    output = _output(model, x)
+    expected = (_ROWS,) if spec.kind == "ranking" else (_ROWS, spec.outputs)
+    if output.shape != expected or output.dtype != torch.float32:
+        raise DataError(
+            f"the model gives {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
+            f"float32 of shape {expected}; change its last layer, or the spec"
+        )
+    alone, together = _output(model, x[:-1]), output[:-1]
+    if not torch.allclose(alone, together, rtol=1e-3, atol=1e-4):
+        raise CompileError(
+            f"a row's output changes by {float((alone - together).abs().max()):.1e} when another row is left out: "
+            "expected a function of each row alone; normalise and average over features, not over rows"
+        )
+
+
+def _output(model: nn.Module, x: Tensor) -> Tensor:
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    try:
+        output: object = call(model, parameters, x)
+    except TeguError:
+        raise
+    except Exception as error:  # whatever a user's module may raise
+        raise DataError(
+            f"the model fails on x of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: {error}): "
+            "the spec says that it takes such rows; change one of them"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise DataError(f"the model gives a {type(output).__name__}: expected one tensor; return the output alone")
+    return output
+
+
+def _example_x(spec: Spec) -> Tensor:
+    shape = (_ROWS, *spec.x.shape)
+    generator = torch.Generator().manual_seed(0)
+    if spec.x.dtype == "int64":
+        return torch.randint(spec.x.size or _UNBOUNDED_IDS, shape, generator=generator)
+    return torch.randn(shape, generator=generator)

@@ -1,0 +1,128 @@
+"""Model families, each small enough to compile in a second or two."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.learners.learner import Learner
+
+ROWS_OF_4, IMAGE = Spec.classification((4,), 3), Spec.classification((2, 9, 9), 3)
+
+
+class Family(NamedTuple):
+    """How to build a learner: one inner step in updates unless `options` say otherwise."""
+
+    model: nn.Module
+    spec: Spec
+    options: dict[str, Any]
+
+    def learner(self) -> Learner:
+        return reptile(self.model, self.spec, **{"steps": 1, "lr": 0.1, **self.options})
+
+
+class Tokens(nn.Module):
+    """A padding index, a buffer, and a mean over positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(11, 4, padding_idx=0)
+        self.register_buffer("positions", torch.randn(5, 4))
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.table(x) + self.positions).mean(1))
+
+
+class Recurrent(nn.Module):
+    """The last output of a recurrent layer, classified."""
+
+    def __init__(self, kind: str, layers: int = 1) -> None:
+        super().__init__()
+        self.layer = getattr(nn, kind)(4, 3, num_layers=layers, batch_first=True)
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x)[0][:, -1])
+
+
+class Factors(nn.Module):
+    """Scores of items for one user."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items = nn.Embedding(12, 4)
+        self.user = nn.Parameter(torch.randn(4))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.items(ids) @ self.user
+
+
+def mlp(*layers: nn.Module, outputs: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 6), *layers, nn.Linear(6, outputs))
+
+
+def image(*layers: nn.Module, features: int) -> nn.Sequential:
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 3))
+
+
+def _smooth(output: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.smooth_l1_loss(output, y, reduction="none").mean(-1)
+
+
+def _torch_cross_entropy(output: Tensor, y: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(output, y, reduction="none")
+
+
+CONV = nn.Conv2d(2, 4, 3, padding=1)
+SERIES, SEQUENCE = Spec.classification((2, 9), 3), Spec.classification((2, 4), 3)
+
+BATCHED = {
+    "relu": Family(mlp(nn.ReLU()), ROWS_OF_4, {"steps": 3, "prior": 2.0}),
+    "relu_in_place": Family(mlp(nn.ReLU(inplace=True)), ROWS_OF_4, {}),
+    "gelu_layernorm": Family(mlp(nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.5)), ROWS_OF_4, {}),
+    "groupnorm_momentum": Family(
+        mlp(nn.GroupNorm(2, 6), nn.Tanh()), ROWS_OF_4, {"steps": 2, "momentum": 0.9, "minibatches": 2}
+    ),
+    "adam": Family(mlp(nn.Tanh()), ROWS_OF_4, {"inner": "adam", "steps": 2}),
+    "second_order": Family(mlp(nn.Tanh()), ROWS_OF_4, {"fast": ["2"], "steps": 2}),
+    "regression": Family(mlp(nn.Tanh(), outputs=2), Spec.regression((4,), 2), {"loss": _smooth}),
+    "ranking": Family(Factors(), Spec.ranking(12), {"fast": ["user"], "steps": 2}),
+    "tokens": Family(Tokens(), Spec.classification((5,), 3, tokens=11), {"loss": _torch_cross_entropy}),
+    "gru": Family(Recurrent("GRU"), SEQUENCE, {}),
+}
+
+# Convolutions have no batched form.
+SINGLE = {
+    "conv1d_strided": Family(
+        nn.Sequential(nn.Conv1d(2, 4, 3, stride=2, padding=1), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8, 3)),
+        SERIES,
+        {},
+    ),
+    "conv_strided_groupnorm": Family(
+        image(nn.Conv2d(2, 4, 4, stride=3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), features=36), IMAGE, {}
+    ),
+    "conv_dilated": Family(image(nn.Conv2d(2, 3, 3, dilation=2, padding=1), nn.ReLU(), features=147), IMAGE, {}),
+    "conv_groups": Family(
+        image(CONV, nn.ReLU(), nn.Conv2d(4, 8, 3, groups=2, stride=2), nn.AdaptiveAvgPool2d(1), features=8), IMAGE, {}
+    ),
+    "conv_depthwise_avgpool": Family(
+        image(CONV, nn.Conv2d(4, 4, 3, groups=4, padding=1), nn.AvgPool2d(3), features=36), IMAGE, {}
+    ),
+    "avgpool_overlapping": Family(
+        image(CONV, nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.ReLU(), features=100), IMAGE, {}
+    ),
+    "adaptive_avgpool": Family(image(CONV, nn.AdaptiveAvgPool2d(3), nn.ReLU(), features=36), IMAGE, {}),
+    "maxpool": Family(image(CONV, nn.MaxPool2d(2), nn.ReLU(), features=64), IMAGE, {}),
+    "maxpool_overlapping": Family(image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {}),
+    "conv_before_what_adapts": Family(
+        image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {"fast": ["4"], "steps": 2}
+    ),
+    "lstm_two_layers": Family(Recurrent("LSTM", layers=2), SEQUENCE, {}),
+}
+
+FAMILIES = {**BATCHED, **SINGLE}

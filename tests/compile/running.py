@@ -1,0 +1,78 @@
+"""Running graphs, and made-up rows of any spec: independent of the compiler's own examples and checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from tegu.core.batch import Array, Batch, NumpyBatch
+from tegu.core.spec import Field, Spec
+from tegu.core.tree import Tree
+from tegu.learners.learner import Learner, TorchBatch, TorchTree
+
+NO_NOISE = torch.zeros(0)
+
+
+def run(graph: bytes, **groups: Any) -> Tree:
+    """Outputs by name. A group of inputs is a batch, a tree or a scalar; those the graph does not take are left out."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    values: dict[str, Array] = {}
+    for group, content in groups.items():
+        entries = content._asdict() if isinstance(content, Batch) else content
+        values |= {f"{group}.{k}": v for k, v in entries.items()} if isinstance(entries, dict) else {group: entries}
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {i.name: values[i.name] for i in session.get_inputs()}), strict=True))
+
+
+def input_names(graph: bytes) -> set[str]:
+    return {value.name for value in ort.InferenceSession(graph).get_inputs()}
+
+
+def knobs(learner: Learner, **changed: float) -> dict[str, Array]:
+    values = {**learner.knobs, **changed}
+    return {name: np.asarray(v, np.int64 if name == "steps" else np.float32) for name, v in values.items()}
+
+
+def _field(field: Field, count: int, rng: np.random.Generator) -> Array:
+    if field.dtype == "int64":
+        return rng.integers(field.size, size=(count, *field.shape))
+    return rng.standard_normal((count, *field.shape)).astype(np.float32)
+
+
+def rows(spec: Spec, count: int, seed: int = 0, padding: int = 0) -> NumpyBatch:
+    rng = np.random.default_rng(seed)
+    mask = np.ones(count + padding, np.float32)
+    mask[count:] = 0
+    return Batch(_field(spec.x, count + padding, rng), _field(spec.y, count + padding, rng), mask)
+
+
+def start(learner: Learner, seed: int = 0) -> dict[str, Array]:
+    """A point near the initialisation."""
+    rng = np.random.default_rng(seed + 100)
+    return {n: (v + 0.2 * rng.standard_normal(v.shape)).astype(np.float32) for n, v in learner.init(seed).items()}
+
+
+def stacked(batches: list[NumpyBatch]) -> NumpyBatch:
+    return Batch(*(np.stack(parts) for parts in zip(*batches, strict=True)))
+
+
+def tensors(tree: Tree) -> TorchTree:
+    return {name: torch.from_numpy(value) for name, value in tree.items()}
+
+
+def torch_batch(batch: NumpyBatch) -> TorchBatch:
+    return Batch(*map(torch.from_numpy, batch))
+
+
+def assert_close(found: Tree, prefix: str, expected: TorchTree) -> None:
+    """Entries `prefix.<name>`, and no others, to what float32 allows."""
+    assert {name.removeprefix(f"{prefix}.") for name in found} == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            found[f"{prefix}.{name}"], value.detach().numpy(), rtol=1e-3, atol=2e-5, err_msg=name
+        )

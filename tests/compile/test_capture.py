@@ -1,0 +1,49 @@
+"""Capturing a function of any number of rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tegu.core.errors import CompileError
+from tegu.server.compile.capture import capture
+
+X = {"x": torch.arange(26.0).reshape(13, 2)}
+
+
+def test_only_the_named_axes_are_symbols():
+    captured = capture(lambda v: {"y": v["x"] * 2, "n": v["x"].sum(0)}, X, {"x": (0,)})
+    (x,) = [node for node in captured.module.graph.nodes if node.op == "placeholder"]
+    shape = x.meta["val"].shape
+    assert isinstance(shape[0], torch.SymInt)
+    assert type(shape[1]) is int
+    assert captured.outputs == ["y", "n"]
+
+
+def test_equal_sizes_share_a_symbol():
+    two = {**X, "z": torch.ones(13), "other": torch.ones(7)}
+    captured = capture(lambda v: {"y": v["x"].sum(1) + v["z"]}, two, dict.fromkeys(two, (0,)))
+    sizes = [str(n.meta["val"].shape[0]) for n in captured.module.graph.nodes if n.op == "placeholder"]
+    assert sizes[0] == sizes[1] != sizes[2]
+
+
+def test_writing_in_place_becomes_a_value():
+    def in_place(values):
+        y = values["x"] * 1
+        y[:, 0].mul_(3)
+        return {"y": y}
+
+    captured = capture(in_place, X, {"x": (0,)})
+    assert not any(
+        str(node.target).split(".")[1].endswith("_") for node in captured.module.graph.nodes if "." in str(node.target)
+    )
+    (found,) = captured.module(torch.ones(5, 2))
+    torch.testing.assert_close(found, torch.tensor([3.0, 1]).expand(5, 2))
+
+
+@pytest.mark.parametrize(
+    "fixing", [lambda x: x.reshape(13, 2), lambda x: x + torch.ones(13, 1), lambda x: x if len(x) == 13 else -x]
+)
+def test_a_function_that_fixes_an_axis(fixing):
+    with pytest.raises(CompileError, match=r"axis 0 of x is fixed at its example's size of 13: expected code for any"):
+        capture(lambda values: {"y": fixing(values["x"])}, X, {"x": (0,)})

@@ -1,0 +1,122 @@
+"""The graphs batched over users, against one user after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.compile.families import BATCHED, SINGLE
+from tests.compile.running import (
+    NO_NOISE,
+    assert_close,
+    input_names,
+    knobs,
+    rows,
+    run,
+    stacked,
+    start,
+    tensors,
+    torch_batch,
+)
+
+from tegu.core.errors import CompileError
+from tegu.learners import fedavg, joint
+from tegu.server.compile import compile_cohort, compile_cohort_update
+
+
+def users(learner, count, seed=0):
+    """Users of different sizes, padded alike: supports and queries."""
+    supports = [rows(learner.spec, 1 + user % 4, seed + user, 4 - user % 4) for user in range(count)]
+    queries = [rows(learner.spec, 3, seed + 50 + user) for user in range(count)]
+    return supports, queries
+
+
+def clipped_sum(learner, meta, pairs, weight, limit):
+    """Sum over users of weight * update, each update scaled down to a norm of at most `limit`, in float64."""
+    total, norms = {}, []
+    for pair, share in zip(pairs, weight, strict=True):
+        update = learner.update(tensors(meta), *map(torch_batch, pair), NO_NOISE)
+        update = {name: value.detach().double() for name, value in update.items()}
+        norms.append(float(torch.cat([value.flatten() for value in update.values()]).norm()))
+        factor = float(share) * min(1.0, limit / norms[-1])
+        total = {name: total.get(name, 0) + factor * value for name, value in update.items()}
+    return {name: value.float() for name, value in total.items()}, norms
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_many_users_at_once_are_as_one_by_one(name, cohort_graphs):
+    learner, graphs = BATCHED[name].learner(), cohort_graphs(name)
+    for count in (1, 3):
+        meta, (supports, queries) = start(learner, count), users(learner, count, seed=count)
+        states = [learner.adapt(tensors(meta), torch_batch(one), learner.knobs, NO_NOISE) for one in supports]
+        stack = {n: torch.stack([state[n] for state in states]).detach() for n in states[0]}
+        assert_close(run(graphs.adapt, meta=meta, support=stacked(supports), knob=knobs(learner)), "state", stack)
+        outputs = torch.stack(
+            [learner.predict(tensors(meta), s, torch_batch(q).x) for s, q in zip(states, queries, strict=True)]
+        )
+        state = {n: value.numpy() for n, value in stack.items()}
+        found = run(graphs.predict, meta=meta, state=state, x=stacked(queries).x)
+        np.testing.assert_allclose(found["output"], outputs.detach().numpy(), rtol=1e-3, atol=2e-5)
+
+
+def update_of(graph, meta, supports, queries, weight, limit):
+    groups = {"meta": meta, "support": stacked(supports), "query": stacked(queries)}
+    return run(graph, **groups, weight=np.asarray(weight, np.float32), clip=np.asarray(limit, np.float32))
+
+
+@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("cut", [True, False], ids=["clipped", "whole"])
+def test_the_update_is_the_weighted_sum_of_clipped_updates(name, cut, cohort_graphs):
+    learner = BATCHED[name].learner()
+    meta, (supports, queries), weight = start(learner), users(learner, 4), [1.0, 0.5, 0.0, 2.0]
+    pairs = list(zip(supports, queries, strict=True))
+    _, norms = clipped_sum(learner, meta, pairs, weight, 1.0)
+    limit = float(np.median(norms)) if cut else 1e9
+    expected, _ = clipped_sum(learner, meta, pairs, weight, limit)
+    assert_close(update_of(cohort_graphs(name).update, meta, supports, queries, weight, limit), "update", expected)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7])
+def test_steps_are_an_input(steps, cohort_graphs):
+    learner = BATCHED["relu"].learner()
+    meta, (supports, _) = start(learner), users(learner, 3)
+    found = run(cohort_graphs("relu").adapt, meta=meta, support=stacked(supports), knob=knobs(learner, steps=steps))
+    values = {**learner.knobs, "steps": steps}
+    states = [learner.adapt(tensors(meta), torch_batch(one), values, NO_NOISE) for one in supports]
+    assert_close(found, "state", {n: torch.stack([state[n] for state in states]) for n in states[0]})
+
+
+def test_graphs_take_the_inputs_of_the_contract(cohort_graphs):
+    graphs = cohort_graphs("second_order")
+    meta = {f"meta.{layer}.{kind}" for layer in "02" for kind in ("weight", "bias")}
+    support = {"support.x", "support.y", "support.mask"}
+    assert input_names(graphs.adapt) == meta | support | {"knob.steps", "knob.lr", "knob.prior"}
+    assert input_names(graphs.update) == meta | support | {"query.x", "query.y", "query.mask", "weight", "clip"}
+    assert input_names(graphs.predict) == {"meta.0.weight", "meta.0.bias", "state.2.weight", "state.2.bias", "x"}
+
+
+@pytest.mark.parametrize("comparator", [joint, fedavg])
+def test_the_update_of_a_comparator_alone(comparator):
+    family = BATCHED["relu"]
+    learner = comparator(family.model, family.learner())
+    meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
+    expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), weight, 0.1)
+    found = update_of(compile_cohort_update(learner), meta, supports, queries, weight, 0.1)
+    assert_close(found, "update", expected)
+
+
+def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
+    learner = BATCHED["relu"].learner()
+    meta, (supports, queries) = start(learner), users(learner, 3)
+    results = [
+        update_of(graph, meta, supports, queries, np.ones(3), 0.1)
+        for graph in (compile_cohort_update(learner), cohort_graphs("relu").update)
+    ]
+    for name in results[0]:
+        np.testing.assert_array_equal(results[0][name], results[1][name])
+
+
+def test_convolutions_have_no_batched_form():
+    message = r"axis 0 of cohort adapt begin\.support\.\w+ is fixed at its example's size of 6: expected code for any"
+    with pytest.raises(CompileError, match=message):
+        compile_cohort(SINGLE["maxpool"].learner())

@@ -1,0 +1,93 @@
+"""Gradients written out, against torch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tegu.server.compile import pooling
+from tegu.server.compile.decompositions import decomposition_table
+
+TABLE = decomposition_table()
+ATEN = torch.ops.aten
+RNG = torch.Generator().manual_seed(0)
+
+CONVOLUTIONS = [
+    {},
+    {"stride": 2},
+    {"stride": 3, "padding": 2},
+    {"padding": 1, "dilation": 2},
+    {"stride": 2, "padding": 1, "dilation": 2},
+    {"groups": 2},
+    {"groups": 4, "stride": 2, "padding": 1},
+]
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("size", [9, 10, 11])
+@pytest.mark.parametrize("dims", [1, 2])
+def test_convolutions(dims, size, options):
+    layer = (nn.Conv1d, nn.Conv2d)[dims - 1](4, 8, 3, **options)
+    x = torch.randn(2, 4, *[size, size - 2][:dims], generator=RNG).requires_grad_()
+    output = layer(x)
+    grad = torch.randn(output.shape, generator=RNG)
+    expected = torch.autograd.grad(output, (x, layer.weight, layer.bias), grad)
+    settings = (layer.stride, layer.padding, layer.dilation, False, [0] * dims, layer.groups)
+    found = TABLE[ATEN.convolution_backward.default](grad, x, layer.weight, [8], *settings, [True] * 3)
+    for gradient, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-4)
+
+
+def test_only_the_gradients_asked_for():
+    x, weight, grad = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 3, 3), torch.randn(1, 1, 2, 2)
+    settings = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    found = TABLE[ATEN.convolution_backward.default](grad, x, weight, None, *settings, [False, True, False])
+    assert [gradient is None for gradient in found] == [True, False, True]
+
+
+POOLS = [
+    nn.MaxPool2d(2),
+    nn.MaxPool2d(3, 2, 1),
+    nn.MaxPool2d(3, 1),
+    nn.MaxPool2d(2, dilation=2),
+    nn.AvgPool2d(2),
+    nn.AvgPool2d(3, 2, 1),
+    nn.AvgPool2d((2, 3), (3, 1), (1, 0)),
+    nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+    nn.AvgPool2d(3, divisor_override=5),
+]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+def test_pooling(pool):
+    x = torch.randn(2, 3, 9, 8, generator=RNG).requires_grad_()
+    output = pool(x)
+    grad = torch.randn(output.shape, generator=RNG)
+    (expected,) = torch.autograd.grad(output, x, grad)
+    stride = [pool.stride] * 2 if isinstance(pool.stride, int) else list(pool.stride)
+    if isinstance(pool, nn.MaxPool2d):
+        settings = ([pool.kernel_size] * 2, stride, [pool.padding] * 2, [pool.dilation] * 2, False)
+        _, indices = ATEN.max_pool2d_with_indices(x, *settings)
+        found = TABLE[ATEN.max_pool2d_with_indices_backward.default](grad, x, *settings, indices)
+    else:
+        kernel = [pool.kernel_size] if isinstance(pool.kernel_size, int) else pool.kernel_size
+        edge = [pool.padding] if isinstance(pool.padding, int) else pool.padding
+        options = (False, pool.count_include_pad, pool.divisor_override)
+        found = TABLE[ATEN.avg_pool2d_backward.default](grad, x, kernel, stride, edge, *options)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("output", [(3, 4), (1, 2), (9, 8)])
+def test_adaptive_pooling(output):
+    x = torch.randn(2, 3, 9, 8, generator=RNG).requires_grad_()
+    right = nn.AdaptiveAvgPool2d(output)(x)
+    torch.testing.assert_close(pooling.adaptive_avg_pool2d(x, output), right)
+    (expected,) = torch.autograd.grad(right.square().sum(), x)
+    torch.testing.assert_close(pooling.adaptive_avg_pool2d_backward(2 * right, x), expected)
+
+
+@pytest.mark.parametrize("dims", [[1], [0, -1], [1, 2, 3], [0, 1]])
+def test_squeezing_several_axes(dims):
+    x = torch.randn(3, 1, 2, 1)
+    assert TABLE[ATEN.squeeze.dims](x, dims).shape == x.squeeze(dims).shape

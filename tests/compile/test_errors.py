@@ -1,0 +1,122 @@
+"""What cannot be compiled is refused, says why, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+import torch
+from tests.compile.families import IMAGE, ROWS_OF_4, SINGLE, mlp
+from torch import nn
+
+from tegu.core.errors import CompileError, DataError
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.server.compile import compile_cohort, compile_learner, decompositions
+
+
+class Branching(nn.Linear):
+    """Each row by itself, and yet branching on data."""
+
+    def forward(self, x):
+        return super().forward(x) if (x * 0).sum() >= 0 else x[:, :3]
+
+
+class ForThirteenRows(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * (2 if len(x) == 13 else 1)
+
+
+class Solved(nn.Linear):
+    def forward(self, x):
+        return torch.linalg.solve(self.weight[:, :3] + 3 * torch.eye(3), super().forward(x).mT).mT
+
+
+def state() -> tuple[object, ...]:
+    names = ("torch.onnx", "torch._subclasses.fake_tensor", "onnxscript", "onnx_ir")
+    levels = [logging.getLogger(name).level for name in names]
+    return levels, list(warnings.filters), torch.get_num_threads(), torch.is_grad_enabled()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    before = state()
+    yield
+    assert state() == before
+
+
+def test_success_leaves_nothing_behind_either():
+    learner = reptile(nn.Sequential(nn.Linear(4, 3)), ROWS_OF_4, steps=1)
+    before = torch.get_rng_state()
+    compile_learner(learner)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+REFUSED = [
+    pytest.param(
+        Branching(4, 3), r"the adapt step graph.*control flow or a shape depends on the data.*torch\.where", id="branch"
+    ),
+    pytest.param(ForThirteenRows(4, 3), r"axis 0 of .*support\.\w+ is fixed at its example's size of 13", id="rows"),
+    pytest.param(Solved(4, 3), r"graph cannot be compiled: .*linalg.*replace the operator it names", id="solve"),
+]
+
+
+@pytest.mark.parametrize(("model", "message"), REFUSED)
+def test_models_that_cannot_be_compiled(model, message):
+    learner = reptile(model, ROWS_OF_4, steps=1)
+    with pytest.raises(CompileError, match=message):
+        compile_learner(learner)
+
+
+def test_the_gradient_of_a_transposed_convolution():
+    model = nn.Sequential(nn.ConvTranspose2d(2, 2, 2), nn.Flatten(), nn.Linear(200, 3))
+    with pytest.raises(CompileError, match="transposed convolution cannot be compiled: use Upsample and Conv"):
+        compile_learner(reptile(model, IMAGE, steps=1))
+
+
+def test_adaptive_pooling_with_unequal_windows():
+    model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(18, 3))
+    with pytest.raises(CompileError, match=r"from 8 x 8 to 3 x 3 has unequal windows.*choose an output that divides"):
+        compile_learner(reptile(model, IMAGE, steps=1))
+
+
+def test_average_pooling_that_overhangs():
+    model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AvgPool2d(3, ceil_mode=True), nn.Flatten(), nn.Linear(18, 3))
+    with pytest.raises(CompileError, match="ceil_mode=True cannot be compiled: pad the input"):
+        compile_learner(reptile(model, IMAGE, steps=1))
+
+
+@pytest.mark.parametrize("compiled", [compile_learner, compile_cohort])
+def test_a_loss_that_is_not_one_value_a_row(compiled):
+    learner = reptile(mlp(), ROWS_OF_4, loss=lambda output, y: output.square(), steps=1)
+    with pytest.raises(DataError, match=r"the loss has shape \(\d+, 3\): expected one value a row"):
+        compiled(learner)
+
+
+def wrong_convolution(grad, x, weight, *options):
+    grad_x, grad_weight, grad_bias = RIGHT(grad, x, weight, *options)
+    return grad_x, 1.01 * grad_weight, grad_bias
+
+
+RIGHT = decompositions._convolution_backward
+
+
+def test_a_graph_that_disagrees_is_refused(monkeypatch):
+    monkeypatch.setattr(decompositions, "_convolution_backward", wrong_convolution)
+    message = r"the adapt graph disagrees with torch: state\.0\.weight differs by \d\.\de-\d\d relative \(limit 1e-04\)"
+    with pytest.raises(CompileError, match=message):
+        compile_learner(SINGLE["maxpool"].learner())
+
+
+def test_a_ranking_model_over_the_wrong_number_of_items():
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.items = nn.Embedding(5, 2)
+
+        def forward(self, ids):
+            return self.items(ids).sum(-1)
+
+    with pytest.raises(DataError, match=r"the model fails on x of shape .*IndexError.*the spec says"):
+        reptile(Wide(), Spec.ranking(500))

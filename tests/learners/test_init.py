@@ -1,0 +1,71 @@
+"""Where training starts: drawn from a seed, and from nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.learners.toys import FEATURES, SPEC, mlp
+from torch import nn
+
+from tegu.core.errors import DataError
+from tegu.core.tree import digest
+from tegu.learners import reptile
+
+
+def test_the_same_seed_gives_the_same_start_whatever_the_model_holds():
+    first, second = reptile(mlp(), SPEC), reptile(mlp(), SPEC)
+    assert digest(first.init(3)) == digest(second.init(3))
+    assert digest(first.init(3)) != digest(first.init(4))
+    assert all(value.dtype == np.float32 for value in first.init(3).values())
+
+
+def test_the_global_random_state_is_left_alone():
+    learner = reptile(mlp(), SPEC)
+    before = torch.get_rng_state()
+    learner.init(7)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_building_and_drawing_leave_the_model_alone():
+    model = mlp().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    reptile(model, SPEC).init(1)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_start_is_a_copy():
+    learner = reptile(mlp(), SPEC)
+    learner.init(0)["0.bias"][:] = 99
+    assert learner.init(0)["0.bias"].max() < 99
+
+
+def test_a_module_may_overrule_its_parts():
+    class Zeroed(nn.Linear):
+        def reset_parameters(self):
+            nn.init.zeros_(self.weight)
+            nn.init.ones_(self.bias)
+
+    start = reptile(nn.Sequential(nn.Linear(FEATURES, 5), Zeroed(5, 3)), SPEC).init(0)
+    assert not start["1.weight"].any()
+    assert start["1.bias"].all()
+    assert start["0.weight"].all()
+
+
+@pytest.mark.parametrize(
+    ("fast", "expected"),
+    [
+        (None, ("0.weight", "0.bias", "2.weight", "2.bias")),
+        (["2"], ("2.weight", "2.bias")),
+        (["*.bias"], ("0.bias", "2.bias")),
+        (["2.bias", "0"], ("0.weight", "0.bias", "2.bias")),
+    ],
+)
+def test_fast_by_name_and_pattern(fast, expected):
+    assert reptile(mlp(), SPEC, fast=fast).fast == expected
+
+
+def test_a_pattern_that_matches_nothing():
+    with pytest.raises(DataError, match=r"fast='head\.\*' matches no parameter: expected one of 0\.weight, 0\.bias"):
+        reptile(mlp(), SPEC, fast=["head.*"])

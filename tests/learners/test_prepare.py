@@ -1,0 +1,100 @@
+"""Modules that cannot be learned on devices are refused when the learner is built."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.learners.toys import FEATURES, ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp, rows
+from torch import nn
+
+from tegu.core.errors import CompileError, DataError
+from tegu.core.spec import Spec
+from tegu.learners import fedavg, joint, reptile
+from tegu.learners.local_only import local_only
+
+
+class Column(Factors):
+    def forward(self, ids):
+        return super().forward(ids).unsqueeze(-1)
+
+
+class Centred(nn.Linear):
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+
+
+class Pair(nn.Linear):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+def head(*layers):
+    return nn.Sequential(nn.Linear(FEATURES, 6), *layers, nn.Linear(6, 3))
+
+
+RANKING = Spec.ranking(ITEMS)
+WRONG = [
+    pytest.param(mlp(9), Spec.classification((FEATURES,), 10), r"\(3, 9\).*classification expects.*\(3, 10\)", id="9"),
+    pytest.param(mlp(1), Spec.regression((FEATURES,), 2), r"\(3, 1\).*regression expects.*\(3, 2\)", id="targets"),
+    pytest.param(
+        Column(), RANKING, r"\(3, 1\) for 3 rows: ranking expects float32 of shape \(3,\); change", id="column"
+    ),
+    pytest.param(mlp().double().float().half(), SPEC, "expected float32; call model.float", id="half"),
+    pytest.param(nn.Sequential(nn.Linear(9, 3)), SPEC, r"fails on x of shape \(3, 4\).*the spec says", id="input"),
+    pytest.param(Pair(FEATURES, 3), SPEC, "the model gives a tuple: expected one tensor", id="tuple"),
+]
+
+
+@pytest.mark.parametrize(("model", "spec", "message"), WRONG)
+def test_a_model_that_does_not_fit_its_spec(model, spec, message):
+    with pytest.raises((DataError, CompileError), match=message):
+        reptile(model, spec)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (head(nn.BatchNorm1d(6)), "1 is a BatchNorm1d with running statistics, which would mix users: use GroupNorm"),
+        (head(nn.BatchNorm1d(6, track_running_stats=False)), "1 is a BatchNorm1d, which would mix rows with padding"),
+        (Centred(FEATURES, 3), "a row's output changes by .* when another row is left out: expected a function of"),
+        (nn.Flatten(), "Flatten has no parameters: expected at least one to learn"),
+    ],
+)
+def test_a_model_that_is_not_a_function_of_a_row(model, message):
+    with pytest.raises(CompileError, match=message):
+        reptile(model, SPEC)
+
+
+@pytest.mark.parametrize("comparator", [joint, fedavg, local_only])
+def test_comparators_check_too(comparator):
+    with pytest.raises(DataError, match=r"\(3, 9\)"):
+        comparator(mlp(9), reptile(mlp(), SPEC))
+
+
+def test_dropout_is_off():
+    learner = reptile(head(nn.Dropout(0.5)).train(), SPEC, steps=3)
+    meta = meta_of(learner)
+    states = [learner.adapt(meta, rows(5), learner.knobs, NO_NOISE) for _ in range(2)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in meta)
+
+
+def test_the_learner_does_not_follow_later_changes_of_the_module():
+    model = nn.Sequential(nn.Linear(FEATURES, 3), nn.LayerNorm(3))
+    model.register_buffer("unused", torch.zeros(1))
+    learner = reptile(model, SPEC)
+    meta = meta_of(learner)
+    before = learner.predict(meta, {}, rows(3).x)
+    model[1].eps = 10.0
+    torch.testing.assert_close(learner.predict(meta, {}, rows(3).x), before)
+
+
+def test_embeddings_with_options_that_have_no_compiled_form():
+    class Capped(Factors):
+        def __init__(self):
+            super().__init__()
+            self.items = nn.Embedding(ITEMS, 4, max_norm=1.0)
+
+    with pytest.raises(
+        CompileError, match="max_norm, scale_grad_by_freq or sparse has no compiled form: leave them out"
+    ):
+        reptile(Capped(), RANKING)
