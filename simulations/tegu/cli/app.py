@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tegu.core.errors import require
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -20,6 +22,11 @@ app = typer.Typer(
 )
 
 
+def _require_sim() -> None:
+    for module in ("torch", "flwr", "onnxscript", "matplotlib"):
+        require(module, "sim")
+
+
 @app.command()
 def simulate(
     experiment: Annotated[str, typer.Argument(help="movielens (film clicks) or sine (few-shot regression).")],
@@ -28,14 +35,17 @@ def simulate(
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
     backend: Annotated[str, typer.Option(help="inprocess, or ray for Flower's simulation.")] = "inprocess",
-    out: Annotated[Path | None, typer.Option(help="Folder to write; runs/<experiment> by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; runs/EXPERIMENT by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
 ) -> None:
     """Train on many simulated people and compare with baselines on people never seen.
 
+    EXPERIMENT is `movielens` (film clicks) or `sine` (few-shot regression).
+
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
     """
+    _require_sim()
     from tegu.cli.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
 
     simulate_command(
@@ -65,7 +75,7 @@ def personalise(
     later: Annotated[Path | None, typer.Option(help="Ranking: CSV of items chosen later, to mark hits.")] = None,
     public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
 ) -> None:
-    """Adapt a bundle to one person's interactions and predict, without torch."""
+    """Adapt the .tegu file BUNDLE to one person's interactions and predict, without torch."""
     from tegu.cli.personalise import personalise_command  # noqa: PLC0415 # keeps --help quick
 
     personalise_command(
@@ -87,7 +97,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
     public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
 ) -> None:
-    """Show what a bundle holds, after verifying it."""
+    """Show what the .tegu file BUNDLE holds, after verifying it."""
     from tegu.cli.inspect import inspect_command  # noqa: PLC0415 # keeps --help quick
 
     inspect_command(bundle, as_json=as_json, public_key=public_key)
@@ -99,7 +109,11 @@ def bench(
     pairs: Annotated[int, typer.Option(min=1, help="Runs of each, in turn: A B A B.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
 ) -> None:
-    """Compare with a peer in the same run: medians, ratios, spread."""
+    """Compare with a peer in the same run: medians, ratios, spread.
+
+    NAME is `start`: a device process to its first personalised prediction.
+    """
+    _require_sim()
     from tegu.cli.bench import bench_command  # noqa: PLC0415 # torch
 
     result = bench_command(name, pairs)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tegu.cli.keys import public_key_from
 from tegu.core.bundle import Bundle, read_bundle
@@ -33,7 +35,9 @@ def inspect_command(path: Path, *, as_json: bool, public_key: str | None) -> Non
 
 def _summary(path: Path, bundle: Bundle) -> Table:
     manifest = bundle.manifest
-    table = Table(title=str(path), show_header=False)
+    table = Table(title=Text(str(path)), show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     rows = {
         "learner": f"{manifest.learner} ({manifest.paper})",
         "kind": manifest.spec.kind,
@@ -42,17 +46,20 @@ def _summary(path: Path, bundle: Bundle) -> Table:
         "knobs": _pairs(manifest.knobs),
         "schedule": "\n".join(f"from k = {entry.k}: {_pairs(entry.knobs)}" for entry in manifest.schedule) or "none",
         "trained on": _pairs({k: v for k, v in manifest.training.items() if k not in ("libraries", "meta")}),
-        "held out": "\n".join(
-            f"k = {entry.get('k')}: {entry.get('initialisation', 0):.3f} → {entry.get('personalised', 0):.3f}"
-            for entry in manifest.heldout
-        )
-        or "not judged",
+        "held out": "\n".join(map(_heldout, manifest.heldout)) or "not judged",
         "graphs": _pairs({name: f"{len(data) / 1024:.0f} KiB" for name, data in bundle.graphs.items()}),
         "identity": bundle.identity,
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))  # what a file says is no markup
     return table
+
+
+def _heldout(entry: Mapping[str, Any]) -> str:
+    before, after = entry.get("initialisation"), entry.get("personalised")
+    if isinstance(before, float) and isinstance(after, float):
+        return f"k = {entry.get('k')}: {before:.3f} → {after:.3f}"
+    return _pairs(entry)  # the manifest leaves the form free
 
 
 def _parameters(bundle: Bundle) -> Table:
@@ -60,7 +67,9 @@ def _parameters(bundle: Bundle) -> Table:
     for column in ("name", "shape", "personal"):
         table.add_column(column)
     for name, array in sorted(bundle.meta.items()):
-        table.add_row(name, "x".join(map(str, array.shape)) or "scalar", "yes" if name in bundle.manifest.fast else "")
+        table.add_row(
+            Text(name), "x".join(map(str, array.shape)) or "scalar", "yes" if name in bundle.manifest.fast else ""
+        )
     return table
 
 

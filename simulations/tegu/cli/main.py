@@ -12,8 +12,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line."""
     try:
-        require("typer", "cli")
         require("rich", "cli")
+        require("typer", "cli")  # which imports rich itself
         from tegu.cli.app import app  # noqa: PLC0415 # after typer is known to be there
 
         app()

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tegu.cli.keys import public_key_from
-from tegu.cli.rows import read_columns, read_rows, write_rows
+from tegu.cli.rows import read_columns, read_ids, read_rows, write_rows
 from tegu.client import Personalizer
 from tegu.core.batch import Array
 from tegu.core.errors import DataError
@@ -65,7 +66,7 @@ def _recommend(
         rows = [[i + 1, int(item), f"{score:.6g}"] for i, (item, score) in enumerate(zip(items, scores, strict=True))]
         _write(out, ["rank", "item", "score"], rows)
     if names is not None:
-        chosen = {int(cell) for cell in read_columns(later)["item"]} if later is not None else set()
+        chosen = set(read_ids(later, "item")) if later is not None else set()
         _show(before, items, names, chosen)
 
 
@@ -75,7 +76,7 @@ def _show(before: Array, after: Array, names: dict[int, str], chosen: set[int]) 
         table.add_column(column)
     for rank, pair in enumerate(zip(before, after, strict=True), start=1):
         marked = [f"{'★ ' if int(item) in chosen else '  '}{names.get(int(item), str(item))}" for item in pair]
-        table.add_row(str(rank), *marked)
+        table.add_row(str(rank), *map(Text, marked))  # a title's brackets are no markup
     console = Console()
     console.print(table)
     hits = [sum(int(item) in chosen for item in items) for items in (before, after)]
@@ -93,7 +94,7 @@ def _titles(path: Path | None) -> dict[int, str] | None:
     columns = read_columns(path)
     if not {"item", "title"} <= columns.keys():
         raise DataError(f"{path} has the columns {sorted(columns)}: expected item and title")
-    return dict(zip(map(int, columns["item"]), columns["title"], strict=True))
+    return dict(zip(read_ids(path, "item"), columns["title"], strict=True))
 
 
 def _write(out: Path | None, header: list[str], rows: list[list[object]] | list[list[str]]) -> None:

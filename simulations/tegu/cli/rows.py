@@ -13,26 +13,45 @@ from tegu.core.batch import Array
 from tegu.core.errors import DataError
 from tegu.core.spec import Field, Spec
 
-__all__ = ["read_columns", "read_rows", "write_rows"]
+__all__ = ["read_columns", "read_ids", "read_rows", "write_rows"]
+
+_EXACT = 2.0**53  # below it, a float64 tells every whole number
 
 
 def read_columns(path: Path) -> dict[str, list[str]]:
     """A CSV's columns by name.
 
     Raises:
-        DataError: absent, empty, or rows of another length than the header.
+        DataError: absent, empty, a name twice, or rows of another length than the header; empty lines are passed over.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a mark before the first name
             header, *rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path} ({error}): expected a CSV file in UTF-8") from error
     except ValueError as error:
         raise DataError(f"{path} is empty: expected a header and at least one row") from error
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} has the columns {header}: expected each name once")
     for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
+        if row and len(row) != len(header):
             raise DataError(f"{path}, line {number} has {len(row)} cells: expected {len(header)}, as the header has")
-    return {name: [row[column] for row in rows] for column, name in enumerate(header)}
+    return {name: [row[column] for row in rows if row] for column, name in enumerate(header)}
+
+
+def read_ids(path: Path, name: str) -> list[int]:
+    """One column of whole numbers.
+
+    Raises:
+        DataError: as `read_columns`, no such column, or a cell that is no whole number.
+    """
+    columns = read_columns(path)
+    if name not in columns:
+        raise DataError(f"{path} has the columns {sorted(columns)}: expected {name} among them")
+    try:
+        return [int(cell) for cell in columns[name]]
+    except ValueError as error:
+        raise DataError(f"{path} holds a cell in {name} that is no whole number ({error}): expected ids") from error
 
 
 def read_rows(path: Path, spec: Spec) -> tuple[Array, Array | None]:
@@ -58,10 +77,15 @@ def _array(path: Path, columns: dict[str, list[str]], names: Sequence[str], fiel
         raise DataError(f"{path} holds a cell that is no number ({error}): expected numbers") from error
     table = np.asarray(cells, dtype=np.float64).T.reshape(-1, *field.shape)
     if field.dtype == "int64":
-        if (table != np.round(table)).any():
-            raise DataError(f"{path} holds fractions in {list(names)}: expected whole numbers, ids or labels")
+        if not (np.abs(table) < _EXACT).all() or (table != np.round(table)).any():
+            raise DataError(f"{path} holds {_odd(table)} in {list(names)}: expected whole numbers, ids or labels")
         return table.astype(np.int64)
     return table.astype(np.float32)
+
+
+def _odd(table: Array) -> float:
+    """The first entry that is no whole number."""
+    return float(table[~(np.abs(table) < _EXACT) | (table != np.round(table))][0])
 
 
 def write_rows(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -44,6 +44,8 @@ def simulate_command(
         outcome = run_experiment(experiment, folder, watch, backend=chosen, resume=resume)
     typer.echo(f"\n{experiment.name}: {experiment.metric.name} on {outcome.metrics['heldout_users']} held-out people\n")
     typer.echo(markdown(table_rows(outcome.metrics)))
-    Console(stderr=True).print(f"\nwritten: {folder}/init.tegu, metrics.json, report.html", highlight=False)
+    Console(stderr=True).print(
+        f"\nwritten: {folder}/init.tegu, metrics.json, report.html", highlight=False, markup=False
+    )
     if as_json:
         typer.echo(json.dumps(outcome.metrics))

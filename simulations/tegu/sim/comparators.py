@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from tegu.core.manifest import Knobs
+from tegu.core.manifest import Knobs, knobs_for
 from tegu.core.tree import Tree
 from tegu.learners.fedavg import fedavg
 from tegu.learners.joint import joint
@@ -80,4 +80,5 @@ def _local(experiment: Experiment, run: Run) -> Callable[[int], Method]:
 
 def _calibrated(engine: Engine, learner: Learner, meta: Tree, run: Run) -> dict[int, Knobs]:
     entries = calibrate(engine, meta, learner.knobs, run.split.calibration, run.ks, run.metric, run.plan.seed)
-    return {**dict.fromkeys(run.ks, learner.knobs), **{entry.k: entry.knobs for entry in entries}}
+    manifest = replace(run.bundle.manifest, knobs=learner.knobs, schedule=entries)
+    return {k: knobs_for(manifest, k) for k in run.ks}  # as a device would choose

@@ -22,18 +22,34 @@ HURT_TOLERANCE = 1e-9  # of a metric near 1: what adding in another order may ch
 
 
 def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
-    """The method "adapt `meta` with `knobs`, then predict"; with `steps` 0 it is the initialisation itself."""
+    """The method "adapt `meta` with `knobs`, then predict"; with `steps` 0 it is the initialisation itself.
+
+    As on a device, whoever's state is not finite keeps the initialisation's.
+    """
 
     def predict(trials: Trials) -> Sequence[Array]:
         supports, inputs = stacked_supports(trials), stacked_inputs(trials)
         outputs: list[Array] = []
         for start in range(0, len(inputs), CHUNK):
             part = slice(start, start + CHUNK)
-            states = engine.adapt(meta, NumpyBatch(*(field[part] for field in supports)), knobs)
+            states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
             outputs.extend(engine.predict(meta, states, np.ascontiguousarray(inputs[part])))
         return outputs
 
     return predict
+
+
+def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    states = engine.adapt(meta, supports, knobs)
+    users = len(supports.mask)
+    finite = np.all([np.isfinite(state).reshape(users, -1).all(1) for state in states.values()], axis=0)
+    if np.all(finite):
+        return states
+    initial = engine.adapt(meta, supports, {**knobs, "steps": 0.0})
+    return {
+        name: np.where(finite.reshape(users, *[1] * (state.ndim - 1)), state, initial[name])
+        for name, state in states.items()
+    }
 
 
 def score(method: Method, trials: Trials, metric: Metric) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,8 +24,9 @@ class Metric:
     Attributes:
         name: as in `metrics.json`.
         higher_is_better: which way is better.
-        score: (outputs, y, seen) -> the figure. For ranking, outputs are the scores of all items, `y` the held-back
-            items and `seen` the support's; otherwise outputs and `y` are those of the query rows, and `seen` is empty.
+        score: (outputs, y, seen) -> the figure; NaN where an output is. For ranking, outputs are the scores of all
+            items, `y` the held-back items and `seen` the support's; otherwise outputs and `y` are those of the query
+            rows, and `seen` is empty.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Metric:
 
 def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
     del seen
+    if np.isnan(outputs).any():
+        return math.nan  # argmax would name the NaN's class
     return float(np.mean(outputs.argmax(-1) == y))
 
 
@@ -54,6 +58,8 @@ def _rmse(outputs: Array, y: Array, seen: Array) -> float:
 def _recall(outputs: Array, y: Array, seen: Array) -> float:
     """Hits among the top ten unseen items, over min(10, items held back); ties go to the lower id."""
     scores = outputs.astype(np.float64)
+    if np.isnan(scores).any():
+        return math.nan  # sorting would recommend by id
     scores[seen] = -np.inf
     top = np.argsort(-scores, kind="stable")[:TOP]
     return len(np.intersect1d(top, y)) / min(TOP, len(np.unique(y)))

@@ -59,17 +59,17 @@ class Population:
                 labels, whole numbers in `x` are ids). Ranking is never guessed: pass `Spec.ranking(items)`.
 
         Raises:
-            DataError: rows that do not fit `spec`, or lengths that differ.
+            DataError: rows that do not fit `spec`, lengths that differ, or a row without a user.
+            PopulationError: no rows.
         """
         names = np.asarray(user)
-        spec = spec or _guess_spec(np.asarray(x), np.asarray(y))
+        spec = spec or _guess_spec(x, y)
         inputs, targets = check_rows(spec, x, y)
         if names.shape != (len(inputs),):
             raise DataError(f"user has shape {names.shape}: expected one entry a row, ({len(inputs)},)")
         if not len(names):
             raise PopulationError("there are no rows: expected at least one user")
-        order = np.argsort(names, kind="stable")
-        found, counts = np.unique(names, return_counts=True)
+        found, counts, order = _groups(names)
         starts = np.concatenate([[0], np.cumsum(counts)])
         return cls(spec, inputs[order], targets[order], starts, found)
 
@@ -93,7 +93,10 @@ class Population:
         missing = [column for column in wanted if column not in frame.columns]
         if missing:
             raise DataError(f"the frame has no column {missing}: expected some of {list(frame.columns)}")
-        x = frame[features].to_numpy() if isinstance(features, str) else frame[list(features)].to_numpy(np.float32)
+        try:
+            x = frame[features].to_numpy() if isinstance(features, str) else frame[list(features)].to_numpy(np.float32)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"the columns {list(features)} are not all numbers ({error}): encode them first") from error
         return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec)
 
     def __len__(self) -> int:
@@ -114,8 +117,15 @@ class Population:
         return LocalUser(str(self.users[index]), *self.rows(index))
 
     def subset(self, indices: ArrayLike) -> Population:
-        """The users at `indices`, in that order."""
-        chosen = np.asarray(indices, dtype=np.int64)
+        """The users at `indices`, in that order.
+
+        Raises:
+            DataError: no indices from 0 to the last user's.
+        """
+        asked = np.asarray(indices)
+        chosen = asked.astype(np.int64)
+        if asked.dtype == bool or ((chosen < 0) | (chosen >= len(self))).any():
+            raise DataError(f"indices are {asked}: expected whole numbers from 0 to {len(self) - 1}")
         rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in chosen] or [chosen])
         starts = np.concatenate([[0], np.cumsum(self.counts[chosen])])
         return Population(self.spec, self.x[rows], self.y[rows], starts, self.users[chosen])
@@ -147,12 +157,28 @@ class Population:
         return Split(*(self.subset(np.sort(part)) for part in parts))
 
 
-def _guess_spec(x: Array, y: Array) -> Spec:
+def _groups(names: Array) -> tuple[Array, Array, Array]:
+    """Users, their counts, and the order that groups rows by user."""
+    try:
+        absent = bool((names != names).any())  # noqa: PLR0124 # NaN alone differs from itself
+        order = np.argsort(names, kind="stable")
+    except TypeError as error:
+        raise DataError(f"user holds entries that cannot be sorted ({error}): give every row a name") from error
+    if absent:
+        raise DataError("user is NaN in some row: give every row a name, or drop it")
+    return *np.unique(names, return_counts=True), order
+
+
+def _guess_spec(inputs: ArrayLike, outputs: ArrayLike) -> Spec:
+    try:
+        x, y = np.asarray(inputs), np.asarray(outputs)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"x or y is not an array ({error}): give every row the same shape") from error
     ids = x.dtype.kind in "iub"
-    highest = int(x.max(initial=0)) + 1
+    highest = int(x.max(initial=0)) + 1 if ids else 0
     if y.dtype.kind in "iub":
-        return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest if ids else 0)
+        return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest)
     targets = y.shape[1] if y.ndim > 1 else 1
     if ids and x.ndim > 1:
         raise DataError(f"x holds whole numbers of shape {x.shape[1:]} and y real ones: pass spec, or make x float32")
-    return Spec.regression(x.shape[1:], targets, items=highest if ids else 0)
+    return Spec.regression(x.shape[1:], targets, items=highest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -59,9 +60,7 @@ def run_experiment(
         BundleError: the folder cannot be written.
         TeguError: as `simulate`.
     """
-    _make(folder)
-    if not resume:
-        remove_checkpoints(folder / "checkpoints")
+    _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
     watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
     on_point: OnPoint = watch.point
@@ -87,11 +86,15 @@ def run_experiment(
     return Outcome(run, metrics)
 
 
-def _make(folder: Path) -> None:
+def _prepare(folder: Path, resume: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # it can be written to: better known before training than after
+        if not resume:
+            remove_checkpoints(folder / "checkpoints")
     except OSError as error:
-        raise BundleError(f"cannot make {folder}: {error.strerror or error}; name another folder") from error
+        raise BundleError(f"cannot write to {folder}: {error.strerror or error}; name another folder") from error
 
 
 def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Backend) -> dict[str, Any]:

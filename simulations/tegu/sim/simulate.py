@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tegu.core.bundle import Bundle, write_bundle
-from tegu.core.errors import DataError
+from tegu.core.errors import DataError, PopulationError
 from tegu.core.manifest import Manifest, knobs_for
 from tegu.core.tree import Tree, digest
 from tegu.learners.learner import Learner
@@ -104,11 +104,11 @@ def simulate(
     metric = metric or default_metric(population.spec.kind)
     split = population.split(plan.seed)
     check_cohort(split.train, plan)
-    ks = tuple(sorted(k for k in set(ks) if (split.heldout.counts > k).any()))
+    ks, watched_k = _usable(ks, split)
     graphs = compile_learner(learner)
     engine = make_engine(learner, graphs)
     # Looking on costs time; twenty-odd judgements at the middle k, with one draw a user, cost little.
-    watched = draw_trials(split.calibration, ks[len(ks) // 2], plan.seed, draws=1)
+    watched = draw_trials(split.calibration, watched_k, plan.seed, draws=1)
     curve = LearningCurve(engine, learner.knobs, watched, metric, on_point)
     trained = _train(backend, learner, graphs, engine, split.train, plan, curve)
     schedule = calibrate(engine, trained.meta, learner.knobs, split.calibration, ks, metric, plan.seed)
@@ -132,6 +132,19 @@ def simulate(
         metric,
         ks,
     )
+
+
+def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
+    """The `ks` that held-out users have the rows for, and the middle one of those that calibration users have too."""
+    judged = tuple(sorted(k for k in set(ks) if (split.heldout.counts > k).any()))
+    watched = [k for k in judged if (split.calibration.counts > k).any()]
+    if not watched:
+        most = [int(people.counts.max()) for people in (split.heldout, split.calibration)]
+        raise PopulationError(
+            f"no k of {sorted(set(ks))} leaves rows to judge by: held-out users have up to {most[0]} rows, calibration "
+            f"users up to {most[1]}; choose smaller ks or bring users with more rows"
+        )
+    return judged, watched[len(watched) // 2]
 
 
 def _train(

@@ -9,7 +9,7 @@ import numpy as np
 
 from tegu.core.batch import Array, NumpyBatch, full_batch, stack_batches
 from tegu.core.episode import rows_rng
-from tegu.core.errors import PopulationError
+from tegu.core.errors import DataError, PopulationError
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
 
@@ -51,13 +51,17 @@ def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -
     """`draws` trials for every user with more than `k` rows; others are left out.
 
     Raises:
+        DataError: `k` is less than 1.
         PopulationError: nobody has more than `k` rows.
     """
+    if k < 1:
+        raise DataError(f"k is {k}: expected a support of at least one row")
     users = np.flatnonzero(population.counts > k)
     if not len(users):
+        most = population.counts.max(initial=0)
         raise PopulationError(
-            f"no user has more than k = {k} rows (the most is {population.counts.max()}): expected a support of k "
-            "and something to judge by; choose a smaller k"
+            f"no user has more than k = {k} rows (the most is {most}): expected a support of k and something to judge "
+            "by; choose a smaller k"
         )
     limit = None if population.spec.kind == "ranking" else MAX_QUERY
     trials = [_draw(population, int(user), k, limit, seed, draw) for user in users for draw in range(draws)]

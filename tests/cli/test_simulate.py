@@ -1,0 +1,100 @@
+"""`tegu simulate` on the tiny experiment, and once in a process of its own on a real one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Said
+from tests.cli.test_help import one_line
+from tests.sim import people
+
+from tegu.sim.experiments import catalogue
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, compiled_once: None) -> None:
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny", people.experiment)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
+    said = tegu("simulate", "tiny", "--rounds", 2, "--cohort", 3, "--seed", 4, "--out", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
+    assert (metrics["rounds"], metrics["cohort"], metrics["seed"]) == (2, 3, 4)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "init.tegu", "metrics.json", "report.html", "checkpoints",
+    }  # fmt: skip
+    lines = said.out.splitlines()
+    assert "tiny: accuracy on 8 held-out people" in said.out
+    for name in ("personalised", "initialisation", "local_only", "joint", "fedavg", "hurt by adapting"):
+        assert sum(line.startswith(f"| {name} ") for line in lines) == 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = tegu("simulate", "tiny", "--rounds", 1)
+    assert (tmp_path / "runs/tiny/metrics.json").exists(), "without --out, runs/<experiment>"
+    for stage in ("reptile: compiling", "local_only:", "joint:", "fedavg:", "judging", "written: runs/tiny"):
+        assert stage in said.err
+        assert stage not in said.out
+    assert all(line.startswith(("|", "tiny: ")) for line in said.out.splitlines() if line)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_resume_goes_on(tegu: Run, tmp_path: Path) -> None:
+    def meta(*arguments: object) -> str:
+        said = tegu("simulate", "tiny", *arguments, "--json")
+        assert said.code == 0, said.err
+        return str(json.loads(said.out.splitlines()[-1])["meta"])
+
+    whole = meta("--rounds", 4, "--out", tmp_path / "whole")
+    for number in (1, 2, 3):  # the checkpoints of the first run, but the last
+        (tmp_path / "part/checkpoints").mkdir(parents=True, exist_ok=True)
+        name = f"checkpoints/round-{number:06d}.safetensors"
+        if (tmp_path / "whole" / name).exists():
+            (tmp_path / "part" / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    assert meta("--rounds", 4, "--out", tmp_path / "part", "--resume") == whole
+    assert meta("--rounds", 4, "--seed", 1, "--out", tmp_path / "whole") != whole
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_cannot_be_run_ends_with_one_line(tegu: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one_line(tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot write to", "name another folder")
+    said = tegu("simulate", "tiny", "--cohort", 99, "--out", tmp_path / "run")
+    assert said.code == 1
+    assert "cohort is 99 of 28 nodes" in said.err.splitlines()[-1]
+    assert said.out == ""
+    assert "Traceback" not in said.err
+
+
+IN_A_PROCESS = """
+import runpy, sys
+from tegu.cli.main import main
+from tegu.sim.experiments import catalogue
+
+catalogue.EXPERIMENTS["tiny"] = runpy.run_path({people!r})["experiment"]
+sys.argv = ["tegu", *{arguments!r}]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own(process: Run, tmp_path: Path) -> None:
+    """Everything that any library prints goes to stderr: stdout is the table and the JSON."""
+    arguments = ["simulate", "tiny", "--rounds", "2", "--out", "run", "--json"]
+    said = process("-c", IN_A_PROCESS.format(people=people.__file__, arguments=arguments))
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
+    assert all(line.startswith(("|", "tiny: ", "{")) for line in said.out.splitlines() if line)
+    assert "judging on people never seen" in said.err
+    assert "Warning" not in said.err

@@ -1,0 +1,145 @@
+"""The ServerApp's own part: from a run configuration to a bundle, on the in-process grid."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli
+from flwr.app import Message
+from tests.client.graphs import linear_bundle
+from tests.server import fake
+
+from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import BundleError, DataError, FederationError, UnknownNameError
+from tegu.server.app import outer_from, settings_from, train
+from tegu.server.outer import OuterRule
+from tegu.server.strategy import RoundSettings
+from tegu.sim.engine import LoopedEngine
+from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
+from tegu.sim.population import Population
+from tegu.sim.ray import APP_DIR, run_config
+from tegu.sim.train import TrainingPlan, train_in_process
+
+PLAN = TrainingPlan(
+    4, 3, seed=2, outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True), rule=EpisodeRule(2, 4, 3), clip=1.5
+)
+
+
+def population() -> Population:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(40, 3)).astype(np.float32), rng.normal(size=(40, 1)).astype(np.float32)
+    return Population.from_arrays(x, y, np.arange(40) % 5)
+
+
+def grid() -> InProcessGrid:
+    return InProcessGrid(5, answer_with(LoopedEngine(dict(linear_bundle().graphs)), population(), 5))
+
+
+def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    write_bundle(tmp_path / "start.tegu", linear_bundle())
+    paths = {"bundle": str(tmp_path / "start.tegu"), "out": str(tmp_path / "out")}
+    return {**run_config(PLAN), **paths, **changes}
+
+
+def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
+    engine = LoopedEngine(dict(linear_bundle().graphs))
+    expected = train_in_process(engine, population(), linear_bundle().meta, PLAN)
+    with flower_identity():
+        written = train(grid(), config(tmp_path))
+    found = read_bundle(tmp_path / "out" / "init.tegu")
+    assert fake.same_bits(found.meta, expected.meta)
+    assert found.manifest == written.manifest
+    assert found.manifest.training["users_a_round"] == {"1": 3, "2": 3, "3": 3, "4": 3}
+    assert found.graphs == linear_bundle().graphs
+    summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
+    assert summary["users"] == {"1": 3, "2": 3, "3": 3, "4": 3}
+    assert summary["resumed_at"] == 0
+    assert sorted((tmp_path / "out" / "checkpoints").iterdir())[-1].name == "round-000004.safetensors"
+
+
+def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
+    """The same command again: it finds the checkpoints, runs the rounds that are missing, and ends in the same bits."""
+    answer = answer_with(LoopedEngine(dict(linear_bundle().graphs)), population(), 5)
+    rounds = 0
+
+    def interrupted(messages: Sequence[Message]) -> Message:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            raise KeyboardInterrupt
+        return answer(messages)
+
+    kept = {"checkpoints": str(tmp_path / "kept")}
+    with flower_identity():
+        whole = train(grid(), config(tmp_path, out=str(tmp_path / "whole")))
+        with pytest.raises(KeyboardInterrupt):
+            train(InProcessGrid(5, interrupted), config(tmp_path, **kept))
+        assert not (tmp_path / "out").exists()
+        resumed = train(grid(), config(tmp_path, **kept))
+    assert fake.same_bits(resumed.meta, whole.meta)
+    summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
+    assert (summary["resumed_at"], list(summary["users"])) == (2, ["3", "4"])
+
+
+def test_a_finished_run_is_only_written_again(tmp_path: Path) -> None:
+    with flower_identity():
+        first = train(grid(), config(tmp_path))
+        again = train(InProcessGrid(0, lambda messages: messages[0]), config(tmp_path))
+    assert fake.same_bits(first.meta, again.meta)
+
+
+def test_another_optimisers_checkpoint_is_refused(tmp_path: Path) -> None:
+    other = {"outer": "Yogi", "outer-options": "{}"}
+    with flower_identity():
+        train(grid(), config(tmp_path))
+        with pytest.raises(FederationError, match="'adamw' and this run has 'Yogi'"):
+            train(grid(), config(tmp_path, **other))
+
+
+@pytest.mark.parametrize("name", ["bundle", "out"])
+def test_an_unset_path_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FederationError, match="bundle and out are not set: flwr run"):
+        train(grid(), config(tmp_path, **{name: ""}))
+
+
+def test_an_absent_bundle_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"none\.tegu .*check the path"):
+        train(grid(), config(tmp_path, bundle=str(tmp_path / "none.tegu")))
+
+
+def test_the_plan_survives_the_run_configuration(tmp_path: Path) -> None:
+    assert outer_from(run_config(PLAN)) == PLAN.outer
+    assert settings_from(run_config(PLAN)) == PLAN.settings
+    assert run_config(replace(PLAN, checkpoints=tmp_path))["checkpoints"] == str(tmp_path)
+
+
+def test_the_apps_defaults_are_complete() -> None:
+    """Flower refuses keys that the app does not declare, and values of another type than the declared."""
+    pyproject = APP_DIR / "pyproject.toml"
+    declared = tomli.loads(pyproject.read_text())["tool"]["flwr"]["app"]["config"]
+    assert {name: type(value) for name, value in run_config(PLAN).items()} == {
+        name: type(value) for name, value in declared.items() if name not in ("bundle", "out", "partitions")
+    }
+    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule())
+    assert outer_from(declared) == OuterRule()
+
+
+@pytest.mark.parametrize("options", ["no json", "3", "[1]"])
+def test_options_that_are_no_object_are_refused(options: str) -> None:
+    with pytest.raises(FederationError, match=r"outer-options is .*expected a JSON object, such as"):
+        outer_from({**run_config(PLAN), "outer-options": options})
+
+
+def test_unknown_optimisers_and_options_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'Yogi'"):
+        outer_from({**run_config(PLAN), "outer": "yogii"})
+    with pytest.raises(DataError, match="AdamW has no option wait_decay"):
+        outer_from({**run_config(PLAN), "outer-options": '{"wait_decay": 1}'})

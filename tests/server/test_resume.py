@@ -1,0 +1,123 @@
+"""A run that was stopped goes on as if it had not been: bit for bit, also after `kill -9`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.client.graphs import linear_bundle
+from tests.server.fake import FunctionGrid, random_tree, run_rounds, same_bits
+from tests.server.test_strategy import META, sums
+
+from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.tree import Tree
+from tegu.server.checkpoint import latest_checkpoint
+from tegu.server.outer import OuterOptimiser, OuterRule
+from tegu.server.strategy import MetaStrategy, RoundSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Trains on linear regression, with its checkpoints in argv[2]; argv[4] seconds pass after each round.
+TRAIN = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from tegu.core.bundle import read_bundle, write_bundle
+from tegu.sim.engine import LoopedEngine
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.server.outer import OuterRule
+from dataclasses import replace
+
+start, folder, result, pause = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
+bundle = read_bundle(start)
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(80, 3)).astype(np.float32), rng.normal(size=(80, 1)).astype(np.float32)
+population = Population.from_arrays(x, y, np.arange(80) % 10, bundle.manifest.spec)
+plan = TrainingPlan(12, 4, seed=5, outer=OuterRule("Adam", 0.05, decay=True), clip=3.0, checkpoints=folder)
+
+def on_progress(progress):
+    print(progress.round, flush=True)
+    time.sleep(pause)
+
+trained = train_in_process(LoopedEngine(dict(bundle.graphs)), population, bundle.meta, plan, on_progress)
+write_bundle(result, replace(bundle, meta=trained.meta))
+"""
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Lamb"])
+@pytest.mark.parametrize("stopped_at", [1, 4])
+def test_a_resumed_run_is_the_uninterrupted_one(name: str, stopped_at: int, tmp_path: Path) -> None:
+    """Same cohorts (they are drawn by the round's number), same optimiser state, same bits."""
+    rule, settings = OuterRule(name, 0.1, decay=True), RoundSettings(3, seed=1)
+
+    def grid() -> FunctionGrid:
+        return FunctionGrid({number: sums(number) for number in range(8)})
+
+    def rounds(outer: OuterOptimiser, done: int, more: int, folder: Path | None) -> list[list[int]]:
+        nodes = grid()
+        run_rounds(MetaStrategy(outer, settings, checkpoints=folder, done=done), nodes, outer.meta, more)
+        return nodes.asked
+
+    whole = OuterOptimiser(META, rule, 6)
+    cohorts = rounds(whole, 0, 6, None)
+
+    asked = rounds(OuterOptimiser(META, rule, 6), 0, stopped_at, tmp_path)
+    checkpoint = latest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    resumed = OuterOptimiser(checkpoint.meta, rule, 6)
+    resumed.restore(checkpoint.outer)
+    asked += rounds(resumed, checkpoint.round, 6 - stopped_at, tmp_path)
+    assert asked == cohorts
+    assert same_bits(resumed.meta, whole.meta)
+
+
+def train(tmp_path: Path, name: str, pause: float = 0.0) -> subprocess.Popen[str]:
+    start = tmp_path / "start.tegu"
+    if not start.exists():
+        write_bundle(start, linear_bundle())
+    arguments = [start, tmp_path / f"{name}-checkpoints", tmp_path / f"{name}.tegu", pause]
+    command = [sys.executable, "-c", TRAIN, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+
+def finished(process: subprocess.Popen[str]) -> list[int]:
+    """The rounds that a process told of, once it has ended well."""
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    return [int(line) for line in out.split()]
+
+
+def meta_of(path: Path) -> Tree:
+    return read_bundle(path).meta
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    """Killed between two rounds or in one; it starts again and ends where the run that nobody killed does."""
+    undisturbed = train(tmp_path, "whole")
+    killed = train(tmp_path, "killed", pause=0.2)
+    assert killed.stdout is not None
+    while killed.stdout.readline() != "3\n":
+        assert killed.poll() is None
+    time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed.tegu").exists()
+
+    told = finished(train(tmp_path, "killed"))
+    assert finished(undisturbed) == list(range(1, 13))
+    assert told == list(range(4, 13))
+    assert same_bits(meta_of(tmp_path / "killed.tegu"), meta_of(tmp_path / "whole.tegu"))
+    assert not same_bits(meta_of(tmp_path / "whole.tegu"), meta_of(tmp_path / "start.tegu"))
+
+
+def test_same_bits_tells_apart() -> None:
+    """What the tests above rest on."""
+    tree = random_tree(0)
+    assert same_bits(tree, {name: value.copy() for name, value in tree.items()})
+    assert not same_bits(tree, {**tree, "scale": tree["scale"] + 1e-6})
+    assert not same_bits({"z": META["scale"] * 0}, {"z": META["scale"] * -0.0})

@@ -1,0 +1,181 @@
+"""The strategy on a grid of plain functions: what a round adds up, whom it asks, and whom it leaves out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.server.fake import FunctionGrid, Node, random_tree, run_rounds, same_bits
+
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import DataError, FederationError
+from tegu.core.tree import Tree
+from tegu.server.checkpoint import read_checkpoint
+from tegu.server.outer import OuterOptimiser, OuterRule
+from tegu.server.strategy import MetaStrategy, RoundSettings
+from tegu.wire import Reply, RoundConfig
+
+META = random_tree(0)
+
+
+def sums(seed: int, users: int = 1) -> Node:
+    """A node whose reply depends on what it was sent."""
+
+    def node(meta: Tree, config: RoundConfig) -> Reply:
+        noise = random_tree(1000 * seed + config.round)
+        return Reply({name: np.asarray(meta[name] * np.float32(0.1) + noise[name]) for name in meta}, users)
+
+    return node
+
+
+def broken(meta: Tree, config: RoundConfig) -> Reply:
+    raise ZeroDivisionError("the disk is full")
+
+
+def poisoned(value: float) -> Node:
+    def node(meta: Tree, config: RoundConfig) -> Reply:
+        update = {name: array.copy() for name, array in meta.items()}
+        update["bias"][1] = value
+        return Reply(update, 1)
+
+    return node
+
+
+def other_layout(meta: Tree, config: RoundConfig) -> Reply:
+    return Reply({"weight": np.zeros(1, np.float32)}, 1)
+
+
+def without_users(meta: Tree, config: RoundConfig) -> Reply:
+    return Reply(meta, 0)
+
+
+def trained(grid: FunctionGrid, rounds: int, settings: RoundSettings, lr: float = 0.5) -> Tree:
+    outer = OuterOptimiser(META, OuterRule("SGD", lr), rounds)
+    run_rounds(MetaStrategy(outer, settings), grid, META, rounds)
+    return outer.meta
+
+
+def test_a_round_moves_by_the_mean_over_users() -> None:
+    """Not over replies: a node with three users counts three times."""
+    nodes = {5: sums(5, 1), 7: sums(7, 3), 9: sums(9, 2)}
+    grid = FunctionGrid(nodes)
+    found = trained(grid, 2, RoundSettings(3, seed=4, clip=2.5, rule=EpisodeRule(2, 3, 4)))
+
+    expected = {name: value.astype(np.float64) for name, value in META.items()}
+    for number in (1, 2):
+        config = RoundConfig(number, 4, 2.5, EpisodeRule(2, 3, 4))
+        total = [node({n: np.float32(v) for n, v in expected.items()}, config).update for node in nodes.values()]
+        expected = {name: expected[name] - 0.5 * sum(each[name] for each in total) / 6 for name in expected}
+        assert grid.configs[number - 1] == config
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-6)
+
+
+def test_the_order_of_replies_does_not_matter() -> None:
+    """The grid replies backwards; only the nodes' ids decide the order of summation, so the bits are the same."""
+    nodes = {number: sums(number) for number in range(1, 9)}
+    backwards = dict(reversed(list(nodes.items())))
+    settings = RoundSettings(8)
+    assert same_bits(trained(FunctionGrid(nodes), 3, settings), trained(FunctionGrid(backwards), 3, settings))
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (broken, "the disk is full"),
+        (poisoned(math.nan), "not finite"),
+        (poisoned(math.inf), "not finite"),
+        (other_layout, "'bias' is float32[3] in one tree and absent in the other"),
+        (without_users, "an update of 0 users"),
+    ],
+)
+def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    good = {1: sums(1, 2), 3: sums(3)}
+    settings = RoundSettings(3)
+    with caplog.at_level(logging.WARNING, "tegu.server.strategy"):
+        found = trained(FunctionGrid({**good, 2: bad}), 1, settings)
+    assert same_bits(found, trained(FunctionGrid(good), 1, RoundSettings(2)))
+    assert "round 1" in caplog.text
+    assert "node 2" in caplog.text
+    assert reason in caplog.text
+
+
+def test_a_round_without_a_usable_reply_ends_the_run() -> None:
+    grid = FunctionGrid({1: broken, 2: poisoned(math.nan)})
+    with pytest.raises(FederationError, match=r"round 1 .*node 1: .*the disk is full; node 2: .*not finite"):
+        trained(grid, 3, RoundSettings(2))
+
+
+def test_silence_ends_the_run() -> None:
+    strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), RoundSettings(1))
+    with pytest.raises(FederationError, match=r"round 4 has no usable reply: nobody answered in time"):
+        strategy.aggregate_train(4, [])
+
+
+def test_cohorts_are_drawn_by_seed_and_round() -> None:
+    def asked(seed: int) -> list[list[int]]:
+        grid = FunctionGrid({number: sums(number) for number in range(100, 120)})
+        trained(grid, 6, RoundSettings(5, seed=seed))
+        return grid.asked
+
+    first = asked(3)
+    assert first == asked(3)
+    assert first != asked(4)
+    assert all(len(set(cohort)) == 5 and set(cohort) <= set(range(100, 120)) for cohort in first)
+    assert len({tuple(cohort) for cohort in first}) == 6
+
+
+def test_everybody_comes_in_time() -> None:
+    grid = FunctionGrid({number: sums(number) for number in range(6)})
+    trained(grid, 40, RoundSettings(2))
+    counts = np.bincount(np.concatenate(grid.asked), minlength=6)
+    assert counts.min() > 40 * 2 / 6 / 3
+
+
+def test_too_few_nodes_are_waited_for_then_named() -> None:
+    began = time.monotonic()
+    with pytest.raises(FederationError, match=r"2 nodes are connected and the cohort is 3: connect more"):
+        trained(FunctionGrid({1: sums(1), 2: sums(2)}), 1, RoundSettings(3, wait_seconds=0.3))
+    assert 0.3 <= time.monotonic() - began < 5
+
+
+def test_a_node_that_comes_late_takes_part() -> None:
+    class Late(FunctionGrid):
+        looks = 0
+
+        def get_node_ids(self) -> list[int]:
+            self.looks += 1
+            return [1] if self.looks < 3 else [1, 2]
+
+    grid = Late({1: sums(1), 2: sums(2)})
+    trained(grid, 1, RoundSettings(2))
+    assert grid.asked == [[1, 2]]
+
+
+@pytest.mark.parametrize(("cohort", "clip"), [(0, 1.0), (1, 0.0), (1, math.nan)])
+def test_settings_out_of_range_are_refused(cohort: int, clip: float) -> None:
+    with pytest.raises(DataError, match=rf"cohort is {cohort} and clip {clip}"):
+        RoundSettings(cohort, clip=clip)
+
+
+def test_every_round_leaves_a_checkpoint_and_is_told_of(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    written: list[Tree] = []
+
+    def on_round(number: int, meta: Tree, users: int) -> None:
+        told.append((number, users))
+        checkpoint = read_checkpoint(tmp_path / f"round-{number:06d}.safetensors")
+        assert checkpoint.round == number
+        assert same_bits(checkpoint.meta, meta)
+        written.append(meta)
+
+    outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 5)
+    strategy = MetaStrategy(outer, RoundSettings(2), checkpoints=tmp_path, on_round=on_round)
+    run_rounds(strategy, FunctionGrid({1: sums(1, 2), 2: sums(2)}), META, 5)
+    assert told == [(number, 3) for number in range(1, 6)]
+    assert same_bits(written[-1], outer.meta)
+    assert not same_bits(written[0], written[1])

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from tests.sim import people
+
+from tegu.learners import Learner
+from tegu.server.compile import compile_cohort, compile_learner
+from tegu.sim.engine import BatchedEngine, LoopedEngine
+from tegu.sim.run_folder import Outcome, run_experiment
+
+
+class Tiny(NamedTuple):
+    """The tiny classifier's learner on either engine."""
+
+    learner: Learner
+    batched: BatchedEngine
+    looped: LoopedEngine
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Tensors of a dozen numbers are slow on several threads, the more so where other work is running."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def compiled_once() -> Iterator[None]:
+    with people.compiled_once():
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Tiny:
+    learner = people.learner()
+    return Tiny(learner, BatchedEngine(compile_cohort(learner)), LoopedEngine(compile_learner(learner)))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    """The tiny experiment, run to the end with seed 0, and its folder."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    with people.compiled_once():
+        return run_experiment(people.experiment(), folder, people.QUIET), folder

@@ -1,0 +1,139 @@
+"""A tiny classifier, users with something to learn of each, one small experiment; and the same work in plain torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tegu.core.batch import Array
+from tegu.core.episode import Episode, EpisodeRule
+from tegu.core.spec import Spec
+from tegu.core.tree import Tree
+from tegu.learners import Learner, reptile
+from tegu.server import compile as compiling
+from tegu.server.outer import OuterRule
+from tegu.sim.experiments import Experiment
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.run_folder import Watch
+from tegu.sim.train import TrainingPlan
+
+SPEC = Spec.classification((2,), 3)
+KNOBS = {"steps": 3.0, "lr": 0.3, "prior": 1.0}
+QUIET = Watch(lambda text: None, lambda progress, latest: None)
+
+
+def classifier() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
+
+
+def learner() -> Learner:
+    return reptile(classifier(), SPEC, steps=3, lr=0.3, prior=1.0)
+
+
+def people(users: int = 40, seed: int = 0, least: int = 4, most: int = 16) -> Population:
+    """Users who split the plane each by their own shift: there is something to learn of each."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(least, most + 1, users)
+    user = np.repeat(np.arange(users), rows)
+    x = rng.normal(size=(len(user), 2)).astype(np.float32)
+    shift = rng.normal(size=(users, 2))[user]
+    y = (x + shift > 0).sum(1)
+    return Population.from_arrays(x, y, user, SPEC)
+
+
+def plan(rounds: int = 6, **options: Any) -> TrainingPlan:
+    return TrainingPlan(
+        rounds, cohort=5, outer=OuterRule("Adam", 0.05, decay=True), rule=EpisodeRule(1, 6, 6), **options
+    )
+
+
+def experiment(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """A whole experiment that takes a second or two, once its graphs are compiled."""
+    model = classifier()
+    return Experiment(
+        name="tiny",
+        population=people(),
+        model=model,
+        learner=reptile(model, SPEC, steps=3, lr=0.3, prior=1.0),
+        plan=TrainingPlan(
+            rounds or 6,
+            cohort=cohort or 5,
+            seed=seed,
+            outer=OuterRule("Adam", 0.05, decay=True),
+            rule=EpisodeRule(1, 6, 6),
+        ),
+        ks=(1, 3),
+        metric=METRICS["accuracy"],
+    )
+
+
+# --- the same work in plain torch, written anew -------------------------------------------------------------------
+
+
+def torch_adapted(meta: Tree, x: Array, y: Array, steps: int, lr: float, prior: float) -> nn.Module:
+    """The classifier after plain SGD steps on all rows, each of size `lr * n / (n + prior)`."""
+    model = with_parameters(meta)
+    optimiser = torch.optim.SGD(model.parameters(), lr=lr * len(x) / (len(x) + prior))
+    for _ in range(steps):
+        optimiser.zero_grad()
+        torch_loss(model, x, y).backward()
+        optimiser.step()
+    return model
+
+
+def with_parameters(meta: Tree) -> nn.Module:
+    model = classifier()
+    model.load_state_dict({name: torch.tensor(array) for name, array in meta.items()})
+    return model
+
+
+def torch_loss(model: nn.Module, x: Array, y: Array) -> Tensor:
+    return nn.functional.cross_entropy(model(torch.tensor(x)), torch.tensor(y))
+
+
+def torch_outputs(model: nn.Module, x: Array) -> Array:
+    with torch.no_grad():
+        return np.asarray(model(torch.tensor(x)))
+
+
+def parameters(model: nn.Module) -> dict[str, Array]:
+    return {name: value.detach().numpy().copy() for name, value in model.named_parameters()}
+
+
+def all_rows(episode: Episode) -> tuple[Array, Array]:
+    return (
+        np.concatenate([episode.support.x, episode.query.x]),
+        np.concatenate([episode.support.y, episode.query.y]),
+    )
+
+
+_COMPILED: dict[Any, Any] = {}
+
+
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """The tiny experiment's learners are compiled once a session: each compilation takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in map(import_module, ("tegu.sim.simulate", "tegu.sim.engine", "tegu.sim.comparators")):
+            for name in ("compile_learner", "compile_cohort", "compile_cohort_update"):
+                if hasattr(module, name):
+                    patch.setattr(module, name, _remembered(name))
+        yield
+
+
+def _remembered(name: str) -> Callable[[Learner], Any]:
+    def call(learner: Learner) -> Any:
+        key = (name, learner.name, repr(learner.spec), learner.fast, tuple(learner.knobs.items()))
+        if key not in _COMPILED:
+            _COMPILED[key] = getattr(compiling, name)(learner)
+        return _COMPILED[key]
+
+    return call

@@ -1,0 +1,165 @@
+"""What a learner is shown against, and the judging of a run: against the same work in plain torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.sim import people
+from torch import nn
+
+from tegu.core.batch import Array
+from tegu.core.episode import EpisodeRule
+from tegu.core.manifest import ScheduleEntry, knobs_for
+from tegu.core.tree import Tree
+from tegu.server.outer import OuterRule
+from tegu.sim.calibrate import candidates
+from tegu.sim.comparators import Baselines, comparators
+from tegu.sim.evaluate import Method
+from tegu.sim.experiments import Experiment
+from tegu.sim.judge import judge
+from tegu.sim.population import Population
+from tegu.sim.simulate import Run, simulate
+from tegu.sim.trials import Trials, draw_trials
+
+USERS, LR = 40, 0.7
+
+
+def constant(train: Population) -> Method:
+    """The training users' most frequent label."""
+    share = np.bincount(train.y, minlength=3)
+
+    def predict(trials: Trials) -> Sequence[Array]:
+        return [np.tile(share, (200, 1)) for _ in trials.trials]
+
+    return predict
+
+
+@pytest.fixture(scope="module")
+def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
+    """One round of everybody on all of their rows, by SGD."""
+    with people.compiled_once():
+        experiment = people.experiment()
+        nodes = len(experiment.population.split(0).train)
+        plan = replace(experiment.plan, rounds=1, cohort=nodes, outer=OuterRule("SGD", LR), rule=EpisodeRule(1, 20, 20))
+        experiment = replace(experiment, plan=plan, classical={"constant": constant})
+        run = simulate(experiment.population, experiment.learner, plan, ks=experiment.ks, metric=experiment.metric)
+        stages: list[str] = []
+        yield experiment, run, comparators(experiment, run, stages.append, None), stages
+
+
+Compared = tuple[Experiment, Run, Baselines, list[str]]
+
+
+def mean_of_users(run: Run, one: Callable[[Tree, Array, Array], Tree]) -> Tree:
+    """The mean over the training users of `one(init, all rows)`."""
+    meta = run.learner.init(0)
+    each = [one(meta, *run.split.train.rows(i)) for i in range(len(run.split.train))]
+    return {name: np.mean([tree[name] for tree in each], axis=0) for name in meta}
+
+
+def same_outputs(run: Run, method: Method, model: nn.Module | Callable[[Array, Array], nn.Module], k: int = 3) -> None:
+    """The method's outputs are those of the model, or of the model for each support."""
+    trials = draw_trials(run.split.heldout, k, 9)
+    for trial, output in zip(trials.trials, method(trials), strict=True):
+        fitted = model if isinstance(model, nn.Module) else model(trial.support.x, trial.support.y)
+        expected = people.torch_outputs(fitted, trial.query.x)
+        np.testing.assert_allclose(output[: len(expected)], expected, atol=2e-5)
+
+
+def gradients(meta: Tree, x: Array, y: Array) -> Tree:
+    model = people.with_parameters(meta)
+    people.torch_loss(model, x, y).backward()
+    return {name: np.asarray(parameter.grad) for name, parameter in model.named_parameters()}
+
+
+def test_joint_is_a_round_of_fedsgd(compared: Compared) -> None:
+    _, run, baselines, _ = compared
+    gradient = mean_of_users(run, gradients)
+    meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
+    same_outputs(run, baselines["joint"](3), people.with_parameters(meta))
+    assert baselines["joint"](1) is baselines["joint"](3), "it does not adapt"
+
+
+def test_joint_finetuned_adapts_what_joint_learned(compared: Compared) -> None:
+    _, run, baselines, _ = compared
+    gradient = mean_of_users(run, gradients)
+    meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
+    _some_rate_of(run, baselines["joint_finetuned"](3), meta)
+
+
+def test_local_only_starts_from_nothing(compared: Compared) -> None:
+    _, run, baselines, _ = compared
+    _some_rate_of(run, baselines["local_only"](3), run.learner.init(0))
+
+
+def _some_rate_of(run: Run, method: Method, meta: Tree) -> None:
+    """The method adapts `meta` with one of the candidates: which one is the calibration's own test."""
+    for option in candidates(run.learner.knobs):
+        try:
+            same_outputs(
+                run,
+                method,
+                lambda x, y, o=option: people.torch_adapted(meta, x, y, int(o["steps"]), o["lr"], o["prior"]),
+            )
+        except AssertionError:
+            continue
+        return
+    pytest.fail("no candidate's outputs")
+
+
+def test_fedavg_is_local_training_averaged(compared: Compared) -> None:
+    _, run, baselines, _ = compared
+    meta = mean_of_users(run, lambda m, x, y: people.parameters(people.torch_adapted(m, x, y, 3, 0.3, 1.0)))
+    same_outputs(run, baselines["fedavg"](3), people.with_parameters(meta))
+
+
+def test_every_baseline_and_stage_is_there(compared: Compared) -> None:
+    _, run, baselines, stages = compared
+    assert list(baselines) == ["constant", "local_only", "joint", "joint_finetuned", "fedavg"]
+    assert [stage.split(":")[0] for stage in stages] == ["local_only", "joint", "fedavg"]
+    most = np.bincount(run.split.train.y).argmax()
+    outputs = baselines["constant"](1)(draw_trials(run.split.heldout, 1, 0))
+    assert {int(output[0].argmax()) for output in outputs} == {most}
+
+
+def test_judging_is_an_independent_loop_over_people(compared: Compared) -> None:
+    _, run, baselines, _ = compared
+    judgement = judge(run, {name: baselines[name] for name in ("constant", "fedavg")})
+    heldout = run.split.heldout
+    assert [entry["k"] for entry in judgement.curve] == list(run.ks) == [1, 3]
+    for entry in judgement.curve:
+        k = entry["k"]
+        trials = draw_trials(heldout, k, run.plan.seed + 1)
+        knobs = knobs_for(run.bundle.manifest, k)
+        before: dict[int, list[float]] = {}
+        after: dict[int, list[float]] = {}
+        for trial in trials.trials:
+            adapted = people.torch_adapted(
+                run.bundle.meta, trial.support.x, trial.support.y, int(knobs["steps"]), knobs["lr"], knobs["prior"]
+            )
+            for scores, model in ((before, people.with_parameters(run.bundle.meta)), (after, adapted)):
+                right = people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y
+                scores.setdefault(trial.user, []).append(float(right.mean()))
+        gains = np.asarray([np.mean(after[user]) - np.mean(before[user]) for user in before])
+        assert entry["users"] == len(gains) == int((heldout.counts > k).sum())
+        assert entry["initialisation"] == pytest.approx(np.mean([np.mean(s) for s in before.values()]))
+        assert entry["personalised"] == pytest.approx(np.mean([np.mean(s) for s in after.values()]))
+        assert entry["hurt"] == pytest.approx(np.mean(gains < -1e-9))
+        assert list(entry["baselines"]) == ["constant", "fedavg"]
+        np.testing.assert_allclose(judgement.gains[k], gains, atol=1e-12)
+
+
+def test_heldout_people_are_judged_with_the_schedule(compared: Compared) -> None:
+    """A schedule that takes no step makes personalised and initialisation one."""
+    _, run, _, _ = compared
+    still = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 0.0}) for k in run.ks)
+    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=still))
+    wild = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 50.0, "lr": 5.0}) for k in run.ks)
+    other = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=wild))
+    for entry in judge(replace(run, bundle=bundle), {}).curve:
+        assert (entry["hurt"], entry["worst_decile_gain"]) == (0, 0)
+        assert entry["personalised"] == entry["initialisation"]
+    assert judge(replace(run, bundle=other), {}).curve[0]["hurt"] > 0.2

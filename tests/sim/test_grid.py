@@ -1,0 +1,163 @@
+"""The in-process grid answers as so many devices would: against a plain loop of the client's own participants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from flwr.app import Message, MessageType
+from flwr.supercore.task_identity import TaskIdentity
+from tests.federation.tiny import bundle, cohort_graphs, looped_engine, population
+
+from tegu.client.participant import sum_of_updates
+from tegu.client.runtime_onnx import OnnxRuntime
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import FederationError
+from tegu.core.tree import Tree, add, max_difference, norm, subtract
+from tegu.server.outer import OuterRule
+from tegu.sim.engine import BatchedEngine, Engine, LoopedEngine
+from tegu.sim.grid import InProcessGrid, answer_with, flower_identity, partitions
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
+
+USERS = 11
+CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(1, 6, 4))
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "batched": lambda: BatchedEngine(cohort_graphs()),
+    "looped": looped_engine,
+}
+
+
+def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: int, asked: list[int]) -> Reply:
+    """What the client's participants send when each node of `asked` (from 1) is a device with its own users."""
+    runtime, total, users = OnnxRuntime(bundle().graphs), None, 0
+    for node in asked:
+        local = [people.local(user) for user in partitions(people, nodes)[node - 1]]
+        update, count = sum_of_updates(
+            runtime, meta, local, seed=config.seed, round_number=config.round, limit=config.clip, rule=config.rule
+        )
+        total, users = update if total is None else add(total, update), users + count
+    assert total is not None
+    return Reply(total, users)
+
+
+def by_grid(grid: InProcessGrid, meta: Tree, config: RoundConfig, asked: list[int]) -> list[Message]:
+    with flower_identity():
+        content = request_content(to_record(meta), config)
+        return list(
+            grid.send_and_receive(
+                Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id="1") for node in asked
+            )
+        )
+
+
+@pytest.mark.parametrize("clip", [0.4, math.inf])
+@pytest.mark.parametrize(("nodes", "asked"), [(USERS, [2, 3, 9]), (USERS, list(range(1, 12))), (3, [1, 3]), (3, [2])])
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_round_is_what_participants_send(kind: str, nodes: int, asked: list[int], clip: float) -> None:
+    people, meta = population(USERS), bundle().meta
+    config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.rule)
+    grid = InProcessGrid(nodes, answer_with(ENGINES[kind](), people, nodes))
+    (message,) = by_grid(grid, meta, config, asked)
+    reply, expected = read_reply(message), by_participants(people, meta, config, nodes, asked)
+    assert reply.users == expected.users
+    assert max_difference(reply.update, expected.update) < 1e-5
+    assert norm(expected.update) > 0.1
+
+
+def test_rounds_and_seeds_draw_other_episodes() -> None:
+    people, meta = population(USERS), bundle().meta
+    grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
+    first, again, later, other = (
+        read_reply(by_grid(grid, meta, RoundConfig(number, seed, 9.0, CONFIG.rule), [1])[0]).update
+        for number, seed in ((1, 0), (1, 0), (2, 0), (1, 1))
+    )
+    assert max_difference(first, again) == 0
+    assert min(norm(subtract(first, later)), norm(subtract(first, other))) > 1e-3
+
+
+def test_users_are_dealt_out_once() -> None:
+    dealt = partitions(population(USERS), 3)
+    assert sorted(user for users in dealt for user in users) == list(range(USERS))
+    assert [len(users) for users in dealt] == [4, 4, 3]
+    assert partitions(population(USERS), USERS) == [[user] for user in range(USERS)]
+
+
+def test_users_with_too_few_rows_stay_out() -> None:
+    people = population(USERS)
+    rule = EpisodeRule(5, 8, 4)
+    able = [user for user in range(USERS) if people.counts[user] > 5]
+    assert 0 < len(able) < USERS
+    config = RoundConfig(1, 0, 1.0, rule)
+    grid = InProcessGrid(1, answer_with(looped_engine(), people, 1))
+    reply = read_reply(by_grid(grid, bundle().meta, config, [1])[0])
+    assert reply.users == len(able)
+    assert max_difference(reply.update, by_participants(people, bundle().meta, config, 1, [1]).update) < 1e-6
+
+
+def test_a_cohort_of_nobody_is_an_error_reply() -> None:
+    """As a device without enough rows replies; a run of such rounds ends with the reason."""
+    people = population(USERS)
+    rule = EpisodeRule(50, 60, 4)
+    grid = InProcessGrid(2, answer_with(looped_engine(), people, 2))
+    (message,) = by_grid(grid, bundle().meta, RoundConfig(1, 0, 1.0, rule), [1, 2])
+    assert message.has_error()
+    plan = TrainingPlan(2, 2, nodes=2, rule=rule)
+    with pytest.raises(FederationError, match=r"round 1 .*none of the cohort's users has more than 50 rows"):
+        train_in_process(looped_engine(), people, bundle().meta, plan)
+
+
+def test_batched_and_looped_training_agree() -> None:
+    people, meta = population(USERS), bundle().meta
+    plan = TrainingPlan(4, 2, seed=3, nodes=3, outer=OuterRule("Adam", 0.02), rule=CONFIG.rule, clip=0.5)
+    batched, looped = (train_in_process(make(), people, meta, plan) for make in ENGINES.values())
+    assert batched.user_rounds == looped.user_rounds
+    assert max_difference(batched.meta, looped.meta) < 1e-4
+    assert max_difference(batched.meta, meta) > 1e-2
+
+
+def test_pushed_messages_are_answered_once_each() -> None:
+    """Also where an earlier reply was fetched before a later message is pushed."""
+
+    class Counting(LoopedEngine):
+        calls = 0
+
+        def sum_updates(self, *arguments: object) -> Tree:
+            self.calls += 1
+            return {"number": bundle().meta["0.bias"] * 0 + self.calls}
+
+    grid = InProcessGrid(3, answer_with(Counting(dict(bundle().graphs)), population(USERS), 3))
+    content = request_content(to_record(bundle().meta), CONFIG)
+
+    def push() -> list[str]:
+        return list(grid.push_messages([Message(content, dst_node_id=1, message_type=MessageType.TRAIN, group_id="1")]))
+
+    def number(message_ids: list[str]) -> list[float]:
+        return [float(read_reply(reply).update["number"][0]) for reply in grid.pull_messages(message_ids)]
+
+    with flower_identity():
+        first, second = push(), push()
+        assert number(first) == [1]
+        third = push()
+        assert len({*first, *second, *third}) == 3
+        assert number(second + third) == [2, 3]
+        assert number(first) == []
+        assert list(grid.push_messages([])) == []
+    assert list(grid.send_and_receive([])) == []
+
+
+def test_the_identity_is_put_back() -> None:
+    names = ("_task_id", "_run_id", "_node_id")
+    before = [getattr(TaskIdentity, name) for name in names]
+    inside = []
+
+    def fail() -> None:
+        inside.append(TaskIdentity.node_id)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), flower_identity():
+        fail()
+    assert inside == [1]
+    assert [getattr(TaskIdentity, name) for name in names] == before

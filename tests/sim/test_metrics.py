@@ -1,0 +1,93 @@
+"""Metrics against computations of another kind."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.core.samples import refused
+
+from tegu.core.errors import UnknownNameError
+from tegu.sim.metrics import METRICS, default_metric, find_metric
+
+NOTHING = np.zeros(0, np.int64)
+
+
+@given(
+    scores=st.lists(st.integers(0, 4), min_size=1, max_size=30),
+    data=st.data(),
+)
+def test_recall_is_that_of_picking_the_best_unseen_item_ten_times(scores: list[int], data: st.DataObject) -> None:
+    items = st.sampled_from(range(len(scores)))
+    seen = data.draw(st.lists(items, max_size=5))
+    held = data.draw(st.lists(items, min_size=1, max_size=20))
+    left = [item for item in range(len(scores)) if item not in seen]
+    held = [item for item in held if item in left]
+    if len(left) < 10 or not held:
+        return
+    picked = []
+    for _ in range(10):
+        best = left[0]
+        for item in left:
+            if scores[item] > scores[best]:  # strictly: the lower id wins a tie
+                best = item
+        picked.append(best)
+        left.remove(best)
+    hits = sum(item in picked for item in set(held))
+    found = METRICS["recall@10"].score(np.asarray(scores, np.float32), np.asarray(held), np.asarray(seen, np.int64))
+    assert found == hits / min(10, len(set(held)))
+
+
+def test_recall_by_hand() -> None:
+    scores = np.arange(20.0)  # the best ten are 10 to 19
+    recall = METRICS["recall@10"].score
+    assert recall(scores, np.asarray([19, 3]), NOTHING) == 1 / 2
+    assert recall(scores, np.asarray([19, 9, 3]), np.asarray([12])) == 2 / 3
+    assert recall(scores, np.arange(5, 20), NOTHING) == 1.0
+    assert recall(np.zeros(20), np.asarray([9, 10]), NOTHING) == 1 / 2
+    assert recall(np.zeros(20), np.asarray([10, 11]), np.asarray([0])) == 1 / 2
+    assert scores.tolist() == list(range(20))
+
+
+def test_accuracy_and_errors_by_hand() -> None:
+    logits = np.asarray([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
+    assert METRICS["accuracy"].score(logits, np.asarray([1, 1, 0]), NOTHING) == pytest.approx(2 / 3)
+    outputs, y = np.asarray([[1.0, 2.0], [3.0, 4.0]], np.float32), np.asarray([[1.0, 0.0], [0.0, 4.0]], np.float32)
+    assert METRICS["mse"].score(outputs, y, NOTHING) == (0 + 4 + 9 + 0) / 4
+    assert METRICS["rmse"].score(outputs, y, NOTHING) == math.sqrt(13 / 4)
+
+
+def test_squares_are_added_up_in_double_precision() -> None:
+    outputs, y = np.full((4, 1), 3e30, np.float32), np.zeros((4, 1), np.float32)
+    assert METRICS["mse"].score(outputs, y, NOTHING) == pytest.approx(9e60)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_a_prediction_that_is_nan_scores_nan(name: str) -> None:
+    """argmax would name a class and sorting would recommend by id, which may look well."""
+    outputs = np.asarray([[0.0, np.nan], [1.0, 0.0]]) if name != "recall@10" else np.asarray([np.nan] * 20)
+    y = {"accuracy": np.asarray([1, 0]), "recall@10": np.arange(10)}.get(name, np.zeros((2, 2)))
+    assert math.isnan(METRICS[name].score(outputs, y, NOTHING))
+
+
+@pytest.mark.parametrize(("name", "better"), [("accuracy", 1), ("recall@10", 1), ("mse", -1), ("rmse", -1)])
+def test_a_gain_is_positive_for_better(name: str, better: int) -> None:
+    assert METRICS[name].higher_is_better == (better == 1)
+    assert METRICS[name].gain(np.asarray([0.75, 0.25]), np.asarray([0.5, 0.5])).tolist() == [
+        0.25 * better,
+        -0.25 * better,
+    ]
+
+
+def test_names() -> None:
+    assert find_metric("recall@10") is METRICS["recall@10"]
+    assert [default_metric(kind).name for kind in ("classification", "regression", "ranking")] == [
+        "accuracy",
+        "mse",
+        "recall@10",
+    ]
+    with refused(UnknownNameError, "'acuracy'", "Did you mean 'accuracy'?", "rmse"):
+        find_metric("acuracy")

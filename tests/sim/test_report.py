@@ -1,0 +1,135 @@
+"""The table and the page."""
+
+from __future__ import annotations
+
+import copy
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tegu.sim.learning_curve import LearningPoint
+from tegu.sim.report import render_report
+from tegu.sim.table import markdown, table_rows
+
+METRICS: dict[str, Any] = {
+    "experiment": "films & <more>",
+    "learner": "reptile",
+    "seed": 3,
+    "rounds": 40,
+    "cohort": 7,
+    "train_users": 71,
+    "calibration_users": 12,
+    "heldout_users": 23,
+    "metric": "recall@10",
+    "higher_is_better": True,
+    "curve": [
+        {
+            "k": k,
+            "users": 23 - k,
+            "initialisation": 0.3,
+            "personalised": 0.3 + k / 100,
+            "hurt": 0.25,
+            "worst_decile_gain": -0.1,
+            "baselines": {"popularity": 0.315, "local_only": 0.111},
+        }
+        for k in (1, 5)
+    ],
+    "train_seconds": 41.2,
+    "user_rounds_per_second": 1234.5,
+}
+POINTS = [LearningPoint(1, 0.1, 0.11), LearningPoint(40, 0.3, 0.4)]
+GAINS = {1: np.asarray([0.1, -0.1, 0.0]), 5: np.asarray([0.2, 0.1])}
+ROWS = [
+    ["recall@10", "k = 1", "k = 5"],
+    ["personalised", "0.310", "0.350"],
+    ["initialisation", "0.300", "0.300"],
+    ["popularity", "0.315", "0.315"],
+    ["local_only", "0.111", "0.111"],
+    ["hurt by adapting", "25%", "25%"],
+    ["held-out people", "22", "18"],
+]
+
+
+class Page(HTMLParser):
+    """Tags, the attributes that load or run something, and the cells of the table."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[tuple[str, str | None]] = []
+        self.rows: list[list[str]] = []
+        self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        links = {"href", "src", "xlink:href", "action", "data", "srcset"}
+        self.loads += [(name, v) for name, v in attrs if name in links or name.startswith("on")]
+        if tag == "tr":
+            self.rows.append([])
+        self._cell = tag in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.rows[-1].append(data)
+            self._cell = False
+
+
+def test_the_rows_of_the_table() -> None:
+    assert table_rows(METRICS) == ROWS
+
+
+def test_the_table_in_markdown() -> None:
+    assert markdown([["m", "k = 1"], ["a method", "0.5"]]) == (
+        "| m        | k = 1 |\n"
+        "|----------|------:|\n"
+        "| a method |   0.5 |"
+    )  # fmt: skip
+    lines = markdown(ROWS).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [*cells[:1], *cells[2:]] == ROWS
+    assert all(re.fullmatch(r"-+:", cell) for cell in cells[1][1:])
+
+
+def test_the_page_needs_nothing_else() -> None:
+    page = Page(render_report(METRICS, POINTS, GAINS))
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert all(value is not None and value.startswith("#") for _, value in page.loads), "links lead within the page"
+    css = "".join(re.findall(r"<style.*?</style>", render_report(METRICS, POINTS, GAINS), flags=re.DOTALL))
+    assert "@import" not in css
+    assert not re.findall(r"url\((?!['\"]?#)", render_report(METRICS, POINTS, GAINS))
+
+
+def test_the_page_has_every_row_and_the_pictures() -> None:
+    text = render_report(METRICS, POINTS, GAINS)
+    page = Page(text)
+    assert page.rows == ROWS
+    assert page.tags.count("svg") == 1 + len(GAINS) + 1
+    pictures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    for picture in pictures:
+        ET.fromstring(picture)
+    assert all("<path" in picture for picture in pictures)
+    for figure in (71, 12, 23, 40, "seed 3", "41 s", "1234 user-rounds"):
+        assert str(figure) in text
+    assert "higher is better" in text
+    assert "films &amp; &lt;more&gt;" in text
+    assert "<more>" not in text
+
+
+def test_the_page_is_the_same_bytes_for_the_same_run() -> None:
+    first = render_report(METRICS, POINTS, GAINS)
+    assert render_report(copy.deepcopy(METRICS), list(POINTS), dict(GAINS)) == first
+    assert render_report(METRICS, POINTS[:1], GAINS) != first
+    assert render_report(METRICS, POINTS, GAINS | {1: np.asarray([0.3, 0.2, 0.1])}) != first
+    assert not re.search(r"20\d\d-\d\d-\d\d", first), "no date"
+
+
+@pytest.mark.parametrize("gains", [np.zeros(9), np.asarray([0.5]), np.asarray([-1.0, -2.0])])
+def test_nobodys_gain_is_too_odd_to_draw(gains: np.ndarray[Any, Any]) -> None:
+    lower = METRICS | {"higher_is_better": False, "metric": "mse"}
+    assert "lower is better" in render_report(lower, [], {1: gains})

@@ -1,0 +1,299 @@
+"""An experiment from its name to its folder: the files, the same again for one seed, resumed after an interruption."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.core.samples import refused, same_tree
+from tests.sim import people
+
+from tegu.client import Personalizer
+from tegu.core.bundle import read_bundle
+from tegu.core.errors import BundleError, DataError, PopulationError, UnknownNameError
+from tegu.core.spec import Spec
+from tegu.core.tree import digest, max_difference
+from tegu.learners.catalogue import find_learner
+from tegu.server.outer import OuterRule
+from tegu.sim.experiments import EXPERIMENTS, find_experiment
+from tegu.sim.learning_curve import LearningPoint
+from tegu.sim.population import Population
+from tegu.sim.run_folder import Outcome, Watch, run_experiment
+from tegu.sim.simulate import simulate
+from tegu.sim.train import Progress
+
+Finished = tuple[Outcome, Path]
+KEYS = {
+    "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
+    "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
+    "cohort", "calibration_users", "schedule", "meta",
+}  # fmt: skip
+ENTRY = {"k", "users", "initialisation", "personalised", "hurt", "worst_decile_gain", "baselines"}
+TIMES = {"train_seconds", "user_rounds_per_second", "peak_rss_mb"}
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def timeless(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if name not in TIMES}
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, int | float):
+        yield float(value)
+
+
+def test_exactly_these_files(finished: Finished) -> None:
+    _, folder = finished
+    checkpoints = [f"checkpoints/round-{number:06d}.safetensors" for number in (4, 5, 6)]
+    assert files(folder) == [*checkpoints, "init.tegu", "metrics.json", "report.html"]
+
+
+def test_metrics_have_exactly_the_documented_keys(finished: Finished) -> None:
+    outcome, folder = finished
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics == outcome.metrics
+    assert set(metrics) == KEYS
+    assert all(set(entry) == ENTRY for entry in metrics["curve"])
+    baselines = {"local_only", "joint", "joint_finetuned", "fedavg"}
+    assert all(set(entry["baselines"]) == baselines for entry in metrics["curve"])
+    assert all(map(math.isfinite, numbers(metrics)))
+    assert (metrics["experiment"], metrics["learner"], metrics["backend"]) == ("tiny", "reptile", "inprocess")
+    assert (metrics["seed"], metrics["rounds"], metrics["cohort"]) == (0, 6, 5)
+    assert [metrics[f"{part}_users"] for part in ("train", "calibration", "heldout")] == [28, 4, 8]
+    assert [entry["k"] for entry in metrics["curve"]] == [1, 3] == [entry["k"] for entry in metrics["schedule"]]
+    assert all(metrics[name] > 0 for name in TIMES)
+
+
+def test_the_bundle_is_the_run(finished: Finished) -> None:
+    outcome, folder = finished
+    bundle = read_bundle(folder / "init.tegu")
+    assert same_tree(bundle.meta, outcome.run.bundle.meta)
+    assert digest(bundle.meta) == outcome.metrics["meta"] == bundle.manifest.training["meta"]
+    assert [dict(entry) for entry in bundle.manifest.heldout] == outcome.metrics["curve"]
+    assert [entry._asdict() for entry in bundle.manifest.schedule] == outcome.metrics["schedule"]
+    assert max_difference(bundle.meta, people.learner().init(0)) > 0.01
+    with Personalizer.open(folder / "init.tegu") as person:
+        x, y = outcome.run.split.heldout.rows(0)
+        person.observe(x, y)
+        assert person.adapt().kept
+        assert person.predict(x).shape == (len(x), 3)
+
+
+def test_the_report_is_about_the_run(finished: Finished) -> None:
+    outcome, folder = finished
+    report = (folder / "report.html").read_text()
+    for entry in outcome.metrics["curve"]:
+        for value in (entry["personalised"], entry["initialisation"], *entry["baselines"].values()):
+            assert f"<td>{value:.3f}</td>" in report
+
+
+def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, tmp_path: Path) -> None:
+    first, folder = finished
+    again = run_experiment(people.experiment(), tmp_path / "again", people.QUIET)
+    assert timeless(again.metrics) == timeless(first.metrics)
+    assert same_tree(again.run.bundle.meta, first.run.bundle.meta)
+    assert again.run.points == first.run.points
+    assert (tmp_path / "again/init.tegu").read_bytes() == (folder / "init.tegu").read_bytes()
+    other = run_experiment(people.experiment(seed=1), tmp_path / "other", people.QUIET)
+    assert other.metrics["meta"] != first.metrics["meta"]
+    assert other.metrics["curve"] != first.metrics["curve"]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(number: int) -> Watch:
+    def point(progress: Progress, latest: LearningPoint | None) -> None:
+        if progress.round == number:
+            raise Interrupted
+
+    return Watch(lambda text: None, point)
+
+
+def test_a_resumed_run_ends_like_one_that_was_not_interrupted(finished: Finished, tmp_path: Path) -> None:
+    outcome, _ = finished
+    with pytest.raises(Interrupted):
+        run_experiment(people.experiment(), tmp_path, interrupt_at(4))
+    assert files(tmp_path) == [f"checkpoints/round-{number:06d}.safetensors" for number in (2, 3, 4)]
+    rounds: list[int] = []
+    watch = Watch(lambda text: None, lambda progress, latest: rounds.append(progress.round) if latest else None)
+    resumed = run_experiment(people.experiment(), tmp_path, watch, resume=True)
+    assert rounds == [5, 6], "rounds that were done are not done again"
+    assert same_tree(resumed.run.bundle.meta, outcome.run.bundle.meta)
+    assert timeless(resumed.metrics) == timeless(outcome.metrics)
+    done = run_experiment(people.experiment(), tmp_path, people.QUIET, resume=True)
+    assert timeless(done.metrics) == timeless(outcome.metrics)
+
+
+def test_without_resume_an_earlier_runs_checkpoints_go(finished: Finished, tmp_path: Path) -> None:
+    """They belong to another seed here, and would be taken up by the next --resume."""
+    with pytest.raises(Interrupted):
+        run_experiment(people.experiment(seed=1), tmp_path, interrupt_at(5))
+    with pytest.raises(Interrupted):
+        run_experiment(people.experiment(), tmp_path, interrupt_at(1))
+    assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]
+    resumed = run_experiment(people.experiment(), tmp_path, people.QUIET, resume=True)
+    assert resumed.metrics["meta"] == finished[0].metrics["meta"]
+
+
+def test_the_stages_are_told(tmp_path: Path) -> None:
+    stages: list[str] = []
+    points: list[tuple[int, LearningPoint | None]] = []
+    watch = Watch(stages.append, lambda progress, latest: points.append((progress.round, latest)))
+    run_experiment(people.experiment(rounds=2), tmp_path, watch)
+    assert [stage.split(":")[0].split()[0] for stage in stages] == [
+        "reptile", "local_only", "joint", "fedavg", "judging",
+    ]  # fmt: skip
+    assert [number for number, _ in points] == [1, 2] * 3
+    assert [latest is None for _, latest in points] == [False] * 2 + [True] * 4
+
+
+# --- what cannot be written ---------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    for folder in (tmp_path / "taken", tmp_path / "taken/below"):
+        with refused(BundleError, folder, "name another folder"):
+            run_experiment(people.experiment(), folder, people.QUIET)
+    assert files(tmp_path) == ["taken"]
+
+
+def test_an_unwritable_folder_is_refused_before_training_and_left_alone() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints/round-000001.safetensors").write_bytes(b"old")
+        folder.chmod(0o555)
+        with _unprivileged(), refused(BundleError, folder, "name another folder"):
+            run_experiment(people.experiment(), folder, Watch(pytest.fail, people.QUIET.point))
+        assert files(folder) == ["checkpoints/round-000001.safetensors"]
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+class _unprivileged:  # noqa: N801 # a context
+    """File permissions count here, even for root."""
+
+    def __enter__(self) -> None:
+        self.was = os.geteuid()
+        if self.was == 0:
+            os.seteuid(65534)
+
+    def __exit__(self, *raised: object) -> None:
+        os.seteuid(self.was)
+
+
+def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr("tegu.sim.run_folder.judge", fail)
+    with pytest.raises(Interrupted):
+        run_experiment(people.experiment(rounds=1), tmp_path, people.QUIET)
+    assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]
+
+
+# --- what does not fit --------------------------------------------------------------------------------------------
+
+
+def test_fewer_users_than_the_cohort() -> None:
+    population = people.people()
+    with refused(PopulationError, "cohort is 29", "28 training users", "make the cohort smaller"):
+        simulate(population, people.learner(), replace(people.plan(), cohort=29))
+
+
+def test_too_few_users_to_split() -> None:
+    with refused(PopulationError, "4 users cannot be split", "bring more users"):
+        simulate(people.people(4), people.learner(), people.plan())
+
+
+def test_no_k_with_anything_to_judge_by() -> None:
+    with refused(PopulationError, "no k of [50, 60]", "choose smaller ks"):
+        simulate(people.people(), people.learner(), people.plan(), ks=(50, 60))
+    with refused(PopulationError, "no k of []"):
+        simulate(people.people(), people.learner(), people.plan(), ks=())
+
+
+def test_ks_that_nobody_held_out_has_rows_for_are_left_out() -> None:
+    run = simulate(people.people(), people.learner(), people.plan(1), ks=(3, 1, 99, 3))
+    assert run.ks == (1, 3)
+
+
+def test_calibration_users_with_few_rows_leave_the_large_ks_to_the_last_entry(tmp_path: Path) -> None:
+    """Held-out people have 16 rows here, and those who calibrate 4: what is calibrated serves for more rows too."""
+    whole = people.people(least=16)
+    few = set(whole.split(0).calibration.users.tolist())
+    keep = [row for i, user in enumerate(whole.users) for row in range(*whole.starts[i : i + 2].tolist())
+            if user not in few or row - whole.starts[i] < 4]  # fmt: skip
+    names = whole.users.repeat(whole.counts)[keep]
+    population = Population.from_arrays(whole.x[keep], whole.y[keep], names, people.SPEC)
+    experiment = replace(people.experiment(rounds=1), population=population, ks=(2, 8, 12))
+    outcome = run_experiment(experiment, tmp_path, people.QUIET)
+    assert [entry["k"] for entry in outcome.metrics["curve"]] == [2, 8, 12]
+    assert [entry["k"] for entry in outcome.metrics["schedule"]] == [2]
+
+
+def test_a_learner_of_another_spec() -> None:
+    population = people.people()
+    other = Population.from_arrays(population.x, population.y * 2, population.users.repeat(population.counts))
+    assert other.spec == Spec.classification((2,), 5)
+    with refused(DataError, population.spec, other.spec, "build it anew"):
+        simulate(other, people.learner(), people.plan())
+
+
+def test_unknown_names_name_the_nearest() -> None:
+    with refused(UnknownNameError, "no backend is called 'in-process'", "Did you mean 'inprocess'?"):
+        simulate(people.people(), people.learner(), people.plan(), backend="in-process")  # type: ignore[arg-type]
+    with refused(UnknownNameError, "no experiment is called 'movielense'", "Did you mean 'movielens'?", "sine"):
+        find_experiment("movielense")
+    with refused(UnknownNameError, "no learner is called 'reptil'", "Did you mean 'reptile'?"):
+        find_learner("reptil")
+    assert find_experiment("sine") is EXPERIMENTS["sine"]
+
+
+# --- who may decide what ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["heldout", "calibration", "train"])
+def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alone(part: str) -> None:
+    """Other labels for one part of the people change what that part decides, and nothing else."""
+    population = people.people(least=8)
+    changed = set(getattr(population.split(0), part).users.tolist())
+    hit = np.isin(population.users.repeat(population.counts), list(changed))
+    other = replace(population, y=np.where(hit, 0, population.y))
+    runs = [simulate(rows, people.learner(), people.plan(40), ks=(3, 6)) for rows in (population, other)]
+    metas = [digest(run.bundle.meta) for run in runs]
+    assert (metas[0] != metas[1]) == (part == "train")
+    schedules = [run.bundle.manifest.schedule for run in runs]
+    assert (schedules[0] != schedules[1]) == (part != "heldout")
+    points = [run.points for run in runs]
+    assert (points[0] != points[1]) == (part != "heldout")
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_training_starts_from_the_seeds_parameters(seed: int) -> None:
+    still = replace(people.plan(1, seed=seed), outer=OuterRule("SGD", 1e-9))
+    run = simulate(people.people(), people.learner(), still, ks=(1,))
+    assert max_difference(run.bundle.meta, people.learner().init(seed)) < 1e-7

@@ -1,0 +1,128 @@
+"""A held-out user's support and query: disjoint, of the right size, and the same for every method."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.core.samples import refused
+
+from tegu.core.batch import Array
+from tegu.core.errors import DataError, PopulationError
+from tegu.core.spec import Spec
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.trials import DRAWS, MAX_QUERY, Trial, draw_trials, per_user, stacked_inputs, stacked_supports
+
+ROWS = (2, 3, 7, 12)
+
+
+def numbered(spec: Spec | None = None, rows: tuple[int, ...] = ROWS) -> Population:
+    """Row i of all has x = i, so that rows can be told apart."""
+    place = np.arange(sum(rows))
+    user = np.repeat(np.arange(len(rows)), rows)
+    if spec is not None and spec.kind == "ranking":
+        return Population.from_arrays(place, np.ones(len(place)), user, spec)
+    return Population.from_arrays(place[:, None].astype(np.float32), place.astype(np.float32), user)
+
+
+def places(trial: Trial) -> tuple[list[int], list[int]]:
+    return tuple(part.x.reshape(-1).astype(int).tolist() for part in (trial.support, trial.query))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7])
+@pytest.mark.parametrize("kind", ["regression", "ranking"])
+def test_support_and_query_share_no_row(kind: str, k: int) -> None:
+    population = numbered(Spec.ranking(sum(ROWS)) if kind == "ranking" else None)
+    trials = draw_trials(population, k, seed=0)
+    assert (trials.k, trials.population) == (k, population)
+    for trial in trials.trials:
+        support, query = places(trial)
+        assert len(support) == k
+        own = population.rows(trial.user)[0].reshape(-1).astype(int).tolist()
+        assert sorted(support + query) == own
+        assert trial.support.mask.tolist() == [1] * k
+        if kind == "regression":
+            assert trial.query.y.reshape(-1).tolist() == query
+
+
+def test_users_with_too_few_rows_are_left_out() -> None:
+    for k, users in ((1, [0, 1, 2, 3]), (2, [1, 2, 3]), (3, [2, 3]), (7, [3]), (11, [3])):
+        trials = draw_trials(numbered(), k, seed=0)
+        assert [trial.user for trial in trials.trials] == [user for user in users for _ in range(DRAWS)]
+        scores = per_user(trials, stacked_inputs(trials), METRICS["mse"])
+        assert len(scores) == len(users)
+
+
+def test_nobody_left_is_an_error_that_names_the_most() -> None:
+    with refused(PopulationError, "k = 12", "the most is 12", "smaller k"):
+        draw_trials(numbered(), 12, seed=0)
+    with refused(PopulationError, "the most is 0"):
+        draw_trials(numbered().with_rows(99), 1, seed=0)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_a_support_has_at_least_one_row(k: int) -> None:
+    with refused(DataError, f"k is {k}", "at least one row"):
+        draw_trials(numbered(), k, seed=0)
+
+
+def test_every_method_gets_the_same_draws() -> None:
+    first, again, other = (draw_trials(numbered(), 3, seed) for seed in (0, 0, 1))
+    assert [places(trial) for trial in first.trials] == [places(trial) for trial in again.trials]
+    assert [places(trial) for trial in first.trials] != [places(trial) for trial in other.trials]
+    supports = {tuple(places(trial)[0]) for trial in first.trials if trial.user == 3}
+    assert len(supports) > 1
+
+
+def test_a_user_keeps_the_draws_whoever_else_is_there() -> None:
+    whole, alone = numbered(), numbered().subset([3])
+    theirs = [places(trial) for trial in draw_trials(whole, 3, 0).trials if trial.user == 3]
+    assert [places(trial) for trial in draw_trials(alone, 3, 0).trials] == theirs
+
+
+def test_long_queries_are_cut_except_for_ranking() -> None:
+    rows = MAX_QUERY + 50
+    assert len(draw_trials(numbered(rows=(rows,)), 5, 0).trials[0].query.x) == MAX_QUERY
+    ranking = numbered(Spec.ranking(rows), (rows,))
+    assert len(draw_trials(ranking, 5, 0).trials[0].query.x) == rows - 5
+
+
+def test_inputs_are_padded_queries_or_the_whole_catalogue() -> None:
+    trials = draw_trials(numbered(), 3, 0, draws=1)
+    assert stacked_supports(trials).x.shape == (2, 3, 1)
+    inputs = stacked_inputs(trials)
+    assert inputs.shape == (2, 9, 1)
+    assert inputs[0, :4, 0].tolist() == places(trials.trials[0])[1]
+    assert not inputs[0, 4:].any()
+    ranking = draw_trials(numbered(Spec.ranking(30)), 3, 0, draws=2)
+    assert stacked_inputs(ranking).tolist() == [list(range(30))] * 4
+
+
+def test_a_users_score_is_the_mean_over_its_draws_without_padding() -> None:
+    """Whatever is predicted for padded rows, NaN here, is passed over."""
+    trials = draw_trials(numbered(), 3, 0, draws=2)
+    errors = (1.0, 3.0, 2.0, 6.0)
+    outputs: list[Array] = []
+    for trial, error in zip(trials.trials, errors, strict=True):
+        rows = np.full((9, 1), np.nan)
+        rows[: len(trial.query.y)] = trial.query.y + error
+        outputs.append(rows)
+    assert per_user(trials, outputs, METRICS["mse"]).tolist() == [(1 + 9) / 2, (4 + 36) / 2]
+
+
+def test_a_ranking_is_judged_without_the_support() -> None:
+    population = numbered(Spec.ranking(60))
+    trials = draw_trials(population, 3, 0, draws=1)
+    # The support's films score highest of all, then the query's: a perfect ranking once the support is left out.
+    outputs = []
+    for trial in trials.trials:
+        scores = np.zeros(60)
+        scores[trial.support.x], scores[trial.query.x] = 2, 1
+        outputs.append(scores)
+    assert per_user(trials, outputs, METRICS["recall@10"]).tolist() == [1.0, 1.0]
+
+
+def test_one_output_a_trial() -> None:
+    trials = draw_trials(numbered(), 3, 0, draws=1)
+    with pytest.raises(ValueError, match="zip"):
+        per_user(trials, [np.zeros((9, 1))], METRICS["mse"])
