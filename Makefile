@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test check format bench clean
+
+help: ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## A virtual environment with everything, from the lock
+
+$(READY): pyproject.toml requirements-dev.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"tegu needs Python 3.10 to 3.13, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
+	$(BIN)/tegu simulate movielens --out runs/movielens
+	$(BIN)/tegu personalise runs/movielens/init.tegu --interactions runs/movielens/person.csv \
+	  --titles runs/movielens/titles.csv --later runs/movielens/person_later.csv
+
+test: $(READY) ## All tests, the quick ones first
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(READY) ## Format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## Compare with peers in one run
+	$(BIN)/tegu bench start
+
+clean: ## Remove what was made, but not the environment
+	rm -rf runs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,68 @@
+"""A classifier of 67 numbers and users with random rows; compiled once a session."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import psutil
+from torch import nn
+
+from tegu.core.bundle import Bundle
+from tegu.core.spec import Spec
+from tegu.learners import Learner, reptile
+from tegu.server.compile import CohortGraphs, compile_cohort, make_bundle
+from tegu.sim.engine import LoopedEngine
+from tegu.sim.population import Population
+
+SPEC = Spec.classification((4,), 3)
+
+
+@cache
+def learner() -> Learner:
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    return reptile(model, SPEC, steps=3, lr=0.3)
+
+
+@cache
+def bundle() -> Bundle:
+    return make_bundle(learner(), learner().init(0))
+
+
+@cache
+def cohort_graphs() -> CohortGraphs:
+    return compile_cohort(learner())
+
+
+def looped_engine() -> LoopedEngine:
+    return LoopedEngine(dict(bundle().graphs))
+
+
+def population(users: int, seed: int = 0) -> Population:
+    """Users with 3 to 12 rows each; a name is its user's number in words of different lengths."""
+    rng = np.random.default_rng(seed)
+    names = np.repeat([f"user-{10 ** (i % 3) * (i + 1)}" for i in range(users)], rng.integers(3, 13, users))
+    x = rng.normal(size=(len(names), 4)).astype(np.float32)
+    return Population.from_arrays(x, rng.integers(0, 3, len(names)), names, SPEC)
+
+
+def flower_processes(workdir: Path) -> set[psutil.Process]:
+    """Running processes whose Flower folder is below `workdir`, and their descendants."""
+    found: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if str(workdir.resolve()) in process.environ().get("FLWR_HOME", ""):
+                found |= {process, *process.children(recursive=True)}
+    return found
+
+
+def running(processes: set[psutil.Process]) -> list[str]:
+    """The command lines of those that run yet; fetched zombies and unfetched ones do not."""
+    lines = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                lines.append(" ".join(process.cmdline()))
+    return lines
