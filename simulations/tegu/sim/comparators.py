@@ -18,7 +18,7 @@ from tegu.sim.calibrate import calibrate
 from tegu.sim.engine import Engine, engine_like, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.simulate import Run
+from tegu.sim.run import Run
 from tegu.sim.train import OnProgress, TrainingPlan, train_in_process
 
 __all__ = ["Baselines", "OnStage", "comparators"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tegu.core.batch import Array
 from tegu.sim.evaluate import Method, curve_entry, score
-from tegu.sim.simulate import Run
+from tegu.sim.run import Run
 from tegu.sim.trials import draw_trials
 
 __all__ = ["Judgement", "judge"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tegu.core.bundle import atomic_write
-from tegu.sim.simulate import Run
+from tegu.sim.run import Run
 from tegu.sim.trials import draw_trials
 
 __all__ = ["CLICKS", "write_person"]

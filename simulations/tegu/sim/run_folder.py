@@ -19,7 +19,7 @@ from tegu.sim.judge import Judgement, judge
 from tegu.sim.learning_curve import LearningPoint, OnPoint
 from tegu.sim.person import write_person
 from tegu.sim.report import render_report
-from tegu.sim.simulate import Run, simulate, with_heldout
+from tegu.sim.run import Run, run_plan, with_heldout
 from tegu.sim.train import Backend, Progress
 
 __all__ = ["Outcome", "Watch", "run_experiment"]
@@ -53,18 +53,18 @@ def run_experiment(
         experiment: what to run.
         folder: written to; made where it is absent.
         watch: told how the work goes.
-        backend: see `simulate`.
+        backend: see `run_plan`.
         resume: go on from the folder's last checkpoint; otherwise checkpoints of an earlier run are removed.
 
     Raises:
         BundleError: the folder cannot be written.
-        TeguError: as `simulate`.
+        TeguError: as `run_plan`.
     """
     _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
     watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
     on_point: OnPoint = watch.point
-    run = simulate(
+    run = run_plan(
         experiment.population,
         experiment.learner,
         plan,

@@ -91,7 +91,14 @@ def _extract(model: onnx_ir.Model, prefix: str) -> onnx.ModelProto:
         graph.inputs.remove(value)
     for value in [*graph.inputs, *graph.outputs]:
         value.name = str(value.name).removeprefix(prefix)
-    return onnx_ir.serde.serialize_model(onnx_ir.Model(graph, ir_version=model.ir_version))
+    return _ordered(onnx_ir.serde.serialize_model(onnx_ir.Model(graph, ir_version=model.ir_version)))
+
+
+def _ordered(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model, and the same bytes each time: onnx_ir lists constants as a set has them."""
+    model.graph.initializer.sort(key=lambda tensor: tensor.name)
+    model.graph.value_info.sort(key=lambda value: value.name)
+    return model
 
 
 def _explain(graph: str, error: Exception) -> str:

@@ -1,0 +1,189 @@
+"""A plan carried out: train, then choose how hard to adapt; what that gives."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tegu.core.bundle import Bundle, write_bundle
+from tegu.core.errors import DataError, PopulationError
+from tegu.core.manifest import Manifest, knobs_for
+from tegu.core.tree import Tree, digest
+from tegu.learners.learner import Learner
+from tegu.server.compile import compile_learner
+from tegu.sim.calibrate import calibrate
+from tegu.sim.engine import BatchedEngine, Engine, LoopedEngine, make_engine
+from tegu.sim.evaluate import Method, adapted
+from tegu.sim.learning_curve import LearningCurve, LearningPoint, OnPoint
+from tegu.sim.metrics import Metric, default_metric
+from tegu.sim.population import Population, Split
+from tegu.sim.train import Backend, Trained, TrainingPlan, check_backend, check_cohort, train_in_process
+from tegu.sim.trials import draw_trials
+
+__all__ = ["KS", "Run", "run_plan", "with_heldout"]
+
+KS = (1, 2, 5, 10, 20)
+_LIBRARIES = ("tegu", "torch", "flwr", "onnx", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a simulation gave.
+
+    Attributes:
+        bundle: the initialisation with its schedule, ready to be written.
+        split: who trained, who calibrated, who was held out.
+        learner: what was trained.
+        engine: runs it.
+        plan: how it was trained.
+        trained: figures of the training.
+        points: how it went.
+        metric: what it is judged by.
+        ks: numbers of interactions to judge at.
+    """
+
+    bundle: Bundle
+    split: Split
+    learner: Learner
+    engine: BatchedEngine | LoopedEngine
+    plan: TrainingPlan
+    trained: Trained
+    points: tuple[LearningPoint, ...]
+    metric: Metric
+    ks: tuple[int, ...]
+
+    def initialisation(self) -> Method:
+        """Predict without adapting."""
+        return adapted(self.engine, self.bundle.meta, {**self.learner.knobs, "steps": 0.0})
+
+    def personalised(self, k: int) -> Method:
+        """Adapt as a device with `k` interactions would."""
+        return adapted(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
+
+    def write(self, path: str | Path, private_key: bytes | None = None) -> Bundle:
+        """Write the bundle; see `tegu.core.bundle.write_bundle`."""
+        return write_bundle(path, self.bundle, private_key)
+
+
+def run_plan(
+    population: Population,
+    learner: Learner,
+    plan: TrainingPlan,
+    *,
+    backend: Backend = "inprocess",
+    ks: Sequence[int] = KS,
+    metric: Metric | None = None,
+    on_point: OnPoint | None = None,
+) -> Run:
+    """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
+
+    Args:
+        population: everyone.
+        learner: built for `population.spec`.
+        plan: rounds, cohort, seed, outer optimiser, episodes.
+        backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
+        ks: numbers of interactions to calibrate and to judge at.
+        metric: what to judge by; the usual one of `population.spec.kind` by default.
+        on_point: told of every round's progress.
+
+    Raises:
+        PopulationError: too few users for the split or the cohort, or users with too few rows.
+        CompileError: the model cannot be compiled.
+        DataError: the learner was built for another spec.
+        UnknownNameError: no such backend.
+    """
+    check_backend(backend)
+    if learner.spec != population.spec:
+        raise DataError(
+            f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew"
+        )
+    metric = metric or default_metric(population.spec.kind)
+    split = population.split(plan.seed)
+    check_cohort(split.train, plan)
+    ks, watched_k = _usable(ks, split)
+    graphs = compile_learner(learner)
+    engine = make_engine(learner, graphs)
+    # Looking on costs time; twenty-odd judgements at the middle k, with one draw a user, cost little.
+    watched = draw_trials(split.calibration, watched_k, plan.seed, draws=1)
+    curve = LearningCurve(engine, learner.knobs, watched, metric, on_point)
+    trained = _train(backend, learner, graphs, engine, split.train, plan, curve)
+    schedule = calibrate(engine, trained.meta, learner.knobs, split.calibration, ks, metric, plan.seed)
+    manifest = Manifest(
+        learner.name,
+        learner.paper,
+        learner.spec,
+        learner.fast,
+        learner.knobs,
+        schedule,
+        training=_provenance(split, plan, backend, trained.meta),
+    )
+    return Run(
+        Bundle(manifest, trained.meta, graphs),
+        split,
+        learner,
+        engine,
+        plan,
+        trained._replace(seconds=trained.seconds - curve.seconds),
+        tuple(curve.points),
+        metric,
+        ks,
+    )
+
+
+def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
+    """The `ks` that held-out users have the rows for, and the middle one of those that calibration users have too."""
+    judged = tuple(sorted(k for k in set(ks) if (split.heldout.counts > k).any()))
+    watched = [k for k in judged if (split.calibration.counts > k).any()]
+    if not watched:
+        most = [int(people.counts.max()) for people in (split.heldout, split.calibration)]
+        raise PopulationError(
+            f"no k of {sorted(set(ks))} leaves rows to judge by: held-out users have up to {most[0]} rows, calibration "
+            f"users up to {most[1]}; choose smaller ks or bring users with more rows"
+        )
+    return judged, watched[len(watched) // 2]
+
+
+def _train(
+    backend: Backend,
+    learner: Learner,
+    graphs: dict[str, bytes],
+    engine: Engine,
+    train: Population,
+    plan: TrainingPlan,
+    curve: LearningCurve,
+) -> Trained:
+    meta = learner.init(plan.seed)
+    if backend == "inprocess":
+        return train_in_process(engine, train, meta, plan, curve)
+    from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
+
+    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs)
+    with tempfile.TemporaryDirectory() as folder:
+        return train_on_ray(Bundle(manifest, meta, graphs), train, plan, Path(folder))
+
+
+def _provenance(split: Split, plan: TrainingPlan, backend: str, meta: Tree) -> dict[str, Any]:
+    return {
+        "train_users": len(split.train),
+        "calibration_users": len(split.calibration),
+        "heldout_users": len(split.heldout),
+        "rounds": plan.rounds,
+        "cohort": plan.cohort,
+        "seed": plan.seed,
+        "outer": plan.outer.name,
+        "outer_lr": plan.outer.lr,
+        "outer_options": dict(plan.outer.options),
+        "backend": backend,
+        "meta": digest(meta),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def with_heldout(run: Run, curve: Sequence[dict[str, Any]]) -> Run:
+    """The run with its held-out results in the manifest."""
+    manifest = replace(run.bundle.manifest, heldout=tuple(curve))
+    return replace(run, bundle=replace(run.bundle, manifest=manifest))
