@@ -19,6 +19,7 @@ from tests.compile.running import (
     torch_batch,
 )
 
+from tegu.core.batch import NumpyBatch
 from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
 from tegu.server.compile import compile_cohort, compile_cohort_update
@@ -59,21 +60,30 @@ def test_many_users_at_once_are_as_one_by_one(name, cohort_graphs):
         np.testing.assert_allclose(found["output"], outputs.detach().numpy(), rtol=1e-3, atol=2e-5)
 
 
-def update_of(graph, meta, supports, queries, weight, limit):
-    groups = {"meta": meta, "support": stacked(supports), "query": stacked(queries)}
-    return run(graph, **groups, weight=np.asarray(weight, np.float32), clip=np.asarray(limit, np.float32))
+def update_of(learner, graph, meta, supports, queries, blocks, limit):
+    """The graph's sums; a learner that pools has its queries behind its supports."""
+    if learner.pools:
+        rows = [
+            NumpyBatch(*map(np.concatenate, zip(*pair, strict=True))) for pair in zip(supports, queries, strict=True)
+        ]
+        groups = {"support": stacked(rows)}
+    else:
+        groups = {"support": stacked(supports), "query": stacked(queries)}
+    return run(graph, meta=meta, **groups, blocks=np.asarray(blocks, np.float32), clip=np.asarray(limit, np.float32))
 
 
 @pytest.mark.parametrize("name", BATCHED)
 @pytest.mark.parametrize("cut", [True, False], ids=["clipped", "whole"])
-def test_the_update_is_the_weighted_sum_of_clipped_updates(name, cut, cohort_graphs):
+def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name, cut, cohort_graphs):
     learner = BATCHED[name].learner()
-    meta, (supports, queries), weight = start(learner), users(learner, 4), [1.0, 0.5, 0.0, 2.0]
+    meta, (supports, queries), blocks = start(learner), users(learner, 4), [[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     pairs = list(zip(supports, queries, strict=True))
-    _, norms = clipped_sum(learner, meta, pairs, weight, 1.0)
+    _, norms = clipped_sum(learner, meta, pairs, blocks[0], 1.0)
     limit = float(np.median(norms)) if cut else 1e9
-    expected, _ = clipped_sum(learner, meta, pairs, weight, limit)
-    assert_close(update_of(cohort_graphs(name).update, meta, supports, queries, weight, limit), "update", expected)
+    sums = [clipped_sum(learner, meta, pairs, weight, limit)[0] for weight in blocks]
+    expected = {n: torch.stack([each[n] for each in sums]) for n in sums[0]}
+    found = update_of(learner, cohort_graphs(name).update, meta, supports, queries, blocks, limit)
+    assert_close(found, "update", expected)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])
@@ -91,7 +101,7 @@ def test_graphs_take_the_inputs_of_the_contract(cohort_graphs):
     meta = {f"meta.{layer}.{kind}" for layer in "02" for kind in ("weight", "bias")}
     support = {"support.x", "support.y", "support.mask"}
     assert input_names(graphs.adapt) == meta | support | {"knob.steps", "knob.lr", "knob.prior"}
-    assert input_names(graphs.update) == meta | support | {"query.x", "query.y", "query.mask", "weight", "clip"}
+    assert input_names(graphs.update) == meta | support | {"query.x", "query.y", "query.mask", "blocks", "clip"}
     assert input_names(graphs.predict) == {"meta.0.weight", "meta.0.bias", "state.2.weight", "state.2.bias", "x"}
 
 
@@ -101,15 +111,15 @@ def test_the_update_of_a_comparator_alone(comparator):
     learner = comparator(family.model, family.learner())
     meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), weight, 0.1)
-    found = update_of(compile_cohort_update(learner), meta, supports, queries, weight, 0.1)
-    assert_close(found, "update", expected)
+    found = update_of(learner, compile_cohort_update(learner), meta, supports, queries, [weight], 0.1)
+    assert_close(found, "update", {n: value[None] for n, value in expected.items()})
 
 
 def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
     learner = BATCHED["relu"].learner()
     meta, (supports, queries) = start(learner), users(learner, 3)
     results = [
-        update_of(graph, meta, supports, queries, np.ones(3), 0.1)
+        update_of(learner, graph, meta, supports, queries, np.eye(3), 0.1)
         for graph in (compile_cohort_update(learner), cohort_graphs("relu").update)
     ]
     for name in results[0]:

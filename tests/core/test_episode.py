@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused, same_array
 
-from tegu.core.episode import Episode, EpisodeRule, draw_episode, rows_rng
+from tegu.core.episode import (
+    Episode,
+    EpisodeRule,
+    draw_episode,
+    draw_order,
+    draw_sizes,
+    draw_users,
+    episode_key,
+    rows_rng,
+)
 from tegu.core.errors import DataError, PopulationError
 
 DRAW = "from tegu.core.episode import rows_rng; print(rows_rng(0, 'round', 7, 'user é').random(5).tolist())"
@@ -27,7 +36,7 @@ def cases(draw: st.DrawFn) -> tuple[EpisodeRule, int]:
 def episode(rows: int, rule: EpisodeRule, *keys: int | str) -> Episode:
     """Of rows with unique ids as inputs and their negatives as targets."""
     ids = np.arange(100, 100 + rows)
-    return draw_episode(ids, -ids, rule, rows_rng(*keys))
+    return draw_episode(ids, -ids, rule, episode_key(0, 0, repr(keys)))
 
 
 @given(cases(), st.integers())
@@ -117,3 +126,64 @@ def test_too_few_rows_are_refused(case: tuple[EpisodeRule, int], rows: int) -> N
 def test_an_impossible_rule_is_refused(sizes: tuple[Any, ...]) -> None:
     with refused(DataError, f"min_support={sizes[0]}", f"max_query={sizes[2]}", "expected 1 <="):
         EpisodeRule(*sizes)
+
+
+def test_many_users_draw_what_each_draws_alone() -> None:
+    """A simulation draws a cohort at once, devices each for itself; x is a row's place."""
+    rule = EpisodeRule(2, 9, 7)
+    counts = np.asarray([3, 40, 11, 5])
+    keys = np.asarray([episode_key(1, 2, name) for name in "abcd"], np.uint64)
+    order, (support, query) = draw_order(counts, keys), draw_sizes(counts, keys, rule)
+    for user, name in enumerate("abcd"):
+        places = np.arange(counts[user])
+        alone = draw_episode(places, places, rule, episode_key(1, 2, name))
+        assert alone.support.x.tolist() == order[user, : support[user]].tolist()
+        assert alone.query.x.tolist() == order[user, support[user] : support[user] + query[user]].tolist()
+        assert sorted(order[user, : counts[user]]) == places.tolist()
+
+
+def test_seed_round_and_user_decide_an_episode() -> None:
+    keys = {
+        episode_key(*each) for each in [(0, 1, "u"), (1, 1, "u"), (0, 2, "u"), (0, 1, "v"), (0, 12, "u"), (0, 1, "")]
+    }
+    assert len(keys) == 6
+    assert all(0 <= key < 2**64 for key in keys)
+
+
+def test_the_key_is_pinned() -> None:
+    """As `test_the_generator_is_pinned`."""
+    assert episode_key(0, 7, "user") == 16197800541424556352
+
+
+def splitmix64(seed: int, count: int) -> list[int]:
+    """Steele, Lea and Flood's generator in Python's own whole numbers."""
+    outputs = []
+    for _ in range(count):
+        seed = (seed + 0x9E3779B97F4A7C15) % 2**64
+        z = seed
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        outputs.append(z ^ (z >> 31))
+    return outputs
+
+
+def test_rows_are_ordered_by_splitmix64() -> None:
+    assert splitmix64(1234567, 1) == [6457827717110365317], "the reference implementation's own"
+    for key in (0, 1234567, 2**64 - 1):
+        first, *ranks = splitmix64(key, 9)
+        keys = np.asarray([key], np.uint64)
+        assert draw_order(np.asarray([8]), keys)[0].tolist() == np.argsort(ranks).tolist()
+        support, query = draw_sizes(np.asarray([8]), keys, EpisodeRule(2, 5, 64))
+        assert support.tolist() == [2 + int(first / 2**64 * 4)]
+        assert query.tolist() == [8 - support[0]]
+
+
+def test_a_cohort_is_drawn_without_repeats() -> None:
+    drawn = draw_users(50, 8, 3, 4)
+    assert drawn.tolist() == sorted(set(drawn.tolist()))
+    assert len(drawn) == 8
+    assert set(drawn.tolist()) <= set(range(50))
+    assert drawn.tolist() == draw_users(50, 8, 3, 4).tolist()
+    assert len({tuple(draw_users(50, 8, *keys).tolist()) for keys in [(3, 4), (4, 4), (3, 5)]}) == 3
+    for everybody in (0, 50, 51):
+        assert draw_users(50, everybody, 3, 4).tolist() == list(range(50))

@@ -85,7 +85,7 @@ def test_popularity_does_as_well_as_it_should(data: tuple[Population, tuple[str,
     trials = draw_trials(split.heldout, 10, 1)
     assert 0.27 < score(method, trials, METRICS["recall@10"]).mean() < 0.37
     (scores, *_) = method(trials)
-    counts = Counter(split.train.x.tolist())
+    counts = Counter(split.train.all_rows()[0].tolist())
     assert scores.tolist() == [counts[item] for item in range(FILMS)]
 
 

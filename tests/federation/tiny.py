@@ -13,8 +13,9 @@ from torch import nn
 from tegu.core.bundle import Bundle
 from tegu.core.spec import Spec
 from tegu.learners import Learner, reptile
-from tegu.server.compile import CohortGraphs, compile_cohort, make_bundle
-from tegu.sim.engine import LoopedEngine
+from tegu.server.compile import make_bundle
+from tegu.sim.engine import Engine, make_engine
+from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.population import Population
 
 SPEC = Spec.classification((4,), 3)
@@ -32,12 +33,12 @@ def bundle() -> Bundle:
 
 
 @cache
-def cohort_graphs() -> CohortGraphs:
-    return compile_cohort(learner())
+def batched_engine() -> Engine:
+    return make_engine(learner(), bundle().graphs)
 
 
-def looped_engine() -> LoopedEngine:
-    return LoopedEngine(dict(bundle().graphs))
+def looped_engine() -> Engine:
+    return Engine(OnnxLooped(bundle().graphs), pools=True)
 
 
 def population(users: int, seed: int = 0) -> Population:

@@ -26,7 +26,8 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from tegu.core.bundle import read_bundle, write_bundle
-from tegu.sim.engine import LoopedEngine
+from tegu.sim.engine import Engine
+from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan, train_in_process
 from tegu.server.outer import OuterRule
@@ -43,7 +44,7 @@ def on_progress(progress):
     print(progress.round, flush=True)
     time.sleep(pause)
 
-trained = train_in_process(LoopedEngine(dict(bundle.graphs)), population, bundle.meta, plan, on_progress)
+trained = train_in_process(Engine(OnnxLooped(bundle.graphs)), population, bundle.meta, plan, on_progress)
 write_bundle(result, replace(bundle, meta=trained.meta))
 """
 

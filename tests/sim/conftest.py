@@ -2,24 +2,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 import torch
 from tests.sim import people
 
 from tegu.learners import Learner
-from tegu.server.compile import compile_cohort, compile_learner
-from tegu.sim.engine import BatchedEngine, LoopedEngine
+from tegu.server.compile import compile_learner
+from tegu.sim.engine import Engine, EngineKind, make_engine
 from tegu.sim.run_folder import Outcome, run_experiment
 
 
 class Tiny(NamedTuple):
-    """The tiny classifier's learner on either engine."""
+    """The tiny classifier's learner on every engine."""
 
     learner: Learner
-    batched: BatchedEngine
-    looped: LoopedEngine
+    graphs: dict[str, bytes]
+    engines: dict[str, Engine]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,7 +40,8 @@ def compiled_once() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny() -> Tiny:
     learner = people.learner()
-    return Tiny(learner, BatchedEngine(compile_cohort(learner)), LoopedEngine(compile_learner(learner)))
+    graphs = compile_learner(learner)
+    return Tiny(learner, graphs, {kind: make_engine(learner, graphs, kind) for kind in get_args(EngineKind)})
 
 
 @pytest.fixture(scope="session")

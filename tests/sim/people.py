@@ -122,7 +122,7 @@ _COMPILED: dict[Any, Any] = {}
 def compiled_once() -> Iterator[None]:
     """The tiny experiment's learners are compiled once a session: each compilation takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine", "tegu.sim.comparators")):
+        for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine.choose", "tegu.sim.comparators")):
             for name in ("compile_learner", "compile_cohort", "compile_cohort_update"):
                 if hasattr(module, name):
                     patch.setattr(module, name, _remembered(name))

@@ -1,34 +1,43 @@
-"""Batched graphs, the device's graphs in a loop, and a plain torch loop: the same numbers."""
+"""Every engine against a plain torch loop, and against itself however a cohort is cut."""
 
 from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+from tests.core.samples import refused
 from tests.sim import people
 from tests.sim.conftest import Tiny
 
 from tegu.core.batch import Array, NumpyBatch, stack_batches
-from tegu.core.episode import Episode, EpisodeRule, draw_episode, rows_rng
-from tegu.core.errors import CompileError
-from tegu.core.tree import Tree, add, clip, max_difference, norm, scale, subtract
-from tegu.learners import Learner, fedavg, joint
+from tegu.core.episode import Episode, EpisodeRule, draw_episode, episode_key
+from tegu.core.errors import CompileError, DataError, UnknownNameError
+from tegu.core.tree import Tree, add, clip, digest, max_difference, norm, scale, subtract
+from tegu.learners import Learner, fedavg, joint, reptile
 from tegu.server.compile import CohortGraphs
-from tegu.sim.engine import CHUNK, BatchedEngine, Engine, LoopedEngine, engine_like, make_engine
+from tegu.sim.cohort import Cohort, draw_cohort
+from tegu.sim.engine import Engine, check_engine, engine_like, fastest, make_engine
+from tegu.sim.engine.footprint import footprint
 from tegu.sim.trials import draw_trials, stacked_inputs, stacked_supports
 
-KINDS = ("batched", "looped")
-LIMIT = 0.6
+KINDS = ("onnx", "onnx-loop", "torch-vmap", "torch-loop")
+LIMIT, RULE = 0.6, EpisodeRule(1, 6, 6)
 CLOSE = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
 
 
+def cohort(users: int) -> Cohort:
+    return draw_cohort(people.people(users), np.arange(users), RULE, 0, 1)
+
+
 def episodes(users: int) -> list[Episode]:
+    """The same cohort, drawn by each user alone."""
     population = people.people(users)
-    rule = EpisodeRule(1, 6, 6)
-    return [draw_episode(*population.rows(i), rule, rows_rng("test", i)) for i in range(users)]
+    names = map(str, population.users)
+    return [draw_episode(*population.rows(i), RULE, episode_key(0, 1, name)) for i, name in enumerate(names)]
 
 
 def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]]]:
@@ -41,7 +50,7 @@ def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_adapt_and_predict_are_plain_torch(tiny: Tiny, kind: str, steps: int) -> None:
-    engine: Engine = getattr(tiny, kind)
+    engine = tiny.engines[kind]
     meta = tiny.learner.init(0)
     supports, x, rows = users_batch(9)
     states = engine.adapt(meta, supports, {"steps": float(steps), "lr": 0.4, "prior": 2.0})
@@ -65,55 +74,105 @@ def reptile_update(meta: Tree, episode: Episode) -> Tree:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("limit", [math.inf, LIMIT])
 def test_summed_updates_are_plain_torch(tiny: Tiny, kind: str, limit: float) -> None:
-    engine: Engine = getattr(tiny, kind)
-    meta, users = tiny.learner.init(0), episodes(CHUNK + 5)
-    updates = [reptile_update(meta, episode) for episode in users]
+    meta, users = tiny.learner.init(0), 133
+    updates = [reptile_update(meta, episode) for episode in episodes(users)]
     assert max(map(norm, updates)) > LIMIT > min(map(norm, updates)), "the limit must cut some and leave some"
     total = clip(updates[0], limit)
     for update in updates[1:]:
         total = add(total, clip(update, limit))
-    found = engine.sum_updates(meta, users, limit)
+    found = tiny.engines[kind].sum_updates(meta, cohort(users), limit)
     assert max_difference(found, total) < 1e-4 * max(1.0, norm(total))
 
 
-def test_both_engines_agree_beyond_a_chunk(tiny: Tiny) -> None:
-    meta, (supports, x, _) = tiny.learner.init(1), users_batch(2 * CHUNK + 3)
-    batched, looped = (engine.adapt(meta, supports, people.KNOBS) for engine in (tiny.batched, tiny.looped))
-    assert max_difference(batched, looped) < 1e-5
-    CLOSE(tiny.batched.predict(meta, batched, x), tiny.looped.predict(meta, looped, x))
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_how_a_cohort_is_cut(tiny: Tiny, kind: str) -> None:
+    """Neither on memory, nor on cores."""
+    meta, whole = tiny.learner.init(0), cohort(90)
+    block = 8 * tiny.engines[kind].user_bytes(16)
+    results = {
+        digest(
+            replace(tiny.engines[kind], memory=int(blocks * workers * block), workers=workers).sum_updates(
+                meta, whole, LIMIT
+            )
+        )
+        for blocks, workers in ((1.01, 1), (1.01, 2), (2.5, 1), (4, 3), (1000, 1), (1000, 2))
+    }
+    assert len(results) == 1
 
 
-def test_a_method_takes_chunks_of_users_in_order(tiny: Tiny) -> None:
+def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
+    engine, meta = tiny.engines["onnx"], tiny.learner.init(0)
+    sizes: list[int] = []
+
+    class Counting:
+        name = "counting"
+
+        def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+            sizes.append(support.mask.shape[0] * int(engine.user_bytes(support.mask.shape[1] + query.mask.shape[1])))
+            return engine.backend.block_sums(meta, support, query, blocks, limit)
+
+        adapt, predict = engine.backend.adapt, engine.backend.predict
+
+    memory = int(50 * engine.user_bytes(16))
+    Engine(Counting(), True, engine.user_bytes, memory, 2).sum_updates(meta, cohort(90), LIMIT)
+    assert memory / 8 < max(sizes) <= memory / 2
+    with refused(DataError, "memory is 1000 bytes", "2 blocks of 8 users", "allow more"):
+        replace(engine, memory=1000, workers=2).sum_updates(meta, cohort(90), LIMIT)
+
+
+def test_a_footprint_grows_with_rows_and_parameters() -> None:
+    small, large = (footprint(people.learner()), footprint(wide()))
+    assert small(64) > small(8) > 0
+    assert large(8) > 20 * small(8)
+
+
+def wide() -> Learner:
+    from torch import nn
+
+    return reptile(nn.Sequential(nn.Linear(2, 400), nn.Tanh(), nn.Linear(400, 3)), people.SPEC, steps=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_users_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
+    """More than a batch takes."""
+    meta, (supports, x, rows) = tiny.learner.init(1), users_batch(259)
+    engine = tiny.engines[kind]
+    states = engine.adapt(meta, supports, people.KNOBS)
+    outputs = engine.predict(meta, states, x)
+    for user in (0, 127, 128, 258):
+        model = people.torch_adapted(meta, *rows[user], 3, 0.3, 1.0)
+        CLOSE(outputs[user], people.torch_outputs(model, x[user]))
+
+
+def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
     from tegu.sim.evaluate import adapted
 
-    population = people.people(90)
-    trials = draw_trials(population, 2, 0, draws=2)
-    assert len(trials.trials) > CHUNK
+    trials = draw_trials(people.people(140), 2, 0, draws=2)
+    assert len(trials.trials) > 256
     meta = tiny.learner.init(0)
-    outputs = adapted(tiny.batched, meta, people.KNOBS)(trials)
-    states = tiny.looped.adapt(meta, stacked_supports(trials), people.KNOBS)
-    CLOSE(np.stack(outputs), tiny.looped.predict(meta, states, stacked_inputs(trials)))
+    outputs = adapted(tiny.engines["onnx"], meta, people.KNOBS)(trials)
+    looped = tiny.engines["onnx-loop"]
+    states = looped.adapt(meta, stacked_supports(trials), people.KNOBS)
+    CLOSE(np.stack(outputs), looped.predict(meta, states, stacked_inputs(trials)))
 
 
 @pytest.mark.usefixtures("compiled_once")
-def test_a_comparators_engine_differs_in_its_update_alone(tiny: Tiny) -> None:
-    meta, users = tiny.learner.init(0), episodes(6)
-    supports, _, _ = users_batch(6)
-    for kind in KINDS:
-        engine = getattr(tiny, kind)
-        for build, one in ((joint, _joint_update), (fedavg, reptile_update)):
-            other = engine_like(engine, build(people.classifier(), tiny.learner))
-            assert type(other) is type(engine)
-            assert (
-                max_difference(other.adapt(meta, supports, people.KNOBS), engine.adapt(meta, supports, people.KNOBS))
-                == 0
-            )
-            expected = [one(meta, episode) for episode in users]
-            total = expected[0]
-            for update in expected[1:]:
-                total = add(total, update)
-            assert max_difference(other.sum_updates(meta, users, math.inf), total) < 1e-4
-    assert norm(scale(total, 1 / 6)) > 0.01
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_comparators_engine_differs_in_its_update_alone(tiny: Tiny, kind: str) -> None:
+    meta, users = tiny.learner.init(0), 6
+    supports, _, _ = users_batch(users)
+    engine = tiny.engines[kind]
+    for build, one in ((joint, _joint_update), (fedavg, reptile_update)):
+        other = engine_like(engine, build(people.classifier(), tiny.learner))
+        assert type(other.backend) is type(engine.backend)
+        states = (each.adapt(meta, supports, people.KNOBS) for each in (other, engine))
+        assert max_difference(*states) == 0
+        expected = [one(meta, episode) for episode in episodes(users)]
+        total = expected[0]
+        for update in expected[1:]:
+            total = add(total, update)
+        assert max_difference(other.sum_updates(meta, cohort(users), math.inf), total) < 1e-4
+        assert norm(scale(total, 1 / users)) > 0.01
 
 
 def _joint_update(meta: Tree, episode: Episode) -> Tree:
@@ -128,13 +187,27 @@ def test_a_model_without_batched_operators_runs_user_by_user(
     def refuse(learner: Learner) -> CohortGraphs:
         raise CompileError("GRU has no batched form")
 
-    monkeypatch.setattr("tegu.sim.engine.compile_cohort", refuse)
+    monkeypatch.setattr("tegu.sim.engine.choose.compile_cohort", refuse)
     with caplog.at_level(logging.INFO, "tegu.sim.engine"):
-        engine = make_engine(tiny.learner, tiny.looped.graphs)
-    assert isinstance(engine, LoopedEngine)
+        engine = make_engine(tiny.learner, dict(tiny.graphs))
+    assert engine.backend.name == "onnx-loop"
     assert "reptile runs user by user: GRU has no batched form" in caplog.text
 
 
 @pytest.mark.usefixtures("compiled_once")
-def test_a_model_with_batched_operators_is_batched(tiny: Tiny) -> None:
-    assert isinstance(make_engine(tiny.learner, tiny.looped.graphs), BatchedEngine)
+def test_the_fastest_engine_is_told_with_its_reason(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = {"onnx": 3.0, "onnx-loop": 2.0, "torch-vmap": 1.0, "torch-loop": 4.0}
+    monkeypatch.setattr("tegu.sim.engine.choose._seconds", lambda engine, meta, cohort: slow[engine.backend.name])
+    said: list[str] = []
+    engine = fastest(tiny.learner, dict(tiny.graphs), tiny.learner.init(0), cohort(5), say=said.append)
+    assert engine.backend.name == "torch-vmap"
+    assert said == [
+        "engine torch-vmap: the fastest for the first 5 people "
+        "(torch-vmap 1000.0 ms, onnx-loop 2000.0 ms, onnx 3000.0 ms, torch-loop 4000.0 ms)"
+    ]
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    check_engine("auto")
+    with refused(UnknownNameError, "engine", "onxx", "onnx"):
+        check_engine("onxx")

@@ -11,10 +11,10 @@ from tests.sim import people
 from tests.sim.conftest import Tiny
 
 from tegu.core.batch import Array, NumpyBatch
-from tegu.core.episode import Episode
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 from tegu.sim.calibrate import RATES, calibrate, candidates
+from tegu.sim.cohort import Cohort
 from tegu.sim.evaluate import adapted, curve_entry, score
 from tegu.sim.learning_curve import POINTS, LearningCurve, LearningPoint
 from tegu.sim.metrics import METRICS, Metric
@@ -31,7 +31,7 @@ class Stepper:
     def __init__(self, slope: float = 1.0, bad_above: float = math.inf, users: Sequence[int] | None = None) -> None:
         self.slope, self.bad_above, self.users = slope, bad_above, users
 
-    def sum_updates(self, meta: Tree, episodes: Sequence[Episode], limit: float) -> Tree:
+    def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
         raise NotImplementedError
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
@@ -159,7 +159,7 @@ def test_a_k_that_nobody_has_the_rows_for_is_left_out() -> None:
 def test_an_independent_loop_chooses_the_same(tiny: Tiny) -> None:
     population, meta = people.people(12, seed=5), tiny.learner.init(0)
     chosen = {entry.k: entry.knobs for entry in calibrate(
-        tiny.batched, meta, people.KNOBS, population, [1, 3], METRICS["accuracy"], 7)}  # fmt: skip
+        tiny.engines["onnx"], meta, people.KNOBS, population, [1, 3], METRICS["accuracy"], 7)}  # fmt: skip
     for k in (1, 3):
         trials = draw_trials(population, k, 7)
         best, best_mean = people.KNOBS, -1.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from flwr.app import Message, MessageType
 from flwr.supercore.task_identity import TaskIdentity
-from tests.federation.tiny import bundle, cohort_graphs, looped_engine, population
+from tests.federation.tiny import batched_engine, bundle, looped_engine, population
 
 from tegu.client.participant import sum_of_updates
 from tegu.client.runtime_onnx import OnnxRuntime
@@ -16,7 +16,7 @@ from tegu.core.episode import EpisodeRule
 from tegu.core.errors import FederationError
 from tegu.core.tree import Tree, add, max_difference, norm, subtract
 from tegu.server.outer import OuterRule
-from tegu.sim.engine import BatchedEngine, Engine, LoopedEngine
+from tegu.sim.engine import Engine
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity, partitions
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan, train_in_process
@@ -25,7 +25,7 @@ from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
 USERS = 11
 CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(1, 6, 4))
 ENGINES: dict[str, Callable[[], Engine]] = {
-    "batched": lambda: BatchedEngine(cohort_graphs()),
+    "batched": batched_engine,
     "looped": looped_engine,
 }
 
@@ -36,7 +36,14 @@ def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: 
     for node in asked:
         local = [people.local(user) for user in partitions(people, nodes)[node - 1]]
         update, count = sum_of_updates(
-            runtime, meta, local, seed=config.seed, round_number=config.round, limit=config.clip, rule=config.rule
+            runtime,
+            meta,
+            local,
+            seed=config.seed,
+            round_number=config.round,
+            limit=config.clip,
+            rule=config.rule,
+            asked=config.users,
         )
         total, users = update if total is None else add(total, update), users + count
     assert total is not None
@@ -54,15 +61,18 @@ def by_grid(grid: InProcessGrid, meta: Tree, config: RoundConfig, asked: list[in
 
 
 @pytest.mark.parametrize("clip", [0.4, math.inf])
-@pytest.mark.parametrize(("nodes", "asked"), [(USERS, [2, 3, 9]), (USERS, list(range(1, 12))), (3, [1, 3]), (3, [2])])
+@pytest.mark.parametrize(
+    ("nodes", "asked", "users"),
+    [(USERS, [2, 3, 9], 0), (USERS, list(range(1, 12)), 0), (3, [1, 3], 0), (3, [2], 0), (1, [1], 4), (2, [1, 2], 3)],
+)
 @pytest.mark.parametrize("kind", ENGINES)
-def test_a_round_is_what_participants_send(kind: str, nodes: int, asked: list[int], clip: float) -> None:
+def test_a_round_is_what_participants_send(kind: str, nodes: int, asked: list[int], users: int, clip: float) -> None:
     people, meta = population(USERS), bundle().meta
-    config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.rule)
+    config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.rule, users)
     grid = InProcessGrid(nodes, answer_with(ENGINES[kind](), people, nodes))
     (message,) = by_grid(grid, meta, config, asked)
     reply, expected = read_reply(message), by_participants(people, meta, config, nodes, asked)
-    assert reply.users == expected.users
+    assert reply.users == expected.users == (users * len(asked) or reply.users)
     assert max_difference(reply.update, expected.update) < 1e-5
     assert norm(expected.update) > 0.1
 
@@ -82,7 +92,7 @@ def test_users_are_dealt_out_once() -> None:
     dealt = partitions(population(USERS), 3)
     assert sorted(user for users in dealt for user in users) == list(range(USERS))
     assert [len(users) for users in dealt] == [4, 4, 3]
-    assert partitions(population(USERS), USERS) == [[user] for user in range(USERS)]
+    assert [users.tolist() for users in partitions(population(USERS), USERS)] == [[user] for user in range(USERS)]
 
 
 def test_users_with_too_few_rows_stay_out() -> None:
@@ -121,14 +131,13 @@ def test_batched_and_looped_training_agree() -> None:
 def test_pushed_messages_are_answered_once_each() -> None:
     """Also where an earlier reply was fetched before a later message is pushed."""
 
-    class Counting(LoopedEngine):
-        calls = 0
+    calls = iter((1.0, 2.0, 3.0))
 
+    class Counting(Engine):
         def sum_updates(self, *arguments: object) -> Tree:
-            self.calls += 1
-            return {"number": bundle().meta["0.bias"] * 0 + self.calls}
+            return {"number": bundle().meta["0.bias"] * 0 + next(calls)}
 
-    grid = InProcessGrid(3, answer_with(Counting(dict(bundle().graphs)), population(USERS), 3))
+    grid = InProcessGrid(3, answer_with(Counting(looped_engine().backend), population(USERS), 3))
     content = request_content(to_record(bundle().meta), CONFIG)
 
     def push() -> list[str]:

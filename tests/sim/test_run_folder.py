@@ -245,8 +245,8 @@ def test_calibration_users_with_few_rows_leave_the_large_ks_to_the_last_entry(tm
     """Held-out people have 16 rows here, and those who calibrate 4: what is calibrated serves for more rows too."""
     whole = people.people(least=16)
     few = set(whole.split(0).calibration.users.tolist())
-    keep = [row for i, user in enumerate(whole.users) for row in range(*whole.starts[i : i + 2].tolist())
-            if user not in few or row - whole.starts[i] < 4]  # fmt: skip
+    keep = [int(whole.begins[i]) + place for i, user in enumerate(whole.users) for place in range(whole.counts[i])
+            if user not in few or place < 4]  # fmt: skip
     names = whole.users.repeat(whole.counts)[keep]
     population = Population.from_arrays(whole.x[keep], whole.y[keep], names, people.SPEC)
     experiment = replace(people.experiment(rounds=1), population=population, ks=(2, 8, 12))

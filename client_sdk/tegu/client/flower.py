@@ -37,6 +37,7 @@ def train(message: Message, context: Context) -> Message:
         round_number=config.round,
         limit=config.clip,
         rule=config.rule,
+        asked=config.users,
     )
     return Message(reply_content(Reply(total, users)), reply_to=message)
 

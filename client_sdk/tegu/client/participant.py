@@ -10,7 +10,7 @@ import numpy as np
 
 from tegu.client.runtime_onnx import OnnxRuntime
 from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule, draw_episode, rows_rng
+from tegu.core.episode import EpisodeRule, draw_episode, draw_users, episode_key
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.spec import Spec, check_rows
 from tegu.core.tree import Tree, add, clip
@@ -39,9 +39,9 @@ def read_users(path: Path, spec: Spec) -> list[LocalUser]:
         DataError: the file cannot be read, or its rows do not fit `spec`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y, user = file["x"], file["y"], file["user"].astype(str)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # numpy and zipfile raise half a dozen kinds for files that are no archive
         raise DataError(f"cannot read {path} ({error}): expected a .npz with x, y and user") from error
     x, y = check_rows(spec, x, y)
     if len(user) != len(x):
@@ -58,6 +58,7 @@ def sum_of_updates(
     round_number: int,
     limit: float,
     rule: EpisodeRule,
+    asked: int = 0,
 ) -> tuple[Tree, int]:
     """The sum over users of their clipped updates, and how many users took part.
 
@@ -71,19 +72,21 @@ def sum_of_updates(
         round_number: from 1; with `seed` and the user's name it decides the episode.
         limit: largest norm of one user's update.
         rule: how much becomes support and query.
+        asked: how many of the users take part, drawn by seed and round; 0 for all of them.
 
     Raises:
         PopulationError: no user has enough rows.
         RuntimeFailure: the graph cannot be run.
     """
     total: Tree | None = None
-    taking_part = [user for user in users if len(user.x) > rule.min_support]
+    chosen = [users[place] for place in draw_users(len(users), asked, seed, round_number)]
+    taking_part = [user for user in chosen if len(user.x) > rule.min_support]
     for user in taking_part:
-        episode = draw_episode(user.x, user.y, rule, rows_rng("episode", seed, round_number, user.user))
+        episode = draw_episode(user.x, user.y, rule, episode_key(seed, round_number, user.user))
         update = clip(runtime.update(meta, *episode), limit)
         total = update if total is None else add(total, update)
     if total is None:
         raise PopulationError(
-            f"none of {len(users)} users has more than {rule.min_support} rows: collect more, or lower min_support"
+            f"none of {len(chosen)} users has more than {rule.min_support} rows: collect more, or lower min_support"
         )
     return total, len(taking_part)

@@ -52,8 +52,7 @@ def prepare(connection: sqlite3.Connection, name: str, identity: str, spec: Spec
 
 def spec_text(spec: Spec) -> str:
     """A spec as JSON, the same text for the same spec."""
-    fields = {"x": spec.x._asdict(), "y": spec.y._asdict()}
-    return json.dumps({"kind": spec.kind, **fields, "outputs": spec.outputs}, sort_keys=True)
+    return json.dumps(spec.to_dict(), sort_keys=True)
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

@@ -7,6 +7,7 @@ Run configuration (the app's `pyproject.toml` holds the defaults):
     checkpoints folder for a checkpoint after every round, `<out>/checkpoints` where empty; a run found there is resumed
     rounds      of the whole run
     cohort      nodes a round; as many must be connected
+    users       how many of a node's users take part in a round; 0 for all of them
     seed, clip, min-support, max-support, max-query
     outer, outer-lr, outer-decay
     outer-options   further options of the outer optimiser as JSON, such as {"weight_decay": 0.01}
@@ -48,7 +49,7 @@ def settings_from(config: Mapping[str, Any]) -> RoundSettings:
     """Round settings from a run configuration; a `clip` of 0 means none."""
     rule = EpisodeRule(*(int(config[name]) for name in ("min-support", "max-support", "max-query")))
     clip = float(config["clip"]) or math.inf
-    return RoundSettings(int(config["cohort"]), int(config["seed"]), clip, rule)
+    return RoundSettings(int(config["cohort"]), int(config["seed"]), clip, rule, int(config["users"]))
 
 
 def outer_from(config: Mapping[str, Any]) -> OuterRule:

@@ -18,7 +18,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.episode import EpisodeRule, draw_users
 from tegu.core.errors import DataError, FederationError
 from tegu.core.tree import Tree, add, same_layout, scale
 from tegu.server.checkpoint import Checkpoint, write_checkpoint
@@ -40,6 +40,7 @@ class RoundSettings:
         seed: decides cohorts and episodes.
         clip: largest norm of one user's update; infinite for none.
         rule: how much of a user becomes support and query.
+        users: how many of a node's users take part; 0 for all of them.
         wait_seconds: how long to wait for enough nodes to be connected.
     """
 
@@ -47,11 +48,15 @@ class RoundSettings:
     seed: int = 0
     clip: float = math.inf
     rule: EpisodeRule = field(default_factory=EpisodeRule)
+    users: int = 0
     wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.cohort < 1 or not self.clip > 0:
-            raise DataError(f"cohort is {self.cohort} and clip {self.clip}: expected at least 1, and above 0")
+        if self.cohort < 1 or not self.clip > 0 or self.users < 0:
+            raise DataError(
+                f"cohort is {self.cohort}, clip {self.clip} and users {self.users}: "
+                "expected at least 1, above 0, and not below 0"
+            )
 
 
 class MetaStrategy(Strategy):
@@ -92,7 +97,8 @@ class MetaStrategy(Strategy):
         del config
         number = self._done + server_round
         settings = self._settings
-        content = request_content(arrays, RoundConfig(number, settings.seed, settings.clip, settings.rule))
+        config_sent = RoundConfig(number, settings.seed, settings.clip, settings.rule, settings.users)
+        content = request_content(arrays, config_sent)
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
             for node in self._cohort(number, grid)
@@ -141,10 +147,7 @@ class MetaStrategy(Strategy):
                     "connect more nodes, or make the cohort smaller"
                 )
             time.sleep(0.1)
-        if len(nodes) == settings.cohort:
-            return nodes
-        chosen = rows_rng(settings.seed, "cohort", number).choice(len(nodes), settings.cohort, replace=False)
-        return [nodes[i] for i in sorted(chosen)]
+        return [nodes[place] for place in draw_users(len(nodes), settings.cohort, settings.seed, number)]
 
     def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
         good: list[Reply] = []

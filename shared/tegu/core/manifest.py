@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tegu.core.errors import BundleError, DataError, TeguError
-from tegu.core.spec import Field, Spec
+from tegu.core.spec import Spec
 
 __all__ = ["FORMAT", "Knobs", "Manifest", "ScheduleEntry", "knobs_for"]
 
@@ -66,12 +66,7 @@ class Manifest:
         body = asdict(self) | {
             "format": FORMAT,
             "schedule": [entry._asdict() for entry in self.schedule],
-            "spec": {
-                "kind": self.spec.kind,
-                "x": self.spec.x._asdict(),
-                "y": self.spec.y._asdict(),
-                "outputs": self.spec.outputs,
-            },
+            "spec": self.spec.to_dict(),
         }
         try:
             return json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
@@ -98,20 +93,15 @@ class Manifest:
         try:
             return _parse(body)
         except (KeyError, TypeError, ValueError, OverflowError, TeguError) as error:
-            raise BundleError(f"the manifest does not fit format {FORMAT} ({error!r}): export it again") from error
+            why = f"{type(error).__name__}: {error}"
+            raise BundleError(f"the manifest does not fit format {FORMAT} ({why}): export it again") from error
 
 
 def _parse(body: Mapping[str, Any]) -> Manifest:
-    spec = _typed(body["spec"], dict)
     return Manifest(
         learner=_typed(body["learner"], str),
         paper=_typed(body["paper"], str),
-        spec=Spec(
-            _typed(spec["kind"], str),  # type: ignore[arg-type] # Spec checks it
-            _field(spec["x"]),
-            _field(spec["y"]),
-            _typed(spec["outputs"], int),
-        ),
+        spec=Spec.from_dict(_typed(body["spec"], dict)),
         fast=tuple(_typed(name, str) for name in _typed(body["fast"], list)),
         knobs=_knobs(body["knobs"]),
         schedule=tuple(_entry(entry) for entry in _typed(body["schedule"], list)),
@@ -126,12 +116,6 @@ def _typed(value: object, *kinds: type[T]) -> T:
         expected = " or ".join(kind.__name__ for kind in kinds)
         raise TypeError(f"expected {expected}, found {reprlib.repr(value)}")
     return value
-
-
-def _field(value: object) -> Field:
-    field = _typed(value, dict)
-    shape = tuple(_typed(n, int) for n in _typed(field["shape"], list))
-    return Field(shape, _typed(field["dtype"], str), _typed(field["size"], int))  # type: ignore[arg-type] # Spec checks it
 
 
 def _entry(value: object) -> ScheduleEntry:

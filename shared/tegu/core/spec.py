@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -77,10 +79,40 @@ class Spec:
         """An input is an item id in `[0, items)`, its target the weight of the feedback (1 for a click)."""
         return cls("ranking", Field((), "int64", items), Field((), "float32"), 1)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The spec in terms of JSON."""
+        return {"kind": self.kind, "x": self.x._asdict(), "y": self.y._asdict(), "outputs": self.outputs}
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Spec:
+        """The spec that `to_dict` described.
+
+        Raises:
+            DataError: an entry is absent, of the wrong type, or not to be had in a spec.
+        """
+        try:
+            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _whole(body["outputs"]))
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{reprlib.repr(body)} describes no spec ({type(error).__name__}: {error}): expected what to_dict gives"
+            ) from error
+
     @property
     def items(self) -> int:
         """The size of the catalogue; 0 where inputs are not item ids."""
         return self.x.size if not self.x.shape else 0
+
+
+def _field(body: Mapping[str, Any]) -> Field:
+    if not isinstance(body["shape"], list | tuple):
+        raise TypeError(f"expected a list of sizes, found {reprlib.repr(body['shape'])}")
+    return Field(tuple(map(_whole, body["shape"])), body["dtype"], _whole(body["size"]))
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"expected a whole number, found {reprlib.repr(value)}")
+    return value
 
 
 def _array(name: str, value: ArrayLike) -> Array:

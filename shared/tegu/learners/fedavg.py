@@ -44,4 +44,4 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         trained = run_steps(local, meta, concatenate(support, query), like.knobs)
         return {name: meta[name] - trained[name] for name in meta}
 
-    return replace(like, name="fedavg", paper=PAPER, update=update)
+    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True)

@@ -7,17 +7,17 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad
+from torch.func import vjp
 
 from tegu.core.errors import UnknownNameError
 from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
-from tegu.learners.losses import Loss, masked_mean
+from tegu.learners.losses import Loss, checked_rows, masked_mean
 from tegu.learners.model import Applied
 
-__all__ = ["InnerOptimiser", "inner_loop", "mean_loss", "run_steps"]
+__all__ = ["InnerOptimiser", "gradients", "inner_loop", "mean_loss", "run_steps"]
 
 InnerOptimiser: TypeAlias = Literal["sgd", "adam"]
-_Step: TypeAlias = Callable[[TorchTree, TorchTree, Tensor | float], TorchTree]
+_Step: TypeAlias = Callable[[TorchTree, TorchTree], TorchTree]
 
 # torch's default epsilon of 1e-8 turns the rounding of a vanishing gradient into a whole step, in a direction that
 # differs from one runtime to the next.
@@ -32,25 +32,44 @@ def mean_loss(
     return masked_mean(loss, Applied(model, parameters), batch, seen)
 
 
+def gradients(
+    model: nn.Module, loss: Loss, parameters: TorchTree, moving: TorchTree, batch: TorchBatch, scale: Tensor | float = 1
+) -> TorchTree:
+    """Gradients of `scale` times the masked mean loss, with respect to `moving`, which replace those in `parameters`.
+
+    The scale enters at the rows, so that no whole parameter need be multiplied by it, and the loss itself is not
+    computed.
+
+    Raises:
+        DataError: the loss is not one value a row.
+    """
+
+    def rows(moved: TorchTree) -> Tensor:
+        return checked_rows(loss(Applied(model, parameters | moved), batch, None), batch)
+
+    pull: Callable[[Tensor], tuple[TorchTree]] = vjp(rows, moving)[1]
+    return pull(batch.mask * (scale / batch.mask.sum().clamp(min=1)))[0]
+
+
 def _key(slot: str, name: str) -> str:
     # Parameter names never hold a slash, so carry entries cannot collide with them.
     return f"{slot}/{name}"
 
 
 def _sgd_step(momentum: float) -> _Step:
-    """Heavy-ball SGD as in torch.optim.SGD: v = momentum v + g, p = p - lr v."""
+    """Heavy-ball SGD: v = momentum v + lr g, p = p - v; torch.optim.SGD's, whose v is smaller by a fixed lr."""
 
-    def step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> TorchTree:
+    def step(carry: TorchTree, scaled: TorchTree) -> TorchTree:
         if not momentum:
-            return {name: carry[name] - lr * g for name, g in gradients.items()}
-        velocity = {name: momentum * carry[_key("velocity", name)] + g for name, g in gradients.items()}
-        moved = {name: carry[name] - lr * v for name, v in velocity.items()}
+            return {name: carry[name] - g for name, g in scaled.items()}
+        velocity = {name: momentum * carry[_key("velocity", name)] + g for name, g in scaled.items()}
+        moved = {name: carry[name] - v for name, v in velocity.items()}
         return moved | {_key("velocity", name): v for name, v in velocity.items()}
 
     return step
 
 
-def _adam_step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> TorchTree:
+def _adam_step(carry: TorchTree, plain: TorchTree, lr: Tensor | float) -> TorchTree:
     """Adam (Kingma and Ba 2015) with torch.optim's default betas.
 
     The weights that each average has given out, 1 - beta^t, are carried: bias correction needs no exponentiation, and
@@ -59,7 +78,7 @@ def _adam_step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> To
     given1 = _BETA1 * carry["/given1"] + (1 - _BETA1)
     given2 = _BETA2 * carry["/given2"] + (1 - _BETA2)
     out: TorchTree = {"/given1": given1, "/given2": given2}
-    for name, g in gradients.items():
+    for name, g in plain.items():
         first = _BETA1 * carry[_key("first", name)] + (1 - _BETA1) * g
         second = _BETA2 * carry[_key("second", name)] + (1 - _BETA2) * g * g
         denominator = torch.sqrt(second / given2 + _FLOOR) + _EPSILON
@@ -68,12 +87,12 @@ def _adam_step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> To
     return out
 
 
-def _slots(inner: InnerOptimiser, momentum: float) -> tuple[_Step, tuple[str, ...]]:
+def _slots(inner: InnerOptimiser, momentum: float) -> tuple[str, ...]:
+    if inner not in ("sgd", "adam"):
+        raise UnknownNameError("inner optimiser", inner, ("sgd", "adam"))
     if inner == "adam":
-        return _adam_step, ("first", "second")
-    if inner == "sgd":
-        return _sgd_step(momentum), ("velocity",) if momentum else ()
-    raise UnknownNameError("inner optimiser", inner, ("sgd", "adam"))
+        return "first", "second"
+    return ("velocity",) if momentum else ()
 
 
 def inner_loop(
@@ -87,7 +106,7 @@ def inner_loop(
     Raises:
         UnknownNameError: `inner` is neither "sgd" nor "adam".
     """
-    optimise, slots = _slots(inner, momentum)
+    slots, sgd_step = _slots(inner, momentum), _sgd_step(momentum)
 
     def begin(meta: TorchTree) -> TorchTree:
         carry = {name: meta[name] for name in fast}
@@ -99,9 +118,12 @@ def inner_loop(
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del noise
-        gradients = grad(lambda p: mean_loss(model, loss, meta | p, support))({name: carry[name] for name in fast})
         rows = support.mask.sum()
-        return optimise(carry, gradients, knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1))
+        rate = knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1)
+        moving = {name: carry[name] for name in fast}
+        if inner == "adam":
+            return _adam_step(carry, gradients(model, loss, meta, moving, support), rate)
+        return sgd_step(carry, gradients(model, loss, meta, moving, support, rate))
 
     return Iterated(begin, step, lambda carry: {name: carry[name] for name in fast})
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from torch import Tensor, nn
-from torch.func import grad
 
-from tegu.learners.inner import mean_loss
+from tegu.learners.inner import gradients
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.prepare import prepared
@@ -43,7 +42,6 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
         everything = concatenate(support, query)
-        gradients: TorchTree = grad(lambda p: mean_loss(model, rows_loss, p, everything))(meta)
-        return gradients
+        return gradients(model, rows_loss, meta, meta, everything)
 
-    return replace(like, name="joint", paper=PAPER, update=update)
+    return replace(like, name="joint", paper=PAPER, update=update, pools=True)

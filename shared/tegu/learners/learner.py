@@ -68,6 +68,7 @@ class Learner:
         predict: outputs `[rows, outputs]`, or scores `[rows]` for ranking.
         update: see the module's text.
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
+        pools: `update` takes support and query as one set of rows, so that either may be empty.
     """
 
     name: str
@@ -80,3 +81,4 @@ class Learner:
     predict: Predict
     update: Update = field(repr=False)
     noise: int = 0
+    pools: bool = False

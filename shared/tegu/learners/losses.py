@@ -21,9 +21,9 @@ from tegu.core.batch import Batch
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.spec import Kind, Spec
 from tegu.learners.model import Applied
-from tegu.learners.plain import PlainOperators, one_hot
+from tegu.learners.plain import PlainOperators, one_hot, softmax_cross_entropy
 
-__all__ = ["LOSSES", "Loss", "OutputLoss", "find_loss", "masked_mean"]
+__all__ = ["LOSSES", "Loss", "OutputLoss", "checked_rows", "find_loss", "masked_mean"]
 
 Loss: TypeAlias = Callable[[Applied, Batch[Tensor], "Batch[Tensor] | None"], Tensor]
 OutputLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +35,7 @@ def cross_entropy(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | No
     """Softmax cross-entropy of logits `[rows, classes]` against labels `[rows]`."""
     del seen
     logits = apply(batch.x)
-    return -(torch.log_softmax(logits, -1) * one_hot(batch.y, logits.shape[-1])).sum(-1)
+    return softmax_cross_entropy(logits, one_hot(batch.y, logits.shape[-1]))
 
 
 def squared_error(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
@@ -110,10 +110,18 @@ def masked_mean(loss: Loss, apply: Applied, batch: Batch[Tensor], seen: Batch[Te
     Raises:
         DataError: the loss is not one value a row.
     """
-    rows = loss(apply, batch, seen)
+    return (checked_rows(loss(apply, batch, seen), batch) * batch.mask).sum() / batch.mask.sum().clamp(min=1)
+
+
+def checked_rows(rows: Tensor, batch: Batch[Tensor]) -> Tensor:
+    """A loss, once it is known to be one value a row of `batch`.
+
+    Raises:
+        DataError: it is not.
+    """
     if rows.shape != batch.mask.shape:
         raise DataError(
             f"the loss has shape {tuple(rows.shape)}: expected one value a row, {tuple(batch.mask.shape)}; "
             "use reduction='none' and average what is left over other axes"
         )
-    return (rows * batch.mask).sum() / batch.mask.sum().clamp(min=1)
+    return rows

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from tegu.core.errors import DataError
 from tegu.core.tree import Tree
+from tegu.learners.bound import bound
 from tegu.learners.learner import TorchTree
 from tegu.learners.plain import PlainOperators
 
@@ -22,7 +22,7 @@ __all__ = ["Applied", "call", "fast_names", "initial_parameters"]
 def call(model: nn.Module, parameters: TorchTree, x: Tensor) -> Tensor:
     """The model's output for `x` with these parameters."""
     with PlainOperators():
-        output: Tensor = functional_call(model, parameters, (x,))
+        output: Tensor = bound(model, parameters)(x)
     return output
 
 
@@ -41,7 +41,7 @@ class Applied:
         """Scores `[items]` of all items, without looking up tables row by row."""
         ids = torch.arange(items, device=next(iter(self.parameters.values())).device)
         with PlainOperators(ids):
-            scores: Tensor = functional_call(self.model, self.parameters, (ids,))
+            scores: Tensor = bound(self.model, self.parameters)(ids)
         return scores
 
 

@@ -35,6 +35,8 @@ def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
 
     Written with padding: `torch.cat` batched over users by `vmap` fixes the number of users when it is exported.
     """
+    if b.mask.shape[0] == 0:
+        return a
 
     def joined(first: Tensor, second: Tensor) -> Tensor:
         others = [0, 0] * (first.dim() - 1)
@@ -112,4 +114,5 @@ def reptile(
         adapt=adapt,
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
+        pools=every_parameter_adapts,
     )

@@ -14,6 +14,7 @@ import numpy as np
 from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
+from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import FederationError
 from tegu.core.tree import Tree
@@ -39,12 +40,14 @@ class RoundConfig:
         seed: of the run; with the round and the user's id it decides the episode.
         clip: largest norm of one user's update; infinite for none.
         rule: how much becomes support and query.
+        users: how many of a node's users take part, drawn by seed and round; 0 for all of them.
     """
 
     round: int
     seed: int
     clip: float
     rule: EpisodeRule
+    users: int = 0
 
 
 class Reply(NamedTuple):
@@ -64,8 +67,26 @@ def to_record(tree: Tree) -> ArrayRecord:
 
 
 def to_tree(record: ArrayRecord) -> Tree:
-    """The tree in a record."""
-    return {name: array.numpy() for name, array in record.items()}
+    """The tree in a record.
+
+    Raises:
+        FederationError: an entry is not one array in numpy's own format.
+    """
+    return {name: _decoded(name, array) for name, array in record.items()}
+
+
+def _decoded(name: str, array: FlowerArray) -> Array:
+    try:
+        decoded: object = array.numpy()
+    except Exception as error:  # numpy raises half a dozen kinds for bytes that are no array
+        raise FederationError(
+            f"the array {name!r} is not readable ({error!r}): expected numpy's own format, as to_record writes it"
+        ) from error
+    if not isinstance(decoded, np.ndarray):  # numpy opens whole archives too
+        raise FederationError(
+            f"the array {name!r} is a {type(decoded).__name__}: expected one array, as to_record writes it"
+        )
+    return decoded
 
 
 def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
@@ -79,6 +100,7 @@ def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
             "min-support": rule.min_support,
             "max-support": rule.max_support,
             "max-query": rule.max_query,
+            "users": config.users,
         }
     )
     return RecordDict({"meta": meta, "config": fields})
@@ -93,7 +115,8 @@ def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
     try:
         fields = content.config_records["config"]
         rule = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
-        config = RoundConfig(int(str(fields["round"])), int(str(fields["seed"])), float(str(fields["clip"])), rule)
+        number, seed, users = (int(str(fields[name])) for name in ("round", "seed", "users"))
+        config = RoundConfig(number, seed, float(str(fields["clip"])), rule, users)
         return to_tree(content.array_records["meta"]), config
     except (KeyError, ValueError) as error:
         raise FederationError(

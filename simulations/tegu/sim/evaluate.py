@@ -10,7 +10,7 @@ import numpy as np
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
-from tegu.sim.engine import CHUNK, Engine
+from tegu.sim.engine import Engine
 from tegu.sim.metrics import Metric
 from tegu.sim.trials import Trials, per_user, stacked_inputs, stacked_supports
 
@@ -18,6 +18,7 @@ __all__ = ["Method", "adapted", "curve_entry", "score"]
 
 Method: TypeAlias = Callable[[Trials], Sequence[Array]]
 
+_TRIALS = 256
 HURT_TOLERANCE = 1e-9  # of a metric near 1: what adding in another order may change
 
 
@@ -30,10 +31,10 @@ def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
     def predict(trials: Trials) -> Sequence[Array]:
         supports, inputs = stacked_supports(trials), stacked_inputs(trials)
         outputs: list[Array] = []
-        for start in range(0, len(inputs), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(inputs), _TRIALS):  # a batch's catalogues of scores have to fit into memory
+            part = slice(start, start + _TRIALS)
             states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
-            outputs.extend(engine.predict(meta, states, np.ascontiguousarray(inputs[part])))
+            outputs.extend(engine.predict(meta, states, inputs[part]))
         return outputs
 
     return predict

@@ -1,7 +1,8 @@
 """Flower's Grid inside this process: a round's messages become a few batched graph calls.
 
-Every user is a node, or every node holds several users. The whole cohort is answered by one reply, which carries the
-sum of its users' updates: sums add up, and building a reply for each of a hundred users would cost more than the round.
+Nodes hold users, and all of a round's nodes are answered by one reply, which carries the sum of their users' updates:
+sums add up, and a message for each of a hundred users would cost more than the round. So by default one node holds
+everybody, and is asked for as many users as a round has.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from tegu.core.episode import Episode, EpisodeRule, draw_episode, rows_rng
+from tegu.core.batch import Array
+from tegu.core.episode import draw_users
+from tegu.sim.cohort import Cohort, draw_cohort
 from tegu.sim.engine import Engine
 from tegu.sim.population import Population
 from tegu.wire import Reply, RoundConfig, read_request, reply_content
@@ -92,32 +96,28 @@ class InProcessGrid(Grid):
         return [self._answer(batch)] if batch else []
 
 
-def partitions(population: Population, nodes: int) -> list[list[int]]:
-    """Users' indices by node, dealt out in turn; one user a node where there are as many nodes as users."""
-    return [list(range(node, len(population), nodes)) for node in range(nodes)]
+def partitions(population: Population, nodes: int) -> list[Array]:
+    """Users' indices by node, dealt out in turn."""
+    return [np.arange(node, len(population), nodes) for node in range(nodes)]
 
 
 def answer_with(engine: Engine, population: Population, nodes: int) -> Answer:
     """A function that answers a round's messages by running the engine over the users of all the nodes addressed."""
-    users = partitions(population, nodes)
+    dealt = partitions(population, nodes)
 
     def answer(messages: Sequence[Message]) -> Message:
         meta, config = read_request(messages[0].content)
-        chosen = [user for message in messages for user in users[message.metadata.dst_node_id - 1]]
-        episodes = [_episode(population, user, config) for user in chosen if _has_enough(population, user, config.rule)]
-        if not episodes:
+        cohort = _cohort(population, [dealt[message.metadata.dst_node_id - 1] for message in messages], config)
+        if not len(cohort.users):
             return Message(Error(_FAILED, _NOBODY.format(config.rule.min_support)), reply_to=messages[0])
-        total = engine.sum_updates(meta, episodes, config.clip)
-        return Message(reply_content(Reply(total, len(episodes))), reply_to=messages[0])
+        total = engine.sum_updates(meta, cohort, config.clip)
+        population.release()
+        return Message(reply_content(Reply(total, len(cohort.users))), reply_to=messages[0])
 
     return answer
 
 
-def _has_enough(population: Population, user: int, rule: EpisodeRule) -> bool:
-    return int(population.starts[user + 1] - population.starts[user]) > rule.min_support
-
-
-def _episode(population: Population, user: int, config: RoundConfig) -> Episode:
-    x, y = population.rows(user)
-    rng = rows_rng("episode", config.seed, config.round, str(population.users[user]))
-    return draw_episode(x, y, config.rule, rng)
+def _cohort(population: Population, nodes: Sequence[Array], config: RoundConfig) -> Cohort:
+    """What the users of these nodes draw, each node choosing among its own."""
+    chosen = [users[draw_users(len(users), config.users, config.seed, config.round)] for users in nodes]
+    return draw_cohort(population, np.concatenate(chosen), config.rule, config.seed, config.round)

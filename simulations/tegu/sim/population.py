@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -33,19 +34,25 @@ class Split(NamedTuple):
 class Population:
     """Rows grouped by user; within a user they keep the order they came in.
 
+    Rows stay where they are: a subset shares them, and `open` leaves them in their files until they are asked for.
+
     Attributes:
         spec: what a model for these rows takes and gives.
-        x: `[rows, *spec.x.shape]`, all users' inputs, one user after the other.
+        x: `[rows, *spec.x.shape]`, inputs of these users and perhaps of others.
         y: `[rows, *spec.y.shape]`.
-        starts: `[users + 1]`; user i has the rows from `starts[i]` up to `starts[i + 1]`.
+        begins: int64 `[users]`; user i has the rows from `begins[i]` up to `begins[i] + counts[i]`.
+        counts: int64 `[users]`, rows of each user.
         users: `[users]`, their names.
+        pages: the files that `x` and `y` are mapped from, if any.
     """
 
     spec: Spec
     x: Array
     y: Array
-    starts: Array
+    begins: Array
+    counts: Array
     users: Array
+    pages: tuple[mmap.mmap, ...] = ()
 
     @classmethod
     def from_arrays(cls, x: ArrayLike, y: ArrayLike, user: ArrayLike, spec: Spec | None = None) -> Population:
@@ -70,8 +77,7 @@ class Population:
         if not len(names):
             raise PopulationError("there are no rows: expected at least one user")
         found, counts, order = _groups(names)
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        return cls(spec, inputs[order], targets[order], starts, found)
+        return cls(spec, inputs[order], targets[order], np.cumsum(counts) - counts, counts, found)
 
     @classmethod
     def from_frame(
@@ -102,22 +108,29 @@ class Population:
     def __len__(self) -> int:
         return len(self.users)
 
-    @property
-    def counts(self) -> Array:
-        """`[users]`, rows of each user."""
-        return np.diff(self.starts)
-
     def rows(self, index: int) -> tuple[Array, Array]:
         """`x` and `y` of the user at `index`, without a copy."""
-        chosen = slice(int(self.starts[index]), int(self.starts[index + 1]))
+        begin = int(self.begins[index])
+        chosen = slice(begin, begin + int(self.counts[index]))
+        return self.x[chosen], self.y[chosen]
+
+    def all_rows(self) -> tuple[Array, Array]:
+        """`x` and `y` of these users alone, one after the other, copied."""
+        places = np.arange(int(self.counts.sum())) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
+        chosen = np.repeat(self.begins, self.counts) + places
         return self.x[chosen], self.y[chosen]
 
     def local(self, index: int) -> LocalUser:
         """The user at `index` as a device has it."""
         return LocalUser(str(self.users[index]), *self.rows(index))
 
+    def release(self) -> None:
+        """Give back the memory of rows that were read from files; they are read again when they are asked for."""
+        for pages in self.pages:
+            pages.madvise(mmap.MADV_DONTNEED)
+
     def subset(self, indices: ArrayLike) -> Population:
-        """The users at `indices`, in that order.
+        """The users at `indices`, in that order; rows are shared, not copied.
 
         Raises:
             DataError: no indices from 0 to the last user's.
@@ -126,9 +139,7 @@ class Population:
         chosen = asked.astype(np.int64)
         if asked.dtype == bool or ((chosen < 0) | (chosen >= len(self))).any():
             raise DataError(f"indices are {asked}: expected whole numbers from 0 to {len(self) - 1}")
-        rows = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in chosen] or [chosen])
-        starts = np.concatenate([[0], np.cumsum(self.counts[chosen])])
-        return Population(self.spec, self.x[rows], self.y[rows], starts, self.users[chosen])
+        return replace(self, begins=self.begins[chosen], counts=self.counts[chosen], users=self.users[chosen])
 
     def with_rows(self, least: int) -> Population:
         """The users with at least so many rows."""

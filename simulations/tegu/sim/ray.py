@@ -69,6 +69,7 @@ def run_config(plan: TrainingPlan) -> dict[str, Scalar]:
     return {
         "rounds": plan.rounds,
         "cohort": plan.cohort,
+        "users": 0,
         "seed": plan.seed,
         "clip": 0.0 if math.isinf(plan.clip) else plan.clip,
         "min-support": plan.rule.min_support,

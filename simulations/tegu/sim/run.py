@@ -16,7 +16,7 @@ from tegu.core.tree import Tree, digest
 from tegu.learners.learner import Learner
 from tegu.server.compile import compile_learner
 from tegu.sim.calibrate import calibrate
-from tegu.sim.engine import BatchedEngine, Engine, LoopedEngine, make_engine
+from tegu.sim.engine import Engine, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.learning_curve import LearningCurve, LearningPoint, OnPoint
 from tegu.sim.metrics import Metric, default_metric
@@ -49,7 +49,7 @@ class Run:
     bundle: Bundle
     split: Split
     learner: Learner
-    engine: BatchedEngine | LoopedEngine
+    engine: Engine
     plan: TrainingPlan
     trained: Trained
     points: tuple[LearningPoint, ...]

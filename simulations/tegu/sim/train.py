@@ -54,12 +54,12 @@ class TrainingPlan:
 
     Attributes:
         rounds: of the whole run.
-        cohort: nodes a round.
+        cohort: nodes a round, or users where `nodes` is None.
         seed: decides the first parameters, cohorts and episodes.
         outer: the outer optimiser.
         rule: how much of a user becomes support and query.
         clip: largest norm of one user's update; infinite for none.
-        nodes: participants that the users are dealt out to; None for one node a user.
+        nodes: participants that the users are dealt out to; None for each user a participant.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
     """
 
@@ -74,8 +74,9 @@ class TrainingPlan:
 
     @property
     def settings(self) -> RoundSettings:
-        """The plan as the strategy wants it."""
-        return RoundSettings(self.cohort, self.seed, self.clip, self.rule)
+        """The plan as the strategy wants it in this process, where one node stands for all users without nodes."""
+        nodes, users = (1, self.cohort) if self.nodes is None else (self.cohort, 0)
+        return RoundSettings(nodes, self.seed, self.clip, self.rule, users)
 
 
 class Trained(NamedTuple):
@@ -93,7 +94,7 @@ class Trained(NamedTuple):
 
 
 def check_cohort(population: Population, plan: TrainingPlan) -> int:
-    """The number of nodes, once the plan fits the population.
+    """The number of participants, once the plan fits the population.
 
     Raises:
         PopulationError: fewer users than nodes, fewer nodes than the cohort, or nobody with enough rows.
@@ -129,7 +130,7 @@ def train_in_process(
         PopulationError: as `check_cohort`.
         FederationError: a checkpoint that cannot be used, or an update that is not finite.
     """
-    nodes = check_cohort(population, plan)
+    check_cohort(population, plan)
     checkpoint = latest_checkpoint(plan.checkpoints) if plan.checkpoints else None
     outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds)
     if checkpoint:
@@ -146,6 +147,7 @@ def train_in_process(
     strategy = MetaStrategy(outer, plan.settings, checkpoints=plan.checkpoints, done=done, on_round=on_round)
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
+            nodes = plan.nodes or 1
             grid = InProcessGrid(nodes, answer_with(engine, population, nodes))
             strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
     return Trained(outer.meta, time.perf_counter() - began, user_rounds)

@@ -56,7 +56,8 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     examples = [_fake_input(fake, name, tensor, dynamic.get(name, ())) for name, tensor in inputs.items()]
     module = _recorded(positional, examples)
     if any(_writes(node.target) for node in module.graph.nodes):
-        module = _recorded(functionalize(positional), examples)
+        # Of the recording, since functionalize does not know the gradients that learners write by hand.
+        module = _recorded(functionalize(module), examples)
     for name, example in zip(names, examples, strict=True):
         _refuse_fixed(name, example, dynamic.get(name, ()))
     return Captured(module, fake, outputs)

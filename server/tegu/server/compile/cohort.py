@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from tegu.core.errors import CompileError
 from tegu.learners.learner import Iterated, Learner
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.examples import Sizes, example_users
-from tegu.server.compile.functions import Functions, batched, functions, one_by_one
+from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, without_query
 from tegu.server.compile.graphs import Plan, compile_graphs, one_thread
-from tegu.server.compile.naming import named, pick
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_update"]
 
@@ -34,7 +30,8 @@ class CohortGraphs:
     Attributes:
         adapt: meta, support `[users, rows, ...]`, knobs -> state `[users, ...]`.
         predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output.
-        update: meta, support, query, `weight` `[users]`, `clip` -> the weighted sum of clipped updates.
+        update: meta, support, query (none for a learner that pools), `blocks` `[blocks, users]`, `clip` -> sums of
+            clipped updates `[blocks, ...]`.
     """
 
     adapt: bytes
@@ -72,32 +69,23 @@ def _plan(learner: Learner) -> Plan:
             "run its device graphs user by user"
         )
     one = functions(learner)
+    if learner.pools:
+        one["update"] = without_query(one["update"])
     return Plan(
         traced=_of_many(one, batched),
         reference=_of_many(one, one_by_one),
-        examples={graph: example_users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
-        cases=[example_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
+        examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
+        cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
         many=True,
         label="cohort ",
     )
 
 
+def _users(learner: Learner, sizes: Sizes, seed: int) -> Named:
+    inputs = example_users(learner, sizes, seed)
+    return {name: value for name, value in inputs.items() if not (learner.pools and name.startswith("query."))}
+
+
 def _of_many(one: Functions, over_users: Callable[[Function], Function]) -> Functions:
     many = {name: over_users(function) for name, function in one.items()}
-    return {**many, "update": _weighted_sum(many["update"])}
-
-
-def _weighted_sum(updates: Function) -> Function:
-    """Sum over users of `weight * clip(update)`; each user's whole update is clipped to the norm `clip`."""
-
-    def total(values: Named) -> Named:
-        found = pick("update", updates(values))
-        factor = values["weight"] * _shrinkage(list(found.values()), values["clip"])
-        return named("update", {name: torch.tensordot(factor, value, 1) for name, value in found.items()})
-
-    return total
-
-
-def _shrinkage(updates: list[Tensor], limit: Tensor) -> Tensor:
-    squares = torch.stack([value.square().flatten(1).sum(1) for value in updates]).sum(0)
-    return (limit / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
+    return {**many, "update": block_sums(many["update"])}

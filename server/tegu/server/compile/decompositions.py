@@ -31,6 +31,7 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         aten._adaptive_avg_pool2d.default: pooling.adaptive_avg_pool2d,
         aten._adaptive_avg_pool2d_backward.default: pooling.adaptive_avg_pool2d_backward,
         aten.squeeze.dims: _squeeze,
+        aten.threshold_backward.default: _threshold_backward,
     }
 
 
@@ -94,6 +95,10 @@ def _weight_gradient(
     for d in dims:
         full = full.narrow(2 + d, 0, weight.shape[2 + d])
     return full
+
+
+def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
+    return grad * (x > threshold)  # ONNX Runtime's Where takes five times as long as its Mul
 
 
 def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:

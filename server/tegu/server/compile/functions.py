@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from tegu.core.batch import Batch
 from tegu.learners.learner import Iterated, Learner
 from tegu.server.compile.capture import Function, Named
-from tegu.server.compile.naming import named, pick, pick_batch
+from tegu.server.compile.naming import flat_batch, named, pick, pick_batch
 
-__all__ = ["BEGIN", "STEP", "Functions", "batched", "functions", "one_by_one"]
+__all__ = ["BEGIN", "STEP", "Functions", "batched", "block_sums", "functions", "one_by_one", "without_query"]
 
 Functions: TypeAlias = Mapping[str, Function]
 BEGIN, STEP = "adapt begin", "adapt step"
@@ -77,6 +78,35 @@ def one_by_one(function: Function) -> Function:
         return {name: torch.stack([result[name] for result in results]) for name in results[0]}
 
     return over_users
+
+
+def without_query(update: Function) -> Function:
+    """`update` of a learner that pools, with all rows in the support."""
+
+    def pooled(values: Named) -> Named:
+        none = Batch(*(part[:0] for part in pick_batch("support", values)))
+        return update({**values, **flat_batch("query", none)})
+
+    return pooled
+
+
+def block_sums(updates: Function) -> Function:
+    """Sums over blocks of users of clipped updates; each user's whole update is clipped to the norm `clip`.
+
+    Takes what `updates` takes, `blocks` `[blocks, users]` (how much a user counts in a block) and `clip`.
+    """
+
+    def total(values: Named) -> Named:
+        found = pick("update", updates(values))
+        weights = values["blocks"] * _shrinkage(list(found.values()), values["clip"])
+        return named("update", {name: torch.tensordot(weights, value, 1) for name, value in found.items()})
+
+    return total
+
+
+def _shrinkage(updates: list[Tensor], limit: Tensor) -> Tensor:
+    squares = torch.stack([value.square().flatten(1).sum(1) for value in updates]).sum(0)
+    return (limit / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
 
 
 def _owners(values: Named) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -24,7 +24,7 @@ _INPUTS = {
     BEGIN: ("meta", "support"),
     STEP: ("meta", "carry", "support", "knob", "noise"),
     "predict": ("meta", "state", "x"),
-    "update": ("meta", "support", "query", "noise", "weight", "clip"),
+    "update": ("meta", "support", "query", "noise", "blocks", "clip"),
 }
 
 
@@ -103,7 +103,9 @@ def _kind(name: str) -> str:
 
 
 def _dynamic(kind: str, many: bool) -> tuple[int, ...]:
-    rows, users = kind in ("support", "query", "x"), many and kind in ("state", "carry", "weight")
+    if kind == "blocks":
+        return 0, 1
+    rows, users = kind in ("support", "query", "x"), many and kind in ("state", "carry")
     return tuple(range(rows + (many and rows))) or (0,) * users
 
 

@@ -83,7 +83,7 @@ def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
 
 def popularity(train: Population) -> Method:
     """Films by how many of the training users clicked them, the same for everyone."""
-    counts = np.bincount(train.x, minlength=train.spec.items).astype(np.float64)
+    counts = np.bincount(train.all_rows()[0], minlength=train.spec.items).astype(np.float64)
 
     def predict(trials: Trials) -> Sequence[Array]:
         return [counts] * len(trials.trials)

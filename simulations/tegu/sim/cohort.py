@@ -1,0 +1,114 @@
+"""A round's users: what each of them drew, in batches of users of like sizes.
+
+Bits do not depend on how a cohort is cut: batches are made of whole blocks, and blocks depend on the cohort alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.episode import EpisodeRule, draw_order, draw_sizes, episode_key
+from tegu.sim.population import Population
+
+__all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
+
+PADDING = 0.25  # at most so much of a batch's rows
+
+
+class Cohort(NamedTuple):
+    """Users of one round and the sizes of their episodes; all arrays are `[users]`.
+
+    Attributes:
+        population: whose users these are.
+        users: indices in the population.
+        keys: uint64, what decides each episode.
+        support: rows to adapt on.
+        query: rows to judge by; 0 where a learner takes all rows as one.
+    """
+
+    population: Population
+    users: Array
+    keys: Array
+    support: Array
+    query: Array
+
+    def pooled(self) -> Cohort:
+        """Support and query as one support, in the same order, for learners that do not tell them apart."""
+        return self._replace(support=self.support + self.query, query=np.zeros_like(self.query))
+
+    def part(self, places: Array) -> Cohort:
+        """The users at these places."""
+        return Cohort(self.population, *(values[places] for values in self[1:]))
+
+
+def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: int, round_number: int) -> Cohort:
+    """The episodes of `users` in a round, as their own devices would draw them; who has too few rows stays out."""
+    able = users[population.counts[users] > rule.min_support]
+    keys = np.asarray([episode_key(seed, round_number, str(name)) for name in population.users[able]], np.uint64)
+    return Cohort(population, able, keys, *draw_sizes(population.counts[able], keys, rule))
+
+
+def buckets(cohort: Cohort, padding: float = PADDING) -> list[Array]:
+    """Places of users in groups of like sizes, the longest users first.
+
+    Padded to its longest, no group has more than `padding` of its rows padded. A group that has is cut where that saves
+    the most.
+    """
+    sizes = np.stack([cohort.support, cohort.query], 1)
+    found: list[Array] = []
+    waiting = [np.lexsort((-sizes[:, 1], -sizes.sum(1)))]
+    while waiting:
+        group = waiting.pop()
+        if _padded(sizes[group]) <= padding * _area(sizes[group]):
+            found.append(group)
+        else:
+            waiting.extend(reversed(_cut(group, sizes)))
+    return found
+
+
+def gather(cohort: Cohort) -> tuple[NumpyBatch, NumpyBatch]:
+    """Supports and queries `[users, rows, ...]`, each padded to its longest; padding holds rows of the same user."""
+    population = cohort.population
+    order = draw_order(population.counts[cohort.users], cohort.keys)
+    begins = population.begins[cohort.users, None]
+    starts = np.zeros_like(cohort.support), cohort.support
+    return tuple(  # type: ignore[return-value] # a pair, which the type of a generator does not tell
+        _rows(population, begins, order, start, length)
+        for start, length in zip(starts, (cohort.support, cohort.query), strict=True)
+    )
+
+
+def _rows(population: Population, begins: Array, order: Array, start: Array, length: Array) -> NumpyBatch:
+    places = np.arange(int(length.max(initial=0)))
+    real = places < length[:, None]
+    chosen = np.take_along_axis(order, np.where(real, start[:, None] + places, 0), 1) + begins
+    return NumpyBatch(population.x[chosen], population.y[chosen], real.astype(np.float32))
+
+
+def _area(sizes: Array) -> int:
+    return len(sizes) * int(sizes.max(0).sum())
+
+
+def _padded(sizes: Array) -> int:
+    return _area(sizes) - int(sizes.sum())
+
+
+def _cut(group: Array, sizes: Array) -> list[Array]:
+    """Two groups, cut by support or by query size where the least padding is left."""
+    best: tuple[int, list[Array]] | None = None
+    for column in range(sizes.shape[1]):
+        order = group[np.argsort(-sizes[group, column], kind="stable")]
+        ordered = sizes[order]
+        ends = np.flatnonzero(np.diff(ordered[:, column])) + 1
+        if not len(ends):
+            continue
+        widths = np.maximum.accumulate(ordered, 0).sum(1), np.maximum.accumulate(ordered[::-1], 0).sum(1)[::-1]
+        areas = widths[0][ends - 1] * ends + widths[1][ends] * (len(order) - ends)
+        place = int(areas.argmin())
+        if best is None or areas[place] < best[0]:
+            best = int(areas[place]), [order[: ends[place]], order[ends[place] :]]
+    assert best is not None  # noqa: S101 # users of equal sizes have no padding
+    return best[1]

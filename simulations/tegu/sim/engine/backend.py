@@ -1,0 +1,39 @@
+"""What runs a learner over a batch of users. Several do, and give the same numbers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """The learner's functions over many users; leading axis: users. Called from several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """As in `ENGINES`."""
+
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+        """Sums of updates over blocks of users.
+
+        Args:
+            meta: the initialisation.
+            support: `[users, rows, ...]`.
+            query: `[users, rows, ...]`, of no rows at all for a learner that pools.
+            blocks: float32 `[blocks, users]`, 1 where a user is in a block and 0 elsewhere.
+            limit: largest norm of one user's update; infinite for none.
+
+        Returns:
+            A tree with the names of `meta` and arrays `[blocks, ...]`.
+        """
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        """States `[users, ...]` from supports `[users, rows, ...]`."""
+
+    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        """Outputs `[users, rows, ...]` from states `[users, ...]` and inputs `[users, rows, ...]`."""

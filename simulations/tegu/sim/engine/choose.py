@@ -1,0 +1,111 @@
+"""Which backend runs a learner."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
+
+from tegu.core.errors import CompileError, UnknownNameError
+from tegu.core.tree import Tree
+from tegu.learners.learner import Learner
+from tegu.server.compile import compile_cohort, compile_cohort_update, compile_learner
+from tegu.sim.cohort import Cohort
+from tegu.sim.engine.backend import Backend
+from tegu.sim.engine.engine import MEMORY, Engine
+from tegu.sim.engine.footprint import footprint
+from tegu.sim.engine.in_torch import TorchBatched, TorchLooped
+from tegu.sim.engine.onnx_batched import OnnxBatched
+from tegu.sim.engine.onnx_looped import OnnxLooped
+
+__all__ = ["EngineKind", "check_engine", "engine_like", "fastest", "make_engine"]
+
+_log = logging.getLogger(__name__)
+EngineKind: TypeAlias = Literal["onnx", "onnx-loop", "torch-vmap", "torch-loop"]
+
+
+def check_engine(name: str) -> None:
+    """Refuse a name that is no engine.
+
+    Raises:
+        UnknownNameError: the message names the nearest.
+    """
+    if name not in (*get_args(EngineKind), "auto"):
+        raise UnknownNameError("engine", name, (*get_args(EngineKind), "auto"))
+
+
+def make_engine(
+    learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind = "onnx", memory: int = MEMORY
+) -> Engine:
+    """An engine of one kind. Where "onnx" has no batched form for the model it runs user by user, and the log says why.
+
+    Args:
+        learner: what to run.
+        device_graphs: of `compile_learner`.
+        kind: the backend.
+        memory: see `Engine`.
+    """
+    return Engine(_backend(learner, device_graphs, kind), learner.pools, footprint(learner), memory)
+
+
+def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind) -> Backend:
+    if kind == "torch-vmap":
+        return TorchBatched(learner)
+    if kind == "torch-loop":
+        return TorchLooped(learner)
+    if kind == "onnx-loop":
+        return OnnxLooped(device_graphs)
+    try:
+        return OnnxBatched(compile_cohort(learner))
+    except CompileError as error:
+        _log.info("%s runs user by user: %s", learner.name, error)
+        return OnnxLooped(device_graphs)
+
+
+def engine_like(engine: Engine, learner: Learner) -> Engine:
+    """An engine of the same kind for a learner that adapts and predicts alike and only updates otherwise."""
+    backend = _backend_like(engine.backend, learner)
+    return Engine(backend, learner.pools, footprint(learner), engine.memory, engine.workers)
+
+
+def _backend_like(backend: Backend, learner: Learner) -> Backend:
+    if isinstance(backend, OnnxBatched):
+        return OnnxBatched(replace(backend.graphs, update=compile_cohort_update(learner)))
+    if isinstance(backend, OnnxLooped):
+        return OnnxLooped({**backend.graphs, "update": compile_learner(learner)["update"]})
+    return TorchBatched(learner) if isinstance(backend, TorchBatched) else TorchLooped(learner)
+
+
+def fastest(
+    learner: Learner,
+    device_graphs: Mapping[str, bytes],
+    meta: Tree,
+    cohort: Cohort,
+    memory: int = MEMORY,
+    say: Callable[[str], None] = _log.info,
+) -> Engine:
+    """The engine that sums this cohort's updates in the least time, measured once each after a first call.
+
+    Which it is can change from run to run where two are close, and with it the last bits of what is learned: name one
+    to have the same bits every time.
+    """
+    engines = [make_engine(learner, device_graphs, kind, memory) for kind in get_args(EngineKind)]
+    timed = sorted(((_seconds(engine, meta, cohort), engine) for engine in engines), key=lambda pair: pair[0])
+    times = ", ".join(f"{engine.backend.name} {1000 * seconds:.1f} ms" for seconds, engine in timed)
+    best = timed[0][1]
+    say(f"engine {best.backend.name}: the fastest for the first {len(cohort.users)} people ({times})")
+    return best
+
+
+def _seconds(engine: Engine, meta: Tree, cohort: Cohort) -> float:
+    """Of one call after a first; infinite where vmap finds an operator without a batched form."""
+    try:
+        engine.sum_updates(meta, cohort, math.inf)
+        began = time.perf_counter()
+        engine.sum_updates(meta, cohort, math.inf)
+        return time.perf_counter() - began
+    except RuntimeError:
+        return math.inf

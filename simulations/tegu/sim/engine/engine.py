@@ -1,0 +1,114 @@
+"""A cohort's updates, summed: batches of users on every core, the same bits however the cohort is cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.errors import DataError
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.sim.cohort import Cohort, buckets, gather
+from tegu.sim.engine.backend import Backend
+
+__all__ = ["MEMORY", "Engine"]
+
+MEMORY = 2 << 30
+_BLOCK = 8  # users whose updates are added in one go
+_BLOCK_BYTES = 32 << 20  # a block is smaller than `_BLOCK` where its users compute more than this
+_BATCH = 128  # users a call: enough to fill a core, few enough for its cache
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A learner over many users on this machine; made by `make_engine`.
+
+    Attributes:
+        backend: what runs the learner.
+        pools: as the learner's.
+        user_bytes: from a user's rows to the bytes that its update takes, as `footprint` tells.
+        memory: bytes that all batches in work together may take.
+        workers: threads, one a core.
+    """
+
+    backend: Backend
+    pools: bool = False
+    user_bytes: Callable[[int], float] = lambda rows: 1 << 16
+    memory: int = MEMORY
+    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+
+    def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
+        """The sum over users of their updates, each clipped to the norm `limit`.
+
+        Blocks of users are summed while they are computed, then the blocks in order, so that the result does not depend
+        on memory or cores. One batch is gathered while another computes.
+
+        Raises:
+            DataError: `memory` is too small for one block of users.
+        """
+        if self.pools:
+            cohort = cohort.pooled()
+
+        def work(job: tuple[Cohort, int]) -> Tree:
+            part, block = job
+            users = np.arange(len(part.users))
+            blocks = (users // block == np.arange(-(-len(users) // block))[:, None]).astype(np.float32)
+            return self.backend.block_sums(meta, *gather(part), blocks, limit)
+
+        sums = self._map(work, list(self._jobs(cohort)))
+        return {name: np.concatenate([part[name] for part in sums]).sum(0) for name in meta}
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        """States `[users, ...]` from supports `[users, rows, ...]`."""
+        parts = [NumpyBatch(*(value[part] for value in supports)) for part in self._parts(len(supports.mask))]
+        states = self._map(lambda part: self.backend.adapt(meta, part, knobs), parts)
+        return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+
+    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        """Outputs `[users, rows, ...]` from states `[users, ...]` and inputs `[users, rows, ...]`."""
+
+        def one(part: slice) -> Array:
+            own = {name: state[part] for name, state in states.items()}
+            return self.backend.predict(meta, own, np.ascontiguousarray(x[part]))
+
+        return np.concatenate(self._map(one, list(self._parts(len(x)))))
+
+    def _jobs(self, cohort: Cohort) -> Iterator[tuple[Cohort, int]]:
+        share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
+        for places in buckets(cohort):
+            bucket = cohort.part(places)
+            each = self.user_bytes(int(bucket.support.max() + bucket.query.max()))
+            block = max(1, min(_BLOCK, int(_BLOCK_BYTES / each)))
+            fitting = int(self.memory / self.workers / each)
+            if fitting < block:
+                raise DataError(
+                    f"memory is {self.memory} bytes, and {self.workers} blocks of {block} users take "
+                    f"{self.workers * block * each:.0f}: allow more, or make users' rows or the model fewer"
+                )
+            size = max(block, min(fitting, share, _BATCH) // block * block)
+            for start in range(0, len(places), size):
+                yield bucket.part(np.arange(start, min(start + size, len(places)))), block
+
+    def _parts(self, users: int) -> list[slice]:
+        size = max(1, min(_BATCH, -(-users // self.workers)))
+        return [slice(start, start + size) for start in range(0, users, size)]
+
+    def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        return list(self._pool.map(function, items))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        # One thread a core, each computing on its own: torch's threads within an operator would compete with them.
+        return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))

@@ -1,0 +1,91 @@
+"""The learner's own functions in torch: batched by `torch.func.vmap`, or user by user. Nothing is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tegu.core.batch import Array, Batch, NumpyBatch
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.learners.learner import Learner
+from tegu.server.compile.functions import batched, block_sums, functions
+from tegu.server.compile.naming import flat_batch, knob_tensors, named, pick
+from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
+
+__all__ = ["TorchBatched", "TorchLooped"]
+
+_Function = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class TorchBatched:
+    """See `Backend`; a batch of users in one call."""
+
+    learner: Learner
+    name: str = "torch-vmap"
+
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+        """See `Backend`."""
+        inputs = _rows("support", support) | _rows("query", query) | named("meta", _tensors(meta))
+        inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
+        return _called(block_sums(batched(functions(self.learner)["update"])), "update", inputs)
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        """See `Backend`."""
+        inputs = _rows("support", supports) | named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
+        return _called(batched(functions(self.learner)["adapt"]), "state", inputs)
+
+    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        """See `Backend`."""
+        inputs = named("meta", _tensors(meta)) | named("state", _tensors(states)) | {"x": torch.tensor(x)}
+        return batched(functions(self.learner)["predict"])(inputs)["output"].detach().numpy()
+
+
+@dataclass(frozen=True)
+class TorchLooped:
+    """See `Backend`; user after user, each with its real rows alone."""
+
+    learner: Learner
+    name: str = "torch-loop"
+
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+        """See `Backend`."""
+        shared, update = named("meta", _tensors(meta)), functions(self.learner)["update"]
+
+        def one(own_support: NumpyBatch, own_query: NumpyBatch) -> Tree:
+            return _called(update, "update", shared | _rows("support", own_support) | _rows("query", own_query))
+
+        return sum_in_blocks(one, support, query, blocks, limit)
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        """See `Backend`."""
+        shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
+        each = (NumpyBatch(*parts) for parts in zip(*supports, strict=True))
+        adapt = functions(self.learner)["adapt"]
+        return stacked([_called(adapt, "state", shared | _rows("support", support)) for support in each])
+
+    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        """See `Backend`."""
+        shared, predict = named("meta", _tensors(meta)), functions(self.learner)["predict"]
+        outputs = [
+            predict(shared | named("state", _tensors(state)) | {"x": torch.tensor(inputs)})["output"].detach().numpy()
+            for state, inputs in zip(each_state(states, len(x)), x, strict=True)
+        ]
+        return np.stack(outputs)
+
+
+def _called(function: _Function, prefix: str, inputs: Mapping[str, Tensor]) -> Tree:
+    return {name: value.detach().numpy() for name, value in pick(prefix, function(inputs)).items()}
+
+
+def _tensors(tree: Tree) -> dict[str, Tensor]:
+    return {name: torch.tensor(value) for name, value in tree.items()}  # copies: received arrays are read-only
+
+
+def _rows(prefix: str, batch: NumpyBatch) -> dict[str, Tensor]:
+    return flat_batch(prefix, Batch(*map(torch.tensor, batch)))

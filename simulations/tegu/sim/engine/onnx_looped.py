@@ -1,0 +1,49 @@
+"""The device's own graphs in ONNX Runtime, user by user: for models without a batched form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tegu.client.runtime_onnx import OnnxRuntime
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
+
+__all__ = ["OnnxLooped"]
+
+
+@dataclass(frozen=True)
+class OnnxLooped:
+    """See `Backend`.
+
+    Attributes:
+        graphs: from `compile_learner`.
+    """
+
+    graphs: Mapping[str, bytes]
+    name: str = "onnx-loop"
+    _runtime: OnnxRuntime = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        runtime = OnnxRuntime(self.graphs)
+        for graph in self.graphs:
+            runtime.load(graph)  # now, since several threads will ask for it
+        object.__setattr__(self, "_runtime", runtime)
+
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+        """See `Backend`."""
+        return sum_in_blocks(lambda *rows: self._runtime.update(meta, *rows), support, query, blocks, limit)
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        """See `Backend`."""
+        each = (NumpyBatch(*parts) for parts in zip(*supports, strict=True))
+        return stacked([self._runtime.adapt(meta, support, knobs) for support in each])
+
+    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        """See `Backend`."""
+        pairs = zip(each_state(states, len(x)), x, strict=True)
+        return np.stack([self._runtime.predict(meta, state, inputs) for state, inputs in pairs])

@@ -1,0 +1,116 @@
+"""Federations in which something is wrong: what becomes of the run, and what its log says."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tests.federation.shells import commands_in
+from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
+
+from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import FederationError
+from tegu.core.tree import max_difference
+from tegu.sim.processes import LocalFlower, local_federation
+from tegu.sim.processes import local as module
+from tegu.sim.processes.environment import Scalar
+from tegu.sim.ray import APP_DIR, run_config, write_partitions
+from tegu.sim.train import TrainingPlan, train_in_process
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failures")]
+
+NODES, USERS = 3, 11
+PLAN = TrainingPlan(1, NODES, seed=1, rule=EpisodeRule(1, 6, 4), nodes=NODES)
+
+
+class Federation(NamedTuple):
+    """Three SuperNodes, of which the first alone has a file of rows that can be read."""
+
+    flower: LocalFlower
+    folder: Path
+
+    def config(self, plan: TrainingPlan, out: str, **changes: Scalar) -> dict[str, Scalar]:
+        paths: dict[str, Scalar] = {"bundle": f"{self.folder}/start.tegu", "out": f"{self.folder}/{out}"}
+        return {**run_config(plan), **paths, **changes}
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    folder = tmp_path_factory.mktemp("failures")
+    write_bundle(folder / "start.tegu", bundle())
+    write_partitions(folder / "rows", population(USERS), NODES)
+    (folder / "rows" / "1.npz").write_text("these are no rows")
+    (folder / "rows" / "2.npz").unlink()
+    nodes = [{"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/start.tegu"} for node in range(NODES)]
+    with local_federation(APP_DIR, folder / "flower", nodes) as flower:
+        yield Federation(flower, folder)
+        processes = flower_processes(folder)
+    assert len(processes) > NODES
+    assert running(processes | flower_processes(folder)) == []
+
+
+def test_a_wrong_setting_fails_the_run(federation: Federation) -> None:
+    run = federation.flower.run(federation.config(PLAN, "wrong", outer="yogii"), timeout=120)
+    assert run.status == "finished:failed"
+    assert not run.completed
+    assert "UnknownNameError: no optimiser is called 'yogii'. Did you mean 'Yogi'?" in run.log
+    assert not (federation.folder / "wrong").exists()
+
+
+def test_nodes_that_cannot_read_their_rows_are_left_out(federation: Federation) -> None:
+    run = federation.flower.run(federation.config(PLAN, "left-out"), timeout=120)
+    assert run.completed, run.log
+    alone = population(USERS).subset(range(0, USERS, NODES))
+    assert json.loads((federation.folder / "left-out" / "rounds.json").read_text())["users"] == {"1": len(alone)}
+    expected = train_in_process(looped_engine(), alone, bundle().meta, replace(PLAN, cohort=1, nodes=1))
+    found = read_bundle(federation.folder / "left-out" / "init.tegu").meta
+    assert max_difference(found, expected.meta) < 1e-5
+    assert max_difference(found, bundle().meta) > 0.01
+    assert run.log.count("round 1: a reply is left out: node ") == 2
+    for node in (1, 2):
+        assert f"cannot read {federation.folder}/rows/{node}.npz" in run.log
+
+
+def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) -> None:
+    """The one node that reads its rows has nobody with so many of them."""
+    run = federation.flower.run(federation.config(replace(PLAN, rule=EpisodeRule(50, 60, 4)), "nobody"), timeout=120)
+    assert run.status == "finished:failed"
+    (reason,) = [line for line in run.log.splitlines() if "FederationError: round 1 has no usable reply" in line]
+    assert reason.count("the participant failed") == NODES
+    assert "none of 4 users has more than 50 rows: collect more, or lower min_support" in reason
+    assert f"cannot read {federation.folder}/rows/1.npz" in reason
+    assert not (federation.folder / "nobody").exists()
+
+
+def test_a_setting_that_the_app_does_not_have_is_refused(federation: Federation) -> None:
+    with pytest.raises(FederationError, match=r"(?s)flwr run has ended with code 1; .*Invalid run configuration"):
+        federation.flower.run({"no-such-setting": 1}, timeout=120)
+    assert "'no-such-setting' is not present" in federation.flower.log("superlink")
+
+
+def test_a_run_that_takes_too_long_is_given_up(federation: Federation) -> None:
+    with pytest.raises(FederationError, match=r"flwr run has not ended after 0\.1 s: give it more time"):
+        federation.flower.run(federation.config(PLAN, "late"), timeout=0.1)
+
+
+def test_a_superlink_that_cannot_start_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its port is taken; the SuperNode, which is willing to wait for it, is stopped."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = [int(taken.getsockname()[1]), *module.free_ports(1)]
+        monkeypatch.setattr(module, "free_ports", lambda count: ports)
+        with (
+            pytest.raises(FederationError, match="the SuperLink does not answer: superlink has ended with") as error,
+            local_federation(APP_DIR, tmp_path, [{"data": "none", "bundle": "none"}]),
+        ):
+            raise AssertionError
+    assert str(ports[0]) in str(error.value)
+    assert commands_in(tmp_path) == []
+    assert running(flower_processes(tmp_path)) == []

@@ -1,0 +1,142 @@
+"""The same strategy and the same ClientApp under Flower's Ray simulation."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from tests.federation.network import namespace, namespaces_permitted
+from tests.federation.tiny import SPEC, bundle, flower_processes, looped_engine, population, running
+from tests.federation.watch import Seen, watching
+
+from tegu.client.participant import read_users
+from tegu.core.bundle import read_bundle
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import FederationError, PopulationError
+from tegu.core.tree import max_difference
+from tegu.server.outer import OuterRule
+from tegu.sim import ray
+from tegu.sim.processes import FlowerRun
+from tegu.sim.ray import train_on_ray, write_partitions
+from tegu.sim.train import Trained, TrainingPlan, train_in_process
+
+slow = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("ray")
+
+NODES, USERS = 3, 11
+PLAN = TrainingPlan(3, NODES, seed=4, outer=OuterRule("Adam", 0.05), rule=EpisodeRule(3, 6, 4), clip=0.5, nodes=NODES)
+
+
+class OnRay(NamedTuple):
+    """What a run on Ray has given, said and left behind."""
+
+    trained: Trained
+    seen: Seen
+    workdir: Path
+    warnings: list[str]
+    folders: set[Path]
+
+
+def ray_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("tegu-ray-*"))
+
+
+@contextmanager
+def warnings_of(name: str) -> Iterator[list[str]]:
+    """What a logger warns of; a module's fixture cannot have `caplog`."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(name).addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logging.getLogger(name).removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
+    workdir, before = tmp_path_factory.mktemp("ray"), ray_folders()
+    with watching(workdir) as seen, warnings_of("tegu.sim.processes.namespace") as warnings:
+        trained = train_on_ray(bundle(), population(USERS), PLAN, workdir)
+    return OnRay(trained, seen, workdir, warnings, ray_folders() - before)
+
+
+@slow
+def test_the_rounds_are_those_in_process(on_ray: OnRay) -> None:
+    expected = train_in_process(looped_engine(), population(USERS), bundle().meta, PLAN)
+    assert max_difference(on_ray.trained.meta, expected.meta) < 1e-5
+    assert max_difference(on_ray.trained.meta, bundle().meta) > 0.05
+    assert on_ray.trained.user_rounds == expected.user_rounds
+    assert PLAN.rounds * NODES < expected.user_rounds < PLAN.rounds * USERS, "some users must stay out"
+
+
+@slow
+def test_ray_has_run_and_runs_no_more(on_ray: OnRay) -> None:
+    assert {"flwr-simulation", "raylet"} <= on_ray.seen.names
+    assert running(on_ray.seen.processes) == []
+    assert running(flower_processes(on_ray.workdir)) == []
+    assert on_ray.folders == set()
+
+
+@slow
+def test_ray_has_loopback_alone(on_ray: OnRay) -> None:
+    """Where the system permits namespaces; elsewhere a warning says that it does not."""
+    if namespaces_permitted():
+        assert on_ray.warnings == []
+        assert namespace("self") not in on_ray.seen.namespaces
+        assert list(on_ray.seen.namespaces.values()) == [{"lo"}]
+    else:
+        assert any("namespaces are not permitted" in text for text in on_ray.warnings)
+
+
+class FailedFlower:
+    """Stands for a simulation whose runs all fail."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    @contextmanager
+    def __call__(self, app_dir: Path, workdir: Path, nodes: int) -> Iterator[FailedFlower]:
+        yield self
+
+    def run(self, config: Mapping[str, Any]) -> FlowerRun:
+        self.asked = dict(config)
+        return FlowerRun("finished:failed", "long ago " * 999 + "TypeError: no such thing", 1.0)
+
+
+def test_a_failed_run_is_an_error_with_the_end_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flower = FailedFlower()
+    monkeypatch.setattr(ray, "local_simulation", flower)
+    with pytest.raises(FederationError, match="run on Ray is finished:failed; mend what") as caught:
+        train_on_ray(bundle(), population(USERS), PLAN, tmp_path / "new")
+    assert str(caught.value).endswith("TypeError: no such thing")
+    assert len(str(caught.value)) < 2200
+    assert max_difference(read_bundle(flower.asked["bundle"]).meta, bundle().meta) == 0
+    assert len(list(Path(flower.asked["partitions"]).iterdir())) == NODES
+
+
+def test_a_plan_that_does_not_fit_starts_nothing(tmp_path: Path) -> None:
+    with pytest.raises(PopulationError, match="the cohort is 12 of 11 nodes"):
+        train_on_ray(bundle(), population(USERS), replace(PLAN, cohort=12, nodes=11), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_partitions_hold_every_user_once(tmp_path: Path) -> None:
+    people = population(USERS)
+    write_partitions(tmp_path / "deep" / "rows", people, NODES)
+    files = [read_users(tmp_path / "deep" / "rows" / f"{node}.npz", SPEC) for node in range(NODES)]
+    assert [len(users) for users in files] == [4, 4, 3]
+    found = {user.user: user for users in files for user in users}
+    assert found.keys() == set(people.users.tolist())
+    for index, name in enumerate(people.users):
+        x, y = people.rows(index)
+        np.testing.assert_array_equal(found[str(name)].x, x)
+        np.testing.assert_array_equal(found[str(name)].y, y)

@@ -1,0 +1,151 @@
+"""A federation for real: a SuperLink and three SuperNodes on loopback, each with the rows of its own users alone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from tests.federation.imports import Imported, told, told_at_exit
+from tests.federation.plain import Rounds, reptile_rounds
+from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
+
+from tegu.core.bundle import Bundle, read_bundle, write_bundle
+from tegu.core.episode import EpisodeRule
+from tegu.core.tree import digest, max_difference
+from tegu.server.outer import OuterRule
+from tegu.sim.processes import FlowerRun, local_federation
+from tegu.sim.ray import APP_DIR, run_config, write_partitions
+from tegu.sim.train import TrainingPlan, train_in_process
+
+slow = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("superlink")
+
+NODES, USERS = 3, 11
+PLAN = TrainingPlan(
+    3, NODES, seed=5, outer=OuterRule("SGD", 0.8, decay=True), rule=EpisodeRule(3, 6, 4), clip=0.4, nodes=NODES
+)
+HEAVY = {"torch", "onnx", "pandas", "ray"}
+IMPORT = "import sys, tegu.client.flower; print(*sorted(sys.modules))"
+
+
+class Federated(NamedTuple):
+    """What a federation has left behind, and what was seen of it while it ran."""
+
+    run: FlowerRun
+    out: Path
+    imported: list[Imported]
+    processes: set[psutil.Process]
+    listening: set[tuple[str, int]]
+    workdir: Path
+
+    @property
+    def bundle(self) -> Bundle:
+        return read_bundle(self.out / "init.tegu")
+
+
+@pytest.fixture(scope="module")
+def federated(tmp_path_factory: pytest.TempPathFactory) -> Federated:
+    """One run of the plan, and the federation's end."""
+    folder = tmp_path_factory.mktemp("superlink")
+    write_bundle(folder / "start.tegu", bundle())
+    write_partitions(folder / "rows", population(USERS), NODES)
+    nodes = [{"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/start.tegu"} for node in range(NODES)]
+    paths = {"bundle": f"{folder}/start.tegu", "out": f"{folder}/out"}
+    with told_at_exit(folder / "told"), local_federation(APP_DIR, folder / "flower", nodes) as flower:
+        run = flower.run({**run_config(PLAN), **paths}, timeout=120)
+        processes = flower_processes(folder)
+        listening = listening_sockets(processes)
+    return Federated(run, folder / "out", told(folder / "told"), processes, listening, folder)
+
+
+@pytest.fixture(scope="module")
+def expected() -> Rounds:
+    return reptile_rounds(bundle().meta, population(USERS), PLAN)
+
+
+def listening_sockets(processes: set[psutil.Process]) -> set[tuple[str, int]]:
+    found = set()
+    for process in processes:
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add((connection.laddr.ip, connection.laddr.port))
+    return found
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@slow
+def test_flower_says_that_the_run_is_completed(federated: Federated) -> None:
+    assert federated.run.status == "finished:completed", federated.run.log
+    assert federated.run.completed
+    assert federated.run.seconds > 0
+
+
+@slow
+def test_the_rounds_are_those_of_plain_torch(federated: Federated, expected: Rounds) -> None:
+    assert min(expected.lengths) < PLAN.clip < max(expected.lengths), "the limit must cut some and leave some"
+    assert max_difference(expected.meta, bundle().meta) > 0.05
+    assert max_difference(federated.bundle.meta, expected.meta) < 1e-5
+
+
+@slow
+def test_the_rounds_are_those_in_process(federated: Federated) -> None:
+    trained = train_in_process(looped_engine(), population(USERS), bundle().meta, PLAN)
+    assert max_difference(federated.bundle.meta, trained.meta) < 1e-5
+
+
+@slow
+def test_every_round_counts_its_users(federated: Federated, expected: Rounds) -> None:
+    counts = {str(number): users for number, users in enumerate(expected.users, 1)}
+    assert set(counts.values()) <= set(range(NODES, USERS)), "some users must stay out"
+    summary = json.loads((federated.out / "rounds.json").read_text())
+    assert summary == {"rounds": 3, "resumed_at": 0, "users": counts, "meta": digest(federated.bundle.meta)}
+    assert federated.bundle.manifest.training["users_a_round"] == counts
+
+
+@slow
+def test_the_bundle_keeps_its_graphs(federated: Federated) -> None:
+    assert federated.bundle.graphs == bundle().graphs
+    assert federated.bundle.manifest.spec == bundle().manifest.spec
+
+
+@slow
+def test_torch_is_the_servers_alone(federated: Federated) -> None:
+    clients = [each for each in federated.imported if "tegu.client.flower" in each.modules]
+    servers = [each for each in federated.imported if "tegu.server.app" in each.modules]
+    assert len(clients) >= NODES
+    assert all("onnxruntime" in each.modules for each in clients), "the ClientApps must have trained"
+    assert len(servers) == 1
+    assert "torch" in servers[0].modules
+    assert [(each.program, HEAVY & each.modules) for each in federated.imported if each not in servers
+            if HEAVY & each.modules] == []  # fmt: skip
+
+
+@slow
+def test_nobody_else_on_the_network_is_listened_to(federated: Federated) -> None:
+    assert len(federated.listening) == NODES + 1
+    assert {address for address, _ in federated.listening} == {"127.0.0.1"}
+
+
+@slow
+def test_nothing_runs_on(federated: Federated) -> None:
+    assert len(federated.processes) > NODES
+    assert running(federated.processes) == []
+    assert running(flower_processes(federated.workdir)) == []
+    assert [port for _, port in federated.listening if answers(port)] == []
+
+
+def test_the_client_app_imports_nothing_heavy() -> None:
+    printed = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, check=True, text=True).stdout
+    loaded = set(printed.split())
+    assert {"tegu.client.flower", "flwr", "numpy"} <= loaded
+    assert loaded & HEAVY == set()
