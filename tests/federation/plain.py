@@ -9,7 +9,7 @@ from tests.federation.tiny import learner
 from torch import Tensor, nn
 
 from tegu.core.batch import Array
-from tegu.core.episode import draw_episode, episode_key
+from tegu.core.episode import EpisodeRule, draw_episode, episode_key
 from tegu.core.tree import Tree
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
@@ -28,35 +28,31 @@ class Rounds(NamedTuple):
 def reptile_rounds(meta: Tree, people: Population, plan: TrainingPlan) -> Rounds:
     """The plan's rounds over all users, by SGD; users with too few rows stay out."""
     parameters = {name: torch.tensor(array, dtype=torch.float64) for name, array in meta.items()}
-    users, lengths = [], []
+    able = [user for user in range(len(people)) if people.counts[user] > plan.rule.min_support]
+    lengths = []
     for number in range(1, plan.rounds + 1):
-        updates = [_update(parameters, *rows) for rows in _rows_of_users(people, plan, number)]
-        norms = [float(torch.cat([part.flatten() for part in update.values()]).norm()) for update in updates]
-        shares = [min(1.0, plan.clip / length) / len(updates) for length in norms]
+        updates = [update(parameters, *rows(people, user, plan.rule, plan.seed, number)) for user in able]
+        norms = [length(each) for each in updates]
+        shares = [min(1.0, plan.clip / norm) / len(able) for norm in norms]
         rate = plan.outer.lr * (1 - (number - 1) / plan.rounds if plan.outer.decay else 1)
         parameters = {
-            name: value - rate * sum(share * update[name] for share, update in zip(shares, updates, strict=True))
+            name: value - rate * sum(share * each[name] for share, each in zip(shares, updates, strict=True))
             for name, value in parameters.items()
         }
-        users.append(len(updates))
         lengths.extend(norms)
-    return Rounds({name: value.float().numpy() for name, value in parameters.items()}, users, lengths)
+    return Rounds(as_tree(parameters), [len(able)] * plan.rounds, lengths)
 
 
-def _rows_of_users(people: Population, plan: TrainingPlan, number: int) -> list[tuple[Tensor, Tensor]]:
-    """Support and query together, of each user who has enough rows."""
-    chosen = []
-    for user, name in enumerate(people.users):
-        x, y = people.rows(user)
-        if len(x) > plan.rule.min_support:
-            support, query = draw_episode(x, y, plan.rule, episode_key(plan.seed, number, str(name)))
-            rows = [(torch.tensor(first), torch.tensor(second)) for first, second in zip(support, query, strict=True)]
-            chosen.append((torch.cat(rows[0]).double(), torch.cat(rows[1])))
-    return chosen
+def rows(people: Population, user: int, rule: EpisodeRule, seed: int, number: int) -> tuple[Tensor, Tensor]:
+    """A user's support and query of a round, together."""
+    key = episode_key(seed, number, str(people.users[user]))
+    support, query = draw_episode(*people.rows(user), rule, key)
+    x, y, _ = ([torch.tensor(first), torch.tensor(second)] for first, second in zip(support, query, strict=True))
+    return torch.cat(x).double(), torch.cat(y)
 
 
-def _update(parameters: Parameters, x: Tensor, y: Tensor) -> Parameters:
-    """How far a few steps of gradient descent on all rows lead away from `parameters`, in the direction back."""
+def update(parameters: Parameters, x: Tensor, y: Tensor) -> Parameters:
+    """From where a few steps of gradient descent on all rows lead, the way back to `parameters`."""
     knobs = learner().knobs
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     model.load_state_dict(parameters)
@@ -66,3 +62,11 @@ def _update(parameters: Parameters, x: Tensor, y: Tensor) -> Parameters:
         nn.functional.cross_entropy(model(x), y).backward()
         optimiser.step()
     return {name: parameters[name] - value.detach() for name, value in model.named_parameters()}
+
+
+def length(tree: Parameters) -> float:
+    return float(torch.cat([value.flatten() for value in tree.values()]).norm())
+
+
+def as_tree(parameters: Parameters) -> dict[str, Array]:
+    return {name: value.float().numpy() for name, value in parameters.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,24 +34,36 @@ class Home(NamedTuple):
 
     folder: Path
     mark: str
+    started: list[subprocess.Popen[bytes]]
 
     def start(self, script: str, mark: str | None = None) -> subprocess.Popen[bytes]:
         environment = os.environ | {MARK: mark or self.mark}
-        return subprocess.Popen(["sh", "-c", script], cwd=self.folder, env=environment, start_new_session=True)
+        shell = subprocess.Popen(["sh", "-c", script], cwd=self.folder, env=environment, start_new_session=True)
+        self.started.append(shell)
+        return shell
 
     def pid(self, name: str) -> int:
         path = self.folder / name
         wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
         return int(path.read_text())
 
+    def stop(self, *roots: int, grace: float = 5.0) -> None:
+        """Stop them, or fail where that goes on for ever."""
+        thread = threading.Thread(target=stop, args=(roots, self.mark, grace), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive(), "it does not come to an end"
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    made = Home(tmp_path, uuid.uuid4().hex)
+    made = Home(tmp_path, uuid.uuid4().hex, [])
     yield made
     for process in processes_in(tmp_path):  # what a failed test leaves
         with suppress(psutil.NoSuchProcess):
             process.kill()
+    for shell in made.started:
+        shell.wait()
 
 
 def lives(pid: int) -> bool:
@@ -58,68 +71,66 @@ def lives(pid: int) -> bool:
 
 
 def test_a_family_is_the_tree_and_the_marked(home: Home) -> None:
-    with home.start(TREE) as root:
-        members = {root.pid, *map(home.pid, ("child", "grandchild", "orphan"))}
-        assert {process.pid for process in family([root.pid], home.mark)} == members
-        assert {process.pid for process in family([], home.mark)} == members
-        assert {process.pid for process in family([root.pid], "another")} == members - {home.pid("orphan")}
-        assert family([], "another") == set()
-        stop([root.pid], home.mark)
+    root = home.start(TREE)
+    members = {root.pid, *map(home.pid, ("child", "grandchild", "orphan"))}
+    assert {process.pid for process in family([root.pid], home.mark)} == members
+    assert {process.pid for process in family([], home.mark)} == members
+    assert {process.pid for process in family([root.pid], "another")} == members - {home.pid("orphan")}
+    assert family([], "another") == set()
 
 
 def test_stopping_leaves_nobody(home: Home) -> None:
-    with home.start(TREE) as root:
-        members = [root.pid, *map(home.pid, ("child", "grandchild", "orphan"))]
-        stop([root.pid], home.mark)
-        assert [pid for pid in members if lives(pid)] == []
+    root = home.start(TREE)
+    members = [root.pid, *map(home.pid, ("child", "grandchild", "orphan"))]
+    home.stop(root.pid)
+    assert [pid for pid in members if lives(pid)] == []
     assert family([root.pid], home.mark) == set()
 
 
 def test_others_are_left_alone(home: Home) -> None:
-    with home.start("exec sleep 600", "another") as bystander, home.start(TREE) as root:
-        home.pid("orphan")
-        stop([root.pid], home.mark)
-        assert lives(bystander.pid)
-        bystander.kill()
+    bystander, root = home.start("exec sleep 600", "another"), home.start(TREE)
+    home.pid("orphan")
+    home.stop(root.pid)
+    assert lives(bystander.pid)
 
 
 def test_a_process_is_asked_before_it_is_killed(home: Home) -> None:
-    with home.start(POLITE) as root:
-        home.pid("polite")
-        stop([root.pid], home.mark)
+    root = home.start(POLITE)
+    home.pid("polite")
+    home.stop(root.pid)
     assert (home.folder / "asked").read_text() == "asked\n"
-    assert root.returncode == 5
+    assert root.wait() == 5
 
 
 def test_who_does_not_listen_is_killed(home: Home) -> None:
-    with home.start(DEAF) as root:
-        home.pid("deaf")
-        stop([root.pid], home.mark, grace=0.2)
-        assert not lives(root.pid)
-    assert root.returncode == -signal.SIGKILL
+    root = home.start(DEAF)
+    home.pid("deaf")
+    home.stop(root.pid, grace=0.2)
+    assert not lives(root.pid)
+    assert root.wait() == -signal.SIGKILL
 
 
 def test_who_is_born_while_the_others_end_is_stopped_too(home: Home) -> None:
-    with home.start(HEIR) as root:
-        home.pid("dying")
-        stop([root.pid], home.mark)
-        assert not lives(home.pid("heir"))
+    root = home.start(HEIR)
+    home.pid("dying")
+    home.stop(root.pid)
+    assert not lives(home.pid("heir"))
 
 
 def test_a_zombie_is_not_alive(home: Home) -> None:
     """Its parent is this process, which must fetch it; waiting for its end would never end."""
-    process = home.start("exit 3")
-    entry = psutil.Process(process.pid)
+    root = home.start("exit 3")
+    entry = psutil.Process(root.pid)
     wait_for(lambda: entry.status() == psutil.STATUS_ZOMBIE)
     assert not alive(entry)
-    assert family([process.pid], home.mark) == set()
-    stop([process.pid], home.mark)
-    assert process.wait() == 3
+    assert family([root.pid], home.mark) == set()
+    home.stop(root.pid)
+    assert root.wait() == 3
     assert not alive(entry)
 
 
 def test_nobody_is_stopped_at_once(home: Home) -> None:
-    with home.start("exit") as ended:
-        pass
-    stop([ended.pid], home.mark)
-    stop([], home.mark)
+    ended = home.start("exit")
+    ended.wait()
+    home.stop(ended.pid)
+    home.stop()

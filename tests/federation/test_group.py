@@ -87,7 +87,8 @@ def test_waiting_ends_when_it_is_reached(group: ProcessGroup) -> None:
     assert group.log("one") == "ready\n"
 
 
-def test_waiting_for_an_ended_process_is_an_error(group: ProcessGroup) -> None:
+def test_waiting_for_an_ended_process_is_an_error(group: ProcessGroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STARTUP", 10.0)
     group.start("well", *FOREVER)
     group.start("ill", *sh("echo port is taken; exit 3"))
     with pytest.raises(FederationError, match=r"it does not answer: ill has ended with code 3; mend .*\nport is taken"):

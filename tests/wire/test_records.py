@@ -39,7 +39,7 @@ CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(2, 6, 4))
 whole = st.integers(0, 2**63 - 1)
 sizes = st.integers(1, 2**40)
 rules = st.builds(lambda a, b, most: EpisodeRule(min(a, b), max(a, b), most), sizes, sizes, sizes)
-configs = st.builds(RoundConfig, whole, whole, st.floats(0, exclude_min=True), rules)
+configs = st.builds(RoundConfig, whole, whole, st.floats(0, exclude_min=True), rules, whole)
 
 
 @pytest.fixture(autouse=True, scope="module")

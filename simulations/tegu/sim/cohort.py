@@ -39,6 +39,11 @@ class Cohort(NamedTuple):
         """Support and query as one support, in the same order, for learners that do not tell them apart."""
         return self._replace(support=self.support + self.query, query=np.zeros_like(self.query))
 
+    @property
+    def longest(self) -> tuple[int, int]:
+        """Rows of the largest support and of the largest query."""
+        return int(self.support.max(initial=0)), int(self.query.max(initial=0))
+
     def part(self, places: Array) -> Cohort:
         """The users at these places."""
         return Cohort(self.population, *(values[places] for values in self[1:]))
@@ -69,20 +74,20 @@ def buckets(cohort: Cohort, padding: float = PADDING) -> list[Array]:
     return found
 
 
-def gather(cohort: Cohort) -> tuple[NumpyBatch, NumpyBatch]:
-    """Supports and queries `[users, rows, ...]`, each padded to its longest; padding holds rows of the same user."""
+def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatch]:
+    """Supports and queries `[users, rows, ...]`, padded to so many rows; padding holds rows of the same user."""
     population = cohort.population
     order = draw_order(population.counts[cohort.users], cohort.keys)
     begins = population.begins[cohort.users, None]
     starts = np.zeros_like(cohort.support), cohort.support
     return tuple(  # type: ignore[return-value] # a pair, which the type of a generator does not tell
-        _rows(population, begins, order, start, length)
-        for start, length in zip(starts, (cohort.support, cohort.query), strict=True)
+        _rows(population, begins, order, start, length, width)
+        for start, length, width in zip(starts, (cohort.support, cohort.query), rows, strict=True)
     )
 
 
-def _rows(population: Population, begins: Array, order: Array, start: Array, length: Array) -> NumpyBatch:
-    places = np.arange(int(length.max(initial=0)))
+def _rows(population: Population, begins: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:
+    places = np.arange(width)
     real = places < length[:, None]
     chosen = np.take_along_axis(order, np.where(real, start[:, None] + places, 0), 1) + begins
     return NumpyBatch(population.x[chosen], population.y[chosen], real.astype(np.float32))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,17 @@ _BATCH = 128  # users a call: enough to fill a core, few enough for its cache
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class _Job(NamedTuple):
+    """Users of one batch, the rows that supports and queries are padded to, and how many users make a block.
+
+    Rows and blocks are those of the batch's whole bucket: padding to other lengths would change the last bits.
+    """
+
+    cohort: Cohort
+    rows: tuple[int, int]
+    block: int
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,11 @@ class Engine:
         if self.pools:
             cohort = cohort.pooled()
 
-        def work(job: tuple[Cohort, int]) -> Tree:
-            part, block = job
-            users = np.arange(len(part.users))
-            blocks = (users // block == np.arange(-(-len(users) // block))[:, None]).astype(np.float32)
-            return self.backend.block_sums(meta, *gather(part), blocks, limit)
+        def work(job: _Job) -> Tree:
+            users = len(job.cohort.users)
+            rows = gather(job.cohort, job.rows)
+            sums = self.backend.block_sums(meta, *rows, _membership(users, job.block), limit)
+            return {name: value[: -(-users // job.block)] for name, value in sums.items()}
 
         sums = self._map(work, list(self._jobs(cohort)))
         return {name: np.concatenate([part[name] for part in sums]).sum(0) for name in meta}
@@ -85,11 +96,11 @@ class Engine:
 
         return np.concatenate(self._map(one, list(self._parts(len(x)))))
 
-    def _jobs(self, cohort: Cohort) -> Iterator[tuple[Cohort, int]]:
+    def _jobs(self, cohort: Cohort) -> Iterator[_Job]:
         share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
         for places in buckets(cohort):
             bucket = cohort.part(places)
-            each = self.user_bytes(int(bucket.support.max() + bucket.query.max()))
+            each = self.user_bytes(sum(bucket.longest))
             block = max(1, min(_BLOCK, int(_BLOCK_BYTES / each)))
             fitting = int(self.memory / self.workers / each)
             if fitting < block:
@@ -97,9 +108,9 @@ class Engine:
                     f"memory is {self.memory} bytes, and {self.workers} blocks of {block} users take "
                     f"{self.workers * block * each:.0f}: allow more, or make users' rows or the model fewer"
                 )
-            size = max(block, min(fitting, share, _BATCH) // block * block)
-            for start in range(0, len(places), size):
-                yield bucket.part(np.arange(start, min(start + size, len(places)))), block
+            whole = max(1, min(fitting, share, _BATCH) // block)
+            for part in _cut(np.arange(len(places)), block, whole):
+                yield _Job(bucket.part(part), bucket.longest, block)
 
     def _parts(self, users: int) -> list[slice]:
         size = max(1, min(_BATCH, -(-users // self.workers)))
@@ -112,3 +123,19 @@ class Engine:
     def _pool(self) -> ThreadPoolExecutor:
         # One thread a core, each computing on its own: torch's threads within an operator would compete with them.
         return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _membership(users: int, block: int) -> Array:
+    """Float32 `[blocks, users]`: which block each user is in.
+
+    There are two blocks at least, though one be empty: sums of a single row are taken by another kernel, in another
+    order.
+    """
+    blocks = np.arange(max(2, -(-users // block)))[:, None]
+    return np.asarray(np.arange(users) // block == blocks, np.float32)
+
+
+def _cut(places: Array, block: int, whole: int) -> list[Array]:
+    """Parts of `whole` blocks each; what is left of a block goes with the last of them, never alone."""
+    ends = np.arange(whole * block, len(places) - len(places) % block, whole * block)
+    return np.split(places, ends)

@@ -1,0 +1,95 @@
+"""The ClientApp in this process: where a node finds its users and its bundle, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from flwr.app import Context, Message, RecordDict
+from tests.core.samples import refused
+from tests.federation import plain
+from tests.federation.tiny import bundle, population
+
+from tegu.client.flower import app
+from tegu.core.bundle import write_bundle
+from tegu.core.episode import EpisodeRule, draw_users
+from tegu.core.errors import BundleError, DataError, FederationError
+from tegu.core.tree import max_difference
+from tegu.sim.grid import flower_identity
+from tegu.sim.ray import write_partitions
+from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
+
+PEOPLE = population(9)
+CONFIG = RoundConfig(round=2, seed=7, clip=0.4, rule=EpisodeRule(2, 6, 4))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle, and files of two nodes' users."""
+    made = tmp_path_factory.mktemp("node")
+    write_bundle(made / "init.tegu", bundle())
+    write_partitions(made / "rows", PEOPLE, 2)
+    return made
+
+
+def answered(
+    node: Mapping[str, object], run: Mapping[str, object] | None = None, config: RoundConfig = CONFIG
+) -> Reply:
+    context = Context(1, 1, dict(node), RecordDict(), dict(run or {}))  # type: ignore[arg-type]
+    with flower_identity():
+        content = request_content(to_record(bundle().meta), config)
+        return read_reply(app(Message(content, dst_node_id=1, message_type="train"), context))
+
+
+def expected(users: list[int], config: RoundConfig = CONFIG) -> Reply:
+    """In plain torch."""
+    meta = {name: torch.tensor(array, dtype=torch.float64) for name, array in bundle().meta.items()}
+    total = {name: torch.zeros_like(value) for name, value in meta.items()}
+    able = [user for user in users if PEOPLE.counts[user] > config.rule.min_support]
+    for user in able:
+        update = plain.update(meta, *plain.rows(PEOPLE, user, config.rule, config.seed, config.round))
+        share = min(1.0, config.clip / plain.length(update))
+        total = {name: value + share * update[name] for name, value in total.items()}
+    return Reply(plain.as_tree(total), len(able))
+
+
+def check(found: Reply, wanted: Reply) -> None:
+    assert found.users == wanted.users
+    assert max_difference(found.update, wanted.update) < 1e-5
+
+
+def test_a_supernode_has_its_own_files(folder: Path) -> None:
+    """They come before whatever the run names."""
+    elsewhere = {"bundle": "none.tegu", "partitions": "nowhere"}
+    for node, users in enumerate(([0, 2, 4, 6, 8], [1, 3, 5, 7])):
+        own = {"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/init.tegu", "partition-id": 5}
+        check(answered(own, elsewhere), expected(users))
+
+
+def test_a_simulated_node_has_its_partition(folder: Path) -> None:
+    run = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}
+    check(answered({"partition-id": 1, "num-partitions": 2}, run), expected([1, 3, 5, 7]))
+
+
+def test_as_many_users_take_part_as_were_asked(folder: Path) -> None:
+    run = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}
+    asked = RoundConfig(2, 7, 0.4, EpisodeRule(2, 6, 4), users=3)
+    chosen = [2 * int(place) for place in draw_users(5, 3, asked.seed, asked.round)]
+    check(answered({"partition-id": 0}, run, asked), expected(chosen, asked))
+
+
+def test_what_is_not_set_is_named(folder: Path) -> None:
+    data = {"data": f"{folder}/rows/0.npz"}
+    with refused(FederationError, "bundle is not set", "--node-config \"bundle='...'\""):
+        answered(data, {"bundle": ""})
+    with refused(FederationError, "partitions is not set"):
+        answered({"partition-id": 0, "bundle": f"{folder}/init.tegu"})
+
+
+def test_files_that_cannot_be_read_are_named(folder: Path) -> None:
+    with refused(DataError, f"cannot read {folder}/rows/9.npz"):
+        answered({"partition-id": 9}, {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"})
+    with refused(BundleError, f"{folder}/none.tegu"):
+        answered({"data": f"{folder}/rows/0.npz", "bundle": f"{folder}/none.tegu"})
