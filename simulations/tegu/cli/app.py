@@ -35,6 +35,10 @@ def simulate(
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
     backend: Annotated[str, typer.Option(help="inprocess, or ray for Flower's simulation.")] = "inprocess",
+    engine: Annotated[
+        str, typer.Option(help="onnx, onnx-loop, torch-vmap, torch-loop, or auto: the fastest.")
+    ] = "onnx",
+    memory: Annotated[str, typer.Option(help="What people in work may take together, such as 500MiB.")] = "2GiB",
     out: Annotated[Path | None, typer.Option(help="Folder to write; runs/EXPERIMENT by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
@@ -55,6 +59,8 @@ def simulate(
         cohort=cohort,
         seed=seed,
         backend=backend,
+        engine=engine,
+        memory=memory,
         out=out,
         resume=resume,
         as_json=as_json,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import typer
 from rich.console import Console
 
+from tegu.cli.memory import bytes_from
 from tegu.cli.progress import watching
 from tegu.learners.catalogue import find_learner
+from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.experiments import find_experiment
 from tegu.sim.run_folder import run_experiment
 from tegu.sim.table import markdown, table_rows
@@ -26,6 +29,8 @@ def simulate_command(
     cohort: int | None,
     seed: int,
     backend: str,
+    engine: str,
+    memory: str,
     out: Path | None,
     resume: bool,
     as_json: bool,
@@ -36,12 +41,15 @@ def simulate_command(
         TeguError: an unknown name, too few people for the cohort, or a folder that cannot be written.
     """
     check_backend(backend)
+    check_engine(engine)
+    allowed = bytes_from(memory)
     find_learner(learner)
     experiment = find_experiment(name)(seed=seed, rounds=rounds, cohort=cohort)
     folder = out or Path("runs") / name
     chosen: Backend = "ray" if backend == "ray" else "inprocess"
+    kind = cast("EngineKind", engine)
     with watching(experiment.metric.name) as watch:
-        outcome = run_experiment(experiment, folder, watch, backend=chosen, resume=resume)
+        outcome = run_experiment(experiment, folder, watch, backend=chosen, engine=kind, memory=allowed, resume=resume)
     typer.echo(f"\n{experiment.name}: {experiment.metric.name} on {outcome.metrics['heldout_users']} held-out people\n")
     typer.echo(markdown(table_rows(outcome.metrics)))
     Console(stderr=True).print(

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tegu.core.bundle import Bundle, write_bundle
+from tegu.core.episode import draw_users
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.manifest import Manifest, knobs_for
 from tegu.core.tree import Tree, digest
 from tegu.learners.learner import Learner
 from tegu.server.compile import compile_learner
 from tegu.sim.calibrate import calibrate
-from tegu.sim.engine import Engine, make_engine
+from tegu.sim.cohort import draw_cohort
+from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.learning_curve import LearningCurve, LearningPoint, OnPoint
 from tegu.sim.metrics import Metric, default_metric
@@ -75,6 +77,8 @@ def run_plan(
     plan: TrainingPlan,
     *,
     backend: Backend = "inprocess",
+    engine: EngineKind | Literal["auto"] = "onnx",
+    memory: int = MEMORY,
     ks: Sequence[int] = KS,
     metric: Metric | None = None,
     on_point: OnPoint | None = None,
@@ -86,6 +90,9 @@ def run_plan(
         learner: built for `population.spec`.
         plan: rounds, cohort, seed, outer optimiser, episodes.
         backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
+        engine: what computes updates; see `make_engine`. "auto" measures all on the first cohort and takes the
+            fastest, so that the last bits of what is learned can differ from run to run.
+        memory: bytes that the users in work together may take.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
         on_point: told of every round's progress.
@@ -94,9 +101,10 @@ def run_plan(
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
         DataError: the learner was built for another spec.
-        UnknownNameError: no such backend.
+        UnknownNameError: no such backend or engine.
     """
     check_backend(backend)
+    check_engine(engine)
     if learner.spec != population.spec:
         raise DataError(
             f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew"
@@ -106,12 +114,12 @@ def run_plan(
     check_cohort(split.train, plan)
     ks, watched_k = _usable(ks, split)
     graphs = compile_learner(learner)
-    engine = make_engine(learner, graphs)
+    chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     # Looking on costs time; twenty-odd judgements at the middle k, with one draw a user, cost little.
     watched = draw_trials(split.calibration, watched_k, plan.seed, draws=1)
-    curve = LearningCurve(engine, learner.knobs, watched, metric, on_point)
-    trained = _train(backend, learner, graphs, engine, split.train, plan, curve)
-    schedule = calibrate(engine, trained.meta, learner.knobs, split.calibration, ks, metric, plan.seed)
+    curve = LearningCurve(chosen, learner.knobs, watched, metric, on_point)
+    trained = _train(backend, learner, graphs, chosen, split.train, plan, curve)
+    schedule = calibrate(chosen, trained.meta, learner.knobs, split.calibration, ks, metric, plan.seed)
     manifest = Manifest(
         learner.name,
         learner.paper,
@@ -125,13 +133,28 @@ def run_plan(
         Bundle(manifest, trained.meta, graphs),
         split,
         learner,
-        engine,
+        chosen,
         plan,
         trained._replace(seconds=trained.seconds - curve.seconds),
         tuple(curve.points),
         metric,
         ks,
     )
+
+
+def _engine(
+    kind: EngineKind | Literal["auto"],
+    learner: Learner,
+    graphs: dict[str, bytes],
+    train: Population,
+    plan: TrainingPlan,
+    memory: int,
+) -> Engine:
+    if kind != "auto":
+        return make_engine(learner, graphs, kind, memory)
+    users = draw_users(len(train), plan.cohort if plan.nodes is None else 0, plan.seed, 1)
+    first = draw_cohort(train, users, plan.rule, plan.seed, 1)
+    return fastest(learner, graphs, learner.init(plan.seed), first, memory)
 
 
 def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:

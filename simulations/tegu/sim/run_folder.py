@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tegu.core.bundle import atomic_write
 from tegu.core.errors import BundleError
 from tegu.server.checkpoint import remove_checkpoints
 from tegu.sim.comparators import comparators
+from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.judge import Judgement, judge
 from tegu.sim.learning_curve import LearningPoint, OnPoint
@@ -45,7 +46,14 @@ class Outcome(NamedTuple):
 
 
 def run_experiment(
-    experiment: Experiment, folder: Path, watch: Watch, *, backend: Backend = "inprocess", resume: bool = False
+    experiment: Experiment,
+    folder: Path,
+    watch: Watch,
+    *,
+    backend: Backend = "inprocess",
+    engine: EngineKind | Literal["auto"] = "onnx",
+    memory: int = MEMORY,
+    resume: bool = False,
 ) -> Outcome:
     """Train, compare, judge, and write the run's folder.
 
@@ -53,7 +61,9 @@ def run_experiment(
         experiment: what to run.
         folder: written to; made where it is absent.
         watch: told how the work goes.
-        backend: see `run_plan`.
+        backend: see `run_plan`, as for engine and memory.
+        engine: what computes updates.
+        memory: bytes that users in work may take.
         resume: go on from the folder's last checkpoint; otherwise checkpoints of an earlier run are removed.
 
     Raises:
@@ -69,6 +79,8 @@ def run_experiment(
         experiment.learner,
         plan,
         backend=backend,
+        engine=engine,
+        memory=memory,
         ks=experiment.ks,
         metric=experiment.metric,
         on_point=on_point,
@@ -103,6 +115,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "experiment": experiment.name,
         "learner": run.learner.name,
         "backend": backend,
+        "engine": run.engine.backend.name,
         "seed": run.plan.seed,
         "rounds": run.plan.rounds,
         "cohort": run.plan.cohort,

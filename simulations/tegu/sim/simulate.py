@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from tegu.core.episode import EpisodeRule
 from tegu.learners.learner import Learner
 from tegu.server.outer import OuterRule
+from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.learning_curve import OnPoint
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
@@ -26,6 +28,8 @@ def simulate(
     cohort: int = 32,
     seed: int = 0,
     backend: Backend = "inprocess",
+    engine: EngineKind | Literal["auto"] = "onnx",
+    memory: int = MEMORY,
     outer: OuterRule | None = None,
     rule: EpisodeRule | None = None,
     clip: float = math.inf,
@@ -44,6 +48,8 @@ def simulate(
         cohort: users (or nodes, where `nodes` is given) that take part in a round.
         seed: decides splits, first parameters, cohorts and episodes.
         backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
+        engine: what computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
+        memory: bytes that the users in work together may take.
         outer: the outer optimiser; SGD with rate 1, which is Reptile's own, where it is None.
         rule: how much of a user becomes support and query in training.
         clip: largest norm of one user's update; infinite for none.
@@ -57,7 +63,7 @@ def simulate(
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
         DataError: the learner was built for another spec.
-        UnknownNameError: no such backend.
+        UnknownNameError: no such backend or engine.
     """
     plan = TrainingPlan(
         rounds=rounds,
@@ -69,4 +75,14 @@ def simulate(
         nodes=nodes,
         checkpoints=checkpoints,
     )
-    return run_plan(population, learner, plan, backend=backend, ks=ks, metric=metric, on_point=on_point)
+    return run_plan(
+        population,
+        learner,
+        plan,
+        backend=backend,
+        engine=engine,
+        memory=memory,
+        ks=ks,
+        metric=metric,
+        on_point=on_point,
+    )

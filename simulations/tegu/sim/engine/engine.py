@@ -64,7 +64,7 @@ class Engine:
         """The sum over users of their updates, each clipped to the norm `limit`.
 
         Blocks of users are summed while they are computed, then the blocks in order, so that the result does not depend
-        on memory or cores. One batch is gathered while another computes.
+        on memory or cores ("torch-vmap" apart, whose last bits do). One batch is gathered while another computes.
 
         Raises:
             DataError: `memory` is too small for one block of users.
