@@ -71,7 +71,7 @@ def read_population(folder: Path) -> Population:
         (x, pages_x), (y, pages_y) = (
             _mapped(folder / name, rows, field) for name, field in (("x.bin", spec.x), ("y.bin", spec.y))
         )
-    except (OSError, ValueError, DataError) as error:
+    except (OSError, EOFError, ValueError, DataError) as error:
         raise DataError(f"{folder} holds no readable population ({error}): write it with write_population") from error
     return Population(spec, x, y, np.cumsum(counts) - counts, counts, users, (pages_x, pages_y))
 

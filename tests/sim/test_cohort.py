@@ -1,0 +1,77 @@
+"""A round's users: what they draw, how they are grouped by size, and the batches made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tegu.core.episode import EpisodeRule, draw_episode, episode_key
+from tegu.sim.cohort import Cohort, buckets, draw_cohort, gather
+from tegu.sim.population import Population
+
+
+def numbered(counts: list[int]) -> Population:
+    """A row's x is its place in the population, so that rows can be told apart."""
+    rows = np.arange(sum(counts), dtype=np.float32)
+    return Population.from_arrays(rows[:, None], -rows, np.repeat(np.arange(len(counts)), counts))
+
+
+def drawn(counts: list[int], rule: EpisodeRule) -> Cohort:
+    return draw_cohort(numbered(counts), np.arange(len(counts)), rule, 3, 4)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 9))
+@settings(deadline=None)
+def test_a_batch_holds_what_each_device_would_draw(counts: list[int], least: int, most_query: int) -> None:
+    rule = EpisodeRule(least, least + 6, most_query)
+    cohort, population = drawn(counts, rule), numbered(counts)
+    assert cohort.users.tolist() == [user for user, count in enumerate(counts) if count > least]
+    if not len(cohort.users):
+        return
+    support, query = gather(cohort, cohort.longest)
+    for place, user in enumerate(cohort.users):
+        alone = draw_episode(*population.rows(user), rule, episode_key(3, 4, str(user)))
+        for batch, expected in ((support, alone.support), (query, alone.query)):
+            rows = len(expected.mask)
+            assert batch.mask[place].tolist() == [1] * rows + [0] * (batch.mask.shape[1] - rows)
+            assert batch.x[place, :rows].tolist() == expected.x.tolist()
+            assert batch.y[place, :rows].tolist() == expected.y.tolist()
+            assert np.isin(batch.x[place], population.rows(user)[0]).all(), "padding is the user's own"
+
+
+def test_pooled_rows_are_the_support_and_then_the_query() -> None:
+    cohort = drawn([9, 5, 30], EpisodeRule(1, 6, 4))
+    support, query = gather(cohort, cohort.longest)
+    pooled, none = gather(cohort.pooled(), cohort.pooled().longest)
+    assert none.x.shape == (3, 0, 1)
+    for user, (first, second) in enumerate(zip(cohort.support, cohort.query, strict=True)):
+        expected = [*support.x[user, :first, 0], *query.x[user, :second, 0]]
+        assert pooled.x[user, : first + second, 0].tolist() == expected
+        assert pooled.mask[user].sum() == first + second
+
+
+@given(st.lists(st.integers(2, 300), min_size=1, max_size=60), st.sampled_from([0.0, 0.1, 0.25]), st.booleans())
+@settings(deadline=None)
+def test_no_bucket_is_padded_beyond_its_share(counts: list[int], share: float, pooled: bool) -> None:
+    cohort = drawn(counts, EpisodeRule(1, 64, 64))
+    cohort = cohort.pooled() if pooled else cohort
+    groups = buckets(cohort, share)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(len(counts)))
+    for group in groups:
+        area = len(group) * (cohort.support[group].max() + cohort.query[group].max())
+        assert area - (cohort.support + cohort.query)[group].sum() <= share * area
+
+
+def test_users_of_like_sizes_are_not_torn_apart() -> None:
+    cohort = drawn([10] * 40, EpisodeRule(5, 5, 5))
+    assert [group.tolist() for group in buckets(cohort)] == [list(range(40))]
+    mixed = drawn([300] * 20 + [10] * 20, EpisodeRule(5, 5, 64))
+    assert [sorted(group.tolist()) for group in buckets(mixed)] == [list(range(20)), list(range(20, 40))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_buckets_are_few_where_sizes_are_many(seed: int) -> None:
+    counts = np.clip(np.exp(np.random.default_rng(seed).normal(3.3, 1, 100)), 5, 300).astype(int).tolist()
+    assert len(buckets(drawn(counts, EpisodeRule(1, 64, 64)).pooled())) <= 8

@@ -1,0 +1,108 @@
+"""A population on disk: the same people, read when they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.core.samples import refused
+from tests.federation.tiny import SPEC, batched_engine, bundle, population
+
+from tegu.client.participant import LocalUser
+from tegu.core.errors import DataError, PopulationError
+from tegu.core.tree import digest
+from tegu.sim.population_files import read_population, write_population
+from tegu.sim.train import TrainingPlan, train_in_process
+
+
+def written(folder: Path, users: int = 11) -> None:
+    people = population(users)
+    write_population(folder, SPEC, (people.local(user) for user in range(len(people))))
+
+
+def test_everybody_is_as_before(tmp_path: Path) -> None:
+    written(tmp_path / "people")
+    before, after = population(11), read_population(tmp_path / "people")
+    assert after.spec == before.spec
+    assert after.users.tolist() == before.users.tolist()
+    assert after.counts.tolist() == before.counts.tolist()
+    for user in range(len(before)):
+        for found, expected in zip(after.rows(user), before.rows(user), strict=True):
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype
+    after.release()
+    assert after.rows(3)[0].tolist() == before.rows(3)[0].tolist(), "what was released is read again"
+    assert [len(part) for part in after.split(0)] == [len(part) for part in before.split(0)]
+
+
+def test_training_gives_the_same_bits(tmp_path: Path) -> None:
+    written(tmp_path)
+    plan = TrainingPlan(3, 5, seed=2)
+    both = population(11), read_population(tmp_path)
+    learned = [train_in_process(batched_engine(), people, bundle().meta, plan).meta for people in both]
+    assert digest(learned[0]) == digest(learned[1])
+
+
+def test_rows_are_checked_as_they_are_written(tmp_path: Path) -> None:
+    def users(x: np.ndarray, y: np.ndarray) -> Iterator[LocalUser]:
+        yield LocalUser("a", x, y)
+
+    good = np.zeros((2, 4), np.float32)
+    with refused(DataError, "id 3", "from 0 to 2"):
+        write_population(tmp_path, SPEC, users(good, np.asarray([0, 3])))
+    with refused(DataError, "NaN", "row 1"):
+        write_population(tmp_path, SPEC, users(np.asarray([[0] * 4, [np.nan] * 4]), np.zeros(2, int)))
+    with refused(PopulationError, "user a has no rows"):
+        write_population(tmp_path, SPEC, users(good[:0], np.zeros(0, int)))
+    with refused(PopulationError, "no users"):
+        write_population(tmp_path, SPEC, iter(()))
+    (tmp_path / "file").touch()
+    with refused(DataError, "cannot write", "choose a writable folder"):
+        write_population(tmp_path / "file", SPEC, users(good, np.zeros(2, int)))
+
+
+def test_damage_is_refused(tmp_path: Path) -> None:
+    with refused(DataError, "no readable population", "write_population"):
+        read_population(tmp_path)
+    for name, damage in (
+        ("x.bin", lambda data: data[:-4]),
+        ("y.bin", lambda data: data + b"more"),
+        ("spec.json", lambda data: data[:-5]),
+        ("spec.json", lambda data: data.replace(b"classification", b"clustering")),
+        ("counts.npy", lambda data: data[:40]),
+        ("users.npy", lambda data: b""),
+    ):
+        written(tmp_path)
+        file = tmp_path / name
+        file.write_bytes(damage(file.read_bytes()))
+        with refused(DataError, str(tmp_path), "write it with write_population"):
+            read_population(tmp_path)
+
+
+BIG = """
+import sys
+from pathlib import Path
+import psutil
+from tegu.sim.population_files import read_population
+people = read_population(Path(sys.argv[1]))
+before = psutil.Process().memory_info().rss
+for user in range(len(people)):
+    people.rows(user)[0].sum()
+    if user % 100 == 0 and sys.argv[2] == "release":
+        people.release()
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
+@pytest.mark.parametrize("how", ["release", "keep"])
+def test_rows_that_were_released_take_no_memory(tmp_path: Path, how: str) -> None:
+    """64 MiB of rows: read to the end, but for what is released; kept, to know that the measure sees them."""
+    spec = SPEC.classification((1024,), 3)
+    row = np.ones((16, 1024), np.float32)
+    write_population(tmp_path, spec, (LocalUser(str(user), row, np.zeros(16, int)) for user in range(1000)))
+    grown = int(subprocess.check_output([sys.executable, "-c", BIG, str(tmp_path), how]))
+    assert (grown < 24 << 20) == (how == "release"), f"{grown} bytes"
