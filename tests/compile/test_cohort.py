@@ -17,6 +17,7 @@ from tests.compile.running import (
     start,
     tensors,
     torch_batch,
+    update_of,
 )
 
 from tegu.core.errors import CompileError
@@ -35,8 +36,7 @@ def clipped_sum(learner, meta, pairs, weight, limit):
     """Sum over users of weight * update, each update scaled down to a norm of at most `limit`, in float64."""
     total, norms = {}, []
     for pair, share in zip(pairs, weight, strict=True):
-        update = learner.update(tensors(meta), *map(torch_batch, pair), NO_NOISE)
-        update = {name: value.detach().double() for name, value in update.items()}
+        update = {name: value.detach().double() for name, value in update_of(learner, meta, *pair).items()}
         norms.append(float(torch.cat([value.flatten() for value in update.values()]).norm()))
         factor = float(share) * min(1.0, limit / norms[-1])
         total = {name: total.get(name, 0) + factor * value for name, value in update.items()}
@@ -59,7 +59,7 @@ def test_many_users_at_once_are_as_one_by_one(name, cohort_graphs):
         np.testing.assert_allclose(found["output"], outputs.detach().numpy(), rtol=1e-3, atol=2e-5)
 
 
-def update_of(graph, meta, supports, queries, weight, limit):
+def summed(graph, meta, supports, queries, weight, limit):
     groups = {"meta": meta, "support": stacked(supports), "query": stacked(queries)}
     return run(graph, **groups, weight=np.asarray(weight, np.float32), clip=np.asarray(limit, np.float32))
 
@@ -73,7 +73,7 @@ def test_the_update_is_the_weighted_sum_of_clipped_updates(name, cut, cohort_gra
     _, norms = clipped_sum(learner, meta, pairs, weight, 1.0)
     limit = float(np.median(norms)) if cut else 1e9
     expected, _ = clipped_sum(learner, meta, pairs, weight, limit)
-    assert_close(update_of(cohort_graphs(name).update, meta, supports, queries, weight, limit), "update", expected)
+    assert_close(summed(cohort_graphs(name).update, meta, supports, queries, weight, limit), "update", expected)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])
@@ -101,7 +101,7 @@ def test_the_update_of_a_comparator_alone(comparator):
     learner = comparator(family.model, family.learner())
     meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), weight, 0.1)
-    found = update_of(compile_cohort_update(learner), meta, supports, queries, weight, 0.1)
+    found = summed(compile_cohort_update(learner), meta, supports, queries, weight, 0.1)
     assert_close(found, "update", expected)
 
 
@@ -109,7 +109,7 @@ def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
     learner = BATCHED["relu"].learner()
     meta, (supports, queries) = start(learner), users(learner, 3)
     results = [
-        update_of(graph, meta, supports, queries, np.ones(3), 0.1)
+        summed(graph, meta, supports, queries, np.ones(3), 0.1)
         for graph in (compile_cohort_update(learner), cohort_graphs("relu").update)
     ]
     for name in results[0]:

@@ -11,8 +11,10 @@ from torch.func import grad
 
 from tegu.core.errors import UnknownNameError
 from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.lookups import find_lookups
 from tegu.learners.losses import Loss, masked_mean
 from tegu.learners.model import Applied
+from tegu.learners.rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
 
 __all__ = ["InnerOptimiser", "inner_loop", "mean_loss", "run_steps"]
 
@@ -29,11 +31,11 @@ def mean_loss(
     model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch, seen: TorchBatch | None = None
 ) -> Tensor:
     """The masked mean loss of the model with these parameters; `seen` is what they were adapted on."""
-    return masked_mean(loss, Applied(model, parameters), batch, seen)
+    return masked_mean(loss, Applied(model, parameters, look_up(parameters)), batch, seen)
 
 
 def _key(slot: str, name: str) -> str:
-    # Parameter names never hold a slash, so carry entries cannot collide with them.
+    # Parameter names do not begin with these slots and a slash, so carry entries cannot collide with them.
     return f"{slot}/{name}"
 
 
@@ -77,21 +79,41 @@ def _slots(inner: InnerOptimiser, momentum: float) -> tuple[_Step, tuple[str, ..
 
 
 def inner_loop(
-    model: nn.Module, loss: Loss, fast: tuple[str, ...], inner: InnerOptimiser, momentum: float = 0.0
+    model: nn.Module,
+    loss: Loss,
+    fast: tuple[str, ...],
+    inner: InnerOptimiser,
+    momentum: float = 0.0,
+    tables: tuple[str, ...] = (),
 ) -> Iterated:
     """`adapt` by gradient steps on the support's mean loss; only `fast` parameters move.
 
     Knobs: `steps`; `lr`, the step size; `prior`, how many interactions the initialisation counts for. With n real rows
     the step taken is `lr * n / (n + prior)`, so that a handful of rows cannot carry the user far away.
 
+    Args:
+        model: the module.
+        loss: of rows.
+        fast: names of the parameters that move.
+        inner: the optimiser.
+        momentum: of SGD.
+        tables: those of `fast` that move row by row (`tegu.learners.lookups.looked_up`): the state has the rows that
+            the support looks up, as `tegu.learners.rows` says. Other rows have no gradient, so that no optimiser here
+            would move them.
+
     Raises:
         UnknownNameError: `inner` is neither "sgd" nor "adam".
     """
     optimise, slots = _slots(inner, momentum)
+    moving = [rows_key(name) if name in tables else name for name in fast]
+    result = [key for name in fast for key in (row_entries(name) if name in tables else (name,))]
 
-    def begin(meta: TorchTree) -> TorchTree:
-        carry = {name: meta[name] for name in fast}
-        carry |= {_key(slot, name): torch.zeros_like(meta[name]) for slot in slots for name in fast}
+    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
+        carry = {name: meta[name] for name in fast if name not in tables}
+        lookups = find_lookups(model, loss, meta, support) if tables else {}
+        for name in tables:
+            carry |= begin_rows(name, meta[name], lookups[name])
+        carry |= {_key(slot, name): torch.zeros_like(carry[name]) for slot in slots for name in moving}
         if inner == "adam":
             none = meta[fast[0]].new_zeros(())
             carry |= {"/given1": none, "/given2": none.clone()}
@@ -99,11 +121,14 @@ def inner_loop(
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del noise
-        gradients = grad(lambda p: mean_loss(model, loss, meta | p, support))({name: carry[name] for name in fast})
+        fixed = fixed_entries(carry)
+        gradients = grad(lambda p: mean_loss(model, loss, meta | fixed | p, support))(
+            {name: carry[name] for name in moving}
+        )
         rows = support.mask.sum()
-        return optimise(carry, gradients, knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1))
+        return fixed | optimise(carry, gradients, knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1))
 
-    return Iterated(begin, step, lambda carry: {name: carry[name] for name in fast})
+    return Iterated(begin, step, lambda carry: {name: carry[name] for name in result})
 
 
 def run_steps(
@@ -115,7 +140,7 @@ def run_steps(
     these are random minibatches without replacement, and nothing random need enter the graph.
     """
     place = torch.arange(support.mask.shape[0])
-    carry = adapt.begin(meta)
+    carry = adapt.begin(meta, support)
     for i in range(int(knobs["steps"])):
         seen = support
         if minibatches > 1:

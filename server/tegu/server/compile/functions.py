@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from tegu.learners.learner import Iterated, Learner
+from tegu.learners.learner import Iterated, Learner, TorchTree
+from tegu.learners.rows import whole_update
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.naming import named, pick, pick_batch
 
-__all__ = ["BEGIN", "STEP", "Functions", "batched", "functions", "one_by_one"]
+__all__ = ["BEGIN", "STEP", "Functions", "batched", "functions", "one_by_one", "touched_update"]
 
 Functions: TypeAlias = Mapping[str, Function]
 BEGIN, STEP = "adapt begin", "adapt step"
@@ -34,22 +35,32 @@ def functions(learner: Learner) -> dict[str, Function]:
         return {"output": learner.predict(pick("meta", values), pick("state", values), values["x"])}
 
     def update(values: Named) -> Named:
-        support, query = pick_batch("support", values), pick_batch("query", values)
-        return named("update", learner.update(pick("meta", values), support, query, _noise(values)))
+        return named("update", whole_update(pick("meta", values), touched_update(learner, values)))
 
     pieces = _pieces(learner.adapt) if isinstance(learner.adapt, Iterated) else {}
     return {"adapt": adapt, "predict": predict, "update": update, **pieces}
 
 
+def touched_update(learner: Learner, values: Named) -> TorchTree:
+    """The learner's update for one user as it gives it, tables perhaps by rows."""
+    support, query = pick_batch("support", values), pick_batch("query", values)
+    return learner.update(pick("meta", values), support, query, _noise(values))
+
+
 def _pieces(adapt: Iterated) -> dict[str, Function]:
     def begin(values: Named) -> Named:
-        return named("begin", {name: value.clone() for name, value in adapt.begin(pick("meta", values)).items()})
+        return _own("begin", adapt.begin(pick("meta", values), pick_batch("support", values)))
 
     def step(values: Named) -> Named:
         meta, carry, support = pick("meta", values), pick("carry", values), pick_batch("support", values)
-        return named("next", adapt.step(meta, carry, support, pick("knob", values), _noise(values)))
+        return _own("next", adapt.step(meta, carry, support, pick("knob", values), _noise(values)))
 
     return {BEGIN: begin, STEP: step}
+
+
+def _own(prefix: str, results: TorchTree) -> Named:
+    # A graph's output may not be its input, which much of a carry is.
+    return named(prefix, {name: value.clone() for name, value in results.items()})
 
 
 def _noise(values: Named) -> Tensor:

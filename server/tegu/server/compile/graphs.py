@@ -36,8 +36,7 @@ class Plan:
         traced: the functions to trace.
         reference: those that the graphs must agree with.
         examples: by graph, inputs to trace with; no two graphs share a size of a dynamic axis.
-        cases: inputs to check with.
-        many: users lead the inputs, and their number is dynamic too.
+        cases: inputs to check with; axes whose size differs from the examples' are dynamic.
         label: goes before the graphs' names in errors.
     """
 
@@ -45,7 +44,6 @@ class Plan:
     reference: Functions
     examples: Mapping[str, Named]
     cases: Sequence[Named]
-    many: bool = False
     label: str = ""
 
 
@@ -89,23 +87,32 @@ def _part(plan: Plan, name: str) -> Part:
     graph = name.split(maxsplit=1)[0]
     example = dict(plan.examples[graph])
     if name == STEP:
-        example |= named("carry", _carry(plan))
+        example |= named("carry", _carry(plan, example))
     inputs = {key: value for key, value in example.items() if _kind(key) in _INPUTS[name]}
-    return Part(plan.traced[name], inputs, {key: _dynamic(_kind(key), plan.many) for key in inputs})
+    return Part(plan.traced[name], inputs, _dynamic(plan, inputs))
 
 
-def _carry(plan: Plan) -> Named:
-    return pick("begin", plan.traced[BEGIN](plan.examples["adapt"]))
+def _carry(plan: Plan, inputs: Named) -> Named:
+    return pick("begin", plan.traced[BEGIN](inputs))
 
 
 def _kind(name: str) -> str:
     return name.split(".", maxsplit=1)[0]
 
 
-def _dynamic(kind: str, many: bool) -> tuple[int, ...]:
-    rows, users = kind in ("support", "query", "x"), many and kind in ("state", "carry", "weight")
-    return tuple(range(rows + (many and rows))) or (0,) * users
+def _dynamic(plan: Plan, inputs: Named) -> dict[str, tuple[int, ...]]:
+    """For each input the axes of another size in one of the cases."""
+    cases = list[Named](plan.cases)
+    if BEGIN in plan.traced:
+        cases = [{**case, **named("carry", _carry(plan, case))} for case in cases]
+    return {
+        key: tuple(
+            axis for axis, size in enumerate(value.shape) if any(case[key].shape[axis] != size for case in cases)
+        )
+        for key, value in inputs.items()
+    }
 
 
 def _looped(plan: Plan, begin: onnx.ModelProto, step: onnx.ModelProto) -> onnx.ModelProto:
-    return loop_model(begin, step, list(_carry(plan)), list(pick("state", plan.examples["adapt"])))
+    example = plan.examples["adapt"]
+    return loop_model(begin, step, list(_carry(plan, example)), list(pick("state", example)))
