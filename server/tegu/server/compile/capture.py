@@ -73,6 +73,7 @@ def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Te
     # Batching rules ask for sizes that nobody uses.
     module.graph.eliminate_dead_code()
     _multiply_out(module)
+    _gather_rows(module)
     return module
 
 
@@ -89,6 +90,15 @@ def _multiply_out(module: GraphModule) -> None:
                 product[0].meta["val"] = value
         node.replace_all_uses_with(product[0])
         graph.erase_node(node)
+
+
+def _gather_rows(module: GraphModule) -> None:
+    """Rows of a table as a look-up, which becomes one Gather; of an index torch.onnx makes six operators."""
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.index.Tensor):
+        table, (rows, *others) = node.args
+        matrix = table.meta["val"].dim() == 2
+        if matrix and not others and rows is not None and rows.meta["val"].dtype == torch.int64:
+            node.target, node.args = torch.ops.aten.embedding.default, (table, rows)
 
 
 def _fake_input(fake: FakeTensorMode, name: str, tensor: Tensor, axes: Sequence[int]) -> Tensor:
