@@ -10,8 +10,9 @@ In a tree of parameters these entries stand beside a table `name`, or in its pla
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ __all__ = [
     "whole_update",
 ]
 
+T = TypeVar("T")
 _ROWS = "/rows"
 
 
@@ -43,12 +45,12 @@ def row_entries(name: str) -> tuple[str, str]:
     return f"{name}/ids", rows_key(name)
 
 
-def fixed_entries(tree: TorchTree) -> TorchTree:
+def fixed_entries(tree: Mapping[str, T]) -> dict[str, T]:
     """The entries that no step moves: ids and slots."""
     return {key: value for key, value in tree.items() if key.endswith("/ids") or "/slots/" in key}
 
 
-def whole_parameters(tree: TorchTree) -> TorchTree:
+def whole_parameters(tree: Mapping[str, T]) -> dict[str, T]:
     """The parameters alone, without what stands beside tables."""
     beside = {*fixed_entries(tree), *(rows_key(name) for name in _tables(tree))}
     return {name: value for name, value in tree.items() if name not in beside}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 import torch
+from torch import Tensor
 
 from tegu.core.bundle import GRAPHS
 from tegu.server.compile.capture import Named
@@ -85,32 +86,24 @@ def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, by
 
 def _part(plan: Plan, name: str) -> Part:
     graph = name.split(maxsplit=1)[0]
-    example = dict(plan.examples[graph])
-    if name == STEP:
-        example |= named("carry", _carry(plan, example))
-    inputs = {key: value for key, value in example.items() if _kind(key) in _INPUTS[name]}
-    return Part(plan.traced[name], inputs, _dynamic(plan, inputs))
+    example, *cases = [
+        _with_carry(plan, case) if name == STEP else case for case in (plan.examples[graph], *plan.cases)
+    ]
+    inputs = {key: value for key, value in example.items() if key.split(".", maxsplit=1)[0] in _INPUTS[name]}
+    return Part(plan.traced[name], inputs, {key: _dynamic(key, value, cases) for key, value in inputs.items()})
+
+
+def _with_carry(plan: Plan, inputs: Named) -> Named:
+    return {**inputs, **named("carry", _carry(plan, inputs))}
 
 
 def _carry(plan: Plan, inputs: Named) -> Named:
     return pick("begin", plan.traced[BEGIN](inputs))
 
 
-def _kind(name: str) -> str:
-    return name.split(".", maxsplit=1)[0]
-
-
-def _dynamic(plan: Plan, inputs: Named) -> dict[str, tuple[int, ...]]:
-    """For each input the axes of another size in one of the cases."""
-    cases = list[Named](plan.cases)
-    if BEGIN in plan.traced:
-        cases = [{**case, **named("carry", _carry(plan, case))} for case in cases]
-    return {
-        key: tuple(
-            axis for axis, size in enumerate(value.shape) if any(case[key].shape[axis] != size for case in cases)
-        )
-        for key, value in inputs.items()
-    }
+def _dynamic(key: str, value: Tensor, cases: Sequence[Named]) -> tuple[int, ...]:
+    """The axes of another size in one of the cases."""
+    return tuple(axis for axis, size in enumerate(value.shape) if any(case[key].shape[axis] != size for case in cases))
 
 
 def _looped(plan: Plan, begin: onnx.ModelProto, step: onnx.ModelProto) -> onnx.ModelProto:

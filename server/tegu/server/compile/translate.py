@@ -11,7 +11,6 @@ from typing import Any
 import onnx_ir
 import onnxscript.optimizer
 import torch
-from onnx_ir import convenience
 from onnx_ir.passes import common
 from torch import fx
 from torch.export import ExportedProgram
@@ -75,10 +74,11 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
 
 def _drop_idle_transposes(model: onnx_ir.Model) -> None:
     """Indexing is translated with transposes that change nothing; ONNX Runtime would copy whole tables for them."""
-    for node in list(model.graph):
-        value, order = node.inputs[:1], node.attributes["perm"].as_ints() if node.op_type == "Transpose" else (1, 0)
-        if list(order) == sorted(order) and not node.outputs[0].is_graph_output():
-            convenience.replace_all_uses_with(node.outputs, value)  # type: ignore[arg-type] # a Transpose has its input
+    for node in model.graph:
+        order = list(node.attributes["perm"].as_ints()) if node.op_type == "Transpose" else None
+        if order is not None and order == sorted(order):
+            node.op_type = "Identity"
+            node.attributes.clear()
 
 
 def _program(captured: Captured) -> ExportedProgram:
