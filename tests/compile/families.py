@@ -12,6 +12,7 @@ from tegu.learners import reptile
 from tegu.learners.learner import Learner
 
 ROWS_OF_4, IMAGE = Spec.classification((4,), 3), Spec.classification((2, 9, 9), 3)
+RATINGS = Spec.regression((), items=50)
 
 
 class Family(NamedTuple):
@@ -62,6 +63,34 @@ class Factors(nn.Module):
         return self.items(ids) @ self.user
 
 
+class Ratings(nn.Module):
+    """Ratings of items by one user: factors and biases of the items, and the user's own."""
+
+    def __init__(self, items: int = 50, factors: int = 4) -> None:
+        super().__init__()
+        self.items = nn.Embedding(items, factors)
+        self.bias = nn.Embedding(items, 1)
+        self.user = nn.Parameter(torch.randn(factors))
+        self.mean = nn.Parameter(torch.zeros(1))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.mean + self.bias(ids) + (self.items(ids) @ self.user).unsqueeze(-1)
+
+
+class Sentences(nn.Module):
+    """A vocabulary read twice, for tokens and for what they repeat, with a padding token, and positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(200, 4, padding_idx=0)
+        self.positions = nn.Embedding(64, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = self.table(x) + self.positions(torch.arange(x.shape[-1]))
+        return self.head(torch.tanh(read).mean(1) * self.table(x[:, 0]))
+
+
 def mlp(*layers: nn.Module, outputs: int = 3) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 6), *layers, nn.Linear(6, outputs))
 
@@ -94,6 +123,11 @@ BATCHED = {
     "ranking": Family(Factors(), Spec.ranking(12), {"fast": ["user"], "steps": 2}),
     "tokens": Family(Tokens(), Spec.classification((5,), 3, tokens=11), {"loss": _torch_cross_entropy}),
     "gru": Family(Recurrent("GRU"), SEQUENCE, {}),
+    "rows": Family(Ratings(), RATINGS, {"steps": 2}),
+    "rows_momentum": Family(Ratings(), RATINGS, {"steps": 3, "momentum": 0.9, "minibatches": 2}),
+    "rows_adam": Family(Ratings(), RATINGS, {"steps": 2, "inner": "adam"}),
+    "rows_in_part": Family(Ratings(), RATINGS, {"steps": 2, "fast": ["bias", "user"]}),
+    "rows_read_twice": Family(Sentences(), Spec.classification((3,), 3, tokens=200), {"steps": 2}),
 }
 
 # Convolutions have no batched form.

@@ -69,6 +69,15 @@ def torch_batch(batch: NumpyBatch) -> TorchBatch:
     return Batch(*map(torch.from_numpy, batch))
 
 
+def update_of(learner: Learner, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> TorchTree:
+    """What the learner sends to the server, as a tree of the layout of `meta`."""
+    update = learner.update(tensors(meta), torch_batch(support), torch_batch(query), NO_NOISE)
+    for name in [name.removesuffix("/rows") for name in update if name.endswith("/rows")]:
+        ids, rows = update.pop(f"{name}/ids"), update.pop(f"{name}/rows")
+        update[name] = torch.zeros(meta[name].shape).index_add(0, ids, rows)
+    return update
+
+
 def assert_close(found: Tree, prefix: str, expected: TorchTree) -> None:
     """Entries `prefix.<name>`, and no others, to what float32 allows."""
     assert {name.removeprefix(f"{prefix}.") for name in found} == set(expected)

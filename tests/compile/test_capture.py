@@ -47,3 +47,29 @@ def test_writing_in_place_becomes_a_value():
 def test_a_function_that_fixes_an_axis(fixing):
     with pytest.raises(CompileError, match=r"axis 0 of x is fixed at its example's size of 13: expected code for any"):
         capture(lambda values: {"y": fixing(values["x"])}, X, {"x": (0,)})
+
+
+def test_rows_of_a_table_are_looked_up():
+    inputs = {"table": torch.randn(50, 4), "ids": torch.arange(13)}
+    captured = capture(lambda v: {"y": v["table"][v["ids"]]}, inputs, {"ids": (0,)})
+    assert [node.target for node in captured.module.graph.nodes if node.op == "call_function"] == [
+        torch.ops.aten.embedding.default
+    ]
+    ids = torch.tensor([[3, 49], [0, 3]])
+    (found,) = captured.module(inputs["table"], ids.flatten())
+    torch.testing.assert_close(found.reshape(2, 2, 4), inputs["table"][ids])
+
+
+@pytest.mark.parametrize("chosen", [lambda x: x[x[:, 0] > 0], lambda x: x[:, torch.tensor([1, 0])]])
+def test_other_indices_stay(chosen):
+    captured = capture(lambda v: {"y": chosen(v["x"]).sum(0)}, {"x": torch.randn(50, 2)}, {})
+    targets = [node.target for node in captured.module.graph.nodes]
+    assert torch.ops.aten.index.Tensor in targets
+    assert torch.ops.aten.embedding.default not in targets
+
+
+def test_a_number_of_entries_is_a_product_of_sizes():
+    captured = capture(lambda v: {"y": torch.zeros(v["x"].numel())}, X, {"x": (0,)})
+    assert torch.ops.aten.sym_numel.default not in [node.target for node in captured.module.graph.nodes]
+    (found,) = captured.module(torch.ones(5, 2))
+    assert found.shape == (10,)

@@ -17,6 +17,7 @@ from tests.compile.running import (
     start,
     tensors,
     torch_batch,
+    update_of,
 )
 
 from tegu.core.batch import NumpyBatch
@@ -36,8 +37,7 @@ def clipped_sum(learner, meta, pairs, weight, limit):
     """Sum over users of weight * update, each update scaled down to a norm of at most `limit`, in float64."""
     total, norms = {}, []
     for pair, share in zip(pairs, weight, strict=True):
-        update = learner.update(tensors(meta), *map(torch_batch, pair), NO_NOISE)
-        update = {name: value.detach().double() for name, value in update.items()}
+        update = {name: value.detach().double() for name, value in update_of(learner, meta, *pair).items()}
         norms.append(float(torch.cat([value.flatten() for value in update.values()]).norm()))
         factor = float(share) * min(1.0, limit / norms[-1])
         total = {name: total.get(name, 0) + factor * value for name, value in update.items()}
@@ -60,16 +60,24 @@ def test_many_users_at_once_are_as_one_by_one(name, cohort_graphs):
         np.testing.assert_allclose(found["output"], outputs.detach().numpy(), rtol=1e-3, atol=2e-5)
 
 
-def update_of(learner, graph, meta, supports, queries, blocks, limit):
-    """The graph's sums; a learner that pools has its queries behind its supports."""
+def summed(learner, graph, meta, supports, queries, blocks, limit):
+    """The graph's sums, tables whole; a learner that pools has its queries behind its supports."""
     if learner.pools:
         rows = [
-            NumpyBatch(*map(np.concatenate, zip(*pair, strict=True))) for pair in zip(supports, queries, strict=True)
+            NumpyBatch(*(np.concatenate(parts) for parts in zip(*pair, strict=True)))
+            for pair in zip(supports, queries, strict=True)
         ]
         groups = {"support": stacked(rows)}
     else:
         groups = {"support": stacked(supports), "query": stacked(queries)}
-    return run(graph, meta=meta, **groups, blocks=np.asarray(blocks, np.float32), clip=np.asarray(limit, np.float32))
+    found = run(graph, meta=meta, **groups, blocks=np.asarray(blocks, np.float32), clip=np.asarray(limit, np.float32))
+    for name in [name.removesuffix("/rows") for name in found if name.endswith("/rows")]:
+        ids, moved = found.pop(f"{name}/ids"), found.pop(f"{name}/rows")
+        found[name] = np.zeros((len(blocks), *meta[name.removeprefix("update.")].shape), np.float32)
+        for block, weights in enumerate(blocks):  # a user's rows are counted by its weight already
+            for user in np.flatnonzero(weights):
+                np.add.at(found[name][block], ids[user], moved[user])
+    return found
 
 
 @pytest.mark.parametrize("name", BATCHED)
@@ -82,7 +90,7 @@ def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name, cut, cohort_
     limit = float(np.median(norms)) if cut else 1e9
     sums = [clipped_sum(learner, meta, pairs, weight, limit)[0] for weight in blocks]
     expected = {n: torch.stack([each[n] for each in sums]) for n in sums[0]}
-    found = update_of(learner, cohort_graphs(name).update, meta, supports, queries, blocks, limit)
+    found = summed(learner, cohort_graphs(name).update, meta, supports, queries, blocks, limit)
     assert_close(found, "update", expected)
 
 
@@ -111,7 +119,7 @@ def test_the_update_of_a_comparator_alone(comparator):
     learner = comparator(family.model, family.learner())
     meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), weight, 0.1)
-    found = update_of(learner, compile_cohort_update(learner), meta, supports, queries, [weight], 0.1)
+    found = summed(learner, compile_cohort_update(learner), meta, supports, queries, [weight], 0.1)
     assert_close(found, "update", {n: value[None] for n, value in expected.items()})
 
 
@@ -119,7 +127,7 @@ def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
     learner = BATCHED["relu"].learner()
     meta, (supports, queries) = start(learner), users(learner, 3)
     results = [
-        update_of(learner, graph, meta, supports, queries, np.eye(3), 0.1)
+        summed(learner, graph, meta, supports, queries, np.eye(3), 0.1)
         for graph in (compile_cohort_update(learner), cohort_graphs("relu").update)
     ]
     for name in results[0]:

@@ -16,6 +16,7 @@ from tests.compile.running import (
     start,
     tensors,
     torch_batch,
+    update_of,
 )
 
 from tegu.server.compile import compile_learner, make_bundle
@@ -34,7 +35,7 @@ def test_graphs_do_what_torch_does_at_any_number_of_rows(name, device_graphs):
             tensors(meta), torch_batch(batches[0]), {"steps": 2, "lr": 0.05, "prior": learner.knobs["prior"]}, NO_NOISE
         )
         assert_close(run(graphs["adapt"], meta=meta, support=batches[0], knob=values), "state", state)
-        update = learner.update(tensors(meta), *map(torch_batch, batches), NO_NOISE)
+        update = update_of(learner, meta, *batches)
         assert_close(run(graphs["update"], meta=meta, support=batches[0], query=batches[1]), "update", update)
         output = learner.predict(tensors(meta), state, torch_batch(batches[1]).x)
         numpy_state = {n: v.detach().numpy() for n, v in state.items()}

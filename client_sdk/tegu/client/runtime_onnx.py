@@ -4,6 +4,8 @@ Inputs and outputs are known by name. A graph lists the inputs it reads, and is 
 
     meta.<name>  support.x|y|mask  query.x|y|mask  knob.<name>  state.<name>  x
     state.<name> (adapt)           output (predict)             update.<name> (update)
+
+Of a large table, `state.<name>/ids` and `state.<name>/rows` are the rows that are personal.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tegu.client.moved import find_moved
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.errors import RuntimeFailure, require
 from tegu.core.manifest import Knobs
@@ -136,14 +139,16 @@ def _knob_arrays(knobs: Knobs) -> dict[str, Array]:
 
 def _find(graph: str, name: str, sources: Mapping[str, Mapping[str, Array]]) -> Array:
     source, _, key = name.partition(".")
-    try:
-        return sources[source][key]
-    except KeyError:
+    found = sources.get(source, {}).get(key)
+    if found is None and source == "state":
+        found = find_moved(key, sources)
+    if found is None:
         given = sorted(f"{source}.{key}" if key else source for source in sources for key in sources[source])
         raise RuntimeFailure(
             f"the {graph} graph reads {name!r}, which is not among {', '.join(given)}: "
             "upgrade tegu, or export the bundle again"
-        ) from None
+        )
+    return found
 
 
 def _without_prefix(outputs: Mapping[str, Array], prefix: str) -> Tree:

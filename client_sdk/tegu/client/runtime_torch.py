@@ -18,6 +18,7 @@ from tegu.core.tree import Tree
 from tegu.learners.losses import OutputLoss, find_loss, masked_mean
 from tegu.learners.model import Applied, call
 from tegu.learners.optimisers import optimiser_class
+from tegu.learners.rows import whole_parameters
 
 __all__ = ["Device", "TorchRuntime"]
 
@@ -85,8 +86,8 @@ class TorchRuntime:
             return {name: value.detach().cpu().numpy() for name, value in fast.items()}
 
     def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
-        """Outputs for the rows of `x`; see `Runtime.predict`."""
-        self._check_meta({**meta, **state})
+        """Outputs for the rows of `x`; see `Runtime.predict`. The state may be one of the graphs', tables by rows."""
+        self._check_meta({**meta, **whole_parameters(state)})
         with _explained("predict"), torch.no_grad():
             output: Array = call(self._model, self._tensors({**meta, **state}), self._tensor(x)).cpu().numpy()
             return output

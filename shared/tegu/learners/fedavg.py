@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from tegu.learners.inner import inner_loop, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.prepare import prepared
 from tegu.learners.reptile import concatenate
+from tegu.learners.rows import changes
 
 __all__ = ["PAPER", "fedavg"]
 
@@ -37,11 +39,12 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         UnknownNameError: no such loss.
     """
     model = prepared(model, like.spec)
-    local = inner_loop(model, find_loss(loss, like.spec), tuple(name for name, _ in model.named_parameters()), "sgd")
+    rows_loss = find_loss(loss, like.spec)
+    names = tuple(name for name, _ in model.named_parameters())
+    local = inner_loop(model, rows_loss, names, "sgd", tables=looked_up(model, rows_loss, like.spec, names))
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        trained = run_steps(local, meta, concatenate(support, query), like.knobs)
-        return {name: meta[name] - trained[name] for name in meta}
+        return changes(meta, run_steps(local, meta, concatenate(support, query), like.knobs))
 
     return replace(like, name="fedavg", paper=PAPER, update=update, pools=True)

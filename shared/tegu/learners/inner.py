@@ -11,8 +11,10 @@ from torch.func import vjp
 
 from tegu.core.errors import UnknownNameError
 from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.lookups import find_lookups
 from tegu.learners.losses import Loss, checked_rows, masked_mean
 from tegu.learners.model import Applied
+from tegu.learners.rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
 
 __all__ = ["InnerOptimiser", "gradients", "inner_loop", "mean_loss", "run_steps"]
 
@@ -29,7 +31,7 @@ def mean_loss(
     model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch, seen: TorchBatch | None = None
 ) -> Tensor:
     """The masked mean loss of the model with these parameters; `seen` is what they were adapted on."""
-    return masked_mean(loss, Applied(model, parameters), batch, seen)
+    return masked_mean(loss, Applied(model, parameters, look_up(parameters)), batch, seen)
 
 
 def gradients(
@@ -45,14 +47,15 @@ def gradients(
     """
 
     def rows(moved: TorchTree) -> Tensor:
-        return checked_rows(loss(Applied(model, parameters | moved), batch, None), batch)
+        own = parameters | moved
+        return checked_rows(loss(Applied(model, own, look_up(own)), batch, None), batch)
 
     pull: Callable[[Tensor], tuple[TorchTree]] = vjp(rows, moving)[1]
     return pull(batch.mask * (scale / batch.mask.sum().clamp(min=1)))[0]
 
 
 def _key(slot: str, name: str) -> str:
-    # Parameter names never hold a slash, so carry entries cannot collide with them.
+    # Parameter names do not begin with these slots and a slash, so carry entries cannot collide with them.
     return f"{slot}/{name}"
 
 
@@ -96,21 +99,41 @@ def _slots(inner: InnerOptimiser, momentum: float) -> tuple[str, ...]:
 
 
 def inner_loop(
-    model: nn.Module, loss: Loss, fast: tuple[str, ...], inner: InnerOptimiser, momentum: float = 0.0
+    model: nn.Module,
+    loss: Loss,
+    fast: tuple[str, ...],
+    inner: InnerOptimiser,
+    momentum: float = 0.0,
+    tables: tuple[str, ...] = (),
 ) -> Iterated:
     """`adapt` by gradient steps on the support's mean loss; only `fast` parameters move.
 
     Knobs: `steps`; `lr`, the step size; `prior`, how many interactions the initialisation counts for. With n real rows
     the step taken is `lr * n / (n + prior)`, so that a handful of rows cannot carry the user far away.
 
+    Args:
+        model: the module.
+        loss: of rows.
+        fast: names of the parameters that move.
+        inner: the optimiser.
+        momentum: of SGD.
+        tables: those of `fast` that move row by row (`tegu.learners.lookups.looked_up`): the state has the rows that
+            the support looks up, as `tegu.learners.rows` says. Other rows have no gradient, so that no optimiser here
+            would move them.
+
     Raises:
         UnknownNameError: `inner` is neither "sgd" nor "adam".
     """
     slots, sgd_step = _slots(inner, momentum), _sgd_step(momentum)
+    moving = [rows_key(name) if name in tables else name for name in fast]
+    result = [key for name in fast for key in (row_entries(name) if name in tables else (name,))]
 
-    def begin(meta: TorchTree) -> TorchTree:
-        carry = {name: meta[name] for name in fast}
-        carry |= {_key(slot, name): torch.zeros_like(meta[name]) for slot in slots for name in fast}
+    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
+        carry = {name: meta[name] for name in fast if name not in tables}
+        lookups = find_lookups(model, loss, meta, support) if tables else {}
+        for name in tables:
+            carry |= begin_rows(name, meta[name], lookups[name])
+        carry |= {_key(slot, name): torch.zeros_like(carry[name]) for slot in slots for name in moving}
         if inner == "adam":
             none = meta[fast[0]].new_zeros(())
             carry |= {"/given1": none, "/given2": none.clone()}
@@ -120,12 +143,12 @@ def inner_loop(
         del noise
         rows = support.mask.sum()
         rate = knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1)
-        moving = {name: carry[name] for name in fast}
+        fixed, own = fixed_entries(carry), {name: carry[name] for name in moving}
         if inner == "adam":
-            return _adam_step(carry, gradients(model, loss, meta, moving, support), rate)
-        return sgd_step(carry, gradients(model, loss, meta, moving, support, rate))
+            return fixed | _adam_step(carry, gradients(model, loss, meta | fixed, own, support), rate)
+        return fixed | sgd_step(carry, gradients(model, loss, meta | fixed, own, support, rate))
 
-    return Iterated(begin, step, lambda carry: {name: carry[name] for name in fast})
+    return Iterated(begin, step, lambda carry: {name: carry[name] for name in result})
 
 
 def run_steps(
@@ -137,7 +160,7 @@ def run_steps(
     these are random minibatches without replacement, and nothing random need enter the graph.
     """
     place = torch.arange(support.mask.shape[0])
-    carry = adapt.begin(meta)
+    carry = adapt.begin(meta, support)
     for i in range(int(knobs["steps"])):
         seen = support
         if minibatches > 1:

@@ -5,6 +5,8 @@
     predict(meta, state, x)              -> output
     update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
 
+In a state and in an update, the rows that were touched may stand for a whole table: see `tegu.learners.rows`.
+
 The server's round is always `meta = outer(meta, mean over users(clip(update)))`. All four are written in torch without
 side effects, so that they can be compiled into ONNX graphs, batched over users, and differentiated.
 """
@@ -36,18 +38,18 @@ class Iterated:
     """An `adapt` that repeats one step; compiled into an ONNX `Loop` whose trip count is the knob `steps`.
 
     Attributes:
-        begin: meta -> carry, what the first step starts from.
+        begin: (meta, support) -> carry, what the first step starts from.
         step: (meta, carry, support, knobs, noise) -> carry, of the same layout. It must not use the knob `steps`.
         finish: carry -> state; it selects and may not compute.
     """
 
-    begin: Callable[[TorchTree], TorchTree]
+    begin: Callable[[TorchTree, TorchBatch], TorchTree]
     step: Callable[[TorchTree, TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
     finish: Callable[[TorchTree], TorchTree]
 
     def __call__(self, meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         """The state after `knobs["steps"]` steps."""
-        carry = self.begin(meta)
+        carry = self.begin(meta, support)
         for _ in range(int(knobs["steps"])):
             carry = self.step(meta, carry, support, knobs, noise)
         return self.finish(carry)
@@ -61,7 +63,7 @@ class Learner:
         name: as in `LEARNERS`.
         paper: the publication it follows.
         spec: what the model takes and gives.
-        fast: names of the parameters that adapt; they are the entries of `state`.
+        fast: names of the parameters that adapt; they are the entries of `state`, tables perhaps by rows.
         knobs: default knobs; a graph has an input for each. `steps` is a whole number.
         init: seed -> meta, float32 numpy arrays.
         adapt: see the module's text; often an `Iterated`.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tegu.learners.inner import inner_loop
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call
 from tegu.learners.prepare import prepared
@@ -33,6 +34,7 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         UnknownNameError: no such loss.
     """
     model = prepared(model, like.spec)
+    rows_loss = find_loss(loss, like.spec)
     names = tuple(name for name, _ in model.named_parameters())
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
@@ -44,7 +46,7 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         name="local_only",
         paper="",
         fast=names,
-        adapt=inner_loop(model, find_loss(loss, like.spec), names, "sgd"),
+        adapt=inner_loop(model, rows_loss, names, "sgd", tables=looked_up(model, rows_loss, like.spec, names)),
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
     )

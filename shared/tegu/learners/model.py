@@ -14,33 +14,46 @@ from tegu.core.errors import DataError
 from tegu.core.tree import Tree
 from tegu.learners.bound import bound
 from tegu.learners.learner import TorchTree
-from tegu.learners.plain import PlainOperators
+from tegu.learners.plain import Lookup, PlainOperators, from_table
+from tegu.learners.rows import look_up, whole_parameters
 
 __all__ = ["Applied", "call", "fast_names", "initial_parameters"]
 
 
-def call(model: nn.Module, parameters: TorchTree, x: Tensor) -> Tensor:
-    """The model's output for `x` with these parameters."""
-    with PlainOperators():
-        output: Tensor = bound(model, parameters)(x)
+def call(model: nn.Module, parameters: TorchTree, x: Tensor, lookup: Lookup | None = None) -> Tensor:
+    """The model's output for `x` with these parameters.
+
+    Args:
+        model: the module.
+        parameters: all of them; of a table some rows may stand beside it, as `tegu.learners.rows` has it.
+        x: its input.
+        lookup: what embeddings get for ids and a table; what `parameters` says, by default.
+    """
+    with PlainOperators(lookup or look_up(parameters)):
+        output: Tensor = bound(model, whole_parameters(parameters))(x)
     return output
 
 
 @dataclass(frozen=True)
 class Applied:
-    """A model with its parameters, as a function of its input."""
+    """A model with its parameters, as a function of its input; for `parameters` and `lookup` see `call`."""
 
     model: nn.Module
     parameters: TorchTree
+    lookup: Lookup | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
         """The model's output for `x`."""
-        return call(self.model, self.parameters, x)
+        return call(self.model, self.parameters, x, self.lookup)
 
     def catalogue(self, items: int) -> Tensor:
         """Scores `[items]` of all items, without looking up tables row by row."""
         ids = torch.arange(items, device=next(iter(self.parameters.values())).device)
-        with PlainOperators(ids):
+
+        def rows(wanted: Tensor, table: Tensor) -> Tensor:
+            return table if wanted is ids and len(ids) == len(table) else from_table(wanted, table)
+
+        with PlainOperators(rows):
             scores: Tensor = bound(self.model, self.parameters)(ids)
         return scores
 

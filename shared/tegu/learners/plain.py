@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
@@ -18,28 +18,33 @@ from torch.overrides import TorchFunctionMode
 from tegu.core.errors import CompileError
 from tegu.learners.recurrent import gru, lstm, rnn_relu, rnn_tanh
 
-__all__ = ["PlainOperators", "one_hot", "softmax_cross_entropy"]
+__all__ = ["Lookup", "PlainOperators", "from_table", "joined", "one_hot", "softmax_cross_entropy"]
+
+Lookup: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def from_table(ids: Tensor, table: Tensor) -> Tensor:
+    """The rows of a table."""
+    return table[ids]
 
 
 class PlainOperators(TorchFunctionMode):
     """While it lasts, the operators of this file stand in for torch's.
 
     Args:
-        catalogue: every row of a table, in order: looking these ids up gives the table itself.
+        look_up: what embeddings get for ids and a table.
     """
 
-    def __init__(self, catalogue: Tensor | None = None) -> None:
+    def __init__(self, look_up: Lookup = from_table) -> None:
         super().__init__()
-        self._catalogue = catalogue
+        self._look_up = look_up
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """See `torch.overrides`."""
-        if func is F.embedding and self._catalogue is not None:
-            ids, weight = args[:2]
-            if ids is self._catalogue and len(ids) == len(weight):
-                return weight
+        if func is F.embedding:
+            return _embedding(self._look_up, *args, **(kwargs or {}))
         return _PLAIN.get(func, func)(*args, **(kwargs or {}))
 
 
@@ -73,12 +78,23 @@ def softmax_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return rows
 
 
-def _embedding(ids: Tensor, weight: Tensor, padding_idx: int | None = None, *others: Any, **options: Any) -> Tensor:
+def joined(first: Tensor, second: Tensor) -> Tensor:
+    """The rows of both.
+
+    Written with padding: `torch.cat` batched over users by `vmap` fixes the number of users when it is exported.
+    """
+    others = [0, 0] * (first.dim() - 1)
+    return F.pad(first, [*others, 0, second.shape[0]]) + F.pad(second, [*others, first.shape[0], 0])
+
+
+def _embedding(
+    look_up: Lookup, ids: Tensor, weight: Tensor, padding_idx: int | None = None, *others: Any, **options: Any
+) -> Tensor:
     if any(option not in (None, False, 2.0) for option in (*others, *options.values())):
         raise CompileError(
             "an embedding with max_norm, scale_grad_by_freq or sparse has no compiled form: leave them out"
         )
-    rows = weight[ids]
+    rows = look_up(ids, weight)
     if padding_idx is None:
         return rows
     return torch.where((ids == padding_idx % weight.shape[0]).unsqueeze(-1), rows.detach(), rows)
@@ -159,7 +175,6 @@ def _item(x: Tensor, key: Any) -> Tensor:
 
 
 _PLAIN: dict[Any, Callable[..., Any]] = {
-    F.embedding: _embedding,
     F.layer_norm: _layer_norm,
     F.group_norm: _group_norm,
     F.gelu: _gelu,

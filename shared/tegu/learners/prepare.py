@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tegu.core.errors import CompileError, DataError, TeguError
-from tegu.core.spec import Spec
+from tegu.core.spec import Field, Spec
 from tegu.learners.model import call
 
-__all__ = ["prepared"]
+__all__ = ["example_rows", "prepared"]
 
 _ROWS = 3
 _UNBOUNDED_IDS = 8
@@ -53,7 +53,7 @@ def _check_parameters(model: nn.Module) -> None:
 
 
 def _check_outputs(model: nn.Module, spec: Spec) -> None:
-    x = _example_x(spec)
+    x = example_rows(spec.x, _ROWS)
     output = _output(model, x)
     expected = (_ROWS,) if spec.kind == "ranking" else (_ROWS, spec.outputs)
     if output.shape != expected or output.dtype != torch.float32:
@@ -85,9 +85,10 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
-def _example_x(spec: Spec) -> Tensor:
-    shape = (_ROWS, *spec.x.shape)
+def example_rows(field: Field, rows: int) -> Tensor:
+    """Made-up rows that fit `field`, the same every time."""
+    shape = (rows, *field.shape)
     generator = torch.Generator().manual_seed(0)
-    if spec.x.dtype == "int64":
-        return torch.randint(spec.x.size or _UNBOUNDED_IDS, shape, generator=generator)
+    if field.dtype == "int64":
+        return torch.randint(field.size or _UNBOUNDED_IDS, shape, generator=generator)
     return torch.randn(shape, generator=generator)

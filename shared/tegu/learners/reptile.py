@@ -14,16 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor, nn
 from torch.func import grad
 
 from tegu.core.spec import Spec
 from tegu.learners.inner import InnerOptimiser, inner_loop, mean_loss, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call, fast_names, initial_parameters
+from tegu.learners.plain import joined
 from tegu.learners.prepare import prepared
+from tegu.learners.rows import changes
 
 __all__ = ["PAPER", "concatenate", "reptile"]
 
@@ -31,17 +33,9 @@ PAPER = "Nichol et al. 2018, On First-Order Meta-Learning Algorithms, arXiv:1803
 
 
 def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
-    """All rows of both batches, as one.
-
-    Written with padding: `torch.cat` batched over users by `vmap` fixes the number of users when it is exported.
-    """
+    """All rows of both batches, as one."""
     if b.mask.shape[0] == 0:
         return a
-
-    def joined(first: Tensor, second: Tensor) -> Tensor:
-        others = [0, 0] * (first.dim() - 1)
-        return F.pad(first, [*others, 0, second.shape[0]]) + F.pad(second, [*others, first.shape[0], 0])
-
     return TorchBatch(*(joined(*parts) for parts in zip(a, b, strict=True)))
 
 
@@ -82,15 +76,14 @@ def reptile(
     model = prepared(model, spec)
     rows_loss = find_loss(loss, spec)
     names = fast_names(model, fast)
-    adapt = inner_loop(model, rows_loss, names, inner, momentum)
+    adapt = inner_loop(model, rows_loss, names, inner, momentum, looked_up(model, rows_loss, spec, names))
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
         if every_parameter_adapts:
-            adapted = run_steps(adapt, meta, concatenate(support, query), knobs, minibatches)
-            return {name: meta[name] - adapted[name] for name in meta}
+            return changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
         return _partial_update(meta, support, query)
 
     def _partial_update(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
@@ -102,7 +95,7 @@ def reptile(
 
         gradients: TorchTree
         gradients, adapted = grad(query_loss, has_aux=True)(slow)
-        return gradients | {name: meta[name] - adapted[name] for name in names}
+        return gradients | changes(meta, adapted)
 
     return Learner(
         name="reptile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -72,7 +73,33 @@ def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Te
     )(*examples)
     # Batching rules ask for sizes that nobody uses.
     module.graph.eliminate_dead_code()
+    _multiply_out(module)
+    _gather_rows(module)
     return module
+
+
+def _multiply_out(module: GraphModule) -> None:
+    """Numbers of entries, which torch.onnx cannot translate, as products of sizes."""
+    graph = module.graph
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sym_numel.default):
+        product, value = list[Any](), 1
+        with graph.inserting_before(node):
+            for axis, size in enumerate(node.args[0].meta["val"].shape):
+                factor = graph.call_function(torch.ops.aten.sym_size.int, (node.args[0], axis))
+                factor.meta["val"], value = size, value * size
+                product = [graph.call_function(operator.mul, (*product, factor)) if product else factor]
+                product[0].meta["val"] = value
+        node.replace_all_uses_with(product[0])
+        graph.erase_node(node)
+
+
+def _gather_rows(module: GraphModule) -> None:
+    """Rows of a table as a look-up, which becomes one Gather; of an index torch.onnx makes six operators."""
+    for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.index.Tensor):
+        table, (rows, *others) = node.args
+        matrix = table.meta["val"].dim() == 2
+        if matrix and not others and rows is not None and rows.meta["val"].dtype == torch.int64:
+            node.target, node.args = torch.ops.aten.embedding.default, (table, rows)
 
 
 def _fake_input(fake: FakeTensorMode, name: str, tensor: Tensor, axes: Sequence[int]) -> Tensor:

@@ -9,7 +9,7 @@ from tegu.core.errors import CompileError
 from tegu.learners.learner import Iterated, Learner
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.examples import Sizes, example_users
-from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, without_query
+from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
 from tegu.server.compile.graphs import Plan, compile_graphs, one_thread
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_update"]
@@ -17,7 +17,7 @@ __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_update"]
 # As in `device`; the numbers of users differ from graph to graph too.
 _TRACED = {
     "adapt": Sizes(13, 1, users=6),
-    "predict": Sizes(1, 11, users=7),
+    "predict": Sizes(23, 11, users=7),
     "update": Sizes(17, 19, users=14),
 }
 _CHECKED = (Sizes(2, 3, 0, users=1), Sizes(4, 3, 1, users=5), Sizes(10, 7, 3, users=9))
@@ -31,7 +31,7 @@ class CohortGraphs:
         adapt: meta, support `[users, rows, ...]`, knobs -> state `[users, ...]`.
         predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output.
         update: meta, support, query (none for a learner that pools), `blocks` `[blocks, users]`, `clip` -> sums of
-            clipped updates `[blocks, ...]`.
+            clipped updates `[blocks, ...]`; of tables by rows, each user's clipped rows and their ids.
     """
 
     adapt: bytes
@@ -68,15 +68,11 @@ def _plan(learner: Learner) -> Plan:
             f"{learner.name} draws noise or is not iterated: expected an iterated learner without noise; "
             "run its device graphs user by user"
         )
-    one = functions(learner)
-    if learner.pools:
-        one["update"] = without_query(one["update"])
     return Plan(
-        traced=_of_many(one, batched),
-        reference=_of_many(one, one_by_one),
+        traced=_of_many(learner, batched),
+        reference=_of_many(learner, one_by_one),
         examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
         cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
-        many=True,
         label="cohort ",
     )
 
@@ -86,6 +82,6 @@ def _users(learner: Learner, sizes: Sizes, seed: int) -> Named:
     return {name: value for name, value in inputs.items() if not (learner.pools and name.startswith("query."))}
 
 
-def _of_many(one: Functions, over_users: Callable[[Function], Function]) -> Functions:
-    many = {name: over_users(function) for name, function in one.items()}
-    return {**many, "update": block_sums(many["update"])}
+def _of_many(learner: Learner, over_users: Callable[[Function], Function]) -> Functions:
+    many = {name: over_users(function) for name, function in functions(learner).items()}
+    return {**many, "update": block_sums(over_users(lambda values: touched_update(learner, values)))}

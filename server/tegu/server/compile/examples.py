@@ -15,7 +15,7 @@ from tegu.server.compile.naming import flat_batch, knob_tensors, named
 
 __all__ = ["Sizes", "example_batch", "example_inputs", "example_users"]
 
-_UNBOUNDED_IDS, _BLOCKS = 8, 5
+_UNBOUNDED_IDS = 8
 _MOVE, _CONSTANT_SIZE = 0.3, 0.3  # all of a bias is often 0, all of a norm's weight 1
 
 
@@ -36,12 +36,12 @@ def example_inputs(learner: Learner, sizes: Sizes, seed: int) -> dict[str, Tenso
 
 
 def example_users(learner: Learner, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-    """The inputs of several users, stacked, and those of the cohort's update: `blocks` `[5, users]` and `clip`."""
+    """The inputs of several users, stacked, and those of the cohort's update: `blocks` `[blocks, users]` and `clip`."""
     rng = np.random.default_rng(seed)
     shared = _shared(learner, rng)
     users = [_one_user(learner, shared, sizes, rng) for _ in range(sizes.users)]
     stacked = {name: torch.stack([user[name] for user in users]) for name in users[0]}
-    blocks = torch.from_numpy(rng.uniform(0.5, 2, (_BLOCKS, sizes.users)).astype(np.float32))
+    blocks = torch.from_numpy(rng.uniform(0.5, 2, (sizes.users // 2 + 2, sizes.users)).astype(np.float32))
     return {**shared, **stacked, "blocks": blocks, "clip": torch.tensor(0.05)}
 
 

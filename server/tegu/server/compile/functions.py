@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.func import vmap
 
 from tegu.core.batch import Batch
-from tegu.learners.learner import Iterated, Learner
+from tegu.learners.learner import Iterated, Learner, TorchTree
+from tegu.learners.rows import fixed_entries, whole_parameters, whole_update
 from tegu.server.compile.capture import Function, Named
-from tegu.server.compile.naming import flat_batch, named, pick, pick_batch
+from tegu.server.compile.naming import named, pick, pick_batch
 
-__all__ = ["BEGIN", "STEP", "Functions", "batched", "block_sums", "functions", "one_by_one", "without_query"]
+__all__ = ["BEGIN", "STEP", "Functions", "batched", "block_sums", "functions", "one_by_one", "touched_update"]
 
 Functions: TypeAlias = Mapping[str, Function]
 BEGIN, STEP = "adapt begin", "adapt step"
@@ -35,22 +36,33 @@ def functions(learner: Learner) -> dict[str, Function]:
         return {"output": learner.predict(pick("meta", values), pick("state", values), values["x"])}
 
     def update(values: Named) -> Named:
-        support, query = pick_batch("support", values), pick_batch("query", values)
-        return named("update", learner.update(pick("meta", values), support, query, _noise(values)))
+        return named("update", whole_update(pick("meta", values), touched_update(learner, values)))
 
     pieces = _pieces(learner.adapt) if isinstance(learner.adapt, Iterated) else {}
     return {"adapt": adapt, "predict": predict, "update": update, **pieces}
 
 
+def touched_update(learner: Learner, values: Named) -> TorchTree:
+    """The learner's update for one user as it gives it, tables perhaps by rows; without a query, one of no rows."""
+    support = pick_batch("support", values)
+    query = pick_batch("query", values) if "query.x" in values else Batch(*(part[:0] for part in support))
+    return learner.update(pick("meta", values), support, query, _noise(values))
+
+
 def _pieces(adapt: Iterated) -> dict[str, Function]:
     def begin(values: Named) -> Named:
-        return named("begin", {name: value.clone() for name, value in adapt.begin(pick("meta", values)).items()})
+        return _own("begin", adapt.begin(pick("meta", values), pick_batch("support", values)))
 
     def step(values: Named) -> Named:
         meta, carry, support = pick("meta", values), pick("carry", values), pick_batch("support", values)
-        return named("next", adapt.step(meta, carry, support, pick("knob", values), _noise(values)))
+        return _own("next", adapt.step(meta, carry, support, pick("knob", values), _noise(values)))
 
     return {BEGIN: begin, STEP: step}
+
+
+def _own(prefix: str, results: TorchTree) -> Named:
+    # A graph's output may not be its input, which much of a carry is.
+    return named(prefix, {name: value.clone() for name, value in results.items()})
 
 
 def _noise(values: Named) -> Tensor:
@@ -80,31 +92,31 @@ def one_by_one(function: Function) -> Function:
     return over_users
 
 
-def without_query(update: Function) -> Function:
-    """`update` of a learner that pools, with all rows in the support."""
-
-    def pooled(values: Named) -> Named:
-        none = Batch(*(part[:0] for part in pick_batch("support", values)))
-        return update({**values, **flat_batch("query", none)})
-
-    return pooled
-
-
 def block_sums(updates: Function) -> Function:
     """Sums over blocks of users of clipped updates; each user's whole update is clipped to the norm `clip`.
 
-    Takes what `updates` takes, `blocks` `[blocks, users]` (how much a user counts in a block) and `clip`.
+    Takes what `updates` takes, `blocks` `[blocks, users]` (how much a user counts in a block) and `clip`. Tables by
+    rows are not summed: each user's rows, clipped and counted, stay beside their ids.
     """
 
     def total(values: Named) -> Named:
-        found = pick("update", updates(values))
-        weights = values["blocks"] * _shrinkage(list(found.values()), values["clip"])
-        return named("update", {name: torch.tensordot(weights, value, 1) for name, value in found.items()})
+        found = dict(updates(values))
+        ids, whole = fixed_entries(found), whole_parameters(found)
+        moved = {name: value for name, value in found.items() if name not in ids}
+        weights = values["blocks"] * _shrinkage(list(moved.values()), values["clip"])
+        summed = {name: torch.tensordot(weights, value, 1) for name, value in whole.items()}
+        rows = {name: _scaled(value, weights.sum(0)) for name, value in moved.items() if name not in whole}
+        return _own("update", {**summed, **rows, **ids})
 
     return total
 
 
+def _scaled(value: Tensor, factor: Tensor) -> Tensor:
+    return value * factor.reshape(-1, *[1] * (value.dim() - 1))
+
+
 def _shrinkage(updates: list[Tensor], limit: Tensor) -> Tensor:
+    # Repeats of an id add up in a table, but all of them save one are zero.
     squares = torch.stack([value.square().flatten(1).sum(1) for value in updates]).sum(0)
     return (limit / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 import torch
+from torch import Tensor
 
 from tegu.core.bundle import GRAPHS
 from tegu.server.compile.capture import Named
@@ -36,8 +37,7 @@ class Plan:
         traced: the functions to trace.
         reference: those that the graphs must agree with.
         examples: by graph, inputs to trace with; no two graphs share a size of a dynamic axis.
-        cases: inputs to check with.
-        many: users lead the inputs, and their number is dynamic too.
+        cases: inputs to check with; axes whose size differs from the examples' are dynamic.
         label: goes before the graphs' names in errors.
     """
 
@@ -45,7 +45,6 @@ class Plan:
     reference: Functions
     examples: Mapping[str, Named]
     cases: Sequence[Named]
-    many: bool = False
     label: str = ""
 
 
@@ -87,27 +86,26 @@ def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, by
 
 def _part(plan: Plan, name: str) -> Part:
     graph = name.split(maxsplit=1)[0]
-    example = dict(plan.examples[graph])
-    if name == STEP:
-        example |= named("carry", _carry(plan))
-    inputs = {key: value for key, value in example.items() if _kind(key) in _INPUTS[name]}
-    return Part(plan.traced[name], inputs, {key: _dynamic(_kind(key), plan.many) for key in inputs})
+    example, *cases = [
+        _with_carry(plan, case) if name == STEP else case for case in (plan.examples[graph], *plan.cases)
+    ]
+    inputs = {key: value for key, value in example.items() if key.split(".", maxsplit=1)[0] in _INPUTS[name]}
+    return Part(plan.traced[name], inputs, {key: _dynamic(key, value, cases) for key, value in inputs.items()})
 
 
-def _carry(plan: Plan) -> Named:
-    return pick("begin", plan.traced[BEGIN](plan.examples["adapt"]))
+def _with_carry(plan: Plan, inputs: Named) -> Named:
+    return {**inputs, **named("carry", _carry(plan, inputs))}
 
 
-def _kind(name: str) -> str:
-    return name.split(".", maxsplit=1)[0]
+def _carry(plan: Plan, inputs: Named) -> Named:
+    return pick("begin", plan.traced[BEGIN](inputs))
 
 
-def _dynamic(kind: str, many: bool) -> tuple[int, ...]:
-    if kind == "blocks":
-        return 0, 1
-    rows, users = kind in ("support", "query", "x"), many and kind in ("state", "carry")
-    return tuple(range(rows + (many and rows))) or (0,) * users
+def _dynamic(key: str, value: Tensor, cases: Sequence[Named]) -> tuple[int, ...]:
+    """The axes of another size in one of the cases."""
+    return tuple(axis for axis, size in enumerate(value.shape) if any(case[key].shape[axis] != size for case in cases))
 
 
 def _looped(plan: Plan, begin: onnx.ModelProto, step: onnx.ModelProto) -> onnx.ModelProto:
-    return loop_model(begin, step, list(_carry(plan)), list(pick("state", plan.examples["adapt"])))
+    example = plan.examples["adapt"]
+    return loop_model(begin, step, list(_carry(plan, example)), list(pick("state", example)))

@@ -53,6 +53,7 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
 def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     """Fold and share what can be; ONNX Runtime does the rest while loading."""
     common.InlinePass()(model)
+    _drop_idle_transposes(model)
     onnxscript.optimizer.fold_constants(model)
     passes = (
         common.IdentityEliminationPass(),
@@ -69,6 +70,15 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     )
     onnx_ir.passes.Sequential(*passes)(model)
     return model
+
+
+def _drop_idle_transposes(model: onnx_ir.Model) -> None:
+    """Indexing is translated with transposes that change nothing; ONNX Runtime would copy whole tables for them."""
+    for node in model.graph:
+        order = list(node.attributes["perm"].as_ints()) if node.op_type == "Transpose" else None
+        if order is not None and order == sorted(order):
+            node.op_type = "Identity"
+            node.attributes.clear()
 
 
 def _program(captured: Captured) -> ExportedProgram:

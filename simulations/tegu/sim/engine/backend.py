@@ -29,7 +29,8 @@ class Backend(Protocol):
             limit: largest norm of one user's update; infinite for none.
 
         Returns:
-            A tree with the names of `meta` and arrays `[blocks, ...]`.
+            A tree with the names of `meta` and arrays `[blocks, ...]`. Of a table by rows (`tegu.learners.rows`) not
+            the sum, but each user's rows `[users, touched, ...]` under `<name>/rows` and their ids under `<name>/ids`.
         """
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:

@@ -18,6 +18,7 @@ from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 from tegu.sim.cohort import Cohort, buckets, gather
 from tegu.sim.engine.backend import Backend
+from tegu.sim.engine.fold import folded
 
 __all__ = ["MEMORY", "Engine"]
 
@@ -76,10 +77,10 @@ class Engine:
             users = len(job.cohort.users)
             rows = gather(job.cohort, job.rows)
             sums = self.backend.block_sums(meta, *rows, _membership(users, job.block), limit)
-            return {name: value[: -(-users // job.block)] for name, value in sums.items()}
+            blocks = -(-users // job.block)
+            return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
-        sums = self._map(work, list(self._jobs(cohort)))
-        return {name: np.concatenate([part[name] for part in sums]).sum(0) for name in meta}
+        return folded(meta, self._map(work, list(self._jobs(cohort))))
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """States `[users, ...]` from supports `[users, rows, ...]`."""

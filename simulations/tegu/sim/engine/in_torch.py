@@ -13,7 +13,7 @@ from tegu.core.batch import Array, Batch, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
-from tegu.server.compile.functions import batched, block_sums, functions
+from tegu.server.compile.functions import batched, block_sums, functions, touched_update
 from tegu.server.compile.naming import flat_batch, knob_tensors, named, pick
 from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
 
@@ -33,7 +33,8 @@ class TorchBatched:
         """See `Backend`."""
         inputs = _rows("support", support) | _rows("query", query) | named("meta", _tensors(meta))
         inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
-        return _called(block_sums(batched(functions(self.learner)["update"])), "update", inputs)
+        updates = batched(lambda values: touched_update(self.learner, values))
+        return _called(block_sums(updates), "update", inputs)
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """See `Backend`."""

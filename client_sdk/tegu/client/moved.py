@@ -1,0 +1,32 @@
+"""The rows of a table that adapting moved: what a graph asks for where another runtime kept the whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.tree import Tree
+
+__all__ = ["find_moved"]
+
+
+def find_moved(key: str, sources: Mapping[str, Tree]) -> Array | None:
+    """The state's entry `<table>/ids` or `<table>/rows`, from the table in the state and the one in meta.
+
+    Args:
+        key: of the entry.
+        sources: `meta` and `state`.
+
+    Returns:
+        int64 `[moved]` or float32 `[moved, ...]`, at least one row; None where there are no such tables.
+    """
+    name, _, entry = key.rpartition("/")
+    tables = [sources.get(source, {}).get(name) for source in ("meta", "state")]
+    if entry not in ("ids", "rows") or tables[0] is None or tables[1] is None:
+        return None
+    before, after = (table.reshape(len(table), -1) for table in tables if table is not None)
+    ids = np.flatnonzero((before != after).any(1))
+    ids = ids if len(ids) else np.zeros(1, np.int64)  # graphs run on one row or more
+    return ids if entry == "ids" else tables[1][ids]

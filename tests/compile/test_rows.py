@@ -1,0 +1,109 @@
+"""Large tables in graphs: read by Gather alone, never copied; and what that means on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import pytest
+from tests.compile.families import BATCHED, RATINGS, Ratings
+from tests.compile.running import rows, start
+
+from tegu.client import OnnxRuntime, Personalizer
+from tegu.client.runtime_torch import TorchRuntime
+from tegu.core.bundle import Bundle
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.server.compile import make_bundle
+
+FAMILY = BATCHED["rows"]
+TABLES = {"meta.items.weight", "meta.bias.weight"}
+
+
+@pytest.fixture
+def bundle(device_graphs) -> Bundle:
+    learner = FAMILY.learner()
+    return make_bundle(learner, start(learner), device_graphs("rows"))
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes(attribute.g)
+
+
+def readers(data: bytes, names: set[str]) -> set[str]:
+    return {node.op_type for node in _nodes(onnx.load_from_string(data).graph) if names & set(node.input)}
+
+
+@pytest.mark.parametrize("name", ["rows", "rows_momentum", "rows_adam"])
+def test_tables_are_read_by_gather_alone(name, device_graphs, cohort_graphs):
+    many = cohort_graphs(name)
+    for graphs in (device_graphs(name), {"adapt": many.adapt, "predict": many.predict, "update": many.update}):
+        for data in graphs.values():
+            assert readers(data, TABLES) == {"Gather"}
+
+
+def test_steps_do_not_see_the_tables(device_graphs):
+    for node in _nodes(onnx.load_from_string(device_graphs("rows")["adapt"]).graph):
+        if node.op_type == "Loop":
+            (body,) = [attribute.g for attribute in node.attribute if attribute.name == "body"]
+            assert not any(TABLES & set(inner.input) for inner in _nodes(body))
+
+
+def test_no_transpose_leaves_its_input_as_it_is(device_graphs):
+    for graph in device_graphs("rows_in_part").values():
+        for node in _nodes(onnx.load_from_string(graph).graph):
+            orders = [list(a.ints) for a in node.attribute if node.op_type == "Transpose"]
+            assert all(order != sorted(order) for order in orders)
+
+
+def states_of(bundle):
+    support = rows(RATINGS, 6)
+    knobs = {"steps": 4.0, "lr": 0.1, "prior": 0.0}
+    runtimes = OnnxRuntime(bundle.graphs), TorchRuntime(Ratings(), bundle.manifest)
+    return runtimes, [runtime.adapt(bundle.meta, support, knobs) for runtime in runtimes]
+
+
+def test_either_runtime_reads_the_others_state(bundle):
+    runtimes, states = states_of(bundle)
+    assert "items.weight/rows" in states[0]
+    assert states[1]["items.weight"].shape == (50, 4)
+    x = np.arange(50)
+    outputs = [runtime.predict(bundle.meta, state, x) for runtime in runtimes for state in states]
+    for output in outputs:
+        np.testing.assert_allclose(output, outputs[0], atol=1e-6)
+    assert np.abs(outputs[0] - runtimes[1].predict(bundle.meta, {}, x)).max() > 0.01
+
+
+def test_a_person_goes_through_life(bundle, tmp_path):
+    support, store, x = rows(RATINGS, 6), tmp_path / "me.db", np.arange(50)
+    with Personalizer.open(bundle, store=store) as p:
+        before = p.predict(x)
+        p.observe(support.x, support.y)
+        assert p.adapt().kept
+        adapted = p.predict(x)
+        assert np.abs(adapted - before).max() > 0.01
+        assert len(p.recommend(3)[0]) == 3
+    torch_runtime = TorchRuntime(Ratings(), bundle.manifest)
+    with Personalizer.open(bundle, store=store, runtime=torch_runtime) as q:
+        np.testing.assert_allclose(q.predict(x), adapted, atol=1e-6)
+        q.adapt()
+    with Personalizer.open(bundle, store=store) as p:
+        np.testing.assert_allclose(p.predict(x), adapted, atol=1e-6)
+        p.reset()
+        np.testing.assert_array_equal(p.predict(x), before)
+
+
+def test_the_store_grows_with_the_clicks_and_not_with_the_catalogue(tmp_path):
+    sizes = []
+    for items in (64, 6400):
+        learner = reptile(Ratings(items), Spec.regression((), items=items), steps=1, lr=0.1)
+        path = tmp_path / f"{items}.db"
+        with Personalizer.open(make_bundle(learner, learner.init(0)), store=path) as p:
+            p.observe(np.arange(10), np.ones((10, 1), np.float32))
+            p.adapt()
+        sizes.append(path.stat().st_size)
+    assert sizes[0] == sizes[1]

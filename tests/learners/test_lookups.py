@@ -1,0 +1,116 @@
+"""Which tables move row by row: those that are looked up and nothing else, and large for it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from tegu.core.batch import Batch
+from tegu.core.spec import Spec
+from tegu.learners.lookups import find_lookups, looked_up
+from tegu.learners.losses import find_loss
+
+ITEMS = 100
+RATINGS = Spec.regression((), items=ITEMS)
+NAMES = ("table.weight", "user")
+
+
+class Looking(nn.Module):
+    """A table, and a way to use it besides."""
+
+    def __init__(self, otherwise=lambda table, ids: 0.0, items: int = ITEMS) -> None:
+        super().__init__()
+        self.table = nn.Embedding(items, 4)
+        self.user = nn.Parameter(torch.randn(4))
+        self.otherwise = otherwise
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return (self.table(ids) @ self.user + self.otherwise(self.table, ids)).unsqueeze(-1)
+
+
+def found(model: nn.Module, spec: Spec = RATINGS, loss=None, names=NAMES) -> tuple[str, ...]:
+    return looked_up(model, find_loss(loss, spec), spec, names)
+
+
+BY_ROWS = {
+    "once": lambda table, ids: 0.0,
+    "twice": lambda table, ids: table(ids + 1 - 1).sum(-1),
+    "by its functional form": lambda table, ids: F.embedding(ids, table.weight).sum(-1),
+    "asked for its size": lambda table, ids: table.weight.shape[0] + table.weight.size(1) + table.weight.dim(),
+    "asked for its device": lambda table, ids: torch.zeros(1, device=table.weight.device, dtype=table.weight.dtype),
+}
+WHOLE = {
+    "norm": lambda table, ids: table.weight.norm(),
+    "product": lambda table, ids: (torch.ones(1, 4) @ table.weight.T).mean(),
+    "in a list": lambda table, ids: torch.cat([table.weight, table.weight]).mean(),
+    "by name": lambda table, ids: torch.sum(input=table.weight),
+    "indexed": lambda table, ids: table.weight[ids].sum(-1),
+    "transposed": lambda table, ids: table.weight.T.mean(),
+    "ids of parameters": lambda table, ids: table((table(ids)[:, 0] > 0).long()).sum(-1),
+    "ids of no row": lambda table, ids: table(torch.arange(2)).sum(),
+    "more ids than it is worth": lambda table, ids: table(ids.unsqueeze(-1).expand(-1, 4)).sum((-1, -2)),
+}
+
+
+@pytest.mark.parametrize("use", BY_ROWS)
+def test_a_table_that_is_looked_up(use):
+    assert found(Looking(BY_ROWS[use], items=128)) == ("table.weight",)
+
+
+@pytest.mark.parametrize("use", WHOLE)
+def test_a_table_that_is_used_otherwise(use):
+    assert found(Looking(WHOLE[use], items=128)) == ()
+
+
+def test_a_small_table_is_cheaper_whole():
+    assert found(Looking(items=31), Spec.regression((), items=31)) == ()
+    assert found(Looking(items=32), Spec.regression((), items=32)) == ("table.weight",)
+
+
+def test_only_parameters_that_adapt_count():
+    assert found(Looking(), names=("user",)) == ()
+
+
+class Scores(Looking):
+    def forward(self, ids: Tensor) -> Tensor:
+        return super().forward(ids).squeeze(-1)
+
+
+def test_a_loss_over_the_catalogue_reads_the_whole_table():
+    assert found(Scores(), Spec.ranking(ITEMS)) == ()
+    assert found(Scores(), Spec.ranking(ITEMS), loss=lambda score, y: (score - y).square()) == ("table.weight",)
+
+
+def test_a_table_of_two_names_is_one():
+    class Tied(Looking):
+        def __init__(self) -> None:
+            super().__init__()
+            self.again = nn.Embedding(ITEMS, 4)
+            self.again.weight = self.table.weight
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return super().forward(ids) * self.again(ids).mean(-1, keepdim=True)
+
+    assert found(Tied()) == ("table.weight",)
+    tied_to_a_layer = Looking()
+    tied_to_a_layer.head = nn.Linear(4, ITEMS)
+    tied_to_a_layer.head.weight = tied_to_a_layer.table.weight
+    tied_to_a_layer.otherwise = lambda table, ids: tied_to_a_layer.head(table(ids)).mean(-1)
+    assert found(tied_to_a_layer) == ()
+
+
+def test_the_ids_come_look_up_by_look_up():
+    model = Looking(BY_ROWS["twice"])
+    parameters = dict(model.named_parameters())
+    batch = Batch(torch.tensor([7, 3, 7]), torch.zeros(3, 1), torch.ones(3))
+    lookups = find_lookups(model, find_loss(None, RATINGS), parameters, batch)
+    assert [ids.tolist() for ids in lookups["table.weight"]] == [[7, 3, 7], [7, 3, 7]]
+
+
+def test_looking_leaves_the_model_as_it_was():
+    model = Looking()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    found(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
