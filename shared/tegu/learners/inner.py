@@ -17,7 +17,8 @@ from tegu.learners.model import Applied
 __all__ = ["InnerOptimiser", "inner_loop", "mean_loss", "run_steps"]
 
 InnerOptimiser: TypeAlias = Literal["sgd", "adam"]
-_Step: TypeAlias = Callable[[TorchTree, TorchTree, Tensor | float], TorchTree]
+_Gradient: TypeAlias = Callable[[Tensor | float], TorchTree]  # of the loss times a factor
+_Step: TypeAlias = Callable[[TorchTree, _Gradient, Tensor | float], TorchTree]
 
 # torch's default epsilon of 1e-8 turns the rounding of a vanishing gradient into a whole step, in a direction that
 # differs from one runtime to the next.
@@ -37,20 +38,23 @@ def _key(slot: str, name: str) -> str:
     return f"{slot}/{name}"
 
 
-def _sgd_step(momentum: float) -> _Step:
+def _sgd_step(carry: TorchTree, gradient: _Gradient, lr: Tensor | float) -> TorchTree:
+    # A rate inside the loss is one product, outside it one a parameter.
+    return {name: carry[name] - move for name, move in gradient(lr).items()}
+
+
+def _momentum_step(momentum: float) -> _Step:
     """Heavy-ball SGD as in torch.optim.SGD: v = momentum v + g, p = p - lr v."""
 
-    def step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> TorchTree:
-        if not momentum:
-            return {name: carry[name] - lr * g for name, g in gradients.items()}
-        velocity = {name: momentum * carry[_key("velocity", name)] + g for name, g in gradients.items()}
+    def step(carry: TorchTree, gradient: _Gradient, lr: Tensor | float) -> TorchTree:
+        velocity = {name: momentum * carry[_key("velocity", name)] + g for name, g in gradient(1.0).items()}
         moved = {name: carry[name] - lr * v for name, v in velocity.items()}
         return moved | {_key("velocity", name): v for name, v in velocity.items()}
 
     return step
 
 
-def _adam_step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> TorchTree:
+def _adam_step(carry: TorchTree, gradient: _Gradient, lr: Tensor | float) -> TorchTree:
     """Adam (Kingma and Ba 2015) with torch.optim's default betas.
 
     The weights that each average has given out, 1 - beta^t, are carried: bias correction needs no exponentiation, and
@@ -59,7 +63,7 @@ def _adam_step(carry: TorchTree, gradients: TorchTree, lr: Tensor | float) -> To
     given1 = _BETA1 * carry["/given1"] + (1 - _BETA1)
     given2 = _BETA2 * carry["/given2"] + (1 - _BETA2)
     out: TorchTree = {"/given1": given1, "/given2": given2}
-    for name, g in gradients.items():
+    for name, g in gradient(1.0).items():
         first = _BETA1 * carry[_key("first", name)] + (1 - _BETA1) * g
         second = _BETA2 * carry[_key("second", name)] + (1 - _BETA2) * g * g
         denominator = torch.sqrt(second / given2 + _FLOOR) + _EPSILON
@@ -72,7 +76,7 @@ def _slots(inner: InnerOptimiser, momentum: float) -> tuple[_Step, tuple[str, ..
     if inner == "adam":
         return _adam_step, ("first", "second")
     if inner == "sgd":
-        return _sgd_step(momentum), ("velocity",) if momentum else ()
+        return (_momentum_step(momentum), ("velocity",)) if momentum else (_sgd_step, ())
     raise UnknownNameError("inner optimiser", inner, ("sgd", "adam"))
 
 
@@ -99,9 +103,14 @@ def inner_loop(
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del noise
-        gradients = grad(lambda p: mean_loss(model, loss, meta | p, support))({name: carry[name] for name in fast})
         rows = support.mask.sum()
-        return optimise(carry, gradients, knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1))
+
+        def gradient(factor: Tensor | float) -> TorchTree:
+            moving = {name: carry[name] for name in fast}
+            found: TorchTree = grad(lambda p: factor * mean_loss(model, loss, meta | p, support))(moving)
+            return found
+
+        return optimise(carry, gradient, knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1))
 
     return Iterated(begin, step, lambda carry: {name: carry[name] for name in fast})
 

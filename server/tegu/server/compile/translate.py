@@ -24,6 +24,7 @@ from torch.export.graph_signature import (
 )
 
 from tegu.server.compile.capture import Captured
+from tegu.server.compile.fuse import fuse
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -54,8 +55,9 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     """Fold and share what can be; ONNX Runtime does the rest while loading."""
     common.InlinePass()(model)
     onnxscript.optimizer.fold_constants(model)
+    common.IdentityEliminationPass()(model)
+    fuse(model)
     passes = (
-        common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
         common.RemoveUnusedOpsetsPass(),
