@@ -65,7 +65,7 @@ def _transposed(node: ir.Node) -> None:
 def _product(node: ir.Node) -> None:
     """A product of matrices is a Gemm, which transposes, scales and adds while it multiplies."""
     if node.op_type == "MatMul" and all(_rank(value) == 2 for value in node.inputs):
-        _replace(node, "Gemm", node.inputs, transA=0, transB=0, alpha=1.0, beta=1.0)
+        _replace(node, "Gemm", node.inputs)
 
 
 def _product_of_transposed(node: ir.Node) -> None:
@@ -99,7 +99,7 @@ def _sum_without_axes(node: ir.Node) -> None:
     if total is None or len(total.inputs) != 2 or total.inputs[1] is None:
         return
     axes, kept = convenience.get_const_tensor(total.inputs[1]), total.outputs[0].shape
-    if axes is None or kept is None or not total.attributes["keepdims"].as_int():
+    if axes is None or kept is None or not total.attributes.get_int("keepdims", 1):
         return
     summed = {int(axis) % len(kept) for axis in axes.numpy()}
     if summed and node.outputs[0].shape == [size for axis, size in enumerate(kept) if axis not in summed]:
@@ -110,7 +110,7 @@ def _softmax(node: ir.Node) -> None:
     """Exp(LogSoftmax(x))."""
     logarithm = _input_made_by(node, 0, "LogSoftmax") if node.op_type == "Exp" else None
     if logarithm is not None:
-        _replace(node, "Softmax", logarithm.inputs, axis=logarithm.attributes["axis"].as_int())
+        _replace(node, "Softmax", logarithm.inputs, axis=logarithm.attributes.get_int("axis", -1))
 
 
 def _input_made_by(node: ir.Node, place: int, operator: str) -> ir.Node | None:
@@ -135,8 +135,8 @@ def _skip(node: ir.Node, value: ir.Value | None) -> None:
 
 
 def _flags(gemm: ir.Node) -> dict[str, int | float]:
-    flips = {name: gemm.attributes[name].as_int() for name in ("transA", "transB")}
-    return {**flips, **{name: gemm.attributes[name].as_float() for name in ("alpha", "beta")}}
+    flips = {name: gemm.attributes.get_int(name, 0) for name in ("transA", "transB")}
+    return {**flips, **{name: gemm.attributes.get_float(name, 1.0) for name in ("alpha", "beta")}}
 
 
 def _replace(
