@@ -11,7 +11,7 @@ from onnx import shape_inference
 
 from tegu.server.compile.fuse import fuse
 
-INPUTS = {"a": (3, 4), "b": (4, 5), "bt": (5, 4), "c": (3, 5), "v": (5,), "image": (2, 3, 4)}
+INPUTS = {"a": (3, 4), "b": (4, 5), "bt": (5, 4), "c": (3, 5), "v": (5,), "image": (2, 3, 4), "square": (4, 4)}
 FIXED = (
     "int64[1] first = {0}, int64[1] flat = {12}, int64[1] five = {5}, int64[2] wide = {3, 5}, "
     "float one = {1}, float two = {2}"
@@ -19,21 +19,24 @@ FIXED = (
 
 
 def model(body: str) -> onnx.ModelProto:
-    """`y` of the inputs that `body` names."""
+    """`y`, and `z` where there is one, of the inputs that `body` names."""
+    outputs = [name for name in "yz" if f"{name} = " in body]
     inputs = ", ".join(f"float[{','.join(map(str, shape))}] {name}" for name, shape in INPUTS.items())
     head = '<ir_version: 9, opset_import: ["" : 18]> test'
-    parsed = onnx.parser.parse_model(f"{head} ({inputs}) => (float y) <{FIXED}> {{ {body} }}")
-    del parsed.graph.output[0].type.tensor_type.shape.dim[:]
-    parsed.graph.output[0].type.tensor_type.ClearField("shape")
+    parsed = onnx.parser.parse_model(
+        f"{head} ({inputs}) => ({', '.join(f'float {name}' for name in outputs)}) <{FIXED}> {{ {body} }}"
+    )
+    for value in parsed.graph.output:
+        value.type.tensor_type.ClearField("shape")
     return shape_inference.infer_shapes(parsed, data_prop=True)
 
 
-def run(proto: onnx.ModelProto) -> np.ndarray:
+def run(proto: onnx.ModelProto) -> list[np.ndarray]:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     rng = np.random.default_rng(0)
     feed = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in INPUTS.items()}
-    return ort.InferenceSession(proto.SerializeToString(), options).run(None, feed)[0]
+    return ort.InferenceSession(proto.SerializeToString(), options).run(None, feed)
 
 
 def fused(body: str) -> list[str]:
@@ -41,10 +44,10 @@ def fused(body: str) -> list[str]:
     before = model(body)
     after = ir.from_proto(before)
     fuse(after)
-    assert [value.name for value in after.graph.outputs] == ["y"]
-    found, expected = run(ir.to_proto(after)), run(before)
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert [value.name for value in after.graph.outputs] == [value.name for value in before.graph.output]
+    for found, expected in zip(run(ir.to_proto(after)), run(before), strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     return [node.op_type for node in after.graph]
 
 
@@ -97,6 +100,10 @@ LEFT = {
     "a result that is transposed twice": (
         "s = Transpose<perm = [1, 0]>(c) y = Transpose<perm = [1, 0]>(s)",
         ["Transpose", "Transpose"],
+    ),
+    "a result with its axes in order": (
+        "z = Transpose<perm = [0, 1]>(square) y = MatMul(a, z)",
+        ["Transpose", "Gemm"],
     ),
     "a reshape to something else": (
         "t = ReduceSum<keepdims = 1>(image, first) y = Reshape(t, flat)",

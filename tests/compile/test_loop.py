@@ -78,22 +78,20 @@ def step(q: onnx.NodeProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("q", "expected"),
+    ("q", "expected", "carried"),
     [
-        (helper.make_node("Identity", ["carry.q"], ["next.q"]), 1 + 3 * (1 + 4)),  # it stays as it begins
-        (helper.make_node("Identity", ["twice"], ["next.q"]), (1 + 1 + 4) + 2 * (4 + 4)),  # it is the same after a step
-        (node("carry.q", "carry.q", "next.q"), 1 + (1 + 2 + 4) + 3 * 4),
+        (helper.make_node("Identity", ["carry.q"], ["next.q"]), 1 + 3 * (1 + 4), ["p"]),  # it stays as it begins
+        (helper.make_node("Identity", ["twice"], ["next.q"]), (1 + 1 + 4) + 2 * (4 + 4), ["p", "q"]),
+        (node("carry.q", "carry.q", "next.q"), 1 + (1 + 2 + 4) + 3 * 4, ["p", "q"]),
     ],
 )
-def test_entries_of_the_carry(q, expected):
+def test_entries_of_the_carry(q, expected, carried):
     model = loop_model(BEGIN, step(q), ["p", "q"], ["p", "q"])
-    found = run(
-        model.SerializeToString(),
-        meta={"p": np.ones(2, np.float32)},
-        x=np.full(2, 2, np.float32),
-        knob={"steps": np.array(3)},
-    )
+    x, meta = np.full(2, 2, np.float32), {"p": np.ones(2, np.float32)}
+    found = run(model.SerializeToString(), meta=meta, x=x, knob={"steps": np.array(3)})
     np.testing.assert_array_equal(found["state.p"], np.full(2, expected, np.float32))
+    (loop,) = [n for n in model.graph.node if n.op_type == "Loop"]
+    assert list(loop.output) == [f"final/{name}" for name in carried]
 
 
 def test_different_operator_sets():

@@ -32,10 +32,10 @@ class PoolFirst(TorchFunctionMode):
     ) -> Any:
         """See `torch.overrides`."""
         options = kwargs or {}
-        if func in _MAX_POOL and args and id(args[0]) in self._rectified and not options.get("return_indices"):
+        if func in _MAX_POOL and args and id(args[0]) in self._rectified:
             before = self._rectified[id(args[0])][1]
             return torch.relu(func(before, *args[1:], **options))
         result = func(*args, **options)
-        if func in _RELU and args and result is not args[0]:  # else it was done in place
+        if func in _RELU and args:
             self._rectified[id(result)] = result, args[0]
         return result
