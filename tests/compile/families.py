@@ -152,6 +152,7 @@ SINGLE = {
     ),
     "adaptive_avgpool": Family(image(CONV, nn.AdaptiveAvgPool2d(3), nn.ReLU(), features=36), IMAGE, {}),
     "maxpool": Family(image(CONV, nn.MaxPool2d(2), nn.ReLU(), features=64), IMAGE, {}),
+    "relu_maxpool": Family(image(CONV, nn.ReLU(), nn.MaxPool2d((2, 3)), features=48), IMAGE, {"steps": 2}),
     "maxpool_overlapping": Family(image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {}),
     "conv_before_what_adapts": Family(
         image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {"fast": ["4"], "steps": 2}

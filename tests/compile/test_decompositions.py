@@ -26,10 +26,10 @@ CONVOLUTIONS = [
 
 @pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("size", [9, 10, 11])
-@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("dims", [1, 2, 3])
 def test_convolutions(dims, size, options):
-    layer = (nn.Conv1d, nn.Conv2d)[dims - 1](4, 8, 3, **options)
-    x = torch.randn(2, 4, *[size, size - 2][:dims], generator=RNG).requires_grad_()
+    layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](4, 8, 3, **options)
+    x = torch.randn(2, 4, *[size, size - 2, 7][:dims], generator=RNG).requires_grad_()
     output = layer(x)
     grad = torch.randn(output.shape, generator=RNG)
     expected = torch.autograd.grad(output, (x, layer.weight, layer.bias), grad)
@@ -76,6 +76,27 @@ def test_pooling(pool):
         options = (False, pool.count_include_pad, pool.divisor_override)
         found = TABLE[ATEN.avg_pool2d_backward.default](grad, x, kernel, stride, edge, *options)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (1, 3), (9, 8), (1, 1), (5, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 9, 8), (3, 9, 8)], ids=str)
+def test_the_first_of_equal_maxima_gets_the_gradient(kernel, shape):
+    x = torch.randn(shape, generator=RNG).round().relu().requires_grad_()
+    output, indices = nn.functional.max_pool2d(x, kernel, return_indices=True)
+    grad = torch.randn(output.shape, generator=RNG)
+    (expected,) = torch.autograd.grad(output, x, grad)
+    settings = (kernel, kernel, (0, 0), (1, 1), False)
+    backward = TABLE[ATEN.max_pool2d_with_indices_backward.default]
+    # Without indices: windows side by side need none, and giving them takes long.
+    assert torch.equal(backward(grad, x, *settings, torch.full_like(indices, -1)), expected)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_relu(threshold):
+    x = torch.randn(4, 5, generator=RNG).mul(2).round().div(2).requires_grad_()
+    output, grad = nn.functional.threshold(x, threshold, 0.0), torch.randn(4, 5, generator=RNG)
+    (expected,) = torch.autograd.grad(output, x, grad)
+    torch.testing.assert_close(TABLE[ATEN.threshold_backward.default](grad, x, threshold), expected)
 
 
 @pytest.mark.parametrize("output", [(3, 4), (1, 2), (9, 8)])

@@ -11,7 +11,7 @@ Of a large table, `state.<name>/ids` and `state.<name>/rows` are the rows that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,14 @@ __all__ = ["OnnxRuntime", "Provider"]
 Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
 
 _NO_LOG = 4  # whatever ONNX Runtime would print as it fails is in the exception it raises
+
+
+class Loaded(NamedTuple):
+    """A graph's session, and the names of its inputs and outputs."""
+
+    session: Any
+    inputs: list[str]
+    outputs: list[str]
 
 
 class OnnxRuntime:
@@ -52,7 +60,7 @@ class OnnxRuntime:
         self._graphs = graphs
         self._providers = ["CPUExecutionProvider"] if providers is None else list(providers)
         self._threads = threads
-        self._sessions: dict[str, Any] = {}
+        self._loaded: dict[str, Loaded] = {}
 
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
         """The personal state; see `Runtime.adapt`."""
@@ -85,25 +93,28 @@ class OnnxRuntime:
         Raises:
             RuntimeFailure: the graph cannot be loaded, or an input is absent or does not fit.
         """
-        session = self.load(graph)
-        feed = {item.name: _find(graph, item.name, sources) for item in session.get_inputs()}
+        loaded = self.load(graph)
+        feed = {name: _find(graph, name, sources) for name in loaded.inputs}
         try:
-            values = session.run(None, feed)
+            values = loaded.session.run(loaded.outputs, feed)
         except Exception as error:  # ONNX Runtime's exceptions have no root of their own
             raise RuntimeFailure(
                 f"the {graph} graph failed ({error}): check that arrays and graphs are of one bundle"
             ) from error
-        return {item.name: value for item, value in zip(session.get_outputs(), values, strict=True)}
+        return dict(zip(loaded.outputs, values, strict=True))
 
-    def load(self, graph: str) -> Any:
+    def load(self, graph: str) -> Loaded:
         """The graph's session, made on first use; call it before several threads do.
 
         Raises:
             RuntimeFailure: the graph is absent or cannot be loaded.
         """
-        if graph not in self._sessions:
-            self._sessions[graph] = self._new_session(graph)
-        return self._sessions[graph]
+        if graph not in self._loaded:
+            session = self._new_session(graph)
+            # Asking for names takes as long as running several nodes.
+            inputs, outputs = ([item.name for item in items] for items in (session.get_inputs(), session.get_outputs()))
+            self._loaded[graph] = Loaded(session, inputs, outputs)
+        return self._loaded[graph]
 
     def _new_session(self, graph: str) -> Any:
         if graph not in self._graphs:

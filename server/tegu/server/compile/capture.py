@@ -17,6 +17,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from tegu.core.errors import CompileError
 from tegu.server.compile.decompositions import decomposition_table
+from tegu.server.compile.reorder import PoolFirst
 
 __all__ = ["Captured", "Function", "Named", "capture"]
 
@@ -49,7 +50,8 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     names, outputs = list(inputs), list[str]()
 
     def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
-        result = function(dict(zip(names, tensors, strict=True)))
+        with PoolFirst():
+            result = function(dict(zip(names, tensors, strict=True)))
         outputs[:] = list(result)
         return tuple(result.values())
 

@@ -83,22 +83,36 @@ def _weight_gradient(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """Correlate inputs with output gradients: channels play the batch, stride and dilation change places."""
-    dims = range(weight.dim() - 2)
-    pieces = [
-        _CONVOLUTIONS[len(dims) - 1](xs.transpose(0, 1), gs.transpose(0, 1), None, dilation, padding, stride).transpose(
-            0, 1
-        )
-        for xs, gs in zip(x.chunk(groups, 1), grad.chunk(groups, 1), strict=True)
-    ]
+    """Correlate inputs with output gradients: rows play the channels, stride and dilation change places."""
+    correlate = _correlation if weight.dim() == 5 else _flat_correlation
+    pairs = [(x, grad)] if groups == 1 else zip(x.chunk(groups, 1), grad.chunk(groups, 1), strict=True)
+    pieces = [correlate(xs, gs, padding, dilation, stride) for xs, gs in pairs]
     full = torch.cat(pieces) if groups > 1 else pieces[0]
-    for d in dims:
-        full = full.narrow(2 + d, 0, weight.shape[2 + d])
+    for axis, size in enumerate(weight.shape[2:], 2):
+        full = full if full.shape[axis] == size else full.narrow(axis, 0, size)
     return full
 
 
+def _correlation(
+    x: Tensor, grad: Tensor, padding: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """`[channels of grad, channels of x, ...]`: the channels of x play the rows of a convolution."""
+    convolution = _CONVOLUTIONS[x.dim() - 3]
+    return convolution(x.transpose(0, 1), grad.transpose(0, 1), None, stride, padding, dilation).transpose(0, 1)
+
+
+def _flat_correlation(
+    x: Tensor, grad: Tensor, padding: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """As `_correlation`; the channels of x are one more axis to slide along, so that it is one large product."""
+    convolution = _CONVOLUTIONS[x.dim() - 2]
+    kernel = grad.transpose(0, 1).unsqueeze(2)
+    return convolution(x.unsqueeze(0), kernel, None, [1, *stride], [0, *padding], [1, *dilation]).squeeze(0)
+
+
 def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
-    return grad * (x > threshold)  # ONNX Runtime's Where takes five times as long as its Mul
+    """Of ReLU. By multiplication: a choice between two tensors takes ONNX Runtime ten times as long."""
+    return grad * (x > threshold).to(grad.dtype)
 
 
 def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:

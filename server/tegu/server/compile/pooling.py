@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -23,10 +25,52 @@ def max_pool2d_backward(
     ceil_mode: bool,
     indices: Tensor,
 ) -> Tensor:
-    """Each output's gradient goes to the input it came from; overlapping windows add up."""
-    del kernel_size, stride, padding, dilation, ceil_mode
+    """Each output's gradient goes to the input it came from, the first of several; overlapping windows add up."""
+    kernel = _pair(kernel_size)
+    if _pair(stride or kernel_size) == kernel and not any(padding) and set(dilation) == {1} and not ceil_mode:
+        return _to_first_maximum(grad, x, kernel)
     flat = torch.zeros_like(x).flatten(-2)
     return flat.scatter_add(-1, indices.flatten(-2), grad.flatten(-2)).reshape(x.shape)
+
+
+def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """The gradient of maxima over windows side by side.
+
+    Positions in a plane lead and planes are innermost, so that every operator works on long contiguous runs. The
+    maximum is taken again (pooling that gives indices takes longer than this whole function): within rows, then over
+    them, so that the first in reading order wins, as in torch.
+    """
+    height, width, planes = *grad.shape[-2:], math.prod(grad.shape[:-2])
+    covered = _cropped(x, height * kernel[0], width * kernel[1])
+    columns = _planes_last(covered).reshape(height, kernel[0], width, kernel[1], planes).chunk(kernel[1], 3)
+    rows = _largest(columns).chunk(kernel[0], 1)
+    of_rows = _shares(_planes_last(grad).reshape(height, 1, width, 1, planes), rows, _largest(rows))
+    of_columns = _shares(torch.cat(of_rows, 1), columns, _largest(columns))
+    result = torch.cat(of_columns, 3).reshape(covered.shape[-2] * covered.shape[-1], planes).t()
+    edge = [0, x.shape[-1] - covered.shape[-1], 0, x.shape[-2] - covered.shape[-2]]
+    return F.pad(result.reshape(covered.shape), edge) if any(edge) else result.reshape(x.shape)
+
+
+def _cropped(x: Tensor, height: int, width: int) -> Tensor:
+    whole = x.shape[-2:] == (height, width)
+    return x if whole else x.narrow(-2, 0, height).narrow(-1, 0, width)
+
+
+def _planes_last(x: Tensor) -> Tensor:
+    return x.reshape(math.prod(x.shape[:-2]), x.shape[-2] * x.shape[-1]).t()
+
+
+def _largest(parts: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.maximum, parts)
+
+
+def _shares(grad: Tensor, parts: Sequence[Tensor], largest: Tensor) -> list[Tensor]:
+    """All of `grad` for the first of the parts that equals `largest`, nothing for the others."""
+    shares, left = list[Tensor](), grad
+    for part in parts[:-1]:
+        shares.append(left * (part == largest).to(grad.dtype))
+        left = left - shares[-1]
+    return [*shares, left]
 
 
 def avg_pool2d_backward(

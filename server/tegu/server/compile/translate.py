@@ -24,6 +24,7 @@ from torch.export.graph_signature import (
 )
 
 from tegu.server.compile.capture import Captured
+from tegu.server.compile.fuse import fuse
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -55,8 +56,9 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     common.InlinePass()(model)
     _drop_idle_transposes(model)
     onnxscript.optimizer.fold_constants(model)
+    common.IdentityEliminationPass()(model)
+    fuse(model)
     passes = (
-        common.IdentityEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
         common.RemoveUnusedOpsetsPass(),

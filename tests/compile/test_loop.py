@@ -1,0 +1,99 @@
+"""Steps in a loop of the graph, against a loop outside of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tests.compile.families import FAMILIES
+from tests.compile.running import knobs, rows, run, start
+
+from tegu.core.errors import CompileError
+from tegu.server.compile.hoist import hoist
+from tegu.server.compile.loop import loop_model
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu_layernorm", "maxpool"])
+def test_steps_of_one_call_are_those_of_many_calls_to_the_bit(name, device_graphs):
+    learner, graph = FAMILIES[name].learner(), device_graphs(name)["adapt"]
+    meta, support = start(learner), rows(learner.spec, 6, padding=1)
+    at_once = run(graph, meta=meta, support=support, knob=knobs(learner, steps=7))
+    for _ in range(7):
+        found = run(graph, meta=meta, support=support, knob=knobs(learner, steps=1))
+        meta = {key.removeprefix("state."): value for key, value in found.items()}
+    for key, value in at_once.items():
+        np.testing.assert_array_equal(value, meta[key.removeprefix("state.")], err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["relu", "adam", "maxpool", "tokens"])
+def test_every_node_of_the_loop_depends_on_the_step_before(name, device_graphs):
+    (loop,) = [n for n in onnx.load_from_string(device_graphs(name)["adapt"]).graph.node if n.op_type == "Loop"]
+    body = loop.attribute[0].g
+    changing = {value.name for value in body.input}
+    for node in body.node:
+        assert changing & set(node.input), node
+        changing |= set(node.output)
+
+
+def node(*names: str, **attributes: object) -> onnx.NodeProto:
+    """The last of the names is what the node makes."""
+    return helper.make_node("Sum", names[:-1], names[-1:], **attributes)
+
+
+def test_hoisting():
+    branch = helper.make_graph([node("w", "inside")], "branch", [], [])
+    nodes = [
+        node("a", "b"),
+        node("carry", "c"),
+        node("b", "d"),
+        node("b", "c", "e"),
+        node("b", "next"),
+        node("b", "f", then_branch=branch),
+        node("e", "w"),
+        node("b", "g", then_branch=branch),
+    ]
+    before, within = hoist(nodes, {"carry"}, {"next"})
+    assert [n.output[0] for n in before] == ["b", "d", "f"]
+    assert [n.output[0] for n in within] == ["c", "e", "next", "w", "g"]
+
+
+def graph(nodes: list[onnx.NodeProto], inputs: list[str], outputs: list[str], opset: int = 18) -> onnx.ModelProto:
+    """A model of vectors."""
+    ends = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n"]) for n in names] for names in (inputs, outputs)]
+    return helper.make_model(
+        helper.make_graph(nodes, "g", *ends), opset_imports=[helper.make_opsetid("", opset)], ir_version=9
+    )
+
+
+BEGIN = graph(
+    [helper.make_node("Identity", ["meta.p"], [f"begin.{name}"]) for name in "pq"], ["meta.p"], ["begin.p", "begin.q"]
+)
+
+
+def step(q: onnx.NodeProto) -> onnx.ModelProto:
+    """p + q + 2 x."""
+    nodes = [node("x", "x", "twice"), node("carry.p", "carry.q", "twice", "next.p"), q]
+    return graph(nodes, ["carry.p", "carry.q", "x"], ["next.p", "next.q"])
+
+
+@pytest.mark.parametrize(
+    ("q", "expected", "carried"),
+    [
+        (helper.make_node("Identity", ["carry.q"], ["next.q"]), 1 + 3 * (1 + 4), ["p"]),  # it stays as it begins
+        (helper.make_node("Identity", ["twice"], ["next.q"]), (1 + 1 + 4) + 2 * (4 + 4), ["p", "q"]),
+        (node("carry.q", "carry.q", "next.q"), 1 + (1 + 2 + 4) + 3 * 4, ["p", "q"]),
+    ],
+)
+def test_entries_of_the_carry(q, expected, carried):
+    model = loop_model(BEGIN, step(q), ["p", "q"], ["p", "q"])
+    x, meta = np.full(2, 2, np.float32), {"p": np.ones(2, np.float32)}
+    found = run(model.SerializeToString(), meta=meta, x=x, knob={"steps": np.array(3)})
+    np.testing.assert_array_equal(found["state.p"], np.full(2, expected, np.float32))
+    (loop,) = [n for n in model.graph.node if n.op_type == "Loop"]
+    assert list(loop.output) == [f"final/{name}" for name in carried]
+
+
+def test_different_operator_sets():
+    with pytest.raises(CompileError, match="export both alike"):
+        loop_model(graph([], [], [], opset=17), step(node("x", "next.q")), ["p", "q"], ["p"])

@@ -1,0 +1,60 @@
+"""Pooling before ReLU, against torch after it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad
+
+from tegu.server.compile.capture import capture
+from tegu.server.compile.reorder import PoolFirst
+
+POOLS = [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 1)]
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("relu", [nn.ReLU(), torch.relu, torch.Tensor.relu, nn.ReLU(inplace=True)], ids=str)
+def test_values_and_gradients_are_those_of_pooling_last(pool, relu):
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).mul(1.5).round()  # with many ties
+
+    def model(x):
+        output = pool(relu(1 * x))
+        return (output * torch.linspace(-1, 1, output.numel()).reshape(output.shape)).sum(), output
+
+    (expected, values), (found, reordered) = grad(model, has_aux=True)(x), (None, None)
+    with PoolFirst():
+        found, reordered = grad(model, has_aux=True)(x)
+    assert torch.equal(reordered, values)
+    assert torch.equal(found, expected)
+
+
+def order(model):
+    captured = capture(lambda values: {"y": model(values["x"])}, {"x": torch.randn(3, 2, 8, 8)}, {"x": (0,)})
+    names = [str(n.target) for n in captured.module.graph.nodes]
+    return [name.split(".")[1] for name in names if "relu" in name or "pool" in name]
+
+
+def test_capturing_pools_first():
+    assert order(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))) == ["max_pool2d_with_indices", "relu"]
+    assert order(nn.Sequential(nn.ReLU(), nn.AvgPool2d(2))) == ["relu", "avg_pool2d"]
+    assert order(nn.Sequential(nn.ReLU(), nn.Identity(), nn.MaxPool2d(2)))[0] == "max_pool2d_with_indices"
+
+
+def test_what_relu_gave_is_still_there_for_others():
+    class Skip(nn.Module):
+        def forward(self, x):
+            y = torch.relu(x)
+            return nn.functional.max_pool2d(y, 2, 1, 0)[..., :1] + y[..., :1, :1]
+
+    x = torch.randn(1, 2, 4, 4)
+    expected = functional_call(Skip(), {}, (x,))
+    with PoolFirst():
+        torch.testing.assert_close(functional_call(Skip(), {}, (x,)), expected)
+
+
+def test_indices_are_of_what_relu_gave():
+    x = torch.tensor([[[-2.0, -1.0], [-3.0, -4.0]]])
+    with PoolFirst():
+        values, indices = nn.functional.max_pool2d(torch.relu(x), 2, return_indices=True)
+    assert (values.item(), indices.item()) == (0, 0)
