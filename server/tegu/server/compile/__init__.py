@@ -2,7 +2,10 @@
 
 trace           a torch function of named tensors -> ONNX
 decompositions  operators that torch.onnx cannot translate, in terms of those that it can
+reorder         pooling before ReLU while tracing
+fuse            fewer ONNX nodes
 loop            one step -> an ONNX Loop over steps
+hoist           what no step changes, before the loop
 examples        made-up rows of any spec, to trace and check with
 check           a graph's outputs against torch's
 device          the three graphs of a bundle
