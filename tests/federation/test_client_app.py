@@ -40,7 +40,7 @@ def answered(
     context = Context(1, 1, dict(node), RecordDict(), dict(run or {}))  # type: ignore[arg-type]
     with flower_identity():
         content = request_content(to_record(bundle().meta), config)
-        return read_reply(app(Message(content, dst_node_id=1, message_type="train"), context))
+        return read_reply(app(Message(content, dst_node_id=1, message_type="train"), context), bundle().meta)
 
 
 def expected(users: list[int], config: RoundConfig = CONFIG) -> Reply:

@@ -22,7 +22,8 @@ from tegu.core.errors import BundleError, DataError, FederationError, UnknownNam
 from tegu.server.app import outer_from, settings_from, train
 from tegu.server.outer import OuterRule
 from tegu.server.strategy import RoundSettings
-from tegu.sim.engine import LoopedEngine
+from tegu.sim.engine import Engine
+from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.population import Population
 from tegu.sim.ray import APP_DIR, run_config
@@ -40,7 +41,7 @@ def population() -> Population:
 
 
 def grid() -> InProcessGrid:
-    return InProcessGrid(5, answer_with(LoopedEngine(dict(linear_bundle().graphs)), population(), 5))
+    return InProcessGrid(5, answer_with(Engine(OnnxLooped(linear_bundle().graphs)), population(), 5))
 
 
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
-    engine = LoopedEngine(dict(linear_bundle().graphs))
+    engine = Engine(OnnxLooped(linear_bundle().graphs))
     expected = train_in_process(engine, population(), linear_bundle().meta, PLAN)
     with flower_identity():
         written = train(grid(), config(tmp_path))
@@ -67,7 +68,7 @@ def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
     """The same command again: it finds the checkpoints, runs the rounds that are missing, and ends in the same bits."""
-    answer = answer_with(LoopedEngine(dict(linear_bundle().graphs)), population(), 5)
+    answer = answer_with(Engine(OnnxLooped(linear_bundle().graphs)), population(), 5)
     rounds = 0
 
     def interrupted(messages: Sequence[Message]) -> Message:
@@ -128,7 +129,7 @@ def test_the_apps_defaults_are_complete() -> None:
     assert {name: type(value) for name, value in run_config(PLAN).items()} == {
         name: type(value) for name, value in declared.items() if name not in ("bundle", "out", "partitions")
     }
-    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule())
+    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule(), 0, "float32")
     assert outer_from(declared) == OuterRule()
 
 

@@ -158,7 +158,7 @@ def test_a_node_that_comes_late_takes_part() -> None:
 
 @pytest.mark.parametrize(("cohort", "clip"), [(0, 1.0), (1, 0.0), (1, math.nan)])
 def test_settings_out_of_range_are_refused(cohort: int, clip: float) -> None:
-    with pytest.raises(DataError, match=rf"cohort is {cohort} and clip {clip}"):
+    with pytest.raises(DataError, match=rf"cohort is {cohort}, clip {clip} and users 0"):
         RoundSettings(cohort, clip=clip)
 
 

@@ -14,13 +14,14 @@ from tegu.client.participant import sum_of_updates
 from tegu.client.runtime_onnx import OnnxRuntime
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import FederationError
+from tegu.core.precision import Precision
 from tegu.core.tree import Tree, add, max_difference, norm, subtract
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import Engine
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity, partitions
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan, train_in_process
-from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
+from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
 USERS = 11
 CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(1, 6, 4))
@@ -71,7 +72,7 @@ def test_a_round_is_what_participants_send(kind: str, nodes: int, asked: list[in
     config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.rule, users)
     grid = InProcessGrid(nodes, answer_with(ENGINES[kind](), people, nodes))
     (message,) = by_grid(grid, meta, config, asked)
-    reply, expected = read_reply(message), by_participants(people, meta, config, nodes, asked)
+    reply, expected = read_reply(message, meta), by_participants(people, meta, config, nodes, asked)
     assert reply.users == expected.users == (users * len(asked) or reply.users)
     assert max_difference(reply.update, expected.update) < 1e-5
     assert norm(expected.update) > 0.1
@@ -81,7 +82,7 @@ def test_rounds_and_seeds_draw_other_episodes() -> None:
     people, meta = population(USERS), bundle().meta
     grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
     first, again, later, other = (
-        read_reply(by_grid(grid, meta, RoundConfig(number, seed, 9.0, CONFIG.rule), [1])[0]).update
+        read_reply(by_grid(grid, meta, RoundConfig(number, seed, 9.0, CONFIG.rule), [1])[0], meta).update
         for number, seed in ((1, 0), (1, 0), (2, 0), (1, 1))
     )
     assert max_difference(first, again) == 0
@@ -102,7 +103,7 @@ def test_users_with_too_few_rows_stay_out() -> None:
     assert 0 < len(able) < USERS
     config = RoundConfig(1, 0, 1.0, rule)
     grid = InProcessGrid(1, answer_with(looped_engine(), people, 1))
-    reply = read_reply(by_grid(grid, bundle().meta, config, [1])[0])
+    reply = read_reply(by_grid(grid, bundle().meta, config, [1])[0], bundle().meta)
     assert reply.users == len(able)
     assert max_difference(reply.update, by_participants(people, bundle().meta, config, 1, [1]).update) < 1e-6
 
@@ -144,7 +145,7 @@ def test_pushed_messages_are_answered_once_each() -> None:
         return list(grid.push_messages([Message(content, dst_node_id=1, message_type=MessageType.TRAIN, group_id="1")]))
 
     def number(message_ids: list[str]) -> list[float]:
-        return [float(read_reply(reply).update["number"][0]) for reply in grid.pull_messages(message_ids)]
+        return [float(read_reply(reply, {}).update["number"][0]) for reply in grid.pull_messages(message_ids)]
 
     with flower_identity():
         first, second = push(), push()
@@ -170,3 +171,49 @@ def test_the_identity_is_put_back() -> None:
         fail()
     assert inside == [1]
     assert [getattr(TaskIdentity, name) for name in names] == before
+
+
+# --- rounded updates ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("updates", "share"), [("float16", 0.52), ("int8", 0.4)])
+def test_rounded_updates_come_from_each_node_alone(updates: Precision, share: float) -> None:
+    """Each within half a step of what the node's participant computed, and in fewer bytes."""
+    people, meta = population(USERS), bundle().meta
+    config = RoundConfig(CONFIG.round, CONFIG.seed, CONFIG.clip, CONFIG.rule, updates=updates)
+    grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
+    for node, message in zip((1, 3), by_grid(grid, meta, config, [1, 3]), strict=True):
+        exact = by_participants(people, meta, config, 3, [node])
+        largest = max(abs(value).max() for value in exact.update.values())
+        found = read_reply(message, meta)
+        assert found.users == exact.users
+        assert 0 < max_difference(found.update, exact.update) <= largest / 127
+        assert payload_bytes(message.content) < share * 4 * sum(value.size for value in meta.values()) + 256
+
+
+def test_what_rounding_took_is_made_up_for() -> None:
+    """Over many rounds the sum of what a node sent stays within one rounding of the sum of what it computed."""
+    people, meta = population(USERS), bundle().meta
+    grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
+    sent, wanted, worst = None, None, 0.0
+    for number in range(1, 31):
+        config = RoundConfig(number, CONFIG.seed, CONFIG.clip, CONFIG.rule, updates="int8")
+        (message,) = by_grid(grid, meta, config, [2])
+        found, exact = read_reply(message, meta).update, by_participants(people, meta, config, 3, [2]).update
+        sent, wanted = (found, exact) if sent is None else (add(sent, found), add(wanted, exact))
+        worst = max(worst, *(float(abs(value).max()) for value in found.values()))
+    assert max_difference(sent, wanted) < 0.51 * worst / 127 + 1e-5
+    assert norm(wanted) > 1
+
+
+def test_training_with_rounded_updates_learns_the_same() -> None:
+    people, meta = population(USERS), bundle().meta
+    plain, half, eighth = (
+        train_in_process(looped_engine(), people, meta, TrainingPlan(6, 8, seed=3, updates=updates))
+        for updates in ("float32", "float16", "int8")
+    )
+    moved = max_difference(plain.meta, meta)
+    assert 0 < max_difference(plain.meta, half.meta) < 0.01 * moved
+    assert 0 < max_difference(plain.meta, eighth.meta) < 0.05 * moved
+    assert half.user_rounds == eighth.user_rounds == plain.user_rounds
+    assert 0 < eighth.received < half.received

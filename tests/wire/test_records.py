@@ -93,7 +93,7 @@ def test_no_clipping_arrives_as_no_clipping() -> None:
 @given(trees, whole)
 @settings(deadline=None)
 def test_a_reply_arrives_as_it_was_sent(tree: Tree, users: int) -> None:
-    found = read_reply(reply(carried(reply_content(Reply(tree, users)))))
+    found = read_reply(reply(carried(reply_content(Reply(tree, users)))), tree)
     assert same_tree(found.update, tree)
     assert found.users == users
 
@@ -103,8 +103,8 @@ def test_a_reply_arrives_as_it_was_sent(tree: Tree, users: int) -> None:
 def test_sums_are_the_same_on_either_side(updates: list[Tree], counts: list[int]) -> None:
     """One reply for all users, or one for each: the server adds up to the same."""
     sent = list(map(Reply, updates, counts))
-    together = read_reply(reply(carried(reply_content(Reply(reduce(add, updates), sum(counts))))))
-    apart = [read_reply(reply(carried(reply_content(each)))) for each in sent]
+    together = read_reply(reply(carried(reply_content(Reply(reduce(add, updates), sum(counts))))), updates[0])
+    apart = [read_reply(reply(carried(reply_content(each))), updates[0]) for each in sent]
     assert same_tree(together.update, reduce(add, [each.update for each in apart]))
     assert together.users == sum(each.users for each in apart)
 
@@ -189,13 +189,13 @@ def test_a_reply_of_another_client_is_refused(spoil: Spoil, holds: str) -> None:
     with refused(
         FederationError, f"node {message.metadata.src_node_id} replied {holds}", "expected update and metrics"
     ):
-        read_reply(message)
+        read_reply(message, META)
 
 
 def test_a_nodes_error_is_passed_on() -> None:
     message = Message(Error(2, "<class 'DataError'>:<'cannot read users.npz'>"), reply_to=request())
     with refused(FederationError, "the participant failed: <class 'DataError'>:<'cannot read users.npz'>"):
-        read_reply(message)
+        read_reply(message, META)
 
 
 ARCHIVE = io.BytesIO()
@@ -223,7 +223,7 @@ def test_bytes_that_are_no_array_are_refused(name: str) -> None:
     record = spoilt(NO_ARRAYS[name])
     for read, content in (
         (
-            lambda content: read_reply(reply(content)),
+            lambda content: read_reply(reply(content), META),
             RecordDict({"update": record, "metrics": MetricRecord({"users": 1})}),
         ),
         (read_request, request_content(record, CONFIG)),

@@ -17,16 +17,19 @@ from tegu.client.participant import read_users, sum_of_updates
 from tegu.client.runtime_onnx import OnnxRuntime
 from tegu.core.bundle import read_bundle
 from tegu.core.errors import FederationError
-from tegu.wire import Reply, read_request, reply_content
+from tegu.core.packing import compensated
+from tegu.core.tree import Tree, is_like
+from tegu.wire import Reply, packed_content, read_request, reply_content, to_record, to_tree
 
 __all__ = ["app"]
 
 app = ClientApp()
+_RESIDUAL = "tegu-residual"
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """One round: this node's users' updates, summed."""
+    """One round: this node's users' updates, summed; rounding errors wait in the node's memory for the next round."""
     meta, config = read_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
     total, users = sum_of_updates(
@@ -39,7 +42,18 @@ def train(message: Message, context: Context) -> Message:
         rule=config.rule,
         asked=config.users,
     )
-    return Message(reply_content(Reply(total, users)), reply_to=message)
+    if config.updates == "float32":
+        return Message(reply_content(Reply(total, users)), reply_to=message)
+    sent, residual = compensated(total, _residual(context, total), config.updates)
+    context.state[_RESIDUAL] = to_record(residual)
+    return Message(packed_content(sent, users), reply_to=message)
+
+
+def _residual(context: Context, update: Tree) -> Tree | None:
+    """What rounding took from the update before, unless the model has changed since."""
+    record = context.state.array_records.get(_RESIDUAL)
+    residual = None if record is None else to_tree(record)
+    return residual if residual is not None and is_like(residual, update) else None
 
 
 def _data(context: Context) -> Path:

@@ -8,6 +8,7 @@ Run configuration (the app's `pyproject.toml` holds the defaults):
     rounds      of the whole run
     cohort      nodes a round; as many must be connected
     users       how many of a node's users take part in a round; 0 for all of them
+    updates     how replies carry their update: float32, float16 or int8
     seed, clip, min-support, max-support, max-query
     outer, outer-lr, outer-decay
     outer-options   further options of the outer optimiser as JSON, such as {"weight_decay": 0.01}
@@ -28,6 +29,7 @@ from flwr.serverapp import Grid, ServerApp
 from tegu.core.bundle import Bundle, atomic_write, read_bundle, write_bundle
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import FederationError
+from tegu.core.precision import check_precision
 from tegu.core.tree import digest
 from tegu.server.checkpoint import latest_checkpoint
 from tegu.server.outer import OuterOptimiser, OuterRule
@@ -49,7 +51,8 @@ def settings_from(config: Mapping[str, Any]) -> RoundSettings:
     """Round settings from a run configuration; a `clip` of 0 means none."""
     rule = EpisodeRule(*(int(config[name]) for name in ("min-support", "max-support", "max-query")))
     clip = float(config["clip"]) or math.inf
-    return RoundSettings(int(config["cohort"]), int(config["seed"]), clip, rule, int(config["users"]))
+    precision = check_precision(str(config["updates"]))
+    return RoundSettings(int(config["cohort"]), int(config["seed"]), clip, rule, int(config["users"]), precision)
 
 
 def outer_from(config: Mapping[str, Any]) -> OuterRule:

@@ -20,10 +20,11 @@ from flwr.serverapp.strategy import Strategy
 
 from tegu.core.episode import EpisodeRule, draw_users
 from tegu.core.errors import DataError, FederationError
+from tegu.core.precision import Precision, check_precision
 from tegu.core.tree import Tree, add, same_layout, scale
 from tegu.server.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.outer import OuterOptimiser
-from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
+from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
 __all__ = ["MetaStrategy", "RoundSettings"]
 
@@ -41,6 +42,7 @@ class RoundSettings:
         clip: largest norm of one user's update; infinite for none.
         rule: how much of a user becomes support and query.
         users: how many of a node's users take part; 0 for all of them.
+        updates: precision of the replies' updates: "float32", or "float16" or "int8" with error feedback.
         wait_seconds: how long to wait for enough nodes to be connected.
     """
 
@@ -49,6 +51,7 @@ class RoundSettings:
     clip: float = math.inf
     rule: EpisodeRule = field(default_factory=EpisodeRule)
     users: int = 0
+    updates: Precision = "float32"
     wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class RoundSettings:
                 f"cohort is {self.cohort}, clip {self.clip} and users {self.users}: "
                 "expected at least 1, above 0, and not below 0"
             )
+        check_precision(self.updates)
 
 
 class MetaStrategy(Strategy):
@@ -97,8 +101,8 @@ class MetaStrategy(Strategy):
         del config
         number = self._done + server_round
         settings = self._settings
-        config_sent = RoundConfig(number, settings.seed, settings.clip, settings.rule, settings.users)
-        content = request_content(arrays, config_sent)
+        asked = RoundConfig(number, settings.seed, settings.clip, settings.rule, settings.users, settings.updates)
+        content = request_content(arrays, asked)
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
             for node in self._cohort(number, grid)
@@ -113,7 +117,8 @@ class MetaStrategy(Strategy):
             FederationError: no reply can be used.
         """
         number = self._done + server_round
-        good = self._usable(number, sorted(replies, key=lambda reply: reply.metadata.src_node_id))
+        received = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
+        good = self._usable(number, received)
         users = sum(reply.users for reply in good)
         total = good[0].update
         for reply in good[1:]:
@@ -123,7 +128,8 @@ class MetaStrategy(Strategy):
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state()))
         if self._on_round is not None:
             self._on_round(number, meta, users)
-        return to_record(meta), MetricRecord({"users": users})
+        received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
+        return to_record(meta), MetricRecord({"users": users, "bytes": received_bytes})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -155,7 +161,7 @@ class MetaStrategy(Strategy):
         for message in replies:
             source = message.metadata.src_node_id
             try:
-                good.append(self._checked(read_reply(message)))
+                good.append(self._checked(read_reply(message, self._outer.meta)))
             except (FederationError, DataError) as error:
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])

@@ -20,6 +20,7 @@ __all__ = [
     "add",
     "clip",
     "digest",
+    "is_like",
     "max_difference",
     "norm",
     "same_layout",
@@ -44,6 +45,11 @@ def same_layout(a: Tree, b: Tree) -> None:
                 f"parameter {name!r} is {found[0]} in one tree and {found[1]} in the other: "
                 "both must come from the same model"
             )
+
+
+def is_like(a: Tree, b: Tree) -> bool:
+    """Whether two trees have the same names, shapes and dtypes."""
+    return a.keys() == b.keys() and all((a[n].shape, a[n].dtype) == (b[n].shape, b[n].dtype) for n in a)
 
 
 def add(a: Tree, b: Tree) -> Tree:

@@ -3,6 +3,8 @@
 from tegu.wire.records import (
     Reply,
     RoundConfig,
+    packed_content,
+    payload_bytes,
     read_reply,
     read_request,
     reply_content,
@@ -14,6 +16,8 @@ from tegu.wire.records import (
 __all__ = [
     "Reply",
     "RoundConfig",
+    "packed_content",
+    "payload_bytes",
     "read_reply",
     "read_request",
     "reply_content",

@@ -1,8 +1,9 @@
 """What a round sends and what comes back, as Flower records.
 
 A message carries `meta` (arrays) and `config` (how to draw episodes, how to clip). A reply carries `update`, the *sum*
-over its users of their clipped updates, and `metrics`, with the number of those users. Sums add up, so one reply may
-stand for one device, for a SuperNode with many users, or for a whole simulated cohort.
+over its users of their clipped updates, by name or packed into few bytes, and `metrics`, with the number of those
+users. Sums add up, so one reply may stand for one device, for a SuperNode with many users, or for a whole simulated
+cohort.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 
 from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule
-from tegu.core.errors import FederationError
+from tegu.core.errors import FederationError, UnknownNameError
+from tegu.core.packing import Packed, unpack
+from tegu.core.precision import Precision, check_precision
 from tegu.core.tree import Tree
 
 __all__ = [
     "Reply",
     "RoundConfig",
+    "packed_content",
+    "payload_bytes",
     "read_reply",
     "read_request",
     "reply_content",
@@ -41,6 +46,7 @@ class RoundConfig:
         clip: largest norm of one user's update; infinite for none.
         rule: how much becomes support and query.
         users: how many of a node's users take part, drawn by seed and round; 0 for all of them.
+        updates: how replies carry their update: "float32" by name, "float16" or "int8" packed.
     """
 
     round: int
@@ -48,6 +54,7 @@ class RoundConfig:
     clip: float
     rule: EpisodeRule
     users: int = 0
+    updates: Precision = "float32"
 
 
 class Reply(NamedTuple):
@@ -101,6 +108,7 @@ def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
             "max-support": rule.max_support,
             "max-query": rule.max_query,
             "users": config.users,
+            "updates": config.updates,
         }
     )
     return RecordDict({"meta": meta, "config": fields})
@@ -116,30 +124,50 @@ def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
         fields = content.config_records["config"]
         rule = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
         number, seed, users = (int(str(fields[name])) for name in ("round", "seed", "users"))
-        config = RoundConfig(number, seed, float(str(fields["clip"])), rule, users)
+        precision = check_precision(str(fields["updates"]))
+        config = RoundConfig(number, seed, float(str(fields["clip"])), rule, users, precision)
         return to_tree(content.array_records["meta"]), config
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, UnknownNameError) as error:
         raise FederationError(
             f"the message holds {sorted(content)} ({error!r}): is the server a Tegu server?"
         ) from error
 
 
 def reply_content(reply: Reply) -> RecordDict:
-    """A reply's content."""
+    """A reply's content, by name and in full precision."""
     return RecordDict({"update": to_record(reply.update), "metrics": MetricRecord({"users": reply.users})})
 
 
-def read_reply(message: Message) -> Reply:
+def packed_content(update: Packed, users: int) -> RecordDict:
+    """The content of a reply whose update is packed."""
+    return RecordDict({"packed": to_record(update._asdict()), "metrics": MetricRecord({"users": users})})
+
+
+def payload_bytes(content: RecordDict) -> int:
+    """Bytes of all arrays in a message."""
+    return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+
+
+def read_reply(message: Message, like: Tree) -> Reply:
     """The sum of updates in a reply.
 
+    Args:
+        message: of `reply_content` or `packed_content`.
+        like: a tree of the update's layout, which packed updates do not tell.
+
     Raises:
-        FederationError: the node failed, or the reply is not one of `reply_content`'s.
+        FederationError: the node failed, or the reply is none of these.
+        DataError: a packed update of another layout.
     """
     if message.has_error():
         raise FederationError(f"the participant failed: {message.error.reason}")
     try:
-        users = message.content.metric_records["metrics"]["users"]
-        return Reply(to_tree(message.content.array_records["update"]), int(str(users)))
+        users = int(str(message.content.metric_records["metrics"]["users"]))
+        records = message.content.array_records
+        if "packed" in records:
+            packed = to_tree(records["packed"])
+            return Reply(unpack(Packed(packed["codes"], packed["scales"]), like), users)
+        return Reply(to_tree(records["update"]), users)
     except (KeyError, ValueError) as error:
         source = message.metadata.src_node_id
         raise FederationError(

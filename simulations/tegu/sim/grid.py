@@ -19,14 +19,16 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from tegu.core.batch import Array
 from tegu.core.episode import draw_users
+from tegu.core.packing import compensated
+from tegu.core.tree import Tree
 from tegu.sim.cohort import Cohort, draw_cohort
 from tegu.sim.engine import Engine
 from tegu.sim.population import Population
-from tegu.wire import Reply, RoundConfig, read_request, reply_content
+from tegu.wire import Reply, RoundConfig, packed_content, read_request, reply_content
 
 __all__ = ["InProcessGrid", "answer_with", "flower_identity", "partitions"]
 
-Answer = Callable[[Sequence[Message]], Message]
+Answer = Callable[[Sequence[Message]], list[Message]]
 _FAILED = 2  # what Flower's own nodes reply when their app raises
 _NOBODY = "none of the cohort's users has more than {} rows: bring users with more, or lower min_support"
 
@@ -49,13 +51,13 @@ class InProcessGrid(Grid):
 
     Args:
         nodes: how many; their ids are 1, 2, ...
-        answer: from a round's messages to one reply for them all.
+        answer: from a round's messages to replies, one for them all or one for each.
     """
 
     def __init__(self, nodes: int, answer: Answer) -> None:
         self._nodes, self._answer = range(1, nodes + 1), answer
         self._run = Run.create_empty(1)
-        self._replies: dict[str, Message] = {}
+        self._replies: dict[str, list[Message]] = {}
         self._tickets = itertools.count(1)
 
     def set_run(self, run: Run) -> None:
@@ -87,13 +89,13 @@ class InProcessGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies to what was pushed."""
-        return [self._replies.pop(key) for key in message_ids if key in self._replies]
+        return [reply for key in message_ids for reply in self._replies.pop(key, [])]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """One reply for all messages of a round; none for none."""
+        """The replies to a round's messages; none for none."""
         del timeout
         batch = list(messages)
-        return [self._answer(batch)] if batch else []
+        return self._answer(batch) if batch else []
 
 
 def partitions(population: Population, nodes: int) -> list[Array]:
@@ -102,17 +104,33 @@ def partitions(population: Population, nodes: int) -> list[Array]:
 
 
 def answer_with(engine: Engine, population: Population, nodes: int) -> Answer:
-    """A function that answers a round's messages by running the engine over the users of all the nodes addressed."""
-    dealt = partitions(population, nodes)
+    """A function that answers a round's messages by running the engine over the users of all the nodes addressed.
 
-    def answer(messages: Sequence[Message]) -> Message:
+    Updates in full precision add up to one reply. Rounded ones are each node's own, with what rounding took the last
+    time.
+    """
+    dealt = partitions(population, nodes)
+    residuals: dict[int, Tree] = {}
+
+    def answer(messages: Sequence[Message]) -> list[Message]:
         meta, config = read_request(messages[0].content)
-        cohort = _cohort(population, [dealt[message.metadata.dst_node_id - 1] for message in messages], config)
-        if not len(cohort.users):
+        together = [messages] if config.updates == "float32" else [[message] for message in messages]
+        replies = [reply(meta, config, group) for group in together]
+        population.release()
+        return replies
+
+    def reply(meta: Tree, config: RoundConfig, messages: Sequence[Message]) -> Message:
+        asked = [message.metadata.dst_node_id for message in messages]
+        cohort = _cohort(population, [dealt[node - 1] for node in asked], config)
+        users = len(cohort.users)
+        if not users:
             return Message(Error(_FAILED, _NOBODY.format(config.rule.min_support)), reply_to=messages[0])
         total = engine.sum_updates(meta, cohort, config.clip)
-        population.release()
-        return Message(reply_content(Reply(total, len(cohort.users))), reply_to=messages[0])
+        if config.updates == "float32":
+            return Message(reply_content(Reply(total, users)), reply_to=messages[0])
+        (node,) = asked
+        sent, residuals[node] = compensated(total, residuals.get(node), config.updates)
+        return Message(packed_content(sent, users), reply_to=messages[0])
 
     return answer
 

@@ -70,6 +70,7 @@ def run_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "rounds": plan.rounds,
         "cohort": plan.cohort,
         "users": 0,
+        "updates": plan.updates,
         "seed": plan.seed,
         "clip": 0.0 if math.isinf(plan.clip) else plan.clip,
         "min-support": plan.rule.min_support,

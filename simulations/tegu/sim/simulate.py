@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tegu.core.episode import EpisodeRule
+from tegu.core.precision import Precision
 from tegu.learners.learner import Learner
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import MEMORY, EngineKind
@@ -34,6 +35,7 @@ def simulate(
     rule: EpisodeRule | None = None,
     clip: float = math.inf,
     nodes: int | None = None,
+    updates: Precision = "float32",
     checkpoints: Path | None = None,
     ks: Sequence[int] = KS,
     metric: Metric | None = None,
@@ -54,6 +56,7 @@ def simulate(
         rule: how much of a user becomes support and query in training.
         clip: largest norm of one user's update; infinite for none.
         nodes: participants that the users are dealt out to; None for one node a user.
+        updates: precision of the participants' updates: "float32", or "float16" or "int8" with error feedback.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
@@ -73,6 +76,7 @@ def simulate(
         rule=rule or EpisodeRule(),
         clip=clip,
         nodes=nodes,
+        updates=updates,
         checkpoints=checkpoints,
     )
     return run_plan(

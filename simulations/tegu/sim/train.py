@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import PopulationError, UnknownNameError
+from tegu.core.precision import Precision
 from tegu.core.tree import Tree
 from tegu.server.checkpoint import latest_checkpoint
 from tegu.server.outer import OuterOptimiser, OuterRule
@@ -60,6 +61,7 @@ class TrainingPlan:
         rule: how much of a user becomes support and query.
         clip: largest norm of one user's update; infinite for none.
         nodes: participants that the users are dealt out to; None for each user a participant.
+        updates: precision of the participants' updates: "float32", or "float16" or "int8" with error feedback.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
     """
 
@@ -70,13 +72,19 @@ class TrainingPlan:
     rule: EpisodeRule = field(default_factory=EpisodeRule)
     clip: float = math.inf
     nodes: int | None = None
+    updates: Precision = "float32"
     checkpoints: Path | None = None
 
     @property
+    def hosted(self) -> bool:
+        """Whether in this process one node stands for all users; not where each rounds its own update."""
+        return self.nodes is None and self.updates == "float32"
+
+    @property
     def settings(self) -> RoundSettings:
-        """The plan as the strategy wants it in this process, where one node stands for all users without nodes."""
-        nodes, users = (1, self.cohort) if self.nodes is None else (self.cohort, 0)
-        return RoundSettings(nodes, self.seed, self.clip, self.rule, users)
+        """The plan as the strategy wants it in this process."""
+        nodes, users = (1, self.cohort) if self.hosted else (self.cohort, 0)
+        return RoundSettings(nodes, self.seed, self.clip, self.rule, users, self.updates)
 
 
 class Trained(NamedTuple):
@@ -86,11 +94,13 @@ class Trained(NamedTuple):
         meta: the initialisation.
         seconds: wall time of the rounds.
         user_rounds: users' updates in all.
+        received: bytes of the participants' updates; 0 where nobody counted.
     """
 
     meta: Tree
     seconds: float
     user_rounds: int
+    received: int = 0
 
 
 def check_cohort(population: Population, plan: TrainingPlan) -> int:
@@ -130,7 +140,8 @@ def train_in_process(
         PopulationError: as `check_cohort`.
         FederationError: a checkpoint that cannot be used, or an update that is not finite.
     """
-    check_cohort(population, plan)
+    participants = check_cohort(population, plan)
+    nodes = 1 if plan.hosted else participants
     checkpoint = latest_checkpoint(plan.checkpoints) if plan.checkpoints else None
     outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds)
     if checkpoint:
@@ -145,12 +156,13 @@ def train_in_process(
             on_progress(Progress(number, plan.rounds, user_rounds, time.perf_counter() - began, current))
 
     strategy = MetaStrategy(outer, plan.settings, checkpoints=plan.checkpoints, done=done, on_round=on_round)
+    received = 0
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
-            nodes = plan.nodes or 1
             grid = InProcessGrid(nodes, answer_with(engine, population, nodes))
-            strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
-    return Trained(outer.meta, time.perf_counter() - began, user_rounds)
+            result = strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
+            received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
+    return Trained(outer.meta, time.perf_counter() - began, user_rounds, received)
 
 
 @contextmanager
