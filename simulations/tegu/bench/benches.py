@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tegu.bench.device import bench_device
 from tegu.bench.pairs import Comparison
 from tegu.bench.request import Request
 from tegu.bench.simulate import bench_simulate
@@ -13,5 +14,6 @@ __all__ = ["BENCHES"]
 
 BENCHES: dict[str, Callable[[Request], list[Comparison]]] = {
     "simulate": bench_simulate,
+    "device": bench_device,
     "start": bench_start,
 }

@@ -44,8 +44,9 @@ class PartialReptile(FederatedAveraging):  # type: ignore[misc] # pfl ships no t
         parameters = model.variable_map
         slow = [parameters["film.weight"], parameters["bias.weight"]]
         first = parameters["user"].detach().requires_grad_()
-        adapted = self._adapted(slow, first, *(torch.from_numpy(part) for part in support[:2]))
-        loss = _click_loss(slow, adapted, *(torch.from_numpy(part) for part in query[:2]), seen=support.x)
+        seen = torch.from_numpy(support.x)
+        adapted = self._adapted(slow, first, seen, torch.from_numpy(support.y))
+        loss = _click_loss(slow, adapted, torch.from_numpy(query.x), torch.from_numpy(query.y), seen)
         gradients = torch.autograd.grad(loss, slow)
         moved = {"film.weight": -gradients[0], "bias.weight": -gradients[1], "user": (adapted - first).detach()}
         return MappedVectorStatistics(moved), Metrics()
@@ -58,11 +59,11 @@ class PartialReptile(FederatedAveraging):  # type: ignore[misc] # pfl ships no t
         return user
 
 
-def _click_loss(slow: list[Tensor], user: Tensor, x: Tensor, y: Tensor, seen: Any = None) -> Tensor:
+def _click_loss(slow: list[Tensor], user: Tensor, x: Tensor, y: Tensor, seen: Tensor | None = None) -> Tensor:
     film, bias = slow
     scores = film @ user + bias.squeeze(-1)
     if seen is not None:
         out = torch.zeros(len(scores))
-        out[torch.from_numpy(seen)] = _OUT
+        out[seen] = _OUT
         scores = scores + out
     return -(torch.log_softmax(scores, -1)[x] * y).mean()

@@ -63,7 +63,9 @@ class _Kept(TrainingProcessCallback):  # type: ignore[misc] # as above
 def opened(task: Task, folder: Path) -> Iterator[Ready]:
     """See `tegu.bench.peers`."""
     del folder
-    people = [Dataset([torch.from_numpy(x), torch.from_numpy(y)], user_id=str(i)) for i, (x, y) in rows(task)]
+    people = [
+        Dataset([torch.from_numpy(x), torch.from_numpy(y)], user_id=str(i)) for i, (x, y) in enumerate(task.rows())
+    ]
     sampler = MinimizeReuseUserSampler(list(range(task.users)))
     data = FederatedDataset(people.__getitem__, sampler)
     backend = SimulatedBackend(data, data, postprocessors=[WeightByUser()])
@@ -75,11 +77,6 @@ def opened(task: Task, folder: Path) -> Iterator[Ready]:
         return Done(time.perf_counter() - began, kept.metas)
 
     yield on_fastest_threads(repeat, f"pfl {version('pfl')}")
-
-
-def rows(task: Task) -> Iterator[tuple[int, tuple[Any, Any]]]:
-    """Users with their rows."""
-    yield from enumerate(task.rows())
 
 
 def _model(task: Task) -> PyTorchModel:
