@@ -87,14 +87,19 @@ def _on_work(contest: Contest, work: str, peers: Sequence[tuple[Peer, Path]], re
 def _against(
     contest: Contest, task: Task, ours: Side, peer: Peer, python: Path, folder: Path, request: Request
 ) -> list[Comparison]:
+    before = float(loss_curve(task, [task.init])[0])
+    after: list[float] = []
+
     def same_work(a: Repetition, b: Repetition) -> float:
-        return difference(loss_curve(task, a.trees), loss_curve(task, b.trees), peer.name)
+        curve = loss_curve(task, b.trees)
+        after.append(float(curve[-1]))
+        return difference(loss_curve(task, a.trees), curve, peer.name)
 
     with side(peer.name, python, peer.module, folder / "task", folder / peer.name) as theirs:
         request.say(f"{task.work.name} {peer.name}: {theirs.note}")
         duel = fight(ours, theirs, request.pairs, same_work)
     rows = _rows(task, peer, duel, contest.units(task), memory=contest.memory and peer.one_process)
-    request.say(f"{rows[0].summary()}; losses differ by {duel.worst:.1e} of themselves at most")
+    request.say(f"{rows[0].summary()}; loss {before:.4f} -> {after[-1]:.4f}, the two within {duel.worst:.1e} of it")
     return rows
 
 

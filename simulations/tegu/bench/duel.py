@@ -17,7 +17,7 @@ class Duel:
     Attributes:
         ours: Tegu's repetitions' seconds and MiB.
         theirs: the peer's.
-        worst: the largest relative difference between their losses.
+        worst: the largest difference that was found between what they gave.
     """
 
     ours: list[Repetition] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,7 +61,7 @@ class Side:
             old.unlink()
         assert self.process.stdin is not None  # noqa: S101 # a pipe
         with suppress(BrokenPipeError):  # the log tells why
-            print(trees, file=self.process.stdin, flush=True)
+            os.write(self.process.stdin.fileno(), f"{trees}\n".encode())
         found = _answer(self.name, self.process, self.folder)
         kept = [tree_from_bytes(path.read_bytes()) for path in sorted(trees.iterdir())]
         return Repetition(found["seconds"], found["mebibytes"], kept)
@@ -94,9 +95,8 @@ def _answer(name: str, process: subprocess.Popen[str], folder: Path) -> dict[str
     assert process.stdout is not None  # noqa: S101 # a pipe
     line = process.stdout.readline()
     if not line:
+        code = process.wait()  # first: it tells what went wrong as it ends
         log = (folder / "log").read_text("utf-8", errors="replace")
-        raise RuntimeFailure(
-            f"{name} has ended with code {process.wait()}; mend what the end of its log tells:\n{log[-_TAIL:]}"
-        )
+        raise RuntimeFailure(f"{name} has ended with code {code}; mend what the end of its log tells:\n{log[-_TAIL:]}")
     found: dict[str, Any] = json.loads(line)
     return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from torch import nn
 
 from tegu.bench.works.models import MODELS
 from tegu.bench.works.work import Task, Work
-from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule, rows_rng
 from tegu.learners.model import initial_parameters
 
@@ -69,12 +70,14 @@ def w4() -> Task:
 
 
 def _sizes(users: int) -> list[int]:
-    drawn: Array = np.exp(rows_rng("bench", "sizes").normal(np.log(30), 1.0, users))
-    return [int(size) for size in np.clip(drawn.round(), 5, 300)]
+    """The quantiles of the distribution, in no order."""
+    normal = NormalDist(math.log(30), 1.0)
+    sizes = [round(math.exp(normal.inv_cdf((user + 0.5) / users))) for user in range(users)]
+    return [int(size) for size in rows_rng("bench", "sizes").permutation(np.clip(sizes, 5, 300))]
 
 
 SIMULATED: dict[str, Callable[[], Task]] = {"W1": w1, "W2": w2, "W3": w3, "W4": w4}
 ADAPTED: dict[str, Callable[[], Task]] = {
-    "mlp": lambda: labelled(Work("mlp", "mlp", steps=10, lr=0.1, rounds=300), [10]),
+    "mlp": lambda: labelled(Work("mlp", "mlp", steps=10, lr=0.1, rounds=500), [10]),
     "cnn": lambda: labelled(Work("cnn", "cnn", steps=10, lr=0.02, rounds=5), [10]),
 }
