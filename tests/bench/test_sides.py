@@ -67,18 +67,21 @@ def test_flowers_client_trains_as_numpy_does() -> None:
         np.testing.assert_allclose(found[name].numpy(), value, atol=1e-6)
 
 
-def test_the_faster_number_of_threads_counts() -> None:
+def test_the_faster_number_of_threads_does_all_rounds() -> None:
     threads, used = torch.get_num_threads(), []
+    takes = {1: 0.5, 2: 0.25}
 
-    def repeat() -> Done:
-        used.append(torch.get_num_threads())
-        return Done({1: 0.5, 2: 0.25}[torch.get_num_threads()], [])
+    def run(rounds: int) -> Done:
+        used.append((torch.get_num_threads(), rounds))
+        return Done(takes[torch.get_num_threads()] * rounds, [])
 
     try:
         torch.set_num_threads(2)
-        ready = on_fastest_threads(repeat, "pfl")
-        assert ready.repeat().seconds == ready.repeat().seconds == 0.25
-        assert used == [2, 1, 2, 1]
+        ready = on_fastest_threads(run, 3, "pfl")
+        assert ready.repeat().seconds == 0.75
+        takes[2] = 5.0
+        assert ready.repeat().seconds == 1.5, "it is tried anew each time"
+        assert used == [(2, 1), (1, 1), (2, 3), (2, 1), (1, 1), (1, 3)]
         assert "the faster of 2 and 1 thread(s)" in ready.note
     finally:
         torch.set_num_threads(threads)

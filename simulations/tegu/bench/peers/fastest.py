@@ -1,29 +1,37 @@
-"""Torch on all threads and on one, whichever does a task sooner.
+"""Torch on all threads and on one, whichever is the faster just then.
 
-Tried anew in every repetition: on two threads torch is the quicker for large models, and ten times slower as soon as
-somebody else wants the second core.
+On two threads torch is the quicker for large models, and ten times slower as soon as somebody else wants a core.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from tegu.bench.peers.ready import Done, Ready, Repeat
+from tegu.bench.peers.ready import Done, Ready
 
 __all__ = ["on_fastest_threads"]
 
 
-def on_fastest_threads(repeat: Repeat, name: str) -> Ready:
-    """A side that does every repetition both ways and counts the faster."""
+def on_fastest_threads(run: Callable[[int], Done], rounds: int, name: str) -> Ready:
+    """A side that tries both for a round before every repetition, and does all rounds with the faster.
+
+    Args:
+        run: does so many rounds.
+        rounds: of a repetition.
+        name: of the side, with its version.
+    """
     ways = tuple(dict.fromkeys((torch.get_num_threads(), 1)))
 
-    def fastest() -> Done:
-        return min((_on(threads, repeat) for threads in ways), key=lambda done: done.seconds)
+    def repeat() -> Done:
+        best = min(ways, key=lambda threads: _on(threads, run, 1).seconds)
+        return _on(best, run, rounds)
 
     tried = " and ".join(str(threads) for threads in ways)
-    return Ready(fastest, f"{name}, torch {torch.__version__}, the faster of {tried} thread(s) each time")
+    return Ready(repeat, f"{name}, torch {torch.__version__}, the faster of {tried} thread(s) each time")
 
 
-def _on(threads: int, repeat: Repeat) -> Done:
+def _on(threads: int, run: Callable[[int], Done], rounds: int) -> Done:
     torch.set_num_threads(threads)
-    return repeat()
+    return run(rounds)

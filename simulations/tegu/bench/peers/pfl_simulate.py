@@ -70,13 +70,13 @@ def opened(task: Task, folder: Path) -> Iterator[Ready]:
     data = FederatedDataset(people.__getitem__, sampler)
     backend = SimulatedBackend(data, data, postprocessors=[WeightByUser()])
 
-    def repeat() -> Done:
+    def run(rounds: int) -> Done:
         model, algorithm, kept = _model(task), _algorithm(task), _Kept()
         began = time.perf_counter()
-        algorithm.run(*_settings(task, backend, model), callbacks=[kept], send_metrics_to_platform=False)
+        algorithm.run(*_settings(task, rounds, backend, model), callbacks=[kept], send_metrics_to_platform=False)
         return Done(time.perf_counter() - began, kept.metas)
 
-    yield on_fastest_threads(repeat, f"pfl {version('pfl')}")
+    yield on_fastest_threads(run, task.work.rounds, f"pfl {version('pfl')}")
 
 
 def _model(task: Task) -> PyTorchModel:
@@ -103,11 +103,11 @@ def _algorithm(task: Task) -> Any:
     return FederatedAveraging() if task.work.fast is None else PartialReptile(task.work)
 
 
-def _settings(task: Task, backend: SimulatedBackend, model: PyTorchModel) -> tuple[Any, ...]:
+def _settings(task: Task, rounds: int, backend: SimulatedBackend, model: PyTorchModel) -> tuple[Any, ...]:
     work = task.work
     params = NNAlgorithmParams(
-        central_num_iterations=work.rounds,
-        evaluation_frequency=work.rounds + 1,
+        central_num_iterations=rounds,
+        evaluation_frequency=rounds + 1,
         train_cohort_size=task.users,
         val_cohort_size=0,
     )

@@ -33,7 +33,7 @@ def _model(work: Work) -> nn.Module:
 
 def w1() -> Task:
     """100 users of 10 rows, MLP."""
-    return labelled(Work("W1", "mlp", steps=5, lr=0.1, rounds=20), [10] * 100)
+    return labelled(Work("W1", "mlp", steps=5, lr=0.1, rounds=10), [10] * 100)
 
 
 def w2() -> Task:
