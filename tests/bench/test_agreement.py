@@ -26,8 +26,8 @@ def test_clicks_are_judged_against_the_whole_catalogue() -> None:
 
 
 def test_the_difference_is_the_largest_relative_one() -> None:
-    ours, theirs = np.array([1.0, 2.0001, 4.0]), np.array([1.0, 2.0, 4.0001])
-    assert difference(ours, theirs, "pfl") == pytest.approx(0.00005)
+    ours, theirs = np.array([1.0, 2.00001, 4.0]), np.array([1.0, 2.0, 4.00001])
+    assert difference(ours, theirs, "pfl") == pytest.approx(5e-6)
 
 
 @pytest.mark.parametrize(

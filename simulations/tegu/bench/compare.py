@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tegu.bench.agreement import difference, loss_curve
 from tegu.bench.duel import Duel, fight
 from tegu.bench.environment import PeerMissingError, cache_folder, python_for
@@ -79,35 +81,36 @@ def _on_work(contest: Contest, work: str, peers: Sequence[tuple[Peer, Path]], re
         contest.prepare(task, folder / "task")
         with side("tegu", Path(sys.executable), contest.module, folder / "task", folder / "tegu") as ours:
             request.say(f"{work} tegu: {ours.note}")
-            return [
-                row for peer, python in able for row in _against(contest, task, ours, peer, python, folder, request)
-            ]
+            rows = []
+            for peer, python in able:
+                with side(peer.name, python, peer.module, folder / "task", folder / peer.name) as theirs:
+                    request.say(f"{work} {peer.name}: {theirs.note}")
+                    duel = _duel(task, ours, theirs, request)
+                rows += _rows(task, peer, duel, contest)
+            return rows
 
 
-def _against(
-    contest: Contest, task: Task, ours: Side, peer: Peer, python: Path, folder: Path, request: Request
-) -> list[Comparison]:
-    before = float(loss_curve(task, [task.init])[0])
-    after: list[float] = []
+def _duel(task: Task, ours: Side, theirs: Side, request: Request) -> Duel:
+    curve = loss_curve(task, [task.init])
 
     def same_work(a: Repetition, b: Repetition) -> float:
-        curve = loss_curve(task, b.trees)
-        after.append(float(curve[-1]))
-        return difference(loss_curve(task, a.trees), curve, peer.name)
+        nonlocal curve
+        curve = np.append(curve[:1], loss_curve(task, b.trees))
+        return difference(loss_curve(task, a.trees), curve[1:], theirs.name)
 
-    with side(peer.name, python, peer.module, folder / "task", folder / peer.name) as theirs:
-        request.say(f"{task.work.name} {peer.name}: {theirs.note}")
-        duel = fight(ours, theirs, request.pairs, same_work)
-    rows = _rows(task, peer, duel, contest.units(task), memory=contest.memory and peer.one_process)
-    request.say(f"{rows[0].summary()}; loss {before:.4f} -> {after[-1]:.4f}, the two within {duel.worst:.1e} of it")
-    return rows
+    duel = fight(ours, theirs, request.pairs, same_work)
+    request.say(
+        f"{task.work.name} {theirs.name}: loss {curve[0]:.4f} -> {curve[-1]:.4f}, both sides' within {duel.worst:.1e} "
+        "of each other"
+    )
+    return duel
 
 
-def _rows(task: Task, peer: Peer, duel: Duel, units: int, *, memory: bool) -> list[Comparison]:
-    work = task.work.name
+def _rows(task: Task, peer: Peer, duel: Duel, contest: Contest) -> list[Comparison]:
+    work, units = task.work.name, contest.units(task)
     seconds = ([repetition.seconds / units for repetition in side] for side in (duel.ours, duel.theirs))
     rows = [Comparison(work, peer.name, "time", "s", *seconds)]
-    if memory:
+    if contest.memory and peer.one_process:
         peaks = ([repetition.mebibytes for repetition in side] for side in (duel.ours, duel.theirs))
         rows.append(Comparison(work, peer.name, "memory", "MiB", *peaks))
     return rows

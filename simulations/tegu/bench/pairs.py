@@ -35,14 +35,6 @@ class Comparison:
         """How many times better Tegu is, pair by pair."""
         return [other / tegu for tegu, other in zip(self.tegu, self.other, strict=True)]
 
-    def summary(self) -> str:
-        """One line."""
-        ours, theirs, ratio = median(self.tegu), median(self.other), median(self.ratios)
-        return (
-            f"{self.work} {self.measure}: tegu {ours:.3g} {self.unit}, {self.peer} {theirs:.3g} {self.unit}, "
-            f"{ratio:.2f} times ({min(self.ratios):.2f} - {max(self.ratios):.2f}, {len(self.tegu)} pairs)"
-        )
-
     def texts(self) -> list[str]:
         """The cells of its row in a table."""
         ours, theirs, ratio = median(self.tegu), median(self.other), median(self.ratios)
