@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Said
@@ -41,3 +42,52 @@ def test_start_gives_the_documented_rows(tegu: Run) -> None:
     assert [line.split("|")[2].strip() for line in table if line.startswith("| start")] == ["time", "memory"]
     assert "pair 1 of 1" in said.err
     assert "pair" not in said.out.replace("pairs", "")
+
+
+@pytest.fixture
+def no_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """None of the peers is installed, here or in the cache."""
+    monkeypatch.setattr("tegu.bench.environment._found", lambda module: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("no_peers")
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("simulate", {"pfl": "tegu[bench]", "flower-ray": "tegu[sim]", "jax-vmap": "tegu[bench]"}),
+        ("device", {"ort-training": "--no-install", "torch": "tegu[torch]"}),
+    ],
+)
+def test_missing_peers_are_named_and_left_out(tegu: Run, tmp_path: Path, name: str, missing: dict[str, str]) -> None:
+    out = tmp_path / "result.html"
+    said = tegu("bench", name, "--no-install", "--out", out, "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out.splitlines()[-1]) == {"bench": name, "rows": []}
+    lines = said.err.splitlines()
+    assert len(lines) == len(missing)
+    for line, (peer, remedy) in zip(lines, missing.items(), strict=True):
+        assert line.startswith(f"{peer} is missing: ")
+        assert remedy in line
+    assert json.loads((tmp_path / "result.json").read_text()) == {"bench": name, "rows": []}
+    assert out.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("simulate", "--work", "W9"), "no work is called 'W9'"),
+        (("device", "--peer", "torsh"), "no peer is called 'torsh'. Did you mean 'torch'?"),
+        (("start", "--out", "x.png"), "out is x.png: expected a name that ends in .svg or .html"),
+    ],
+)
+def test_misuse_ends_with_one_line(tegu: Run, arguments: tuple[str, ...], text: str) -> None:
+    said = tegu("bench", *arguments)
+    assert said.code == 1
+    assert text in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_small_figures_keep_their_digits() -> None:
+    (row,) = as_rows([Comparison("mlp", "torch", "time", "s", [0.000123456], [0.00123456])])
+    assert (row["tegu"], row["other"]) == (0.0001235, 0.001235)

@@ -15,7 +15,7 @@ OPTIONS = {
     "simulate": ["--learner", "--rounds", "--cohort", "--seed", "--backend", "--out", "--resume", "--json"],
     "personalise": ["--interactions", "--inputs", "--out", "--store", "--top", "--titles", "--later", "--public-key"],
     "inspect": ["--json", "--public-key"],
-    "bench": ["--pairs", "--json"],
+    "bench": ["--pairs", "--work", "--peer", "--no-install", "--out", "--json"],
 }
 WORDS = {
     "simulate": [
@@ -30,7 +30,7 @@ WORDS = {
     ],
     "personalise": ["without torch", "CSV", "SQLite", "begin with y", ".tegu"],
     "inspect": ["verifying", "manifest", ".tegu"],
-    "bench": ["start", "medians"],
+    "bench": ["simulate", "device", "start", "medians"],
 }
 
 

@@ -62,9 +62,14 @@ def as_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
             "ratio_min": round(min(c.ratios), 3),
             "ratio_max": round(max(c.ratios), 3),
             "pairs": len(c.tegu),
-            "tegu": round(median(c.tegu), 5),
-            "other": round(median(c.other), 5),
+            "tegu": _short(median(c.tegu)),
+            "other": _short(median(c.other)),
             "unit": c.unit,
         }
         for c in comparisons
     ]
+
+
+def _short(figure: float) -> float:
+    """To four digits, whatever its size: seconds of a device are small."""
+    return float(f"{figure:.4g}")

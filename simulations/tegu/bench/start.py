@@ -9,13 +9,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.bench.pairs import Comparison
+from tegu.bench.request import Request
 from tegu.core.bundle import tree_to_bytes, write_bundle
 from tegu.core.episode import rows_rng
 from tegu.core.errors import RuntimeFailure, require
@@ -29,12 +29,8 @@ class _Cost(NamedTuple):
     mebibytes: float
 
 
-def bench_start(pairs: int, say: Callable[[str], None]) -> list[Comparison]:
-    """Compare starts, pair by pair.
-
-    Args:
-        pairs: runs of each; one more of each goes first, to warm the disk cache.
-        say: told how far it is.
+def bench_start(request: Request) -> list[Comparison]:
+    """Compare starts, pair by pair; one more of each goes first, to warm the disk cache.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -43,10 +39,10 @@ def bench_start(pairs: int, say: Callable[[str], None]) -> list[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         paths = _prepare(Path(folder))
         ours, theirs = [], []
-        for pair in range(pairs + 1):
+        for pair in range(request.pairs + 1):
             tegu, torch = (_run(f"tegu.bench.start_{who}", paths) for who in ("tegu", "torch"))
             _check_agreement(paths)
-            say(f"pair {pair} of {pairs}: tegu {tegu.seconds:.3f} s, torch {torch.seconds:.3f} s")
+            request.say(f"pair {pair} of {request.pairs}: tegu {tegu.seconds:.3f} s, torch {torch.seconds:.3f} s")
             if pair:
                 ours.append(tegu)
                 theirs.append(torch)

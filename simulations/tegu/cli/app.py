@@ -111,17 +111,22 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="start: a device process to its first personalised prediction.")],
+    name: Annotated[str, typer.Argument(help="simulate, device or start.")],
     pairs: Annotated[int, typer.Option(min=1, help="Runs of each, in turn: A B A B.")] = 5,
+    work: Annotated[list[str] | None, typer.Option(help="Only this work; may be repeated. All by default.")] = None,
+    peer: Annotated[list[str] | None, typer.Option(help="Only this peer; may be repeated. All by default.")] = None,
+    install: Annotated[bool, typer.Option(help="Make environments for peers that are not installed here.")] = True,
+    out: Annotated[Path | None, typer.Option(help="A plot to write, .svg or .html; the figures beside it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
 ) -> None:
-    """Compare with a peer in the same run: medians, ratios, spread.
+    """Compare with peers in the same run: medians, ratios, spread.
 
-    NAME is `start`: a device process to its first personalised prediction.
+    NAME is `simulate` (rounds of many users), `device` (adapting to one user) or `start` (a device process to its
+    first personalised prediction). Peers that are missing are named, with how to install them.
     """
     _require_sim()
     from tegu.cli.bench import bench_command  # noqa: PLC0415 # torch
 
-    result = bench_command(name, pairs)
+    result = bench_command(name, pairs=pairs, works=work or [], peers=peer or [], install=install, out=out)
     if as_json:
         typer.echo(json.dumps(result))

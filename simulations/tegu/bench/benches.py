@@ -1,0 +1,19 @@
+"""The table of benchmarks: one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tegu.bench.device import bench_device
+from tegu.bench.pairs import Comparison
+from tegu.bench.request import Request
+from tegu.bench.simulate import bench_simulate
+from tegu.bench.start import bench_start
+
+__all__ = ["BENCHES"]
+
+BENCHES: dict[str, Callable[[Request], list[Comparison]]] = {
+    "simulate": bench_simulate,
+    "device": bench_device,
+    "start": bench_start,
+}

@@ -1,0 +1,42 @@
+"""The ClientApp of a plain Flower app with torch: one user's local training."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import Tensor, nn
+
+from tegu.bench.works.models import MODELS, loss_of
+from tegu.bench.works.work import Task, read_task
+
+__all__ = ["app", "trained"]
+
+app = ClientApp()
+_task = functools.cache(read_task)  # Ray keeps its processes: reading the rows anew each time would slow Flower down
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """One round of one user."""
+    task = _task(Path(str(context.run_config["task"])))
+    user = int(context.node_config["partition-id"])
+    state = trained(task, user, message.content.array_records["arrays"].to_torch_state_dict())
+    metrics = MetricRecord({"num-examples": int((task.user == user).sum())})
+    return Message(RecordDict({"arrays": ArrayRecord(state), "metrics": metrics}), reply_to=message)
+
+
+def trained(task: Task, user: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters after the user's local training."""
+    x, y = (torch.from_numpy(part[task.user == user]) for part in (task.x, task.y))
+    model: nn.Module = MODELS[task.work.model].build()
+    model.load_state_dict(state)
+    optimiser = torch.optim.SGD(model.parameters(), lr=task.work.lr)
+    for _ in range(task.work.steps):
+        optimiser.zero_grad()
+        loss_of(model, x, y).backward()  # type: ignore[no-untyped-call] # torch leaves it bare
+        optimiser.step()
+    return model.state_dict()

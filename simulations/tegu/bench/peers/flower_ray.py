@@ -1,0 +1,42 @@
+"""Flower's Ray simulation: a plain ServerApp and ClientApp with torch, one thread a process, two processes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from tegu.bench.peers.ready import Done, Ready
+from tegu.bench.works.work import Task
+from tegu.core.bundle import tree_from_bytes
+from tegu.core.errors import FederationError
+from tegu.sim.processes import local_simulation
+
+__all__ = ["opened"]
+
+_APP = Path(__file__).parent / "flower_app"
+_TAIL = 2000  # characters of the log in an error
+
+
+@contextmanager
+def opened(task: Task, folder: Path) -> Iterator[Ready]:
+    """See `tegu.bench.peers`. Every repetition is a run of its own on one SuperLink."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tegu-flower-") as name,
+        local_simulation(_APP, Path(name) / "flower", task.users) as flower,
+    ):
+
+        def repeat() -> Done:
+            out = Path(tempfile.mkdtemp(dir=name)) / "out"
+            run = flower.run({"task": str(folder.resolve()), "out": str(out)})
+            if not run.completed:
+                raise FederationError(
+                    f"the run on Ray is {run.status}; mend what the end of its log tells:\n{run.log[-_TAIL:]}"
+                )
+            seconds = float(json.loads((out / "seconds.json").read_text("utf-8")))
+            return Done(seconds, [tree_from_bytes(path.read_bytes()) for path in sorted(out.glob("*.safetensors"))])
+
+        yield Ready(repeat, f"flwr {version('flwr')}, ray {version('ray')}")

@@ -1,0 +1,41 @@
+"""Tegu's side of `tegu bench simulate`: rounds in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tegu.bench.peers.ready import Done, Ready
+from tegu.bench.works.learners import learner_of
+from tegu.bench.works.models import MODELS
+from tegu.bench.works.work import Task
+from tegu.core.tree import Tree
+from tegu.server.compile import compile_learner
+from tegu.server.outer import OuterRule
+from tegu.sim.engine import make_engine
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan, train_in_process
+
+__all__ = ["opened"]
+
+
+@contextmanager
+def opened(task: Task, folder: Path) -> Iterator[Ready]:
+    """See `tegu.bench.peers`."""
+    del folder
+    work = task.work
+    learner = learner_of(work)
+    engine = make_engine(learner, compile_learner(learner))
+    population = Population.from_arrays(task.x, task.y, task.user, MODELS[work.model].spec)
+    outer = OuterRule(work.outer, work.outer_lr, work.outer_options)
+    plan = TrainingPlan(work.rounds, cohort=task.users, outer=outer, rule=work.rule)
+
+    def repeat() -> Done:
+        metas: list[Tree] = []
+        began = time.perf_counter()
+        train_in_process(engine, population, task.init, plan, lambda progress: metas.append(progress.meta))
+        return Done(time.perf_counter() - began, metas)
+
+    yield Ready(repeat, type(engine).__name__)

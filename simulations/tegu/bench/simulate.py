@@ -1,0 +1,32 @@
+"""Users a second in simulation: Tegu's cohort engine, and the same training by others.
+
+    W1  100 users of 10 rows, MLP           pfl, flower-ray, jax-vmap
+    W2  20 users of 20 pictures, CNN        pfl
+    W3  100 users' film clicks, ranking     pfl
+    W4  100 users of 5 to 300 rows, MLP     pfl
+
+A time is seconds a round, with the server's step and without loading and compiling.
+"""
+
+from __future__ import annotations
+
+from tegu.bench.compare import Contest, compare
+from tegu.bench.pairs import Comparison
+from tegu.bench.peers.table import SIMULATION
+from tegu.bench.request import Request
+from tegu.bench.works.simulated import SIMULATED
+
+__all__ = ["bench_simulate"]
+
+
+def bench_simulate(request: Request) -> list[Comparison]:
+    """Compare simulators; see `tegu.bench.compare.compare`."""
+    contest = Contest(
+        works=SIMULATED,
+        module="tegu.bench.peers.tegu_simulate",
+        peers=SIMULATION,
+        prepare=lambda task, folder: None,
+        units=lambda task: task.work.rounds,
+        memory=True,
+    )
+    return compare(contest, request)

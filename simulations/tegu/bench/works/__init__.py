@@ -1,0 +1,1 @@
+"""What is measured: data, model and training, the same for Tegu and for every peer."""

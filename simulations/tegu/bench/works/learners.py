@@ -1,0 +1,15 @@
+"""A work as a learner of Tegu's."""
+
+from __future__ import annotations
+
+from tegu.bench.works.models import MODELS
+from tegu.bench.works.work import Work
+from tegu.learners import Learner, reptile
+
+__all__ = ["learner_of"]
+
+
+def learner_of(work: Work) -> Learner:
+    """Reptile as the work has it."""
+    kind = MODELS[work.model]
+    return reptile(kind.build(), kind.spec, fast=work.fast, steps=work.steps, lr=work.lr, prior=work.prior)

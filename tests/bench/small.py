@@ -1,0 +1,76 @@
+"""A small task, its rounds in plain numpy, and sides that a worker can open."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tegu.bench.peers.ready import Done, Ready
+from tegu.bench.works.simulated import labelled
+from tegu.bench.works.work import Task, Work
+from tegu.core.batch import Array
+from tegu.core.tree import Tree
+
+
+def small_task(**changes: object) -> Task:
+    """Three users of 4, 9 and 6 rows, two rounds of two steps."""
+    work = replace(Work("small", "mlp", steps=2, lr=0.2, rounds=2, outer_lr=0.5), **changes)
+    return labelled(work, [4, 9, 6])
+
+
+def logits(tree: Tree, x: Array) -> tuple[Array, Array]:
+    hidden = np.maximum(x @ tree["0.weight"].T + tree["0.bias"], 0)
+    return hidden, hidden @ tree["2.weight"].T + tree["2.bias"]
+
+
+def softmax(scores: Array) -> Array:
+    powers = np.exp(scores - scores.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def step(tree: Tree, x: Array, y: Array, lr: float) -> Tree:
+    """One SGD step of the MLP on the mean cross-entropy, its gradient by hand."""
+    hidden, scores = logits(tree, x)
+    error = (softmax(scores) - np.eye(10)[y]) / len(x)
+    back = (error @ tree["2.weight"]) * (hidden > 0)
+    gradient = {"0.weight": back.T @ x, "0.bias": back.sum(0), "2.weight": error.T @ hidden, "2.bias": error.sum(0)}
+    return {name: tree[name] - lr * gradient[name] for name in tree}
+
+
+def adapted(task: Task, tree: Tree, x: Array, y: Array) -> Tree:
+    for _ in range(task.work.steps):
+        tree = step(tree, x, y, task.work.lr)
+    return tree
+
+
+def rounds(task: Task) -> list[Tree]:
+    """Parameters after every round of Reptile."""
+    meta, metas = {name: value.astype(np.float64) for name, value in task.init.items()}, []
+    for _ in range(task.work.rounds):
+        every = [adapted(task, meta, x, y) for x, y in task.rows()]
+        mean = {name: np.mean([each[name] for each in every], 0) for name in meta}
+        meta = {name: meta[name] + task.work.outer_lr * (mean[name] - meta[name]) for name in meta}
+        metas.append(meta)
+    return [{name: value.astype(np.float32) for name, value in meta.items()} for meta in metas]
+
+
+@contextmanager
+def opened(task: Task, folder: Path) -> Iterator[Ready]:
+    """A side in plain numpy, which also prints; a file `lazy` in its folder makes it leave out a step."""
+    print("loading")
+    lazy = (folder / "lazy").exists()
+    done = replace(task, work=replace(task.work, steps=task.work.steps - 1)) if lazy else task
+    if (folder / "broken").exists():
+        sys.exit("it is broken on purpose")
+
+    def repeat() -> Done:
+        os.write(1, b"a library that prints\n")
+        return Done(0.25, rounds(done))
+
+    yield Ready(repeat, "plain numpy")
