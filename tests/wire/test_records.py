@@ -143,7 +143,7 @@ def without(name: str) -> Spoil:
 
 
 def put(record: str, field: str, value: Any) -> Spoil:
-    return lambda content: content[record].update({field: value})  # type: ignore[union-attr]
+    return lambda content: content[record].update({field: value})
 
 
 @pytest.mark.parametrize(

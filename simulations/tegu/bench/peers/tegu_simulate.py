@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from tegu.bench.peers.ready import Done, Ready
 from tegu.bench.works.learners import learner_of
 from tegu.bench.works.models import MODELS
@@ -14,7 +16,8 @@ from tegu.bench.works.work import Task
 from tegu.core.tree import Tree
 from tegu.server.compile import compile_learner
 from tegu.server.outer import OuterRule
-from tegu.sim.engine import make_engine
+from tegu.sim.cohort import draw_cohort
+from tegu.sim.engine import fastest
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan, train_in_process
 
@@ -27,10 +30,11 @@ def opened(task: Task, folder: Path) -> Iterator[Ready]:
     del folder
     work = task.work
     learner = learner_of(work)
-    engine = make_engine(learner, compile_learner(learner))
     population = Population.from_arrays(task.x, task.y, task.user, MODELS[work.model].spec)
     outer = OuterRule(work.outer, work.outer_lr, work.outer_options)
     plan = TrainingPlan(work.rounds, cohort=task.users, outer=outer, rule=work.rule)
+    first = draw_cohort(population, np.arange(len(population)), work.rule, plan.seed, 1)
+    engine = fastest(learner, compile_learner(learner), task.init, first)  # as `tegu simulate --engine auto`
 
     def repeat() -> Done:
         metas: list[Tree] = []
@@ -38,4 +42,4 @@ def opened(task: Task, folder: Path) -> Iterator[Ready]:
         train_in_process(engine, population, task.init, plan, lambda progress: metas.append(progress.meta))
         return Done(time.perf_counter() - began, metas)
 
-    yield Ready(repeat, type(engine).__name__)
+    yield Ready(repeat, engine.backend.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tegu.bench.works.work import Work
 from tegu.core.batch import Array
-from tegu.core.episode import Episode, draw_episode, rows_rng
+from tegu.core.episode import Episode, draw_episode, episode_key
 
 __all__ = ["episode_of"]
 
 
 def episode_of(work: Work, number: int, user: str, x: Array, y: Array) -> Episode:
     """The same rows as in Tegu's round `number` (from 1) under seed 0, which every substrate of Tegu agrees on."""
-    return draw_episode(x, y, work.rule, rows_rng("episode", 0, number, user))
+    return draw_episode(x, y, work.rule, episode_key(0, number, user))
