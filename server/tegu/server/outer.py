@@ -67,7 +67,7 @@ class OuterOptimiser:
     """
 
     def __init__(self, meta: Tree, rule: OuterRule, rounds: int) -> None:
-        self._rule, self._rounds = rule, rounds
+        self._rule, self._rounds, self._layout = rule, rounds, meta
         self._parameters = {name: torch.tensor(array).requires_grad_() for name, array in sorted(meta.items())}
         build: Callable[..., torch.optim.Optimizer] = optimiser_class(rule.name)
         try:
@@ -93,7 +93,7 @@ class OuterOptimiser:
         Raises:
             DataError: another layout than `meta`'s.
         """
-        same_layout(self.meta, direction)
+        same_layout(self._layout, direction)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = rate

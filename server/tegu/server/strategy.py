@@ -156,12 +156,13 @@ class MetaStrategy(Strategy):
         return [nodes[place] for place in draw_users(len(nodes), settings.cohort, settings.seed, number)]
 
     def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
+        like = self._outer.meta
         good: list[Reply] = []
         reasons: list[str] = []
         for message in replies:
             source = message.metadata.src_node_id
             try:
-                good.append(self._checked(read_reply(message, self._outer.meta)))
+                good.append(_checked(read_reply(message, like), like))
             except (FederationError, DataError) as error:
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
@@ -171,8 +172,9 @@ class MetaStrategy(Strategy):
             )
         return good
 
-    def _checked(self, reply: Reply) -> Reply:
-        same_layout(self._outer.meta, reply.update)
-        if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
-            raise FederationError(f"an update of {reply.users} users, or one that is not finite: expected finite sums")
-        return reply
+
+def _checked(reply: Reply, like: Tree) -> Reply:
+    same_layout(like, reply.update)
+    if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
+        raise FederationError(f"an update of {reply.users} users, or one that is not finite: expected finite sums")
+    return reply
