@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -73,14 +74,15 @@ class Engine:
         if self.pools:
             cohort = cohort.pooled()
 
-        def work(job: _Job) -> Tree:
-            users = len(job.cohort.users)
-            rows = gather(job.cohort, job.rows)
-            sums = self.backend.block_sums(meta, *rows, _membership(users, job.block), limit)
-            blocks = -(-users // job.block)
+        def compute(support: NumpyBatch, query: NumpyBatch, block: int) -> Tree:
+            users = len(support.mask)
+            sums = self.backend.block_sums(meta, support, query, _membership(users, block), limit)
+            blocks = -(-users // block)
             return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
-        return folded(meta, self._map(work, list(self._jobs(cohort))))
+        # Gathered here rather than by the workers, who would only wait for Python's lock.
+        batches = ((*gather(job.cohort, job.rows), job.block) for job in self._jobs(cohort))
+        return folded(meta, self._each(compute, batches))
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """States `[users, ...]` from supports `[users, rows, ...]`."""
@@ -116,6 +118,15 @@ class Engine:
     def _parts(self, users: int) -> list[slice]:
         size = max(1, min(_BATCH, -(-users // self.workers)))
         return [slice(start, start + size) for start in range(0, users, size)]
+
+    def _each(self, compute: Callable[..., R], batches: Iterable[tuple[Any, ...]]) -> list[R]:
+        """What `compute` gives for each batch, in order; no more than one batch waits for a worker."""
+        results, running = list[R](), deque[Future[R]]()
+        for batch in batches:
+            if len(running) > self.workers:
+                results.append(running.popleft().result())
+            running.append(self._pool.submit(compute, *batch))
+        return [*results, *(future.result() for future in running)]
 
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return list(self._pool.map(function, items))
