@@ -7,8 +7,10 @@ from collections.abc import Callable
 from tegu.bench.device import bench_device
 from tegu.bench.pairs import Comparison
 from tegu.bench.request import Request
+from tegu.bench.scale import bench_scale
 from tegu.bench.simulate import bench_simulate
 from tegu.bench.start import bench_start
+from tegu.bench.wire import bench_wire
 
 __all__ = ["BENCHES"]
 
@@ -16,4 +18,6 @@ BENCHES: dict[str, Callable[[Request], list[Comparison]]] = {
     "simulate": bench_simulate,
     "device": bench_device,
     "start": bench_start,
+    "scale": bench_scale,
+    "wire": bench_wire,
 }

@@ -111,7 +111,7 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="simulate, device or start.")],
+    name: Annotated[str, typer.Argument(help="simulate, device, start, scale or wire.")],
     pairs: Annotated[int, typer.Option(min=1, help="Runs of each, in turn: A B A B.")] = 5,
     work: Annotated[list[str] | None, typer.Option(help="Only this work; may be repeated. All by default.")] = None,
     peer: Annotated[list[str] | None, typer.Option(help="Only this peer; may be repeated. All by default.")] = None,
@@ -121,8 +121,9 @@ def bench(
 ) -> None:
     """Compare with peers in the same run: medians, ratios, spread.
 
-    NAME is `simulate` (rounds of many users), `device` (adapting to one user) or `start` (a device process to its
-    first personalised prediction). Peers that are missing are named, with how to install them.
+    NAME is `simulate` (rounds of many users), `device` (adapting to one user), `start` (a device process to its first
+    personalised prediction), `scale` (populations up to a million) or `wire` (rounded updates). Peers that are missing
+    are named, with how to install them.
     """
     _require_sim()
     from tegu.cli.bench import bench_command  # noqa: PLC0415 # torch

@@ -1,0 +1,37 @@
+"""One run of `tegu bench scale`: trains on a population on disk and prints people a second."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from tegu.core.episode import EpisodeRule
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.server.compile import compile_learner
+from tegu.sim.engine import make_engine
+from tegu.sim.population_files import read_population
+from tegu.sim.train import TrainingPlan, train_in_process
+
+__all__ = ["FEATURES", "ROWS", "SPEC", "run"]
+
+FEATURES, ROWS = 16, 10
+SPEC = Spec.classification((FEATURES,), 2)
+ROUNDS, COHORT = 300, 100
+
+
+def run(folder: Path) -> float:
+    """People a second over 300 rounds of 100 people."""
+    population = read_population(folder)
+    learner = reptile(nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2)), SPEC, steps=5, lr=0.1)
+    engine = make_engine(learner, compile_learner(learner))
+    rule = EpisodeRule(5, 5, 5)
+    train_in_process(engine, population, learner.init(0), TrainingPlan(5, COHORT, rule=rule))
+    trained = train_in_process(engine, population, learner.init(0), TrainingPlan(ROUNDS, COHORT, rule=rule))
+    return trained.user_rounds / trained.seconds
+
+
+if __name__ == "__main__":
+    print(run(Path(sys.argv[1])))
