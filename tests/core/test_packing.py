@@ -68,6 +68,7 @@ def test_what_does_not_fit_is_refused() -> None:
     packed = pack(tree(0), "int8")
     with refused(DataError, "(634,)", "expected 631 entries", "the same model"):
         unpack(packed, {name: value for name, value in tree(0).items() if name != "c"})
-    for codes, scales in ((packed.codes, packed.scales[:-1]), (packed.codes.astype(np.int16), packed.scales)):
-        with refused(DataError, "one scale for every 512"):
-            unpack(Packed(codes, scales), tree(0))
+    with refused(DataError, "634 int8 codes", "float32[1]", "expected float32[2]"):
+        unpack(Packed(packed.codes, packed.scales[:-1]), tree(0))
+    with refused(DataError, "int16[634]", "expected float32, float16, int8"):
+        unpack(Packed(packed.codes.astype(np.int16), packed.scales), tree(0))
