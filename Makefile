@@ -36,8 +36,9 @@ format: $(READY) ## Format and mend what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## Compare with peers in one run
-	$(BIN)/tegu bench start
+bench: $(READY) ## Compare with peers in one run; half an hour
+	mkdir -p runs
+	for name in start device simulate scale wire; do $(BIN)/tegu bench $$name --out runs/bench-$$name.html || exit 1; done
 
 clean: ## Remove what was made, but not the environment
 	rm -rf runs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -78,19 +78,19 @@ def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatc
     """Supports and queries `[users, rows, ...]`, padded to so many rows; padding holds rows of the same user."""
     population = cohort.population
     order = draw_order(population.counts[cohort.users], cohort.keys)
-    begins = population.begins[cohort.users, None]
+    x, y, begins = population.fetch(cohort.users)
     starts = np.zeros_like(cohort.support), cohort.support
     return tuple(  # type: ignore[return-value] # a pair, which the type of a generator does not tell
-        _rows(population, begins, order, start, length, width)
+        _rows(x, y, begins[:, None] + order, start, length, width)
         for start, length, width in zip(starts, (cohort.support, cohort.query), rows, strict=True)
     )
 
 
-def _rows(population: Population, begins: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:
+def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:
     places = np.arange(width)
     real = places < length[:, None]
-    chosen = np.take_along_axis(order, np.where(real, start[:, None] + places, 0), 1) + begins
-    return NumpyBatch(population.x[chosen], population.y[chosen], real.astype(np.float32))
+    chosen = np.take_along_axis(order, np.where(real, start[:, None] + places, 0), 1)
+    return NumpyBatch(x[chosen], y[chosen], real.astype(np.float32))
 
 
 def _area(sizes: Array) -> int:

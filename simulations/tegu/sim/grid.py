@@ -115,9 +115,7 @@ def answer_with(engine: Engine, population: Population, nodes: int) -> Answer:
     def answer(messages: Sequence[Message]) -> list[Message]:
         meta, config = read_request(messages[0].content)
         together = [messages] if config.updates == "float32" else [[message] for message in messages]
-        replies = [reply(meta, config, group) for group in together]
-        population.release()
-        return replies
+        return [reply(meta, config, group) for group in together]
 
     def reply(meta: Tree, config: RoundConfig, messages: Sequence[Message]) -> Message:
         asked = [message.metadata.dst_node_id for message in messages]

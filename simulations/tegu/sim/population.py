@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,7 +42,8 @@ class Population:
         begins: int64 `[users]`; user i has the rows from `begins[i]` up to `begins[i] + counts[i]`.
         counts: int64 `[users]`, rows of each user.
         users: `[users]`, their names.
-        pages: the files that `x` and `y` are mapped from, if any.
+        read: from begins and counts to the rows there, one user after the other, where `x` and `y` are files mapped
+            into memory: whatever is read through the mapping stays in memory.
     """
 
     spec: Spec
@@ -52,7 +52,7 @@ class Population:
     begins: Array
     counts: Array
     users: Array
-    pages: tuple[mmap.mmap, ...] = ()
+    read: Callable[[Array, Array], tuple[Array, Array]] | None = None
 
     @classmethod
     def from_arrays(cls, x: ArrayLike, y: ArrayLike, user: ArrayLike, spec: Spec | None = None) -> Population:
@@ -124,10 +124,12 @@ class Population:
         """The user at `index` as a device has it."""
         return LocalUser(str(self.users[index]), *self.rows(index))
 
-    def release(self) -> None:
-        """Give back the memory of rows that were read from files; they are read again when they are asked for."""
-        for pages in self.pages:
-            pages.madvise(mmap.MADV_DONTNEED)
+    def fetch(self, indices: Array) -> tuple[Array, Array, Array]:
+        """`x` and `y` that hold the rows of the users at `indices`, and where each of them begins there."""
+        if self.read is None:
+            return self.x, self.y, self.begins[indices]
+        counts = self.counts[indices]
+        return *self.read(self.begins[indices], counts), np.cumsum(counts) - counts
 
     def subset(self, indices: ArrayLike) -> Population:
         """The users at `indices`, in that order; rows are shared, not copied.

@@ -2,14 +2,17 @@
 
     spec.json   x.bin   y.bin   counts.npy   users.npy
 
-Raw rows, one user after the other, little-endian, mapped into memory.
+Raw rows, one user after the other, little-endian. `x` and `y` are mapped into memory; a round reads its users' rows
+from the files themselves, so that training takes no more memory for more people.
 """
 
 from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable
+import os
+import weakref
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -68,22 +71,47 @@ def read_population(folder: Path) -> Population:
         counts = np.load(folder / "counts.npy", allow_pickle=False)
         users = np.load(folder / "users.npy", allow_pickle=False)
         rows = int(counts.sum())
-        (x, pages_x), (y, pages_y) = (
-            _mapped(folder / name, rows, field) for name, field in (("x.bin", spec.x), ("y.bin", spec.y))
-        )
+        x, y = (_mapped(folder / name, rows, field) for name, field in (("x.bin", spec.x), ("y.bin", spec.y)))
+        read = _reader(folder / "x.bin", folder / "y.bin", spec)
     except (OSError, EOFError, ValueError, DataError) as error:
         raise DataError(f"{folder} holds no readable population ({error}): write it with write_population") from error
-    return Population(spec, x, y, np.cumsum(counts) - counts, counts, users, (pages_x, pages_y))
+    return Population(spec, x, y, np.cumsum(counts) - counts, counts, users, read)
 
 
-def _mapped(path: Path, rows: int, field: Field) -> tuple[Array, mmap.mmap]:
-    dtype = np.dtype(field.dtype).newbyteorder("<")
-    expected = rows * int(np.prod(field.shape)) * dtype.itemsize
+def _reader(inputs: Path, targets: Path, spec: Spec) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """See `Population.read`; the files are open as long as it is in use."""
+    x, y = (os.open(path, os.O_RDONLY) for path in (inputs, targets))
+
+    def read(begins: Array, counts: Array) -> tuple[Array, Array]:
+        return _read(x, spec.x, begins, counts), _read(y, spec.y, begins, counts)
+
+    for file in (x, y):
+        weakref.finalize(read, os.close, file)
+    return read
+
+
+def _read(file: int, field: Field, begins: Array, counts: Array) -> Array:
+    size = _row_bytes(field)
+    places = zip((begins * size).tolist(), (counts * size).tolist(), strict=True)
+    rows = b"".join([os.pread(file, length, begin) for begin, length in places])
+    return np.frombuffer(rows, _stored(field)).reshape(-1, *field.shape)
+
+
+def _stored(field: Field) -> np.dtype[np.generic]:
+    return np.dtype(field.dtype).newbyteorder("<")
+
+
+def _row_bytes(field: Field) -> int:
+    return int(np.prod(field.shape)) * _stored(field).itemsize
+
+
+def _mapped(path: Path, rows: int, field: Field) -> Array:
+    expected = rows * _row_bytes(field)
     if path.stat().st_size != expected:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, and {rows} rows have {expected}")
     with path.open("rb") as file:
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(pages, dtype).reshape(rows, *field.shape), pages
+    return np.frombuffer(pages, _stored(field)).reshape(rows, *field.shape)
 
 
 def _little(rows: Array) -> Array:
