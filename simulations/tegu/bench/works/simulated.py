@@ -33,7 +33,7 @@ def _model(work: Work) -> nn.Module:
 
 def w1() -> Task:
     """100 users of 10 rows, MLP."""
-    return labelled(Work("W1", "mlp", steps=5, lr=0.1, rounds=10), [10] * 100)
+    return labelled(Work("W1", "mlp", steps=5, lr=0.1, rounds=40), [10] * 100)
 
 
 def w2() -> Task:
@@ -54,19 +54,19 @@ def w3() -> Task:
         lr=2.0,
         prior=10.0,
         fast=("user",),
-        rounds=5,
+        rounds=20,
         outer="AdamW",
         outer_lr=0.01,
         outer_options={"weight_decay": 0.5},
         rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
     )
     user = np.repeat(np.arange(len(chosen)), chosen.counts)
-    return Task(work, chosen.x, chosen.y, user, initial_parameters(_model(work), 0))
+    return Task(work, *chosen.all_rows(), user, initial_parameters(_model(work), 0))
 
 
 def w4() -> Task:
     """100 users of 5 to 300 rows, log-normal (median 30), MLP."""
-    return labelled(Work("W4", "mlp", steps=5, lr=0.1, rounds=10), _sizes(100))
+    return labelled(Work("W4", "mlp", steps=5, lr=0.1, rounds=20), _sizes(100))
 
 
 def _sizes(users: int) -> list[int]:
