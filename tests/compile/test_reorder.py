@@ -13,8 +13,16 @@ from tegu.server.compile.reorder import PoolFirst
 POOLS = [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 1)]
 
 
+RECTIFIERS = {
+    "module": nn.ReLU(),
+    "function": torch.relu,
+    "method": torch.Tensor.relu,
+    "in place": nn.ReLU(inplace=True),
+}
+
+
 @pytest.mark.parametrize("pool", POOLS, ids=str)
-@pytest.mark.parametrize("relu", [nn.ReLU(), torch.relu, torch.Tensor.relu, nn.ReLU(inplace=True)], ids=str)
+@pytest.mark.parametrize("relu", RECTIFIERS.values(), ids=RECTIFIERS)
 def test_values_and_gradients_are_those_of_pooling_last(pool, relu):
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).mul(1.5).round()  # with many ties
 
