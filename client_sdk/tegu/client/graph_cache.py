@@ -96,7 +96,8 @@ def _read(file: Path, origin: bytes) -> bytes | None:
 
 def _is_own(status: os.stat_result) -> bool:
     # The sum is no signature: whoever may write the file can make it fit.
-    private = os.name != "posix" or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
+    user = getattr(os, "geteuid", None)  # Windows has none, and its modes say nothing of other users
+    private = user is None or (status.st_uid == user() and not status.st_mode & 0o022)
     return private and stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES
 
 
