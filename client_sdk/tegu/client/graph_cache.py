@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,5 +104,6 @@ def _is_own(status: os.stat_result) -> bool:
 
 def _processor() -> str | None:
     # A graph optimised for one width of vectors is laid out wrongly for another, and a store may move to a new machine.
-    simd = (np.show_config(mode="dicts") or {}).get("SIMD Extensions")
+    config: Mapping[str, object] = np.show_config(mode="dicts")
+    simd = config.get("SIMD Extensions")  # absent where numpy was built to use none
     return f"{platform.system()} {platform.machine()} {simd}" if simd else None
