@@ -2,12 +2,38 @@
 
 `personalizer` what an application holds; `store` the interactions, durable; `runtime` what runs the graphs
 (`runtime_onnx`; `runtime_torch` is there to be imported by who has torch); `report` what an adaptation did.
+
+A name is imported when it is first asked for, and ONNX Runtime when a graph is first run: a process that starts pays
+for what it uses.
 """
 
-from tegu.client.personalizer import Personalizer
-from tegu.client.report import AdaptReport
-from tegu.client.runtime import Runtime
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.client.store import Store
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tegu.client.personalizer import Personalizer
+    from tegu.client.report import AdaptReport
+    from tegu.client.runtime import Runtime
+    from tegu.client.runtime_onnx import OnnxRuntime
+    from tegu.client.store import Store
+else:  # type checkers see the imports above alone, and so do not take a misspelt name for one of these
+
+    def __getattr__(name: str) -> object:
+        import importlib  # noqa: PLC0415 # not to be an attribute of this package
+
+        homes = {
+            "AdaptReport": "report",
+            "OnnxRuntime": "runtime_onnx",
+            "Personalizer": "personalizer",
+            "Runtime": "runtime",
+            "Store": "store",
+        }
+        if name not in homes:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(importlib.import_module(f"{__name__}.{homes[name]}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
 
 __all__ = ["AdaptReport", "OnnxRuntime", "Personalizer", "Runtime", "Store"]

@@ -67,7 +67,9 @@ class Personalizer:
 
         Args:
             bundle: the `.tegu` file, or a bundle in memory.
-            store: the user's SQLite file, made where it is absent; None keeps the interactions in memory.
+            store: the user's SQLite file, made where it is absent; None keeps the interactions in memory. Large graphs
+                are kept in `<store>.graphs/` as ONNX Runtime optimised them, so that the next start is faster; that
+                folder may be deleted at any time.
             public_key: where given, this bundle and any it is upgraded to must carry this Ed25519 key's signature.
             providers: ONNX Runtime's execution providers, the preferred first; the CPU where it is None.
             threads: threads that ONNX Runtime may use within an operator.
@@ -80,7 +82,8 @@ class Personalizer:
             OtherModelError: the store belongs to another model.
             StoreError: the store cannot be used.
         """
-        source = Source(public_key, providers, threads, runtime)
+        cache = None if store is None else Path(f"{store}.graphs")
+        source = Source(public_key, providers, threads, runtime, cache)
         model = source.model(bundle)
         opened = Store(store, model.identity, model.spec)
         try:
@@ -191,6 +194,8 @@ class Personalizer:
 
     def forget(self) -> None:
         """Go back to the initialisation and erase all interactions, down to their bytes in the store's files.
+
+        The graphs kept in `<store>.graphs/` stay: they are the bundle's, and hold nothing of the user.
 
         Raises:
             StoreError: the store cannot be written; or everything is deleted, but another process reads the

@@ -11,10 +11,12 @@ Of a large table, `state.<name>/ids` and `state.<name>/rows` are the rows that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from tegu.client.graph_cache import WORTH_BYTES, open_cached
 from tegu.client.moved import find_moved
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.errors import RuntimeFailure, require
@@ -25,6 +27,7 @@ __all__ = ["OnnxRuntime", "Provider"]
 
 Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
 
+_CPU = "CPUExecutionProvider"
 _NO_LOG = 4  # whatever ONNX Runtime would print as it fails is in the exception it raises
 
 
@@ -44,6 +47,8 @@ class OnnxRuntime:
         providers: ONNX Runtime's execution providers, the preferred first, each a name or a pair of name
             and options; the CPU where it is None.
         threads: threads within one operator; 1 gives the same bits every time.
+        cache: folder to keep optimised graphs in, where that saves time; made where it is absent. They are kept
+            for the CPU alone: what other providers compile cannot be saved.
 
     Raises:
         RuntimeFailure: a provider that is not available here.
@@ -51,14 +56,19 @@ class OnnxRuntime:
     """
 
     def __init__(
-        self, graphs: Mapping[str, bytes], providers: Sequence[Provider] | None = None, threads: int = 1
+        self,
+        graphs: Mapping[str, bytes],
+        providers: Sequence[Provider] | None = None,
+        threads: int = 1,
+        cache: Path | None = None,
     ) -> None:
         if threads < 1:
             raise RuntimeFailure(f"threads is {threads}: expected at least 1")
         if providers is not None:
             _check_providers(providers)
         self._graphs = graphs
-        self._providers = ["CPUExecutionProvider"] if providers is None else list(providers)
+        self._providers = [_CPU] if providers is None else list(providers)
+        self._cache = cache if self._providers == [_CPU] else None
         self._threads = threads
         self._loaded: dict[str, Loaded] = {}
 
@@ -119,18 +129,29 @@ class OnnxRuntime:
     def _new_session(self, graph: str) -> Any:
         if graph not in self._graphs:
             raise RuntimeFailure(f"there is no {graph} graph, only {sorted(self._graphs)}: export the bundle again")
-        ort = require("onnxruntime", "onnx")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _NO_LOG
+        ort, serialised = require("onnxruntime", "onnx"), self._graphs[graph]
         try:
-            return ort.InferenceSession(self._graphs[graph], options, providers=self._providers)
+            if self._cache is None or len(serialised) < WORTH_BYTES:
+                return self._open(serialised)
+            build = f"{ort.__version__} {ort.get_build_info()}"
+            return open_cached(self._open, serialised, self._cache / graph, build)
         except Exception as error:  # as above
             raise RuntimeFailure(
                 f"ONNX Runtime {ort.__version__} cannot load the {graph} graph ({error}): "
                 "upgrade onnxruntime, or fetch the bundle again"
             ) from error
+
+    def _open(self, graph: bytes, *, optimised: bool = False, save_to: Path | None = None) -> Any:
+        ort = require("onnxruntime", "onnx")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _NO_LOG
+        if optimised:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if save_to is not None:
+            options.optimized_model_filepath = str(save_to)
+        return ort.InferenceSession(graph, options, providers=self._providers)
 
 
 def _check_providers(providers: Sequence[Provider]) -> None:

@@ -24,12 +24,14 @@ class Source:
         providers: ONNX Runtime's execution providers; None for the CPU.
         threads: that ONNX Runtime may use within an operator.
         runtime: what runs every bundle in place of ONNX Runtime.
+        cache: folder to keep ONNX Runtime's optimised graphs in; None keeps none.
     """
 
     public_key: bytes | None = None
     providers: Sequence[Provider] | None = None
     threads: int = 1
     runtime: Runtime | None = None
+    cache: Path | None = None
 
     def model(self, bundle: str | Path | Bundle) -> Model:
         """The bundle, read and verified, with its runtime.
@@ -43,4 +45,5 @@ class Source:
             bundle = read_bundle(bundle, self.public_key)
         elif self.public_key is not None:
             raise SignatureError("a bundle in memory carries no signature, and a public key was given: pass its path")
-        return Model(bundle, self.runtime or OnnxRuntime(bundle.graphs, self.providers, self.threads))
+        runtime = self.runtime or OnnxRuntime(bundle.graphs, self.providers, self.threads, self.cache)
+        return Model(bundle, runtime)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -199,12 +198,19 @@ def _contiguous(array: Array) -> Array:
     return array if array.flags.c_contiguous else array.copy(order="C")
 
 
-def atomic_write(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write a file whole or not at all, even when the machine stops half-way.
+
+    Args:
+        path: the file; an existing one is replaced.
+        data: all that it shall hold.
+        mode: its permissions; by default others may read it, as is right for a file that is handed out.
 
     Raises:
         BundleError: the folder is absent or not writable.
     """
+    import tempfile  # noqa: PLC0415 # slow to import, and a device that only reads bundles does without
+
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -212,7 +218,7 @@ def atomic_write(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)  # mkstemp's 0o600 is not for a file that is handed out
+            Path(temporary).chmod(mode)
             Path(temporary).replace(path)
         except BaseException:  # an interrupt, too, leaves nothing behind
             Path(temporary).unlink(missing_ok=True)

@@ -16,7 +16,6 @@ TeguError                  the value found, what was expected, and the fix
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
@@ -92,6 +91,8 @@ class UnknownNameError(TeguError, LookupError):
     """A name that is not in a table of names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        import difflib  # noqa: PLC0415 # slow to import, and mostly of no use
+
         names = sorted(known)
         lowered = {known_name.lower(): known_name for known_name in names}
         near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.4)
