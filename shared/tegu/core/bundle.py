@@ -2,7 +2,8 @@
 
     manifest.json  meta.safetensors  adapt.onnx  predict.onnx  update.onnx  [manifest.sig]
 
-No pickle and no compression: nothing is run and nothing grows while reading.
+No pickle and no compression: nothing is run while reading, and nothing grows but parameters stored in fewer bytes than
+float32, at most fourfold; see `stored_meta`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from tegu.core import signing
 from tegu.core.batch import Array
 from tegu.core.errors import BundleError
 from tegu.core.manifest import Manifest
+from tegu.core.precision import Precision
+from tegu.core.stored_meta import pack_meta, unpack_meta
 from tegu.core.tree import Tree, digest
 
 __all__ = [
@@ -98,20 +101,31 @@ def tree_from_bytes(data: bytes) -> Tree:
         raise BundleError(f"the arrays are not readable safetensors ({error}): fetch the bundle again") from error
 
 
-def write_bundle(path: str | Path, bundle: Bundle, private_key: bytes | None = None) -> Bundle:
-    """Write `bundle`, signed where a private key is given; an existing file is replaced in one step.
+def write_bundle(
+    path: str | Path, bundle: Bundle, private_key: bytes | None = None, precision: Precision = "float32"
+) -> Bundle:
+    """Write `bundle`; an existing file is replaced in one step.
+
+    Args:
+        path: the `.tegu` file.
+        bundle: what to write.
+        private_key: Ed25519, 32 bytes, to sign with; None for no signature.
+        precision: what float32 parameters are stored as; a reader has float32 again, rounded.
 
     Returns:
-        The bundle as a reader will see it, digests filled in.
+        The bundle as a reader will see it: digests filled in, parameters as they are restored.
 
     Raises:
-        BundleError: a graph is missing, or the path cannot be written.
+        BundleError: a graph is missing, a parameter that cannot be stored, or the path cannot be written.
+        DataError: a parameter with a value that float16 or int8 cannot hold.
         SignatureError: the key is not an Ed25519 private key.
+        UnknownNameError: no such precision.
     """
     if set(bundle.graphs) != set(GRAPHS):
         raise BundleError(f"the bundle has graphs {sorted(bundle.graphs)}: expected {sorted(GRAPHS)}")
-    payload = _payload(bundle)
-    written = replace(bundle, manifest=replace(bundle.manifest, members=_digests(payload)))
+    stored = pack_meta(bundle.meta, precision)
+    payload = {_META: tree_to_bytes(stored), **{f"{name}.onnx": bundle.graphs[name] for name in GRAPHS}}
+    written = replace(bundle, manifest=replace(bundle.manifest, members=_digests(payload)), meta=unpack_meta(stored))
     manifest = written.manifest.to_json()
     members = {_MANIFEST: manifest, **payload}
     if private_key is not None:
@@ -182,11 +196,8 @@ def _verified(members: Mapping[str, bytes]) -> Bundle:
         expected = manifest.members.get(name)
         if found != expected:
             raise BundleError(f"{name} has sha256 {found}, the manifest says {expected}: fetch the bundle again")
-    return Bundle(manifest, tree_from_bytes(payload[_META]), {name: payload[f"{name}.onnx"] for name in GRAPHS})
-
-
-def _payload(bundle: Bundle) -> dict[str, bytes]:
-    return {_META: tree_to_bytes(bundle.meta), **{f"{name}.onnx": bundle.graphs[name] for name in GRAPHS}}
+    meta = unpack_meta(tree_from_bytes(payload[_META]))
+    return Bundle(manifest, meta, {name: payload[f"{name}.onnx"] for name in GRAPHS})
 
 
 def _digests(payload: Mapping[str, bytes]) -> dict[str, str]:

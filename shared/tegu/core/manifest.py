@@ -37,7 +37,7 @@ class Manifest:
         fast: names of the parameters that adapt; the others stay as the server learned them.
         knobs: default values of the graph's scalar inputs (`steps`, `lr`, ...).
         schedule: knobs by number of interactions, ascending in `k`; where it is empty, `knobs` serve always.
-        training: how it was trained: users, rounds, seeds, library versions. Free-form, for people.
+        training: how it was trained: users, rounds, seeds, library versions, how it is stored. Free-form, for people.
         heldout: results on people never seen in training, an entry for each k. Free-form, for people.
         members: sha256 in hexadecimal of every other member of the file.
     """

@@ -41,6 +41,9 @@ def simulate(
     memory: Annotated[str, typer.Option(help="What people in work may take together, such as 500MiB.")] = "2GiB",
     out: Annotated[Path | None, typer.Option(help="Folder to write; runs/EXPERIMENT by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
+    precision: Annotated[
+        str, typer.Option(help="What init.tegu stores parameters as: float32, float16 or int8.")
+    ] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
 ) -> None:
     """Train on many simulated people and compare with baselines on people never seen.
@@ -63,6 +66,7 @@ def simulate(
         memory=memory,
         out=out,
         resume=resume,
+        precision=precision,
         as_json=as_json,
     )
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from tegu.core.batch import Array
 from tegu.sim.learning_curve import LearningPoint
-from tegu.sim.table import table_rows
+from tegu.sim.table import stored_line, table_rows
 
 __all__ = ["render_report"]
 
@@ -55,8 +55,13 @@ def render_report(metrics: Mapping[str, Any], points: Sequence[LearningPoint], g
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{people}</p>"
         f"<p>{html.escape(metrics['metric'])}, {better}, on held-out people:</p>"
-        f"{_html_table(metrics)}{body}</html>\n"
+        f"{_html_table(metrics)}{_stored(metrics)}{body}</html>\n"
     )
+
+
+def _stored(metrics: Mapping[str, Any]) -> str:
+    line = html.escape(stored_line(metrics))
+    return f"<p class=note>{line}</p>" if line else ""
 
 
 def _html_table(metrics: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tegu.core.bundle import Bundle, write_bundle
 from tegu.core.episode import draw_users
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.manifest import Manifest, knobs_for
+from tegu.core.precision import Precision
 from tegu.core.tree import Tree, digest
 from tegu.learners.learner import Learner
 from tegu.server.compile import compile_learner
@@ -66,9 +67,17 @@ class Run:
         """Adapt as a device with `k` interactions would."""
         return adapted(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
 
-    def write(self, path: str | Path, private_key: bytes | None = None) -> Bundle:
-        """Write the bundle; see `tegu.core.bundle.write_bundle`."""
-        return write_bundle(path, self.bundle, private_key)
+    def write(self, path: str | Path, private_key: bytes | None = None, precision: Precision = "float32") -> Bundle:
+        """Write the bundle; see `tegu.core.bundle.write_bundle`.
+
+        Where it is not stored as float32, the manifest's `training` says so: its `meta` is the digest of what was
+        trained, which a reader does not have.
+        """
+        bundle = self.bundle
+        if precision != "float32":
+            training = {**bundle.manifest.training, "stored_as": precision}
+            bundle = replace(bundle, manifest=replace(bundle.manifest, training=training))
+        return write_bundle(path, bundle, private_key, precision)
 
 
 def run_plan(

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from tegu.core.bundle import atomic_write
 from tegu.core.errors import BundleError
+from tegu.core.precision import Precision, check_precision
 from tegu.server.checkpoint import remove_checkpoints
 from tegu.sim.comparators import comparators
 from tegu.sim.engine import MEMORY, EngineKind
@@ -21,6 +22,7 @@ from tegu.sim.learning_curve import LearningPoint, OnPoint
 from tegu.sim.person import write_person
 from tegu.sim.report import render_report
 from tegu.sim.run import Run, run_plan, with_heldout
+from tegu.sim.stored import judge_stored
 from tegu.sim.train import Backend, Progress
 
 __all__ = ["Outcome", "Watch", "run_experiment"]
@@ -54,6 +56,7 @@ def run_experiment(
     engine: EngineKind | Literal["auto"] = "onnx",
     memory: int = MEMORY,
     resume: bool = False,
+    precision: Precision = "float32",
 ) -> Outcome:
     """Train, compare, judge, and write the run's folder.
 
@@ -65,11 +68,15 @@ def run_experiment(
         engine: what computes updates.
         memory: bytes that users in work may take.
         resume: go on from the folder's last checkpoint; otherwise checkpoints of an earlier run are removed.
+        precision: what `init.tegu` stores float32 parameters as. Where that is not float32, what they lose by it is in
+            the metrics, and the bundle's held-out results are those of the restored parameters.
 
     Raises:
         BundleError: the folder cannot be written.
+        DataError: a parameter with a value that the precision cannot hold.
         TeguError: as `run_plan`.
     """
+    check_precision(precision)
     _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
     watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
@@ -88,9 +95,11 @@ def run_experiment(
     baselines = comparators(experiment, run, watch.stage, lambda progress: watch.point(progress, None))
     watch.stage("judging on people never seen in training")
     judgement = judge(run, baselines)
-    run = with_heldout(run, judgement.curve)
-    metrics = _metrics(experiment, run, judgement, backend)
-    run.write(folder / "init.tegu")
+    metrics, curve = _metrics(experiment, run, judgement, backend), judgement.curve
+    if precision != "float32":
+        curve, metrics["precision"] = judge_stored(run, curve, precision)
+    run = with_heldout(run, curve)
+    run.write(folder / "init.tegu", precision=precision)
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
     if experiment.titles:
         write_person(run, experiment.titles, folder)

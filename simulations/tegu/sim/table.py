@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["markdown", "table_rows"]
+__all__ = ["markdown", "stored_line", "table_rows"]
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
@@ -21,6 +21,25 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows.append(["hurt by adapting", *(f"{entry['hurt']:.0%}" for entry in curve)])
     rows.append(["held-out people", *(str(entry["users"]) for entry in curve)])
     return rows
+
+
+def stored_line(metrics: Mapping[str, Any]) -> str:
+    """What storing the parameters in fewer bytes saves and costs; empty where they are stored as float32.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+    """
+    if "precision" not in metrics:
+        return ""
+    stored = metrics["precision"]
+    sign = -1 if metrics["higher_is_better"] else 1
+    costs = ", ".join(
+        f"{entry['personalised']:.4f} → {entry['personalised'] + sign * stored['loss'][str(entry['k'])]:.4f} "
+        f"at k = {entry['k']}"
+        for entry in metrics["curve"]
+    )
+    sizes = f"{stored['float32_bytes'] / 1000:.1f} KB → {stored['bytes'] / 1000:.1f} KB"
+    return f"stored as {stored['name']}: {sizes}; {metrics['metric']} {costs}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
