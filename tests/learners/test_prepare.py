@@ -98,3 +98,33 @@ def test_embeddings_with_options_that_have_no_compiled_form():
         CompileError, match="max_norm, scale_grad_by_freq or sparse has no compiled form: leave them out"
     ):
         reptile(Capped(), RANKING)
+
+
+class Listed(nn.Module):
+    """Layers that are registered, and used through a plain list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(FEATURES, 4), nn.Linear(4, 3)
+        self.layers = [self.first, self.second]
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Registered(Listed):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(self.layers)
+
+
+def test_parameters_that_are_reached_around_the_module_are_refused():
+    """Other values could not be put in their place: adapting would change nothing, without a word."""
+    with pytest.raises(CompileError, match=r"Listed reaches a parameter .*nn\.ModuleList"):
+        reptile(Listed(), SPEC)
+    learner = reptile(Registered(), SPEC, steps=1)
+    meta = meta_of(learner)
+    state = learner.adapt(meta, rows(0), learner.knobs, NO_NOISE)
+    assert all((state[name] != meta[name]).any() for name in state)

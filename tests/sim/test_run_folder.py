@@ -35,7 +35,7 @@ Finished = tuple[Outcome, Path]
 KEYS = {
     "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
     "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
-    "cohort", "calibration_users", "schedule", "meta",
+    "cohort", "calibration_users", "schedule", "meta", "engine",
 }  # fmt: skip
 ENTRY = {"k", "users", "initialisation", "personalised", "hurt", "worst_decile_gain", "baselines"}
 TIMES = {"train_seconds", "user_rounds_per_second", "peak_rss_mb"}

@@ -33,7 +33,7 @@ def test_arguments_become_the_plan(tmp_path: Path) -> None:
         on_point=lambda progress, point: told.append(progress.round),
     )
     assert asdict(run.plan) == asdict(
-        TrainingPlan(2, 3, 7, OuterRule("Yogi", 0.02), EpisodeRule(2, 5, 4), 0.5, 9, tmp_path)
+        TrainingPlan(2, 3, 7, OuterRule("Yogi", 0.02), EpisodeRule(2, 5, 4), 0.5, 9, checkpoints=tmp_path)
     )
     assert run.ks == (2,)
     assert told == [1, 2]

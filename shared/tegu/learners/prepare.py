@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tegu.core.errors import CompileError, DataError, TeguError
@@ -61,11 +62,24 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             f"the model gives {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
             f"float32 of shape {expected}; change its last layer, or the spec"
         )
+    _check_reach(model, x)
     alone, together = _output(model, x[:-1]), output[:-1]
     if not torch.allclose(alone, together, rtol=1e-3, atol=1e-4):
         raise CompileError(
             f"a row's output changes by {float((alone - together).abs().max()):.1e} when another row is left out: "
             "expected a function of each row alone; normalise and average over features, not over rows"
+        )
+
+
+def _check_reach(model: nn.Module, x: Tensor) -> None:
+    """That all parameters are reached through the module: `bound` puts others in their place only there."""
+    moved = {name: 1 + 2 * value.detach() for name, value in model.named_parameters()}
+    reached = call(model, moved, x)
+    swapped = functional_call(copy.deepcopy(model), moved, (x,))  # of a copy: it may leave shared parameters changed
+    if not torch.allclose(reached, swapped, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise CompileError(
+            f"{type(model).__name__} reaches a parameter otherwise than through its registered modules (a closure, a "
+            "plain list of layers): assign layers as attributes or to nn.ModuleList, and use them through self"
         )
 
 
