@@ -49,7 +49,8 @@ def test_what_fewer_bytes_cost_is_printed(tegu: Run, tmp_path: Path, precision: 
     for entry in metrics["curve"]:
         after = entry["personalised"] - stored["loss"][str(entry["k"])]
         assert f"{entry['personalised']:.4f} → {after:.4f} at k = {entry['k']}" in line
-    assert f"stored_as {precision}" in " ".join(tegu("inspect", tmp_path / "run/init.tegu").out.split())
+    cells = tegu("inspect", tmp_path / "run/init.tegu").out.replace("│", " ").split()
+    assert f"stored_as {precision}" in " ".join(cells)
 
 
 @pytest.mark.usefixtures("tiny")
