@@ -12,7 +12,17 @@ from tegu.cli.main import main
 
 Run = Callable[..., Said]
 OPTIONS = {
-    "simulate": ["--learner", "--rounds", "--cohort", "--seed", "--backend", "--out", "--resume", "--json"],
+    "simulate": [
+        "--learner",
+        "--rounds",
+        "--cohort",
+        "--seed",
+        "--backend",
+        "--out",
+        "--resume",
+        "--precision",
+        "--json",
+    ],
     "personalise": ["--interactions", "--inputs", "--out", "--store", "--top", "--titles", "--later", "--public-key"],
     "inspect": ["--json", "--public-key"],
     "bench": ["--pairs", "--work", "--peer", "--no-install", "--out", "--json"],

@@ -38,6 +38,22 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_what_fewer_bytes_cost_is_printed(tegu: Run, tmp_path: Path, precision: str) -> None:
+    said = tegu("simulate", "tiny", "--rounds", 2, "--precision", precision, "--out", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    stored = metrics["precision"]
+    (line,) = [line for line in said.out.splitlines() if line.startswith("stored as")]
+    assert line.startswith(f"stored as {precision}: {stored['float32_bytes'] / 1000:.1f} KB → ")
+    for entry in metrics["curve"]:
+        after = entry["personalised"] - stored["loss"][str(entry["k"])]
+        assert f"{entry['personalised']:.4f} → {after:.4f} at k = {entry['k']}" in line
+    cells = tegu("inspect", tmp_path / "run/init.tegu").out.replace("│", " ").split()
+    assert f"stored_as {precision}" in " ".join(cells)
+
+
+@pytest.mark.usefixtures("tiny")
 def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = tegu("simulate", "tiny", "--rounds", 1)
@@ -69,6 +85,9 @@ def test_resume_goes_on(tegu: Run, tmp_path: Path) -> None:
 def test_what_cannot_be_run_ends_with_one_line(tegu: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     one_line(tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot write to", "name another folder")
+    said = tegu("simulate", "tiny", "--precision", "int9", "--out", tmp_path / "none")
+    one_line(said, "no precision is called 'int9'", "Did you mean 'int8'?")
+    assert not (tmp_path / "none").exists()
     said = tegu("simulate", "tiny", "--cohort", 99, "--out", tmp_path / "run")
     assert said.code == 1
     assert "cohort is 99 of 28 nodes" in said.err.splitlines()[-1]

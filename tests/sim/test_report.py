@@ -13,7 +13,7 @@ import pytest
 
 from tegu.sim.learning_curve import LearningPoint
 from tegu.sim.report import render_report
-from tegu.sim.table import markdown, table_rows
+from tegu.sim.table import markdown, stored_line, table_rows
 
 METRICS: dict[str, Any] = {
     "experiment": "films & <more>",
@@ -94,6 +94,28 @@ def test_the_table_in_markdown() -> None:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [*cells[:1], *cells[2:]] == ROWS
     assert all(re.fullmatch(r"-+:", cell) for cell in cells[1][1:])
+
+
+STORED = {"name": "int8", "bytes": 53_160, "float32_bytes": 198_000, "loss": {"1": 0.002, "5": -0.001}}
+
+
+@pytest.mark.parametrize(
+    ("higher", "costs"),
+    [
+        (True, "0.3100 → 0.3080 at k = 1, 0.3500 → 0.3510 at k = 5"),
+        (False, "0.3100 → 0.3120 at k = 1, 0.3500 → 0.3490 at k = 5"),
+    ],
+)
+def test_the_line_of_what_is_stored_in_fewer_bytes(higher: bool, costs: str) -> None:
+    line = stored_line({**METRICS, "higher_is_better": higher, "precision": STORED})
+    assert line == f"stored as int8: 198.0 KB → 53.2 KB; recall@10 {costs}"
+    assert stored_line(METRICS) == ""
+
+
+def test_the_page_says_what_is_stored_in_fewer_bytes() -> None:
+    metrics = {**METRICS, "precision": STORED}
+    assert stored_line(metrics) in render_report(metrics, POINTS, GAINS)
+    assert "stored as" not in render_report(METRICS, POINTS, GAINS)
 
 
 def test_the_page_needs_nothing_else() -> None:

@@ -1,0 +1,134 @@
+"""What fewer bytes cost: the figures against the parameters in the file, judged in plain torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.core.samples import members_of, refused, same_bundle, same_tree
+from tests.sim import people
+
+from tegu.core.batch import Array
+from tegu.core.bundle import read_bundle
+from tegu.core.errors import DataError, UnknownNameError
+from tegu.core.manifest import Knobs, knobs_for
+from tegu.core.precision import Precision
+from tegu.core.tree import Tree, digest, max_difference
+from tegu.sim.metrics import Metric
+from tegu.sim.run import Run
+from tegu.sim.run_folder import Outcome, run_experiment
+from tegu.sim.stored import judge_stored
+from tegu.sim.trials import draw_trials
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
+def _cross_entropy(outputs: Array, y: Array, seen: Array) -> float:
+    return float(np.mean(np.log(np.exp(outputs.astype(np.float64)).sum(1)) - outputs[np.arange(len(y)), y]))
+
+
+FINE = Metric("cross entropy", False, _cross_entropy)  # accuracy would not change at all
+
+
+def in_torch(run: Run, meta: Tree, k: int, knobs: Knobs) -> float:
+    """The mean cross entropy of the held-out, each adapted with torch's SGD."""
+    people_losses: dict[int, list[float]] = {}
+    for trial in draw_trials(run.split.heldout, k, run.plan.seed + 1).trials:
+        model = people.torch_adapted(
+            meta, trial.support.x, trial.support.y, int(knobs["steps"]), knobs["lr"], knobs["prior"]
+        )
+        outputs = torch.tensor(people.torch_outputs(model, trial.query.x), dtype=torch.float64)
+        loss = torch.nn.functional.cross_entropy(outputs, torch.tensor(trial.query.y))
+        people_losses.setdefault(trial.user, []).append(float(loss))
+    return float(np.mean([np.mean(losses) for losses in people_losses.values()]))
+
+
+@pytest.fixture(scope="module", params=["float16", "int8"])
+def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Precision, Outcome, Path]:
+    folder = tmp_path_factory.mktemp("packed")
+    with people.compiled_once():
+        experiment = replace(people.experiment(), metric=FINE)
+        return request.param, run_experiment(experiment, folder, people.QUIET, precision=request.param), folder
+
+
+def test_the_loss_is_that_of_the_parameters_in_the_file(packed: tuple[Precision, Outcome, Path]) -> None:
+    precision, outcome, folder = packed
+    bundle, run = read_bundle(folder / "init.tegu"), outcome.run
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics == outcome.metrics
+    assert set(metrics["precision"]) == {"name", "bytes", "float32_bytes", "loss"}
+    assert metrics["precision"]["name"] == precision
+    assert metrics["precision"]["loss"].keys() == {"1", "3"}
+    assert max_difference(bundle.meta, run.bundle.meta) > 0
+    for entry, held in zip(metrics["curve"], bundle.manifest.heldout, strict=True):
+        knobs = knobs_for(bundle.manifest, entry["k"])
+        trained, restored = (in_torch(run, meta, entry["k"], knobs) for meta in (run.bundle.meta, bundle.meta))
+        assert entry["personalised"] == pytest.approx(trained, rel=1e-5)
+        assert held["personalised"] == pytest.approx(restored, rel=1e-5)
+        assert held["baselines"] == entry["baselines"]
+        loss = metrics["precision"]["loss"][str(entry["k"])]
+        assert loss == pytest.approx(restored - trained, abs=2e-6)
+        if precision == "int8":
+            assert abs(loss) > 1e-5, "a figure that rounding alone would not give"
+
+
+def test_the_bytes_are_those_of_the_arrays(
+    packed: tuple[Precision, Outcome, Path], finished: tuple[Outcome, Path]
+) -> None:
+    _, outcome, folder = packed
+    stored = members_of((folder / "init.tegu").read_bytes())["meta.safetensors"]
+    assert outcome.metrics["precision"]["bytes"] == len(stored)
+    plain = members_of((finished[1] / "init.tegu").read_bytes())["meta.safetensors"]
+    assert outcome.metrics["precision"]["float32_bytes"] == len(plain)
+
+
+def test_the_manifest_says_what_it_is_stored_as(packed: tuple[Precision, Outcome, Path]) -> None:
+    precision, outcome, folder = packed
+    training = read_bundle(folder / "init.tegu").manifest.training
+    assert training["stored_as"] == precision
+    assert training["meta"] == digest(outcome.run.bundle.meta) == outcome.metrics["meta"]
+    assert precision in (folder / "report.html").read_text()
+
+
+def test_what_is_judged_is_not_changed_by_it(
+    packed: tuple[Precision, Outcome, Path], finished: tuple[Outcome, Path]
+) -> None:
+    """The same training and the same trials as without a precision: fewer bytes are a matter of the file alone."""
+    _, outcome, _ = packed
+    assert outcome.metrics["meta"] == finished[0].metrics["meta"]
+    assert same_tree(outcome.run.bundle.meta, finished[0].run.bundle.meta)
+    assert "precision" not in finished[0].metrics
+    assert "stored_as" not in finished[0].run.bundle.manifest.training
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_worse_is_positive_whatever_the_metric(finished: tuple[Outcome, Path], higher: bool) -> None:
+    run = replace(finished[0].run, metric=replace(FINE, higher_is_better=higher))
+    curve = [{"k": k, "personalised": 1000.0, "baselines": {}} for k in run.ks]
+    found = judge_stored(run, curve, "int8").figures["loss"]
+    assert all((loss > 0) == higher for loss in found.values())
+
+
+def test_run_write(finished: tuple[Outcome, Path], tmp_path: Path) -> None:
+    run = finished[0].run
+    written = run.write(tmp_path / "a.tegu", precision="float16")
+    assert same_bundle(read_bundle(tmp_path / "a.tegu"), written)
+    rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in run.bundle.meta.items()}
+    assert same_tree(written.meta, rounded)
+
+
+def test_an_unknown_precision_is_known_before_training(tmp_path: Path) -> None:
+    with refused(UnknownNameError, "'int16'", "Did you mean"):
+        run_experiment(people.experiment(), tmp_path / "run", people.QUIET, precision="int16")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_parameters_that_do_not_fit_are_refused(finished: tuple[Outcome, Path]) -> None:
+    run = finished[0].run
+    meta = {**run.bundle.meta, "0.bias": np.array([1e6, 0, 0, 0], np.float32)}
+    with refused(DataError, "'0.bias'", "1e+06", "65504"):
+        judge_stored(replace(run, bundle=replace(run.bundle, meta=meta)), [], "float16")
