@@ -126,5 +126,5 @@ def test_parameters_that_are_reached_around_the_module_are_refused():
         reptile(Listed(), SPEC)
     learner = reptile(Registered(), SPEC, steps=1)
     meta = meta_of(learner)
-    state = learner.adapt(meta, rows(0), learner.knobs, NO_NOISE)
+    state = learner.adapt(meta, rows(4), learner.knobs, NO_NOISE)
     assert all((state[name] != meta[name]).any() for name in state)
