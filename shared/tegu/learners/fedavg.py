@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from tegu.learners.inner import inner_loop, run_steps
+from tegu.learners.inner import concatenate, inner_loop, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.prepare import prepared
-from tegu.learners.reptile import concatenate
 from tegu.learners.rows import changes
+from tegu.learners.spanned import few_update
 
 __all__ = ["PAPER", "fedavg"]
 
@@ -47,4 +47,5 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         del noise
         return changes(meta, run_steps(local, meta, concatenate(support, query), like.knobs))
 
-    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True)
+    few = few_update(model, rows_loss, like.spec, like.knobs)
+    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, few=few)

@@ -14,9 +14,19 @@ from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.lookups import find_lookups
 from tegu.learners.losses import Loss, checked_rows, masked_mean
 from tegu.learners.model import Applied
+from tegu.learners.plain import joined
 from tegu.learners.rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
 
-__all__ = ["InnerOptimiser", "gradients", "inner_loop", "mean_loss", "run_steps"]
+__all__ = [
+    "InnerOptimiser",
+    "concatenate",
+    "gradients",
+    "inner_loop",
+    "mean_loss",
+    "minibatch",
+    "run_steps",
+    "step_size",
+]
 
 InnerOptimiser: TypeAlias = Literal["sgd", "adam"]
 _Step: TypeAlias = Callable[[TorchTree, TorchTree], TorchTree]
@@ -98,6 +108,12 @@ def _slots(inner: InnerOptimiser, momentum: float) -> tuple[str, ...]:
     return ("velocity",) if momentum else ()
 
 
+def step_size(knobs: TorchKnobs, support: TorchBatch) -> Tensor:
+    """`lr * n / (n + prior)` for n real rows, so that a handful of rows cannot carry the user far away."""
+    rows = support.mask.sum()
+    return knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1)
+
+
 def inner_loop(
     model: nn.Module,
     loss: Loss,
@@ -108,8 +124,7 @@ def inner_loop(
 ) -> Iterated:
     """`adapt` by gradient steps on the support's mean loss; only `fast` parameters move.
 
-    Knobs: `steps`; `lr`, the step size; `prior`, how many interactions the initialisation counts for. With n real rows
-    the step taken is `lr * n / (n + prior)`, so that a handful of rows cannot carry the user far away.
+    Knobs: `steps`; `lr` and `prior`, how many interactions the initialisation counts for: see `step_size`.
 
     Args:
         model: the module.
@@ -141,8 +156,7 @@ def inner_loop(
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del noise
-        rows = support.mask.sum()
-        rate = knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1)
+        rate = step_size(knobs, support)
         fixed, own = fixed_entries(carry), {name: carry[name] for name in moving}
         if inner == "adam":
             return fixed | _adam_step(carry, gradients(model, loss, meta | fixed, own, support), rate)
@@ -159,11 +173,22 @@ def run_steps(
     With `minibatches` above 1, step i sees the rows whose place is i modulo that number. Rows come in random order, so
     these are random minibatches without replacement, and nothing random need enter the graph.
     """
-    place = torch.arange(support.mask.shape[0])
     carry = adapt.begin(meta, support)
     for i in range(int(knobs["steps"])):
-        seen = support
-        if minibatches > 1:
-            seen = support._replace(mask=support.mask * (place % minibatches == i % minibatches))
-        carry = adapt.step(meta, carry, seen, knobs, torch.zeros(0))
+        carry = adapt.step(meta, carry, minibatch(support, i, minibatches), knobs, torch.zeros(0))
     return adapt.finish(carry)
+
+
+def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
+    """All rows of both batches, as one."""
+    if b.mask.shape[0] == 0:
+        return a
+    return TorchBatch(*(joined(*parts) for parts in zip(a, b, strict=True)))
+
+
+def minibatch(support: TorchBatch, step: int, minibatches: int) -> TorchBatch:
+    """What a step sees; see `run_steps`."""
+    if minibatches == 1:
+        return support
+    place = torch.arange(support.mask.shape[0])
+    return support._replace(mask=support.mask * (place % minibatches == step % minibatches))

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from tegu.learners.inner import gradients
+from tegu.learners.inner import concatenate, gradients
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.prepare import prepared
-from tegu.learners.reptile import concatenate
 
 __all__ = ["PAPER", "joint"]
 
@@ -44,4 +43,4 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
         everything = concatenate(support, query)
         return gradients(model, rows_loss, meta, meta, everything)
 
-    return replace(like, name="joint", paper=PAPER, update=update, pools=True)
+    return replace(like, name="joint", paper=PAPER, update=update, pools=True, few=None)

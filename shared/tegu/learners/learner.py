@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from tegu.core.batch import Batch
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 
-__all__ = ["Adapt", "Iterated", "Learner", "TorchBatch", "TorchKnobs", "TorchTree"]
+__all__ = ["Adapt", "Few", "Iterated", "Learner", "TorchBatch", "TorchKnobs", "TorchTree"]
 
 TorchTree: TypeAlias = dict[str, Tensor]
 TorchBatch: TypeAlias = Batch[Tensor]
@@ -55,6 +55,18 @@ class Iterated:
         return self.finish(carry)
 
 
+class Few(NamedTuple):
+    """An update that takes less time for users with few rows.
+
+    Attributes:
+        rows: up to which it does.
+        update: the learner's, to rounding; some weights are given as `tegu.learners.spans` says.
+    """
+
+    rows: int
+    update: Update
+
+
 @dataclass(frozen=True)
 class Learner:
     """One meta-learning method applied to one model. Build one with a function of this package, such as `reptile`.
@@ -71,6 +83,7 @@ class Learner:
         update: see the module's text.
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
         pools: `update` takes support and query as one set of rows, so that either may be empty.
+        few: the update for few rows, where there is a cheaper one.
     """
 
     name: str
@@ -84,3 +97,4 @@ class Learner:
     update: Update = field(repr=False)
     noise: int = 0
     pools: bool = False
+    few: Few | None = field(default=None, repr=False)

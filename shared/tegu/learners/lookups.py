@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from tegu.core.batch import Batch
 from tegu.core.spec import Spec
@@ -16,13 +14,12 @@ from tegu.learners.losses import Loss
 from tegu.learners.model import Applied
 from tegu.learners.plain import Lookup, from_table
 from tegu.learners.prepare import example_rows
+from tegu.learners.uses import Uses
 
 __all__ = ["find_lookups", "looked_up"]
 
 _WORTH = 32  # entries of a table for each look-up of an interaction: a smaller table is cheaper whole
 _ROWS = 3
-_GETTERS: tuple[Any, ...] = (Tensor.shape, Tensor.dtype, Tensor.device, Tensor.ndim)
-_HARMLESS = (*(getter.__get__ for getter in _GETTERS), Tensor.size, Tensor.dim)
 
 
 def find_lookups(
@@ -88,33 +85,7 @@ def _watched(
 ) -> tuple[dict[str, list[Tensor]], set[str]]:
     """`find_lookups`, and the names of the parameters that were used in another way."""
     same = {id(value): value.clone() for value in parameters.values()}  # to read without being watched
-    uses = _Uses(parameters)
+    uses = Uses(parameters)
     with torch.no_grad(), uses:
         found = find_lookups(model, loss, parameters, batch, lambda ids, table: same.get(id(table), table)[ids])
     return found, uses.names
-
-
-class _Uses(TorchFunctionMode):
-    """Notes the parameters that functions of torch are given."""
-
-    def __init__(self, parameters: TorchTree) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self._watched = {id(value): name for name, value in parameters.items()}
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """See `torch.overrides`."""
-        if func not in _HARMLESS:
-            self._note([args, kwargs])
-        return func(*args, **(kwargs or {}))
-
-    def _note(self, value: Any) -> None:
-        if isinstance(value, Tensor):
-            self.names |= {self._watched[id(value)]} if id(value) in self._watched else set()
-        elif isinstance(value, Mapping):
-            self._note(list(value.values()))
-        elif isinstance(value, (list, tuple)):
-            for one in value:
-                self._note(one)

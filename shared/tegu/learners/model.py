@@ -16,6 +16,7 @@ from tegu.learners.bound import bound
 from tegu.learners.learner import TorchTree
 from tegu.learners.plain import Lookup, PlainOperators, from_table
 from tegu.learners.rows import look_up, whole_parameters
+from tegu.learners.spans import span_outputs, without_spans
 
 __all__ = ["Applied", "call", "fast_names", "initial_parameters"]
 
@@ -25,12 +26,13 @@ def call(model: nn.Module, parameters: TorchTree, x: Tensor, lookup: Lookup | No
 
     Args:
         model: the module.
-        parameters: all of them; of a table some rows may stand beside it, as `tegu.learners.rows` has it.
+        parameters: all of them; of a table some rows may stand beside it, as `tegu.learners.rows` has it, and beside
+            a linear layer's weight what the layer gives, as `tegu.learners.spans` has it.
         x: its input.
         lookup: what embeddings get for ids and a table; what `parameters` says, by default.
     """
-    with PlainOperators(lookup or look_up(parameters)):
-        output: Tensor = bound(model, whole_parameters(parameters))(x)
+    with PlainOperators(lookup or look_up(parameters), span_outputs(parameters)):
+        output: Tensor = bound(model, without_spans(whole_parameters(parameters)))(x)
     return output
 
 

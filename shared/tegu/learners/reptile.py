@@ -18,25 +18,18 @@ from torch import Tensor, nn
 from torch.func import grad
 
 from tegu.core.spec import Spec
-from tegu.learners.inner import InnerOptimiser, inner_loop, mean_loss, run_steps
+from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call, fast_names, initial_parameters
-from tegu.learners.plain import joined
 from tegu.learners.prepare import prepared
 from tegu.learners.rows import changes
+from tegu.learners.spanned import few_update
 
-__all__ = ["PAPER", "concatenate", "reptile"]
+__all__ = ["PAPER", "reptile"]
 
 PAPER = "Nichol et al. 2018, On First-Order Meta-Learning Algorithms, arXiv:1803.02999"
-
-
-def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
-    """All rows of both batches, as one."""
-    if b.mask.shape[0] == 0:
-        return a
-    return TorchBatch(*(joined(*parts) for parts in zip(a, b, strict=True)))
 
 
 def reptile(
@@ -79,6 +72,7 @@ def reptile(
     adapt = inner_loop(model, rows_loss, names, inner, momentum, looked_up(model, rows_loss, spec, names))
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
+    plain = every_parameter_adapts and inner == "sgd" and not momentum
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
@@ -108,4 +102,5 @@ def reptile(
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
         pools=every_parameter_adapts,
+        few=few_update(model, rows_loss, spec, knobs, minibatches) if plain else None,
     )

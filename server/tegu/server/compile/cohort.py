@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tegu.core.errors import CompileError
-from tegu.learners.learner import Iterated, Learner
+from tegu.learners.learner import Few, Iterated, Learner
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.examples import Sizes, example_users
-from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
+from tegu.server.compile.free_sums import arranged, free_sums, one_user_after_the_other
+from tegu.server.compile.functions import (
+    Functions,
+    batched,
+    block_sums,
+    few_update,
+    functions,
+    one_by_one,
+    touched_update,
+)
 from tegu.server.compile.graphs import Plan, compile_graphs, one_thread
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_update"]
@@ -19,7 +28,9 @@ _TRACED = {
     "adapt": Sizes(13, 1, users=6),
     "predict": Sizes(23, 11, users=7),
     "update": Sizes(17, 19, users=14),
+    "few": Sizes(29, 31, users=15),
 }
+_CHECKED_FEW = (Sizes(2, 3, 0, users=2), Sizes(4, 3, 1, users=4), Sizes(10, 7, 3, users=8))
 _CHECKED = (Sizes(2, 3, 0, users=1), Sizes(4, 3, 1, users=5), Sizes(10, 7, 3, users=9))
 
 
@@ -32,11 +43,16 @@ class CohortGraphs:
         predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output.
         update: meta, support, query (none for a learner that pools), `blocks` `[blocks, users]`, `clip` -> sums of
             clipped updates `[blocks, ...]`; of tables by rows, each user's clipped rows and their ids.
+        few: meta, support, query `[blocks, users, rows, ...]` -> sums of updates `[blocks, ...]`, none clipped; None
+            where the learner has no update of its own for few rows.
+        few_rows: up to which `few` takes less time.
     """
 
     adapt: bytes
     predict: bytes
     update: bytes
+    few: bytes | None = None
+    few_rows: int = 0
 
 
 def compile_cohort(learner: Learner) -> CohortGraphs:
@@ -48,7 +64,12 @@ def compile_cohort(learner: Learner) -> CohortGraphs:
         DataError: the loss is not one value a row.
     """
     with one_thread():
-        return CohortGraphs(**compile_graphs(_plan(learner)))
+        compiled = compile_graphs(_plan(learner))
+        graphs = CohortGraphs(compiled["adapt"], compiled["predict"], compiled["update"])
+        if learner.few is None:
+            return graphs
+        few = compile_graphs(_plan_few(learner, learner.few), ("few",))["few"]
+        return replace(graphs, few=few, few_rows=learner.few.rows)
 
 
 def compile_cohort_update(learner: Learner) -> bytes:
@@ -73,6 +94,19 @@ def _plan(learner: Learner) -> Plan:
         reference=_of_many(learner, one_by_one),
         examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
         cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
+        label="cohort ",
+    )
+
+
+def _plan_few(learner: Learner, few: Few) -> Plan:
+    def several(sizes: Sizes, seed: int, together: int) -> Named:
+        return arranged(_users(learner, sizes, seed), together)
+
+    return Plan(
+        traced={"few": free_sums(lambda values: few_update(few, values))},
+        reference={"few": one_user_after_the_other(functions(learner)["update"])},
+        examples={"few": several(_TRACED["few"], 0, 3)},
+        cases=[several(sizes, 1 + i, 2) for i, sizes in enumerate(_CHECKED_FEW)],
         label="cohort ",
     )
 

@@ -10,12 +10,22 @@ from torch import Tensor
 from torch.func import vmap
 
 from tegu.core.batch import Batch
-from tegu.learners.learner import Iterated, Learner, TorchTree
+from tegu.learners.learner import Few, Iterated, Learner, TorchBatch, TorchTree
 from tegu.learners.rows import fixed_entries, whole_parameters, whole_update
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.naming import named, pick, pick_batch
 
-__all__ = ["BEGIN", "STEP", "Functions", "batched", "block_sums", "functions", "one_by_one", "touched_update"]
+__all__ = [
+    "BEGIN",
+    "STEP",
+    "Functions",
+    "batched",
+    "block_sums",
+    "few_update",
+    "functions",
+    "one_by_one",
+    "touched_update",
+]
 
 Functions: TypeAlias = Mapping[str, Function]
 BEGIN, STEP = "adapt begin", "adapt step"
@@ -44,9 +54,18 @@ def functions(learner: Learner) -> dict[str, Function]:
 
 def touched_update(learner: Learner, values: Named) -> TorchTree:
     """The learner's update for one user as it gives it, tables perhaps by rows; without a query, one of no rows."""
+    return learner.update(*_episode(values))
+
+
+def few_update(few: Few, values: Named) -> TorchTree:
+    """As `touched_update`, some weights by spans."""
+    return few.update(*_episode(values))
+
+
+def _episode(values: Named) -> tuple[TorchTree, TorchBatch, TorchBatch, Tensor]:
     support = pick_batch("support", values)
     query = pick_batch("query", values) if "query.x" in values else Batch(*(part[:0] for part in support))
-    return learner.update(pick("meta", values), support, query, _noise(values))
+    return pick("meta", values), support, query, _noise(values)
 
 
 def _pieces(adapt: Iterated) -> dict[str, Function]:

@@ -18,14 +18,14 @@ class Backend(Protocol):
     def name(self) -> str:
         """As in `ENGINES`."""
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """Sums of updates over blocks of users.
 
         Args:
             meta: the initialisation.
             support: `[users, rows, ...]`.
             query: `[users, rows, ...]`, of no rows at all for a learner that pools.
-            blocks: float32 `[blocks, users]`, 1 where a user is in a block and 0 elsewhere.
+            block: so many users are summed to one block, in their order; the last block may have fewer.
             limit: largest norm of one user's update; infinite for none.
 
         Returns:

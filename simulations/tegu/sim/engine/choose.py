@@ -74,7 +74,7 @@ def engine_like(engine: Engine, learner: Learner) -> Engine:
 
 def _backend_like(backend: Backend, learner: Learner) -> Backend:
     if isinstance(backend, OnnxBatched):
-        return OnnxBatched(replace(backend.graphs, update=compile_cohort_update(learner)))
+        return OnnxBatched(replace(backend.graphs, update=compile_cohort_update(learner), few=None, few_rows=0))
     if isinstance(backend, OnnxLooped):
         return OnnxLooped({**backend.graphs, "update": compile_learner(learner)["update"]})
     return TorchBatched(learner) if isinstance(backend, TorchBatched) else TorchLooped(learner)

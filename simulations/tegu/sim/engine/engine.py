@@ -33,15 +33,28 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _Job(NamedTuple):
-    """Users of one batch, the rows that supports and queries are padded to, and how many users make a block.
+class _Group(NamedTuple):
+    """Users whose rows are gathered in one go, a batch for every worker.
 
-    Rows and blocks are those of the batch's whole bucket: padding to other lengths would change the last bits.
+    Attributes:
+        cohort: the users.
+        rows: what supports and queries are padded to.
+        block: users whose updates are summed first.
+        whole: blocks of a batch.
+
+    Rows and blocks are those of the users' whole bucket: padding to other lengths would change the last bits.
     """
 
     cohort: Cohort
     rows: tuple[int, int]
     block: int
+    whole: int
+
+    def batches(self) -> Iterator[tuple[NumpyBatch, NumpyBatch, int]]:
+        """Supports, queries and the size of a block, for each call of a backend."""
+        support, query = gather(self.cohort, self.rows)
+        for users in _cut(len(self.cohort.users), self.block, self.whole):
+            yield _rows_of(support, users), _rows_of(query, users), self.block
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ class Engine:
         """The sum over users of their updates, each clipped to the norm `limit`.
 
         Blocks of users are summed while they are computed, then the blocks in order, so that the result does not depend
-        on memory or cores ("torch-vmap" apart, whose last bits do). One batch is gathered while another computes.
+        on memory or cores ("torch-vmap" apart, whose last bits do). Batches are gathered while others compute.
 
         Raises:
             DataError: `memory` is too small for one block of users.
@@ -75,18 +88,17 @@ class Engine:
             cohort = cohort.pooled()
 
         def compute(support: NumpyBatch, query: NumpyBatch, block: int) -> Tree:
-            users = len(support.mask)
-            sums = self.backend.block_sums(meta, support, query, _membership(users, block), limit)
-            blocks = -(-users // block)
+            sums = self.backend.block_sums(meta, support, query, block, limit)
+            blocks = -(-len(support.mask) // block)
             return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
         # Gathered here rather than by the workers, who would only wait for Python's lock.
-        batches = ((*gather(job.cohort, job.rows), job.block) for job in self._jobs(cohort))
+        batches = (batch for group in self._groups(cohort) for batch in group.batches())
         return folded(meta, self._each(compute, batches))
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """States `[users, ...]` from supports `[users, rows, ...]`."""
-        parts = [NumpyBatch(*(value[part] for value in supports)) for part in self._parts(len(supports.mask))]
+        parts = [_rows_of(supports, part) for part in self._parts(len(supports.mask))]
         states = self._map(lambda part: self.backend.adapt(meta, part, knobs), parts)
         return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
@@ -99,7 +111,7 @@ class Engine:
 
         return np.concatenate(self._map(one, list(self._parts(len(x)))))
 
-    def _jobs(self, cohort: Cohort) -> Iterator[_Job]:
+    def _groups(self, cohort: Cohort) -> Iterator[_Group]:
         share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
         for places in buckets(cohort):
             bucket = cohort.part(places)
@@ -112,8 +124,8 @@ class Engine:
                     f"{self.workers * block * each:.0f}: allow more, or make users' rows or the model fewer"
                 )
             whole = max(1, min(fitting, share, _BATCH) // block)
-            for part in _cut(np.arange(len(places)), block, whole):
-                yield _Job(bucket.part(part), bucket.longest, block)
+            for users in _cut(len(places), block, whole * self.workers):
+                yield _Group(bucket.part(np.arange(len(places))[users]), bucket.longest, block, whole)
 
     def _parts(self, users: int) -> list[slice]:
         size = max(1, min(_BATCH, -(-users // self.workers)))
@@ -137,17 +149,11 @@ class Engine:
         return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _membership(users: int, block: int) -> Array:
-    """Float32 `[blocks, users]`: which block each user is in.
-
-    There are two blocks at least, though one be empty: sums of a single row are taken by another kernel, in another
-    order.
-    """
-    blocks = np.arange(max(2, -(-users // block)))[:, None]
-    return np.asarray(np.arange(users) // block == blocks, np.float32)
-
-
-def _cut(places: Array, block: int, whole: int) -> list[Array]:
+def _cut(users: int, block: int, whole: int) -> list[slice]:
     """Parts of `whole` blocks each; what is left of a block goes with the last of them, never alone."""
-    ends = np.arange(whole * block, len(places) - len(places) % block, whole * block)
-    return np.split(places, ends)
+    ends = [*range(whole * block, users - users % block, whole * block), users]
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _rows_of(batch: NumpyBatch, users: slice) -> NumpyBatch:
+    return NumpyBatch(*(part[users] for part in batch))

@@ -15,6 +15,7 @@ from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
 from tegu.server.compile.functions import batched, block_sums, functions, touched_update
 from tegu.server.compile.naming import flat_batch, knob_tensors, named, pick
+from tegu.sim.engine.blocks import membership
 from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
 
 __all__ = ["TorchBatched", "TorchLooped"]
@@ -29,9 +30,10 @@ class TorchBatched:
     learner: Learner
     name: str = "torch-vmap"
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
         inputs = _rows("support", support) | _rows("query", query) | named("meta", _tensors(meta))
+        blocks = membership(len(support.mask), block)
         inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
         updates = batched(lambda values: touched_update(self.learner, values))
         return _called(block_sums(updates), "update", inputs)
@@ -54,14 +56,14 @@ class TorchLooped:
     learner: Learner
     name: str = "torch-loop"
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
         shared, update = named("meta", _tensors(meta)), functions(self.learner)["update"]
 
         def one(own_support: NumpyBatch, own_query: NumpyBatch) -> Tree:
             return _called(update, "update", shared | _rows("support", own_support) | _rows("query", own_query))
 
-        return sum_in_blocks(one, support, query, blocks, limit)
+        return sum_in_blocks(one, support, query, block, limit)
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """See `Backend`."""

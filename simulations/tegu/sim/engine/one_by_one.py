@@ -14,14 +14,14 @@ __all__ = ["each_state", "stacked", "sum_in_blocks", "users_of"]
 Update = Callable[[NumpyBatch, NumpyBatch], Tree]
 
 
-def sum_in_blocks(update: Update, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+def sum_in_blocks(update: Update, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
     """See `Backend.block_sums`; users are added one after the other."""
     sums: dict[str, Array] = {}
-    for member, own_support, own_query in zip(blocks.T, users_of(support), users_of(query), strict=True):
-        block = int(member.argmax())
+    blocks = -(-len(support.mask) // block)
+    for user, (own_support, own_query) in enumerate(zip(users_of(support), users_of(query), strict=True)):
         for name, value in clip(update(own_support, own_query), limit).items():
-            total = sums.setdefault(name, np.zeros((len(blocks), *value.shape), value.dtype))
-            total[block] += value
+            total = sums.setdefault(name, np.zeros((blocks, *value.shape), value.dtype))
+            total[user // block] += value
     return sums
 
 

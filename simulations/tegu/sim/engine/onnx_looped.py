@@ -34,9 +34,9 @@ class OnnxLooped:
             runtime.load(graph)  # now, since several threads will ask for it
         object.__setattr__(self, "_runtime", runtime)
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
+    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
-        return sum_in_blocks(lambda *rows: self._runtime.update(meta, *rows), support, query, blocks, limit)
+        return sum_in_blocks(lambda *rows: self._runtime.update(meta, *rows), support, query, block, limit)
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """See `Backend`."""

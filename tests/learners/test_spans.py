@@ -1,0 +1,164 @@
+"""Linear layers that move by what they give: which can, and the same training as by their weights."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from tests.learners.toys import NO_NOISE, assert_trees_close, meta_of, minus, trained
+from torch import Tensor, nn
+
+from tegu.core.batch import Batch
+from tegu.core.spec import Spec
+from tegu.learners import fedavg, joint, reptile
+from tegu.learners.local_only import local_only
+from tegu.learners.losses import find_loss
+from tegu.learners.spanned import find_spans
+
+WIDTH, CLASSES = 20, 3
+SPEC = Spec.classification((WIDTH,), CLASSES)
+
+
+def deep() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(WIDTH, 6), nn.Tanh(), nn.Linear(6, CLASSES))
+
+
+class Using(nn.Module):
+    """A first layer used as it is told, and a second one."""
+
+    def __init__(self, use) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, CLASSES)
+        self.use = use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.use(self.first, x)))
+
+
+ONCE = {
+    "a layer": lambda first, x: first(x),
+    "of a function of x": lambda first, x: first(torch.relu(x) + 1),
+    "by its functional form": lambda first, x: F.linear(x, first.weight, first.bias),
+    "asked for its size": lambda first, x: first(x) * first.weight.shape[0],
+}
+OTHERWISE = {
+    "twice": lambda first, x: first(x) + first(2 * x),
+    "its weight besides": lambda first, x: first(x) + first.weight.sum(),
+    "its bias besides": lambda first, x: first(x) + first.bias,
+    "its bias for another": lambda first, x: first(x) + F.linear(x, torch.ones(WIDTH, WIDTH), first.bias),
+    "of itself": lambda first, x: first(x * first.weight[0, 0]),
+    "of what it gave, squared": lambda first, x: first(first(x).square()),
+    "on several vectors a row": lambda first, x: first(x.unsqueeze(1).expand(-1, 2, -1)).sum(1),
+    "on another number of rows": lambda first, x: first(torch.ones(1, WIDTH)) + x,
+    "on always as many rows": lambda first, x: first(torch.ones(3, WIDTH)).sum(0) + x,
+}
+
+
+def found(model: nn.Module, spec: Spec = SPEC) -> list[tuple[str, str | None, int]]:
+    return [tuple(span) for span in find_spans(model, find_loss(None, spec), spec)]
+
+
+@pytest.mark.parametrize("use", ONCE)
+def test_a_layer_whose_input_no_parameter_changes(use):
+    assert found(Using(ONCE[use])) == [("first.weight", "first.bias", WIDTH)]
+
+
+@pytest.mark.parametrize("use", OTHERWISE)
+def test_other_uses_move_by_their_weight(use):
+    assert "first.weight" not in [name for name, *_ in found(Using(OTHERWISE[use]))]
+
+
+def test_a_narrow_layer_is_not_worth_it():
+    assert found(nn.Linear(16, 3), Spec.classification((16,), 3)) == [("weight", "bias", 16)]
+    assert found(nn.Linear(15, 3), Spec.classification((15,), 3)) == []
+
+
+def test_a_layer_without_a_bias():
+    assert found(nn.Linear(WIDTH, CLASSES, bias=False)) == [("weight", None, WIDTH)]
+
+
+def rows(count: int, seed: int, padding: int = 0) -> Batch[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count + padding, WIDTH, generator=generator, dtype=torch.float64)
+    mask = torch.ones(count + padding, dtype=torch.float64)
+    mask[count:] = 0
+    return Batch(x, torch.randint(CLASSES, (count + padding,), generator=generator), mask)
+
+
+def whole(update: dict[str, Tensor]) -> dict[str, Tensor]:
+    """An update with its weights written out, by the words of `tegu.learners.spans`."""
+    update = dict(update)
+    for name in [key.removesuffix("/pulls") for key in update if key.endswith("/pulls")]:
+        update[name] = update.pop(f"{name}/pulls").T @ update.pop(f"{name}/inputs")
+    return update
+
+
+def side_by_side() -> nn.Module:
+    """Two layers that read the input, one of them without a bias."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(WIDTH, 5), nn.Linear(WIDTH, 5, bias=False)
+            self.head = nn.Linear(5, CLASSES)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.tanh(self.left(x)) * torch.sigmoid(self.right(x.square())))
+
+    return Both()
+
+
+MODELS = {"deep": deep(), "linear": nn.Linear(WIDTH, CLASSES, bias=False), "side by side": side_by_side()}
+EXACT = {"rtol": 0, "atol": 1e-12}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_update_is_that_of_plain_torch(name):
+    learner = reptile(MODELS[name], SPEC, steps=5, lr=0.7)
+    meta, support, query = meta_of(learner, dtype=torch.float64), rows(4, 0), rows(3, 1)
+    everything = Batch(*(torch.cat(parts) for parts in zip(support, query, strict=True)))
+    sgd = functools.partial(torch.optim.SGD, lr=0.7)
+    expected = minus(meta, trained(MODELS[name], meta, sgd, [everything] * 5))
+    update = learner.few.update(meta, support, query, NO_NOISE)
+    assert any(key.endswith("/pulls") for key in update)
+    assert_trees_close(whole(update), expected, **EXACT)
+
+
+@pytest.mark.parametrize("options", [{"prior": 3.0}, {"minibatches": 2}], ids=["prior", "minibatches"])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_the_update_is_the_usual_one(options, padding):
+    learner = reptile(deep(), SPEC, steps=4, lr=0.5, **options)
+    meta, support, query = meta_of(learner, dtype=torch.float64), rows(6, 2, padding), rows(0, 3)
+    expected = learner.update(meta, support, query, NO_NOISE)
+    assert_trees_close(whole(learner.few.update(meta, support, query, NO_NOISE)), expected, **EXACT)
+
+
+def test_users_without_a_real_row_change_nothing():
+    learner = reptile(deep(), SPEC, steps=3)
+    meta = meta_of(learner, dtype=torch.float64)
+    update = whole(learner.few.update(meta, rows(0, 4, padding=5), rows(0, 5), NO_NOISE))
+    assert all(not value.any() for value in update.values())
+
+
+@pytest.mark.parametrize(
+    "options", [{"momentum": 0.9}, {"inner": "adam"}, {"fast": ["2"]}], ids=lambda o: next(iter(o))
+)
+def test_other_optimisers_and_parts_have_no_such_form(options):
+    assert reptile(deep(), SPEC, **options).few is None
+
+
+def test_it_pays_up_to_as_many_rows_as_the_layer_has_inputs():
+    assert reptile(deep(), SPEC).few.rows == WIDTH
+
+
+def test_comparators_have_their_own():
+    like = reptile(deep(), SPEC, steps=3, lr=0.2)
+    meta, support, query = meta_of(like, dtype=torch.float64), rows(4, 6), rows(3, 7)
+    partial = fedavg(deep(), reptile(deep(), SPEC, fast=["2"], steps=3, lr=0.2))
+    for learner in (fedavg(deep(), like), partial):
+        expected = learner.update(meta, support, query, NO_NOISE)
+        assert_trees_close(whole(learner.few.update(meta, support, query, NO_NOISE)), expected, **EXACT)
+    assert joint(deep(), like).few is None
+    assert local_only(deep(), like).few is None
