@@ -47,4 +47,4 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         del noise
         return changes(meta, run_steps(local, meta, concatenate(support, query), like.knobs))
 
-    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True)
+    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, objective=None)

@@ -5,6 +5,9 @@
     predict(meta, state, x)              -> output
     update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
 
+A learner whose update is a gradient may say of what (`objective`); `update` is then derived from it
+(`tegu.learners.objectives`), and sums of many users' updates are the gradient of a sum.
+
 In a state and in an update, the rows that were touched may stand for a whole table: see `tegu.learners.rows`.
 
 The server's round is always `meta = outer(meta, mean over users(clip(update)))`. All four are written in torch without
@@ -23,7 +26,7 @@ from tegu.core.batch import Batch
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 
-__all__ = ["Adapt", "Iterated", "Learner", "TorchBatch", "TorchKnobs", "TorchTree"]
+__all__ = ["Adapt", "Iterated", "Learner", "Objective", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
 
 TorchTree: TypeAlias = dict[str, Tensor]
 TorchBatch: TypeAlias = Batch[Tensor]
@@ -31,6 +34,7 @@ TorchKnobs: TypeAlias = Mapping[str, Tensor] | Mapping[str, float]
 Adapt: TypeAlias = Callable[[TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
 Predict: TypeAlias = Callable[[TorchTree, TorchTree, Tensor], Tensor]
 Update: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], TorchTree]
+Objective: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], tuple[Tensor, TorchTree]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class Learner:
         update: see the module's text.
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
         pools: `update` takes support and query as one set of rows, so that either may be empty.
+        objective: (meta, support, query, noise) -> (loss, moved), where the update of parameters that are not fast is
+            the gradient of `loss`, and that of the fast ones is `moved`; None for a learner that is not so.
     """
 
     name: str
@@ -84,3 +90,4 @@ class Learner:
     update: Update = field(repr=False)
     noise: int = 0
     pools: bool = False
+    objective: Objective | None = field(default=None, repr=False)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.func import grad
 
 from tegu.core.spec import Spec
 from tegu.learners.inner import InnerOptimiser, inner_loop, mean_loss, run_steps
@@ -23,6 +22,7 @@ from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call, fast_names, initial_parameters
+from tegu.learners.objectives import update_of
 from tegu.learners.plain import joined
 from tegu.learners.prepare import prepared
 from tegu.learners.rows import changes
@@ -80,22 +80,14 @@ def reptile(
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
 
-    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+    def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        if every_parameter_adapts:
-            return changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
-        return _partial_update(meta, support, query)
+        return changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
 
-    def _partial_update(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
-        slow = {name: value for name, value in meta.items() if name not in names}
-
-        def query_loss(slow: TorchTree) -> tuple[Tensor, TorchTree]:
-            adapted = run_steps(adapt, meta | slow, support, knobs, minibatches)
-            return mean_loss(model, rows_loss, meta | slow | adapted, query, support), adapted
-
-        gradients: TorchTree
-        gradients, adapted = grad(query_loss, has_aux=True)(slow)
-        return gradients | changes(meta, adapted)
+    def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
+        del noise
+        adapted = run_steps(adapt, meta, support, knobs, minibatches)
+        return mean_loss(model, rows_loss, meta | adapted, query, support), changes(meta, adapted)
 
     return Learner(
         name="reptile",
@@ -106,6 +98,7 @@ def reptile(
         init=lambda seed: initial_parameters(model, seed),
         adapt=adapt,
         predict=lambda meta, state, x: call(model, meta | state, x),
-        update=update,
+        update=toward if every_parameter_adapts else update_of(through, names),
         pools=every_parameter_adapts,
+        objective=None if every_parameter_adapts else through,
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tegu.core.bundle import GRAPHS
 from tegu.core.errors import CompileError
 from tegu.learners.learner import Iterated, Learner
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.examples import Sizes, example_users
 from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
 from tegu.server.compile.graphs import Plan, compile_graphs, one_thread
+from tegu.server.compile.together import summed, summed_at_once
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_update"]
 
@@ -19,6 +21,7 @@ _TRACED = {
     "adapt": Sizes(13, 1, users=6),
     "predict": Sizes(23, 11, users=7),
     "update": Sizes(17, 19, users=14),
+    "unclipped": Sizes(29, 31, users=22),
 }
 _CHECKED = (Sizes(2, 3, 0, users=1), Sizes(4, 3, 1, users=5), Sizes(10, 7, 3, users=9))
 
@@ -32,11 +35,14 @@ class CohortGraphs:
         predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output.
         update: meta, support, query (none for a learner that pools), `blocks` `[blocks, users]`, `clip` -> sums of
             clipped updates `[blocks, ...]`; of tables by rows, each user's clipped rows and their ids.
+        unclipped: meta, support, query -> the sum of all users' updates, of tables by rows as above; None for a learner
+            without an objective.
     """
 
     adapt: bytes
     predict: bytes
     update: bytes
+    unclipped: bytes | None = None
 
 
 def compile_cohort(learner: Learner) -> CohortGraphs:
@@ -48,7 +54,9 @@ def compile_cohort(learner: Learner) -> CohortGraphs:
         DataError: the loss is not one value a row.
     """
     with one_thread():
-        return CohortGraphs(**compile_graphs(_plan(learner)))
+        return CohortGraphs(
+            **compile_graphs(_plan(learner), GRAPHS if learner.objective is None else (*GRAPHS, "unclipped"))
+        )
 
 
 def compile_cohort_update(learner: Learner) -> bytes:
@@ -68,9 +76,11 @@ def _plan(learner: Learner) -> Plan:
             f"{learner.name} draws noise or is not iterated: expected an iterated learner without noise; "
             "run its device graphs user by user"
         )
+    at_once = {} if learner.objective is None else {"unclipped": summed_at_once(learner, learner.objective)}
+    one_after_another = summed(one_by_one(lambda values: touched_update(learner, values)))
     return Plan(
-        traced=_of_many(learner, batched),
-        reference=_of_many(learner, one_by_one),
+        traced={**_of_many(learner, batched), **at_once},
+        reference={**_of_many(learner, one_by_one), "unclipped": one_after_another},
         examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
         cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
         label="cohort ",

@@ -26,6 +26,7 @@ _INPUTS = {
     STEP: ("meta", "carry", "support", "knob", "noise"),
     "predict": ("meta", "state", "x"),
     "update": ("meta", "support", "query", "noise", "blocks", "clip"),
+    "unclipped": ("meta", "support", "query"),
 }
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "UnclippedSum"]
+
+UnclippedSum: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch], Tree]
 
 
 class Backend(Protocol):
@@ -17,6 +20,13 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """As in `ENGINES`."""
+
+    @property
+    def unclipped(self) -> UnclippedSum | None:
+        """(meta, support, query) -> the sum of all these users' updates, none of them clipped.
+
+        A tree as `block_sums` gives it, less the axis of blocks; None where there is no faster way than `block_sums`.
+        """
 
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
         """Sums of updates over blocks of users.

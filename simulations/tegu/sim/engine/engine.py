@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tegu.core.tree import Tree
 from tegu.sim.cohort import Cohort, buckets, gather
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.fold import folded
+from tegu.sim.engine.footprint import TOGETHER
 
 __all__ = ["MEMORY", "Engine"]
 
@@ -29,6 +31,7 @@ _BLOCK_BYTES = 32 << 20  # a block is smaller than `_BLOCK` where its users comp
 _BATCH = 128  # users a call: enough to fill a core, few enough for its cache
 
 
+UserBytes: TypeAlias = Callable[[int], float]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -54,13 +57,15 @@ class Engine:
         user_bytes: from a user's rows to the bytes that its update takes, as `footprint` tells.
         memory: bytes that all batches in work together may take.
         workers: threads, one a core.
+        together_bytes: as `user_bytes`, where unclipped updates are summed by one gradient.
     """
 
     backend: Backend
     pools: bool = False
-    user_bytes: Callable[[int], float] = lambda rows: 1 << 16
+    user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    together_bytes: UserBytes = lambda rows: 1 << 16
 
     def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
         """The sum over users of their updates, each clipped to the norm `limit`.
@@ -74,14 +79,20 @@ class Engine:
         if self.pools:
             cohort = cohort.pooled()
 
+        at_once = self.backend.unclipped if math.isinf(limit) else None
+
         def compute(support: NumpyBatch, query: NumpyBatch, block: int) -> Tree:
+            if at_once is not None:
+                total = at_once(meta, support, query)
+                return {name: value[None] if name in meta else value for name, value in total.items()}
             users = len(support.mask)
             sums = self.backend.block_sums(meta, support, query, _membership(users, block), limit)
             blocks = -(-users // block)
             return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
         # Gathered here rather than by the workers, who would only wait for Python's lock.
-        batches = ((*gather(job.cohort, job.rows), job.block) for job in self._jobs(cohort))
+        jobs = self._jobs(cohort) if at_once is None else self._jobs_at_once(cohort)
+        batches = ((*gather(job.cohort, job.rows), job.block) for job in jobs)
         return folded(meta, self._each(compute, batches))
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
@@ -106,14 +117,27 @@ class Engine:
             each = self.user_bytes(sum(bucket.longest))
             block = max(1, min(_BLOCK, int(_BLOCK_BYTES / each)))
             fitting = int(self.memory / self.workers / each)
-            if fitting < block:
-                raise DataError(
-                    f"memory is {self.memory} bytes, and {self.workers} blocks of {block} users take "
-                    f"{self.workers * block * each:.0f}: allow more, or make users' rows or the model fewer"
-                )
+            self._check_fits(block, each)
             whole = max(1, min(fitting, share, _BATCH) // block)
             for part in _cut(np.arange(len(places)), block, whole):
                 yield _Job(bucket.part(part), bucket.longest, block)
+
+    def _jobs_at_once(self, cohort: Cohort) -> Iterator[_Job]:
+        """Each a block of its own: blocks of one size as nearly as can be, for the time of a call grows with it."""
+        for places in buckets(cohort, fixed=_fixed(self.together_bytes)):
+            bucket = cohort.part(places)
+            each = self.together_bytes(sum(bucket.longest))
+            parts = -(-len(places) // max(1, min(TOGETHER, int(_BLOCK_BYTES / each))))
+            for part in np.array_split(np.arange(len(places)), parts):
+                self._check_fits(len(part), each)
+                yield _Job(bucket.part(part), bucket.longest, len(part))
+
+    def _check_fits(self, block: int, each: float) -> None:
+        if self.memory < self.workers * block * each:
+            raise DataError(
+                f"memory is {self.memory} bytes, and {self.workers} blocks of {block} users take "
+                f"{self.workers * block * each:.0f}: allow more, or make users' rows or the model fewer"
+            )
 
     def _parts(self, users: int) -> list[slice]:
         size = max(1, min(_BATCH, -(-users // self.workers)))
@@ -135,6 +159,13 @@ class Engine:
     def _pool(self) -> ThreadPoolExecutor:
         # One thread a core, each computing on its own: torch's threads within an operator would compete with them.
         return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _fixed(user_bytes: UserBytes) -> float:
+    """What a user without rows takes, in rows."""
+    none = user_bytes(0)
+    row = user_bytes(1) - none
+    return none / row if row > 0 else math.inf
 
 
 def _membership(users: int, block: int) -> Array:

@@ -11,6 +11,7 @@ from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 from tegu.server.compile import CohortGraphs
+from tegu.sim.engine.backend import UnclippedSum
 
 __all__ = ["OnnxBatched"]
 
@@ -29,10 +30,22 @@ class OnnxBatched:
 
     def __post_init__(self) -> None:
         graphs = {"adapt": self.graphs.adapt, "predict": self.graphs.predict, "update": self.graphs.update}
+        if self.graphs.unclipped is not None:
+            graphs["unclipped"] = self.graphs.unclipped
         runtime = OnnxRuntime(graphs)
         for graph in graphs:
             runtime.load(graph)  # now, since several threads will ask for it
         object.__setattr__(self, "_runtime", runtime)
+
+    @property
+    def unclipped(self) -> UnclippedSum | None:
+        """See `Backend`."""
+        return None if self.graphs.unclipped is None else self._unclipped
+
+    def _unclipped(self, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> Tree:
+        sources = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
+        sums = self._runtime.run("unclipped", sources)
+        return {name.removeprefix("update."): value for name, value in sums.items()}
 
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
         """See `Backend`."""

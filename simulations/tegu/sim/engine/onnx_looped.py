@@ -26,6 +26,7 @@ class OnnxLooped:
 
     graphs: Mapping[str, bytes]
     name: str = "onnx-loop"
+    unclipped: None = None
     _runtime: OnnxRuntime = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
