@@ -23,7 +23,7 @@ from tests.compile.running import (
 from tegu.core.batch import NumpyBatch
 from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
-from tegu.server.compile import compile_cohort, compile_cohort_update
+from tegu.server.compile import compile_cohort, compile_cohort_updates
 
 
 def users(learner, count, seed=0):
@@ -114,21 +114,23 @@ def test_graphs_take_the_inputs_of_the_contract(cohort_graphs):
 
 
 @pytest.mark.parametrize("comparator", [joint, fedavg])
-def test_the_update_of_a_comparator_alone(comparator):
+def test_the_update_of_a_comparator_alone(comparator, cohort_graphs):
     family = BATCHED["relu"]
     learner = comparator(family.model, family.learner())
     meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), weight, 0.1)
-    found = summed(learner, compile_cohort_update(learner), meta, supports, queries, [weight], 0.1)
+    found = summed(
+        learner, compile_cohort_updates(learner, cohort_graphs("relu")).update, meta, supports, queries, [weight], 0.1
+    )
     assert_close(found, "update", {n: value[None] for n, value in expected.items()})
 
 
 def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
-    learner = BATCHED["relu"].learner()
+    learner, graphs = BATCHED["relu"].learner(), cohort_graphs("relu")
     meta, (supports, queries) = start(learner), users(learner, 3)
     results = [
         summed(learner, graph, meta, supports, queries, np.eye(3), 0.1)
-        for graph in (compile_cohort_update(learner), cohort_graphs("relu").update)
+        for graph in (compile_cohort_updates(learner, graphs).update, graphs.update)
     ]
     for name in results[0]:
         np.testing.assert_array_equal(results[0][name], results[1][name])

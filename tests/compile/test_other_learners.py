@@ -11,7 +11,7 @@ from tests.compile.running import input_names, knobs, rows, run, start
 
 from tegu.core.errors import CompileError
 from tegu.learners import reptile
-from tegu.server.compile import compile_cohort, compile_cohort_update, compile_learner
+from tegu.server.compile import compile_cohort, compile_cohort_updates, compile_learner
 
 BASE = reptile(mlp(), ROWS_OF_4, steps=1)
 
@@ -34,7 +34,9 @@ def test_noise_is_an_input():
     assert input_names(graphs["adapt"]) == {"meta.0.bias", "support.x", "support.mask", "knob.lr", "noise"}
 
 
-@pytest.mark.parametrize("compiled", [compile_cohort, compile_cohort_update])
+@pytest.mark.parametrize(
+    "compiled", [compile_cohort, lambda learner: compile_cohort_updates(learner, None)], ids=["whole", "updates"]
+)
 @pytest.mark.parametrize("learner", [NOISY, replace(NOISY, noise=0), replace(BASE, name="noisy", noise=6)])
 def test_cohorts_take_iterated_learners_without_noise(learner, compiled):
     with pytest.raises(CompileError, match="noisy draws noise or is not iterated: expected an iterated learner"):

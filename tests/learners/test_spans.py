@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tegu.core.batch import Batch
 from tegu.core.spec import Spec
 from tegu.learners import fedavg, joint, reptile
+from tegu.learners.learner import Learner
 from tegu.learners.local_only import local_only
 from tegu.learners.losses import find_loss
 from tegu.learners.spanned import find_spans
@@ -87,12 +88,12 @@ def rows(count: int, seed: int, padding: int = 0) -> Batch[Tensor]:
     return Batch(x, torch.randint(CLASSES, (count + padding,), generator=generator), mask)
 
 
-def whole(update: dict[str, Tensor]) -> dict[str, Tensor]:
-    """An update with its weights written out, by the words of `tegu.learners.spans`."""
-    update = dict(update)
-    for name in [key.removesuffix("/pulls") for key in update if key.endswith("/pulls")]:
-        update[name] = update.pop(f"{name}/pulls").T @ update.pop(f"{name}/inputs")
-    return update
+def together(
+    learner: Learner, meta: dict[str, Tensor], *users: tuple[Batch[Tensor], Batch[Tensor]]
+) -> dict[str, Tensor]:
+    """The sum of the users' updates."""
+    supports, queries = (Batch(*map(torch.stack, zip(*rows, strict=True))) for rows in zip(*users, strict=True))
+    return learner.together.total(meta, supports, queries, NO_NOISE)
 
 
 def side_by_side() -> nn.Module:
@@ -121,36 +122,34 @@ def test_the_update_is_that_of_plain_torch(name):
     everything = Batch(*(torch.cat(parts) for parts in zip(support, query, strict=True)))
     sgd = functools.partial(torch.optim.SGD, lr=0.7)
     expected = minus(meta, trained(MODELS[name], meta, sgd, [everything] * 5))
-    update = learner.few.update(meta, support, query, NO_NOISE)
-    assert any(key.endswith("/pulls") for key in update)
-    assert_trees_close(whole(update), expected, **EXACT)
+    assert_trees_close(together(learner, meta, (support, query)), expected, **EXACT)
 
 
 @pytest.mark.parametrize("options", [{"prior": 3.0}, {"minibatches": 2}], ids=["prior", "minibatches"])
 @pytest.mark.parametrize("padding", [0, 3])
 def test_the_update_is_the_usual_one(options, padding):
     learner = reptile(deep(), SPEC, steps=4, lr=0.5, **options)
-    meta, support, query = meta_of(learner, dtype=torch.float64), rows(6, 2, padding), rows(0, 3)
-    expected = learner.update(meta, support, query, NO_NOISE)
-    assert_trees_close(whole(learner.few.update(meta, support, query, NO_NOISE)), expected, **EXACT)
+    meta = meta_of(learner, dtype=torch.float64)
+    users = [(rows(6, 2, padding), rows(0, 3)), (rows(6 + padding, 4), rows(0, 5))]
+    updates = [learner.update(meta, *user, NO_NOISE) for user in users]
+    expected = {name: updates[0][name] + updates[1][name] for name in meta}
+    assert_trees_close(together(learner, meta, *users), expected, **EXACT)
 
 
 def test_users_without_a_real_row_change_nothing():
     learner = reptile(deep(), SPEC, steps=3)
     meta = meta_of(learner, dtype=torch.float64)
-    update = whole(learner.few.update(meta, rows(0, 4, padding=5), rows(0, 5), NO_NOISE))
+    update = together(learner, meta, (rows(0, 4, padding=5), rows(0, 5)))
     assert all(not value.any() for value in update.values())
 
 
-@pytest.mark.parametrize(
-    "options", [{"momentum": 0.9}, {"inner": "adam"}, {"fast": ["2"]}], ids=lambda o: next(iter(o))
-)
-def test_other_optimisers_and_parts_have_no_such_form(options):
-    assert reptile(deep(), SPEC, **options).few is None
+@pytest.mark.parametrize("options", [{"momentum": 0.9}, {"inner": "adam"}], ids=str)
+def test_other_optimisers_have_no_such_form(options):
+    assert reptile(deep(), SPEC, **options).together is None
 
 
 def test_it_pays_up_to_as_many_rows_as_the_layer_has_inputs():
-    assert reptile(deep(), SPEC).few.rows == WIDTH
+    assert reptile(deep(), SPEC).together.rows == WIDTH
 
 
 def test_comparators_have_their_own():
@@ -159,6 +158,6 @@ def test_comparators_have_their_own():
     partial = fedavg(deep(), reptile(deep(), SPEC, fast=["2"], steps=3, lr=0.2))
     for learner in (fedavg(deep(), like), partial):
         expected = learner.update(meta, support, query, NO_NOISE)
-        assert_trees_close(whole(learner.few.update(meta, support, query, NO_NOISE)), expected, **EXACT)
-    assert joint(deep(), like).few is None
-    assert local_only(deep(), like).few is None
+        assert_trees_close(together(learner, meta, (support, query)), expected, **EXACT)
+    assert joint(deep(), like).together is None
+    assert local_only(deep(), like).together is None

@@ -123,17 +123,17 @@ def compiled_once() -> Iterator[None]:
     """The tiny experiment's learners are compiled once a session: each compilation takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine.choose", "tegu.sim.comparators")):
-            for name in ("compile_learner", "compile_cohort", "compile_cohort_update"):
+            for name in ("compile_learner", "compile_cohort", "compile_cohort_updates"):
                 if hasattr(module, name):
                     patch.setattr(module, name, _remembered(name))
         yield
 
 
-def _remembered(name: str) -> Callable[[Learner], Any]:
-    def call(learner: Learner) -> Any:
+def _remembered(name: str) -> Callable[..., Any]:
+    def call(learner: Learner, *others: Any) -> Any:
         key = (name, learner.name, repr(learner.spec), learner.fast, tuple(learner.knobs.items()))
         if key not in _COMPILED:
-            _COMPILED[key] = getattr(compiling, name)(learner)
+            _COMPILED[key] = getattr(compiling, name)(learner, *others)
         return _COMPILED[key]
 
     return call

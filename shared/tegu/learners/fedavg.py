@@ -18,7 +18,7 @@ from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.prepare import prepared
 from tegu.learners.rows import changes
-from tegu.learners.spanned import few_update
+from tegu.learners.spanned import together_by_spans
 
 __all__ = ["PAPER", "fedavg"]
 
@@ -41,11 +41,12 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
     model = prepared(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
     names = tuple(name for name, _ in model.named_parameters())
-    local = inner_loop(model, rows_loss, names, "sgd", tables=looked_up(model, rows_loss, like.spec, names))
+    tables = looked_up(model, rows_loss, like.spec, names)
+    local = inner_loop(model, rows_loss, names, "sgd", tables=tables)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
         return changes(meta, run_steps(local, meta, concatenate(support, query), like.knobs))
 
-    few = few_update(model, rows_loss, like.spec, like.knobs)
-    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, few=few)
+    together = None if tables else together_by_spans(model, rows_loss, like.spec, like.knobs)
+    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, together=together)

@@ -23,7 +23,7 @@ from tegu.core.batch import Batch
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 
-__all__ = ["Adapt", "Few", "Iterated", "Learner", "TorchBatch", "TorchKnobs", "TorchTree"]
+__all__ = ["Adapt", "Iterated", "Learner", "Together", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
 
 TorchTree: TypeAlias = dict[str, Tensor]
 TorchBatch: TypeAlias = Batch[Tensor]
@@ -55,16 +55,17 @@ class Iterated:
         return self.finish(carry)
 
 
-class Few(NamedTuple):
-    """An update that takes less time for users with few rows.
+class Together(NamedTuple):
+    """The sum of many users' updates, for less than the updates take.
 
     Attributes:
-        rows: up to which it does.
-        update: the learner's, to rounding; some weights are given as `tegu.learners.spans` says.
+        rows: of support and query together, up to which it takes less; infinite where it always does.
+        total: (meta, supports `[users, ...]`, queries `[users, ...]`, noise) -> the sum of what `Learner.update` gives
+            for them, to rounding; of tables by rows each user's own, `[users, ...]`.
     """
 
-    rows: int
-    update: Update
+    rows: float
+    total: Update
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Learner:
         update: see the module's text.
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
         pools: `update` takes support and query as one set of rows, so that either may be empty.
-        few: the update for few rows, where there is a cheaper one.
+        together: the sum of many users' updates for less than the updates take, where there is such a way.
     """
 
     name: str
@@ -97,4 +98,4 @@ class Learner:
     update: Update = field(repr=False)
     noise: int = 0
     pools: bool = False
-    few: Few | None = field(default=None, repr=False)
+    together: Together | None = field(default=None, repr=False)

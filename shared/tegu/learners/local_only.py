@@ -49,5 +49,5 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         adapt=inner_loop(model, rows_loss, names, "sgd", tables=looked_up(model, rows_loss, like.spec, names)),
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
-        few=None,
+        together=None,
     )

@@ -15,17 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.func import grad
 
 from tegu.core.spec import Spec
 from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, run_steps
-from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree
 from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call, fast_names, initial_parameters
+from tegu.learners.objectives import together_of, update_of
 from tegu.learners.prepare import prepared
 from tegu.learners.rows import changes
-from tegu.learners.spanned import few_update
+from tegu.learners.spanned import together_by_spans
 
 __all__ = ["PAPER", "reptile"]
 
@@ -69,28 +69,26 @@ def reptile(
     model = prepared(model, spec)
     rows_loss = find_loss(loss, spec)
     names = fast_names(model, fast)
-    adapt = inner_loop(model, rows_loss, names, inner, momentum, looked_up(model, rows_loss, spec, names))
+    tables = looked_up(model, rows_loss, spec, names)
+    adapt = inner_loop(model, rows_loss, names, inner, momentum, tables)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
-    plain = every_parameter_adapts and inner == "sgd" and not momentum
 
-    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+    def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        if every_parameter_adapts:
-            return changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
-        return _partial_update(meta, support, query)
+        return changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
 
-    def _partial_update(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
-        slow = {name: value for name, value in meta.items() if name not in names}
+    def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
+        del noise
+        adapted = run_steps(adapt, meta, support, knobs, minibatches)
+        return mean_loss(model, rows_loss, meta | adapted, query, support), changes(meta, adapted)
 
-        def query_loss(slow: TorchTree) -> tuple[Tensor, TorchTree]:
-            adapted = run_steps(adapt, meta | slow, support, knobs, minibatches)
-            return mean_loss(model, rows_loss, meta | slow | adapted, query, support), adapted
-
-        gradients: TorchTree
-        gradients, adapted = grad(query_loss, has_aux=True)(slow)
-        return gradients | changes(meta, adapted)
-
+    if not every_parameter_adapts:
+        together: Together | None = together_of(through, names)
+    elif inner == "sgd" and not (momentum or tables):
+        together = together_by_spans(model, rows_loss, spec, knobs, minibatches)
+    else:
+        together = None
     return Learner(
         name="reptile",
         paper=PAPER,
@@ -100,7 +98,7 @@ def reptile(
         init=lambda seed: initial_parameters(model, seed),
         adapt=adapt,
         predict=lambda meta, state, x: call(model, meta | state, x),
-        update=update,
+        update=toward if every_parameter_adapts else update_of(through, names),
         pools=every_parameter_adapts,
-        few=few_update(model, rows_loss, spec, knobs, minibatches) if plain else None,
+        together=together,
     )

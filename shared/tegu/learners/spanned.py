@@ -8,29 +8,30 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor, nn
+from torch.func import vmap
 
 from tegu.core.batch import Batch
 from tegu.core.spec import Spec
 from tegu.learners.inner import concatenate, gradients, minibatch, step_size
-from tegu.learners.learner import Few, TorchBatch, TorchTree
+from tegu.learners.learner import Together, TorchBatch, TorchTree
 from tegu.learners.losses import Loss
 from tegu.learners.model import Applied
 from tegu.learners.prepare import example_rows
-from tegu.learners.spans import Span, SpanState, outputs_key
+from tegu.learners.spans import Span, SpanState, outputs_key, summed_spans
 from tegu.learners.uses import Uses
 
-__all__ = ["few_update", "find_spans"]
+__all__ = ["find_spans", "together_by_spans"]
 
 _ROWS = 3
 _WORTH = 16  # entries of an input: with fewer there is little to be saved
 
 
-def few_update(
+def together_by_spans(
     model: nn.Module, loss: Loss, spec: Spec, knobs: Mapping[str, float], minibatches: int = 1
-) -> Few | None:
-    """SGD of all parameters on support and query together, some weights by spans; None where none can be.
+) -> Together | None:
+    """Sums of changes by SGD of all parameters on support and query together, where some layers can move by spans.
 
-    It pays up to as many rows as the narrowest layer has inputs: a pass then takes half the products at most.
+    It pays up to as many rows as the narrowest of them has inputs: a pass then takes half the products at most.
 
     Args:
         model: the module.
@@ -40,12 +41,17 @@ def few_update(
         minibatches: see `run_steps`.
     """
     spans = find_spans(model, loss, spec)
+    if not spans:
+        return None
 
-    def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
-        del noise
+    def each(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
         return _changes(model, loss, spans, meta, concatenate(support, query), knobs, minibatches)
 
-    return Few(min(span.width for span in spans), update) if spans else None
+    def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+        del noise
+        return summed_spans(vmap(each, (None, 0, 0))(meta, support, query))
+
+    return Together(min(span.width for span in spans), total)
 
 
 def _changes(

@@ -5,10 +5,10 @@ is cheaper to keep the sum of these gradients, the layer's pulls, and to move th
 -(X X' + 1) G, without the 1 where there is no bias. Then neither pass multiplies by the weight, and a user's own weight
 is never written out; users' products are left to whoever sums them.
 
-In trees of parameters these entries stand beside the weight `name` `[out, in]`, or in its place in an update:
+In trees of parameters these entries stand beside the weight `name` `[out, in]`, or for it among one user's changes:
 
     name/outputs  [rows, out]   while adapting: what the layer gives
-    name/inputs   [rows, in]    in an update: its input,
+    name/inputs   [rows, in]    among changes: its input,
     name/pulls    [rows, out]   and its pulls: to be subtracted from the weight is pulls' inputs
 """
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tegu.learners.learner import TorchTree
 
-__all__ = ["Span", "SpanState", "outputs_key", "span_outputs", "spans_in", "without_spans"]
+__all__ = ["Span", "SpanState", "outputs_key", "span_outputs", "summed_spans", "without_spans"]
 
 T = TypeVar("T")
 _INPUTS, _PULLS, _OUTPUTS = "/inputs", "/pulls", "/outputs"
@@ -86,10 +86,11 @@ def span_outputs(tree: TorchTree) -> dict[int, Tensor]:
     return {id(tree[name]): tree[name + _OUTPUTS] for name in names}
 
 
-def spans_in(tree: Mapping[str, T]) -> dict[str, tuple[T, T]]:
-    """Inputs and pulls, by the name of the weight that they stand for."""
-    names = [key.removesuffix(_PULLS) for key in tree if key.endswith(_PULLS)]
-    return {name: (tree[name + _INPUTS], tree[name + _PULLS]) for name in names}
+def summed_spans(changes: TorchTree) -> TorchTree:
+    """The sum over users of their changes `[users, ...]`, weights written out: one product for all users' rows."""
+    names = [key.removesuffix(_PULLS) for key in changes if key.endswith(_PULLS)]
+    weights = {name: changes[name + _PULLS].flatten(0, 1).T @ changes[name + _INPUTS].flatten(0, 1) for name in names}
+    return weights | {name: value.sum(0) for name, value in without_spans(changes).items()}
 
 
 def without_spans(tree: Mapping[str, T]) -> dict[str, T]:

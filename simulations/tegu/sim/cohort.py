@@ -15,7 +15,7 @@ from tegu.sim.population import Population
 
 __all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
 
-PADDING = 0.25  # at most so much of a batch's rows
+PADDING = 0.25  # at most so much of what a batch costs
 
 
 class Cohort(NamedTuple):
@@ -44,7 +44,7 @@ class Cohort(NamedTuple):
         """Rows of the largest support and of the largest query."""
         return int(self.support.max(initial=0)), int(self.query.max(initial=0))
 
-    def part(self, places: Array) -> Cohort:
+    def part(self, places: Array | slice) -> Cohort:
         """The users at these places."""
         return Cohort(self.population, *(values[places] for values in self[1:]))
 
@@ -56,18 +56,23 @@ def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: i
     return Cohort(population, able, keys, *draw_sizes(population.counts[able], keys, rule))
 
 
-def buckets(cohort: Cohort, padding: float = PADDING) -> list[Array]:
+def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> list[Array]:
     """Places of users in groups of like sizes, the longest users first.
 
-    Padded to its longest, no group has more than `padding` of its rows padded. A group that has is cut where that saves
-    the most.
+    Padded to its longest, no group spends more than `padding` of its cost on padding. A group that does is cut where
+    that saves the most.
+
+    Args:
+        cohort: the users.
+        padding: how much of the cost may be padding.
+        fixed: what a user costs whatever its rows, in rows: padding matters the less the more it is.
     """
     sizes = np.stack([cohort.support, cohort.query], 1)
     found: list[Array] = []
     waiting = [np.lexsort((-sizes[:, 1], -sizes.sum(1)))]
     while waiting:
         group = waiting.pop()
-        if _padded(sizes[group]) <= padding * _area(sizes[group]):
+        if _padded(sizes[group]) <= padding * (_area(sizes[group]) + len(group) * fixed):
             found.append(group)
         else:
             waiting.extend(reversed(_cut(group, sizes)))

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tegu.core.errors import CompileError
-from tegu.learners.learner import Few, Iterated, Learner
+from tegu.learners.learner import Iterated, Learner
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.examples import Sizes, example_users
-from tegu.server.compile.free_sums import arranged, free_sums, one_user_after_the_other
-from tegu.server.compile.functions import (
-    Functions,
-    batched,
-    block_sums,
-    few_update,
-    functions,
-    one_by_one,
-    touched_update,
-)
+from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
 from tegu.server.compile.graphs import Plan, compile_graphs, one_thread
+from tegu.server.compile.together import one_after_the_other, together
 
-__all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_update"]
+__all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates"]
 
 # As in `device`; the numbers of users differ from graph to graph too.
 _TRACED = {
     "adapt": Sizes(13, 1, users=6),
     "predict": Sizes(23, 11, users=7),
     "update": Sizes(17, 19, users=14),
-    "few": Sizes(29, 31, users=15),
+    "together": Sizes(29, 31, users=22),
 }
-_CHECKED_FEW = (Sizes(2, 3, 0, users=2), Sizes(4, 3, 1, users=4), Sizes(10, 7, 3, users=8))
 _CHECKED = (Sizes(2, 3, 0, users=1), Sizes(4, 3, 1, users=5), Sizes(10, 7, 3, users=9))
 
 
@@ -43,16 +34,16 @@ class CohortGraphs:
         predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output.
         update: meta, support, query (none for a learner that pools), `blocks` `[blocks, users]`, `clip` -> sums of
             clipped updates `[blocks, ...]`; of tables by rows, each user's clipped rows and their ids.
-        few: meta, support, query `[blocks, users, rows, ...]` -> sums of updates `[blocks, ...]`, none clipped; None
-            where the learner has no update of its own for few rows.
-        few_rows: up to which `few` takes less time.
+        together: meta, support, query -> the sum of all users' updates, none clipped, tables by rows as above; None for
+            a learner without such a sum.
+        together_rows: up to which it takes less time than `update`.
     """
 
     adapt: bytes
     predict: bytes
     update: bytes
-    few: bytes | None = None
-    few_rows: int = 0
+    together: bytes | None = None
+    together_rows: float = 0.0
 
 
 def compile_cohort(learner: Learner) -> CohortGraphs:
@@ -64,23 +55,28 @@ def compile_cohort(learner: Learner) -> CohortGraphs:
         DataError: the loss is not one value a row.
     """
     with one_thread():
-        compiled = compile_graphs(_plan(learner))
-        graphs = CohortGraphs(compiled["adapt"], compiled["predict"], compiled["update"])
-        if learner.few is None:
-            return graphs
-        few = compile_graphs(_plan_few(learner, learner.few), ("few",))["few"]
-        return replace(graphs, few=few, few_rows=learner.few.rows)
+        graphs = compile_graphs(_plan(learner), ("adapt", "predict", *_updates(learner)))
+    return _with_updates(CohortGraphs(graphs["adapt"], graphs["predict"], b""), learner, graphs)
 
 
-def compile_cohort_update(learner: Learner) -> bytes:
-    """The batched `update` alone, for a learner that adapts and predicts like another one.
+def compile_cohort_updates(learner: Learner, graphs: CohortGraphs) -> CohortGraphs:
+    """`graphs` with the updates of a learner that adapts and predicts as theirs does.
 
     Raises:
         CompileError: as `compile_cohort`.
         DataError: as `compile_cohort`.
     """
     with one_thread():
-        return compile_graphs(_plan(learner), ("update",))["update"]
+        return _with_updates(graphs, learner, compile_graphs(_plan(learner), _updates(learner)))
+
+
+def _updates(learner: Learner) -> tuple[str, ...]:
+    return ("update",) if learner.together is None else ("update", "together")
+
+
+def _with_updates(graphs: CohortGraphs, learner: Learner, compiled: Mapping[str, bytes]) -> CohortGraphs:
+    rows = 0.0 if learner.together is None else learner.together.rows
+    return replace(graphs, update=compiled["update"], together=compiled.get("together"), together_rows=rows)
 
 
 def _plan(learner: Learner) -> Plan:
@@ -90,23 +86,10 @@ def _plan(learner: Learner) -> Plan:
             "run its device graphs user by user"
         )
     return Plan(
-        traced=_of_many(learner, batched),
-        reference=_of_many(learner, one_by_one),
+        traced={**_of_many(learner, batched), "together": together(learner)},
+        reference={**_of_many(learner, one_by_one), "together": one_after_the_other(learner)},
         examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
         cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
-        label="cohort ",
-    )
-
-
-def _plan_few(learner: Learner, few: Few) -> Plan:
-    def several(sizes: Sizes, seed: int, together: int) -> Named:
-        return arranged(_users(learner, sizes, seed), together)
-
-    return Plan(
-        traced={"few": free_sums(lambda values: few_update(few, values))},
-        reference={"few": one_user_after_the_other(functions(learner)["update"])},
-        examples={"few": several(_TRACED["few"], 0, 3)},
-        cases=[several(sizes, 1 + i, 2) for i, sizes in enumerate(_CHECKED_FEW)],
         label="cohort ",
     )
 

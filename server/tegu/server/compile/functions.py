@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from tegu.core.batch import Batch
-from tegu.learners.learner import Few, Iterated, Learner, TorchBatch, TorchTree
+from tegu.learners.learner import Iterated, Learner, TorchBatch, TorchTree
 from tegu.learners.rows import fixed_entries, whole_parameters, whole_update
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.naming import named, pick, pick_batch
@@ -21,7 +21,7 @@ __all__ = [
     "Functions",
     "batched",
     "block_sums",
-    "few_update",
+    "episode",
     "functions",
     "one_by_one",
     "touched_update",
@@ -53,18 +53,15 @@ def functions(learner: Learner) -> dict[str, Function]:
 
 
 def touched_update(learner: Learner, values: Named) -> TorchTree:
-    """The learner's update for one user as it gives it, tables perhaps by rows; without a query, one of no rows."""
-    return learner.update(*_episode(values))
+    """The learner's update for one user as it gives it, tables perhaps by rows."""
+    return learner.update(*episode(values))
 
 
-def few_update(few: Few, values: Named) -> TorchTree:
-    """As `touched_update`, some weights by spans."""
-    return few.update(*_episode(values))
-
-
-def _episode(values: Named) -> tuple[TorchTree, TorchBatch, TorchBatch, Tensor]:
+def episode(values: Named) -> tuple[TorchTree, TorchBatch, TorchBatch, Tensor]:
+    """Meta, support, query and noise; without a query, one of no rows."""
     support = pick_batch("support", values)
-    query = pick_batch("query", values) if "query.x" in values else Batch(*(part[:0] for part in support))
+    rows = support.mask.dim() - 1  # the axis
+    query = pick_batch("query", values) if "query.x" in values else Batch(*(p.narrow(rows, 0, 0) for p in support))
     return pick("meta", values), support, query, _noise(values)
 
 

@@ -26,7 +26,7 @@ _INPUTS = {
     STEP: ("meta", "carry", "support", "knob", "noise"),
     "predict": ("meta", "state", "x"),
     "update": ("meta", "support", "query", "noise", "blocks", "clip"),
-    "few": ("meta", "support", "query"),
+    "together": ("meta", "support", "query"),
 }
 
 

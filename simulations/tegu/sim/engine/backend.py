@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "TogetherSum"]
+
+TogetherSum: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch], Tree]
 
 
 class Backend(Protocol):
@@ -17,6 +20,15 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """As in `ENGINES`."""
+
+    def together(self, rows: int) -> TogetherSum | None:
+        """(meta, support, query) -> the sum of all these users' updates, none of them clipped.
+
+        A tree as `block_sums` gives it, less the axis of blocks; None where `block_sums` is as fast.
+
+        Args:
+            rows: that users have, padded, in support and query.
+        """
 
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """Sums of updates over blocks of users.

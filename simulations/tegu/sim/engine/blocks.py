@@ -1,12 +1,12 @@
-"""Users in blocks: which block each is in, and batches whose blocks are all full."""
+"""Which users are summed first."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch
+from tegu.core.batch import Array
 
-__all__ = ["full_blocks", "membership"]
+__all__ = ["membership"]
 
 
 def membership(users: int, block: int) -> Array:
@@ -17,14 +17,3 @@ def membership(users: int, block: int) -> Array:
     """
     blocks = np.arange(max(2, -(-users // block)))[:, None]
     return np.asarray(np.arange(users) // block == blocks, np.float32)
-
-
-def full_blocks(batch: NumpyBatch, block: int) -> NumpyBatch:
-    """A batch of users as `[blocks, block, rows, ...]`; the last block is filled up with users without a real row."""
-    blocks = -(-len(batch.mask) // block)
-    missing = blocks * block - len(batch.mask)
-    return NumpyBatch(*(_filled(part, missing).reshape(blocks, block, *part.shape[1:]) for part in batch))
-
-
-def _filled(part: Array, missing: int) -> Array:
-    return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part

@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias, get_args
 from tegu.core.errors import CompileError, UnknownNameError
 from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
-from tegu.server.compile import compile_cohort, compile_cohort_update, compile_learner
+from tegu.server.compile import compile_cohort, compile_cohort_updates, compile_learner
 from tegu.sim.cohort import Cohort
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.engine import MEMORY, Engine
-from tegu.sim.engine.footprint import footprint
+from tegu.sim.engine.footprint import footprint, footprint_together
 from tegu.sim.engine.in_torch import TorchBatched, TorchLooped
 from tegu.sim.engine.onnx_batched import OnnxBatched
 from tegu.sim.engine.onnx_looped import OnnxLooped
@@ -49,7 +49,8 @@ def make_engine(
         kind: the backend.
         memory: see `Engine`.
     """
-    return Engine(_backend(learner, device_graphs, kind), learner.pools, footprint(learner), memory)
+    backend = _backend(learner, device_graphs, kind)
+    return Engine(backend, learner.pools, footprint(learner), memory, together_bytes=footprint_together(learner))
 
 
 def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind) -> Backend:
@@ -68,13 +69,18 @@ def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineK
 
 def engine_like(engine: Engine, learner: Learner) -> Engine:
     """An engine of the same kind for a learner that adapts and predicts alike and only updates otherwise."""
-    backend = _backend_like(engine.backend, learner)
-    return Engine(backend, learner.pools, footprint(learner), engine.memory, engine.workers)
+    return replace(
+        engine,
+        backend=_backend_like(engine.backend, learner),
+        pools=learner.pools,
+        user_bytes=footprint(learner),
+        together_bytes=footprint_together(learner),
+    )
 
 
 def _backend_like(backend: Backend, learner: Learner) -> Backend:
     if isinstance(backend, OnnxBatched):
-        return OnnxBatched(replace(backend.graphs, update=compile_cohort_update(learner), few=None, few_rows=0))
+        return OnnxBatched(compile_cohort_updates(learner, backend.graphs))
     if isinstance(backend, OnnxLooped):
         return OnnxLooped({**backend.graphs, "update": compile_learner(learner)["update"]})
     return TorchBatched(learner) if isinstance(backend, TorchBatched) else TorchLooped(learner)

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tegu.learners.learner import Learner
+from tegu.core.batch import Batch
+from tegu.learners.learner import Learner, TorchBatch, TorchTree, Update
 from tegu.server.compile.examples import example_batch
 
-__all__ = ["footprint"]
+__all__ = ["TOGETHER", "footprint", "footprint_together"]
 
 _SIZES = 4, 20
+TOGETHER = 64  # users whose updates are summed at once, at most
 
 
 class _Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves its hook bare
@@ -33,20 +35,45 @@ class _Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch le
 
 
 def footprint(learner: Learner) -> Callable[[int], float]:
-    """From a user's rows to the bytes of all that its update computes: a bound, since memory is used again.
+    """From a user's rows to the bytes of all that its update computes: a bound, since memory is used again."""
+    meta = _meta(learner)
 
-    Counted at two sizes; what an update computes grows in a straight line with its rows.
-    """
-    small, large = (_bytes(learner, rows) for rows in _SIZES)
+    def bytes_of(rows: int) -> float:
+        return _allocated(learner.update, meta, *_example(learner, rows), torch.zeros(learner.noise))
+
+    return _line(bytes_of)
+
+
+def footprint_together(learner: Learner) -> Callable[[int], float]:
+    """As `footprint`, a user's share where the updates of a few users are summed together; 0 where they cannot be."""
+    if learner.together is None:
+        return lambda rows: 0.0
+    total, meta = learner.together.total, _meta(learner)
+
+    def bytes_of(rows: int) -> float:
+        many = [Batch(*(part.expand(TOGETHER, *part.shape) for part in batch)) for batch in _example(learner, rows)]
+        return _allocated(total, meta, *many, torch.zeros(learner.noise)) / TOGETHER
+
+    return _line(bytes_of)
+
+
+def _line(bytes_of: Callable[[int], float]) -> Callable[[int], float]:
+    """Counted at two sizes; what an update computes grows in a straight line with its rows."""
+    small, large = map(bytes_of, _SIZES)
     slope = max(0.0, (large - small) / (2 * (_SIZES[1] - _SIZES[0])))
     return lambda rows: max(0.0, small - slope * 2 * _SIZES[0]) + slope * rows
 
 
-def _bytes(learner: Learner, rows: int) -> int:
+def _meta(learner: Learner) -> TorchTree:
+    return {name: torch.tensor(value) for name, value in learner.init(0).items()}
+
+
+def _example(learner: Learner, rows: int) -> tuple[TorchBatch, TorchBatch]:
     rng = np.random.default_rng(0)
-    meta = {name: torch.tensor(value) for name, value in learner.init(0).items()}
-    support, query = (example_batch(learner.spec, rows, rng) for _ in range(2))
+    return example_batch(learner.spec, rows, rng), example_batch(learner.spec, rows, rng)
+
+
+def _allocated(update: Update, *arguments: Any) -> float:
     with _Allocated() as allocated:
-        learner.update(meta, support, query, torch.zeros(learner.noise))
-    total: int = allocated.bytes
-    return total
+        update(*arguments)
+    return float(allocated.bytes)

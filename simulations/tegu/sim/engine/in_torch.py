@@ -15,6 +15,8 @@ from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
 from tegu.server.compile.functions import batched, block_sums, functions, touched_update
 from tegu.server.compile.naming import flat_batch, knob_tensors, named, pick
+from tegu.server.compile.together import together
+from tegu.sim.engine.backend import TogetherSum
 from tegu.sim.engine.blocks import membership
 from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
 
@@ -30,9 +32,16 @@ class TorchBatched:
     learner: Learner
     name: str = "torch-vmap"
 
+    def together(self, rows: int) -> TogetherSum | None:
+        """See `Backend`."""
+        if self.learner.together is None or rows > self.learner.together.rows:
+            return None
+        total = together(self.learner)
+        return lambda meta, *rows: _called(total, "update", named("meta", _tensors(meta)) | _both(*rows))
+
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
-        inputs = _rows("support", support) | _rows("query", query) | named("meta", _tensors(meta))
+        inputs = _both(support, query) | named("meta", _tensors(meta))
         blocks = membership(len(support.mask), block)
         inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
         updates = batched(lambda values: touched_update(self.learner, values))
@@ -56,12 +65,15 @@ class TorchLooped:
     learner: Learner
     name: str = "torch-loop"
 
+    def together(self, rows: int) -> None:
+        """There is nothing to be saved for one user at a time."""
+
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
         shared, update = named("meta", _tensors(meta)), functions(self.learner)["update"]
 
         def one(own_support: NumpyBatch, own_query: NumpyBatch) -> Tree:
-            return _called(update, "update", shared | _rows("support", own_support) | _rows("query", own_query))
+            return _called(update, "update", shared | _both(own_support, own_query))
 
         return sum_in_blocks(one, support, query, block, limit)
 
@@ -88,6 +100,10 @@ def _called(function: _Function, prefix: str, inputs: Mapping[str, Tensor]) -> T
 
 def _tensors(tree: Tree) -> dict[str, Tensor]:
     return {name: torch.tensor(value) for name, value in tree.items()}  # copies: received arrays are read-only
+
+
+def _both(support: NumpyBatch, query: NumpyBatch) -> dict[str, Tensor]:
+    return _rows("support", support) | _rows("query", query)
 
 
 def _rows(prefix: str, batch: NumpyBatch) -> dict[str, Tensor]:

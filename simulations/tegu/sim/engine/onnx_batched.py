@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,8 @@ from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 from tegu.server.compile import CohortGraphs
-from tegu.sim.engine.blocks import full_blocks, membership
+from tegu.sim.engine.backend import TogetherSum
+from tegu.sim.engine.blocks import membership
 
 __all__ = ["OnnxBatched"]
 
@@ -31,24 +32,29 @@ class OnnxBatched:
 
     def __post_init__(self) -> None:
         graphs = {"adapt": self.graphs.adapt, "predict": self.graphs.predict, "update": self.graphs.update}
-        if self.graphs.few is not None:
-            graphs["few"] = self.graphs.few
+        if self.graphs.together is not None:
+            graphs["together"] = self.graphs.together
         runtime = OnnxRuntime(graphs)
         for graph in graphs:
             runtime.load(graph)  # now, since several threads will ask for it
         object.__setattr__(self, "_runtime", runtime)
 
+    def together(self, rows: int) -> TogetherSum | None:
+        """See `Backend`."""
+        return self._together if self.graphs.together is not None and rows <= self.graphs.together_rows else None
+
+    def _together(self, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> Tree:
+        return self._sums("together", {"meta": meta, "support": support._asdict(), "query": query._asdict()})
+
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
-        rows = support.mask.shape[1] + query.mask.shape[1]
-        if rows <= self.graphs.few_rows and limit == math.inf:
-            full = {"support": full_blocks(support, block), "query": full_blocks(query, block)}
-            sums = self._runtime.run("few", {"meta": meta, **{name: part._asdict() for name, part in full.items()}})
-        else:
-            groups = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
-            blocks = membership(len(support.mask), block)
-            sums = self._runtime.run("update", {**groups, **_alone(blocks=blocks, clip=np.asarray(limit, np.float32))})
-        return {name.removeprefix("update."): value for name, value in sums.items()}
+        groups = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
+        blocks = membership(len(support.mask), block)
+        alone = {"blocks": {"": blocks}, "clip": {"": np.asarray(limit, np.float32)}}
+        return self._sums("update", {**groups, **alone})
+
+    def _sums(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> Tree:
+        return {name.removeprefix("update."): value for name, value in self._runtime.run(graph, sources).items()}
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
         """See `Backend`."""
@@ -57,8 +63,3 @@ class OnnxBatched:
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
         return self._runtime.predict(meta, states, x)
-
-
-def _alone(**values: Array) -> dict[str, dict[str, Array]]:
-    """Inputs that belong to no group."""
-    return {name: {"": value} for name, value in values.items()}

@@ -34,6 +34,9 @@ class OnnxLooped:
             runtime.load(graph)  # now, since several threads will ask for it
         object.__setattr__(self, "_runtime", runtime)
 
+    def together(self, rows: int) -> None:
+        """There is nothing to be saved for one user at a time."""
+
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
         """See `Backend`."""
         return sum_in_blocks(lambda *rows: self._runtime.update(meta, *rows), support, query, block, limit)

@@ -1,0 +1,34 @@
+"""The sum of many users' updates that nobody clips, as the learner takes it and in the plainest way."""
+
+from __future__ import annotations
+
+from tegu.learners.learner import Learner
+from tegu.learners.rows import whole_parameters
+from tegu.server.compile.capture import Function, Named
+from tegu.server.compile.functions import episode, one_by_one, touched_update
+from tegu.server.compile.naming import named
+
+__all__ = ["one_after_the_other", "together"]
+
+
+def together(learner: Learner) -> Function:
+    """`learner.together.total`: meta, supports and queries `[users, ...]` -> `update.<name>`."""
+
+    def total(values: Named) -> Named:
+        assert learner.together is not None  # noqa: S101 # nobody traces what is not there
+        found = learner.together.total(*episode(values))
+        # A graph's output may not be its input, which ids can be.
+        return named("update", {name: value.clone() for name, value in found.items()})
+
+    return total
+
+
+def one_after_the_other(learner: Learner) -> Function:
+    """The same of each user's update."""
+    each = one_by_one(lambda values: touched_update(learner, values))
+
+    def total(values: Named) -> Named:
+        found = dict(each(values))
+        return named("update", {**found, **{name: value.sum(0) for name, value in whole_parameters(found).items()}})
+
+    return total
