@@ -148,8 +148,8 @@ def test_other_optimisers_have_no_such_form(options):
     assert reptile(deep(), SPEC, **options).together is None
 
 
-def test_it_pays_up_to_as_many_rows_as_the_layer_has_inputs():
-    assert reptile(deep(), SPEC).together.rows == WIDTH
+def test_it_pays_up_to_half_again_as_many_rows_as_the_layer_has_inputs():
+    assert reptile(deep(), SPEC).together.rows == 1.5 * WIDTH
 
 
 def test_comparators_have_their_own():

@@ -31,7 +31,7 @@ def together_by_spans(
 ) -> Together | None:
     """Sums of changes by SGD of all parameters on support and query together, where some layers can move by spans.
 
-    It pays up to as many rows as the narrowest of them has inputs: a pass then takes half the products at most.
+    It pays up to half again as many rows as the narrowest of them has inputs: three quarters of the products, there.
 
     Args:
         model: the module.
@@ -51,7 +51,7 @@ def together_by_spans(
         del noise
         return summed_spans(vmap(each, (None, 0, 0))(meta, support, query))
 
-    return Together(min(span.width for span in spans), total)
+    return Together(1.5 * min(span.width for span in spans), total)
 
 
 def _changes(

@@ -99,7 +99,8 @@ class Engine:
     def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[Group]:
         """A batch for every worker, which depend on nothing but the cohort; see `tegu.sim.engine.group`."""
         share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
-        for places in buckets(cohort):
+        at_once = unclipped and self.backend.together(1) is not None
+        for places in buckets(cohort, fixed=_fixed(self.together_bytes) if at_once else 0.0):
             bucket = cohort.part(places)
             rows = sum(bucket.longest)
             together = self.backend.together(rows) if unclipped else None
@@ -146,3 +147,10 @@ class Engine:
     def _pool(self) -> ThreadPoolExecutor:
         # One thread a core, each computing on its own: torch's threads within an operator would compete with them.
         return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _fixed(user_bytes: UserBytes) -> float:
+    """What a user without rows takes, in rows."""
+    none = user_bytes(0)
+    row = user_bytes(1) - none
+    return none / row if row > 0 else math.inf
