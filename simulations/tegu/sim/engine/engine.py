@@ -99,7 +99,7 @@ class Engine:
     def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[Group]:
         """A batch for every worker, which depend on nothing but the cohort; see `tegu.sim.engine.group`."""
         share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
-        at_once = unclipped and self.backend.together(1) is not None
+        at_once = unclipped and self.backend.together(sum(cohort.longest)) is not None
         for places in buckets(cohort, fixed=_fixed(self.together_bytes) if at_once else 0.0):
             bucket = cohort.part(places)
             rows = sum(bucket.longest)
