@@ -25,6 +25,8 @@ from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
 from tegu.server.compile import compile_cohort, compile_cohort_update
 
+PARTIAL = [name for name in BATCHED if BATCHED[name].learner().objective is not None]
+
 
 def users(learner, count, seed=0):
     """Users of different sizes, padded alike: supports and queries."""
@@ -92,6 +94,25 @@ def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name, cut, cohort_
     expected = {n: torch.stack([each[n] for each in sums]) for n in sums[0]}
     found = summed(learner, cohort_graphs(name).update, meta, supports, queries, blocks, limit)
     assert_close(found, "update", expected)
+
+
+@pytest.mark.parametrize("name", PARTIAL)
+@pytest.mark.parametrize(("count", "asked"), [(1, 3), (5, 3), (5, 0)])
+def test_the_unclipped_graph_sums_over_all_users(name, count, asked, cohort_graphs):
+    learner = BATCHED[name].learner()
+    meta, (supports, _) = start(learner), users(learner, count)
+    queries = [rows(learner.spec, asked, 50 + user, 3 - asked) for user in range(count)]
+    expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), np.ones(count), np.inf)
+    found = summed(learner, cohort_graphs(name).unclipped, meta, supports, queries, np.ones((1, count)), np.inf)
+    assert_close(
+        {n: value.reshape(meta[n.removeprefix("update.")].shape) for n, value in found.items()}, "update", expected
+    )
+
+
+def test_only_an_objective_is_summed_without_clipping(cohort_graphs):
+    assert PARTIAL == ["second_order", "ranking", "rows_in_part"]
+    assert cohort_graphs("relu").unclipped is None
+    assert not {"clip", "blocks"} & input_names(cohort_graphs("ranking").unclipped)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])

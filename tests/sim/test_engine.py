@@ -105,7 +105,7 @@ def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
     sizes: list[int] = []
 
     class Counting:
-        name = "counting"
+        name, unclipped = "counting", None
 
         def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, blocks: Array, limit: float) -> Tree:
             sizes.append(support.mask.shape[0] * int(engine.user_bytes(support.mask.shape[1] + query.mask.shape[1])))
