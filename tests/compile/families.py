@@ -95,6 +95,11 @@ def mlp(*layers: nn.Module, outputs: int = 3) -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 6), *layers, nn.Linear(6, outputs))
 
 
+def wide(*layers: nn.Module) -> nn.Sequential:
+    """Its first layer can move by spans."""
+    return nn.Sequential(nn.Linear(16, 6), *layers, nn.Tanh(), nn.Linear(6, 3))
+
+
 def image(*layers: nn.Module, features: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 3))
 
@@ -127,6 +132,8 @@ BATCHED = {
     "rows_momentum": Family(Ratings(), RATINGS, {"steps": 3, "momentum": 0.9, "minibatches": 2}),
     "rows_adam": Family(Ratings(), RATINGS, {"steps": 2, "inner": "adam"}),
     "rows_in_part": Family(Ratings(), RATINGS, {"steps": 2, "fast": ["bias", "user"]}),
+    "wide": Family(wide(), Spec.classification((16,), 3), {"steps": 3, "prior": 2.0}),
+    "wide_minibatches": Family(wide(nn.LayerNorm(6)), Spec.classification((16,), 3), {"steps": 3, "minibatches": 2}),
     "rows_read_twice": Family(Sentences(), Spec.classification((3,), 3, tokens=200), {"steps": 2}),
 }
 

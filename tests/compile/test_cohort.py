@@ -25,6 +25,8 @@ from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
 from tegu.server.compile import compile_cohort, compile_cohort_updates
 
+TOGETHER = [name for name in BATCHED if BATCHED[name].learner().together is not None]
+
 
 def users(learner, count, seed=0):
     """Users of different sizes, padded alike: supports and queries."""
@@ -92,6 +94,27 @@ def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name, cut, cohort_
     expected = {n: torch.stack([each[n] for each in sums]) for n in sums[0]}
     found = summed(learner, cohort_graphs(name).update, meta, supports, queries, blocks, limit)
     assert_close(found, "update", expected)
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize(("count", "asked"), [(1, 3), (5, 3), (5, 0)])
+def test_users_summed_together_are_as_one_by_one(name, count, asked, cohort_graphs):
+    learner = BATCHED[name].learner()
+    meta, (supports, _) = start(learner), users(learner, count)
+    queries = [rows(learner.spec, asked, 50 + user, 3 - asked) for user in range(count)]
+    expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), np.ones(count), np.inf)
+    found = summed(learner, cohort_graphs(name).together, meta, supports, queries, np.ones((1, count)), np.inf)
+    assert_close(
+        {n: value.reshape(meta[n.removeprefix("update.")].shape) for n, value in found.items()}, "update", expected
+    )
+
+
+def test_which_sums_are_taken_together(cohort_graphs):
+    assert TOGETHER == ["second_order", "ranking", "rows_in_part", "wide", "wide_minibatches"]
+    assert cohort_graphs("relu").together is None
+    assert cohort_graphs("relu").together_rows == 0
+    assert not {"clip", "blocks"} & input_names(cohort_graphs("ranking").together)
+    assert [cohort_graphs(name).together_rows for name in ("ranking", "wide")] == [np.inf, 24]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])

@@ -52,16 +52,21 @@ def test_pooled_rows_are_the_support_and_then_the_query() -> None:
         assert pooled.mask[user].sum() == first + second
 
 
-@given(st.lists(st.integers(2, 300), min_size=1, max_size=60), st.sampled_from([0.0, 0.1, 0.25]), st.booleans())
+@given(
+    st.lists(st.integers(2, 300), min_size=1, max_size=60),
+    st.sampled_from([0.0, 0.1, 0.25]),
+    st.booleans(),
+    st.sampled_from([0.0, 40.0]),
+)
 @settings(deadline=None)
-def test_no_bucket_is_padded_beyond_its_share(counts: list[int], share: float, pooled: bool) -> None:
+def test_no_bucket_is_padded_beyond_its_share(counts: list[int], share: float, pooled: bool, fixed: float) -> None:
     cohort = drawn(counts, EpisodeRule(1, 64, 64))
     cohort = cohort.pooled() if pooled else cohort
-    groups = buckets(cohort, share)
+    groups = buckets(cohort, share, fixed)
     assert sorted(np.concatenate(groups).tolist()) == list(range(len(counts)))
     for group in groups:
         area = len(group) * (cohort.support[group].max() + cohort.query[group].max())
-        assert area - (cohort.support + cohort.query)[group].sum() <= share * area
+        assert area - (cohort.support + cohort.query)[group].sum() <= share * (area + len(group) * fixed)
 
 
 def test_users_of_like_sizes_are_not_torn_apart() -> None:
@@ -69,6 +74,7 @@ def test_users_of_like_sizes_are_not_torn_apart() -> None:
     assert [group.tolist() for group in buckets(cohort)] == [list(range(40))]
     mixed = drawn([300] * 20 + [10] * 20, EpisodeRule(5, 5, 64))
     assert [sorted(group.tolist()) for group in buckets(mixed)] == [list(range(20)), list(range(20, 40))]
+    assert [len(group) for group in buckets(mixed, fixed=1000)] == [40], "padding is little of what a user costs"
 
 
 @pytest.mark.parametrize("seed", range(3))

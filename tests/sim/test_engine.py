@@ -107,6 +107,9 @@ def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
     class Counting:
         name = "counting"
 
+        def together(self, rows: int) -> None:
+            """None."""
+
         def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
             sizes.append(support.mask.shape[0] * int(engine.user_bytes(support.mask.shape[1] + query.mask.shape[1])))
             return engine.backend.block_sums(meta, support, query, block, limit)

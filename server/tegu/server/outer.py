@@ -6,6 +6,7 @@ SGD gives Reptile's own rule, `meta - lr * mean(meta - adapted)`; Adam, Yogi and
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
@@ -18,9 +19,12 @@ from torch import Tensor
 from tegu.core.errors import DataError, FederationError
 from tegu.core.tree import Tree, same_layout
 from tegu.learners.optimisers import optimiser_class
+from tegu.server.threads import one_thread
 
 __all__ = ["OuterOptimiser", "OuterRule", "OuterState"]
 
+# Each operator of an optimiser waits for all threads: where other programs hold a core, for longer than it computes.
+_FEW = 1 << 20
 _NOT_OPTIONS = ("params", "lr")  # named by the strategy and by `OuterRule.lr`
 
 
@@ -97,9 +101,11 @@ class OuterOptimiser:
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        for name, parameter in self._parameters.items():
-            parameter.grad = torch.tensor(direction[name])
-        self._optimiser.step()
+        few = sum(parameter.numel() for parameter in self._parameters.values()) < _FEW
+        with one_thread() if few else contextlib.nullcontext():
+            for name, parameter in self._parameters.items():
+                parameter.grad = torch.tensor(direction[name])
+            self._optimiser.step()
         return self.meta
 
     def state(self) -> OuterState:

@@ -8,7 +8,8 @@ from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
 from tegu.server.compile.examples import Sizes, example_inputs
 from tegu.server.compile.functions import functions
-from tegu.server.compile.graphs import Plan, compile_graphs, one_thread
+from tegu.server.compile.graphs import Plan, compile_graphs
+from tegu.server.threads import one_thread
 
 __all__ = ["compile_learner", "make_bundle"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -18,7 +17,7 @@ from tegu.server.compile.loop import loop_model
 from tegu.server.compile.naming import named, pick
 from tegu.server.compile.trace import Part, trace
 
-__all__ = ["Plan", "compile_graphs", "one_thread"]
+__all__ = ["Plan", "compile_graphs"]
 
 _INPUTS = {
     "adapt": ("meta", "support", "knob", "noise"),
@@ -47,17 +46,6 @@ class Plan:
     examples: Mapping[str, Named]
     cases: Sequence[Named]
     label: str = ""
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread: examples are tiny, and waking threads takes longer than computing."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, bytes]:

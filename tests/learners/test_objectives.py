@@ -1,0 +1,88 @@
+"""Updates derived from an objective, and their sum over users, against plain automatic differentiation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp
+
+from tegu.core.batch import Batch
+from tegu.core.spec import Spec
+from tegu.learners import fedavg, joint, reptile
+from tegu.learners.local_only import local_only
+from tegu.learners.objectives import update_of
+
+STEPS, LR, PRIOR = 3, 0.7, 2.0
+
+
+def clicks(real: int, seed: int, padding: int = 0) -> Batch[torch.Tensor]:
+    """Distinct items, and behind them padding that repeats some."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randperm(ITEMS, generator=generator)[:real]
+    x = torch.cat([ids, torch.randint(ITEMS, (padding,), generator=generator)])
+    y = 0.5 + torch.rand(real + padding, generator=generator, dtype=torch.float64)
+    return Batch(x, y, torch.arange(real + padding).lt(real).double())
+
+
+def by_hand(meta, support, query):
+    """The gradients of items, and how far the user moved: a loop over steps, real rows alone."""
+    items, first = meta["items.weight"].clone().requires_grad_(), meta["user"].clone().requires_grad_()
+    user, rows, asked = first, int(support.mask.sum()), int(query.mask.sum())
+    for _ in range(STEPS):
+        loss = -(torch.log_softmax(items @ user, 0)[support.x[:rows]] * support.y[:rows]).sum() / max(rows, 1)
+        (slope,) = torch.autograd.grad(loss, user, create_graph=True)
+        user = user - LR * rows / (rows + PRIOR) * slope
+    offered = torch.ones(ITEMS, dtype=torch.bool).index_fill(0, support.x[:rows], value=False)
+    scores = torch.where(offered, items @ user, -torch.inf)
+    wanted = torch.log_softmax(scores, 0)[query.x[:asked]] * query.y[:asked]
+    if not asked:
+        return {"items.weight": torch.zeros_like(items), "user": (first - user).detach()}
+    (gradient,) = torch.autograd.grad(-wanted.sum() / asked, items)
+    return {"items.weight": gradient, "user": (first - user).detach()}
+
+
+def apart(support, query):
+    """The query without items of the support: they would be infinitely unlikely."""
+    seen = torch.isin(query.x, support.x[: int(support.mask.sum())])
+    return query._replace(mask=query.mask * ~seen, x=torch.where(seen, 0, query.x))
+
+
+def cohort(users: int) -> tuple[list[Batch[torch.Tensor]], list[Batch[torch.Tensor]]]:
+    supports = [clicks(1 + user % 4, user, 3 - user % 4) for user in range(users)]
+    queries = [clicks(user % 5, 50 + user, 4 - user % 5) for user in range(users)]  # the first has none
+    behind = [apart(*pair) for pair in zip(supports, queries, strict=True)]
+    order = [each.mask.argsort(descending=True, stable=True) for each in behind]
+    return supports, [Batch(*(part[by] for part in each)) for each, by in zip(behind, order, strict=True)]
+
+
+@pytest.mark.parametrize("users", [1, 7])
+def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users):
+    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=STEPS, lr=LR, prior=PRIOR)
+    meta, (supports, queries) = meta_of(learner, dtype=torch.float64), cohort(users)
+    each = [by_hand(meta, *pair) for pair in zip(supports, queries, strict=True)]
+    for expected, *pair in zip(each, supports, queries, strict=True):
+        torch.testing.assert_close(learner.update(meta, *pair, NO_NOISE), expected)
+    stacked = [Batch(*(torch.stack(parts) for parts in zip(*batches, strict=True))) for batches in (supports, queries)]
+    found = learner.together.total(meta, *stacked, NO_NOISE)
+    for name in meta:
+        torch.testing.assert_close(found[name], sum(one[name] for one in each))
+    assert found["user"].abs().max() > 1e-3
+
+
+def test_an_update_takes_the_gradient_of_what_is_not_fast():
+    def objective(meta, support, query, noise):
+        return (meta["slow"] * meta["fast"] * query.x).sum() + noise.sum(), {"fast": support.x}
+
+    batch = Batch(torch.tensor([2.0, 3.0]), torch.zeros(2), torch.ones(2))
+    meta = {"slow": torch.tensor([1.0, 1.0]), "fast": torch.tensor([5.0, 7.0])}
+    found = update_of(objective, ("fast",))(meta, batch, batch, NO_NOISE)
+    assert {name: value.tolist() for name, value in found.items()} == {"slow": [10.0, 21.0], "fast": [2.0, 3.0]}
+
+
+def test_it_pays_for_any_number_of_rows_and_not_for_comparators():
+    model = mlp()
+    partial = reptile(model, SPEC, fast=["2"])
+    assert partial.together.rows == math.inf
+    assert [one.name for build in (joint, fedavg, local_only) if (one := build(model, partial)).together] == []

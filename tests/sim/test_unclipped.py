@@ -1,0 +1,130 @@
+"""Sums of updates that nobody clips, taken at once where they can be: every engine against a plain torch loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from tests.core.samples import refused
+from torch import Tensor
+
+from tegu.core.episode import Episode, EpisodeRule, draw_episode, episode_key
+from tegu.core.errors import DataError
+from tegu.core.spec import Spec
+from tegu.core.tree import Tree, clip, digest, max_difference, norm
+from tegu.learners import Learner, joint, reptile
+from tegu.server.compile import compile_learner
+from tegu.sim.cohort import Cohort, draw_cohort
+from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
+from tegu.sim.engine.footprint import footprint, footprint_together
+from tegu.sim.experiments.movielens import FilmTaste
+from tegu.sim.population import Population
+
+FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
+KINDS = get_args(EngineKind)
+RULE = EpisodeRule(1, 5, 9)
+
+
+def learner(films: int = FILMS) -> Learner:
+    return reptile(FilmTaste(films, 5), Spec.ranking(films), fast=["user"], steps=STEPS, lr=LR, prior=PRIOR)
+
+
+@pytest.fixture(scope="module")
+def engines() -> dict[str, Engine]:
+    graphs = compile_learner(learner())
+    return {kind: make_engine(learner(), graphs, kind) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def meta() -> Tree:
+    """Embeddings large enough for tastes to differ."""
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(0, 0.5, value.shape).astype(np.float32) for name, value in learner().init(0).items()}
+
+
+def population(users: int) -> Population:
+    """Users with 2 to 20 clicks, weighted; none clicks a film twice."""
+    rng = np.random.default_rng(1)
+    counts = rng.integers(2, 21, users)
+    films = np.concatenate([rng.permutation(FILMS)[:count] for count in counts])
+    weights = rng.uniform(0.5, 1, len(films)).astype(np.float32)
+    return Population.from_arrays(films, weights, np.repeat(np.arange(users), counts), Spec.ranking(FILMS))
+
+
+def cohort(users: int) -> Cohort:
+    return draw_cohort(population(users), np.arange(users), RULE, 0, 1)
+
+
+def episodes(users: int) -> list[Episode]:
+    people = population(users)
+    names = map(str, people.users)
+    return [draw_episode(*people.rows(i), RULE, episode_key(0, 1, name)) for i, name in enumerate(names)]
+
+
+def by_hand(meta: Tree, episode: Episode) -> Tree:
+    """One user's update in float64, by torch.autograd alone."""
+    film, bias, first = (
+        torch.tensor(meta[name]).double().requires_grad_() for name in ("film.weight", "bias.weight", "user")
+    )
+    support, query = ([torch.tensor(part) for part in batch[:2]] for batch in (episode.support, episode.query))
+
+    def loss(user: Tensor, x: Tensor, y: Tensor, offered: Tensor) -> Tensor:
+        scores = torch.where(offered, film @ user + bias[:, 0], -math.inf)
+        return -(torch.log_softmax(scores, 0)[x] * y).mean()
+
+    every, user, rows = torch.ones(FILMS, dtype=torch.bool), first, len(support[0])
+    for _ in range(STEPS):
+        (slope,) = torch.autograd.grad(loss(user, *support, every), user, create_graph=True)
+        user = user - LR * rows / (rows + PRIOR) * slope
+    unseen = every.index_fill(0, support[0], value=False)
+    slow = torch.autograd.grad(loss(user, *query, unseen), (film, bias))
+    update = dict(zip(("film.weight", "bias.weight", "user"), (*slow, (first - user).detach()), strict=True))
+    return {name: value.numpy() for name, value in update.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("users", [1, 5, 75])
+def test_sums_are_plain_torch_clipped_or_not(engines: dict[str, Engine], meta: Tree, kind: str, users: int) -> None:
+    updates = [by_hand(meta, episode) for episode in episodes(users)]
+    middle = float(np.median([norm(update) for update in updates]))
+    for limit in (math.inf, 1e9, middle):
+        cut = [clip(update, limit) for update in updates]
+        expected = {name: np.sum([update[name] for update in cut], 0, np.float32) for name in meta}
+        found = engines[kind].sum_updates(meta, cohort(users), limit)
+        assert {name: value.dtype for name, value in found.items()} == dict.fromkeys(meta, np.float32)
+        assert max_difference(found, expected) < 1e-4 * max(1.0, norm(expected))
+        assert norm(expected) > 0.5
+
+
+def test_the_one_gradient_is_taken_where_nobody_is_clipped(engines: dict[str, Engine]) -> None:
+    has = {kind: engine.backend.together(99) is not None for kind, engine in engines.items()}
+    assert has == {"onnx": True, "onnx-loop": False, "torch-vmap": True, "torch-loop": False}
+    comparator = engine_like(engines["onnx"], joint(FilmTaste(FILMS, 5), learner()))
+    assert comparator.backend.together(1) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_do_not_depend_on_memory_or_cores(engines: dict[str, Engine], meta: Tree, kind: str) -> None:
+    results = {
+        digest(replace(engines[kind], memory=memory, workers=workers).sum_updates(meta, cohort(75), math.inf))
+        for memory, workers in ((4 << 20, 1), (8 << 20, 2), (1 << 30, 1), (1 << 30, 3))
+    }
+    assert len(results) == 1
+
+
+def test_too_little_memory_for_a_block_is_refused(engines: dict[str, Engine], meta: Tree) -> None:
+    with refused(DataError, "memory is 1000 bytes", "2 blocks of 38 users", "allow more"):
+        replace(engines["onnx"], memory=1000, workers=2).sum_updates(meta, cohort(75), math.inf)
+
+
+def test_a_shared_gradient_takes_less_than_one_for_each() -> None:
+    alone, together = footprint(learner(2000)), footprint_together(learner(2000))
+    assert 0 < together(10) < alone(10) / 2
+    assert together(10) < together(500)
+    assert together(10) > 10 * footprint_together(learner(100))(10)
+    whole = reptile(FilmTaste(9, 2), Spec.ranking(9))
+    assert footprint_together(whole)(10) == 0
