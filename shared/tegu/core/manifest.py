@@ -20,10 +20,19 @@ T = TypeVar("T")
 
 
 class ScheduleEntry(NamedTuple):
-    """Knobs to use from `k` interactions on, until the next entry."""
+    """Knobs to use from `k` interactions on, until the next entry.
+
+    Attributes:
+        k: number of interactions.
+        knobs: values of the graph's scalar inputs.
+        gain: how much the calibration users gained by them, in the metric, on average.
+        spread: standard deviation of their gains.
+    """
 
     k: int
     knobs: Knobs
+    gain: float = 0.0
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,8 @@ def _typed(value: object, *kinds: type[T]) -> T:
 
 def _entry(value: object) -> ScheduleEntry:
     entry = _typed(value, dict)
-    return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]))
+    known = _knobs({name: entry.get(name, 0.0) for name in ("gain", "spread")})
+    return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]), **known)
 
 
 def _knobs(value: object) -> Knobs:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from tegu.core.errors import UnknownNameError
 from tegu.learners.learner import Learner
 from tegu.learners.reptile import reptile
+from tegu.learners.residual import residual
 
 __all__ = ["LEARNERS", "find_learner"]
 
-LEARNERS: dict[str, Callable[..., Learner]] = {"reptile": reptile}
+LEARNERS: dict[str, Callable[..., Learner]] = {"reptile": reptile, "residual": residual}
 
 
 def find_learner(name: str) -> Callable[..., Learner]:

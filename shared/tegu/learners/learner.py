@@ -13,7 +13,7 @@ side effects, so that they can be compiled into ONNX graphs, batched over users,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -85,6 +85,8 @@ class Learner:
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
         pools: `update` takes support and query as one set of rows, so that either may be empty.
         together: the sum of many users' updates for less than the updates take, where there is such a way.
+        candidates: knobs to try on calibration users, besides not adapting.
+        trained_as: the learner by gradient steps whose updates these are, where this one adapts otherwise.
     """
 
     name: str
@@ -99,3 +101,5 @@ class Learner:
     noise: int = 0
     pools: bool = False
     together: Together | None = field(default=None, repr=False)
+    candidates: Sequence[Mapping[str, float]] = field(default=(), repr=False)
+    trained_as: Learner | None = field(default=None, repr=False)

@@ -29,6 +29,7 @@ from tegu.learners.spanned import together_by_spans
 
 __all__ = ["PAPER", "reptile"]
 
+_RATES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 PAPER = "Nichol et al. 2018, On First-Order Meta-Learning Algorithms, arXiv:1803.02999"
 
 
@@ -101,4 +102,5 @@ def reptile(
         update=toward if every_parameter_adapts else update_of(through, names),
         pools=every_parameter_adapts,
         together=together,
+        candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
     )

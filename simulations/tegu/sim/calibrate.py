@@ -1,54 +1,108 @@
-"""Choosing how hard to adapt for each number of interactions, on calibration users."""
+"""Choosing, for each number of interactions, how to adapt: what gains most and hurts hardly any calibration user."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import numpy as np
-
+from tegu.core.batch import Array
 from tegu.core.manifest import Knobs, ScheduleEntry
 from tegu.core.tree import Tree
+from tegu.learners.learner import Learner
+from tegu.sim.blend import believe, blended, trust
+from tegu.sim.criterion import choose
 from tegu.sim.engine import Engine
-from tegu.sim.evaluate import adapted, score
+from tegu.sim.evaluate import answers
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.sim.trials import DRAWS, Trials, draw_trials, per_trial
 
-__all__ = ["RATES", "calibrate", "candidates"]
+__all__ = ["calibrate"]
 
-RATES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
+_GUARDS = (2.0, 4.0, 0.0)  # the gentlest first
+_FEW = 10  # so many users cannot show that one in twenty is hurt: the guard is not left to choice
 
 
-def candidates(knobs: Knobs) -> list[Knobs]:
-    """No step at all, then the learner's own steps at several multiples of its step size."""
-    return [{**knobs, "steps": 0.0}, *({**knobs, "lr": knobs["lr"] * rate} for rate in RATES)]
+class _Option(NamedTuple):
+    """A way to adapt, and the answers it gives; `[trials]`."""
+
+    knobs: Knobs
+    outputs: Sequence[Array]
 
 
 def calibrate(
-    engine: Engine, meta: Tree, knobs: Knobs, people: Population, ks: Sequence[int], metric: Metric, seed: int
+    engine: Engine, meta: Tree, learner: Learner, people: Population, ks: Sequence[int], metric: Metric, seed: int
 ) -> tuple[ScheduleEntry, ...]:
-    """For each k the candidate with the best mean metric over calibration users; the gentler one where two are equal.
+    """For each k the way to adapt that `choose` takes, or none.
 
     A k that no calibration user has enough rows for is left out.
 
     Args:
         engine: runs the learner.
         meta: the initialisation.
-        knobs: the learner's own.
+        learner: its candidates are tried. Corrections (`weight`, `guard`) are blended and guarded here, so that a
+            candidate is computed once for all weights.
         people: calibration users, never the held-out ones.
         ks: numbers of interactions.
         metric: what to judge by.
         seed: decides the trials.
     """
-    entries = []
-    for k in sorted(set(ks)):
-        if not (people.counts > k).any():
-            continue
-        trials = draw_trials(people, k, seed)
-        sign = 1 if metric.higher_is_better else -1
-        options = candidates(knobs)
-        means = [sign * float(score(adapted(engine, meta, option), trials, metric).mean()) for option in options]
-        # A step size that diverges gives NaN, which must not win.
-        best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
-        entries.append(ScheduleEntry(k, options[best]))
-    return tuple(entries)
+    return tuple(
+        _entry(engine, meta, learner, draw_trials(people, k, seed), metric)
+        for k in sorted(set(ks))
+        if (people.counts > k).any()
+    )
+
+
+def _entry(engine: Engine, meta: Tree, learner: Learner, trials: Trials, metric: Metric) -> ScheduleEntry:
+    still = {**learner.knobs, "steps": 0.0}
+    before = answers(engine, meta, still, trials)
+    scores = per_trial(trials, before.outputs, metric)
+    tolerance = _by_user(_tol(metric, trials, scores)).mean(1)
+    options = list(_options(engine, meta, learner, trials, before.outputs))
+    gains = [_by_user(metric.gain(per_trial(trials, option.outputs, metric), scores)) for option in options]
+    chosen = choose(gains, tolerance)
+    knobs = still if chosen.option is None else options[chosen.option].knobs
+    return ScheduleEntry(trials.k, knobs, chosen.gain, chosen.spread)
+
+
+def _by_user(values: Array) -> Array:
+    return values.reshape(-1, DRAWS)
+
+
+def _options(
+    engine: Engine, meta: Tree, learner: Learner, trials: Trials, before: Sequence[Array]
+) -> Iterator[_Option]:
+    for knobs in learner.candidates:
+        if "weight" in knobs:
+            yield from _corrections(engine, meta, knobs, trials, before)
+        else:
+            yield _Option(knobs, answers(engine, meta, knobs, trials).outputs)
+
+
+def _corrections(
+    engine: Engine, meta: Tree, knobs: Knobs, trials: Trials, before: Sequence[Array]
+) -> Iterator[_Option]:
+    """One correction, by every weight and guard."""
+    kind = trials.population.spec.kind
+    whole = answers(engine, meta, {**knobs, "weight": 1.0, "guard": 0.0}, trials)
+    evidence = whole.notes["evidence"]
+    belief = believe(kind, trials, before, whole.outputs, evidence)
+    guards = _GUARDS[:1] if len(trials.trials) < _FEW * DRAWS else _GUARDS
+    for weight in _WEIGHTS:
+        for guard in guards:
+            outputs = blended(kind, before, whole.outputs, weight * trust(belief, evidence, guard))
+            yield _Option({**knobs, "weight": weight, "guard": guard, **belief._asdict()}, outputs)
+
+
+def _tol(metric, trials, scores):
+    import numpy as np
+
+    n = np.asarray(
+        [
+            min(10, len(np.unique(t.query.x))) if metric.name.startswith("recall") else len(t.query.y)
+            for t in trials.trials
+        ]
+    )
+    return {"accuracy": 1 / n, "recall@10": 1 / n, "mse": scores / n, "rmse": scores / (2 * n)}[metric.name]

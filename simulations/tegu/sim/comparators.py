@@ -30,7 +30,8 @@ OnStage: TypeAlias = Callable[[str], None]
 def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress: OnProgress | None) -> Baselines:
     """All baselines of an experiment, each from k to a method.
 
-    `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then adapts with a step
+    `finetuned` adapts the run's own initialisation by the gradient steps that it was trained with, where the learner
+    adapts otherwise; `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then adapts with a step
     size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1; `local_only` shares nothing.
 
     Args:
@@ -42,17 +43,21 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
     plan = replace(run.plan, checkpoints=None)
     found = {name: _at_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
     on_stage("local_only: every user alone")
-    found["local_only"] = _local(experiment, run)
+    like = run.learner.trained_as or run.learner
+    engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
+    if like is not run.learner:
+        found["finetuned"] = _at_every_k(adapted(engine, run.bundle.meta, like.knobs))
+    found["local_only"] = _local(experiment, run, like)
     on_stage("joint: one gradient step a client a round")
-    found |= _joint(experiment, run, plan, on_progress)
+    found |= _joint(experiment, run, like, engine, plan, on_progress)
     on_stage("fedavg: local training, averaged")
     averaged = replace(plan, outer=OuterRule("SGD", 1.0))
-    learner = fedavg(experiment.model, run.learner, loss=experiment.loss)
-    still = {**run.learner.knobs, "steps": 0.0}
+    learner = fedavg(experiment.model, like, loss=experiment.loss)
+    still = {**like.knobs, "steps": 0.0}
     meta = train_in_process(
-        engine_like(run.engine, learner), run.split.train, learner.init(plan.seed), averaged, on_progress
+        engine_like(engine, learner), run.split.train, learner.init(plan.seed), averaged, on_progress
     ).meta
-    return found | {"fedavg": _at_every_k(adapted(run.engine, meta, still))}
+    return found | {"fedavg": _at_every_k(adapted(engine, meta, still))}
 
 
 def _at_every_k(method: Method) -> Callable[[int], Method]:
@@ -60,18 +65,23 @@ def _at_every_k(method: Method) -> Callable[[int], Method]:
 
 
 def _joint(
-    experiment: Experiment, run: Run, plan: TrainingPlan, on_progress: OnProgress | None
+    experiment: Experiment,
+    run: Run,
+    like: Learner,
+    engine: Engine,
+    plan: TrainingPlan,
+    on_progress: OnProgress | None,
 ) -> dict[str, Callable[[int], Method]]:
-    learner = joint(experiment.model, run.learner, loss=experiment.loss)
-    engine = engine_like(run.engine, learner)
-    meta = train_in_process(engine, run.split.train, learner.init(plan.seed), plan, on_progress).meta
-    still = adapted(run.engine, meta, {**run.learner.knobs, "steps": 0.0})
-    chosen = _calibrated(run.engine, learner, meta, run)
-    return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(run.engine, meta, chosen[k])}
+    learner = joint(experiment.model, like, loss=experiment.loss)
+    first = learner.init(plan.seed)
+    meta = train_in_process(engine_like(engine, learner), run.split.train, first, plan, on_progress).meta
+    still = adapted(engine, meta, {**like.knobs, "steps": 0.0})
+    chosen = _calibrated(engine, learner, meta, run)
+    return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(engine, meta, chosen[k])}
 
 
-def _local(experiment: Experiment, run: Run) -> Callable[[int], Method]:
-    learner = local_only(experiment.model, run.learner, loss=experiment.loss)
+def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], Method]:
+    learner = local_only(experiment.model, like, loss=experiment.loss)
     engine = make_engine(learner, compile_learner(learner))
     meta = learner.init(run.plan.seed)
     chosen = _calibrated(engine, learner, meta, run)
@@ -79,6 +89,6 @@ def _local(experiment: Experiment, run: Run) -> Callable[[int], Method]:
 
 
 def _calibrated(engine: Engine, learner: Learner, meta: Tree, run: Run) -> dict[int, Knobs]:
-    entries = calibrate(engine, meta, learner.knobs, run.split.calibration, run.ks, run.metric, run.plan.seed)
+    entries = calibrate(engine, meta, learner, run.split.calibration, run.ks, run.metric, run.plan.seed)
     manifest = replace(run.bundle.manifest, knobs=learner.knobs, schedule=entries)
     return {k: knobs_for(manifest, k) for k in run.ks}  # as a device would choose

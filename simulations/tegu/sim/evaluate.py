@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tegu.sim.engine import Engine
 from tegu.sim.metrics import Metric
 from tegu.sim.trials import Trials, per_user, stacked_inputs, stacked_supports
 
-__all__ = ["Method", "adapted", "curve_entry", "score"]
+__all__ = ["Answers", "Method", "adapted", "answers", "curve_entry", "score"]
 
 Method: TypeAlias = Callable[[Trials], Sequence[Array]]
 
@@ -22,22 +22,36 @@ _TRIALS = 256
 HURT_TOLERANCE = 1e-9  # of a metric near 1: what adding in another order may change
 
 
-def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
-    """The method "adapt `meta` with `knobs`, then predict"; with `steps` 0 it is the initialisation itself.
+class Answers(NamedTuple):
+    """What was answered to trials.
+
+    Attributes:
+        outputs: `[trials]` of outputs for `stacked_inputs`.
+        notes: what adapting noted of each trial, `[trials]`: the state's scalars.
+    """
+
+    outputs: list[Array]
+    notes: dict[str, Array]
+
+
+def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Answers:
+    """Adapt `meta` with `knobs`, then predict; with `steps` 0 it is the initialisation itself.
 
     As on a device, whoever's state is not finite keeps the initialisation's.
     """
+    supports, inputs = stacked_supports(trials), stacked_inputs(trials)
+    outputs, notes = list[Array](), list[dict[str, Array]]()
+    for start in range(0, len(inputs), _TRIALS):  # a batch's catalogues of scores have to fit into memory
+        part = slice(start, start + _TRIALS)
+        states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
+        outputs.extend(engine.predict(meta, states, inputs[part]))
+        notes.append({name: value for name, value in states.items() if value.ndim == 1})
+    return Answers(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
 
-    def predict(trials: Trials) -> Sequence[Array]:
-        supports, inputs = stacked_supports(trials), stacked_inputs(trials)
-        outputs: list[Array] = []
-        for start in range(0, len(inputs), _TRIALS):  # a batch's catalogues of scores have to fit into memory
-            part = slice(start, start + _TRIALS)
-            states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
-            outputs.extend(engine.predict(meta, states, inputs[part]))
-        return outputs
 
-    return predict
+def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
+    """The method of `answers`."""
+    return lambda trials: answers(engine, meta, knobs, trials).outputs
 
 
 def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:

@@ -128,7 +128,7 @@ def run_plan(
     watched = draw_trials(split.calibration, watched_k, plan.seed, draws=1)
     curve = LearningCurve(chosen, learner.knobs, watched, metric, on_point)
     trained = _train(backend, learner, graphs, chosen, split.train, plan, curve)
-    schedule = calibrate(chosen, trained.meta, learner.knobs, split.calibration, ks, metric, plan.seed)
+    schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed)
     manifest = Manifest(
         learner.name,
         learner.paper,

@@ -13,7 +13,7 @@ from tegu.core.errors import DataError, PopulationError
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
 
-__all__ = ["DRAWS", "Trial", "Trials", "draw_trials", "per_user", "stacked_inputs", "stacked_supports"]
+__all__ = ["DRAWS", "Trial", "Trials", "draw_trials", "per_trial", "per_user", "stacked_inputs", "stacked_supports"]
 
 DRAWS = 5
 MAX_QUERY = 200
@@ -88,20 +88,27 @@ def stacked_inputs(trials: Trials) -> Array:
     return stack_batches([trial.query for trial in trials.trials]).x
 
 
-def per_user(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[users]`: the metric of each user in turn, averaged over its draws.
+def per_trial(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
+    """`[trials]`: the metric of each.
 
     Args:
         trials: what was predicted.
         outputs: `[trials]` of outputs for `stacked_inputs`; padded rows are passed over.
         metric: what to judge by.
     """
-    ranking = trials.population.spec.kind == "ranking"
-    scores: dict[int, list[float]] = {}
-    for trial, output in zip(trials.trials, outputs, strict=True):
-        if ranking:
-            score = metric.score(output, trial.query.x, trial.support.x)
-        else:
-            score = metric.score(output[: len(trial.query.y)], trial.query.y, np.zeros(0, np.int64))
-        scores.setdefault(trial.user, []).append(score)
-    return np.asarray([np.mean(values) for values in scores.values()])
+    ranking, nothing = trials.population.spec.kind == "ranking", np.zeros(0, np.int64)
+    return np.asarray(
+        [
+            metric.score(output, trial.query.x, trial.support.x)
+            if ranking
+            else metric.score(output[: len(trial.query.y)], trial.query.y, nothing)
+            for trial, output in zip(trials.trials, outputs, strict=True)
+        ]
+    )
+
+
+def per_user(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
+    """`[users]`: the metric of each user in turn, averaged over its draws; as `per_trial`."""
+    users = np.asarray([trial.user for trial in trials.trials])
+    begins = np.flatnonzero(np.diff(users, prepend=-1))
+    return np.add.reduceat(per_trial(trials, outputs, metric), begins) / np.diff(begins, append=len(users))

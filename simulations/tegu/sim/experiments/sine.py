@@ -11,7 +11,7 @@ from torch import nn
 
 from tegu.core.episode import EpisodeRule, rows_rng
 from tegu.core.spec import Spec
-from tegu.learners.reptile import reptile
+from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.metrics import METRICS
@@ -51,7 +51,7 @@ def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> 
         name="sine",
         population=population,
         model=model,
-        learner=reptile(model, population.spec, steps=10, lr=0.02, minibatches=5),
+        learner=residual(model, population.spec, steps=10, lr=0.02, minibatches=5),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["mse"],

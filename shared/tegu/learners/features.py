@@ -1,0 +1,58 @@
+"""What a model has made of its input before its last linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from tegu.learners.learner import TorchTree
+from tegu.learners.model import call
+
+__all__ = ["Seen", "look"]
+
+
+class Seen(NamedTuple):
+    """A model's view of some rows.
+
+    Attributes:
+        output: what the model gives, `[rows, outputs]`.
+        features: the input of the last linear layer that takes one vector a row, `[rows, width]`; where there is no
+            such layer, the output.
+    """
+
+    output: Tensor
+    features: Tensor
+
+
+def look(model: nn.Module, parameters: TorchTree, x: Tensor) -> Seen:
+    """The model's output for `x`, and its features.
+
+    Args:
+        model: the module.
+        parameters: all of them.
+        x: `[rows, ...]`.
+    """
+    watching = _LastLinear()
+    with watching:
+        output = call(model, parameters, x)
+    return Seen(output, output if watching.input is None else watching.input)
+
+
+class _LastLinear(TorchFunctionMode):
+    """Keeps the input of the last linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input: Tensor | None = None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """See `torch.overrides`."""
+        if func is F.linear and args[0].dim() == 2:
+            self.input = args[0]
+        return func(*args, **(kwargs or {}))

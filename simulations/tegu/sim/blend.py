@@ -1,0 +1,83 @@
+"""Answers between an initialisation's and a corrected one's, and how far to trust the correction: for calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.spec import Kind
+from tegu.sim.trials import Trials
+
+__all__ = ["Belief", "believe", "blended", "trust"]
+
+_erf = np.vectorize(math.erf, otypes=[float])
+
+
+class Belief(NamedTuple):
+    """How a person's gain follows from the evidence of its own interactions: `expected + belief * evidence`.
+
+    Attributes:
+        expected: squared error per row.
+        belief: from 0, where evidence says nothing, to 1.
+        spread: standard deviation around it.
+    """
+
+    expected: float
+    belief: float
+    spread: float
+
+
+def blended(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
+    """Answers `factor` of the way from `before` to `after`, as a bundle would give them.
+
+    Args:
+        kind: answers of a classification are logarithms of probabilities, and are blended as probabilities.
+        before: `[trials]` of answers.
+        after: the same, wholly corrected.
+        factor: `[trials]`.
+    """
+    answers = zip(*(_plain(kind, each) for each in (before, after)), factor, strict=True)
+    return [a + part * (b - a) for a, b, part in answers]
+
+
+def believe(kind: Kind, trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Belief:
+    """The line through calibration trials, by least squares with its slope kept within 0 and 1.
+
+    Args:
+        kind: of problem.
+        trials: what was answered.
+        before: `[trials]` of answers.
+        after: the same, wholly corrected.
+        evidence: `[trials]`, see `tegu.learners.residual`.
+    """
+    pairs = zip(_plain(kind, before), _plain(kind, after), trials.trials, strict=True)
+    gain = np.asarray([_error(a, t.query.y) - _error(b, t.query.y) for a, b, t in pairs])
+    variance = float(evidence.var())
+    slope = float(np.mean((evidence - evidence.mean()) * (gain - gain.mean()))) / variance if variance > 0 else 0.0
+    slope = min(max(slope, 0.0), 1.0)
+    expected = float(gain.mean() - slope * evidence.mean())
+    return Belief(expected, slope, max(float((gain - expected - slope * evidence).std()), 1e-9))
+
+
+def trust(belief: Belief, evidence: Array, guard: float) -> Array:
+    """How much of the correction a device keeps, `[trials]`; as `tegu.learners.residual` has it."""
+    if guard == 0:
+        return np.ones_like(evidence)
+    score = (belief.expected + belief.belief * evidence) / belief.spread
+    gains: Array = 0.5 * (1 + _erf(score / math.sqrt(2)))
+    return np.clip(guard * (gains - 0.5), 0.0, 1.0)
+
+
+def _plain(kind: Kind, answers: Sequence[Array]) -> list[Array]:
+    return [np.exp(each, dtype=np.float64) if kind == "classification" else each.astype(np.float64) for each in answers]
+
+
+def _error(answer: Array, y: Array) -> float:
+    """Mean squared error a row; of labels, of their probabilities. Rows behind the last target are padding."""
+    answer = answer[: len(y)]
+    wanted = np.eye(answer.shape[1])[y] if y.ndim == 1 else y
+    return float(np.square(answer - wanted).sum(-1).mean())
