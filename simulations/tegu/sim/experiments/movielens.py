@@ -106,7 +106,7 @@ def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None
         name="movielens",
         population=population,
         model=model,
-        learner=reptile(model, population.spec, fast=["user"], steps=5, lr=2.0, prior=10.0),
+        learner=reptile(model, population.spec, fast=["user"], steps=5, lr=2.0, prior=20.0),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["recall@10"],
