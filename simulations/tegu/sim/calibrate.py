@@ -12,7 +12,7 @@ from tegu.learners.learner import Learner
 from tegu.sim.blend import believe, blended, trust
 from tegu.sim.criterion import choose
 from tegu.sim.engine import Engine
-from tegu.sim.evaluate import answers
+from tegu.sim.evaluate import answers, tolerance
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
 from tegu.sim.trials import DRAWS, Trials, draw_trials, per_trial
@@ -59,10 +59,10 @@ def _entry(engine: Engine, meta: Tree, learner: Learner, trials: Trials, metric:
     still = {**learner.knobs, "steps": 0.0}
     before = answers(engine, meta, still, trials)
     scores = per_trial(trials, before.outputs, metric)
-    tolerance = _by_user(_tol(metric, trials, scores)).mean(1)
+    within = tolerance(trials, before.outputs, metric)
     options = list(_options(engine, meta, learner, trials, before.outputs))
     gains = [_by_user(metric.gain(per_trial(trials, option.outputs, metric), scores)) for option in options]
-    chosen = choose(gains, tolerance)
+    chosen = choose(gains, within)
     knobs = still if chosen.option is None else options[chosen.option].knobs
     return ScheduleEntry(trials.k, knobs, chosen.gain, chosen.spread)
 
@@ -94,15 +94,3 @@ def _corrections(
         for guard in guards:
             outputs = blended(kind, before, whole.outputs, weight * trust(belief, evidence, guard))
             yield _Option({**knobs, "weight": weight, "guard": guard, **belief._asdict()}, outputs)
-
-
-def _tol(metric, trials, scores):
-    import numpy as np
-
-    n = np.asarray(
-        [
-            min(10, len(np.unique(t.query.x))) if metric.name.startswith("recall") else len(t.query.y)
-            for t in trials.trials
-        ]
-    )
-    return {"accuracy": 1 / n, "recall@10": 1 / n, "mse": scores / n, "rmse": scores / (2 * n)}[metric.name]

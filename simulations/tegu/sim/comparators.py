@@ -31,8 +31,9 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
     """All baselines of an experiment, each from k to a method.
 
     `finetuned` adapts the run's own initialisation by the gradient steps that it was trained with, where the learner
-    adapts otherwise; `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then adapts with a step
-    size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1; `local_only` shares nothing.
+    adapts otherwise; `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then
+    adapts with a step size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1; `local_only`
+    shares nothing.
 
     Args:
         experiment: what was run.

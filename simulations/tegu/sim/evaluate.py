@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,16 +11,17 @@ import numpy as np
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
+from tegu.sim.bootstrap import mean_interval
 from tegu.sim.engine import Engine
 from tegu.sim.metrics import Metric
 from tegu.sim.trials import Trials, per_user, stacked_inputs, stacked_supports
 
-__all__ = ["Answers", "Method", "adapted", "answers", "curve_entry", "score"]
+__all__ = ["Answers", "Method", "adapted", "answers", "curve_entry", "score", "tolerance"]
 
 Method: TypeAlias = Callable[[Trials], Sequence[Array]]
 
 _TRIALS = 256
-HURT_TOLERANCE = 1e-9  # of a metric near 1: what adding in another order may change
+ROUNDING = 1e-9  # of a metric near 1: what adding in another order may change
 
 
 class Answers(NamedTuple):
@@ -72,15 +74,35 @@ def score(method: Method, trials: Trials, metric: Metric) -> Array:
     return per_user(trials, method(trials), metric)
 
 
-def curve_entry(k: int, metric: Metric, scores: Mapping[str, Array]) -> dict[str, Any]:
+def tolerance(trials: Trials, initialisation: Sequence[Array], metric: Metric) -> Array:
+    """`[users]`: how far each user's figure may fall before it counts as harm, averaged over the user's draws.
+
+    Args:
+        trials: what was predicted.
+        initialisation: `[trials]`, its outputs.
+        metric: what is judged by; one query row's part in it is tolerated.
+    """
+
+    def resolution(outputs: Array, y: Array, seen: Array) -> float:
+        return metric.resolution(metric.score(outputs, y, seen), y)
+
+    return per_user(trials, initialisation, replace(metric, score=resolution))
+
+
+def curve_entry(
+    k: int, metric: Metric, scores: Mapping[str, Array], tolerated: Array, rng: np.random.Generator
+) -> dict[str, Any]:
     """One entry of the curve in `metrics.json`.
 
     Args:
         k: rows of each support.
         metric: what was judged by.
         scores: `[users]` for `initialisation`, `personalised`, and any baseline by name.
+        tolerated: `[users]`, see `tolerance`.
+        rng: decides the resamples of the gain's interval.
     """
     gain = metric.gain(scores["personalised"], scores["initialisation"])
+    low, high = mean_interval(gain, rng)
     worst = np.sort(gain)[: max(1, len(gain) // 10)]
     baselines = {name: value for name, value in scores.items() if name not in ("initialisation", "personalised")}
     return {
@@ -88,7 +110,11 @@ def curve_entry(k: int, metric: Metric, scores: Mapping[str, Array]) -> dict[str
         "users": len(gain),
         "initialisation": float(scores["initialisation"].mean()),
         "personalised": float(scores["personalised"].mean()),
-        "hurt": float(np.mean(gain < -HURT_TOLERANCE)),
+        "gain": float(gain.mean()),
+        "gain_low": low,
+        "gain_high": high,
+        "hurt": float(np.mean(gain < -tolerated - ROUNDING)),
+        "worse": float(np.mean(gain < -ROUNDING)),
         "worst_decile_gain": float(worst.mean()),
         "baselines": {name: float(value.mean()) for name, value in baselines.items()},
     }

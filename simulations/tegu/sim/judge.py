@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tegu.core.batch import Array
-from tegu.sim.evaluate import Method, curve_entry, score
+from tegu.core.episode import rows_rng
+from tegu.sim.evaluate import Method, curve_entry, score, tolerance
+from tegu.sim.reliability import Reliability, calibration_error, reliability
 from tegu.sim.run import Run
-from tegu.sim.trials import draw_trials
+from tegu.sim.trials import draw_trials, per_user
 
 __all__ = ["Judgement", "judge"]
 
@@ -19,10 +21,12 @@ class Judgement(NamedTuple):
     Attributes:
         curve: an entry for each k, as in `metrics.json`.
         gains: by k, `[users]` how much better each person's metric is for adapting.
+        reliability: by k, that of `initialisation` and `personalised`; empty where classes are not what is predicted.
     """
 
     curve: list[dict[str, Any]]
     gains: dict[int, Array]
+    reliability: dict[int, dict[str, Reliability]]
 
 
 def judge(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> Judgement:
@@ -32,12 +36,18 @@ def judge(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> Judgeme
         run: what to judge.
         baselines: by name, from k to a method.
     """
-    curve, gains = [], {}
+    found = Judgement([], {}, {})
     for k in run.ks:
         trials = draw_trials(run.split.heldout, k, run.plan.seed + 1)
-        methods = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}
-        methods |= {name: method(k) for name, method in baselines.items()}
-        scores = {name: score(method, trials, run.metric) for name, method in methods.items()}
-        curve.append(curve_entry(k, run.metric, scores))
-        gains[k] = run.metric.gain(scores["personalised"], scores["initialisation"])
-    return Judgement(curve, gains)
+        ours = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}
+        outputs = {name: method(trials) for name, method in ours.items()}
+        scores = {name: per_user(trials, each, run.metric) for name, each in outputs.items()}
+        scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
+        tolerated = tolerance(trials, outputs["initialisation"], run.metric)
+        entry = curve_entry(k, run.metric, scores, tolerated, rows_rng("bootstrap", run.plan.seed, k))
+        if trials.population.spec.kind == "classification":
+            found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}
+            entry["ece"] = {name: calibration_error(each) for name, each in found.reliability[k].items()}
+        found.curve.append(entry)
+        found.gains[k] = run.metric.gain(scores["personalised"], scores["initialisation"])
+    return found

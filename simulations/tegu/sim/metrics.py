@@ -17,6 +17,11 @@ __all__ = ["METRICS", "Metric", "default_metric", "find_metric"]
 TOP = 10
 
 
+def _exact(figure: float, y: Array) -> float:
+    del figure, y
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Metric:
     """A figure for one user.
@@ -27,11 +32,15 @@ class Metric:
         score: (outputs, y, seen) -> the figure; NaN where an output is. For ranking, outputs are the scores of all
             items, `y` the held-back items and `seen` the support's; otherwise outputs and `y` are those of the query
             rows, and `seen` is empty.
+        resolution: (figure, y) -> the least change of the figure that means anything, in the figure's own unit: what
+            one query row, or one held-back item, makes of it. `figure` is the initialisation's. Zero, where it is not
+            given: every change counts.
     """
 
     name: str
     higher_is_better: bool
     score: Callable[[Array, Array, Array], float]
+    resolution: Callable[[float, Array], float] = _exact
 
     def gain(self, personalised: Array, initialisation: Array) -> Array:
         """How much better, positive for better whatever the metric."""
@@ -62,16 +71,40 @@ def _recall(outputs: Array, y: Array, seen: Array) -> float:
         return math.nan  # sorting would recommend by id
     scores[seen] = -np.inf
     top = np.argsort(-scores, kind="stable")[:TOP]
-    return len(np.intersect1d(top, y)) / min(TOP, len(np.unique(y)))
+    return len(np.intersect1d(top, y)) / _possible_hits(y)
+
+
+def _one_answer(figure: float, y: Array) -> float:
+    del figure
+    return 1 / len(y)
+
+
+def _typical_row(figure: float, y: Array) -> float:
+    """A mean of squares without one typical row's share."""
+    return figure / len(y)
+
+
+def _root_of_typical_row(figure: float, y: Array) -> float:
+    """The same change as `_typical_row` to first order: d rmse = d mse / (2 rmse)."""
+    return figure / (2 * len(y))
+
+
+def _one_hit(figure: float, y: Array) -> float:
+    del figure
+    return 1 / _possible_hits(y)
+
+
+def _possible_hits(y: Array) -> int:
+    return min(TOP, len(np.unique(y)))
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _accuracy),
-        Metric("mse", False, _mse),
-        Metric("rmse", False, _rmse),
-        Metric("recall@10", True, _recall),
+        Metric("accuracy", True, _accuracy, _one_answer),
+        Metric("mse", False, _mse, _typical_row),
+        Metric("rmse", False, _rmse, _root_of_typical_row),
+        Metric("recall@10", True, _recall, _one_hit),
     )
 }
 

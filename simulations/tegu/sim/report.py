@@ -15,33 +15,51 @@ from matplotlib.figure import Figure
 
 from tegu.core.batch import Array
 from tegu.sim.learning_curve import LearningPoint
-from tegu.sim.table import stored_line, table_rows
+from tegu.sim.reliability import BINS, Reliability, calibration_error
+from tegu.sim.table import GAIN, stored_line, table_rows
 
 __all__ = ["render_report"]
 
 P = ParamSpec("P")
 _ACCENT, _GREY, _HURT = "#0b6e4f", "#8a8f98", "#c1442e"
+_CLASSES = {"personalised": "ours", GAIN: "gain"}
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2125}
 h1{margin-bottom:0}h2{margin-top:2.2rem}table{border-collapse:collapse;margin:1rem 0}
 td,th{padding:.35rem .8rem;text-align:right;border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}
-tr.ours td{font-weight:600;color:#0b6e4f}svg{max-width:100%;height:auto}.note{color:#5b6168}
+tr.ours td{font-weight:600;color:#0b6e4f}tr.gain td{border-top:2px solid #1d2125}
+svg{max-width:100%;height:auto}.note{color:#5b6168}
 """
+_TERMS = (
+    "Gain: how much better a person's figure is for adapting; the 95% interval of its mean is a bootstrap over people. "
+    "Worst tenth: the mean gain of the tenth of people with the least. Hurt: people whose figure, averaged over the "
+    "draws, falls by more than one of their query rows makes of it. Worse at all: falls by however little."
+)
 
 
-def render_report(metrics: Mapping[str, Any], points: Sequence[LearningPoint], gains: Mapping[int, Array]) -> str:
+def render_report(
+    metrics: Mapping[str, Any],
+    points: Sequence[LearningPoint],
+    gains: Mapping[int, Array],
+    reliability: Mapping[int, Mapping[str, Reliability]],
+) -> str:
     """The page as HTML, pictures inside as SVG.
 
     Args:
         metrics: the contents of `metrics.json`.
         points: how training went.
         gains: by k, each held-out person's gain.
+        reliability: by k, that of `initialisation` and `personalised`; the middle k's is drawn. Empty for none.
     """
     name = html.escape(f"{metrics['experiment']} · {metrics['learner']}")
     better = "higher is better" if metrics["higher_is_better"] else "lower is better"
+    entries = {entry["k"]: entry for entry in metrics["curve"]}
+    histograms = "".join(_svg(_plot_gains, entries[k], values) for k, values in gains.items())
     sections = [
         ("Before and after, by number of interactions", _svg(_plot_curve, metrics)),
-        ("Each held-out person's gain", "".join(_svg(_plot_gains, k, values) for k, values in gains.items())),
+        ("What adapting gives", _svg(_plot_mean_gain, metrics["curve"])),
+        ("Each held-out person's gain", histograms),
+        *_reliability(reliability),
         ("Training", _svg(_plot_learning, points, metrics["metric"])),
     ]
     body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
@@ -55,8 +73,15 @@ def render_report(metrics: Mapping[str, Any], points: Sequence[LearningPoint], g
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{people}</p>"
         f"<p>{html.escape(metrics['metric'])}, {better}, on held-out people:</p>"
-        f"{_html_table(metrics)}{_stored(metrics)}{body}</html>\n"
+        f"{_html_table(metrics)}<p class=note>{_TERMS}</p>{_stored(metrics)}{body}</html>\n"
     )
+
+
+def _reliability(by_k: Mapping[int, Mapping[str, Reliability]]) -> list[tuple[str, str]]:
+    if not by_k:
+        return []
+    k = sorted(by_k)[len(by_k) // 2]
+    return [(f"How sure the model is, and how often right, at k = {k}", _svg(_plot_reliability, by_k[k]))]
 
 
 def _stored(metrics: Mapping[str, Any]) -> str:
@@ -68,7 +93,7 @@ def _html_table(metrics: Mapping[str, Any]) -> str:
     header, *rows = table_rows(metrics)
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = [
-        f"<tr class={'ours' if row[0] == 'personalised' else 'other'}>"
+        f"<tr class={_CLASSES.get(row[0], 'other')}>"
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
         + "</tr>"
         for row in rows
@@ -102,15 +127,47 @@ def _plot_curve(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _plot_gains(axes: Axes, k: int, gains: Array) -> None:
-    worse = float(np.mean(gains < 0))
+def _plot_mean_gain(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
+    places = range(len(curve))
+    gain, low, high, worst = (
+        [entry[name] for entry in curve] for name in ("gain", "gain_low", "gain_high", "worst_decile_gain")
+    )
+    axes.axhline(0, color="black", lw=1)
+    axes.fill_between(places, low, high, color=_ACCENT, alpha=0.2, lw=0, label="its 95% interval")
+    axes.plot(places, gain, color=_ACCENT, lw=3, marker="o", label="mean gain")
+    axes.plot(places, worst, color=_HURT, lw=2, ls="--", marker="o", label="worst tenth's gain")
+    axes.set_xticks(list(places), [str(entry["k"]) for entry in curve])
+    axes.set_xlabel("interactions (k)")
+    axes.set_ylabel("gain over the initialisation")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _plot_gains(axes: Axes, entry: Mapping[str, Any], gains: Array) -> None:
     edges = np.histogram_bin_edges(gains, bins=31)
     axes.hist(gains[gains >= 0], bins=edges.tolist(), color=_ACCENT)
     axes.hist(gains[gains < 0], bins=edges.tolist(), color=_HURT)
     axes.axvline(0, color="black", lw=1)
-    axes.set_title(f"k = {k}: mean {gains.mean():+.3g}, {worse:.0%} worse off", loc="left", fontsize="medium")
+    axes.set_title(
+        f"k = {entry['k']}: mean {entry['gain']:+.3g} ({entry['gain_low']:+.3g} to {entry['gain_high']:+.3g}), "
+        f"{entry['hurt']:.1%} hurt, {entry['worse']:.1%} worse at all",
+        loc="left",
+        fontsize="medium",
+    )
     axes.set_xlabel("gain over the initialisation (right is better)")
     axes.set_ylabel("people")
+
+
+def _plot_reliability(axes: Axes, found: Mapping[str, Reliability]) -> None:
+    axes.plot([0, 1], [0, 1], color="black", lw=1, label="as often right as sure")
+    for name, colour, line in (("initialisation", _GREY, "--"), ("personalised", _ACCENT, "-")):
+        each = found[name]
+        filled = each.rows > 0
+        sure, right, share = each.confidence[filled], each.accuracy[filled], each.rows[filled] / each.rows.sum()
+        axes.plot(sure, right, color=colour, ls=line, lw=2, label=f"{name}: error {calibration_error(each):.3f}")
+        axes.scatter(sure, right, s=20 + 400 * share, color=colour, alpha=0.6, lw=0)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the class predicted", ylabel="share of them right")
+    axes.set_title(f"{BINS} bins; larger dots are more query rows", loc="left", fontsize="medium")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _plot_learning(axes: Axes, points: Sequence[LearningPoint], metric: str) -> None:

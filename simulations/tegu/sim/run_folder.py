@@ -103,7 +103,8 @@ def run_experiment(
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
     if experiment.titles:
         write_person(run, experiment.titles, folder)
-    atomic_write(folder / "report.html", render_report(metrics, run.points, judgement.gains).encode())
+    report = render_report(metrics, run.points, judgement.gains, judgement.reliability)
+    atomic_write(folder / "report.html", report.encode())
     return Outcome(run, metrics)
 
 

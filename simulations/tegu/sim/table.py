@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["markdown", "stored_line", "table_rows"]
+__all__ = ["GAIN", "markdown", "stored_line", "table_rows"]
+
+GAIN = "mean gain"
+_ADAPTING = (
+    (GAIN, "gain", "+.3f"),
+    ("95% from", "gain_low", "+.3f"),
+    ("95% to", "gain_high", "+.3f"),
+    ("worst tenth's gain", "worst_decile_gain", "+.3f"),
+    ("hurt by adapting", "hurt", ".1%"),
+    ("worse at all", "worse", ".1%"),
+)
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """A header and a row for each method, a column for each k; then who is hurt.
+    """A header and a row for each method, a column for each k; then what adapting gives, and whom it hurts.
 
     Args:
         metrics: the contents of `metrics.json`.
@@ -18,7 +28,7 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows = [[metrics["metric"], *(f"k = {entry['k']}" for entry in curve)]]
     rows += [[name, *(f"{entry[name]:.3f}" for entry in curve)] for name in ("personalised", "initialisation")]
     rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in curve[0]["baselines"]]
-    rows.append(["hurt by adapting", *(f"{entry['hurt']:.0%}" for entry in curve)])
+    rows += [[title, *(f"{entry[name]:{form}}" for entry in curve)] for title, name, form in _ADAPTING]
     rows.append(["held-out people", *(str(entry["users"]) for entry in curve)])
     return rows
 

@@ -31,7 +31,7 @@ class Experiment:
         ks: numbers of interactions to judge at.
         metric: what to judge by.
         loss: as the learner's.
-        classical: the experiment's own baselines: from the training users, a method.
+        classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
         titles: names of items, by id, where there are any.
     """
 

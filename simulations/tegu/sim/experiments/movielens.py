@@ -20,6 +20,7 @@ from tegu.core.spec import Spec
 from tegu.learners.reptile import reptile
 from tegu.server.outer import OuterRule
 from tegu.sim.evaluate import Method
+from tegu.sim.experiments.ease import ease
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
@@ -110,6 +111,6 @@ def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["recall@10"],
-        classical={"popularity": popularity},
+        classical={"popularity": popularity, "ease": ease},
         titles=titles,
     )
