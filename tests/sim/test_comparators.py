@@ -15,7 +15,6 @@ from tegu.core.episode import EpisodeRule
 from tegu.core.manifest import ScheduleEntry, knobs_for
 from tegu.core.tree import Tree
 from tegu.server.outer import OuterRule
-from tegu.sim.calibrate import candidates
 from tegu.sim.comparators import Baselines, comparators
 from tegu.sim.evaluate import Method
 from tegu.sim.experiments import Experiment
@@ -97,7 +96,8 @@ def test_local_only_starts_from_nothing(compared: Compared) -> None:
 
 def _some_rate_of(run: Run, method: Method, meta: Tree) -> None:
     """The method adapts `meta` with one of the candidates: which one is the calibration's own test."""
-    for option in candidates(run.learner.knobs):
+    still = {**run.learner.knobs, "steps": 0.0}
+    for option in (still, *run.learner.candidates):
         try:
             same_outputs(
                 run,

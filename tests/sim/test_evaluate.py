@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from tests.sim import people
 from tests.sim.conftest import Tiny
+from tests.sim.levels import META, Stepper, at_level
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
-from tegu.sim.calibrate import RATES, calibrate, candidates
-from tegu.sim.cohort import Cohort
 from tegu.sim.evaluate import adapted, curve_entry, score
 from tegu.sim.learning_curve import POINTS, LearningCurve, LearningPoint
-from tegu.sim.metrics import METRICS, Metric
-from tegu.sim.population import Population
+from tegu.sim.metrics import METRICS
 from tegu.sim.train import Progress
 from tegu.sim.trials import Trials, draw_trials
-
-META: Tree = {"level": np.zeros((), np.float32)}
-
-
-class Stepper:
-    """Predicts `meta + lr * steps * slope` for every row: how far to go is all that there is to choose."""
-
-    def __init__(self, slope: float = 1.0, bad_above: float = math.inf, users: Sequence[int] | None = None) -> None:
-        self.slope, self.bad_above, self.users = slope, bad_above, users
-
-    def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
-        raise NotImplementedError
-
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
-        far = knobs["steps"] * knobs["lr"]
-        value = np.float32(math.nan if far > self.bad_above else meta["level"] + far * self.slope)
-        states = np.full(len(supports.mask), value, np.float32)
-        if self.users is not None:
-            initial = np.full_like(states, meta["level"])
-            states = np.where(np.isin(np.arange(len(states)), self.users), states, initial)
-        return {"level": states}
-
-    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
-        return np.broadcast_to(states["level"][:, None, None], (*x.shape[:2], 1))
-
-
-def at_level(level: float, users: int = 6, rows: int = 8) -> Population:
-    """Users all of whose targets are `level`."""
-    x = np.zeros((users * rows, 1), np.float32)
-    return Population.from_arrays(x, x[:, 0] + np.float32(level), np.repeat(np.arange(users), rows))
-
 
 KNOBS = {"steps": 2.0, "lr": 1.0}
 MSE = METRICS["mse"]
@@ -100,81 +66,6 @@ def test_whoever_diverges_keeps_the_initialisation_as_on_a_device() -> None:
     assert [float(output[0, 0]) for output in outputs] == [2, 0, 2, 2, 2, 2]
 
 
-# --- the schedule -------------------------------------------------------------------------------------------------
-
-
-def test_candidates_begin_with_no_step() -> None:
-    first, *others = candidates(KNOBS)
-    assert first == {"steps": 0.0, "lr": 1.0}
-    assert [option["lr"] for option in others] == list(RATES)
-    assert {option["steps"] for option in others} == {2.0}
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
-    (entry,) = calibrate(Stepper(), META, KNOBS, at_level(2 * rate), [3], MSE, 0)
-    assert entry == (3, {"steps": 2.0, "lr": rate})
-
-
-def test_no_step_is_chosen_where_adapting_hurts() -> None:
-    (entry,) = calibrate(Stepper(slope=-1), META, KNOBS, at_level(2.0), [3], MSE, 0)
-    assert entry.knobs == {"steps": 0.0, "lr": 1.0}
-
-
-def test_the_gentler_of_two_equals_is_chosen() -> None:
-    (entry,) = calibrate(Stepper(slope=0), META, KNOBS, at_level(2.0), [3], MSE, 0)
-    assert entry.knobs["steps"] == 0
-    (entry,) = calibrate(Stepper(), META, KNOBS, at_level(3.5), [3], MSE, 0)  # 1.5 and 2.0 are as far from it
-    assert entry.knobs["lr"] == 1.5
-
-
-def test_a_rate_that_diverges_never_wins() -> None:
-    (entry,) = calibrate(Stepper(bad_above=2.5), META, KNOBS, at_level(8.0), [3], MSE, 0)
-    assert entry.knobs["lr"] == 1.0
-
-
-@pytest.mark.parametrize("metric", ["accuracy", "mse"])
-def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
-    """Also where the first class, which argmax makes of NaN, is everybody's."""
-
-    class Poisoned(Stepper):
-        def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
-            level = states["level"][:, None, None]
-            logits = np.concatenate([level - 3, np.zeros_like(level)], -1)
-            outputs = np.where(level > 2.5, np.nan, logits if metric == "accuracy" else level)
-            return np.broadcast_to(outputs, (*x.shape[:2], outputs.shape[-1]))
-
-    population = at_level(8.0)
-    if metric == "accuracy":
-        population = Population.from_arrays(population.x, np.zeros(48, int), np.repeat(np.arange(6), 8))
-    (entry,) = calibrate(Poisoned(), META, KNOBS, population, [3], METRICS[metric], 0)
-    assert entry.knobs["lr"] * entry.knobs["steps"] <= 2.5
-
-
-def test_a_k_that_nobody_has_the_rows_for_is_left_out() -> None:
-    entries = calibrate(Stepper(), META, KNOBS, at_level(2.0, rows=8), [9, 7, 2, 8, 2], MSE, 0)
-    assert [entry.k for entry in entries] == [2, 7]
-
-
-def test_an_independent_loop_chooses_the_same(tiny: Tiny) -> None:
-    population, meta = people.people(12, seed=5), tiny.learner.init(0)
-    chosen = {entry.k: entry.knobs for entry in calibrate(
-        tiny.engines["onnx"], meta, people.KNOBS, population, [1, 3], METRICS["accuracy"], 7)}  # fmt: skip
-    for k in (1, 3):
-        trials = draw_trials(population, k, 7)
-        best, best_mean = people.KNOBS, -1.0
-        for steps, lr in [(0, 0.3), *((3, 0.3 * rate) for rate in RATES)]:
-            shares: dict[int, list[float]] = {}
-            for trial in trials.trials:
-                model = people.torch_adapted(meta, trial.support.x, trial.support.y, steps, lr, 1.0)
-                right = people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y
-                shares.setdefault(trial.user, []).append(right.mean())
-            mean = float(np.mean([np.mean(share) for share in shares.values()]))
-            if mean > best_mean + 1e-12:
-                best, best_mean = {"steps": float(steps), "lr": lr, "prior": 1.0}, mean
-        assert chosen[k] == pytest.approx(best)
-
-
 # --- the learning curve -------------------------------------------------------------------------------------------
 
 
@@ -216,9 +107,3 @@ def test_score_is_per_user(tiny: Tiny) -> None:
 
     trials = draw_trials(people.people(7), 3, 0)
     assert score(perfect, trials, METRICS["accuracy"]).tolist() == [1.0] * 7
-
-
-def test_a_metric_of_ones_own() -> None:
-    worst = Metric("worst", False, lambda outputs, y, seen: float(np.abs(outputs - y).max()))
-    (entry,) = calibrate(Stepper(), META, KNOBS, at_level(8.0), [3], worst, 0)
-    assert entry.knobs["lr"] == 4.0

@@ -1,0 +1,44 @@
+"""An engine made by hand: how far to go from 0 is all that there is to choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.sim.cohort import Cohort
+from tegu.sim.population import Population
+
+META: Tree = {"level": np.zeros((), np.float32)}
+
+
+class Stepper:
+    """Predicts `meta + lr * steps * slope` for every row: how far to go is all that there is to choose."""
+
+    def __init__(self, slope: float = 1.0, bad_above: float = math.inf, users: Sequence[int] | None = None) -> None:
+        self.slope, self.bad_above, self.users = slope, bad_above, users
+
+    def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
+        raise NotImplementedError
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        far = knobs["steps"] * knobs["lr"]
+        value = np.float32(math.nan if far > self.bad_above else meta["level"] + far * self.slope)
+        states = np.full(len(supports.mask), value, np.float32)
+        if self.users is not None:
+            initial = np.full_like(states, meta["level"])
+            states = np.where(np.isin(np.arange(len(states)), self.users), states, initial)
+        return {"level": states}
+
+    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        return np.broadcast_to(states["level"][:, None, None], (*x.shape[:2], 1))
+
+
+def at_level(level: float, users: int = 6, rows: int = 8) -> Population:
+    """Users all of whose targets are `level`."""
+    x = np.zeros((users * rows, 1), np.float32)
+    return Population.from_arrays(x, x[:, 0] + np.float32(level), np.repeat(np.arange(users), rows))

@@ -1,0 +1,183 @@
+"""The schedule: what is chosen among candidates, on engines made by hand and against an independent choice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from tests.sim import people
+from tests.sim.conftest import Tiny
+from tests.sim.levels import META, Stepper, at_level
+
+from tegu.core.batch import Array, NumpyBatch
+from tegu.core.manifest import Knobs
+from tegu.core.tree import Tree
+from tegu.sim.calibrate import calibrate
+from tegu.sim.criterion import RISK, choose, rate_of_hurt
+from tegu.sim.metrics import METRICS, Metric
+from tegu.sim.population import Population
+from tegu.sim.trials import draw_trials
+
+RATES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+KNOBS = {"steps": 2.0, "lr": 1.0}
+LEARNER = replace(people.learner(), knobs=KNOBS, candidates=[{**KNOBS, "lr": rate} for rate in RATES])
+MSE = METRICS["mse"]
+
+
+def test_a_gradient_learner_tries_its_own_steps_at_several_sizes() -> None:
+    learner = people.learner()
+    assert [option["lr"] / learner.knobs["lr"] for option in learner.candidates] == pytest.approx(list(RATES))
+    assert {option["steps"] for option in learner.candidates} == {learner.knobs["steps"]}
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
+    (entry,) = calibrate(Stepper(), META, LEARNER, at_level(2 * rate), [3], MSE, 0)
+    assert (entry.k, entry.knobs) == (3, {"steps": 2.0, "lr": rate})
+    assert entry.gain == pytest.approx(4 * rate * rate)
+    assert entry.spread == pytest.approx(0, abs=1e-6)
+
+
+def test_no_step_is_chosen_where_adapting_hurts() -> None:
+    (entry,) = calibrate(Stepper(slope=-1), META, LEARNER, at_level(2.0), [3], MSE, 0)
+    assert entry == (3, {"steps": 0.0, "lr": 1.0}, 0.0, 0.0)
+
+
+def test_the_gentler_of_two_equals_is_chosen() -> None:
+    (entry,) = calibrate(Stepper(slope=0), META, LEARNER, at_level(2.0), [3], MSE, 0)
+    assert entry.knobs["steps"] == 0
+    (entry,) = calibrate(Stepper(), META, LEARNER, at_level(3.5), [3], MSE, 0)  # 1.5 and 2.0 are as far from it
+    assert entry.knobs["lr"] == 1.5
+
+
+def test_what_gains_most_on_average_is_not_chosen_where_it_hurts_some() -> None:
+    """A fifth of the people are at 0.4 and lose by going to 8; the others are there and gain very much."""
+    far, near = at_level(8.0, users=32), at_level(0.4, users=8)
+    mixed = Population.from_arrays(
+        np.concatenate([far.x, near.x]), np.concatenate([far.y, near.y]), np.repeat(np.arange(40), 8)
+    )
+    (entry,) = calibrate(Stepper(), META, LEARNER, mixed, [3], MSE, 0)
+    assert entry.knobs == {"steps": 2.0, "lr": 0.25}  # to 0.5: nobody loses, as by the next, to 1
+
+
+def test_a_rate_that_diverges_never_wins() -> None:
+    (entry,) = calibrate(Stepper(bad_above=2.5), META, LEARNER, at_level(8.0), [3], MSE, 0)
+    assert entry.knobs["lr"] == 1.0
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mse"])
+def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
+    """Also where the first class, which argmax makes of NaN, is everybody's."""
+
+    class Poisoned(Stepper):
+        def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+            level = states["level"][:, None, None]
+            logits = np.concatenate([level - 3, np.zeros_like(level)], -1)
+            outputs = np.where(level > 2.5, np.nan, logits if metric == "accuracy" else level)
+            return np.broadcast_to(outputs, (*x.shape[:2], outputs.shape[-1]))
+
+    population = at_level(8.0)
+    if metric == "accuracy":
+        population = Population.from_arrays(population.x, np.zeros(48, int), np.repeat(np.arange(6), 8))
+    (entry,) = calibrate(Poisoned(), META, LEARNER, population, [3], METRICS[metric], 0)
+    assert entry.knobs["lr"] * entry.knobs["steps"] <= 2.5
+
+
+def test_a_k_that_nobody_has_the_rows_for_is_left_out() -> None:
+    entries = calibrate(Stepper(), META, LEARNER, at_level(2.0, rows=8), [9, 7, 2, 8, 2], MSE, 0)
+    assert [entry.k for entry in entries] == [2, 7]
+
+
+def test_a_metric_of_ones_own() -> None:
+    worst = Metric("worst", False, lambda outputs, y, seen: float(np.abs(outputs - y).max()))
+    (entry,) = calibrate(Stepper(), META, LEARNER, at_level(8.0), [3], worst, 0)
+    assert entry.knobs["lr"] == 4.0
+
+
+def test_an_independent_loop_chooses_the_same(tiny: Tiny) -> None:
+    population, meta = people.people(40, seed=5), tiny.learner.init(0)
+    entries = calibrate(tiny.engines["onnx"], meta, tiny.learner, population, [1, 3], METRICS["accuracy"], 7)
+    for entry in entries:
+        trials = draw_trials(population, entry.k, 7).trials
+
+        def right(steps: int, lr: float, trials=trials) -> dict[int, list[float]]:
+            shares: dict[int, list[float]] = {}
+            for trial in trials:
+                model = people.torch_adapted(meta, trial.support.x, trial.support.y, steps, lr, 1.0)
+                hits = people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y
+                shares.setdefault(trial.user, []).append(float(hits.mean()))
+            return shares
+
+        before, best, best_mean = right(0, 0.3), {**people.KNOBS, "steps": 0.0}, 0.0
+        for rate in RATES:
+            after = right(3, 0.3 * rate)
+            gains = [[b - a for a, b in zip(before[user], after[user], strict=True)] for user in before]
+            rows = [len(next(t for t in trials if t.user == user).query.y) for user in before]
+            mean = float(np.mean(gains))
+            if mean > best_mean + 1e-12 and _hurt(gains, [1 / n for n in rows]) <= 0.05:
+                best, best_mean = {"steps": 3.0, "lr": 0.3 * rate, "prior": 1.0}, mean
+        assert entry.knobs == pytest.approx(best)
+
+
+def _hurt(gains: list[list[float]], tolerances: list[float]) -> float:
+    chances = []
+    for each, tolerance in zip(gains, tolerances, strict=True):
+        error = float(np.std(each, ddof=1)) / math.sqrt(len(each))
+        chances.append(NormalDist(float(np.mean(each)), max(error, tolerance / 4)).cdf(-tolerance))
+    rate = float(np.mean(chances))
+    return rate + math.sqrt(rate * (1 - rate) / len(gains))
+
+
+def test_the_rate_of_hurt_users_by_hand() -> None:
+    gain = np.asarray([[0.3, 0.1, 0.2], [-0.5, -0.7, -0.6], [0.0, 0.0, 0.0]])
+    tolerance = np.asarray([0.1, 0.1, 0.1])
+    assert rate_of_hurt(gain, tolerance) == pytest.approx(_hurt(gain.tolist(), tolerance.tolist()), abs=1e-12)
+    assert rate_of_hurt(np.full((4, 1), -1.0), np.zeros(4)) == 1.0
+    assert rate_of_hurt(np.full((4, 1), 1.0), np.zeros(4)) == 0.0
+
+
+def test_few_users_cannot_show_that_one_in_twenty_is_hurt() -> None:
+    doubtful = [np.full((9, 5), 0.1), np.asarray([[-0.4] * 5, *[[0.9] * 5] * 8])]
+    assert choose(doubtful, np.full(9, 0.05)).option == 0
+    assert choose(doubtful[1:], np.full(9, 0.05)) == (None, 0.0, 0.0)
+    many = np.concatenate([doubtful[1][:1], np.full((199, 5), 0.9)])
+    assert rate_of_hurt(many, np.full(200, 0.05)) < RISK
+    assert choose([many], np.full(200, 0.05)).option == 0
+
+
+def test_what_is_not_finite_is_never_chosen() -> None:
+    assert choose([np.asarray([[np.nan, 1.0]]), np.asarray([[np.inf, 1.0]])], np.ones(1)).option is None
+
+
+class Corrector(Stepper):
+    """Predicts `weight` for whoever's support has a positive row, and as much less for the others: evidence tells."""
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        sign = np.sign(supports.y[:, 0, 0])
+        moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
+        return {"level": np.full(len(sign), moved, np.float32), "evidence": (4 * sign).astype(np.float32)}
+
+
+CORRECTION = {"steps": 1.0, "weight": 0.5, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+
+
+def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> None:
+    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
+    levels = np.repeat([1.0] * 30 + [-1.0] * 10, 8).astype(np.float32)
+    mixed = Population.from_arrays(np.zeros((320, 1), np.float32), levels, np.repeat(np.arange(40), 8))
+    (entry,) = calibrate(Corrector(), META, learner, mixed, [3], MSE, 0)
+    assert entry.knobs["guard"] > 0
+    assert entry.knobs["weight"] == 1.0
+    # A gain of 1 for three quarters, of -3 for the others, at evidence of 4 and -4.
+    found = [entry.knobs[name] for name in ("expected", "belief", "spread")]
+    assert found == pytest.approx([-1.0, 0.5, 0.0], abs=1e-5)
+    assert entry.gain == pytest.approx(0.75)
+
+
+def test_everybody_alike_needs_no_guard() -> None:
+    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
+    (entry,) = calibrate(Corrector(), META, learner, at_level(1.0, users=20), [3], MSE, 0)
+    assert (entry.knobs["weight"], entry.gain) == (1.0, pytest.approx(1.0))
