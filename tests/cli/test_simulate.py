@@ -33,7 +33,10 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
     }  # fmt: skip
     lines = said.out.splitlines()
     assert "tiny: accuracy on 8 held-out people" in said.out
-    for name in ("personalised", "initialisation", "local_only", "joint", "fedavg", "hurt by adapting"):
+    for name in (
+        "personalised", "initialisation", "local_only", "joint", "fedavg", "mean gain", "gain, 95% from",
+        "gain, 95% to", "worst tenth's gain", "hurt by adapting", "worse at all",
+    ):  # fmt: skip
         assert sum(line.startswith(f"| {name} ") for line in lines) == 1
 
 

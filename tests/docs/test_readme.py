@@ -68,6 +68,7 @@ def test_every_figure_of_the_demo_has_its_method() -> None:
     table = README.split("<!-- demo table -->\n", 1)[1].split("<!-- end -->", 1)[0]
     names = [line.split("|")[1].strip() for line in table.splitlines()]
     assert names[2:] == [
-        "personalised", "initialisation", "popularity", "local_only", "joint", "joint_finetuned", "fedavg",
-        "hurt by adapting", "held-out people",
+        "personalised", "initialisation", "popularity", "ease", "local_only", "joint", "joint_finetuned", "fedavg",
+        "mean gain", "gain, 95% from", "gain, 95% to", "worst tenth's gain", "hurt by adapting", "worse at all",
+        "held-out people",
     ]  # fmt: skip

@@ -103,7 +103,7 @@ def test_what_the_experiment_is() -> None:
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("movielens", "recall@10", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
     assert experiment.learner.fast == ("user",)
-    assert list(experiment.classical) == ["popularity"]
+    assert list(experiment.classical) == ["popularity", "ease"]
     meta = experiment.learner.init(2)
     assert {name: array.shape for name, array in meta.items()} == {
         "film.weight": (FILMS, FACTORS), "bias.weight": (FILMS, 1), "user": (FACTORS,),

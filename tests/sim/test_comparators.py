@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tests.sim import people
 from torch import nn
 
@@ -134,20 +136,36 @@ def test_judging_is_an_independent_loop_over_people(compared: Compared) -> None:
         k = entry["k"]
         trials = draw_trials(heldout, k, run.plan.seed + 1)
         knobs = knobs_for(run.bundle.manifest, k)
+        rows: dict[int, int] = {}
+        sure: dict[str, list[tuple[float, bool]]] = {"initialisation": [], "personalised": []}
         before: dict[int, list[float]] = {}
         after: dict[int, list[float]] = {}
         for trial in trials.trials:
             adapted = people.torch_adapted(
                 run.bundle.meta, trial.support.x, trial.support.y, int(knobs["steps"]), knobs["lr"], knobs["prior"]
             )
+            rows[trial.user] = len(trial.query.y)
             for scores, model in ((before, people.with_parameters(run.bundle.meta)), (after, adapted)):
-                right = people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y
+                outputs = people.torch_outputs(model, trial.query.x)
+                right = outputs.argmax(1) == trial.query.y
                 scores.setdefault(trial.user, []).append(float(right.mean()))
+                top = torch.softmax(torch.tensor(outputs, dtype=torch.float64), 1).max(1).values.tolist()
+                sure["initialisation" if scores is before else "personalised"] += zip(top, right, strict=True)
         gains = np.asarray([np.mean(after[user]) - np.mean(before[user]) for user in before])
         assert entry["users"] == len(gains) == int((heldout.counts > k).sum())
         assert entry["initialisation"] == pytest.approx(np.mean([np.mean(s) for s in before.values()]))
         assert entry["personalised"] == pytest.approx(np.mean([np.mean(s) for s in after.values()]))
-        assert entry["hurt"] == pytest.approx(np.mean(gains < -1e-9))
+        assert entry["gain"] == pytest.approx(gains.mean())
+        assert entry["gain_low"] < entry["gain"] < entry["gain_high"]
+        one_answer = np.asarray([1 / rows[user] for user in before])
+        assert entry["hurt"] == pytest.approx(np.mean(gains < -one_answer - 1e-9))
+        assert entry["worse"] == pytest.approx(np.mean(gains < -1e-9))
+        for name, pairs in sure.items():
+            bins: dict[int, list[float]] = {}
+            for p, right in pairs:
+                bins.setdefault(math.ceil(15 * p), []).append(p - right)
+            error = sum(abs(sum(gaps)) for gaps in bins.values()) / len(pairs)
+            assert entry["ece"][name] == pytest.approx(error, abs=2e-5)
         assert list(entry["baselines"]) == ["constant", "fedavg"]
         np.testing.assert_allclose(judgement.gains[k], gains, atol=1e-12)
 
@@ -160,6 +178,7 @@ def test_heldout_people_are_judged_with_the_schedule(compared: Compared) -> None
     wild = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 50.0, "lr": 5.0}) for k in run.ks)
     other = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=wild))
     for entry in judge(replace(run, bundle=bundle), {}).curve:
-        assert (entry["hurt"], entry["worst_decile_gain"]) == (0, 0)
+        assert [entry[name] for name in ("hurt", "worse", "worst_decile_gain", "gain_low", "gain_high")] == [0] * 5
+        assert entry["ece"]["personalised"] == entry["ece"]["initialisation"] > 0
         assert entry["personalised"] == entry["initialisation"]
-    assert judge(replace(run, bundle=other), {}).curve[0]["hurt"] > 0.2
+    assert judge(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2

@@ -12,10 +12,13 @@ from tests.sim.levels import META, Stepper, at_level
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
+from tegu.core.spec import Spec
 from tegu.core.tree import Tree
-from tegu.sim.evaluate import adapted, curve_entry, score
+from tegu.sim.bootstrap import mean_interval
+from tegu.sim.evaluate import adapted, curve_entry, score, tolerance
 from tegu.sim.learning_curve import POINTS, LearningCurve, LearningPoint
 from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
 from tegu.sim.train import Progress
 from tegu.sim.trials import Trials, draw_trials
 
@@ -29,25 +32,58 @@ MSE = METRICS["mse"]
 def test_an_entry_by_hand() -> None:
     before = np.linspace(0.5, 0.69, 20)
     gain = np.asarray([-0.3, -0.1, 0.0, -1e-12, *[0.1] * 16])
-    entry = curve_entry(
-        5, METRICS["accuracy"], {"personalised": before + gain, "flat": np.ones(20), "initialisation": before}
-    )
+    tolerated = np.asarray([0.3, 0.09, *[0.0] * 18])
+    scores = {"personalised": before + gain, "flat": np.ones(20), "initialisation": before}
+    entry = curve_entry(5, METRICS["accuracy"], scores, tolerated, np.random.default_rng(0))
+    low, high = mean_interval(gain, np.random.default_rng(0))
     assert entry.pop("baselines") == {"flat": 1.0}
     assert (entry.pop("k"), entry.pop("users")) == (5, 20)
     assert entry == {
         "initialisation": pytest.approx(0.595),
         "personalised": pytest.approx(0.595 + (1.6 - 0.4) / 20),
-        "hurt": 2 / 20,  # rounding is not harm
+        "gain": pytest.approx(1.2 / 20),
+        "gain_low": pytest.approx(low),
+        "gain_high": pytest.approx(high),
+        "hurt": 1 / 20,  # by more than is tolerated: the first falls by just that
+        "worse": 2 / 20,  # rounding is not harm
         "worst_decile_gain": pytest.approx(-0.2),  # the mean of the worst two of twenty
     }
 
 
 def test_lower_is_better_turns_the_sign() -> None:
     scores = {"initialisation": np.asarray([1.0, 2.0, 3.0]), "personalised": np.asarray([0.5, 2.5, 1.0])}
-    entry = curve_entry(1, MSE, scores)
-    assert entry["hurt"] == pytest.approx(1 / 3)
-    assert entry["worst_decile_gain"] == -0.5
+    entry = curve_entry(1, MSE, scores, np.asarray([0.0, 0.4, 0.0]), np.random.default_rng(0))
+    assert entry["hurt"] == entry["worse"] == pytest.approx(1 / 3)
+    assert (entry["gain"], entry["worst_decile_gain"]) == (pytest.approx(2 / 3), -0.5)
+    assert entry["gain_low"] < entry["gain"] < entry["gain_high"]
+    other = curve_entry(1, MSE, scores, np.asarray([0.0, 0.6, 0.0]), np.random.default_rng(0))
+    assert (other["hurt"], other["worse"]) == (0, pytest.approx(1 / 3))
     assert all(type(value) in (int, float, dict) for value in entry.values()), "JSON has no numpy numbers"
+
+
+@pytest.mark.parametrize(("name", "share"), [("mse", 1 / 8), ("rmse", 1 / 16)])
+def test_what_is_tolerated_is_a_share_of_the_initialisations_own_error(name: str, share: float) -> None:
+    """Users of 11 rows at k = 3 have 8 to judge by; user i's draws are wrong by i + 1, i + 2 and so on."""
+    population = at_level(0.0, users=4, rows=11)
+    trials = draw_trials(population, 3, 0)
+    wrong = [1 + i // 5 + i % 5 for i in range(20)]
+    outputs = [np.full((8, 1), error, np.float32) for error in wrong]
+    power = 2 if name == "mse" else 1
+    expected = [share * np.mean([(1 + user + draw) ** power for draw in range(5)]) for user in range(4)]
+    np.testing.assert_allclose(tolerance(trials, outputs, METRICS[name]), expected)
+
+
+def test_what_is_tolerated_is_one_answer_or_one_hit() -> None:
+    rows = (4, 9, 30)
+    user = np.repeat(np.arange(3), rows)
+    labelled = Population.from_arrays(np.zeros((43, 1), np.float32), user % 2, user)
+    trials = draw_trials(labelled, 3, 0)
+    outputs = [np.zeros((27, 2)) for _ in trials.trials]
+    np.testing.assert_allclose(tolerance(trials, outputs, METRICS["accuracy"]), [1 / 1, 1 / 6, 1 / 27])
+    ranked = Population.from_arrays(np.arange(43), np.ones(43), user, Spec.ranking(50))
+    trials = draw_trials(ranked, 3, 0)
+    outputs = [np.zeros(50) for _ in trials.trials]
+    np.testing.assert_allclose(tolerance(trials, outputs, METRICS["recall@10"]), [1 / 1, 1 / 6, 1 / 10])
 
 
 # --- whose state is not finite ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.samples import refused
 
 from tegu.core.errors import UnknownNameError
-from tegu.sim.metrics import METRICS, default_metric, find_metric
+from tegu.sim.metrics import METRICS, Metric, default_metric, find_metric
 
 NOTHING = np.zeros(0, np.int64)
 
@@ -80,6 +80,47 @@ def test_a_gain_is_positive_for_better(name: str, better: int) -> None:
         0.25 * better,
         -0.25 * better,
     ]
+
+
+def test_accuracy_resolves_one_answer() -> None:
+    y = np.asarray([0, 1, 1, 0, 1])
+    right = np.eye(2)[y]
+    one_wrong = np.eye(2)[[1, 1, 1, 0, 1]]
+    accuracy = METRICS["accuracy"]
+    changed = accuracy.score(right, y, NOTHING) - accuracy.score(one_wrong, y, NOTHING)
+    assert accuracy.resolution(0.7, y) == pytest.approx(changed) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("held", [[19, 3], [19, 19, 3], range(5, 20), range(10, 20)])
+def test_recall_resolves_one_hit(held: list[int]) -> None:
+    """Ten recommendations with one hit less lose the resolution; an item held back twice is one."""
+    y, recall = np.asarray(held), METRICS["recall@10"]
+    hits, misses = sorted(set(held))[:10], [item for item in range(40) if item not in held]
+    figures = []
+    for kept in (hits, hits[1:]):
+        scores = np.zeros(40)
+        scores[[*kept, *misses[: 10 - len(kept)]]] = 1
+        figures.append(recall.score(scores, y, NOTHING))
+    assert recall.resolution(0.7, y) == pytest.approx(figures[0] - figures[1]) == pytest.approx(1 / len(hits))
+
+
+def test_errors_resolve_one_typical_row() -> None:
+    """Where all rows are as wrong as each other, putting one of them right takes the resolution off."""
+    y = np.zeros((8, 2), np.float32)
+    outputs = np.tile(np.asarray([3.0, 1.0], np.float32), (8, 1))
+    one_right = outputs.copy()
+    one_right[5] = 0
+    mse, rmse = METRICS["mse"], METRICS["rmse"]
+    before, after = (mse.score(each, y, NOTHING) for each in (outputs, one_right))
+    assert mse.resolution(before, y) == pytest.approx(before - after) == pytest.approx(5 / 8)
+    # The square root's slope there, from two points next to each other: the two metrics call the same change harm.
+    step = 1e-6
+    slope = (math.sqrt(before + step) - math.sqrt(before - step)) / (2 * step)
+    assert rmse.resolution(math.sqrt(before), y) == pytest.approx(slope * mse.resolution(before, y))
+
+
+def test_a_metric_of_ones_own_counts_every_change() -> None:
+    assert Metric("own", True, lambda outputs, y, seen: 0.0).resolution(0.5, np.zeros(3)) == 0
 
 
 def test_names() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tegu.sim.learning_curve import LearningPoint
+from tegu.sim.reliability import Reliability
 from tegu.sim.report import render_report
 from tegu.sim.table import markdown, stored_line, table_rows
 
@@ -32,7 +33,11 @@ METRICS: dict[str, Any] = {
             "users": 23 - k,
             "initialisation": 0.3,
             "personalised": 0.3 + k / 100,
-            "hurt": 0.25,
+            "gain": k / 100,
+            "gain_low": k / 100 - 0.02,
+            "gain_high": k / 100 + 0.03,
+            "hurt": 0.004,
+            "worse": 0.25,
             "worst_decile_gain": -0.1,
             "baselines": {"popularity": 0.315, "local_only": 0.111},
         }
@@ -49,7 +54,12 @@ ROWS = [
     ["initialisation", "0.300", "0.300"],
     ["popularity", "0.315", "0.315"],
     ["local_only", "0.111", "0.111"],
-    ["hurt by adapting", "25%", "25%"],
+    ["mean gain", "+0.010", "+0.050"],
+    ["gain, 95% from", "-0.010", "+0.030"],
+    ["gain, 95% to", "+0.040", "+0.080"],
+    ["worst tenth's gain", "-0.100", "-0.100"],
+    ["hurt by adapting", "0.4%", "0.4%"],
+    ["worse at all", "25.0%", "25.0%"],
     ["held-out people", "22", "18"],
 ]
 
@@ -114,24 +124,24 @@ def test_the_line_of_what_is_stored_in_fewer_bytes(higher: bool, costs: str) -> 
 
 def test_the_page_says_what_is_stored_in_fewer_bytes() -> None:
     metrics = {**METRICS, "precision": STORED}
-    assert stored_line(metrics) in render_report(metrics, POINTS, GAINS)
-    assert "stored as" not in render_report(METRICS, POINTS, GAINS)
+    assert stored_line(metrics) in render_report(metrics, POINTS, GAINS, {})
+    assert "stored as" not in render_report(METRICS, POINTS, GAINS, {})
 
 
 def test_the_page_needs_nothing_else() -> None:
-    page = Page(render_report(METRICS, POINTS, GAINS))
+    page = Page(render_report(METRICS, POINTS, GAINS, {}))
     assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & set(page.tags)
     assert all(value is not None and value.startswith("#") for _, value in page.loads), "links lead within the page"
-    css = "".join(re.findall(r"<style.*?</style>", render_report(METRICS, POINTS, GAINS), flags=re.DOTALL))
+    css = "".join(re.findall(r"<style.*?</style>", render_report(METRICS, POINTS, GAINS, {}), flags=re.DOTALL))
     assert "@import" not in css
-    assert not re.findall(r"url\((?!['\"]?#)", render_report(METRICS, POINTS, GAINS))
+    assert not re.findall(r"url\((?!['\"]?#)", render_report(METRICS, POINTS, GAINS, {}))
 
 
 def test_the_page_has_every_row_and_the_pictures() -> None:
-    text = render_report(METRICS, POINTS, GAINS)
+    text = render_report(METRICS, POINTS, GAINS, {})
     page = Page(text)
     assert page.rows == ROWS
-    assert page.tags.count("svg") == 1 + len(GAINS) + 1
+    assert page.tags.count("svg") == 2 + len(GAINS) + 1
     pictures = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
     for picture in pictures:
         ET.fromstring(picture)
@@ -144,14 +154,35 @@ def test_the_page_has_every_row_and_the_pictures() -> None:
 
 
 def test_the_page_is_the_same_bytes_for_the_same_run() -> None:
-    first = render_report(METRICS, POINTS, GAINS)
-    assert render_report(copy.deepcopy(METRICS), list(POINTS), dict(GAINS)) == first
-    assert render_report(METRICS, POINTS[:1], GAINS) != first
-    assert render_report(METRICS, POINTS, GAINS | {1: np.asarray([0.3, 0.2, 0.1])}) != first
+    first = render_report(METRICS, POINTS, GAINS, {})
+    assert render_report(copy.deepcopy(METRICS), list(POINTS), dict(GAINS), {}) == first
+    assert render_report(METRICS, POINTS[:1], GAINS, {}) != first
+    assert render_report(METRICS, POINTS, GAINS | {1: np.asarray([0.3, 0.2, 0.1])}, {}) != first
     assert not re.search(r"20\d\d-\d\d-\d\d", first), "no date"
+
+
+def test_the_pictures_say_what_the_table_says() -> None:
+    text = render_report(METRICS, POINTS, GAINS, {})
+    assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% hurt, 25.0% worse at all -->" in text
+    assert "What adapting gives" in text
+
+
+@pytest.mark.parametrize(("ks", "drawn"), [((1,), 1), ((1, 5), 5), ((20, 1, 5), 5)])
+def test_reliability_is_drawn_for_the_middle_k_alone(ks: tuple[int, ...], drawn: int) -> None:
+    def at(right: float) -> Reliability:
+        rows = np.zeros(15, np.int64)
+        rows[[8, 14]] = 30, 10
+        return Reliability(rows, np.where(rows, 0.5, 0.0), np.where(rows, right, 0.0))
+
+    by_k = {k: {"initialisation": at(0.5 - k / 100), "personalised": at(0.5)} for k in ks}
+    text = render_report(METRICS, POINTS, GAINS, by_k)
+    assert re.findall(r"right, at k = (\d+)</h2>", text) == [str(drawn)]
+    assert f"<!-- initialisation: error {drawn / 100:.3f} -->" in text
+    assert "<!-- personalised: error 0.000 -->" in text
+    assert Page(text).tags.count("svg") == 2 + len(GAINS) + 1 + 1
 
 
 @pytest.mark.parametrize("gains", [np.zeros(9), np.asarray([0.5]), np.asarray([-1.0, -2.0])])
 def test_nobodys_gain_is_too_odd_to_draw(gains: np.ndarray[Any, Any]) -> None:
     lower = METRICS | {"higher_is_better": False, "metric": "mse"}
-    assert "lower is better" in render_report(lower, [], {1: gains})
+    assert "lower is better" in render_report(lower, [], {1: gains}, {})

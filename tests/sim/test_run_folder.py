@@ -37,7 +37,10 @@ KEYS = {
     "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
     "cohort", "calibration_users", "schedule", "meta", "engine",
 }  # fmt: skip
-ENTRY = {"k", "users", "initialisation", "personalised", "hurt", "worst_decile_gain", "baselines"}
+ENTRY = {
+    "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "hurt", "worse",
+    "worst_decile_gain", "ece", "baselines",
+}  # fmt: skip
 TIMES = {"train_seconds", "user_rounds_per_second", "peak_rss_mb"}
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -75,6 +78,7 @@ def test_metrics_have_exactly_the_documented_keys(finished: Finished) -> None:
     assert all(set(entry) == ENTRY for entry in metrics["curve"])
     baselines = {"local_only", "joint", "joint_finetuned", "fedavg"}
     assert all(set(entry["baselines"]) == baselines for entry in metrics["curve"])
+    assert all(set(entry["ece"]) == {"initialisation", "personalised"} for entry in metrics["curve"])
     assert all(map(math.isfinite, numbers(metrics)))
     assert (metrics["experiment"], metrics["learner"], metrics["backend"]) == ("tiny", "reptile", "inprocess")
     assert (metrics["seed"], metrics["rounds"], metrics["cohort"]) == (0, 6, 5)
@@ -104,6 +108,11 @@ def test_the_report_is_about_the_run(finished: Finished) -> None:
     for entry in outcome.metrics["curve"]:
         for value in (entry["personalised"], entry["initialisation"], *entry["baselines"].values()):
             assert f"<td>{value:.3f}</td>" in report
+        assert f"<td>{entry['gain']:+.3f}</td>" in report
+    error = outcome.metrics["curve"][1]["ece"]  # of k = 1 and 3, the middle is 3
+    assert "at k = 3</h2>" in report
+    for name in ("initialisation", "personalised"):
+        assert f"<!-- {name}: error {error[name]:.3f} -->" in report
 
 
 def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, tmp_path: Path) -> None:

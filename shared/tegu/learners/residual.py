@@ -49,7 +49,7 @@ _KNOBS = {
     "spread": 1.0,
 }
 _STATE = ("inputs", "weights", "mix", "trust", "evidence")
-_LEAST = 1e-4  # a corrected probability is no smaller: its logarithm is the output
+_LEAST = 1e-4  # a corrected probability is no smaller, before all are scaled to add up to 1
 _RIDGES, _MIXES = (0.03, 0.1, 0.3, 1.0), (0.0, 1.0)
 
 
@@ -100,7 +100,10 @@ def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         answer, features = answers(meta, x)
         corrected = answer + kernel(features, state["inputs"], state["mix"]) @ state["weights"]
-        return corrected.clamp(_LEAST, 1.0).log() if spec.kind == "classification" else corrected
+        if spec.kind != "classification":
+            return corrected
+        chances = corrected.clamp(_LEAST, 1.0)
+        return (chances / chances.sum(-1, keepdim=True)).log()
 
     return replace(
         like,

@@ -47,8 +47,10 @@ def fit(likeness: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | float) 
     """
     rows = torch.arange(mask.shape[0], device=mask.device)
     identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(likeness.dtype)
-    inverse = _inverse(likeness * mask * mask.unsqueeze(1) + ridge * identity, identity)
-    weights = inverse @ (targets * mask.unsqueeze(1))
+    matrix = likeness * mask * mask.unsqueeze(1) + ridge * identity
+    inverse, wanted = _inverse(matrix, identity), targets * mask.unsqueeze(1)
+    weights = inverse @ wanted
+    weights = weights + inverse @ (wanted - matrix @ weights)  # rows that repeat cancel, and float32 loses digits by it
     return Fit(weights, weights / (inverse * identity).sum(1, keepdim=True))
 
 

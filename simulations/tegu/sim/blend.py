@@ -34,6 +34,8 @@ class Belief(NamedTuple):
 def blended(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
     """Answers `factor` of the way from `before` to `after`, as a bundle would give them.
 
+    Where a corrected probability was outside of 0 and 1, nearly so: a bundle blends before it scales.
+
     Args:
         kind: answers of a classification are logarithms of probabilities, and are blended as probabilities.
         before: `[trials]` of answers.

@@ -143,12 +143,14 @@ def _plot_mean_gain(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _plot_gains(axes: Axes, entry: Mapping[str, Any], gains: Array) -> None:
-    edges = np.histogram_bin_edges(gains, bins=31)
+    low, high = min(0.0, gains.min()), max(0.0, gains.max())
+    width = (high - low) / 30 or 1.0
+    edges = width * np.arange(np.floor(low / width) - 1, np.ceil(high / width) + 2)  # 0 is one: no bar is of both
     axes.hist(gains[gains >= 0], bins=edges.tolist(), color=_ACCENT)
     axes.hist(gains[gains < 0], bins=edges.tolist(), color=_HURT)
     axes.axvline(0, color="black", lw=1)
     axes.set_title(
-        f"k = {entry['k']}: mean {entry['gain']:+.3g} ({entry['gain_low']:+.3g} to {entry['gain_high']:+.3g}), "
+        f"k = {entry['k']}: mean {entry['gain']:+.3f} ({entry['gain_low']:+.3f} to {entry['gain_high']:+.3f}), "
         f"{entry['hurt']:.1%} hurt, {entry['worse']:.1%} worse at all",
         loc="left",
         fontsize="medium",

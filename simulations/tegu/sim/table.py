@@ -10,8 +10,8 @@ __all__ = ["GAIN", "markdown", "stored_line", "table_rows"]
 GAIN = "mean gain"
 _ADAPTING = (
     (GAIN, "gain", "+.3f"),
-    ("95% from", "gain_low", "+.3f"),
-    ("95% to", "gain_high", "+.3f"),
+    ("gain, 95% from", "gain_low", "+.3f"),
+    ("gain, 95% to", "gain_high", "+.3f"),
     ("worst tenth's gain", "worst_decile_gain", "+.3f"),
     ("hurt by adapting", "hurt", ".1%"),
     ("worse at all", "worse", ".1%"),

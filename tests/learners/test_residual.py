@@ -1,0 +1,164 @@
+"""Residual correction against numpy, and what the guard makes of a user's own interactions."""
+
+from __future__ import annotations
+
+import copy
+import math
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+import torch
+from tests.learners.toys import NO_NOISE, SPEC, assert_trees_close, meta_of, mlp, rows
+from torch import Tensor, nn
+
+from tegu.core.batch import Batch
+from tegu.core.errors import DataError
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.learners.features import look
+from tegu.learners.residual import residual
+
+REGRESSION = Spec.regression((4,), 2)
+CORRECT = {"mix": 0.4, "ridge": 0.3, "weight": 0.8, "guard": 0.0}
+
+
+def regression_rows(count: int, seed: int = 0, padding: int = 0) -> Batch[Tensor]:
+    batch = rows(count, seed, padding)
+    y = torch.randn(count + padding, 2, generator=torch.Generator().manual_seed(seed))
+    return Batch(batch.x, y, batch.mask)
+
+
+def in_numpy(model, meta, support, knobs, x):
+    """Corrected answers and the evidence, in float64."""
+    module = copy.deepcopy(model)
+    module.load_state_dict(meta)
+
+    def answers(inputs):
+        with torch.no_grad():
+            hidden = module[:-1](inputs).double().numpy()
+            output = module(inputs).double()
+        output = torch.softmax(output, -1) if support.y.dim() == 1 else output
+        return output.numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+
+    def like(a, b):
+        cosine = a @ b.T
+        return knobs["mix"] * cosine + (1 - knobs["mix"]) * np.exp(-(1 - cosine) / 0.25)
+
+    real = int(support.mask.sum())
+    before, features = answers(support.x[:real])
+    y = support.y[:real].numpy()
+    missed = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
+    matrix = like(features, features) + knobs["ridge"] * np.eye(real)
+    alpha = np.linalg.solve(matrix, missed)
+    left_out = alpha / np.diag(np.linalg.inv(matrix))[:, None]
+    evidence = float((np.square(missed).sum(1) - np.square(left_out).sum(1)).mean())
+    base, own = answers(x)
+    return base, like(own, features) @ alpha, evidence
+
+
+CASES = {"classification": (mlp(), SPEC, rows), "regression": (mlp(2), REGRESSION, regression_rows)}
+
+
+@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize(("count", "padding"), [(1, 0), (6, 0), (6, 3)])
+def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
+    model, spec, draw = CASES[kind]
+    learner = residual(model, spec)
+    meta, support, x = meta_of(learner), draw(count, 1, padding), rows(5, 9).x
+    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
+    base, correction, evidence = in_numpy(model, meta, support, CORRECT, x)
+    expected = base + 0.8 * correction
+    found = learner.predict(meta, state, x)
+    if kind == "classification":
+        expected = np.clip(expected, 1e-4, 1)
+        expected = np.log(expected / expected.sum(1, keepdims=True))
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert np.abs(correction).max() > 0.05
+    assert float(state["evidence"]) == pytest.approx(evidence, abs=1e-4)
+    assert float(state["trust"]) == 1.0
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_without_a_step_the_initialisation_answers(kind):
+    model, spec, draw = CASES[kind]
+    learner = residual(model, spec)
+    meta, x = meta_of(learner), rows(5, 9).x
+    state = learner.adapt(meta, draw(6), {**learner.knobs, "steps": 0}, NO_NOISE)
+    output = reptile(model, spec).predict(meta, {}, x)
+    output = torch.log_softmax(output, -1) if kind == "classification" else output
+    torch.testing.assert_close(learner.predict(meta, state, x), output)
+
+
+def test_probabilities_stay_such():
+    learner = residual(mlp(), SPEC)
+    meta, support = meta_of(learner), rows(12)
+    state = learner.adapt(meta, support, {**learner.knobs, "ridge": 0.03, "weight": 1.0}, NO_NOISE)
+    answers = learner.predict(meta, state, rows(50, 3).x).exp()
+    assert float(answers.min()) >= 0.5e-4
+    torch.testing.assert_close(answers.sum(-1), torch.ones(50))
+
+
+@pytest.mark.parametrize("guard", [2.0, 4.0])
+@pytest.mark.parametrize(("expected", "belief", "spread"), [(0.1, 0.0, 0.3), (0.0, 1.0, 0.2), (-0.5, 0.5, 0.1)])
+def test_trust_is_the_chance_of_a_gain(guard, expected, belief, spread):
+    learner = residual(mlp(), SPEC)
+    meta, support = meta_of(learner), rows(8, 2)
+    told = {"expected": expected, "belief": belief, "spread": spread}
+    whole = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0}, NO_NOISE)
+    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, "guard": guard, **told}, NO_NOISE)
+    evidence = float(state["evidence"])
+    chance = NormalDist().cdf((expected + belief * evidence) / spread)
+    assert evidence != 0
+    assert float(state["trust"]) == pytest.approx(min(max(guard * (chance - 0.5), 0.0), 1.0), abs=1e-5)
+    torch.testing.assert_close(state["weights"], state["trust"] * whole["weights"])
+
+
+def test_one_interaction_is_no_evidence():
+    learner = residual(mlp(), SPEC)
+    state = learner.adapt(meta_of(learner), rows(1), {**learner.knobs, **CORRECT}, NO_NOISE)
+    assert float(state["evidence"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_it_trains_as_reptile():
+    options = {"steps": 3, "lr": 0.4, "prior": 2.0}
+    learner, like = residual(mlp(), SPEC, **options), reptile(mlp(), SPEC, **options)
+    meta, support, query = meta_of(learner), rows(4), rows(3, 1)
+    updates = [one.update(meta, support, query, NO_NOISE) for one in (learner, like)]
+    assert_trees_close(*updates, rtol=0, atol=0)
+    assert learner.trained_as.knobs == like.knobs
+    assert learner.pools
+
+
+def test_candidates_are_kernels_and_ridges():
+    learner = residual(mlp(), SPEC)
+    assert {(c["mix"], c["ridge"]) for c in learner.candidates} == {(m, r) for m in (0, 1) for r in (0.03, 0.1, 0.3, 1)}
+    assert all(math.isfinite(value) for c in learner.candidates for value in c.values())
+
+
+class Tail(nn.Module):
+    """A last linear layer, and something behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * self.last(torch.tanh(self.first(x)))
+
+
+def test_features_are_the_input_of_the_last_linear_layer():
+    model, x = Tail(), rows(5).x
+    meta = {name: value.detach() for name, value in model.named_parameters()}
+    seen = look(model, meta, x)
+    torch.testing.assert_close(seen.features, torch.tanh(model.first(x)))
+    torch.testing.assert_close(seen.output, model(x))
+    plain = nn.Conv1d(4, 3, 1)
+    convolved = nn.Sequential(nn.Unflatten(1, (4, 1)), plain, nn.Flatten())
+    meta = {name: value.detach() for name, value in convolved.named_parameters()}
+    torch.testing.assert_close(look(convolved, meta, x).features, convolved(x))
+
+
+def test_a_ranking_is_refused():
+    with pytest.raises(DataError, match="a ranking has no residuals to correct: use reptile with fast="):
+        residual(nn.Embedding(5, 1), Spec.ranking(5))

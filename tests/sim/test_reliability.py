@@ -1,0 +1,81 @@
+"""Calibration error against a loop over rows in torch, and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.sim import people
+
+from tegu.core.batch import Array, full_batch
+from tegu.sim.population import Population
+from tegu.sim.reliability import BINS, calibration_error, reliability
+from tegu.sim.trials import Trial, Trials, draw_trials
+
+
+def judged(logits: Array, y: Array) -> Trials:
+    """One trial whose query has the labels `y`."""
+    x = np.zeros((len(y), 2), np.float32)
+    population = Population.from_arrays(x, y, np.zeros(len(y)), people.SPEC)
+    return Trials(population, 1, [Trial(0, full_batch(x[:1], y[:1]), full_batch(x, y))])
+
+
+def guo(logits: Array, y: Array) -> float:
+    """Section 2 of the paper, row by row: B_m holds what has a confidence in ((m - 1) / M, m / M]."""
+    sure, classes = torch.softmax(torch.tensor(logits, dtype=torch.float64), 1).max(1)
+    error = 0.0
+    for m in range(1, 16):
+        inside = [i for i, p in enumerate(sure.tolist()) if (m - 1) / 15 < p <= m / 15]
+        if inside:
+            accuracy = sum(int(classes[i]) == y[i] for i in inside) / len(inside)
+            error += len(inside) / len(y) * abs(accuracy - float(sure[inside].mean()))
+    return error
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
+def test_the_error_is_the_papers(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    y, logits = rng.integers(0, 3, 500), rng.normal(0, scale, (500, 3)).astype(np.float32)
+    found = reliability(judged(logits, y), [logits])
+    assert calibration_error(found) == pytest.approx(guo(logits, y), abs=1e-9)
+    assert found.rows.sum() == 500
+
+
+def test_rows_of_all_trials_count_the_same_and_padding_does_not() -> None:
+    population = people.people(6)
+    trials = draw_trials(population, 3, 0)
+    rng = np.random.default_rng(1)
+    padded, plain = [], []
+    for trial in trials.trials:
+        logits = rng.normal(size=(len(trial.query.y), 3))
+        plain.append(logits)
+        padded.append(np.concatenate([logits, np.full((20 - len(logits), 3), np.nan)]))
+    y = np.concatenate([trial.query.y for trial in trials.trials])
+    found = reliability(trials, padded)
+    assert found.rows.sum() == len(y)
+    assert calibration_error(found) == pytest.approx(guo(np.concatenate(plain), y), abs=1e-9)
+
+
+def test_bins_by_hand() -> None:
+    """As likely as not between two of three classes: 1/2 is in the eighth bin. Certain: the last, without overflow."""
+    logits = np.asarray([[0, 0, -1e4], [0, 0, -1e4], [1e4, 0, 0]], np.float32)
+    found = reliability(judged(logits, np.asarray([0, 1, 2])), [logits])
+    assert BINS == 15
+    assert np.flatnonzero(found.rows).tolist() == [7, 14]
+    assert found.confidence[[7, 14]].tolist() == [0.5, 1.0]
+    assert found.accuracy[[7, 14]].tolist() == [0.5, 0.0]  # of two equals the first class is predicted
+    assert calibration_error(found) == pytest.approx((2 * 0.0 + 1 * 1.0) / 3)
+
+
+def test_whoever_draws_from_its_own_probabilities_is_calibrated() -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 1.5, (20_000, 3))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = (rng.random((20_000, 1)) > probabilities.cumsum(1)).sum(1).clip(max=2)
+    assert calibration_error(reliability(judged(logits, y), [logits])) < 0.02
+    assert calibration_error(reliability(judged(logits, y), [3 * logits])) > 0.1, "too sure of itself"
+
+
+def test_a_prediction_that_is_nan_has_no_error() -> None:
+    logits = np.asarray([[0.0, np.nan, 0.0], [1.0, 0.0, 0.0]])
+    assert np.isnan(calibration_error(reliability(judged(logits, np.asarray([0, 0])), [logits])))
