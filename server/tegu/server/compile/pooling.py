@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 
 import torch
@@ -40,15 +39,15 @@ def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tenso
     maximum is taken again (pooling that gives indices takes longer than this whole function): within rows, then over
     them, so that the first in reading order wins, as in torch.
     """
-    height, width, planes = *grad.shape[-2:], math.prod(grad.shape[:-2])
+    height, width = grad.shape[-2:]
     covered = _cropped(x, height * kernel[0], width * kernel[1])
-    columns = _planes_last(covered).reshape(height, kernel[0], width, kernel[1], planes).chunk(kernel[1], 3)
+    columns = _planes_last(covered).reshape(height, kernel[0], width, kernel[1], -1).chunk(kernel[1], 3)
     rows = _largest(columns).chunk(kernel[0], 1)
-    of_rows = _shares(_planes_last(grad).reshape(height, 1, width, 1, planes), rows, _largest(rows))
+    of_rows = _shares(_planes_last(grad).reshape(height, 1, width, 1, -1), rows, _largest(rows))
     of_columns = _shares(torch.cat(of_rows, 1), columns, _largest(columns))
-    result = torch.cat(of_columns, 3).reshape(covered.shape[-2] * covered.shape[-1], planes).t()
+    result = _planes_first(torch.cat(of_columns, 3).reshape(*covered.shape[-2:], -1, *x.shape[1:-2]))
     edge = [0, x.shape[-1] - covered.shape[-1], 0, x.shape[-2] - covered.shape[-2]]
-    return F.pad(result.reshape(covered.shape), edge) if any(edge) else result.reshape(x.shape)
+    return F.pad(result, edge) if any(edge) else result
 
 
 def _cropped(x: Tensor, height: int, width: int) -> Tensor:
@@ -57,7 +56,12 @@ def _cropped(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _planes_last(x: Tensor) -> Tensor:
-    return x.reshape(math.prod(x.shape[:-2]), x.shape[-2] * x.shape[-1]).t()
+    """`[height, width, ...]`."""
+    return x.permute(-2, -1, *range(x.dim() - 2))
+
+
+def _planes_first(x: Tensor) -> Tensor:
+    return x.permute(*range(2, x.dim()), 0, 1)
 
 
 def _largest(parts: Sequence[Tensor]) -> Tensor:

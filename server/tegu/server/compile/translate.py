@@ -25,6 +25,7 @@ from torch.export.graph_signature import (
 
 from tegu.server.compile.capture import Captured
 from tegu.server.compile.fuse import fuse
+from tegu.server.compile.product import TRANSLATIONS
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -43,6 +44,7 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
         input_names=list(inputs),
         output_names=captured.outputs,
         opset_version=OPSET,
+        custom_translation_table=TRANSLATIONS,
         dynamo=True,
         optimize=False,  # its rewriting rules take longer than everything else together
         verbose=False,
