@@ -27,6 +27,7 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         **_core(),
         aten.convolution.default: _convolution,
         aten.convolution_backward.default: _convolution_backward,
+        aten.max_pool2d_with_indices.default: pooling.max_pool2d,
         aten.max_pool2d_with_indices_backward.default: pooling.max_pool2d_backward,
         aten.avg_pool2d_backward.default: pooling.avg_pool2d_backward,
         aten._adaptive_avg_pool2d.default: pooling.adaptive_avg_pool2d,

@@ -26,6 +26,7 @@ from torch.export.graph_signature import (
 from tegu.server.compile.capture import Captured
 from tegu.server.compile.fuse import fuse
 from tegu.server.compile.product import TRANSLATIONS
+from tegu.server.compile.sink import sink_transposes
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -59,6 +60,7 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     _drop_idle_transposes(model)
     onnxscript.optimizer.fold_constants(model)
     common.IdentityEliminationPass()(model)
+    sink_transposes(model)
     fuse(model)
     passes = (
         common.RemoveUnusedNodesPass(),

@@ -11,9 +11,11 @@ transposed; and nothing is gathered, padded, added up or moved in memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -164,4 +166,10 @@ def _transform(down: Matrix, across: Matrix, x: Tensor) -> Tensor:
 
 
 def _tensor(matrix: Matrix, like: Tensor) -> Tensor:
-    return torch.tensor([[float(entry) for entry in row] for row in matrix], dtype=like.dtype)
+    return _constant(matrix, like.dtype == torch.float64)
+
+
+@functools.cache
+def _constant(matrix: Matrix, double: bool) -> Tensor:
+    # By way of numpy, which a recording does not see: one constant, however often it is used.
+    return torch.from_numpy(np.array(matrix, np.float64 if double else np.float32))
