@@ -81,7 +81,7 @@ def transposed(matrix: Matrix) -> Matrix:
 
 
 def _values(points: _Points, terms: int) -> Matrix:
-    """Takes a polynomial of so many terms to its values, a complex one's two parts apart; at infinity, its last term."""
+    """From a polynomial's terms to its values, a complex one's two parts apart; at infinity, its last term."""
     complexes = [part for point in points.complex for part in transposed(_complex_powers(*point, terms))]
     reals = [tuple(point**power for power in range(terms)) for point in points.real]
     return (*reals, *complexes, tuple(Fraction(power == terms - 1) for power in range(terms)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
@@ -11,7 +12,13 @@ from torch import Tensor
 
 from tegu.core.errors import CompileError
 
-__all__ = ["adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "avg_pool2d_backward", "max_pool2d", "max_pool2d_backward"]
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "avg_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+]
 
 
 def max_pool2d(
@@ -21,10 +28,13 @@ def max_pool2d(
     padding: Sequence[int] = (0, 0),
     dilation: Sequence[int] = (1, 1),
     ceil_mode: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Maxima and their indices, where planes are innermost in memory: the gradient takes the same maxima."""
+) -> Any:
+    """Maxima and their indices, where planes are innermost in memory: the gradient takes the same maxima.
+
+    Elsewhere NotImplemented, which leaves the operator as it is.
+    """
     if x.dim() != 4 or x.stride(1) != 1 or not _side_by_side(kernel_size, stride, padding, dilation, ceil_mode):
-        return NotImplemented  # which leaves the operator as it is
+        return NotImplemented
     kernel = _pair(kernel_size)
     height, width = x.shape[-2] // kernel[0], x.shape[-1] // kernel[1]
     _, rows = _windows(x, kernel, height, width)
@@ -86,9 +96,7 @@ def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tenso
     return F.pad(result, edge) if any(edge) else result
 
 
-def _windows(
-    x: Tensor, kernel: tuple[int, int], height: int, width: int
-) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+def _windows(x: Tensor, kernel: tuple[int, int], height: int, width: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """The columns of all windows, `[height, rows of a window, width, 1, planes]`, and the rows of their maxima."""
     covered = _planes_last(_cropped(x, height * kernel[0], width * kernel[1]))
     columns = covered.reshape(height, kernel[0], width, kernel[1], -1).chunk(kernel[1], 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 @_product.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call] # torch leaves it bare
     return a.new_empty((*lead, a.shape[-2], b.shape[-1]))
 
 
@@ -35,4 +36,4 @@ def _translated(a: Any, b: Any) -> Any:
     return opset18.MatMul(a, b)
 
 
-TRANSLATIONS = {torch.ops.tegu.product.default: _translated}
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.tegu.product.default: _translated}

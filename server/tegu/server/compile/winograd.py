@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tegu.core.batch import Array
 from tegu.server.compile.filtering import OUTPUTS, Filtering, Matrix, minimal_filtering, transposed
 from tegu.server.compile.product import product
 
 __all__ = ["convolution", "input_gradient", "pays", "weight_gradient"]
 
 _CHANNELS = 8  # of input and of output at least
-_TRANSFORMING = 2.0  # time of a multiplication in a transform, in those of a convolution
+_SHARE = 0.8  # of the multiplications of sliding at most: large images are transformed by matrices mostly of zeros
 
 
 def pays(x: Sequence[object], weight: Sequence[object], padding: Sequence[int]) -> bool:
@@ -47,7 +48,7 @@ def pays(x: Sequence[object], weight: Sequence[object], padding: Sequence[int]) 
     into = down.rows * width * (height + across.rows)
     out_of = down.rows * across.outputs * (across.rows + down.outputs)
     filtered = down.rows * across.rows * channels * filters
-    return filtered + _TRANSFORMING * (into * channels + out_of * filters) < slid
+    return filtered + into * channels + out_of * filters < _SHARE * slid
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
@@ -166,10 +167,11 @@ def _transform(down: Matrix, across: Matrix, x: Tensor) -> Tensor:
 
 
 def _tensor(matrix: Matrix, like: Tensor) -> Tensor:
-    return _constant(matrix, like.dtype == torch.float64)
+    # By way of numpy, which a recording does not see: of torch.tensor it keeps three operators.
+    array = _array(matrix)
+    return torch.from_numpy(array if like.dtype == torch.float64 else array.astype(np.float32))
 
 
 @functools.cache
-def _constant(matrix: Matrix, double: bool) -> Tensor:
-    # By way of numpy, which a recording does not see: one constant, however often it is used.
-    return torch.from_numpy(np.array(matrix, np.float64 if double else np.float32))
+def _array(matrix: Matrix) -> Array:
+    return np.array(matrix, np.float64)
