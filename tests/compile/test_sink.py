@@ -26,11 +26,7 @@ SUNK = {
     "one, undone after": (f"s = {THERE}(a) u = Mul(c, s) w = {BACK}(u) y = Neg(w)", 1),
     "one, read as it is": (f"s = {THERE}(a) u = Mul(c, s) w = {BACK}(u) r = Relu(u) y = {BACK}(r) z = Add(w, y)", 3),
     "a vector": (f"s = {THERE}(a) u = Mul(s, v) y = {BACK}(u)", 2),
-    "different orders": (
-        f"s = {THERE}(a) t = Transpose<perm = [2, 0, 1]>(b) q = Transpose<perm = [0, 1, 2]>(c) "
-        f"r = Add(s, q) u = Mul(r, t) y = Relu(u)",
-        None,
-    ),
+    "different orders": (f"s = {THERE}(a) q = Transpose<perm = [0, 1, 2]>(c) u = Mul(s, q) y = {BACK}(u)", 2),
     "a result": (f"s = {THERE}(a) y = Relu(s)", 1),
 }
 
@@ -52,5 +48,4 @@ def test_same_results_with_fewer_transposes(name):
         ort.InferenceSession(m.SerializeToString()).run(None, feed)[0] for m in (ir.to_proto(after), before)
     )
     np.testing.assert_array_equal(found, expected)
-    if left is not None:
-        assert [node.op_type for node in after.graph].count("Transpose") == left
+    assert [node.op_type for node in after.graph].count("Transpose") == left

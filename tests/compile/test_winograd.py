@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from tests.compile.families import FAMILIES
+from tests.compile.running import run, start
 from torch import nn
 
 from tegu.server.compile import unfolded, winograd
@@ -109,3 +113,27 @@ def test_few_channels_by_windows(padding, channels, kernel, rows):
         grad, x, layer.weight, None, *settings(padding), [False, True, False]
     )
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "graph", "operators"),
+    [
+        ("conv_filtered", "predict", {"Conv": 2, "MatMul": 4}),
+        ("conv_filtered_maxpool", "predict", {"Conv": 0, "MatMul": 4, "MaxPool": 0}),
+        # Data and kernels are transformed once for output and gradients: 5 transforms and 3 products.
+        ("conv_filtered_maxpool", "adapt", {"Conv": 0, "ConvTranspose": 0, "MatMul": 9, "MaxPool": 0}),
+    ],
+)
+def test_compiled_learners_have_them(name, graph, operators, device_graphs):
+    model = onnx.load_from_string(device_graphs(name)[graph])
+    nodes = [*model.graph.node, *(inner for node in model.graph.node for a in node.attribute for inner in a.g.node)]
+    found = [node.op_type for node in nodes]
+    assert {operator: found.count(operator) for operator in operators} == operators
+
+
+@pytest.mark.parametrize("name", ["conv_filtered", "conv_filtered_maxpool"])
+def test_graphs_take_no_rows(name, device_graphs):
+    learner = FAMILIES[name].learner()
+    x = np.zeros((0, *learner.spec.x.shape), np.float32)
+    output = run(device_graphs(name)["predict"], meta=start(learner), state=start(learner), x=x)["output"]
+    assert output.shape == (0, 3)

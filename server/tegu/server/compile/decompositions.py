@@ -65,7 +65,7 @@ def _convolution(
 
 
 def _plain(x: Tensor, stride: Sequence[int], dilation: Sequence[int], transposed: bool, groups: int) -> bool:
-    return x.dim() == 4 and {*stride, *dilation, groups} == {1} and not transposed
+    return x.dim() == 4 and groups == 1 and {*stride, *dilation} == {1} and not transposed
 
 
 def _convolution_backward(
