@@ -147,6 +147,14 @@ SINGLE = {
     "conv_strided_groupnorm": Family(
         image(nn.Conv2d(2, 4, 4, stride=3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), features=36), IMAGE, {}
     ),
+    "conv_filtered": Family(
+        image(CONV, nn.ReLU(), nn.Conv2d(4, 8, 3), nn.Conv2d(8, 16, 5, padding="same"), features=784), IMAGE, {}
+    ),
+    "conv_filtered_maxpool": Family(
+        image(nn.Conv2d(2, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 5, padding=2), nn.MaxPool2d(2), features=144),
+        IMAGE,
+        {"steps": 2},
+    ),
     "conv_dilated": Family(image(nn.Conv2d(2, 3, 3, dilation=2, padding=1), nn.ReLU(), features=147), IMAGE, {}),
     "conv_groups": Family(
         image(CONV, nn.ReLU(), nn.Conv2d(4, 8, 3, groups=2, stride=2), nn.AdaptiveAvgPool2d(1), features=8), IMAGE, {}

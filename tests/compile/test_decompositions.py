@@ -91,6 +91,22 @@ def test_the_first_of_equal_maxima_gets_the_gradient(kernel, shape):
     assert torch.equal(backward(grad, x, *settings, torch.full_like(indices, -1)), expected)
 
 
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (9, 8), (1, 1)], ids=str)
+def test_maxima_where_planes_are_innermost(kernel):
+    x = torch.randn(2, 3, 9, 8, generator=RNG).round().contiguous(memory_format=torch.channels_last)
+    settings = (kernel, kernel, (0, 0), (1, 1), False)
+    found = TABLE[ATEN.max_pool2d_with_indices.default](x, *settings)
+    for tensor, right in zip(found, ATEN.max_pool2d_with_indices(x, *settings), strict=True):
+        assert torch.equal(tensor, right)
+
+
+@pytest.mark.parametrize("settings", [((2, 2), (1, 1)), ((3, 3), (3, 3), (1, 1)), ((2, 2), (2, 2), (0, 0), (2, 2))])
+def test_other_max_pools_stay_as_they_are(settings):
+    x = torch.randn(2, 3, 9, 8).contiguous(memory_format=torch.channels_last)
+    assert TABLE[ATEN.max_pool2d_with_indices.default](x, *settings) is NotImplemented
+    assert TABLE[ATEN.max_pool2d_with_indices.default](x.contiguous(), (2, 2)) is NotImplemented
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
 def test_relu(threshold):
     x = torch.randn(4, 5, generator=RNG).mul(2).round().div(2).requires_grad_()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch._decomp import core_aten_decompositions
 
 from tegu.core.errors import CompileError
-from tegu.server.compile import pooling
+from tegu.server.compile import pooling, unfolded, winograd
 
 __all__ = ["decomposition_table"]
 
@@ -25,7 +25,9 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
     aten = torch.ops.aten
     return {
         **_core(),
+        aten.convolution.default: _convolution,
         aten.convolution_backward.default: _convolution_backward,
+        aten.max_pool2d_with_indices.default: pooling.max_pool2d,
         aten.max_pool2d_with_indices_backward.default: pooling.max_pool2d_backward,
         aten.avg_pool2d_backward.default: pooling.avg_pool2d_backward,
         aten._adaptive_avg_pool2d.default: pooling.adaptive_avg_pool2d,
@@ -40,6 +42,30 @@ def _core() -> dict[Any, Callable[..., Any]]:
     table = dict[Any, Callable[..., Any]](core_aten_decompositions())
     table.pop(torch.ops.aten.squeeze.dim, None)  # it would become squeeze.dims, which has no translation
     return table
+
+
+def _convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Any:
+    del output_padding
+    if _plain(x, stride, dilation, transposed, groups):
+        if winograd.pays(x.shape, weight.shape, padding):
+            return winograd.convolution(x, weight, bias, padding)
+        if unfolded.pays(x.shape, weight.shape):
+            return unfolded.convolution(x, weight, bias, padding)
+    return NotImplemented  # which leaves the operator as it is
+
+
+def _plain(x: Tensor, stride: Sequence[int], dilation: Sequence[int], transposed: bool, groups: int) -> bool:
+    return x.dim() == 4 and groups == 1 and {*stride, *dilation} == {1} and not transposed
 
 
 def _convolution_backward(
@@ -59,15 +85,23 @@ def _convolution_backward(
     if transposed:
         raise CompileError("the gradient of a transposed convolution cannot be compiled: use Upsample and Conv")
     dims = range(weight.dim() - 2)
+    plain = _plain(x, stride, dilation, transposed, groups)
+    filtered = plain and winograd.pays(x.shape, weight.shape, padding)
     grad_x = grad_weight = grad_bias = None
-    if output_mask[0]:
+    if output_mask[0] and filtered:
+        grad_x = winograd.input_gradient(grad, x, weight, padding)
+    elif output_mask[0]:
         # What the forward convolution cut off at the far edge comes back as output padding.
         reach = [
             (grad.shape[2 + d] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (weight.shape[2 + d] - 1) for d in dims
         ]
         extra = [x.shape[2 + d] - reach[d] - 1 for d in dims]
         grad_x = _TRANSPOSED[len(dims) - 1](grad, weight, None, stride, padding, extra, groups, dilation)
-    if output_mask[1]:
+    if output_mask[1] and filtered:
+        grad_weight = winograd.weight_gradient(grad, x, weight, padding)
+    elif output_mask[1] and plain and unfolded.pays(x.shape, weight.shape):
+        grad_weight = unfolded.weight_gradient(grad, x, weight, padding)
+    elif output_mask[1]:
         grad_weight = _weight_gradient(grad, x, weight, stride, padding, dilation, groups)
     if output_mask[2]:
         grad_bias = grad.sum([0, *(2 + d for d in dims)])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
@@ -12,7 +12,38 @@ from torch import Tensor
 
 from tegu.core.errors import CompileError
 
-__all__ = ["adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "avg_pool2d_backward", "max_pool2d_backward"]
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "avg_pool2d_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+]
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    ceil_mode: bool = False,
+) -> Any:
+    """Maxima and their indices, where planes are innermost in memory: the gradient takes the same maxima.
+
+    Elsewhere NotImplemented, which leaves the operator as it is.
+    """
+    if x.dim() != 4 or x.stride(1) != 1 or not _side_by_side(kernel_size, stride, padding, dilation, ceil_mode):
+        return NotImplemented
+    kernel = _pair(kernel_size)
+    height, width = x.shape[-2] // kernel[0], x.shape[-1] // kernel[1]
+    _, rows = _windows(x, kernel, height, width)
+    maxima = _planes_first(_largest(rows).reshape(height, width, -1, x.shape[1]))
+    # Nearly always nobody reads the indices, and recordings drop what nobody reads.
+    first = _to_first_maximum(torch.ones_like(maxima), x, kernel)
+    places = torch.arange(x.shape[-2] * x.shape[-1], dtype=x.dtype).reshape(x.shape[-2:])
+    indices = F.avg_pool2d(first * places, kernel, divisor_override=1)
+    return maxima, indices.to(torch.int64)
 
 
 def max_pool2d_backward(
@@ -27,10 +58,25 @@ def max_pool2d_backward(
 ) -> Tensor:
     """Each output's gradient goes to the input it came from, the first of several; overlapping windows add up."""
     kernel = _pair(kernel_size)
-    if _pair(stride or kernel_size) == kernel and not any(padding) and set(dilation) == {1} and not ceil_mode:
+    if _side_by_side(kernel_size, stride, padding, dilation, ceil_mode):
         return _to_first_maximum(grad, x, kernel)
     flat = torch.zeros_like(x).flatten(-2)
     return flat.scatter_add(-1, indices.flatten(-2), grad.flatten(-2)).reshape(x.shape)
+
+
+def _side_by_side(
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> bool:
+    return (
+        _pair(stride or kernel_size) == _pair(kernel_size)
+        and not any(padding)
+        and set(dilation) == {1}
+        and not ceil_mode
+    )
 
 
 def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tensor:
@@ -40,15 +86,21 @@ def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tenso
     maximum is taken again (pooling that gives indices takes longer than this whole function): within rows, then over
     them, so that the first in reading order wins, as in torch.
     """
-    height, width, planes = *grad.shape[-2:], math.prod(grad.shape[:-2])
-    covered = _cropped(x, height * kernel[0], width * kernel[1])
-    columns = _planes_last(covered).reshape(height, kernel[0], width, kernel[1], planes).chunk(kernel[1], 3)
-    rows = _largest(columns).chunk(kernel[0], 1)
-    of_rows = _shares(_planes_last(grad).reshape(height, 1, width, 1, planes), rows, _largest(rows))
+    height, width = grad.shape[-2:]
+    columns, rows = _windows(x, kernel, height, width)
+    of_rows = _shares(_planes_last(grad).reshape(height, 1, width, 1, -1), rows, _largest(rows))
     of_columns = _shares(torch.cat(of_rows, 1), columns, _largest(columns))
-    result = torch.cat(of_columns, 3).reshape(covered.shape[-2] * covered.shape[-1], planes).t()
-    edge = [0, x.shape[-1] - covered.shape[-1], 0, x.shape[-2] - covered.shape[-2]]
-    return F.pad(result.reshape(covered.shape), edge) if any(edge) else result.reshape(x.shape)
+    covered = (height * kernel[0], width * kernel[1])
+    result = _planes_first(torch.cat(of_columns, 3).reshape(*covered, -1, *x.shape[1:-2]))
+    edge = [0, x.shape[-1] - covered[1], 0, x.shape[-2] - covered[0]]
+    return F.pad(result, edge) if any(edge) else result
+
+
+def _windows(x: Tensor, kernel: tuple[int, int], height: int, width: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """The columns of all windows, `[height, rows of a window, width, 1, planes]`, and the rows of their maxima."""
+    covered = _planes_last(_cropped(x, height * kernel[0], width * kernel[1]))
+    columns = covered.reshape(height, kernel[0], width, kernel[1], -1).chunk(kernel[1], 3)
+    return columns, _largest(columns).chunk(kernel[0], 1)
 
 
 def _cropped(x: Tensor, height: int, width: int) -> Tensor:
@@ -57,7 +109,12 @@ def _cropped(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _planes_last(x: Tensor) -> Tensor:
-    return x.reshape(math.prod(x.shape[:-2]), x.shape[-2] * x.shape[-1]).t()
+    """`[height, width, ...]`."""
+    return x.permute(-2, -1, *range(x.dim() - 2))
+
+
+def _planes_first(x: Tensor) -> Tensor:
+    return x.permute(*range(2, x.dim()), 0, 1)
 
 
 def _largest(parts: Sequence[Tensor]) -> Tensor:

@@ -25,6 +25,8 @@ from torch.export.graph_signature import (
 
 from tegu.server.compile.capture import Captured
 from tegu.server.compile.fuse import fuse
+from tegu.server.compile.product import TRANSLATIONS
+from tegu.server.compile.sink import sink_transposes
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -43,6 +45,7 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
         input_names=list(inputs),
         output_names=captured.outputs,
         opset_version=OPSET,
+        custom_translation_table=TRANSLATIONS,
         dynamo=True,
         optimize=False,  # its rewriting rules take longer than everything else together
         verbose=False,
@@ -57,6 +60,7 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     _drop_idle_transposes(model)
     onnxscript.optimizer.fold_constants(model)
     common.IdentityEliminationPass()(model)
+    sink_transposes(model)
     fuse(model)
     passes = (
         common.RemoveUnusedNodesPass(),

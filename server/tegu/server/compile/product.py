@@ -1,0 +1,39 @@
+"""A product of stacks of matrices that broadcasts without copying, as ONNX's MatMul does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from onnxscript import opset18
+from torch import Tensor
+
+__all__ = ["TRANSLATIONS", "product"]
+
+
+@torch.library.custom_op("tegu::product", mutates_args=())
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return torch.matmul(a, b)
+
+
+@_product.register_fake
+def _(a: Tensor, b: Tensor) -> Tensor:
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call] # torch leaves it bare
+    return a.new_empty((*lead, a.shape[-2], b.shape[-1]))
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """`torch.matmul`, which a recording keeps whole: torch would expand and reshape both factors to one batch axis.
+
+    For decompositions alone: it has no gradient.
+    """
+    result: Tensor = _product(a, b)
+    return result
+
+
+def _translated(a: Any, b: Any) -> Any:
+    return opset18.MatMul(a, b)
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.tegu.product.default: _translated}

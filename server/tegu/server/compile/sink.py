@@ -1,0 +1,72 @@
+"""Transposes meet and vanish: arithmetic entry by entry may as well come before them."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir import convenience
+
+__all__ = ["sink_transposes"]
+
+_ENTRY_BY_ENTRY = {"Add", "Cast", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Neg", "Relu", "Sqrt", "Sub"}
+
+
+def sink_transposes(model: ir.Model) -> None:
+    """Make `op(Transpose(a), Transpose(b))` of the graph `Transpose(op(a, b))`, in place.
+
+    Where one input is not transposed, it is transposed the other way if that spares the result's own transposing.
+    """
+    for node in list(model.graph):
+        order = _order(node) if node.op_type in _ENTRY_BY_ENTRY else None
+        if order is not None:
+            _sink(node, order)
+
+
+def _order(node: ir.Node) -> list[int] | None:
+    """How the transposes that may come after `node` order the axes."""
+    result = node.outputs[0]
+    if result.is_graph_output() or result.shape is None:
+        return None
+    orders = [_permutation(value) for value in node.inputs if not _is_number(value)]
+    known = [order for order in orders if order is not None]
+    if not known or any(order != known[0] for order in known):
+        return None
+    if len(known) == len(orders):
+        return known[0]
+    whole = all(_is_number(value) or (value is not None and value.shape == result.shape) for value in node.inputs)
+    undone = all(_permutation(user.outputs[0]) == _inverse(known[0]) for user, _ in result.uses())
+    return known[0] if whole and undone else None
+
+
+def _sink(node: ir.Node, order: list[int]) -> None:
+    old, nodes, inputs = node.outputs[0], list[ir.Node](), list[ir.Value | None]()
+    for value in node.inputs:
+        producer = None if value is None else value.producer()
+        if _is_number(value):
+            inputs.append(value)
+        elif _permutation(value) is not None and producer is not None:
+            inputs.append(producer.inputs[0])
+        else:
+            nodes.append(ir.node("Transpose", [value], {"perm": _inverse(order)}))
+            inputs.append(nodes[-1].outputs[0])
+    inner = ir.node(node.op_type, inputs, dict(node.attributes), name=node.name)
+    back = ir.node("Transpose", inner.outputs, {"perm": order})
+    assert old.shape is not None  # noqa: S101 # `_order` has looked
+    inner.outputs[0].shape = ir.Shape([old.shape[axis] for axis in _inverse(order)])
+    inner.outputs[0].type, back.outputs[0].type = old.type, old.type
+    back.outputs[0].name, back.outputs[0].shape = old.name, old.shape
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)  # noqa: S101 # the nodes come from one
+    convenience.replace_nodes_and_values(graph, node, [node], [*nodes, inner, back], [old], back.outputs)
+
+
+def _permutation(value: ir.Value | None) -> list[int] | None:
+    producer = None if value is None else value.producer()
+    return list(producer.attributes["perm"].as_ints()) if producer and producer.op_type == "Transpose" else None
+
+
+def _inverse(order: list[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _is_number(value: ir.Value | None) -> bool:
+    return value is not None and value.shape is not None and len(value.shape) == 0

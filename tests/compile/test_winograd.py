@@ -1,0 +1,139 @@
+"""Filtered convolutions and their gradients, against torch's sliding ones in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tests.compile.families import FAMILIES
+from tests.compile.running import run, start
+from torch import nn
+
+from tegu.server.compile import unfolded, winograd
+from tegu.server.compile.decompositions import decomposition_table
+
+TABLE = decomposition_table()
+ATEN = torch.ops.aten
+RNG = torch.Generator().manual_seed(0)
+SHAPES = [(14, 14), (7, 7), (13, 9), (8, 17), (28, 5)]
+
+
+def example(kernel, padding, rows, size, channels, filters):
+    x = torch.randn(rows, channels, *size, generator=RNG, dtype=torch.float64).requires_grad_()
+    layer = nn.Conv2d(channels, filters, kernel, padding=padding, dtype=torch.float64)
+    output = layer(x)
+    grad = torch.randn(output.shape, generator=RNG, dtype=torch.float64)
+    expected = [output, *torch.autograd.grad(output, (x, layer.weight), grad)]
+    edge = [kernel // 2] * 2 if padding == "same" else [padding] * 2
+    return [tensor.detach() for tensor in (x, layer.weight, layer.bias, grad)], edge, [e.detach() for e in expected]
+
+
+def filtered(x, weight, bias, grad, padding):
+    return [
+        winograd.convolution(x, weight, bias, padding),
+        winograd.input_gradient(grad, x, weight, padding),
+        winograd.weight_gradient(grad, x, weight, padding),
+    ]
+
+
+def settings(padding):
+    return [1, 1], padding, [1, 1], False, [0, 0], 1
+
+
+@pytest.mark.parametrize("size", SHAPES, ids=str)
+@pytest.mark.parametrize("rows", [0, 1, 5])
+@pytest.mark.parametrize("padding", [0, 1, 2, "same"])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_as_torch(kernel, padding, rows, size):
+    channels, filters = {0: (8, 8), 1: (3, 10), 5: (9, 8)}[rows]
+    tensors, edge, expected = example(kernel, padding, rows, size, channels, filters)
+    for found, right in zip(filtered(*tensors, edge), expected, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("kernel", "size"), [(5, 14), (5, 8), (3, 14), (3, 28), (3, 8)])
+def test_rounding_stays_small_in_float32(kernel, size):
+    tensors, edge, expected = example(kernel, "same", 8, (size, size), 32, 64)
+    for found, right in zip(filtered(*(t.float() for t in tensors), edge), expected, strict=True):
+        assert (found.double() - right).abs().max() < 5e-6 * right.abs().max()
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_the_table_filters_where_it_pays(rows, padding):
+    (x, weight, bias, grad), edge, expected = example(5, padding, rows, (14, 18), 16, 24)
+    assert winograd.pays(x.shape, weight.shape, edge)
+    output = TABLE[ATEN.convolution.default](x, weight, bias, *settings(edge))
+    gradients = TABLE[ATEN.convolution_backward.default](grad, x, weight, [24], *settings(edge), [True] * 3)
+    found, right = [output, *gradients], [*expected, grad.sum([0, 2, 3])]
+    for one, other in zip(found, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+DIRECT = {
+    "few channels in": (nn.Conv2d(4, 64, 5), 14),
+    "few filters": (nn.Conv2d(64, 4, 5), 14),
+    "1 x 1": (nn.Conv2d(64, 64, 1), 14),
+    "even": (nn.Conv2d(64, 64, 4), 14),
+    "not square": (nn.Conv2d(64, 64, (3, 5)), 14),
+    "7 x 7": (nn.Conv2d(64, 64, 7), 14),
+    "strided": (nn.Conv2d(64, 64, 5, stride=2), 14),
+    "dilated": (nn.Conv2d(64, 64, 5, dilation=2), 14),
+    "groups": (nn.Conv2d(64, 64, 5, groups=2), 14),
+    "one output": (nn.Conv2d(64, 64, 5), 5),
+    "large": (nn.Conv2d(16, 16, 3), 200),
+}
+
+
+@pytest.mark.parametrize("name", DIRECT)
+def test_other_convolutions_stay_as_they_are(name):
+    layer, size = DIRECT[name]
+    x = torch.randn(1, layer.in_channels, size, size)
+    options = (layer.stride, layer.padding, layer.dilation, False, [0, 0], layer.groups)
+    assert TABLE[ATEN.convolution.default](x, layer.weight, layer.bias, *options) is NotImplemented
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+@pytest.mark.parametrize(("channels", "kernel"), [(1, (5, 5)), (3, (3, 3)), (2, (2, 5))], ids=str)
+@pytest.mark.parametrize("padding", [[0, 0], [2, 1]], ids=str)
+def test_few_channels_by_windows(padding, channels, kernel, rows):
+    x = torch.randn(rows, channels, 9, 12, generator=RNG, dtype=torch.float64)
+    layer = nn.Conv2d(channels, 8, kernel, padding=padding, dtype=torch.float64)
+    assert unfolded.pays(x.shape, layer.weight.shape)
+    output = layer(x)
+    grad = torch.randn(output.shape, generator=RNG, dtype=torch.float64)
+    (expected,) = torch.autograd.grad(output, layer.weight, grad)
+    found = TABLE[ATEN.convolution.default](x, layer.weight, layer.bias, *settings(padding))
+    torch.testing.assert_close(found, output)
+    torch.testing.assert_close(
+        TABLE[ATEN.convolution.default](x, layer.weight, None, *settings(padding)) + layer.bias[:, None, None], output
+    )
+    _, gradient, _ = TABLE[ATEN.convolution_backward.default](
+        grad, x, layer.weight, None, *settings(padding), [False, True, False]
+    )
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "graph", "operators"),
+    [
+        ("conv_filtered", "predict", {"Conv": 2, "MatMul": 4}),
+        ("conv_filtered_maxpool", "predict", {"Conv": 0, "MatMul": 4, "MaxPool": 0}),
+        # Data and kernels are transformed once for output and gradients: 5 transforms and 3 products.
+        ("conv_filtered_maxpool", "adapt", {"Conv": 0, "ConvTranspose": 0, "MatMul": 9, "MaxPool": 0}),
+    ],
+)
+def test_compiled_learners_have_them(name, graph, operators, device_graphs):
+    model = onnx.load_from_string(device_graphs(name)[graph])
+    nodes = [*model.graph.node, *(inner for node in model.graph.node for a in node.attribute for inner in a.g.node)]
+    found = [node.op_type for node in nodes]
+    assert {operator: found.count(operator) for operator in operators} == operators
+
+
+@pytest.mark.parametrize("name", ["conv_filtered", "conv_filtered_maxpool"])
+def test_graphs_take_no_rows(name, device_graphs):
+    learner = FAMILIES[name].learner()
+    x = np.zeros((0, *learner.spec.x.shape), np.float32)
+    output = run(device_graphs(name)["predict"], meta=start(learner), state=start(learner), x=x)["output"]
+    assert output.shape == (0, 3)
