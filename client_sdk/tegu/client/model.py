@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from tegu.client.budget import adapt_within
+from tegu.client.known import Known, corrected, known_of
 from tegu.client.report import AdaptReport
 from tegu.client.rows import empty_support
 from tegu.client.runtime import Runtime
@@ -76,8 +77,11 @@ class Model:
 
         state, steps = adapt_within(run, wanted, budget_ms, started) if calibrated else (self.initial(), 0)
         kept, reason = _verdict(state, steps, wanted, rows)
+        known = known_of(self.manifest, state, knobs, rows) if steps else Known()
+        if kept and steps and known.evidence is not None:
+            reason = corrected(known, rows)
         milliseconds = 1000 * (time.perf_counter() - started)
-        return state, AdaptReport(steps, wanted, rows, knobs.get("lr"), milliseconds, kept, reason)
+        return state, AdaptReport(steps, wanted, rows, knobs.get("lr"), milliseconds, kept, reason, *known)
 
     def initial(self) -> Tree:
         """The state of a user of whom nothing is known; computed once.

@@ -20,6 +20,11 @@ class AdaptReport:
         milliseconds: from the call until the state was computed, reading the store included, saving not.
         kept: whether the result is in use; if not, the state from before is.
         reason: why, for people.
+        others: mean and standard deviation of what the calibration users gained by this way of adapting with so many
+            interactions, in the metric; None where nothing was calibrated for them.
+        evidence: for a learner that corrects in closed form: how much smaller the squared error of one of the user's
+            own interactions is for what the others tell, on average; None for other learners.
+        in_use: share of the correction that is in use, from 0 to 1; None for other learners.
     """
 
     steps: int
@@ -29,3 +34,6 @@ class AdaptReport:
     milliseconds: float
     kept: bool
     reason: str
+    others: tuple[float, float] | None = None
+    evidence: float | None = None
+    in_use: float | None = None

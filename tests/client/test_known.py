@@ -1,0 +1,84 @@
+"""What a report tells of a correction: from the schedule, and from the state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch import nn
+
+from tegu.client import Personalizer
+from tegu.client.known import Known, corrected, known_of
+from tegu.core.bundle import Bundle
+from tegu.core.manifest import Manifest, ScheduleEntry
+from tegu.core.spec import Spec
+from tegu.learners.residual import residual
+from tegu.server.compile import make_bundle
+
+SPEC = Spec.regression((3,), 1)
+SCHEDULE = (ScheduleEntry(2, {"steps": 1.0}, 0.5, 0.25), ScheduleEntry(8, {"steps": 1.0}, 0.75, 0.125))
+
+
+def manifest(*entries: ScheduleEntry) -> Manifest:
+    return Manifest("residual", "", SPEC, (), {"steps": 1.0, "weight": 0.5}, entries)
+
+
+@pytest.mark.parametrize(
+    ("interactions", "others"), [(1, None), (2, (0.5, 0.25)), (7, (0.5, 0.25)), (9, (0.75, 0.125))]
+)
+def test_others_are_those_with_as_many_interactions(interactions, others):
+    state = {"evidence": np.float32(0.25), "trust": np.float32(0.5)}
+    assert known_of(manifest(*SCHEDULE), state, {"weight": 0.5}, interactions) == (others, 0.25, 0.25)
+    assert known_of(manifest(*SCHEDULE), {}, {}, interactions) == (others, None, None)
+
+
+def test_the_account_has_the_numbers():
+    assert corrected(Known((0.0123, 0.03), 0.21, 0.625), 5) == (
+        "people with as many interactions gained 0.0123 +- 0.03 by it; one of the 5 interactions is told by the others "
+        "with +0.21 less squared error; 62% of the correction is in use"
+    )
+    assert corrected(Known(None, 0.0, 0.0), 1) == (
+        "one interaction tells nothing of itself; none of the correction is in use: the initialisation serves as it is"
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    learner = residual(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), SPEC)
+    made = make_bundle(learner, learner.init(0))
+    knobs = {**learner.knobs, "mix": 1.0, "ridge": 0.1, "weight": 1.0, "guard": 4.0, "belief": 1.0, "spread": 0.1}
+    schedule = (ScheduleEntry(1, {**knobs, "expected": 0.0}, 0.5, 0.25),)
+    return Bundle(Manifest("residual", "", SPEC, (), learner.knobs, schedule), made.meta, made.graphs)
+
+
+def test_evidence_decides_on_the_device_and_is_told(bundle):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 3)).astype(np.float32)
+    with Personalizer.open(bundle) as person:
+        before = person.predict(x)
+        person.observe(x[:1], before[:1] + 1)
+        first = person.adapt()
+        np.testing.assert_array_equal(person.predict(x), before)
+        assert (first.in_use, first.others) == (0.0, (0.5, 0.25))
+        assert "none of the correction is in use" in first.reason
+        person.observe(x[1:8], before[1:8] + 1)
+        second = person.adapt()
+        assert second.evidence > 0.2
+        assert second.in_use > 0.9
+        assert f"{second.in_use:.0%} of the correction is in use" in second.reason
+        after = person.predict(x)
+        assert np.abs(after - before - 1).mean() < np.abs(before - before - 1).mean() / 2
+
+
+def test_what_later_interactions_contradict_is_taken_back(bundle):
+    """The same inputs again and again, with answers that are noise around the initialisation's."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    with Personalizer.open(bundle) as person:
+        before = person.predict(x)
+        person.observe(x, before + 1)
+        trusted = person.adapt().in_use
+        noise = rng.normal(0, 3, (12, 1)).astype(np.float32)
+        person.observe(rng.normal(size=(12, 3)).astype(np.float32), noise)
+        report = person.adapt()
+        assert report.in_use < trusted / 2
+        assert report.kept
