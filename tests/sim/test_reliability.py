@@ -57,14 +57,14 @@ def test_rows_of_all_trials_count_the_same_and_padding_does_not() -> None:
 
 
 def test_bins_by_hand() -> None:
-    """As likely as not between two of three classes: 1/2 is in the eighth bin. Certain: the last, without overflow."""
-    logits = np.asarray([[0, 0, -1e4], [0, 0, -1e4], [1e4, 0, 0]], np.float32)
-    found = reliability(judged(logits, np.asarray([0, 1, 2])), [logits])
+    """1/3 is the upper end of the fifth bin, 1/2 is in the eighth. Certain is in the last, without overflow."""
+    logits = np.asarray([[0, 0, 0], [0, 0, -1e4], [0, 0, -1e4], [1e4, 0, 0]], np.float32)
+    found = reliability(judged(logits, np.asarray([0, 0, 1, 2])), [logits])
     assert BINS == 15
-    assert np.flatnonzero(found.rows).tolist() == [7, 14]
-    assert found.confidence[[7, 14]].tolist() == [0.5, 1.0]
-    assert found.accuracy[[7, 14]].tolist() == [0.5, 0.0]  # of two equals the first class is predicted
-    assert calibration_error(found) == pytest.approx((2 * 0.0 + 1 * 1.0) / 3)
+    assert np.flatnonzero(found.rows).tolist() == [4, 7, 14]
+    assert found.confidence[[4, 7, 14]].tolist() == [1 / 3, 0.5, 1.0]
+    assert found.accuracy[[4, 7, 14]].tolist() == [1.0, 0.5, 0.0]  # of equals the first class is predicted
+    assert calibration_error(found) == pytest.approx((2 / 3 + 2 * 0.0 + 1.0) / 4)
 
 
 def test_whoever_draws_from_its_own_probabilities_is_calibrated() -> None:

@@ -81,7 +81,7 @@ def _reliability(by_k: Mapping[int, Mapping[str, Reliability]]) -> list[tuple[st
     if not by_k:
         return []
     k = sorted(by_k)[len(by_k) // 2]
-    return [(f"How sure the model is, and how often right, at k = {k}", _svg(_plot_reliability, by_k[k]))]
+    return [(f"Reliability: how sure, and how often right, at k = {k}", _svg(_plot_reliability, by_k[k]))]
 
 
 def _stored(metrics: Mapping[str, Any]) -> str:
