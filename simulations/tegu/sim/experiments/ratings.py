@@ -47,3 +47,27 @@ def film_ratings(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
         Spec.regression((), items=films),
     )
     return population.with_rows(ROWS), tuple(str(named[movie]) for movie in ids)
+
+
+def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment; only a person's taste adapts."""
+    population, titles = film_ratings()
+    model = ItemRatings(FILMS, factors=8, level=3.5, bias=0.5)
+    plan = TrainingPlan(
+        rounds=rounds or 600,
+        cohort=cohort or 100,
+        seed=seed,
+        outer=OuterRule("AdamW", 0.01, {"weight_decay": 1.0}, decay=True),
+        rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
+    )
+    return Experiment(
+        name="ratings",
+        population=population,
+        model=model,
+        learner=reptile(model, population.spec, fast=["taste.weight"], steps=5, lr=1.0, prior=5.0),
+        plan=plan,
+        ks=(1, 2, 5, 10, 20),
+        metric=METRICS["rmse"],
+        classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},
+        titles=titles,
+    )

@@ -83,3 +83,25 @@ def roles(least: int = LEAST, most: int = MOST) -> Population:
     classes = len(ALPHABET) + 1
     spec = Spec.classification((WINDOW,), classes, tokens=classes)
     return Population.from_arrays(np.concatenate(x), np.concatenate(y), np.concatenate(names), spec)
+
+
+def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment; the last layer adapts."""
+    population = roles()
+    model = NextCharacter(population.spec.outputs, WINDOW)
+    plan = TrainingPlan(
+        rounds=rounds or 350,
+        cohort=cohort or 50,
+        seed=seed,
+        outer=OuterRule("AdamW", 0.008, {"weight_decay": 0.1}, decay=True),
+        rule=EpisodeRule(min_support=1, max_support=20, max_query=64),
+    )
+    return Experiment(
+        name="shakespeare",
+        population=population,
+        model=model,
+        learner=reptile(model, population.spec, fast=["head"], steps=3, lr=0.05, prior=20.0),
+        plan=plan,
+        ks=(1, 2, 5, 10, 20),
+        metric=METRICS["accuracy"],
+    )
