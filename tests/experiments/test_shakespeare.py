@@ -1,0 +1,76 @@
+"""A row is what stands before a character and that character, and learning from some roles helps with others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tegu.sim.experiments.plays import read_plays
+from tegu.sim.experiments.shakespeare import ALPHABET, MOST, WINDOW, NextCharacter, encoded, roles, shakespeare
+from tegu.sim.judge import judge
+from tegu.sim.population import Population
+from tegu.sim.run import run_plan
+
+CLASSES = len(ALPHABET) + 1
+
+
+@pytest.fixture(scope="module")
+def everyone() -> Population:
+    return roles()
+
+
+def test_characters_are_numbered_and_few_are_left_out() -> None:
+    assert encoded("aZ—\n").tolist() == [1, 52, 0, ALPHABET.index("\n") + 1]
+    ids = np.concatenate([encoded(words) for words in read_plays().values()])
+    assert (ids.min(), ids.max()) == (0, CLASSES - 1)
+    assert 0 < (ids == 0).mean() < 1e-4
+
+
+def test_rows_are_what_a_role_says(everyone: Population) -> None:
+    words = {name: text for name, text in read_plays().items() if len(text) >= 41}
+    assert len(everyone) == len(words) == 1302
+    assert set(everyone.users.tolist()) == set(words)
+    for index in (0, 700, 1301):
+        x, y = everyone.rows(index)
+        name = str(everyone.users[index])
+        said = "".join(c if c in ALPHABET else "\0" for c in words[name])
+        letters = "\0" + ALPHABET
+        padded = "\0" * WINDOW + said
+        rows = {("".join(letters[i] for i in window), letters[label]) for window, label in zip(x, y, strict=True)}
+        assert len(x) == min(MOST, len(said))
+        assert rows <= {(padded[i : i + WINDOW], padded[i + WINDOW]) for i in range(len(said))}
+        assert len(rows) > 0.9 * len(x), "places are drawn without replacement"
+
+
+def test_rows_are_the_same_every_time(everyone: Population) -> None:
+    again = roles()
+    assert again.x.tobytes() == everyone.x.tobytes()
+    assert again.y.tobytes() == everyone.y.tobytes()
+
+
+def test_the_model_reads_characters_in_order() -> None:
+    model = NextCharacter(CLASSES, WINDOW)
+    windows = torch.randint(CLASSES, (3, WINDOW), generator=torch.Generator().manual_seed(0))
+    assert model(windows).shape == (3, CLASSES)
+    assert not torch.allclose(model(windows), model(windows.flip(1)))
+
+
+def test_what_the_experiment_is() -> None:
+    experiment = shakespeare(seed=2, rounds=9, cohort=3)
+    assert (experiment.name, experiment.metric.name, experiment.ks) == ("shakespeare", "accuracy", (1, 2, 5, 10, 20))
+    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert experiment.learner.fast == ("head.weight", "head.bias")
+    assert (experiment.population.spec.x.size, experiment.population.spec.outputs) == (CLASSES, CLASSES)
+    split = experiment.population.split(2)
+    assert not set(split.train.users) & set(split.heldout.users)
+
+
+@pytest.mark.slow
+def test_a_short_run_learns_to_spell() -> None:
+    """A space, the most frequent character, is one in six."""
+    experiment = shakespeare(seed=0, rounds=60)
+    run = run_plan(experiment.population, experiment.learner, experiment.plan, ks=(5,), metric=experiment.metric)
+    (entry,) = judge(run, {}).curve
+    assert entry["users"] == 260
+    assert entry["initialisation"] > 0.25
