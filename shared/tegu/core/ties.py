@@ -17,7 +17,7 @@ from tegu.core.splitmix import splitmix
 
 __all__ = ["Ties", "codes", "find_ties", "ties_of"]
 
-_WORDS = 1 << 18  # mixed at once: few enough for the cache
+_WORDS = 1 << 16  # mixed at once: few enough for the cache
 
 
 class Ties(NamedTuple):
