@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.core.people import Rows, leaks, tied_rows
 from tests.core.samples import refused, same_array
 
+from tegu.core.batch import Array
 from tegu.core.episode import (
     Episode,
     EpisodeRule,
@@ -19,6 +21,7 @@ from tegu.core.episode import (
     draw_sizes,
     draw_users,
     episode_key,
+    part_rows,
     rows_rng,
 )
 from tegu.core.errors import DataError, PopulationError
@@ -187,3 +190,116 @@ def test_a_cohort_is_drawn_without_repeats() -> None:
     assert len({tuple(draw_users(50, 8, *keys).tolist()) for keys in [(3, 4), (4, 4), (3, 5)]}) == 3
     for everybody in (0, 50, 51):
         assert draw_users(50, everybody, 3, 4).tolist() == list(range(50))
+
+
+@st.composite
+def parted(draw: st.DrawFn) -> tuple[Rows, Array, int]:
+    """A user's rows, a random order of them, and how large a support is asked for."""
+    rows = draw(tied_rows(least=2).filter(lambda rows: rows.ties.most[0] > 0))
+    order = rows_rng(draw(st.integers(0, 10**6))).permutation(len(rows.x))
+    return rows, order, draw(st.integers(1, int(rows.ties.most[0])))
+
+
+@given(parted())
+@settings(deadline=None, max_examples=500)
+def test_nothing_is_on_both_sides(case: tuple[Rows, Array, int]) -> None:
+    rows, order, size = case
+    support, query = (part.tolist() for part in part_rows(order, size, rows.ties))
+    assert len(set(support)) == len(support) == size
+    assert len(set(query)) == len(query) > 0
+    assert leaks(rows, support, query) == []
+
+
+@given(parted())
+@settings(deadline=None, max_examples=300)
+def test_no_more_rows_are_left_out_than_must_be(case: tuple[Rows, Array, int]) -> None:
+    """Without an order those of the one unit that the support cuts; with one, earlier rows and inputs seen."""
+    rows, order, size = case
+    ties = rows.ties
+    support, query = (part.tolist() for part in part_rows(order, size, ties))
+    out = set(range(len(rows.x))) - set(support) - set(query)
+    if rows.order is None:
+        assert {ties.unit[row] for row in out} <= {ties.unit[support[-1]]}
+        return
+    end = rows.order[support].max()
+    seen = {rows.x[row].tobytes() for row in support}
+    assert all(rows.order[row] <= end or rows.x[row].tobytes() in seen for row in out)
+    assert all(rows.order[row] <= rows.order[support].min() for row in out if rows.order[row] <= end), "the latest"
+
+
+@given(tied_rows(), st.integers(0, 2**64 - 1), st.integers(1, 4), st.integers(0, 8), st.integers(1, 9))
+@settings(deadline=None, max_examples=300)
+def test_an_episode_keeps_the_rule_and_the_units(rows: Rows, key: int, least: int, more: int, queries: int) -> None:
+    rule, most = EpisodeRule(least, least + more, queries), int(rows.ties.most[0])
+    if most < least:
+        with refused(PopulationError, f"{len(rows.x)} rows", f"at least {least + 1}", "leave such users out"):
+            draw_episode(rows.x, rows.y, rule, key, rows.ties)
+        return
+    drawn, again = (draw_episode(rows.x, rows.y, rule, key, rows.ties) for _ in range(2))
+    support, query = drawn.support.y.tolist(), drawn.query.y.tolist()
+    assert leaks(rows, support, query) == []
+    assert least <= len(support) <= min(least + more, most)
+    assert 1 <= len(query) <= queries
+    assert (again.support.y.tolist(), again.query.y.tolist()) == (support, query)
+    assert same_array(drawn.support.x, rows.x[support])
+    assert same_array(drawn.query.x, rows.x[query])
+
+
+def test_a_user_who_cannot_be_parted_is_refused_in_words() -> None:
+    with refused(PopulationError, "5 rows, of which at most 0", "equal x, group or moment", "at least 2", "leave such"):
+        draw_episode(np.full(5, 7), np.arange(5), EpisodeRule(), 1)
+
+
+def test_equal_rows_are_one_unit_unless_told_otherwise() -> None:
+    x = np.asarray([3, 3, 3, 8, 8, 1])
+    sides = {tuple(sorted(set(draw_episode(x, x, EpisodeRule(), key).support.x.tolist()))) for key in range(200)}
+    assert sides == {(1,), (3,), (8,), (1, 3), (1, 8), (3, 8)}
+
+
+def test_units_of_one_row_change_nothing() -> None:
+    """A population without ties is drawn as if there were no such thing."""
+    for key in range(20):
+        order = rows_rng(key).permutation(9)
+        ties = Rows(np.arange(9), None, None).ties
+        for found, plain in zip(part_rows(order, 4, ties), part_rows(order, 4), strict=True):
+            assert found.tolist() == plain.tolist()
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 3), (2, 2, 5)])
+def test_every_unit_is_adapted_on_and_judged_by_as_often_as_others(sizes: tuple[int, ...]) -> None:
+    x = np.repeat(np.arange(len(sizes)), sizes)
+    ties = Rows(x, None, None).ties
+    drawn = [part_rows(rows_rng(seed).permutation(len(x)), 1, ties) for seed in range(600)]
+    shares = np.bincount([x[support[0]] for support, _ in drawn]) / len(drawn)
+    assert np.abs(shares - 1 / len(sizes)).max() < 0.08
+    assert all(set(x[query]) == set(x) - set(x[support]) for support, query in drawn)
+
+
+def test_a_border_stands_after_any_moment_that_has_the_rows() -> None:
+    """Moments 1, 2, 5 and 9 of 1, 2, 3 and 1 rows: a support of two ends with the second or the third."""
+    order = np.asarray([5, 2, 5, 9, 2, 5, 1])
+    ties = Rows(np.arange(7), None, order).ties
+    drawn = [part_rows(rows_rng(seed).permutation(7), 2, ties) for seed in range(100)]
+    assert {(tuple(support), tuple(query)) for support, query in drawn} == {((1, 4), (0, 2, 5, 3)), ((2, 5), (3,))}
+
+
+def test_a_group_that_spans_moments_makes_them_one() -> None:
+    """A session from the second row to the fourth."""
+    ties = Rows(np.arange(6), np.asarray([0, 1, 2, 1, 3, 4]), np.arange(6)).ties
+    drawn = [part_rows(rows_rng(seed).permutation(6), 1, ties) for seed in range(100)]
+    assert {(tuple(support), tuple(query)) for support, query in drawn} == {
+        ((0,), (1, 2, 3, 4, 5)),
+        ((3,), (4, 5)),
+        ((4,), (5,)),
+    }
+
+
+def test_what_was_adapted_on_is_judged_by_no_more() -> None:
+    """An item again after the border, where it was in the support; not where it came earlier."""
+    ties = Rows(np.asarray([7, 8, 7, 9]), None, np.arange(4)).ties
+    drawn = [part_rows(rows_rng(seed).permutation(4), 1, ties) for seed in range(100)]
+    assert {(tuple(support), tuple(query)) for support, query in drawn} == {
+        ((0,), (1, 3)),
+        ((1,), (2, 3)),
+        ((2,), (3,)),
+    }

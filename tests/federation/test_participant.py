@@ -40,6 +40,23 @@ def test_users_are_read_as_they_were_written(tmp_path: Path, sizes: dict[str, in
         assert each.x.dtype == np.float32
 
 
+@pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])
+def test_groups_and_times_are_read_as_they_were_written(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    """Equal entries are equal again and later ones are later, whatever they were."""
+    entries = {"group": np.asarray(["mo", "tu", "mo"]), "order": np.asarray([0.5, -1.0, 2.5])}
+    given = {name: entries[name] for name in columns}
+    write_users(tmp_path / "users.npz", [user("a", 3)._replace(**given), user("b", 3)._replace(**given)])
+    for found in read_users(tmp_path / "users.npz", SPEC):
+        assert (found.group is not None, found.order is not None) == ("group" in columns, "order" in columns)
+        assert found.group is None or found.group.tolist() == [0, 1, 0]
+        assert found.order is None or found.order.tolist() == [1, 0, 2]
+
+
+def test_a_group_of_some_users_alone_is_not_written(tmp_path: Path) -> None:
+    with refused(DataError, "1 of 2 users have a group", "all of them or none"):
+        write_users(tmp_path / "users.npz", [user("a", 3), user("b", 2)._replace(group=np.arange(2))])
+
+
 def test_rows_of_several_users_may_be_mixed(tmp_path: Path) -> None:
     path = tmp_path / "mixed.npz"
     np.savez(path, **{**GOOD, "x": np.arange(12).reshape(3, 4)})
@@ -102,6 +119,8 @@ def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path, kind: str) -> No
         ({"x": np.zeros((3, 5), np.float32)}, ["5", "4"]),
         ({"y": np.array([0, 3, 1])}, ["3"]),
         ({"y": np.array([0, 1])}, ["2"]),
+        ({"group": np.arange(2)}, ["users.npz: group has shape (2,)", "(3,)"]),
+        ({"order": np.array([0, np.nan, 1])}, ["users.npz: order is NaN"]),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(tmp_path: Path, changed: dict[str, Any], parts: list[str]) -> None:

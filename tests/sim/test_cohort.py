@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.core.people import Rows, leaks
+from tests.sim.tied import places, tied_people, together
 
 from tegu.core.episode import EpisodeRule, draw_episode, episode_key
 from tegu.sim.cohort import Cohort, buckets, draw_cohort, gather
@@ -39,6 +41,40 @@ def test_a_batch_holds_what_each_device_would_draw(counts: list[int], least: int
             assert batch.x[place, :rows].tolist() == expected.x.tolist()
             assert batch.y[place, :rows].tolist() == expected.y.tolist()
             assert np.isin(batch.x[place], population.rows(user)[0]).all(), "padding is the user's own"
+
+
+@given(tied_people(), st.integers(1, 3), st.integers(0, 6), st.integers(1, 9), st.integers(0, 99))
+@settings(deadline=None, max_examples=200)
+def test_rows_that_belong_together_are_drawn_as_on_a_device(
+    people: list[Rows], least: int, more: int, most_query: int, seed: int
+) -> None:
+    rule, population = EpisodeRule(least, least + more, most_query), together(people)
+    cohort = draw_cohort(population, np.arange(len(people)), rule, seed, 4)
+    assert cohort.users.tolist() == [user for user, rows in enumerate(people) if rows.ties.most[0] >= least]
+    if not len(cohort.users):
+        return
+    chosen = slice(0, None, 2)  # a part of a cohort keeps what it has drawn
+    for part in (cohort, cohort.part(chosen)):
+        support, query = gather(part, part.longest)
+        pooled, _ = gather(part.pooled(), part.pooled().longest)
+        for place, user in enumerate(part.users):
+            local = population.local(user)
+            alone = draw_episode(local.x, local.y, rule, episode_key(seed, 4, local.user), people[user].ties)
+            sizes = part.support[place], part.query[place]
+            assert sizes == (len(alone.support.y), len(alone.query.y))
+            assert [batch.mask[place].sum() for batch in (support, query)] == list(sizes)
+            for batch, size, expected in zip((support, query), sizes, alone, strict=True):
+                assert batch.x[place, :size].tobytes() == expected.x.tobytes()
+                assert batch.y[place, :size].tobytes() == expected.y.tobytes()
+            assert places(pooled.y[place, : sum(sizes)]) == places(alone.support.y) + places(alone.query.y)
+            assert leaks(people[user], places(alone.support.y), places(alone.query.y)) == []
+
+
+def test_a_cohort_without_ties_knows_its_rows_by_the_keys_alone() -> None:
+    assert drawn([9, 5], EpisodeRule()).order is None
+    again = Population.from_arrays([1, 1, 2, 1, 2, 3], np.zeros(6), [0, 0, 0, 1, 1, 1])
+    assert draw_cohort(again, np.asarray([1]), EpisodeRule(), 0, 1).order is None
+    assert draw_cohort(again, np.asarray([0, 1]), EpisodeRule(), 0, 1).order is not None
 
 
 def test_pooled_rows_are_the_support_and_then_the_query() -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from flwr.app import Message, MessageType
 from flwr.supercore.task_identity import TaskIdentity
-from tests.federation.tiny import batched_engine, bundle, looped_engine, population
+from tests.core.samples import refused
+from tests.federation.tiny import SPEC, batched_engine, bundle, looped_engine, population
 
 from tegu.client.participant import sum_of_updates
 from tegu.client.runtime_onnx import OnnxRuntime
 from tegu.core.episode import EpisodeRule
-from tegu.core.errors import FederationError
+from tegu.core.errors import FederationError, PopulationError
 from tegu.core.precision import Precision
 from tegu.core.tree import Tree, add, max_difference, norm, subtract
 from tegu.server.outer import OuterRule
@@ -94,6 +96,37 @@ def test_users_are_dealt_out_once() -> None:
     assert sorted(user for users in dealt for user in users) == list(range(USERS))
     assert [len(users) for users in dealt] == [4, 4, 3]
     assert [users.tolist() for users in partitions(population(USERS), USERS)] == [[user] for user in range(USERS)]
+
+
+def again_and_again(users: int, columns: frozenset[str]) -> Population:
+    """Everybody has a dozen rows at most, again and again, in sessions or over days or both."""
+    rng = np.random.default_rng(len(columns))
+    user = np.repeat(np.arange(users), rng.integers(1, 20, users))
+    kinds = rng.normal(size=(users, 12, 4)).astype(np.float32)
+    x = kinds[user, rng.integers(0, 12, len(user))]
+    times = {"group": np.arange(len(user)) // 3, "order": np.arange(len(user)) // 2}
+    return Population.from_arrays(
+        x, rng.integers(0, 3, len(user)), user, SPEC, **{name: times[name] for name in columns}
+    )
+
+
+@pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])
+def test_rows_that_belong_together_are_what_participants_draw(columns: tuple[str, ...]) -> None:
+    people, meta = again_and_again(USERS, frozenset(columns)), bundle().meta
+    assert people.tied.any()
+    expected = by_participants(people, meta, CONFIG, 1, [1])
+    assert 1 < expected.users < USERS
+    for engine in (batched_engine(), looped_engine()):
+        grid = InProcessGrid(1, answer_with(engine, people, 1))
+        found = read_reply(by_grid(grid, meta, CONFIG, [1])[0], meta)
+        assert found.users == expected.users
+        assert max_difference(found.update, expected.update) < 1e-5
+
+
+def test_a_user_who_cannot_be_parted_is_named() -> None:
+    people = Population.from_arrays(np.ones((4, 4)), [0, 1, 2, 0], ["al"] * 4, SPEC)
+    with refused(PopulationError, "user al has 4 rows, of which at most 0", "at least 2", "population.with_rows"):
+        train_in_process(looped_engine(), people, bundle().meta, TrainingPlan(1, 1))
 
 
 def test_users_with_too_few_rows_stay_out() -> None:

@@ -101,6 +101,44 @@ def test_a_row_without_a_user_is_refused() -> None:
             Population.from_arrays(X, Y, np.asarray(["al", "bo", gap, "al", "bo"], object))
 
 
+def test_groups_and_times_are_the_users_rows() -> None:
+    people = Population.from_arrays(X, Y, ["bo", "al", "bo", "cy", "al"], group=list("abacb"), order=[9, 2, 7, 1, 2])
+    al, bo, cy = (people.local(user) for user in range(3))
+    assert [each.group.tolist() for each in (al, bo, cy) if each.group is not None] == [[1, 1], [0, 0], [2]]
+    assert [each.order.tolist() for each in (al, bo, cy) if each.order is not None] == [[1, 1], [3, 2], [0]]
+    assert people.most.tolist() == [0, 0, 0], "one moment, one session, one row"
+    assert people.tied.tolist() == [True, True, True]
+
+
+def test_equal_rows_of_one_user_belong_together() -> None:
+    people = Population.from_arrays([3, 3, 5, 3, 4], np.zeros(5), [0, 0, 0, 1, 1])
+    assert (people.most.tolist(), people.tied.tolist()) == ([2, 1], [True, False])
+    chosen = people.subset([1])
+    assert (chosen.most.tolist(), chosen.tied.tolist()) == ([1], [False])
+    assert people.ties(np.asarray([1, 0])).unit.tolist() == [0, 1, 0, 0, 2]
+    days = Population.from_arrays([3, 3, 5, 3, 4], np.zeros(5), [0, 0, 0, 1, 1], group=[0, 1, 1, 0, 0])
+    assert days.most.tolist() == [0, 0]
+    assert len(days.with_rows(2)) == 0, "nobody can be parted"
+    assert len(days.with_rows(1)) == 2
+
+
+@pytest.mark.parametrize("name", ["group", "order"])
+def test_rows_without_a_group_or_an_order_are_refused(name: str) -> None:
+    with refused(DataError, f"{name} has shape (4,)", "expected one entry a row, (5,)"):
+        Population.from_arrays(X, Y, [1] * 5, **{name: [1] * 4})
+    with refused(DataError, f"{name} is NaN"):
+        Population.from_arrays(X, Y, [1] * 5, **{name: [1, 2, np.nan, 1, 1]})
+    with refused(DataError, "no column ['when']"):
+        Population.from_frame(FRAME, user="who", features="film", target="liked", **{name: "when"})
+
+
+def test_a_frame_has_columns_of_groups_and_times() -> None:
+    people = Population.from_frame(FRAME, user="who", features="film", target="liked", group="film", order="height")
+    assert people.group is not None
+    assert people.order is not None
+    assert (people.group.tolist(), people.order.tolist()) == ([0, 2, 1], [1, 0, 2])
+
+
 FRAME = pd.DataFrame(
     {"who": ["b", "a", "b"], "age": [30, 40, 50], "height": [1.5, 1.75, 2.0], "film": [3, 0, 1], "liked": [1, 0, 1]}
 )

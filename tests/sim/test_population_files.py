@@ -9,12 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.core.people import Rows
 from tests.core.samples import refused
 from tests.federation.tiny import SPEC, batched_engine, bundle, population
+from tests.sim.tied import tied_people, together
 
 from tegu.client.participant import LocalUser
+from tegu.core.episode import EpisodeRule
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.tree import digest
+from tegu.sim import population_files
+from tegu.sim.cohort import draw_cohort, gather
+from tegu.sim.population import Population
 from tegu.sim.population_files import read_population, write_population
 from tegu.sim.train import TrainingPlan, train_in_process
 
@@ -40,6 +47,37 @@ def test_everybody_is_as_before(tmp_path: Path) -> None:
         assert x[rows].tolist() == before.rows(user)[0].tolist()
         assert y[rows].tolist() == before.rows(user)[1].tolist()
     assert [len(part) for part in after.split(0)] == [len(part) for part in before.split(0)]
+
+
+@given(people=tied_people())
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_belongs_together_is_stored(tmp_path: Path, people: list[Rows]) -> None:
+    """Over whatever was in the folder before."""
+    before = together(people)
+    after = write_population(tmp_path, before.spec, (before.local(user) for user in range(len(before))))
+    assert (after.most.tolist(), after.tied.tolist()) == (before.most.tolist(), before.tied.tolist())
+    rule = EpisodeRule(1, 4, 5)
+    first, second = (draw_cohort(population, np.arange(len(people)), rule, 1, 2) for population in (before, after))
+    assert first.users.tolist() == second.users.tolist()
+    if len(first.users):
+        for one, other in zip(gather(first, first.longest), gather(second, second.longest), strict=True):
+            assert [part.tobytes() for part in one] == [part.tobytes() for part in other]
+
+
+def test_ties_are_found_some_users_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Population.from_arrays([1, 1, 2, 1, 2, 3, 5, 5], np.zeros(8), [0, 0, 0, 1, 1, 2, 3, 3])
+    monkeypatch.setattr(population_files, "_USERS", 2)
+    after = write_population(tmp_path, before.spec, (before.local(user) for user in range(4)))
+    assert (after.most.tolist(), after.tied.tolist()) == ([2, 1, 0, 0], [True, False, False, True])
+
+
+def test_a_group_of_some_users_alone_is_refused(tmp_path: Path) -> None:
+    x, y = np.zeros((2, 4), np.float32), np.zeros(2, int)
+    users = [LocalUser("a", x, y), LocalUser("b", x, y, np.arange(2))]
+    with refused(DataError, "user b has x, y, group", "before have x, y", "of all users or of none"):
+        write_population(tmp_path, SPEC, iter(users))
+    with refused(DataError, "order of c has shape (3,)", "(2,)"):
+        write_population(tmp_path, SPEC, iter([LocalUser("c", x, y, None, np.arange(3))]))
 
 
 def test_training_gives_the_same_bits(tmp_path: Path) -> None:
@@ -78,6 +116,8 @@ def test_damage_is_refused(tmp_path: Path) -> None:
         ("spec.json", lambda data: data.replace(b"classification", b"clustering")),
         ("counts.npy", lambda data: data[:40]),
         ("users.npy", lambda data: b""),
+        ("most.npy", lambda data: data[:-8]),
+        ("tied.npy", lambda data: b""),
     ):
         written(tmp_path)
         file = tmp_path / name

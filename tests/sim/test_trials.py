@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.people import Rows, leaks
 from tests.core.samples import refused
+from tests.sim.tied import places as own_places
+from tests.sim.tied import tied_people, together
 
 from tegu.core.batch import Array
 from tegu.core.errors import DataError, PopulationError
@@ -43,6 +48,23 @@ def test_support_and_query_share_no_row(kind: str, k: int) -> None:
         assert trial.support.mask.tolist() == [1] * k
         if kind == "regression":
             assert trial.query.y.reshape(-1).tolist() == query
+
+
+@given(tied_people(), st.integers(1, 5), st.integers(0, 99))
+@settings(deadline=None, max_examples=200)
+def test_rows_that_belong_together_are_on_one_side(people: list[Rows], k: int, seed: int) -> None:
+    able = [user for user, rows in enumerate(people) if rows.ties.most[0] >= k]
+    if not able:
+        with refused(PopulationError, f"k = {k}", "less what cannot be parted", "smaller k"):
+            draw_trials(together(people), k, seed)
+        return
+    trials, again = (draw_trials(together(people), k, seed, draws=3) for _ in range(2))
+    assert [trial.user for trial in trials.trials] == [user for user in able for _ in range(3)]
+    for trial, same in zip(trials.trials, again.trials, strict=True):
+        support, query = own_places(trial.support.y), own_places(trial.query.y)
+        assert (len(support), len(query) > 0) == (k, True)
+        assert leaks(people[trial.user], support, query) == []
+        assert (own_places(same.support.y), own_places(same.query.y)) == (support, query)
 
 
 def test_users_with_too_few_rows_are_left_out() -> None:

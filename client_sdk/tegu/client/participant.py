@@ -13,40 +13,67 @@ from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule, draw_episode, draw_users, episode_key
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.spec import Spec, check_rows
+from tegu.core.ties import codes, ties_of
 from tegu.core.tree import Tree, add, clip
 
 __all__ = ["LocalUser", "read_users", "sum_of_updates", "write_users"]
 
 
 class LocalUser(NamedTuple):
-    """A user whose rows are on this device; `user` is unique in the federation."""
+    """A user whose rows are on this device.
+
+    Attributes:
+        user: the name, unique in the federation.
+        x: `[rows, ...]`.
+        y: `[rows, ...]`.
+        group: `[rows]`, whose equal entries (a session, a day) keep rows on one side of an episode; None without any.
+        order: `[rows]`, when each row was: the support then comes before the query; None without an order.
+    """
 
     user: str
     x: Array
     y: Array
+    group: Array | None = None
+    order: Array | None = None
 
 
 def write_users(path: Path, users: Sequence[LocalUser]) -> None:
-    """Write users' rows as one `.npz` of `x`, `y` and `user`, without pickle."""
-    names = np.concatenate([np.full(len(user.x), user.user) for user in users])
-    np.savez(path, x=np.concatenate([u.x for u in users]), y=np.concatenate([u.y for u in users]), user=names)
+    """Write users' rows as one `.npz` of `x`, `y`, `user` and, where users have them, `group` and `order`.
+
+    Raises:
+        DataError: some users have a group or an order and others have none.
+    """
+    columns = {
+        "x": [user.x for user in users],
+        "y": [user.y for user in users],
+        "user": [np.full(len(user.x), user.user) for user in users],
+    }
+    for name, given in (("group", [user.group for user in users]), ("order", [user.order for user in users])):
+        have = [entries for entries in given if entries is not None]
+        if have and len(have) < len(given):
+            raise DataError(f"{len(have)} of {len(given)} users have a {name}: expected all of them or none")
+        columns |= {name: have} if have else {}
+    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type]
 
 
 def read_users(path: Path, spec: Spec) -> list[LocalUser]:
     """The users in a file of `write_users`, by name.
 
     Raises:
-        DataError: the file cannot be read, or its rows do not fit `spec`.
+        DataError: the file cannot be read, or its rows do not fit `spec`; a group or an order is absent in some row.
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y, user = file["x"], file["y"], file["user"].astype(str)
+            given = {name: file[name] for name in ("group", "order") if name in file}
     except Exception as error:  # numpy and zipfile raise half a dozen kinds for files that are no archive
         raise DataError(f"cannot read {path} ({error}): expected a .npz with x, y and user") from error
     x, y = check_rows(spec, x, y)
     if len(user) != len(x):
         raise DataError(f"{path} has {len(x)} rows of x and {len(user)} of user: expected as many")
-    return [LocalUser(str(name), x[user == name], y[user == name]) for name in np.unique(user)]
+    columns = {"x": x, "y": y, **{name: codes(f"{path}: {name}", given[name], len(x)) for name in given}}
+    chosen = {str(name): user == name for name in np.unique(user)}
+    return [LocalUser(name, **{key: column[own] for key, column in columns.items()}) for name, own in chosen.items()]
 
 
 def sum_of_updates(
@@ -62,7 +89,7 @@ def sum_of_updates(
 ) -> tuple[Tree, int]:
     """The sum over users of their clipped updates, and how many users took part.
 
-    Users with too few rows for a support and a query stay out.
+    Users with too few rows for a support and a query stay out, as do those whose rows cannot be parted.
 
     Args:
         runtime: holds the `update` graph.
@@ -78,15 +105,18 @@ def sum_of_updates(
         PopulationError: no user has enough rows.
         RuntimeFailure: the graph cannot be run.
     """
-    total: Tree | None = None
+    total, taking_part = None, 0
     chosen = [users[place] for place in draw_users(len(users), asked, seed, round_number)]
-    taking_part = [user for user in chosen if len(user.x) > rule.min_support]
-    for user in taking_part:
-        episode = draw_episode(user.x, user.y, rule, episode_key(seed, round_number, user.user))
+    for user in chosen:
+        ties = ties_of(user.x, user.group, user.order)
+        if ties.most[0] < rule.min_support:
+            continue
+        episode = draw_episode(user.x, user.y, rule, episode_key(seed, round_number, user.user), ties)
         update = clip(runtime.update(meta, *episode), limit)
-        total = update if total is None else add(total, update)
+        total, taking_part = update if total is None else add(total, update), taking_part + 1
     if total is None:
         raise PopulationError(
-            f"none of {len(chosen)} users has more than {rule.min_support} rows: collect more, or lower min_support"
+            f"none of {len(chosen)} users has more than {rule.min_support} rows: collect more, or lower min_support "
+            "(rows of equal x, group or moment are not parted)"
         )
-    return total, len(taking_part)
+    return total, taking_part

@@ -13,6 +13,8 @@ import numpy as np
 
 from tegu.core.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
+from tegu.core.splitmix import splitmix
+from tegu.core.ties import Ties, ties_of
 
 __all__ = [
     "Episode",
@@ -22,7 +24,9 @@ __all__ = [
     "draw_sizes",
     "draw_users",
     "episode_key",
+    "part_rows",
     "rows_rng",
+    "too_few",
 ]
 
 
@@ -75,12 +79,12 @@ def draw_sizes(counts: Array, keys: Array, rule: EpisodeRule) -> tuple[Array, Ar
     """Numbers of support and of query rows, int64 `[users]` each.
 
     Args:
-        counts: `[users]`, rows of each user, more than `rule.min_support`.
+        counts: `[users]`, rows of each user, or one more than its largest support; more than `rule.min_support`.
         keys: uint64 `[users]`, from `episode_key`.
         rule: how much becomes support and query.
     """
     span = np.minimum(rule.max_support, counts - 1) - rule.min_support + 1
-    uniform = (_mixed(keys, np.uint64(0)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
+    uniform = (splitmix(keys, np.uint64(0)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
     support = rule.min_support + (uniform * span).astype(np.int64)
     return support, np.minimum(rule.max_query, counts - support)
 
@@ -88,37 +92,73 @@ def draw_sizes(counts: Array, keys: Array, rule: EpisodeRule) -> tuple[Array, Ar
 def draw_order(counts: Array, keys: Array) -> Array:
     """A random order of each user's rows, int64 `[users, most]`; places beyond a user's count mean nothing."""
     places = np.arange(int(counts.max(initial=0)), dtype=np.uint64)
-    ranks = _mixed(keys[:, None], places + np.uint64(1))
+    ranks = splitmix(keys[:, None], places + np.uint64(1))
     ranks[places >= counts[:, None]] = np.iinfo(np.uint64).max
     return ranks.argsort(axis=1, kind="stable")
 
 
-def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int) -> Episode:
-    """A random support and query of one user, without a row in common; those that a cohort of many users gives it.
+def part_rows(order: Array, support: int, ties: Ties | None = None) -> tuple[Array, Array]:
+    """Places of `support` rows to adapt on and of all rows left to judge by, nothing that belongs together in both.
+
+    Without an order of the rows, units stand in a random one. Rows of the unit that the support's end falls into and
+    that are too many for it are left out. With an order, the end of a moment is drawn; the support is what comes just
+    before it, and later rows whose input is in the support are left out.
+
+    Args:
+        order: int64 `[rows]`, a random order of the user's rows.
+        support: at most `ties.most`.
+        ties: the user's; None where nothing belongs together.
+    """
+    if ties is None:
+        return order[:support], order[support:]
+    line, end = _units(order, support, ties.unit), support
+    if ties.line is not None and ties.room is not None:
+        line, end = ties.line, int(order[ties.room[order] >= support][0])
+    chosen, later = line[end - support : end], line[end:]
+    return chosen, later[~np.isin(ties.unit[later], ties.unit[chosen])]
+
+
+def _units(order: Array, support: int, unit: Array) -> Array:
+    """The rows unit by unit, in the order of the units' first rows; the last of them begins after the support."""
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    line = np.lexsort((rank, rank[unit]))
+    fitting = line[np.bincount(unit)[unit[line]] <= len(line) - support]
+    last = unit[line] == unit[fitting[-1]]
+    return np.concatenate([line[~last], line[last]])
+
+
+def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int, ties: Ties | None = None) -> Episode:
+    """A random support and query of one user, as `part_rows`; those that a cohort of many users gives it.
+
+    Args:
+        x: `[rows, ...]`.
+        y: `[rows, ...]`.
+        rule: how much becomes support and query.
+        key: from `episode_key`.
+        ties: what belongs together; rows of equal x where it is None.
 
     Raises:
-        PopulationError: fewer rows than `rule.min_support` plus one for the query.
+        PopulationError: fewer rows than `rule.min_support` plus one for the query, or not to be parted so.
     """
-    rows = len(x)
-    if rows <= rule.min_support:
-        raise PopulationError(
-            f"a user has {rows} rows: expected at least {rule.min_support + 1}, "
-            f"{rule.min_support} to adapt on and one to judge by; leave such users out"
-        )
-    counts, keys = np.asarray([rows]), np.asarray([key], np.uint64)
-    (support,), (query,) = draw_sizes(counts, keys, rule)
+    ties = ties_of(x) if ties is None else ties
+    most = int(ties.most[0])
+    if most < rule.min_support:
+        raise PopulationError(f"a user has {too_few(len(x), most, rule.min_support)}; leave such users out")
+    counts, keys = np.asarray([len(x)]), np.asarray([key], np.uint64)
+    (support,), _ = draw_sizes(ties.most + 1, keys, rule)
     (order,) = draw_order(counts, keys)
-    chosen, held = order[:support], order[support : support + query]
+    chosen, held = part_rows(order, int(support), ties)
+    held = held[: rule.max_query]
     return Episode(full_batch(x[chosen], y[chosen]), full_batch(x[held], y[held]))
 
 
-def _mixed(keys: Array, counters: Array | np.uint64) -> Array:
-    """SplitMix64 (Steele, Lea, Flood 2014): the counter-th output of the generator that a key seeds.
-
-    Counters rather than a stream, so that many users' rows are drawn in one vectorised call.
-    """
-    bits = keys + (counters + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Array = bits ^ (bits >> np.uint64(31))
-    return mixed
+def too_few(rows: int, most: int, least: int) -> str:
+    """What is wrong with a user whose largest support has `most` rows where `least` are needed."""
+    expected = f"expected at least {least + 1}, {least} to adapt on and one to judge by"
+    if most == rows - 1:
+        return f"{rows} rows: {expected}"
+    return (
+        f"{rows} rows, of which at most {most} can be adapted on, since those of equal x, group or moment are not "
+        f"parted: {expected}"
+    )

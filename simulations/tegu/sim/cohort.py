@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.batch import Array, NumpyBatch
-from tegu.core.episode import EpisodeRule, draw_order, draw_sizes, episode_key
+from tegu.core.episode import EpisodeRule, draw_order, draw_sizes, episode_key, part_rows
 from tegu.sim.population import Population
 
 __all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
@@ -19,7 +19,7 @@ PADDING = 0.25  # at most so much of what a batch costs
 
 
 class Cohort(NamedTuple):
-    """Users of one round and the sizes of their episodes; all arrays are `[users]`.
+    """Users of one round and the sizes of their episodes; arrays are `[users]`.
 
     Attributes:
         population: whose users these are.
@@ -27,6 +27,8 @@ class Cohort(NamedTuple):
         keys: uint64, what decides each episode.
         support: rows to adapt on.
         query: rows to judge by; 0 where a learner takes all rows as one.
+        order: int64 `[users, rows]`, each user's support and then its query, where some have rows that belong
+            together; None where the keys alone tell.
     """
 
     population: Population
@@ -34,6 +36,7 @@ class Cohort(NamedTuple):
     keys: Array
     support: Array
     query: Array
+    order: Array | None = None
 
     def pooled(self) -> Cohort:
         """Support and query as one support, in the same order, for learners that do not tell them apart."""
@@ -46,14 +49,33 @@ class Cohort(NamedTuple):
 
     def part(self, places: Array | slice) -> Cohort:
         """The users at these places."""
-        return Cohort(self.population, *(values[places] for values in self[1:]))
+        each = (self.users[places], self.keys[places], self.support[places], self.query[places])
+        return Cohort(self.population, *each, None if self.order is None else self.order[places])
 
 
 def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: int, round_number: int) -> Cohort:
-    """The episodes of `users` in a round, as their own devices would draw them; who has too few rows stays out."""
-    able = users[population.counts[users] > rule.min_support]
+    """The episodes of `users` in a round, as their own devices would draw them; who has too few rows stays out.
+
+    Users who have rows that belong together are drawn one by one, which takes longer.
+    """
+    able = users[population.most[users] >= rule.min_support]
     keys = np.asarray([episode_key(seed, round_number, str(name)) for name in population.users[able]], np.uint64)
-    return Cohort(population, able, keys, *draw_sizes(population.counts[able], keys, rule))
+    cohort = Cohort(population, able, keys, *draw_sizes(population.most[able] + 1, keys, rule))
+    return _parted(cohort, rule.max_query) if population.tied[able].any() else cohort
+
+
+def _parted(cohort: Cohort, limit: int) -> Cohort:
+    """With every user's rows, and queries of at most `limit` that share nothing with the supports."""
+    population, counts = cohort.population, cohort.population.counts[cohort.users]
+    order, query = draw_order(counts, cohort.keys), cohort.query.copy()
+    tied = np.flatnonzero(population.tied[cohort.users])
+    each = population.ties(cohort.users[tied]).each(counts[tied])
+    for place, ties in zip(tied, each, strict=True):
+        chosen, held = part_rows(order[place, : counts[place]], int(cohort.support[place]), ties)
+        drawn = np.concatenate([chosen, held[:limit]])
+        order[place, : len(drawn)] = drawn
+        query[place] = len(drawn) - len(chosen)
+    return cohort._replace(query=query, order=order[:, : int((cohort.support + query).max())])
 
 
 def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> list[Array]:
@@ -82,7 +104,7 @@ def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> lis
 def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatch]:
     """Supports and queries `[users, rows, ...]`, padded to so many rows; padding holds rows of the same user."""
     population = cohort.population
-    order = draw_order(population.counts[cohort.users], cohort.keys)
+    order = draw_order(population.counts[cohort.users], cohort.keys) if cohort.order is None else cohort.order
     x, y, begins = population.fetch(cohort.users)
     starts = np.zeros_like(cohort.support), cohort.support
     return tuple(  # type: ignore[return-value] # a pair, which the type of a generator does not tell

@@ -14,6 +14,7 @@ from tegu.core.batch import Array
 from tegu.core.episode import rows_rng
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.spec import Spec, check_rows
+from tegu.core.ties import Ties, codes, find_ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,10 @@ class Population:
         begins: int64 `[users]`; user i has the rows from `begins[i]` up to `begins[i] + counts[i]`.
         counts: int64 `[users]`, rows of each user.
         users: `[users]`, their names.
+        most: int64 `[users]`, rows of the largest support that leaves one to judge by.
+        tied: bool `[users]`, whether a user has rows that belong together, or an order; see `tegu.core.ties`.
+        group: int64 `[rows]`, whose equal entries within a user keep rows on one side of an episode; None without any.
+        order: int64 `[rows]`, when each row was; None without an order.
         read: from begins and counts to the rows there, one user after the other, where `x` and `y` are files mapped
             into memory: whatever is read through the mapping stays in memory.
     """
@@ -52,10 +57,23 @@ class Population:
     begins: Array
     counts: Array
     users: Array
+    most: Array
+    tied: Array
+    group: Array | None = None
+    order: Array | None = None
     read: Callable[[Array, Array], tuple[Array, Array]] | None = None
 
     @classmethod
-    def from_arrays(cls, x: ArrayLike, y: ArrayLike, user: ArrayLike, spec: Spec | None = None) -> Population:
+    def from_arrays(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        user: ArrayLike,
+        spec: Spec | None = None,
+        *,
+        group: ArrayLike | None = None,
+        order: ArrayLike | None = None,
+    ) -> Population:
         """Group rows by user.
 
         Args:
@@ -64,9 +82,12 @@ class Population:
             user: `[rows]`, whose row it is.
             spec: what a model takes and gives; told from the arrays where it is None (whole numbers in `y` are
                 labels, whole numbers in `x` are ids). Ranking is never guessed: pass `Spec.ranking(items)`.
+            group: `[rows]`, numbers, dates or words: a user's rows with the same entry (a session, a day) never stand
+                on both sides of an episode.
+            order: `[rows]`, numbers, dates or words: a user's support comes strictly before its query.
 
         Raises:
-            DataError: rows that do not fit `spec`, lengths that differ, or a row without a user.
+            DataError: rows that do not fit `spec`, lengths that differ, or a row without a user, group or order.
             PopulationError: no rows.
         """
         names = np.asarray(user)
@@ -76,12 +97,27 @@ class Population:
             raise DataError(f"user has shape {names.shape}: expected one entry a row, ({len(inputs)},)")
         if not len(names):
             raise PopulationError("there are no rows: expected at least one user")
-        found, counts, order = _groups(names)
-        return cls(spec, inputs[order], targets[order], np.cumsum(counts) - counts, counts, found)
+        found, counts, place = _by_user(names)
+        groups, times = (
+            None if given is None else codes(name, given, len(inputs))[place]
+            for name, given in (("group", group), ("order", order))
+        )
+        inputs, targets = inputs[place], targets[place]
+        most, tied, *_ = find_ties(inputs, counts, groups, times)
+        begins = np.cumsum(counts) - counts
+        return cls(spec, inputs, targets, begins, counts, found, most, tied, groups, times)
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, *, user: str, features: str | Sequence[str], target: str, spec: Spec | None = None
+        cls,
+        frame: pd.DataFrame,
+        *,
+        user: str,
+        features: str | Sequence[str],
+        target: str,
+        spec: Spec | None = None,
+        group: str | None = None,
+        order: str | None = None,
     ) -> Population:
         """Group a data frame's rows by the column `user`.
 
@@ -91,11 +127,14 @@ class Population:
             features: one column of ids or numbers, or several columns of numbers.
             target: column of the target.
             spec: as in `from_arrays`.
+            group: column of the group, where rows have one.
+            order: column of the order, where rows have one.
 
         Raises:
             DataError: a column that is absent, or rows that do not fit.
         """
-        wanted = [user, target, *([features] if isinstance(features, str) else features)]
+        ties = {name: column for name, column in (("group", group), ("order", order)) if column is not None}
+        wanted = [user, target, *([features] if isinstance(features, str) else features), *ties.values()]
         missing = [column for column in wanted if column not in frame.columns]
         if missing:
             raise DataError(f"the frame has no column {missing}: expected some of {list(frame.columns)}")
@@ -103,7 +142,8 @@ class Population:
             x = frame[features].to_numpy() if isinstance(features, str) else frame[list(features)].to_numpy(np.float32)
         except (TypeError, ValueError) as error:
             raise DataError(f"the columns {list(features)} are not all numbers ({error}): encode them first") from error
-        return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec)
+        given = {name: frame[column].to_numpy() for name, column in ties.items()}
+        return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec, **given)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -116,13 +156,22 @@ class Population:
 
     def all_rows(self) -> tuple[Array, Array]:
         """`x` and `y` of these users alone, one after the other, copied."""
-        places = np.arange(int(self.counts.sum())) - np.repeat(np.cumsum(self.counts) - self.counts, self.counts)
-        chosen = np.repeat(self.begins, self.counts) + places
+        chosen = _places(self.begins, self.counts)
         return self.x[chosen], self.y[chosen]
 
     def local(self, index: int) -> LocalUser:
         """The user at `index` as a device has it."""
-        return LocalUser(str(self.users[index]), *self.rows(index))
+        own = _places(self.begins[[index]], self.counts[[index]])
+        ties = (None if rows is None else rows[own] for rows in (self.group, self.order))
+        return LocalUser(str(self.users[index]), *self.rows(index), *ties)
+
+    def ties(self, indices: Array) -> Ties:
+        """What belongs together in the rows of the users at `indices`, one user after the other."""
+        x, _, begins = self.fetch(indices)
+        counts = self.counts[indices]
+        own = _places(self.begins[indices], counts)
+        ties = (None if rows is None else rows[own] for rows in (self.group, self.order))
+        return find_ties(x[_places(begins, counts)], counts, *ties)
 
     def fetch(self, indices: Array) -> tuple[Array, Array, Array]:
         """`x` and `y` that hold the rows of the users at `indices`, and where each of them begins there."""
@@ -141,11 +190,12 @@ class Population:
         chosen = asked.astype(np.int64)
         if asked.dtype == bool or ((chosen < 0) | (chosen >= len(self))).any():
             raise DataError(f"indices are {asked}: expected whole numbers from 0 to {len(self) - 1}")
-        return replace(self, begins=self.begins[chosen], counts=self.counts[chosen], users=self.users[chosen])
+        each = ("begins", "counts", "users", "most", "tied")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in each})
 
     def with_rows(self, least: int) -> Population:
-        """The users with at least so many rows."""
-        return self.subset(np.flatnonzero(self.counts >= least))
+        """The users with at least so many rows, who can adapt on all but one of so many and be judged by another."""
+        return self.subset(np.flatnonzero(self.most >= least - 1))
 
     def split(self, seed: int, heldout: float = 0.2, calibration: float = 0.1) -> Split:
         """Draw held-out and calibration users; the rest train.
@@ -170,7 +220,12 @@ class Population:
         return Split(*(self.subset(np.sort(part)) for part in parts))
 
 
-def _groups(names: Array) -> tuple[Array, Array, Array]:
+def _places(begins: Array, counts: Array) -> Array:
+    """Users' rows, one user after the other."""
+    return np.repeat(begins - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
+
+
+def _by_user(names: Array) -> tuple[Array, Array, Array]:
     """Users, their counts, and the order that groups rows by user."""
     try:
         absent = bool((names != names).any())  # noqa: PLR0124 # NaN alone differs from itself

@@ -1,6 +1,6 @@
 """A population on disk, of any size: rows are read when a round asks for their users.
 
-    spec.json   x.bin   y.bin   counts.npy   users.npy
+    spec.json   x.bin   y.bin   counts.npy   users.npy   most.npy   tied.npy   and perhaps group.bin, order.bin
 
 Raw rows, one user after the other, little-endian. `x` and `y` are mapped into memory; a round reads its users' rows
 from the files themselves, so that training takes no more memory for more people.
@@ -13,7 +13,10 @@ import mmap
 import os
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,13 +24,18 @@ from tegu.client.participant import LocalUser
 from tegu.core.batch import Array
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.spec import Field, Spec, check_rows
+from tegu.core.ties import codes
 from tegu.sim.population import Population
 
 __all__ = ["read_population", "write_population"]
 
+_COLUMNS = ("x", "y", "group", "order")
+_CODE = Field((), "int64", 0)
+_USERS = 4096  # whose rows are in memory at once where what belongs together is looked for
+
 
 def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Population:
-    """Write users one by one, so that no more than one need be in memory, and open what was written.
+    """Write users one by one, so that no more than some need be in memory, and open what was written.
 
     Args:
         folder: made where it is absent.
@@ -35,29 +43,63 @@ def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Po
         users: whose rows; at least one row each.
 
     Raises:
-        DataError: rows that do not fit `spec`, or a folder that cannot be written.
+        DataError: rows that do not fit `spec`, a group or an order that only some users have, or a folder that cannot
+            be written.
         PopulationError: no users, or a user without rows.
     """
-    counts, names = list[int](), list[str]()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "x.bin").open("wb") as inputs, (folder / "y.bin").open("wb") as targets:
-            for user in users:
-                x, y = check_rows(spec, user.x, user.y)
-                if not len(x):
-                    raise PopulationError(f"user {user.user} has no rows: expected at least one; leave such users out")
-                inputs.write(_little(x).tobytes())
-                targets.write(_little(y).tobytes())
-                counts.append(len(x))
-                names.append(user.user)
+        counts, names = _write_rows(folder, spec, users)
         if not names:
             raise PopulationError("there are no users: expected at least one")
         np.save(folder / "counts.npy", np.asarray(counts, np.int64))
         np.save(folder / "users.npy", np.asarray(names))
         (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
+        _write_ties(folder)
     except OSError as error:
         raise DataError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
     return read_population(folder)
+
+
+def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[list[int], list[str]]:
+    """Write the columns that the first user has; returns everyone's number of rows and name."""
+    counts, names = list[int](), list[str]()
+    files: dict[str, BinaryIO] = {}
+    with ExitStack() as opened:
+        for user in users:
+            rows = _checked(spec, user)
+            if not names:
+                for name in _COLUMNS:
+                    (folder / f"{name}.bin").unlink(missing_ok=True)
+                files = {name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in rows}
+            if rows.keys() != files.keys():
+                raise DataError(
+                    f"user {user.user} has {', '.join(rows)}, and those before have {', '.join(files)}: expected a "
+                    "group or an order of all users or of none"
+                )
+            for name, values in rows.items():
+                files[name].write(_little(values).tobytes())
+            counts.append(len(rows["x"]))
+            names.append(user.user)
+    return counts, names
+
+
+def _checked(spec: Spec, user: LocalUser) -> dict[str, Array]:
+    """The user's columns as they are stored."""
+    x, y = check_rows(spec, user.x, user.y)
+    if not len(x):
+        raise PopulationError(f"user {user.user} has no rows: expected at least one; leave such users out")
+    ties = {"group": user.group, "order": user.order}
+    given = {name: codes(f"{name} of {user.user}", rows, len(x)) for name, rows in ties.items() if rows is not None}
+    return {"x": x, "y": y, **given}
+
+
+def _write_ties(folder: Path) -> None:
+    """Find what belongs together, some thousands of users at a time."""
+    people = _opened(folder)
+    parts = [people.ties(places) for places in np.array_split(np.arange(len(people)), -(-len(people) // _USERS))]
+    np.save(folder / "most.npy", np.concatenate([part.most for part in parts]))
+    np.save(folder / "tied.npy", np.concatenate([part.tied for part in parts]))
 
 
 def read_population(folder: Path) -> Population:
@@ -67,15 +109,37 @@ def read_population(folder: Path) -> Population:
         DataError: a file is absent, damaged, or of another length than the users' counts say.
     """
     try:
-        spec = Spec.from_dict(json.loads((folder / "spec.json").read_text("utf-8")))
-        counts = np.load(folder / "counts.npy", allow_pickle=False)
-        users = np.load(folder / "users.npy", allow_pickle=False)
-        rows = int(counts.sum())
-        x, y = (_mapped(folder / name, rows, field) for name, field in (("x.bin", spec.x), ("y.bin", spec.y)))
-        read = _reader(folder / "x.bin", folder / "y.bin", spec)
+        people = _opened(folder)
+        most, tied = (np.load(folder / name, allow_pickle=False) for name in ("most.npy", "tied.npy"))
+        if not most.shape == tied.shape == people.counts.shape:
+            raise DataError(f"most.npy and tied.npy are of {most.shape} and {tied.shape}, for {len(people)} users")  # noqa: TRY301 # as of all damage
     except (OSError, EOFError, ValueError, DataError) as error:
         raise DataError(f"{folder} holds no readable population ({error}): write it with write_population") from error
-    return Population(spec, x, y, np.cumsum(counts) - counts, counts, users, read)
+    return replace(people, most=most, tied=tied)
+
+
+def _opened(folder: Path) -> Population:
+    """The population as if nothing belonged together."""
+    spec = Spec.from_dict(json.loads((folder / "spec.json").read_text("utf-8")))
+    counts = np.load(folder / "counts.npy", allow_pickle=False)
+    users = np.load(folder / "users.npy", allow_pickle=False)
+    rows = int(counts.sum())
+    fields = {"x": spec.x, "y": spec.y, "group": _CODE, "order": _CODE}
+    columns = {
+        name: _mapped(folder / f"{name}.bin", rows, field)
+        for name, field in fields.items()
+        if name in ("x", "y") or (folder / f"{name}.bin").exists()
+    }
+    return Population(
+        spec,
+        begins=np.cumsum(counts) - counts,
+        counts=counts,
+        users=users,
+        most=counts - 1,
+        tied=np.zeros(len(counts), bool),
+        read=_reader(folder / "x.bin", folder / "y.bin", spec),
+        **columns,
+    )
 
 
 def _reader(inputs: Path, targets: Path, spec: Spec) -> Callable[[Array, Array], tuple[Array, Array]]:

@@ -168,13 +168,13 @@ def _engine(
 
 def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
     """The `ks` that held-out users have the rows for, and the middle one of those that calibration users have too."""
-    judged = tuple(sorted(k for k in set(ks) if (split.heldout.counts > k).any()))
-    watched = [k for k in judged if (split.calibration.counts > k).any()]
+    judged = tuple(sorted(k for k in set(ks) if (split.heldout.most >= k).any()))
+    watched = [k for k in judged if (split.calibration.most >= k).any()]
     if not watched:
-        most = [int(people.counts.max()) for people in (split.heldout, split.calibration)]
+        most = [int(people.most.max()) + 1 for people in (split.heldout, split.calibration)]
         raise PopulationError(
             f"no k of {sorted(set(ks))} leaves rows to judge by: held-out users have up to {most[0]} rows, calibration "
-            f"users up to {most[1]}; choose smaller ks or bring users with more rows"
+            f"users up to {most[1]}, less what cannot be parted; choose smaller ks or bring users with more rows"
         )
     return judged, watched[len(watched) // 2]
 

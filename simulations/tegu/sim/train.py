@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from tegu.core.episode import EpisodeRule
+from tegu.core.episode import EpisodeRule, too_few
 from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.precision import Precision
 from tegu.core.tree import Tree
@@ -115,12 +115,10 @@ def check_cohort(population: Population, plan: TrainingPlan) -> int:
             f"the cohort is {plan.cohort} of {nodes} nodes and there are {len(population)} training users: "
             "expected cohort <= nodes <= users; make the cohort smaller or bring more users"
         )
-    if plan.nodes is None and int(population.counts.min()) <= plan.rule.min_support:
-        worst = int(population.counts.argmin())
-        raise PopulationError(
-            f"user {population.users[worst]} has {population.counts[worst]} rows: expected at least "
-            f"{plan.rule.min_support + 1}, a support and one row to judge by; see population.with_rows"
-        )
+    worst = int(population.most.argmin())
+    if plan.nodes is None and population.most[worst] < plan.rule.min_support:
+        wrong = too_few(int(population.counts[worst]), int(population.most[worst]), plan.rule.min_support)
+        raise PopulationError(f"user {population.users[worst]} has {wrong}; see population.with_rows")
     return nodes
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.core.batch import Array, NumpyBatch, full_batch, stack_batches
-from tegu.core.episode import rows_rng
+from tegu.core.episode import part_rows, rows_rng
 from tegu.core.errors import DataError, PopulationError
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
@@ -25,7 +25,8 @@ class Trial(NamedTuple):
     Attributes:
         user: index in the population.
         support: k rows.
-        query: other rows of the same user, at most `MAX_QUERY`; all of them for ranking.
+        query: other rows of the same user that share nothing with the support (`part_rows`), at most `MAX_QUERY`; all
+            of them for ranking.
     """
 
     user: int
@@ -48,31 +49,34 @@ class Trials(NamedTuple):
 
 
 def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -> Trials:
-    """`draws` trials for every user with more than `k` rows; others are left out.
+    """`draws` trials for every user who can adapt on `k` rows and be judged by others; the rest are left out.
 
     Raises:
         DataError: `k` is less than 1.
-        PopulationError: nobody has more than `k` rows.
+        PopulationError: there is no such user.
     """
     if k < 1:
         raise DataError(f"k is {k}: expected a support of at least one row")
-    users = np.flatnonzero(population.counts > k)
+    users = np.flatnonzero(population.most >= k)
     if not len(users):
-        most = population.counts.max(initial=0)
+        most = population.most.max(initial=-1) + 1
         raise PopulationError(
-            f"no user has more than k = {k} rows (the most is {most}): expected a support of k and something to judge "
-            "by; choose a smaller k"
+            f"no user has more than k = {k} rows (the most is {most}, less what cannot be parted): expected a support "
+            "of k and something to judge by; choose a smaller k"
         )
     limit = None if population.spec.kind == "ranking" else MAX_QUERY
-    trials = [_draw(population, int(user), k, limit, seed, draw) for user in users for draw in range(draws)]
+    trials = [trial for user in users for trial in _draws(population, int(user), k, limit, seed, draws)]
     return Trials(population, k, trials)
 
 
-def _draw(population: Population, user: int, k: int, limit: int | None, seed: int, draw: int) -> Trial:
+def _draws(population: Population, user: int, k: int, limit: int | None, seed: int, draws: int) -> Iterator[Trial]:
     x, y = population.rows(user)
-    order = rows_rng("trial", seed, str(population.users[user]), k, draw).permutation(len(x))
-    support, query = order[:k], order[k:][:limit]
-    return Trial(user, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
+    ties = population.ties(np.asarray([user])) if population.tied[user] else None
+    for draw in range(draws):
+        order = rows_rng("trial", seed, str(population.users[user]), k, draw).permutation(len(x))
+        support, query = part_rows(order, k, ties)
+        query = query[:limit]
+        yield Trial(user, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
 
 
 def stacked_supports(trials: Trials) -> NumpyBatch:

@@ -1,0 +1,134 @@
+"""What belongs together, and how large a support it leaves room for, against a search through all possibilities."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.people import Rows, leaks, tied_rows
+from tests.core.samples import refused, same_array
+
+from tegu.core.errors import DataError
+from tegu.core.ties import codes, find_ties, ties_of
+
+
+def components(rows: Rows) -> list[int]:
+    """The first row of everything that is connected by equal x or equal group, by walking from row to row."""
+    first = [-1] * len(rows.x)
+    for start in range(len(rows.x)):
+        waiting = [start] if first[start] < 0 else []
+        while waiting:
+            row = waiting.pop()
+            first[row] = start
+            waiting += [
+                other
+                for other in range(len(rows.x))
+                if first[other] < 0
+                and (
+                    rows.x[row].tobytes() == rows.x[other].tobytes()
+                    or (rows.group is not None and rows.group[row] == rows.group[other])
+                )
+            ]
+    return first
+
+
+@given(tied_rows(order=False))
+@settings(deadline=None, max_examples=200)
+def test_units_are_what_equal_inputs_and_groups_connect(rows: Rows) -> None:
+    ties, expected = rows.ties, components(rows)
+    assert ties.unit.tolist() == expected
+    smallest = min(expected.count(unit) for unit in expected)
+    assert ties.most.tolist() == [len(rows.x) - smallest]
+    assert ties.tied.tolist() == [len(set(expected)) < len(expected)]
+    assert (ties.line, ties.room) == (None, None)
+
+
+def largest(rows: Rows, line: list[int], end: int) -> int:
+    """Rows of the largest support that ends before `end` and leaves something to judge by; every size is tried."""
+    before, after = line[:end], line[end:]
+    if not before or leaks(rows._replace(x=np.arange(len(rows.x))), before, after):
+        return 0
+    seen = [{rows.x[row].tobytes() for row in before[end - size :]} for size in range(end + 1)]
+    return max(
+        size for size in range(end + 1) if any(rows.x[row].tobytes() not in seen[size] for row in after) or not size
+    )
+
+
+@given(tied_rows(order=True))
+@settings(deadline=None, max_examples=300)
+def test_a_support_in_time_has_the_room_that_a_search_finds(rows: Rows) -> None:
+    assert rows.order is not None
+    ties, line = rows.ties, sorted(range(len(rows.x)), key=lambda row: rows.order[row])  # type: ignore[index]
+    assert ties.line is not None
+    assert ties.room is not None
+    assert ties.line.tolist() == line
+    expected = [largest(rows, line, end) for end in range(len(line))]
+    assert ties.room.tolist() == expected
+    assert ties.most.tolist() == [max(expected)]
+    assert ties.tied.tolist() == [True]
+
+
+@given(st.lists(tied_rows(True, True, pictures=True), min_size=1, max_size=5), st.booleans(), st.booleans())
+@settings(deadline=None)
+def test_many_users_have_what_each_has_alone(people: list[Rows], grouped: bool, timed: bool) -> None:
+    own = [Rows(x, group if grouped else None, order if timed else None) for x, group, order in people]
+    x, group, order = (None if rows[0] is None else np.concatenate(rows) for rows in zip(*own, strict=True))  # type: ignore[arg-type]
+    assert x is not None
+    counts = np.asarray([len(each.x) for each in own])
+    for found, alone in zip(find_ties(x, counts, group, order).each(counts), own, strict=True):
+        for first, second in zip(found, alone.ties, strict=True):
+            assert (first is second is None) or same_array(first, second)
+
+
+def test_equal_is_equal_in_every_byte() -> None:
+    """Rows that differ in one number anywhere, in the sign of zero, or in two numbers changed about."""
+    zeros = np.zeros((4, 100), np.float32)
+    zeros[1, 57], zeros[2, 99], zeros[3, 3] = 1e-45, -0.0, 5
+    swapped = zeros[[3, 3]]
+    swapped[0, [3, 4]] = swapped[0, [4, 3]]
+    x = np.concatenate([zeros, swapped])
+    assert ties_of(x).unit.tolist() == [0, 1, 2, 3, 4, 3]
+
+
+def test_a_million_rows_that_differ_are_a_million_units() -> None:
+    """Bits in few places, as of pictures in black and white: fingerprints have to keep them apart."""
+    bits = (np.arange(1 << 20)[:, None] >> np.arange(20) & 1).astype(np.float32)
+    assert not find_ties(bits, np.asarray([len(bits)])).tied.any()
+
+
+def test_nobody_and_users_without_rows_have_no_ties() -> None:
+    for timed in (None, np.zeros(0, np.int64)):
+        none = find_ties(np.zeros((0, 3), np.float32), np.zeros(3, np.int64), None, timed)
+        assert none.most.tolist() == [0, 0, 0]
+    assert len(find_ties(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)).most) == 0
+
+
+DAYS = [datetime.date(2020, 1, day) for day in (3, 1, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    "values", [[3, 1, 2, 1], [0.3, -1, 0.2, -1], ["c", "a", "b", "a"], DAYS, np.asarray(DAYS, "datetime64[s]")]
+)
+def test_codes_are_in_the_order_of_the_values(values: Any) -> None:
+    found = codes("order", values, 4)
+    assert found.tolist() == [2, 0, 1, 0]
+    assert found.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ([1, 2], ["order has shape (2,)", "expected one entry a row, (3,)"]),
+        ([[1], [2], [3]], ["order has shape (3, 1)"]),
+        ([1, np.nan, 2], ["order is NaN in some row", "drop it"]),
+        (np.asarray(["2020-01-01", "NaT", "2020-01-01"], "datetime64[D]"), ["order is NaN"]),
+        (np.asarray([1, None, "a"], object), ["order holds entries that cannot be sorted", "one of a kind"]),
+    ],
+)
+def test_what_has_no_order_is_refused(values: Any, parts: list[str]) -> None:
+    with refused(DataError, *parts):
+        codes("order", values, 3)
