@@ -23,6 +23,7 @@ from tegu.sim.experiments import Experiment
 from tegu.sim.judge import judge
 from tegu.sim.population import Population
 from tegu.sim.run import Run, run_plan
+from tegu.sim.train import train_in_process
 from tegu.sim.trials import Trials, draw_trials
 
 USERS, LR = 40, 0.7
@@ -116,6 +117,25 @@ def test_fedavg_is_local_training_averaged(compared: Compared) -> None:
     _, run, baselines, _ = compared
     meta = mean_of_users(run, lambda m, x, y: people.parameters(people.torch_adapted(m, x, y, 3, 0.3, 1.0)))
     same_outputs(run, baselines["fedavg"](3), people.with_parameters(meta))
+
+
+def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
+    compared: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, run, _, _ = compared
+
+    def diverging(engine, population, meta, plan, on_progress):
+        if plan.outer.lr == 1.0:
+            far = {name: value * np.float32(np.nan) for name, value in meta.items()}
+            return train_in_process(engine, population, far, plan, on_progress)
+        return train_in_process(engine, population, meta, plan, on_progress)
+
+    monkeypatch.setattr("tegu.sim.comparators.train_in_process", diverging)
+    stages: list[str] = []
+    with people.compiled_once():
+        baselines = comparators(experiment, run, stages.append, None)
+    assert list(baselines) == ["constant", "local_only", "joint", "joint_finetuned"]
+    assert stages[-1].startswith("fedavg is left out: it diverges with a step size of 0.3 (")
 
 
 def test_every_baseline_and_stage_is_there(compared: Compared) -> None:

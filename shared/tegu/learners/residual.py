@@ -50,10 +50,11 @@ _KNOBS = {
 }
 _STATE = ("inputs", "weights", "mix", "trust", "evidence")
 _LEAST = 1e-4  # a corrected probability is no smaller, before all are scaled to add up to 1
-_RIDGES, _MIXES = (0.03, 0.1, 0.3, 1.0), (0.0, 1.0)
+_SCALED = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))  # mix and ridge
+_UNSCALED = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 2.0, 4.0))
 
 
-def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
+def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: Any) -> Learner:
     """Reptile's initialisation, adapted by residual correction.
 
     The state is the user's features and their weights: `inputs` `[rows, width]`, `weights` `[rows, outputs]`, `mix`,
@@ -63,7 +64,9 @@ def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
     Args:
         model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`. It is not changed.
         spec: what the model takes and gives: classification or regression.
-        training: of `reptile`: loss, steps, lr, prior, minibatches, inner, momentum.
+        scaled: scale features to length 1. Where they are not, the kernel is their product alone, whatever `mix`: ridge
+            regression on the last layer, for features whose size means something, such as those of items.
+        training: of `reptile`: loss, fast, steps, lr, prior, minibatches, inner, momentum.
 
     Raises:
         DataError: the spec is of a ranking; or as `reptile`.
@@ -73,12 +76,12 @@ def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
     if spec.kind == "ranking":
         raise DataError("a ranking has no residuals to correct: use reptile with fast= the user's own parameters")
     like = reptile(model, spec, **training)
-    module = prepared(model, spec)
+    module, likeness = prepared(model, spec), kernel if scaled else _product
 
     def answers(meta: TorchTree, x: Tensor) -> tuple[Tensor, Tensor]:
         seen = look(module, meta, x)
         output = torch.softmax(seen.output, -1) if spec.kind == "classification" else seen.output
-        return output, normalised(seen.features)
+        return output, normalised(seen.features) if scaled else seen.features
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
         answer, inputs = answers(meta, support.x)
@@ -89,8 +92,8 @@ def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del meta, noise
-        likeness = kernel(carry["inputs"], carry["inputs"], knobs["mix"])
-        found = fit(likeness, carry["missed"], support.mask, knobs["ridge"])
+        alike = likeness(carry["inputs"], carry["inputs"], knobs["mix"])
+        found = fit(alike, carry["missed"], support.mask, knobs["ridge"])
         saved = carry["missed"].square().sum(-1) - found.left_out.square().sum(-1)
         evidence = (saved * support.mask).sum() / support.mask.sum().clamp(min=1)
         trust = _trust(evidence, knobs)
@@ -99,7 +102,7 @@ def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         answer, features = answers(meta, x)
-        corrected = answer + kernel(features, state["inputs"], state["mix"]) @ state["weights"]
+        corrected = answer + likeness(features, state["inputs"], state["mix"]) @ state["weights"]
         if spec.kind != "classification":
             return corrected
         chances = corrected.clamp(_LEAST, 1.0)
@@ -111,7 +114,7 @@ def residual(model: nn.Module, spec: Spec, **training: Any) -> Learner:
         paper=PAPER,
         fast=(),
         knobs=_KNOBS,
-        candidates=[{**_KNOBS, "mix": mix, "ridge": ridge} for mix in _MIXES for ridge in _RIDGES],
+        candidates=[{**_KNOBS, "mix": mix, "ridge": ridge} for mix, ridge in (_SCALED if scaled else _UNSCALED)],
         adapt=Iterated(begin, step, lambda carry: {name: carry[name] for name in _STATE}),
         predict=predict,
         trained_as=like,
@@ -123,3 +126,8 @@ def _trust(evidence: Tensor, knobs: TorchKnobs) -> Tensor:
     gains = 0.5 * (1 + torch.erf(score / math.sqrt(2)))
     off = torch.as_tensor(knobs["guard"] == 0).to(evidence.dtype)
     return (knobs["guard"] * (gains - 0.5) + off).clamp(0.0, 1.0)
+
+
+def _product(a: Tensor, b: Tensor, mix: Tensor | float) -> Tensor:
+    del mix
+    return a @ b.T

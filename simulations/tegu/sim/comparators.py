@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
+from tegu.core.errors import FederationError
 from tegu.core.manifest import Knobs, knobs_for
 from tegu.core.tree import Tree
 from tegu.learners.fedavg import fedavg
@@ -32,8 +33,8 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
 
     `finetuned` adapts the run's own initialisation by the gradient steps that it was trained with, where the learner
     adapts otherwise; `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then
-    adapts with a step size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1; `local_only`
-    shares nothing.
+    adapts with a step size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1, and is left
+    out where it diverges; `local_only` shares nothing.
 
     Args:
         experiment: what was run.
@@ -52,13 +53,27 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
     on_stage("joint: one gradient step a client a round")
     found |= _joint(experiment, run, like, engine, plan, on_progress)
     on_stage("fedavg: local training, averaged")
-    averaged = replace(plan, outer=OuterRule("SGD", 1.0))
+    return found | _fedavg(experiment, run, like, engine, plan, on_stage, on_progress)
+
+
+def _fedavg(
+    experiment: Experiment,
+    run: Run,
+    like: Learner,
+    engine: Engine,
+    plan: TrainingPlan,
+    on_stage: OnStage,
+    on_progress: OnProgress | None,
+) -> dict[str, Callable[[int], Method]]:
+    """FedAvg, or nothing where it diverges: a step size for a few parameters may be too large for all of them."""
     learner = fedavg(experiment.model, like, loss=experiment.loss)
-    still = {**like.knobs, "steps": 0.0}
-    meta = train_in_process(
-        engine_like(engine, learner), run.split.train, learner.init(plan.seed), averaged, on_progress
-    ).meta
-    return found | {"fedavg": _at_every_k(adapted(engine, meta, still))}
+    averaged, first = replace(plan, outer=OuterRule("SGD", 1.0)), learner.init(plan.seed)
+    try:
+        meta = train_in_process(engine_like(engine, learner), run.split.train, first, averaged, on_progress).meta
+    except FederationError as error:
+        on_stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
+        return {}
+    return {"fedavg": _at_every_k(adapted(engine, meta, {**like.knobs, "steps": 0.0}))}
 
 
 def _at_every_k(method: Method) -> Callable[[int], Method]:

@@ -28,5 +28,6 @@ def _total(name: str, array: Array, sums: Sequence[Tree]) -> Array:
         return total
     table = np.zeros_like(array)
     for part in sums:
-        np.add.at(table, part[f"{name}/ids"].reshape(-1), part[f"{name}/rows"].reshape(-1, *array.shape[1:]))
+        with np.errstate(invalid="ignore"):  # a sum that is not finite is for the server to refuse
+            np.add.at(table, part[f"{name}/ids"].reshape(-1), part[f"{name}/rows"].reshape(-1, *array.shape[1:]))
     return table

@@ -12,7 +12,7 @@ import numpy as np
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import require
 from tegu.core.spec import Spec
-from tegu.learners.reptile import reptile
+from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
@@ -64,7 +64,7 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         name="ratings",
         population=population,
         model=model,
-        learner=reptile(model, population.spec, fast=["taste.weight"], steps=5, lr=1.0, prior=5.0),
+        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=5, lr=1.0, prior=5.0),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["rmse"],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule, rows_rng
 from tegu.core.spec import Spec
-from tegu.learners.reptile import reptile
+from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.plays import read_plays
@@ -100,7 +100,7 @@ def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = No
         name="shakespeare",
         population=population,
         model=model,
-        learner=reptile(model, population.spec, fast=["head"], steps=3, lr=0.05, prior=20.0),
+        learner=residual(model, population.spec, fast=["head"], steps=3, lr=0.05, prior=20.0),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["accuracy"],
