@@ -5,5 +5,6 @@ from tegu.learners.fedavg import fedavg
 from tegu.learners.joint import joint
 from tegu.learners.learner import Iterated, Learner
 from tegu.learners.reptile import reptile
+from tegu.learners.residual import residual
 
-__all__ = ["LEARNERS", "Iterated", "Learner", "fedavg", "find_learner", "joint", "reptile"]
+__all__ = ["LEARNERS", "Iterated", "Learner", "fedavg", "find_learner", "joint", "reptile", "residual"]

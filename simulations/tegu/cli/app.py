@@ -34,6 +34,9 @@ def simulate(
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Run so many seeds, from --seed on, each in a folder of its own; their means.")
+    ] = 1,
     backend: Annotated[str, typer.Option(help="inprocess, or ray for Flower's simulation.")] = "inprocess",
     engine: Annotated[
         str, typer.Option(help="onnx, onnx-loop, torch-vmap, torch-loop, or auto: the fastest.")
@@ -62,6 +65,7 @@ def simulate(
         rounds=rounds,
         cohort=cohort,
         seed=seed,
+        seeds=seeds,
         backend=backend,
         engine=engine,
         memory=memory,

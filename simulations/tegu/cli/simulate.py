@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, TypedDict, cast
 
 import typer
 from rich.console import Console
 
 from tegu.cli.memory import bytes_from
 from tegu.cli.progress import watching
-from tegu.core.precision import check_precision
+from tegu.core.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
+from tegu.sim.averaged import averaged
 from tegu.sim.engine import EngineKind, check_engine
-from tegu.sim.experiments import find_experiment
+from tegu.sim.experiments import Experiment, find_experiment
 from tegu.sim.run_folder import run_experiment
 from tegu.sim.table import markdown, stored_line, table_rows
 from tegu.sim.train import Backend, check_backend
@@ -29,6 +30,7 @@ def simulate_command(
     rounds: int | None,
     cohort: int | None,
     seed: int,
+    seeds: int,
     backend: str,
     engine: str,
     memory: str,
@@ -47,27 +49,43 @@ def simulate_command(
     stored_as = check_precision(precision)
     allowed = bytes_from(memory)
     find_learner(learner)
-    experiment = find_experiment(name)(seed=seed, rounds=rounds, cohort=cohort)
-    folder = out or Path("runs") / name
-    chosen: Backend = "ray" if backend == "ray" else "inprocess"
-    kind = cast("EngineKind", engine)
-    with watching(experiment.metric.name) as watch:
-        outcome = run_experiment(
-            experiment,
-            folder,
-            watch,
-            backend=chosen,
-            engine=kind,
-            memory=allowed,
-            resume=resume,
-            precision=stored_as,
-        )
-    typer.echo(f"\n{experiment.name}: {experiment.metric.name} on {outcome.metrics['heldout_users']} held-out people\n")
-    typer.echo(markdown(table_rows(outcome.metrics)))
-    if line := stored_line(outcome.metrics):
+    build, folder = find_experiment(name), out or Path("runs") / name
+    options = _Options(
+        backend="ray" if backend == "ray" else "inprocess",
+        engine=cast("EngineKind", engine),
+        memory=allowed,
+        resume=resume,
+        precision=stored_as,
+    )
+    found = []
+    for number in range(seed, seed + seeds):
+        own = folder if seeds == 1 else folder / f"seed-{number}"
+        found.append(_one(build(seed=number, rounds=rounds, cohort=cohort), own, options))
+    metrics = found[0] if seeds == 1 else averaged(found)
+    over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
+    typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{over}\n")
+    typer.echo(markdown(table_rows(metrics)))
+    if line := stored_line(metrics):
         typer.echo(f"\n{line}")
+    if as_json:
+        typer.echo(json.dumps(metrics))
+
+
+class _Options(TypedDict):
+    """See `run_experiment`."""
+
+    backend: Backend
+    engine: EngineKind | Literal["auto"]
+    memory: int
+    resume: bool
+    precision: Precision
+
+
+def _one(experiment: Experiment, folder: Path, options: _Options) -> dict[str, Any]:
+    """Run it and give its metrics."""
+    with watching(experiment.metric.name) as watch:
+        outcome = run_experiment(experiment, folder, watch, **options)
     Console(stderr=True).print(
         f"\nwritten: {folder}/init.tegu, metrics.json, report.html", highlight=False, markup=False
     )
-    if as_json:
-        typer.echo(json.dumps(outcome.metrics))
+    return outcome.metrics

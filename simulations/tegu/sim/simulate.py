@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 from tegu.core.episode import EpisodeRule
 from tegu.core.precision import Precision
 from tegu.learners.learner import Learner
+from tegu.learners.reptile import reptile
+from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.learning_curve import OnPoint
@@ -23,7 +27,7 @@ __all__ = ["simulate"]
 
 def simulate(
     population: Population,
-    learner: Learner,
+    learner: Learner | nn.Module,
     *,
     rounds: int = 300,
     cohort: int = 32,
@@ -45,7 +49,8 @@ def simulate(
 
     Args:
         population: everyone.
-        learner: built for `population.spec`.
+        learner: built for `population.spec`; or a module, for the default: trained by Reptile and adapted by residual
+            correction (`tegu.learners.residual`), or by Reptile's steps for a ranking.
         rounds: of the whole run.
         cohort: users (or nodes, where `nodes` is given) that take part in a round.
         seed: decides splits, first parameters, cohorts and episodes.
@@ -68,6 +73,8 @@ def simulate(
         DataError: the learner was built for another spec.
         UnknownNameError: no such backend or engine.
     """
+    if isinstance(learner, nn.Module):
+        learner = (reptile if population.spec.kind == "ranking" else residual)(learner, population.spec)
     plan = TrainingPlan(
         rounds=rounds,
         cohort=cohort,

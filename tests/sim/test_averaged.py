@@ -1,0 +1,44 @@
+"""Runs of several seeds as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tegu.sim.averaged import averaged
+from tegu.sim.table import table_rows
+
+
+def run(seed: int, hurt: float, ks: tuple[int, ...] = (1, 5), **baselines: float) -> dict[str, Any]:
+    shown = {"gain": 0.25, "gain_low": 0.125, "gain_high": 0.375, "worst_decile_gain": -0.5, "worse": 0.25}
+    entry = {"users": 10 + seed, "initialisation": 0.5, "personalised": 0.75, "hurt": hurt, **shown}
+    return {
+        "experiment": "toy",
+        "learner": "residual",
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "rounds": 3,
+        "cohort": 2,
+        "seed": seed,
+        "heldout_users": 20,
+        "train_seconds": 1.0,
+        "curve": [{"k": k, **entry, "baselines": baselines} for k in ks],
+    }
+
+
+def test_figures_are_means_and_people_are_counted() -> None:
+    found = averaged([run(0, 0.0, popularity=0.25), run(1, 0.125, popularity=0.75), run(2, 0.25, popularity=0.5)])
+    assert (found["seeds"], found["heldout_users"], found["experiment"]) == ([0, 1, 2], 60, "toy")
+    assert [entry["k"] for entry in found["curve"]] == [1, 5]
+    entry = found["curve"][0]
+    assert (entry["users"], entry["hurt"], entry["gain"]) == (33, pytest.approx(0.125), 0.25)
+    assert entry["baselines"] == {"popularity": 0.5}
+    assert table_rows(found)[0] == ["accuracy", "k = 1", "k = 5"]
+
+
+def test_what_only_some_have_is_left_out() -> None:
+    found = averaged([run(0, 0.0, (1, 5, 20), joint=1.0, fedavg=0.5), run(1, 0.0, (5, 20, 50), joint=0.5)])
+    assert [entry["k"] for entry in found["curve"]] == [5, 20]
+    assert found["curve"][0]["baselines"] == {"joint": 0.75}
+    assert "train_seconds" not in found
