@@ -111,11 +111,14 @@ def part_rows(order: Array, support: int, ties: Ties | None = None) -> tuple[Arr
     """
     if ties is None:
         return order[:support], order[support:]
-    line, end = _units(order, support, ties.unit), support
-    if ties.line is not None and ties.room is not None:
+    if ties.line is None or ties.room is None:
+        line, end = _units(order, support, ties.unit), support
+    else:
         line, end = ties.line, int(order[ties.room[order] >= support][0])
     chosen, later = line[end - support : end], line[end:]
-    return chosen, later[~np.isin(ties.unit[later], ties.unit[chosen])]
+    taken = np.zeros(len(order), bool)
+    taken[ties.unit[chosen]] = True
+    return chosen, later[~taken[ties.unit[later]]]
 
 
 def _units(order: Array, support: int, unit: Array) -> Array:

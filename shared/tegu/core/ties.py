@@ -135,15 +135,16 @@ def _joined(first: Array, second: Array) -> Array:
     """The first row of all that are connected through equal entries of either; both name rows, as `_first` does."""
     unit = np.arange(len(first))
     while True:
-        lowest = unit
+        parent = np.arange(len(first))
         for label in (first, second):
-            least = lowest.copy()
-            np.minimum.at(least, label, lowest)
-            lowest = least[label]
-        lowest = lowest[lowest]
-        if np.array_equal(lowest, unit):
+            lowest = np.full(len(first), len(first))
+            np.minimum.at(lowest, label, unit)
+            np.minimum.at(parent, unit, lowest[label])
+        while not np.array_equal(parent, parent[parent]):
+            parent = parent[parent]
+        if np.array_equal(unit, parent[unit]):
             return unit
-        unit = lowest
+        unit = parent[unit]
 
 
 def _in_time(user: Array, begin: Array, alike: Array, group: Array | None, order: Array) -> tuple[Array, Array]:
