@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch import nn
@@ -82,3 +84,22 @@ def test_what_later_interactions_contradict_is_taken_back(bundle):
         report = person.adapt()
         assert report.in_use < trusted / 2
         assert report.kept
+
+
+def test_only_the_newest_interactions_are_adapted_on(bundle):
+    assert bundle.manifest.most == 0
+    limited = Bundle(replace(bundle.manifest, most=4), bundle.meta, bundle.graphs)
+    x = np.random.default_rng(2).normal(size=(9, 3)).astype(np.float32)
+    with Personalizer.open(limited) as person, Personalizer.open(bundle) as other:
+        before = person.predict(x)
+        person.observe(x, before + np.arange(9, dtype=np.float32)[:, None])
+        other.observe(x[5:], before[5:] + np.arange(5, 9, dtype=np.float32)[:, None])
+        assert (person.adapt().interactions, other.adapt().interactions) == (4, 4)
+        assert person.interactions == 9
+        np.testing.assert_array_equal(person.predict(x), other.predict(x))
+
+
+def test_a_bundle_of_a_correction_says_how_many():
+    learner = residual(nn.Linear(3, 1), SPEC)
+    assert learner.most == 256
+    assert Manifest.from_json(Manifest("residual", "", SPEC, (), {}, most=256).to_json()).most == 256

@@ -40,5 +40,5 @@ class Stepper:
 
 def at_level(level: float, users: int = 6, rows: int = 8) -> Population:
     """Users all of whose targets are `level`."""
-    x = np.zeros((users * rows, 1), np.float32)
-    return Population.from_arrays(x, x[:, 0] + np.float32(level), np.repeat(np.arange(users), rows))
+    x = np.arange(users * rows, dtype=np.float32)[:, None]  # all different: equal rows would stay together
+    return Population.from_arrays(x, np.full(len(x), level, np.float32), np.repeat(np.arange(users), rows))

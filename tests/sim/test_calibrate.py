@@ -167,7 +167,7 @@ CORRECTION = {"steps": 1.0, "weight": 0.5, "guard": 0.0, "expected": 0.0, "belie
 def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> None:
     learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
     levels = np.repeat([1.0] * 30 + [-1.0] * 10, 8).astype(np.float32)
-    mixed = Population.from_arrays(np.zeros((320, 1), np.float32), levels, np.repeat(np.arange(40), 8))
+    mixed = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
     (entry,) = calibrate(Corrector(), META, learner, mixed, [3], MSE, 0)
     assert entry.knobs["guard"] > 0
     assert entry.knobs["weight"] == 1.0

@@ -76,7 +76,7 @@ def test_what_is_tolerated_is_a_share_of_the_initialisations_own_error(name: str
 def test_what_is_tolerated_is_one_answer_or_one_hit() -> None:
     rows = (4, 9, 30)
     user = np.repeat(np.arange(3), rows)
-    labelled = Population.from_arrays(np.zeros((43, 1), np.float32), user % 2, user)
+    labelled = Population.from_arrays(np.arange(43, dtype=np.float32)[:, None], user % 2, user)
     trials = draw_trials(labelled, 3, 0)
     outputs = [np.zeros((27, 2)) for _ in trials.trials]
     np.testing.assert_allclose(tolerance(trials, outputs, METRICS["accuracy"]), [1 / 1, 1 / 6, 1 / 27])

@@ -57,7 +57,7 @@ class Model:
         """Adapt to a user, with the knobs that the schedule has for so many rows.
 
         Args:
-            support: all rows of the user, at least one.
+            support: all rows of the user, at least one, the newest last.
             budget_ms: milliseconds since `started`; None for no limit.
             started: of `time.perf_counter`, in seconds.
 
@@ -67,6 +67,7 @@ class Model:
         Raises:
             RuntimeFailure: the graphs do not run.
         """
+        support = NumpyBatch(*(part[-self.manifest.most :] for part in support))  # of 0, all
         rows = len(support.mask)
         knobs = knobs_for(self.manifest, rows)
         wanted = int(knobs.get("steps", 1))

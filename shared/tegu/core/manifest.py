@@ -49,6 +49,7 @@ class Manifest:
         training: how it was trained: users, rounds, seeds, library versions, how it is stored. Free-form, for people.
         heldout: results on people never seen in training, an entry for each k. Free-form, for people.
         members: sha256 in hexadecimal of every other member of the file.
+        most: so many of the newest interactions are adapted on; 0 for all.
     """
 
     learner: str
@@ -60,6 +61,7 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     heldout: tuple[Mapping[str, Any], ...] = ()
     members: Mapping[str, str] = field(default_factory=dict)
+    most: int = 0
 
     def __post_init__(self) -> None:
         sizes = [entry.k for entry in self.schedule]
@@ -117,6 +119,7 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         training=_typed(body["training"], dict),
         heldout=tuple(_typed(entry, dict) for entry in _typed(body["heldout"], list)),
         members={name: _typed(sha, str) for name, sha in _typed(body["members"], dict).items()},
+        most=_typed(body.get("most", 0), int),
     )
 
 

@@ -39,8 +39,8 @@ def same_layout(a: Tree, b: Tree) -> None:
         DataError: they differ; the message names the first entry that does.
     """
     for name in sorted({*a, *b}):
-        found = [f"{t[name].dtype}{list(t[name].shape)}" if name in t else "absent" for t in (a, b)]
-        if found[0] != found[1]:
+        if name not in a or name not in b or (a[name].dtype, a[name].shape) != (b[name].dtype, b[name].shape):
+            found = [f"{t[name].dtype}{list(t[name].shape)}" if name in t else "absent" for t in (a, b)]
             raise DataError(
                 f"parameter {name!r} is {found[0]} in one tree and {found[1]} in the other: "
                 "both must come from the same model"

@@ -85,6 +85,7 @@ class Learner:
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
         pools: `update` takes support and query as one set of rows, so that either may be empty.
         together: the sum of many users' updates for less than the updates take, where there is such a way.
+        most: so many of a user's newest rows a device adapts on; 0 for all.
         candidates: knobs to try on calibration users, besides not adapting.
         trained_as: the learner by gradient steps whose updates these are, where this one adapts otherwise.
     """
@@ -101,5 +102,6 @@ class Learner:
     noise: int = 0
     pools: bool = False
     together: Together | None = field(default=None, repr=False)
+    most: int = 0
     candidates: Sequence[Mapping[str, float]] = field(default=(), repr=False)
     trained_as: Learner | None = field(default=None, repr=False)

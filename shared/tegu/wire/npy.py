@@ -14,7 +14,7 @@ import numpy as np
 
 from tegu.core.batch import Array
 
-__all__ = ["from_npy", "to_npy"]
+__all__ = ["dtype_name", "from_npy", "to_npy"]
 
 _PREFIX = 10  # magic, version, and the header's length
 
@@ -36,6 +36,12 @@ def from_npy(data: bytes) -> Array:
     if len(data) - begin != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{len(data) - begin} bytes for an array of {dtype}{list(shape)}")
     return np.frombuffer(data, dtype, offset=begin).reshape(shape).copy()
+
+
+@functools.lru_cache(64)
+def dtype_name(dtype: np.dtype[np.generic]) -> str:
+    """A dtype's name, as Flower stores it; numpy makes it anew each time."""
+    return str(dtype)
 
 
 @functools.lru_cache(4096)

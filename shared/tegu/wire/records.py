@@ -21,7 +21,7 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.packing import Packed, unpack
 from tegu.core.precision import Precision, check_precision
 from tegu.core.tree import Tree
-from tegu.wire.npy import from_npy, to_npy
+from tegu.wire.npy import dtype_name, from_npy, to_npy
 
 __all__ = [
     "Reply",
@@ -72,7 +72,7 @@ def to_record(tree: Tree) -> ArrayRecord:
     record = ArrayRecord()
     for name, value in tree.items():
         array = np.asarray(value)
-        record[name] = FlowerArray(dtype=str(array.dtype), shape=array.shape, stype=_NUMPY, data=to_npy(array))
+        record[name] = FlowerArray(dtype=dtype_name(array.dtype), shape=array.shape, stype=_NUMPY, data=to_npy(array))
     return record
 
 

@@ -59,7 +59,9 @@ def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: i
     Users who have rows that belong together are drawn one by one, which takes longer.
     """
     able = users[population.most[users] >= rule.min_support]
-    keys = np.asarray([episode_key(seed, round_number, str(name)) for name in population.users[able]], np.uint64)
+    keys = np.asarray(
+        [episode_key(seed, round_number, str(name)) for name in population.users[able].tolist()], np.uint64
+    )
     cohort = Cohort(population, able, keys, *draw_sizes(population.most[able] + 1, keys, rule))
     return _parted(cohort, rule.max_query) if population.tied[able].any() else cohort
 

@@ -137,6 +137,7 @@ def run_plan(
         learner.knobs,
         schedule,
         training=_provenance(split, plan, backend, trained.meta),
+        most=learner.most,
     )
     return Run(
         Bundle(manifest, trained.meta, graphs),
@@ -193,7 +194,7 @@ def _train(
         return train_in_process(engine, train, meta, plan, curve)
     from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
 
-    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs)
+    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs, most=learner.most)
     with tempfile.TemporaryDirectory() as folder:
         return train_on_ray(Bundle(manifest, meta, graphs), train, plan, Path(folder))
 

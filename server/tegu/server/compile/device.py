@@ -38,5 +38,5 @@ def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = 
     Raises:
         CompileError: as `compile_learner`.
     """
-    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs)
+    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs, most=learner.most)
     return Bundle(manifest, meta, compile_learner(learner) if graphs is None else graphs)
