@@ -24,7 +24,7 @@ from tegu.sim.train import TrainingPlan
 
 __all__ = ["ALPHABET", "NextCharacter", "encoded", "roles", "shakespeare"]
 
-# All but one character in a thousand. 0 stands for any other, and for what is before a role's first word.
+# All but three characters in a hundred thousand. 0 stands for any other, and for what is before a role's first word.
 ALPHABET = string.ascii_letters + " \n,.;:?!'-"
 WINDOW, LEAST, MOST = 24, 41, 500
 
