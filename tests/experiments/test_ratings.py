@@ -76,8 +76,8 @@ def test_baselines_do_as_well_as_they_should(films: tuple[Population, tuple[str,
         assert rmse[1] < rmse[0]
 
 
-@pytest.mark.parametrize(("build", "items"), [(ratings, FILMS), (insteval, LECTURERS)])
-def test_what_the_experiments_are(build: Any, items: int) -> None:
+@pytest.mark.parametrize(("build", "items", "factors"), [(ratings, FILMS, 16), (insteval, LECTURERS, 4)])
+def test_what_the_experiments_are(build: Any, items: int, factors: int) -> None:
     experiment: Experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (build.__name__, "rmse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
@@ -85,8 +85,11 @@ def test_what_the_experiments_are(build: Any, items: int) -> None:
     assert list(experiment.classical) == ["item_mean", "item_mean_user_bias"]
     meta = experiment.learner.init(2)
     assert {name: array.shape for name, array in meta.items()} == {
-        "effect.weight": (items, 1), "features.weight": (items, 8), "taste.weight": (1, 9), "taste.bias": (1,),
-    }  # fmt: skip
+        "effect.weight": (items, 1),
+        "features.weight": (items, factors),
+        "taste.weight": (1, 1 + factors),
+        "taste.bias": (1,),
+    }
     split = experiment.population.split(2)
     assert not set(split.train.users) & set(split.heldout.users)
     assert not set(split.calibration.users) & {*split.train.users, *split.heldout.users}

@@ -47,19 +47,19 @@ def lecturer_ratings() -> Population:
 def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment; only a student's taste adapts."""
     population = lecturer_ratings()
-    model = ItemRatings(LECTURERS, factors=8, level=3.0, bias=0.5)
+    model = ItemRatings(LECTURERS, factors=4, level=3.0, bias=0.5)
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=cohort or 100,
         seed=seed,
-        outer=OuterRule("AdamW", 0.01, {"weight_decay": 3.0}, decay=True),
+        outer=OuterRule("AdamW", 0.005, {"weight_decay": 0.5}, decay=True),
         rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
     )
     return Experiment(
         name="insteval",
         population=population,
         model=model,
-        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=5, lr=1.0, prior=10.0),
+        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=10, lr=0.5, prior=20.0),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["rmse"],

@@ -52,7 +52,7 @@ def film_ratings(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
 def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment; only a person's taste adapts."""
     population, titles = film_ratings()
-    model = ItemRatings(FILMS, factors=8, level=3.5, bias=0.5)
+    model = ItemRatings(FILMS, factors=16, level=3.5, bias=0.5)
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=cohort or 100,
@@ -64,7 +64,7 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         name="ratings",
         population=population,
         model=model,
-        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=5, lr=1.0, prior=5.0),
+        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=10, lr=0.5, prior=10.0),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["rmse"],

@@ -24,7 +24,7 @@ from tegu.sim.train import TrainingPlan
 
 __all__ = ["ALPHABET", "NextCharacter", "encoded", "roles", "shakespeare"]
 
-# All but one character in a thousand. 0 stands for any other, and for what is before a role's first word.
+# All but three characters in a hundred thousand. 0 stands for any other, and for what is before a role's first word.
 ALPHABET = string.ascii_letters + " \n,.;:?!'-"
 WINDOW, LEAST, MOST = 24, 41, 500
 
@@ -90,10 +90,10 @@ def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = No
     population = roles()
     model = NextCharacter(population.spec.outputs, WINDOW)
     plan = TrainingPlan(
-        rounds=rounds or 350,
-        cohort=cohort or 50,
+        rounds=rounds or 600,
+        cohort=cohort or 30,
         seed=seed,
-        outer=OuterRule("AdamW", 0.008, {"weight_decay": 0.1}, decay=True),
+        outer=OuterRule("AdamW", 0.006, {"weight_decay": 0.1}, decay=True),
         rule=EpisodeRule(min_support=1, max_support=20, max_query=64),
     )
     return Experiment(
