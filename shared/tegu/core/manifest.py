@@ -119,7 +119,7 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         training=_typed(body["training"], dict),
         heldout=tuple(_typed(entry, dict) for entry in _typed(body["heldout"], list)),
         members={name: _typed(sha, str) for name, sha in _typed(body["members"], dict).items()},
-        most=_typed(body.get("most", 0), int),
+        most=_typed(body["most"], int),
     )
 
 

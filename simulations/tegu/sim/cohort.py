@@ -116,6 +116,9 @@ def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatc
 
 
 def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:
+    if not width:
+        nothing = [np.zeros((len(start), 0, *part.shape[1:]), part.dtype) for part in (x, y)]
+        return NumpyBatch(nothing[0], nothing[1], np.zeros((len(start), 0), np.float32))
     places = np.arange(width)
     real = places < length[:, None]
     chosen = np.take_along_axis(order, np.where(real, start[:, None] + places, 0), 1)
