@@ -48,9 +48,9 @@ class Stepper:
 
 
 def at_level(level: float, users: int = 6, rows: int = 8) -> Population:
-    """Users all of whose targets are `level`."""
-    x = np.zeros((users * rows, 1), np.float32)
-    return Population.from_arrays(x, x[:, 0] + np.float32(level), np.repeat(np.arange(users), rows))
+    """Users all of whose targets are `level`; inputs differ, since equal ones belong together."""
+    x = np.arange(users * rows, dtype=np.float32)[:, None]
+    return Population.from_arrays(x, np.full(len(x), np.float32(level)), np.repeat(np.arange(users), rows))
 
 
 KNOBS = {"steps": 2.0, "lr": 1.0}
