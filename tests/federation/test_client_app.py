@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from flwr.app import Context, Message, RecordDict
 from tests.core.samples import refused
 from tests.federation import plain
-from tests.federation.tiny import bundle, population
+from tests.federation.tiny import again_and_again, bundle, looped_engine, population
 
 from tegu.client.flower import app
 from tegu.core.bundle import write_bundle
 from tegu.core.episode import EpisodeRule, draw_users
 from tegu.core.errors import BundleError, DataError, FederationError
 from tegu.core.tree import max_difference
+from tegu.sim.cohort import draw_cohort
 from tegu.sim.grid import flower_identity
 from tegu.sim.ray import write_partitions
 from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
@@ -78,6 +80,16 @@ def test_as_many_users_take_part_as_were_asked(folder: Path) -> None:
     asked = RoundConfig(2, 7, 0.4, EpisodeRule(2, 6, 4), users=3)
     chosen = [2 * int(place) for place in draw_users(5, 3, asked.seed, asked.round)]
     check(answered({"partition-id": 0}, run, asked), expected(chosen, asked))
+
+
+@pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])
+def test_rows_that_belong_together_are_as_in_simulation(folder: Path, tmp_path: Path, columns: tuple[str, ...]) -> None:
+    people = again_and_again(9, frozenset(columns))
+    write_partitions(tmp_path, people, 1)
+    cohort = draw_cohort(people, np.arange(9), CONFIG.rule, CONFIG.seed, CONFIG.round)
+    assert people.tied.any()
+    update = looped_engine().sum_updates(bundle().meta, cohort, CONFIG.clip)
+    check(answered({"data": f"{tmp_path}/0.npz", "bundle": f"{folder}/init.tegu"}), Reply(update, len(cohort.users)))
 
 
 def test_what_is_not_set_is_named(folder: Path) -> None:

@@ -49,6 +49,18 @@ def population(users: int, seed: int = 0) -> Population:
     return Population.from_arrays(x, rng.integers(0, 3, len(names)), names, SPEC)
 
 
+def again_and_again(users: int, columns: frozenset[str]) -> Population:
+    """Everybody has a dozen rows at most, again and again, in sessions or over days or both."""
+    rng = np.random.default_rng(len(columns))
+    user = np.repeat(np.arange(users), rng.integers(1, 20, users))
+    kinds = rng.normal(size=(users, 12, 4)).astype(np.float32)
+    x = kinds[user, rng.integers(0, 12, len(user))]
+    times = {"group": np.arange(len(user)) // 3, "order": np.arange(len(user)) // 2}
+    return Population.from_arrays(
+        x, rng.integers(0, 3, len(user)), user, SPEC, **{name: times[name] for name in columns}
+    )
+
+
 def flower_processes(workdir: Path) -> set[psutil.Process]:
     """Running processes whose Flower folder is below `workdir`, and their descendants."""
     found: set[psutil.Process] = set()

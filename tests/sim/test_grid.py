@@ -10,7 +10,7 @@ import pytest
 from flwr.app import Message, MessageType
 from flwr.supercore.task_identity import TaskIdentity
 from tests.core.samples import refused
-from tests.federation.tiny import SPEC, batched_engine, bundle, looped_engine, population
+from tests.federation.tiny import SPEC, again_and_again, batched_engine, bundle, looped_engine, population
 
 from tegu.client.participant import sum_of_updates
 from tegu.client.runtime_onnx import OnnxRuntime
@@ -96,18 +96,6 @@ def test_users_are_dealt_out_once() -> None:
     assert sorted(user for users in dealt for user in users) == list(range(USERS))
     assert [len(users) for users in dealt] == [4, 4, 3]
     assert [users.tolist() for users in partitions(population(USERS), USERS)] == [[user] for user in range(USERS)]
-
-
-def again_and_again(users: int, columns: frozenset[str]) -> Population:
-    """Everybody has a dozen rows at most, again and again, in sessions or over days or both."""
-    rng = np.random.default_rng(len(columns))
-    user = np.repeat(np.arange(users), rng.integers(1, 20, users))
-    kinds = rng.normal(size=(users, 12, 4)).astype(np.float32)
-    x = kinds[user, rng.integers(0, 12, len(user))]
-    times = {"group": np.arange(len(user)) // 3, "order": np.arange(len(user)) // 2}
-    return Population.from_arrays(
-        x, rng.integers(0, 3, len(user)), user, SPEC, **{name: times[name] for name in columns}
-    )
 
 
 @pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])

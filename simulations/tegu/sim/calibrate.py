@@ -51,7 +51,7 @@ def calibrate(
     return tuple(
         _entry(engine, meta, learner, draw_trials(people, k, seed), metric)
         for k in sorted(set(ks))
-        if (people.counts > k).any()
+        if (people.most >= k).any()
     )
 
 
