@@ -53,7 +53,7 @@ def write_users(path: Path, users: Sequence[LocalUser]) -> None:
         if have and len(have) < len(given):
             raise DataError(f"{len(have)} of {len(given)} users have a {name}: expected all of them or none")
         columns |= {name: have} if have else {}
-    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type]
+    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type] # numpy has an option among the names
 
 
 def read_users(path: Path, spec: Spec) -> list[LocalUser]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,11 +9,10 @@ import numpy as np
 
 from tegu.core.batch import Array
 from tegu.core.spec import Kind
+from tegu.sim.normal import chance_below
 from tegu.sim.trials import Trials
 
 __all__ = ["Belief", "believe", "blended", "trust"]
-
-_erf = np.vectorize(math.erf, otypes=[float])
 
 
 class Belief(NamedTuple):
@@ -69,8 +67,7 @@ def trust(belief: Belief, evidence: Array, guard: float) -> Array:
     """How much of the correction a device keeps, `[trials]`; as `tegu.learners.residual` has it."""
     if guard == 0:
         return np.ones_like(evidence)
-    score = (belief.expected + belief.belief * evidence) / belief.spread
-    gains: Array = 0.5 * (1 + _erf(score / math.sqrt(2)))
+    gains = chance_below((belief.expected + belief.belief * evidence) / belief.spread)
     return np.clip(guard * (gains - 0.5), 0.0, 1.0)
 
 

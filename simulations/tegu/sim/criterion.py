@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.batch import Array
+from tegu.sim.normal import chance_below
 
 __all__ = ["RISK", "Choice", "choose", "rate_of_hurt"]
 
 RISK = 0.05
-_erf = np.vectorize(math.erf, otypes=[float])
 
 
 class Choice(NamedTuple):
@@ -61,5 +61,5 @@ def rate_of_hurt(gain: Array, tolerance: Array) -> float:
     users, draws = gain.shape
     error = gain.std(1, ddof=1) / math.sqrt(draws) if draws > 1 else np.zeros(users)
     doubt = np.maximum(np.maximum(error, tolerance / 4), 1e-12)
-    rate = float(np.mean(0.5 * (1 + _erf((-tolerance - gain.mean(1)) / doubt / math.sqrt(2)))))
+    rate = float(np.mean(chance_below((-tolerance - gain.mean(1)) / doubt)))
     return rate + math.sqrt(rate * (1 - rate) / users)

@@ -86,8 +86,9 @@ def _plan(learner: Learner) -> Plan:
             f"{learner.name} draws noise or is not iterated: expected an iterated learner without noise; "
             "run its device graphs user by user"
         )
+    sums = {} if learner.together is None else {"together": together(learner.together)}
     return Plan(
-        traced={**_of_many(learner, batched), "together": together(learner)},
+        traced={**_of_many(learner, batched), **sums},
         reference={**_of_many(learner, one_by_one), "together": one_after_the_other(learner)},
         examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
         cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],

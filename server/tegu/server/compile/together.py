@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tegu.learners.learner import Learner
+from tegu.learners.learner import Learner, Together
 from tegu.learners.rows import whole_parameters
 from tegu.server.compile.capture import Function, Named
 from tegu.server.compile.functions import episode, one_by_one, touched_update
@@ -11,12 +11,11 @@ from tegu.server.compile.naming import named
 __all__ = ["one_after_the_other", "together"]
 
 
-def together(learner: Learner) -> Function:
-    """`learner.together.total`: meta, supports and queries `[users, ...]` -> `update.<name>`."""
+def together(sums: Together) -> Function:
+    """A learner's `Together.total`: meta, supports and queries `[users, ...]` -> `update.<name>`."""
 
     def total(values: Named) -> Named:
-        assert learner.together is not None  # noqa: S101 # nobody traces what is not there
-        found = learner.together.total(*episode(values))
+        found = sums.total(*episode(values))
         # A graph's output may not be its input, which ids can be.
         return named("update", {name: value.clone() for name, value in found.items()})
 

@@ -36,7 +36,7 @@ class TorchBatched:
         """See `Backend`."""
         if self.learner.together is None or rows > self.learner.together.rows:
             return None
-        total = together(self.learner)
+        total = together(self.learner.together)
         return lambda meta, *rows: _called(total, "update", named("meta", _tensors(meta)) | _both(*rows))
 
     def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
