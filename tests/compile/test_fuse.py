@@ -14,7 +14,7 @@ from tegu.server.compile.fuse import fuse
 INPUTS = {"a": (3, 4), "b": (4, 5), "bt": (5, 4), "c": (3, 5), "v": (5,), "image": (2, 3, 4), "square": (4, 4)}
 FIXED = (
     "int64[1] first = {0}, int64[1] flat = {12}, int64[1] five = {5}, int64[2] wide = {3, 5}, "
-    "float one = {1}, float two = {2}"
+    "float one = {1}, float two = {2}, float none = {0}, int64[1] all = {-1}, int64 rows = {0}"
 )
 
 
@@ -75,6 +75,12 @@ FUSED = {
     ),
     "axes left in order": ("t = Transpose<perm = [0, 1]>(b) y = MatMul(a, t)", ["Gemm"]),
     "times one": ("t = Mul(one, c) y = Relu(t)", ["Relu"]),
+    "plus nothing": ("t = Add(c, none) y = Relu(t)", ["Relu"]),
+    "above nothing": ("t = Greater(c, none) y = Cast<to = 1>(t)", ["HardSigmoid"]),
+    "one size unknown": (
+        "s = Shape(c) i = Gather(s, rows) r = Reshape(i, all) t = Concat<axis = 0>(r, five) y = Reshape(c, t)",
+        ["Constant", "Reshape"],
+    ),
     "expanded": ("t = Expand(v, wide) y = Mul(c, t)", ["Mul"]),
     "sum and reshape": ("t = ReduceSum<keepdims = 1>(c, first) y = Reshape(t, five)", ["ReduceSum"]),
     "softmax": ("t = LogSoftmax<axis = 0>(c) y = Exp(t)", ["Softmax"]),
@@ -96,6 +102,16 @@ LEFT = {
         ["Transpose", "MatMul"],
     ),
     "times two": ("t = Mul(two, c) y = Relu(t)", ["Mul", "Relu"]),
+    "plus one": ("t = Add(c, one) y = Relu(t)", ["Add", "Relu"]),
+    "above one": ("t = Greater(c, one) y = Cast<to = 1>(t)", ["Greater", "Cast"]),
+    "above nothing, in float64": (
+        "t = Greater(c, none) s = Cast<to = 11>(t) y = Cast<to = 1>(s)",
+        ["Greater", "Cast", "Cast"],
+    ),
+    "a size unknown, and one to be found": (
+        "s = Shape(c) i = Gather(s, rows) r = Reshape(i, all) t = Concat<axis = 0>(r, all) y = Reshape(c, t)",
+        ["Shape", "Gather", "Reshape", "Concat", "Reshape"],
+    ),
     "an expansion that matters": ("t = Expand(v, wide) y = Mul(v, t)", ["Expand", "Mul"]),
     "a result that is transposed twice": (
         "s = Transpose<perm = [1, 0]>(c) y = Transpose<perm = [1, 0]>(s)",

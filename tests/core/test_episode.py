@@ -21,6 +21,7 @@ from tegu.core.episode import (
     draw_sizes,
     draw_users,
     episode_key,
+    episode_keys,
     part_rows,
     rows_rng,
 )
@@ -153,9 +154,17 @@ def test_seed_round_and_user_decide_an_episode() -> None:
     assert all(0 <= key < 2**64 for key in keys)
 
 
+def test_a_name_has_one_key_whatever_names_stand_next_to_it() -> None:
+    names = ["u", "a much longer name", "", "\u00e4\U0001f98e", "12"]
+    together = episode_keys(3, 4, np.asarray(names))
+    assert together.tolist() == [episode_key(3, 4, name) for name in names]
+    assert episode_keys(3, 4, np.asarray([12])).tolist() == [episode_key(3, 4, "12")]
+    assert len(np.unique(episode_keys(3, 4, np.arange(100_000)))) == 100_000
+
+
 def test_the_key_is_pinned() -> None:
     """As `test_the_generator_is_pinned`."""
-    assert episode_key(0, 7, "user") == 16197800541424556352
+    assert episode_key(0, 7, "user") == 4685354646768535363
 
 
 def splitmix64(seed: int, count: int) -> list[int]:

@@ -98,7 +98,7 @@ def test_pooled_rows_are_the_support_and_then_the_query() -> None:
 def test_no_bucket_is_padded_beyond_its_share(counts: list[int], share: float, pooled: bool, fixed: float) -> None:
     cohort = drawn(counts, EpisodeRule(1, 64, 64))
     cohort = cohort.pooled() if pooled else cohort
-    groups = buckets(cohort, share, fixed)
+    groups = list(buckets(cohort, share, fixed))
     assert sorted(np.concatenate(groups).tolist()) == list(range(len(counts)))
     for group in groups:
         area = len(group) * (cohort.support[group].max() + cohort.query[group].max())
@@ -116,4 +116,4 @@ def test_users_of_like_sizes_are_not_torn_apart() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_buckets_are_few_where_sizes_are_many(seed: int) -> None:
     counts = np.clip(np.exp(np.random.default_rng(seed).normal(3.3, 1, 100)), 5, 300).astype(int).tolist()
-    assert len(buckets(drawn(counts, EpisodeRule(1, 64, 64)).pooled())) <= 8
+    assert len(list(buckets(drawn(counts, EpisodeRule(1, 64, 64)).pooled()))) <= 8

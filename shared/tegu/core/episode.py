@@ -24,10 +24,13 @@ __all__ = [
     "draw_sizes",
     "draw_users",
     "episode_key",
+    "episode_keys",
     "part_rows",
     "rows_rng",
     "too_few",
 ]
+
+_NAMES = np.asarray([0x74656775], np.uint64)  # any number does, the same everywhere
 
 
 class Episode(NamedTuple):
@@ -71,8 +74,25 @@ def draw_users(population: int, users: int, seed: int, round_number: int) -> Arr
 
 def episode_key(seed: int, round_number: int, user: str) -> int:
     """What decides a user's episode in a round: 64 bits."""
-    name = f"{seed}\0{round_number}\0{user}".encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+    return int(episode_keys(seed, round_number, np.asarray([user]))[0])
+
+
+def episode_keys(seed: int, round_number: int, users: Array) -> Array:
+    """The `episode_key` of each, uint64 `[users]`.
+
+    A name's letters, each times a random number of its place, are added up (multilinear hashing, Carter and Wegman
+    1979): two names share a key as rarely as random ones would, however long the array's other names are.
+
+    Args:
+        seed: of the run.
+        round_number: from 1.
+        users: their names, `[users]`.
+    """
+    names = np.ascontiguousarray(users, np.str_)
+    letters = names.view(np.uint32).reshape(len(names), names.dtype.itemsize // 4).astype(np.uint64)
+    hashed = (letters * splitmix(_NAMES, np.arange(letters.shape[1], dtype=np.uint64))).sum(1, dtype=np.uint64)
+    run = splitmix(np.asarray([seed % 2**64], np.uint64), np.asarray([round_number], np.uint64))
+    return splitmix(hashed ^ run, np.uint64(0))
 
 
 def draw_sizes(counts: Array, keys: Array, rule: EpisodeRule) -> tuple[Array, Array]:

@@ -5,12 +5,13 @@ Bits do not depend on how a cohort is cut: batches are made of whole blocks, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.core.batch import Array, NumpyBatch
-from tegu.core.episode import EpisodeRule, draw_order, draw_sizes, episode_key, part_rows
+from tegu.core.episode import EpisodeRule, draw_order, draw_sizes, episode_keys, part_rows
 from tegu.sim.population import Population
 
 __all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
@@ -59,9 +60,7 @@ def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: i
     Users who have rows that belong together are drawn one by one, which takes longer.
     """
     able = users[population.most[users] >= rule.min_support]
-    keys = np.asarray(
-        [episode_key(seed, round_number, str(name)) for name in population.users[able].tolist()], np.uint64
-    )
+    keys = episode_keys(seed, round_number, population.users[able])
     cohort = Cohort(population, able, keys, *draw_sizes(population.most[able] + 1, keys, rule))
     return _parted(cohort, rule.max_query) if population.tied[able].any() else cohort
 
@@ -80,8 +79,8 @@ def _parted(cohort: Cohort, limit: int) -> Cohort:
     return cohort._replace(query=query, order=order[:, : int((cohort.support + query).max())])
 
 
-def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> list[Array]:
-    """Places of users in groups of like sizes, the longest users first.
+def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> Iterator[Array]:
+    """Places of users in groups of like sizes, the longest users first; each when it is asked for.
 
     Padded to its longest, no group spends more than `padding` of its cost on padding. A group that does is cut where
     that saves the most.
@@ -92,15 +91,16 @@ def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> lis
         fixed: what a user costs whatever its rows, in rows: padding matters the less the more it is.
     """
     sizes = np.stack([cohort.support, cohort.query], 1)
-    found: list[Array] = []
     waiting = [np.lexsort((-sizes[:, 1], -sizes.sum(1)))]
     while waiting:
         group = waiting.pop()
-        if _padded(sizes[group]) <= padding * (_area(sizes[group]) + len(group) * fixed):
-            found.append(group)
+        own = sizes[group]
+        area = len(group) * int(own.max(0).sum())
+        if area - int(own.sum()) <= padding * (area + len(group) * fixed):
+            yield group
         else:
-            waiting.extend(reversed(_cut(group, sizes)))
-    return found
+            order, end = _best_cut(own)
+            waiting += [group[order[end:]], group[order[:end]]]
 
 
 def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatch]:
@@ -125,27 +125,20 @@ def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: 
     return NumpyBatch(x[chosen], y[chosen], real.astype(np.float32))
 
 
-def _area(sizes: Array) -> int:
-    return len(sizes) * int(sizes.max(0).sum())
+def _best_cut(sizes: Array) -> tuple[Array, int]:
+    """Places of users in the order of one column, the largest first, and where to cut it for the least padding."""
+    columns = np.flatnonzero(sizes.max(0) > sizes.min(0))  # users of equal sizes have no padding, and are not cut
+    _, order, end = min((_cut(sizes, int(column)) for column in columns), key=lambda cut: cut[0])
+    return order, end
 
 
-def _padded(sizes: Array) -> int:
-    return _area(sizes) - int(sizes.sum())
-
-
-def _cut(group: Array, sizes: Array) -> list[Array]:
-    """Two groups, cut by support or by query size where the least padding is left."""
-    best: tuple[int, list[Array]] | None = None
-    for column in range(sizes.shape[1]):
-        order = group[np.argsort(-sizes[group, column], kind="stable")]
-        ordered = sizes[order]
-        ends = np.flatnonzero(np.diff(ordered[:, column])) + 1
-        if not len(ends):
-            continue
-        widths = np.maximum.accumulate(ordered, 0).sum(1), np.maximum.accumulate(ordered[::-1], 0).sum(1)[::-1]
-        areas = widths[0][ends - 1] * ends + widths[1][ends] * (len(order) - ends)
-        place = int(areas.argmin())
-        if best is None or areas[place] < best[0]:
-            best = int(areas[place]), [order[: ends[place]], order[ends[place] :]]
-    assert best is not None  # noqa: S101 # users of equal sizes have no padding
-    return best[1]
+def _cut(sizes: Array, column: int) -> tuple[int, Array, int]:
+    """By this column: the least area of the two groups, the order, and where to cut it."""
+    order = (-sizes[:, column]).argsort(kind="stable")
+    ordered = sizes[order]
+    ends = (ordered[1:, column] != ordered[:-1, column]).nonzero()[0] + 1
+    before = np.maximum.accumulate(ordered, 0).sum(1)[ends - 1]
+    after = np.maximum.accumulate(ordered[::-1], 0).sum(1)[::-1][ends]
+    areas = before * ends + after * (len(order) - ends)
+    best = int(areas.argmin())
+    return int(areas[best]), order, int(ends[best])

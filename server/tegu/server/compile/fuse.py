@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir import convenience
 from onnx_ir.passes import common
 
 __all__ = ["fuse"]
 
+_STEEP = 3e38  # so that a HardSigmoid is 1 from 3e-39 on
+
 
 def fuse(model: ir.Model) -> None:
     """Rewrite the model's graph in place."""
     for rule in (
         _once,
+        _shape,
         _expanded,
+        _nothing,
         _transposed,
         _product,
         _product_of_transposed,
         _minus_product,
         _sum_without_axes,
         _softmax,
+        _positive,
     ):
         for node in list(model.graph):
             rule(node)
@@ -31,10 +37,30 @@ def fuse(model: ir.Model) -> None:
 def _once(node: ir.Node) -> None:
     """A product with the number 1."""
     for value, factor in (node.inputs, node.inputs[::-1]) if node.op_type == "Mul" else ():
-        number = None if factor is None else convenience.get_const_tensor(factor)
-        if number is not None and number.size == 1 and number.numpy().item() == 1 and _alike(value, node.outputs[0]):
+        if _number(factor) == 1 and _alike(value, node.outputs[0]):
             _skip(node, value)
             return
+
+
+def _nothing(node: ir.Node) -> None:
+    """A sum with the number 0."""
+    for value, term in (node.inputs, node.inputs[::-1]) if node.op_type == "Add" else ():
+        if _number(term) == 0 and _alike(value, node.outputs[0]):
+            _skip(node, value)
+            return
+
+
+def _shape(node: ir.Node) -> None:
+    """A shape with one size that is not known beforehand, which Reshape finds by itself."""
+    parts = _input_made_by(node, 1, "Concat") if node.op_type == "Reshape" else None
+    if parts is None:
+        return
+    known = [None if part is None else convenience.get_const_tensor(part) for part in parts.inputs]
+    sizes = np.concatenate([[-1] if part is None else part.numpy() for part in known])
+    if np.sum(sizes < 1) == known.count(None) == 1 and _one_number(parts.inputs[known.index(None)]):
+        shape = ir.node("Constant", [], {"value": ir.tensor(sizes.astype(np.int64))})
+        node.prepend(shape)
+        _replace(node, "Reshape", [node.inputs[0], shape.outputs[0]], allowzero=0)
 
 
 def _expanded(node: ir.Node) -> None:
@@ -111,6 +137,28 @@ def _softmax(node: ir.Node) -> None:
     logarithm = _input_made_by(node, 0, "LogSoftmax") if node.op_type == "Exp" else None
     if logarithm is not None:
         _replace(node, "Softmax", logarithm.inputs, axis=logarithm.attributes.get_int("axis", -1))
+
+
+def _positive(node: ir.Node) -> None:
+    """1 for a number above 0, else 0: in one go where comparing and casting are two."""
+    above = _input_made_by(node, 0, "Greater") if node.op_type == "Cast" else None
+    if above is None or _number(above.inputs[1]) != 0:
+        return
+    kind = above.inputs[0].type if above.inputs[0] is not None else None
+    if node.attributes["to"].as_int() == ir.DataType.FLOAT and kind == ir.TensorType(ir.DataType.FLOAT):
+        _replace(node, "HardSigmoid", [above.inputs[0]], alpha=_STEEP, beta=0.0)
+
+
+def _number(value: ir.Value | None) -> float | None:
+    """The value of a constant of one element."""
+    constant = None if value is None else convenience.get_const_tensor(value)
+    return None if constant is None or constant.size != 1 else float(constant.numpy().item())
+
+
+def _one_number(value: ir.Value | None) -> bool:
+    """Whether it surely has one element and one axis, as the exporter writes a size."""
+    flat = None if value is None else value.producer()
+    return flat is not None and flat.op_type == "Reshape" and _rank(flat.inputs[0]) == 0
 
 
 def _input_made_by(node: ir.Node, place: int, operator: str) -> ir.Node | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -61,7 +61,7 @@ class Engine:
         """The sum over users of their updates, each clipped to the norm `limit`.
 
         Blocks of users are summed while they are computed, then the blocks in order, so that the result does not depend
-        on memory or cores ("torch-vmap" apart, whose last bits do). Batches are gathered while others compute.
+        on memory or cores ("torch-vmap" apart, whose last bits do). A batch is gathered while others compute.
 
         Raises:
             DataError: `memory` is too small for one block of users.
@@ -77,7 +77,6 @@ class Engine:
             blocks = -(-len(batch.support.mask) // batch.block)
             return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
-        # Gathered here rather than by the workers, who would only wait for Python's lock.
         batches = (batch for group in self._groups(cohort, math.isinf(limit)) for batch in gathered(group))
         return folded(meta, self._each(compute, batches))
 
@@ -131,14 +130,30 @@ class Engine:
         size = max(1, min(_BATCH, -(-users // self.workers)))
         return [slice(start, start + size) for start in range(0, users, size)]
 
-    def _each(self, compute: Callable[[T], R], batches: Iterable[T]) -> list[R]:
-        """What `compute` gives for each batch, in order; no more than one batch waits for a worker."""
-        results, running = list[R](), deque[Future[R]]()
-        for batch in batches:
-            if len(running) > self.workers:
-                results.append(running.popleft().result())
-            running.append(self._pool.submit(compute, batch))
-        return [*results, *(future.result() for future in running)]
+    def _each(self, compute: Callable[[T], R], batches: Generator[T]) -> list[R]:
+        """What `compute` gives for each batch, in order.
+
+        A worker takes, and thereby gathers, its next batch when it has computed the last one. A thread that gathers for
+        all would be one more than there are cores, and workers would stand still for it.
+        """
+        numbered, taking, results = enumerate(batches), Lock(), dict[int, R]()
+
+        def work() -> None:
+            while True:
+                with taking:
+                    number, batch = next(numbered, (-1, None))
+                if batch is None:
+                    return
+                try:
+                    results[number] = compute(batch)
+                except BaseException:
+                    with taking:
+                        batches.close()  # nobody need go on
+                    raise
+
+        for worker in [self._pool.submit(work) for _ in range(self.workers)]:
+            worker.result()
+        return [results[number] for number in range(len(results))]
 
     def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return list(self._pool.map(function, items))
