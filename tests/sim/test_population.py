@@ -226,7 +226,12 @@ def test_a_split_depends_on_the_seed_alone() -> None:
     first, again, other = (who.split(seed) for seed in (3, 3, 4))
     assert [part.users.tolist() for part in first] == [part.users.tolist() for part in again]
     assert first.heldout.users.tolist() != other.heldout.users.tolist()
-    assert (len(first.heldout), len(first.calibration)) == (10, 5)
+    assert (len(first.heldout), len(first.calibration)) == (10, 10)
+
+
+@pytest.mark.parametrize(("users", "calibration"), [(10, 2), (100, 20), (200, 30), (299, 30), (301, 30), (1000, 100)])
+def test_few_people_give_a_larger_share_to_calibration(users: int, calibration: int) -> None:
+    assert len(numbered(list(range(users)) * 2).split(0).calibration) == calibration
 
 
 @pytest.mark.parametrize("shares", [(0.0, 0.1), (0.2, 0.0), (0.9, 0.1), (1.5, 0.1), (-0.2, 0.1), (0.2, -0.1)])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Population", "Split"]
 
+_CALIBRATION = 30  # users: with fewer, one who is hurt is most of a twentieth
+
 
 class Split(NamedTuple):
     """Disjoint sets of people."""
@@ -197,22 +199,24 @@ class Population:
         """The users with at least so many rows, who can adapt on all but one of so many and be judged by another."""
         return self.subset(np.flatnonzero(self.most >= least - 1))
 
-    def split(self, seed: int, heldout: float = 0.2, calibration: float = 0.1) -> Split:
+    def split(self, seed: int, heldout: float = 0.2, calibration: float | None = None) -> Split:
         """Draw held-out and calibration users; the rest train.
 
         Args:
             seed: decides who is where.
             heldout: share of all users never seen in training nor in calibration.
-            calibration: share of all users that decide how hard to adapt.
+            calibration: share of all users that decide how hard to adapt; by default a tenth, and of fewer than 300
+                users up to a fifth, 30 at most: a handful of people cannot show whom adapting hurts.
 
         Raises:
             PopulationError: a share that leaves one of the three without users.
         """
         total = len(self)
-        held, kept = round(heldout * total), round(calibration * total)
+        share = max(0.1, min(0.2, _CALIBRATION / total)) if calibration is None else calibration
+        held, kept = round(heldout * total), round(share * total)
         if min(held, kept, total - held - kept) < 1:
             raise PopulationError(
-                f"{total} users cannot be split into {heldout:.0%} held out, {calibration:.0%} for calibration and "
+                f"{total} users cannot be split into {heldout:.0%} held out, {share:.0%} for calibration and "
                 "some to train on: expected at least one in each; bring more users or change the shares"
             )
         order = rows_rng("split", seed).permutation(total)
