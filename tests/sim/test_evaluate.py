@@ -12,15 +12,16 @@ from tests.sim.levels import META, Stepper, at_level
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
+from tegu.core.trials import Trials, tolerance
 from tegu.sim.bootstrap import mean_interval
-from tegu.sim.evaluate import adapted, curve_entry, score, tolerance
+from tegu.sim.evaluate import adapted, curve_entry, score
 from tegu.sim.learning_curve import POINTS, LearningCurve, LearningPoint
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.train import Progress
-from tegu.sim.trials import Trials, draw_trials
+from tegu.sim.trials import draw_trials
 
 KNOBS = {"steps": 2.0, "lr": 1.0}
 MSE = METRICS["mse"]

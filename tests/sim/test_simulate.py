@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.sim import people
 
 from tegu.core.episode import EpisodeRule
+from tegu.core.metrics import METRICS
 from tegu.core.tree import digest
 from tegu.server.outer import OuterRule
 from tegu.sim import TrainingPlan, simulate
-from tegu.sim.metrics import METRICS
 from tegu.sim.run import run_plan
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tegu.core.manifest import Knobs
+from tegu.core.metrics import Metric
 from tegu.core.tree import Tree
+from tegu.core.trials import Trials
 from tegu.sim.engine import Engine
 from tegu.sim.evaluate import adapted, score
-from tegu.sim.metrics import Metric
 from tegu.sim.train import Progress
-from tegu.sim.trials import Trials
 
 __all__ = ["LearningCurve", "LearningPoint", "OnPoint"]
 

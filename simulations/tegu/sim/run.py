@@ -13,6 +13,7 @@ from tegu.core.bundle import Bundle, write_bundle
 from tegu.core.episode import draw_users
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.manifest import Manifest, knobs_for
+from tegu.core.metrics import Metric, default_metric
 from tegu.core.precision import Precision
 from tegu.core.tree import Tree, digest
 from tegu.learners.learner import Learner
@@ -22,7 +23,6 @@ from tegu.sim.cohort import draw_cohort
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.learning_curve import LearningCurve, LearningPoint, OnPoint
-from tegu.sim.metrics import Metric, default_metric
 from tegu.sim.population import Population, Split
 from tegu.sim.train import Backend, Trained, TrainingPlan, check_backend, check_cohort, train_in_process
 from tegu.sim.trials import draw_trials

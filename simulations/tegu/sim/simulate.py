@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from tegu.core.episode import EpisodeRule
+from tegu.core.metrics import Metric
 from tegu.core.precision import Precision
 from tegu.learners.learner import Learner
 from tegu.learners.reptile import reptile
@@ -17,7 +18,6 @@ from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.learning_curve import OnPoint
-from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
 from tegu.sim.run import KS, Run, run_plan
 from tegu.sim.train import Backend, TrainingPlan
