@@ -14,12 +14,14 @@ import pytest
 import tomli
 from flwr.app import Message
 from tests.client.graphs import linear_bundle
+from tests.core.samples import refused
 from tests.server import fake
 
 from tegu.core.bundle import read_bundle, write_bundle
 from tegu.core.episode import EpisodeRule
-from tegu.core.errors import BundleError, DataError, FederationError, UnknownNameError
-from tegu.server.app import outer_from, settings_from, train
+from tegu.core.errors import BundleError, DataError, FederationError, TeguError, UnknownNameError
+from tegu.server.app import calibration_from, outer_from, settings_from, train
+from tegu.server.calibration import CalibrationRule
 from tegu.server.outer import OuterRule
 from tegu.server.strategy import RoundSettings
 from tegu.sim.engine import Engine
@@ -130,8 +132,31 @@ def test_the_apps_defaults_are_complete() -> None:
     assert {name: type(value) for name, value in run_config(PLAN).items()} == {
         name: type(value) for name, value in declared.items() if name not in ("bundle", "out", "partitions")
     }
-    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule(), 0, "float32")
+    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule(), share=0.1)
     assert outer_from(declared) == OuterRule()
+
+
+def test_how_to_calibrate_is_read_from_the_run_configuration() -> None:
+    declared = tomli.loads((APP_DIR / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    assert calibration_from(declared) == CalibrationRule((1, 2, 5, 10, 20), "", 0, 0.1, 0)
+    own = {"ks": "3, 7", "metric": "rmse", "seed": 4, "calibration-share": 0.3, "calibration-nodes": 9}
+    assert calibration_from({**declared, **own}) == CalibrationRule((3, 7), "rmse", 4, 0.3, 9)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "parts"),
+    [
+        ({"ks": "1;5"}, FederationError, ["ks are '1;5'", '"1,5"']),
+        ({"ks": ""}, DataError, ["ks are ()", "at least 1"]),
+        ({"ks": "0,1"}, DataError, ["ks are (0, 1)"]),
+        ({"metric": "rmsee"}, UnknownNameError, ["rmsee", "Did you mean 'rmse'"]),
+    ],
+)
+def test_what_cannot_be_calibrated_for_is_refused(
+    changed: dict[str, Any], kind: type[TeguError], parts: list[str]
+) -> None:
+    with refused(kind, *parts):
+        calibration_from({**run_config(PLAN), **changed})
 
 
 @pytest.mark.parametrize("options", ["no json", "3", "[1]"])

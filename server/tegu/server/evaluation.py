@@ -10,6 +10,7 @@ from flwr.app import ArrayRecord, Message, MessageType
 from flwr.serverapp import Grid
 
 from tegu.core.calibration.question import Answer, Inquiry, added
+from tegu.core.episode import draw_users
 from tegu.core.errors import FederationError
 from tegu.wire import inquiry_content, read_answers
 
@@ -19,19 +20,22 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = 3600.0
 
 
-def ask(grid: Grid, meta: ArrayRecord, inquiry: Inquiry, name: str) -> list[Answer]:
-    """One evaluation round out of turn: every connected node is asked.
+def ask(grid: Grid, meta: ArrayRecord, inquiry: Inquiry, name: str, nodes: int = 0) -> list[Answer]:
+    """One evaluation round out of turn.
 
     Args:
         grid: the nodes.
         meta: parameters to be tried.
         inquiry: what is asked.
         name: of the round, for messages and logs.
+        nodes: how many connected nodes are asked, the same ones for one seed; 0 for all of them.
 
     Raises:
         FederationError: no node has answered.
     """
-    messages = questions_to(sorted(grid.get_node_ids()), meta, inquiry, name)
+    connected = sorted(grid.get_node_ids())
+    chosen = [connected[place] for place in draw_users(len(connected), nodes, inquiry.seed, 0)]
+    messages = questions_to(chosen, meta, inquiry, name)
     return summed_answers(grid.send_and_receive(messages, timeout=_TIMEOUT), inquiry, name)
 
 

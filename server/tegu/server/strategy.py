@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ class RoundSettings:
         users: how many of a node's users take part; 0 for all of them.
         updates: precision of the replies' updates: "float32", or "float16" or "int8" with error feedback.
         wait_seconds: how long to wait for enough nodes to be connected.
+        share: of all users who calibrate, drawn by seed and name on their own devices, and take no part in training.
     """
 
     cohort: int
@@ -53,6 +55,7 @@ class RoundSettings:
     users: int = 0
     updates: Precision = "float32"
     wait_seconds: float = 60.0
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.cohort < 1 or not self.clip > 0 or self.users < 0:
@@ -60,6 +63,8 @@ class RoundSettings:
                 f"cohort is {self.cohort}, clip {self.clip} and users {self.users}: "
                 "expected at least 1, above 0, and not below 0"
             )
+        if not 0 <= self.share <= 0.5:  # as many again are compared with those who calibrate
+            raise DataError(f"share is {self.share}: expected from 0 to 0.5 of all users to calibrate")
         check_precision(self.updates)
 
 
@@ -101,8 +106,8 @@ class MetaStrategy(Strategy):
         del config
         number = self._done + server_round
         settings = self._settings
-        asked = RoundConfig(number, settings.seed, settings.clip, settings.rule, settings.users, settings.updates)
-        content = request_content(arrays, asked)
+        each = (settings.clip, settings.rule, settings.users, settings.updates, settings.share)
+        content = request_content(arrays, RoundConfig(number, settings.seed, *each))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
             for node in self._cohort(number, grid)
@@ -111,7 +116,7 @@ class MetaStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Move the parameters by the mean update over all users that the replies stand for.
+        """Move the parameters by the mean update over all users that the replies stand for; by nobody's, not at all.
 
         Raises:
             FederationError: no reply can be used.
@@ -120,10 +125,7 @@ class MetaStrategy(Strategy):
         received = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
         good = self._usable(number, received)
         users = sum(reply.users for reply in good)
-        total = good[0].update
-        for reply in good[1:]:
-            total = add(total, reply.update)
-        meta = self._outer.step(scale(total, 1 / users), number)
+        meta = self._outer.step(scale(_total(good), 1 / users), number) if users else self._outer.meta
         if self._checkpoints is not None:
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state()))
         if self._on_round is not None:
@@ -173,7 +175,13 @@ class MetaStrategy(Strategy):
         return good
 
 
+def _total(replies: Sequence[Reply]) -> Tree:
+    return reduce(add, [reply.update for reply in replies if reply.users])
+
+
 def _checked(reply: Reply, like: Tree) -> Reply:
+    if not reply.users and not reply.update:
+        return reply  # all of the node's users calibrate
     same_layout(like, reply.update)
     if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
         raise FederationError(f"an update of {reply.users} users, or one that is not finite: expected finite sums")

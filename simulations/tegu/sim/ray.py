@@ -80,6 +80,10 @@ def run_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-lr": float(plan.outer.lr),
         "outer-decay": plan.outer.decay,
         "outer-options": json.dumps(dict(plan.outer.options)),
+        "calibration-share": 0.0,  # the simulation's split has decided who calibrates, and does so itself
+        "calibration-nodes": 0,
+        "ks": "1,2,5,10,20",
+        "metric": "",
         "checkpoints": "" if plan.checkpoints is None else str(plan.checkpoints.resolve()),
     }
 

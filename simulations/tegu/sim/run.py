@@ -12,12 +12,12 @@ from typing import Any, Literal
 from tegu.core.bundle import Bundle, write_bundle
 from tegu.core.episode import draw_users
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.manifest import Manifest, knobs_for
+from tegu.core.manifest import knobs_for
 from tegu.core.metrics import Metric, default_metric
 from tegu.core.precision import Precision
 from tegu.core.tree import Tree, digest
 from tegu.learners.learner import Learner
-from tegu.server.compile import compile_learner
+from tegu.server.compile import compile_learner, make_bundle
 from tegu.sim.calibrate import calibrate
 from tegu.sim.cohort import draw_cohort
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
@@ -129,18 +129,10 @@ def run_plan(
     curve = LearningCurve(chosen, learner.knobs, watched, metric, on_point)
     trained = _train(backend, learner, graphs, chosen, split.train, plan, curve)
     schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed)
-    manifest = Manifest(
-        learner.name,
-        learner.paper,
-        learner.spec,
-        learner.fast,
-        learner.knobs,
-        schedule,
-        training=_provenance(split, plan, backend, trained.meta),
-        most=learner.most,
-    )
+    made = make_bundle(learner, trained.meta, graphs)
+    provenance = _provenance(split, plan, backend, trained.meta)
     return Run(
-        Bundle(manifest, trained.meta, graphs),
+        replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
         split,
         learner,
         chosen,
@@ -194,9 +186,8 @@ def _train(
         return train_in_process(engine, train, meta, plan, curve)
     from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
 
-    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs, most=learner.most)
     with tempfile.TemporaryDirectory() as folder:
-        return train_on_ray(Bundle(manifest, meta, graphs), train, plan, Path(folder))
+        return train_on_ray(make_bundle(learner, meta, graphs), train, plan, Path(folder))
 
 
 def _provenance(split: Split, plan: TrainingPlan, backend: str, meta: Tree) -> dict[str, Any]:
