@@ -10,13 +10,15 @@ from flwr.serverapp import Grid
 from tegu.core.calibration.question import Answer, Inquiry, Question
 from tegu.core.errors import DataError, FederationError
 from tegu.core.manifest import Manifest, ScheduleEntry
-from tegu.core.metrics import default_metric, find_metric
+from tegu.core.metrics import Metric, default_metric, find_metric
 from tegu.core.tree import Tree
+from tegu.core.trials import DRAWS
 from tegu.server.evaluation import ask
+from tegu.server.looks import Look, look_of, look_questions
 from tegu.server.schedule import find_schedule
 from tegu.wire import to_record
 
-__all__ = ["CalibrationRule", "calibrated"]
+__all__ = ["CalibrationRule", "calibrated", "judged"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,18 @@ class CalibrationRule:
         if self.metric:
             find_metric(self.metric)
 
+    @property
+    def middle(self) -> int:
+        """The middle one of `ks`, at which looks are taken."""
+        return sorted(self.ks)[len(self.ks) // 2]
+
+    def judge(self, manifest: Manifest) -> Metric:
+        """What to judge by."""
+        return find_metric(self.metric) if self.metric else default_metric(manifest.spec.kind)
+
     def inquiry(self, manifest: Manifest, questions: Sequence[Question]) -> Inquiry:
         """What an evaluation round asks of the devices that hold the manifest's graphs."""
-        metric = self.metric or default_metric(manifest.spec.kind).name
-        return Inquiry(metric, self.seed, self.share, {**manifest.knobs, "steps": 0.0}, questions)
+        return Inquiry(self.judge(manifest).name, self.seed, self.share, {**manifest.knobs, "steps": 0.0}, questions)
 
 
 def calibrated(grid: Grid, meta: Tree, manifest: Manifest, rule: CalibrationRule) -> tuple[ScheduleEntry, ...]:
@@ -75,3 +85,21 @@ def calibrated(grid: Grid, meta: Tree, manifest: Manifest, rule: CalibrationRule
             "ks, or set calibration-share to 0 and keep the old schedule"
         )
     return schedule
+
+
+def judged(grid: Grid, meta: Tree, manifest: Manifest, rule: CalibrationRule, number: int) -> Look | None:
+    """A closer look at what was trained: how those who calibrate, and others who trained, do by it.
+
+    Args:
+        grid: the nodes.
+        meta: what was trained.
+        manifest: of the bundle.
+        rule: who calibrates.
+        number: the round that `meta` is of.
+
+    Raises:
+        FederationError: no node answers.
+    """
+    inquiry = rule.inquiry(manifest, look_questions(rule.middle, manifest.knobs, DRAWS))
+    answers = ask(grid, to_record(meta), inquiry, "validation", rule.nodes)
+    return look_of(number, answers, rule.judge(manifest).higher_is_better)

@@ -36,7 +36,7 @@ from tegu.wire import (
     reply_content,
 )
 
-__all__ = ["InProcessGrid", "answer_with", "flower_identity", "partitions"]
+__all__ = ["Answer", "InProcessGrid", "answer_with", "flower_identity", "partitions"]
 
 Answer = Callable[[Sequence[Message]], list[Message]]
 _FAILED = 2  # what Flower's own nodes reply when their app raises
