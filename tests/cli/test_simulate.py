@@ -41,6 +41,15 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
+def test_patience_keeps_the_best_round_and_the_gap_is_told(tegu: Run, tmp_path: Path) -> None:
+    said = tegu("simulate", "tiny", "--rounds", 30, "--patience", 2, "--out", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    assert 1 <= metrics["kept_round"] < 30
+    assert f"after round {metrics['kept_round']} accuracy is" in said.out
+
+
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_what_fewer_bytes_cost_is_printed(tegu: Run, tmp_path: Path, precision: str) -> None:
     said = tegu("simulate", "tiny", "--rounds", 2, "--precision", precision, "--out", tmp_path / "run", "--json")
@@ -64,7 +73,7 @@ def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pyt
     for stage in ("reptile: compiling", "local_only:", "joint:", "fedavg:", "judging", "written: runs/tiny"):
         assert stage in said.err
         assert stage not in said.out
-    assert all(line.startswith(("|", "tiny: ")) for line in said.out.splitlines() if line)
+    assert all(line.startswith(("|", "tiny: ", "after round 1 ")) for line in said.out.splitlines() if line)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -92,6 +92,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         training=draw(json_objects),
         heldout=tuple(draw(st.lists(json_objects, max_size=2))),
         members=draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
+        candidates=tuple(draw(st.lists(knobs, max_size=2))),
     )
 
 

@@ -7,11 +7,12 @@ import pytest
 
 from tegu.core.batch import Array, full_batch
 from tegu.core.spec import Spec
+from tegu.core.trials import Trial, Trials
 from tegu.sim.evaluate import score
 from tegu.sim.experiments.ease import PENALTY, ease, item_weights
 from tegu.sim.experiments.movielens import clicks, movielens, popularity
 from tegu.sim.population import Population
-from tegu.sim.trials import Trial, Trials, draw_trials
+from tegu.sim.trials import draw_trials
 
 USERS, ITEMS = 12, 7
 
@@ -45,7 +46,7 @@ def test_the_support_and_its_weights_are_what_it_is_fed() -> None:
     # As a training population of a split: users in an order of their own, rows shared with others.
     train = Population.from_arrays(item, given[user, item].astype(np.float32), user, spec).subset([3, 0, 7, 9])
     support = full_batch(np.asarray([4, 1]), np.asarray([1.0, 2.5], np.float32))
-    trials = Trials(train, 2, [Trial(0, support, full_batch(np.asarray([0]), np.ones(1)))])
+    trials = Trials(train.spec, 2, [Trial(0, support, full_batch(np.asarray([0]), np.ones(1)))])
     weights = ridge(given[[3, 0, 7, 9]].astype(float), PENALTY)
     (scores,) = ease(train)(trials)
     np.testing.assert_allclose(scores, weights[4] + 2.5 * weights[1], atol=1e-12)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.sim.evaluate import score
 from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias, item_means, shrinkage
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.trials import draw_trials
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tegu.core.errors import MissingExtraError
+from tegu.core.metrics import METRICS
 from tegu.sim.evaluate import score
 from tegu.sim.experiments.movielens import FACTORS, FILMS, FilmTaste, clicks, movielens, popularity
 from tegu.sim.judge import judge
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.run import run_plan
 from tegu.sim.trials import draw_trials

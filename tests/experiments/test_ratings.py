@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from tegu.core.errors import MissingExtraError
+from tegu.core.metrics import METRICS
 from tegu.sim.evaluate import score
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import LECTURERS, insteval, lecturer_ratings
 from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.ratings import FILMS, film_ratings, ratings
 from tegu.sim.judge import judge
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.run import run_plan
 from tegu.sim.trials import draw_trials

@@ -108,7 +108,14 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
     counts = {str(number): users for number, users in enumerate(expected.users, 1)}
     assert set(counts.values()) <= set(range(NODES, USERS)), "some users must stay out"
     summary = json.loads((federated.out / "rounds.json").read_text())
-    assert summary == {"rounds": 3, "resumed_at": 0, "users": counts, "meta": digest(federated.bundle.meta)}
+    assert summary == {
+        "rounds": 3,
+        "kept_round": 3,
+        "resumed_at": 0,
+        "users": counts,
+        "looks": [],
+        "meta": digest(federated.bundle.meta),
+    }
     assert federated.bundle.manifest.training["users_a_round"] == counts
 
 

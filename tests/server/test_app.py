@@ -14,12 +14,16 @@ import pytest
 import tomli
 from flwr.app import Message
 from tests.client.graphs import linear_bundle
+from tests.core.samples import refused
 from tests.server import fake
 
 from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.calibration.roles import calibrates
 from tegu.core.episode import EpisodeRule
-from tegu.core.errors import BundleError, DataError, FederationError, UnknownNameError
-from tegu.server.app import outer_from, settings_from, train
+from tegu.core.errors import BundleError, DataError, FederationError, TeguError, UnknownNameError
+from tegu.core.metrics import METRICS
+from tegu.server.app import calibration_from, outer_from, settings_from, train
+from tegu.server.calibration import CalibrationRule
 from tegu.server.outer import OuterRule
 from tegu.server.strategy import RoundSettings
 from tegu.sim.engine import Engine
@@ -27,7 +31,7 @@ from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.population import Population
 from tegu.sim.ray import APP_DIR, run_config
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.sim.train import TrainingPlan, Validation, train_in_process
 
 PLAN = TrainingPlan(
     4, 3, seed=2, outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True), rule=EpisodeRule(2, 4, 3), clip=1.5
@@ -130,8 +134,62 @@ def test_the_apps_defaults_are_complete() -> None:
     assert {name: type(value) for name, value in run_config(PLAN).items()} == {
         name: type(value) for name, value in declared.items() if name not in ("bundle", "out", "partitions")
     }
-    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule(), 0, "float32")
+    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule(), share=0.1)
     assert outer_from(declared) == OuterRule()
+
+
+def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None:
+    """As in process, where those who calibrate are the same; the last rounds are run for nobody."""
+    share, options = 0.4, {"look-every": 1, "patience": 1, "calibration-share": 0.4, "ks": "1,2,3", "rounds": 30}
+    people, plan = population(), replace(PLAN, rounds=30, outer=OuterRule("SGD", 9.0), cohort=5)
+    names = [str(name) for name in people.users]
+    who = np.asarray([calibrates(plan.seed, name, share) for name in names])
+    training, calibration = (people.subset(np.flatnonzero(part)) for part in (~who, who))
+    assert 0 < who.sum() < 5
+    engine = Engine(OnnxLooped(linear_bundle().graphs))
+    with flower_identity():
+        written = train(grid(), config(tmp_path, **{**run_config(plan), **options}))
+    validation = Validation(calibration, METRICS["mse"], 2, linear_bundle().manifest.knobs)
+    alone = replace(plan, look_every=1, patience=1, nodes=len(training), cohort=len(training))
+    expected = train_in_process(engine, training, linear_bundle().meta, alone, validation=validation)
+    summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
+    assert summary["kept_round"] == expected.kept == written.manifest.training["kept_round"]
+    assert len(summary["looks"]) == len(expected.looks) < 30
+    assert fake.same_bits(written.meta, expected.meta)
+    for found, wanted in zip(summary["looks"], expected.looks, strict=True):
+        assert (found["round"], found["personalised"]) == (wanted.round, pytest.approx(wanted.personalised))
+    gap = summary["training_gap"]
+    assert gap["round"] == expected.kept
+    assert bool(gap["warning"]) == (gap["gap"] > 2 * gap["error"])
+
+
+def test_patience_where_nobody_looks_is_refused(tmp_path: Path) -> None:
+    for changed in ({"look-every": 0, "calibration-share": 0.2}, {"look-every": 2, "calibration-share": 0.0}):
+        with refused(DataError, "patience is 3 and nobody looks", "look-every", "calibration-share"):
+            train(grid(), config(tmp_path, patience=3, **changed))
+
+
+def test_how_to_calibrate_is_read_from_the_run_configuration() -> None:
+    declared = tomli.loads((APP_DIR / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    assert calibration_from(declared) == CalibrationRule((1, 2, 5, 10, 20), "", 0, 0.1, 0)
+    own = {"ks": "3, 7", "metric": "rmse", "seed": 4, "calibration-share": 0.3, "calibration-nodes": 9}
+    assert calibration_from({**declared, **own}) == CalibrationRule((3, 7), "rmse", 4, 0.3, 9)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "parts"),
+    [
+        ({"ks": "1;5"}, FederationError, ["ks are '1;5'", '"1,5"']),
+        ({"ks": ""}, DataError, ["ks are ()", "at least 1"]),
+        ({"ks": "0,1"}, DataError, ["ks are (0, 1)"]),
+        ({"metric": "rmsee"}, UnknownNameError, ["rmsee", "Did you mean 'rmse'"]),
+    ],
+)
+def test_what_cannot_be_calibrated_for_is_refused(
+    changed: dict[str, Any], kind: type[TeguError], parts: list[str]
+) -> None:
+    with refused(kind, *parts):
+        calibration_from({**run_config(PLAN), **changed})
 
 
 @pytest.mark.parametrize("options", ["no json", "3", "[1]"])

@@ -73,6 +73,14 @@ def test_rounds_are_the_steps_of_one_optimiser(
         assert not same_bits(ours, run(OuterOptimiser(META, OuterRule(name, 0.05), ROUNDS), 1, ROUNDS))
 
 
+def test_weights_decay_by_hand() -> None:
+    """Toward zero by `lr * weight_decay` of themselves a round, besides the mean update."""
+    outer = OuterOptimiser(META, OuterRule("SGD", 0.5, {"weight_decay": 0.1}), 1)
+    found = outer.step({name: np.full_like(value, 2.0) for name, value in META.items()}, 1)
+    for name, value in META.items():
+        np.testing.assert_allclose(found[name], value * (1 - 0.05) - 0.5 * 2.0, rtol=1e-6)
+
+
 def test_decay_ends_in_a_straight_line() -> None:
     outer = OuterOptimiser(META, OuterRule("SGD", 1.0, decay=True), 4)
     ones = {name: np.ones_like(value) for name, value in META.items()}

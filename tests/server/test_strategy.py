@@ -110,6 +110,35 @@ def test_a_round_without_a_usable_reply_ends_the_run() -> None:
         trained(grid, 3, RoundSettings(2))
 
 
+def calibrating(meta: Tree, config: RoundConfig) -> Reply:
+    return Reply({}, 0)
+
+
+def test_a_node_whose_users_all_calibrate_counts_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    good = {1: sums(1, 2), 3: sums(3)}
+    with caplog.at_level(logging.WARNING, "tegu.server.strategy"):
+        found = trained(FunctionGrid({**good, 2: calibrating}), 2, RoundSettings(3, share=0.2))
+    assert same_bits(found, trained(FunctionGrid(good), 2, RoundSettings(2)))
+    assert [record for record in caplog.records if record.name == "tegu.server.strategy"] == []
+
+
+def test_a_round_of_nobody_leaves_the_parameters_alone() -> None:
+    told: list[int] = []
+    grid = FunctionGrid({1: calibrating, 2: calibrating})
+    outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 2)
+    strategy = MetaStrategy(outer, RoundSettings(2, share=0.2), on_round=lambda number, meta, users: told.append(users))
+    run_rounds(strategy, grid, META, 2)
+    assert same_bits(outer.meta, META)
+    assert told == [0, 0]
+    assert grid.configs[0].share == 0.2
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.6, math.nan])
+def test_a_share_that_leaves_too_few_to_train_is_refused(share: float) -> None:
+    with pytest.raises(DataError, match=rf"share is {share}: expected from 0 to 0.5"):
+        RoundSettings(1, share=share)
+
+
 def test_silence_ends_the_run() -> None:
     strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), RoundSettings(1))
     with pytest.raises(FederationError, match=r"round 4 has no usable reply: nobody answered in time"):

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from tegu.core.batch import Array
 from tegu.core.episode import Episode, EpisodeRule
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 from tegu.learners import Learner, reptile
 from tegu.server import compile as compiling
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments import Experiment
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.run_folder import Watch
 from tegu.sim.train import TrainingPlan

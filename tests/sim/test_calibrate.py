@@ -14,10 +14,9 @@ from tests.sim.levels import META, Stepper, at_level
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
+from tegu.core.metrics import METRICS, Metric
 from tegu.core.tree import Tree
 from tegu.sim.calibrate import calibrate
-from tegu.sim.criterion import RISK, choose, rate_of_hurt
-from tegu.sim.metrics import METRICS, Metric
 from tegu.sim.population import Population
 from tegu.sim.trials import draw_trials
 
@@ -129,27 +128,6 @@ def _hurt(gains: list[list[float]], tolerances: list[float]) -> float:
         chances.append(NormalDist(float(np.mean(each)), max(error, tolerance / 4)).cdf(-tolerance))
     rate = float(np.mean(chances))
     return rate + math.sqrt(rate * (1 - rate) / len(gains))
-
-
-def test_the_rate_of_hurt_users_by_hand() -> None:
-    gain = np.asarray([[0.3, 0.1, 0.2], [-0.5, -0.7, -0.6], [0.0, 0.0, 0.0]])
-    tolerance = np.asarray([0.1, 0.1, 0.1])
-    assert rate_of_hurt(gain, tolerance) == pytest.approx(_hurt(gain.tolist(), tolerance.tolist()), abs=1e-12)
-    assert rate_of_hurt(np.full((4, 1), -1.0), np.zeros(4)) == 1.0
-    assert rate_of_hurt(np.full((4, 1), 1.0), np.zeros(4)) == 0.0
-
-
-def test_few_users_cannot_show_that_one_in_twenty_is_hurt() -> None:
-    doubtful = [np.full((9, 5), 0.1), np.asarray([[-0.4] * 5, *[[0.9] * 5] * 8])]
-    assert choose(doubtful, np.full(9, 0.05)).option == 0
-    assert choose(doubtful[1:], np.full(9, 0.05)) == (None, 0.0, 0.0)
-    many = np.concatenate([doubtful[1][:1], np.full((199, 5), 0.9)])
-    assert rate_of_hurt(many, np.full(200, 0.05)) < RISK
-    assert choose([many], np.full(200, 0.05)).option == 0
-
-
-def test_what_is_not_finite_is_never_chosen() -> None:
-    assert choose([np.asarray([[np.nan, 1.0]]), np.asarray([[np.inf, 1.0]])], np.ones(1)).option is None
 
 
 class Corrector(Stepper):

@@ -16,6 +16,7 @@ from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule
 from tegu.core.manifest import ScheduleEntry, knobs_for
 from tegu.core.tree import Tree
+from tegu.core.trials import Trials
 from tegu.server.outer import OuterRule
 from tegu.sim.comparators import Baselines, comparators
 from tegu.sim.evaluate import Method
@@ -24,7 +25,7 @@ from tegu.sim.judge import judge
 from tegu.sim.population import Population
 from tegu.sim.run import Run, run_plan
 from tegu.sim.train import train_in_process
-from tegu.sim.trials import Trials, draw_trials
+from tegu.sim.trials import draw_trials
 
 USERS, LR = 40, 0.7
 

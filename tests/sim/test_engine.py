@@ -17,12 +17,13 @@ from tegu.core.batch import Array, NumpyBatch, stack_batches
 from tegu.core.episode import Episode, EpisodeRule, draw_episode, episode_key
 from tegu.core.errors import CompileError, DataError, UnknownNameError
 from tegu.core.tree import Tree, add, clip, digest, max_difference, norm, scale, subtract
+from tegu.core.trials import stacked_inputs, stacked_supports
 from tegu.learners import Learner, fedavg, joint, reptile
 from tegu.server.compile import CohortGraphs
 from tegu.sim.cohort import Cohort, draw_cohort
 from tegu.sim.engine import Engine, check_engine, engine_like, fastest, make_engine
 from tegu.sim.engine.footprint import footprint
-from tegu.sim.trials import draw_trials, stacked_inputs, stacked_supports
+from tegu.sim.trials import draw_trials
 
 KINDS = ("onnx", "onnx-loop", "torch-vmap", "torch-loop")
 LIMIT, RULE = 0.6, EpisodeRule(1, 6, 6)

@@ -1,4 +1,4 @@
-"""The curve's entries, the schedule and the learning curve, on engines and numbers made by hand."""
+"""The curve's entries, on engines and numbers made by hand."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from tests.sim.levels import META, Stepper, at_level
 
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.manifest import Knobs
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
+from tegu.core.trials import Trials, tolerance
 from tegu.sim.bootstrap import mean_interval
-from tegu.sim.evaluate import adapted, curve_entry, score, tolerance
-from tegu.sim.learning_curve import POINTS, LearningCurve, LearningPoint
-from tegu.sim.metrics import METRICS
+from tegu.sim.evaluate import adapted, curve_entry, score
 from tegu.sim.population import Population
-from tegu.sim.train import Progress
-from tegu.sim.trials import Trials, draw_trials
+from tegu.sim.trials import draw_trials
 
 KNOBS = {"steps": 2.0, "lr": 1.0}
 MSE = METRICS["mse"]
@@ -100,41 +99,6 @@ def test_whoever_diverges_keeps_the_initialisation_as_on_a_device() -> None:
     trials = draw_trials(at_level(2.0), 3, 0, draws=1)
     outputs = adapted(Some(), META, KNOBS)(trials)
     assert [float(output[0, 0]) for output in outputs] == [2, 0, 2, 2, 2, 2]
-
-
-# --- the learning curve -------------------------------------------------------------------------------------------
-
-
-def watch(rounds: int, done: int = 0) -> tuple[LearningCurve, list[tuple[int, LearningPoint]]]:
-    told: list[tuple[int, LearningPoint]] = []
-    trials = draw_trials(at_level(3.0), 3, 0, draws=1)
-    curve = LearningCurve(Stepper(), KNOBS, trials, MSE, lambda p, point: told.append((p.round, point)))
-    for number in range(done + 1, rounds + 1):
-        curve(Progress(number, rounds, 0, 0.0, {"level": np.float32(number / rounds)}))
-    return curve, told
-
-
-@pytest.mark.parametrize(("rounds", "every"), [(1, 1), (7, 1), (19, 1), (40, 2), (47, 2), (300, 15), (1500, 75)])
-def test_the_parameters_are_judged_about_twenty_times(rounds: int, every: int) -> None:
-    curve, told = watch(rounds)
-    assert [point.round for point in curve.points] == sorted({1, *range(every, rounds + 1, every), rounds})
-    assert len(curve.points) <= 2 * POINTS + 1
-    assert [number for number, _ in told] == list(range(1, rounds + 1))
-    assert told[-1][1] == curve.points[-1]
-    assert curve.seconds > 0
-
-
-def test_a_point_is_before_and_after_adapting() -> None:
-    curve, _ = watch(4)
-    for point in curve.points:
-        level = point.round / 4
-        assert point.initialisation == pytest.approx((3 - level) ** 2)
-        assert point.personalised == pytest.approx((1 - level) ** 2)
-
-
-def test_a_resumed_run_has_a_point_at_once() -> None:
-    curve, _ = watch(300, done=151)
-    assert [point.round for point in curve.points] == [152, *range(165, 301, 15)]
 
 
 def test_score_is_per_user(tiny: Tiny) -> None:

@@ -8,16 +8,17 @@ import torch
 from tests.sim import people
 
 from tegu.core.batch import Array, full_batch
+from tegu.core.trials import Trial, Trials
 from tegu.sim.population import Population
 from tegu.sim.reliability import BINS, calibration_error, reliability
-from tegu.sim.trials import Trial, Trials, draw_trials
+from tegu.sim.trials import draw_trials
 
 
 def judged(logits: Array, y: Array) -> Trials:
     """One trial whose query has the labels `y`."""
     x = np.zeros((len(y), 2), np.float32)
     population = Population.from_arrays(x, y, np.zeros(len(y)), people.SPEC)
-    return Trials(population, 1, [Trial(0, full_batch(x[:1], y[:1]), full_batch(x, y))])
+    return Trials(population.spec, 1, [Trial(0, full_batch(x[:1], y[:1]), full_batch(x, y))])
 
 
 def guo(logits: Array, y: Array) -> float:

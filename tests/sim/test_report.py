@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tegu.sim.learning_curve import LearningPoint
+from tegu.server.looks import Look
 from tegu.sim.reliability import Reliability
 from tegu.sim.report import render_report
-from tegu.sim.table import markdown, stored_line, table_rows
+from tegu.sim.table import gap_line, markdown, stored_line, table_rows
 
 METRICS: dict[str, Any] = {
     "experiment": "films & <more>",
     "learner": "reptile",
     "seed": 3,
     "rounds": 40,
+    "kept_round": 40,
     "cohort": 7,
     "train_users": 71,
     "calibration_users": 12,
@@ -46,7 +47,7 @@ METRICS: dict[str, Any] = {
     "train_seconds": 41.2,
     "user_rounds_per_second": 1234.5,
 }
-POINTS = [LearningPoint(1, 0.1, 0.11), LearningPoint(40, 0.3, 0.4)]
+POINTS = [Look(1, 0.1, 0.11), Look(40, 0.3, 0.4)]
 GAINS = {1: np.asarray([0.1, -0.1, 0.0]), 5: np.asarray([0.2, 0.1])}
 ROWS = [
     ["recall@10", "k = 1", "k = 5"],
@@ -62,6 +63,27 @@ ROWS = [
     ["worse at all", "25.0%", "25.0%"],
     ["held-out people", "22", "18"],
 ]
+
+
+GAP = {"round": 40, "initialisation": 0.3, "personalised": 0.4, "training": 0.46, "gap": 0.06, "error": 0.05}
+
+
+def test_the_gap_is_told_whether_it_opens_or_not() -> None:
+    calm = {**METRICS, "training_gap": {**GAP, "warning": ""}}
+    assert "0.46 for people who train and 0.4 for people who do not, with a standard error of 0.05: no gap" in gap_line(
+        calm
+    )
+    assert f"<p class=note>{gap_line(calm)}</p>" in render_report(calm, POINTS, GAINS, {})
+    opened = {**METRICS, "training_gap": {**GAP, "warning": "it opens"}}
+    assert gap_line(opened) == "warning: it opens"
+    assert "<p class=warning>warning: it opens</p>" in render_report(opened, POINTS, GAINS, {})
+    nobody = {**METRICS, "training_gap": {**GAP, "training": None, "gap": None, "error": None, "warning": ""}}
+    assert gap_line(nobody) == gap_line(METRICS) == ""
+
+
+def test_the_round_that_is_kept_is_marked() -> None:
+    assert "<!-- kept: round 40 -->" in render_report(METRICS, POINTS, GAINS, {})
+    assert "<!-- kept: round 1 -->" in render_report({**METRICS, "kept_round": 1}, POINTS, GAINS, {})
 
 
 class Page(HTMLParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
@@ -19,23 +20,26 @@ from tests.sim import people
 
 from tegu.client import Personalizer
 from tegu.core.bundle import read_bundle
+from tegu.core.calibration.roles import lot
 from tegu.core.errors import BundleError, DataError, PopulationError, UnknownNameError
 from tegu.core.spec import Spec
 from tegu.core.tree import digest, max_difference
 from tegu.learners.catalogue import find_learner
+from tegu.server.looks import Look
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments import EXPERIMENTS, find_experiment
-from tegu.sim.learning_curve import LearningPoint
 from tegu.sim.population import Population
 from tegu.sim.run import run_plan
 from tegu.sim.run_folder import Outcome, Watch, run_experiment
+from tegu.sim.table import gap_line
 from tegu.sim.train import Progress
+from tegu.sim.trials import draw_trials
 
 Finished = tuple[Outcome, Path]
 KEYS = {
     "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
     "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
-    "cohort", "calibration_users", "schedule", "meta", "engine",
+    "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap",
 }  # fmt: skip
 ENTRY = {
     "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "hurt", "worse",
@@ -120,11 +124,62 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, t
     again = run_experiment(people.experiment(), tmp_path / "again", people.QUIET)
     assert timeless(again.metrics) == timeless(first.metrics)
     assert same_tree(again.run.bundle.meta, first.run.bundle.meta)
-    assert again.run.points == first.run.points
+    assert again.run.trained.looks == first.run.trained.looks
     assert (tmp_path / "again/init.tegu").read_bytes() == (folder / "init.tegu").read_bytes()
     other = run_experiment(people.experiment(seed=1), tmp_path / "other", people.QUIET)
     assert other.metrics["meta"] != first.metrics["meta"]
     assert other.metrics["curve"] != first.metrics["curve"]
+
+
+def test_how_those_compare_who_train_and_who_do_not(finished: Finished) -> None:
+    outcome, folder = finished
+    gap = outcome.metrics["training_gap"]
+    last, judged = outcome.run.trained.looks[-1], outcome.run.judged
+    assert judged is not None
+    assert outcome.metrics["kept_round"] == last.round == judged.round == 6
+    assert gap == {**judged._asdict(), "warning": ""}
+    assert gap["gap"] == pytest.approx(gap["training"] - gap["personalised"])
+    assert gap_line(outcome.metrics) in html.unescape((folder / "report.html").read_text())
+
+
+def test_looks_are_the_metric_of_calibration_people_by_plain_torch(finished: Finished) -> None:
+    """Three rows each, one draw or five, by the learner's own knobs; those compared are as many, by the lowest lots."""
+    run = finished[0].run
+    lots = [lot(0, str(name)) for name in run.split.train.users]
+    compared = run.split.train.subset(np.sort(np.argsort(lots)[: len(run.split.calibration)]))
+
+    def accuracy(population: Population, steps: int, draws: int) -> float:
+        hits = []
+        for trial in draw_trials(population, 3, 0, draws).trials:
+            model = people.torch_adapted(run.bundle.meta, trial.support.x, trial.support.y, steps, 0.3, 1.0)
+            hits.append(np.mean(people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y))
+        return float(np.mean(hits))
+
+    for look, draws in ((run.trained.looks[-1], 1), (run.judged, 5)):
+        assert look is not None
+        assert look.initialisation == pytest.approx(accuracy(run.split.calibration, 0, draws))
+        assert look.personalised == pytest.approx(accuracy(run.split.calibration, 3, draws))
+        assert look.training == pytest.approx(accuracy(compared, 3, draws))
+
+
+def test_patience_keeps_the_best_round_and_calibrates_it() -> None:
+    """The outer optimiser goes astray: the first look is the best, and two more end the run."""
+    astray = replace(people.plan(40, look_every=2, patience=2), outer=OuterRule("SGD", 30.0))
+    run = run_plan(people.people(), people.learner(), astray, ks=(3,))
+    looks = run.trained.looks
+    best = max(looks, key=lambda look: look.personalised)
+    assert run.trained.kept == best.round
+    assert looks[-1].round < 40
+    assert [look.personalised <= best.personalised for look in looks[-2:]] == [True, True]
+    shorter = run_plan(people.people(), people.learner(), replace(astray, rounds=best.round, patience=0), ks=(3,))
+    assert same_tree(run.bundle.meta, shorter.bundle.meta)
+    assert run.bundle.manifest.schedule == shorter.bundle.manifest.schedule
+    assert run.bundle.manifest.training["kept_round"] == best.round
+
+
+def test_patience_where_nobody_looks_is_refused() -> None:
+    with refused(DataError, "patience is 2", "ray", "inprocess"):
+        run_plan(people.people(), people.learner(), people.plan(4, patience=2), backend="ray", ks=(3,))
 
 
 class Interrupted(Exception):
@@ -132,7 +187,7 @@ class Interrupted(Exception):
 
 
 def interrupt_at(number: int) -> Watch:
-    def point(progress: Progress, latest: LearningPoint | None) -> None:
+    def point(progress: Progress, latest: Look | None) -> None:
         if progress.round == number:
             raise Interrupted
 
@@ -167,7 +222,7 @@ def test_without_resume_an_earlier_runs_checkpoints_go(finished: Finished, tmp_p
 
 def test_the_stages_are_told(tmp_path: Path) -> None:
     stages: list[str] = []
-    points: list[tuple[int, LearningPoint | None]] = []
+    points: list[tuple[int, Look | None]] = []
     watch = Watch(stages.append, lambda progress, latest: points.append((progress.round, latest)))
     run_experiment(people.experiment(rounds=2), tmp_path, watch)
     assert [stage.split(":")[0].split()[0] for stage in stages] == [
@@ -297,7 +352,7 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
     assert (metas[0] != metas[1]) == (part == "train")
     schedules = [run.bundle.manifest.schedule for run in runs]
     assert (schedules[0] != schedules[1]) == (part != "heldout")
-    points = [run.points for run in runs]
+    points = [run.trained.looks for run in runs]
     assert (points[0] != points[1]) == (part != "heldout")
 
 

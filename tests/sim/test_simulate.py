@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.sim import people
 
 from tegu.core.episode import EpisodeRule
+from tegu.core.metrics import METRICS
 from tegu.core.tree import digest
 from tegu.server.outer import OuterRule
 from tegu.sim import TrainingPlan, simulate
-from tegu.sim.metrics import METRICS
 from tegu.sim.run import run_plan
 
 
@@ -28,12 +28,25 @@ def test_arguments_become_the_plan(tmp_path: Path) -> None:
         clip=0.5,
         nodes=9,
         checkpoints=tmp_path,
+        look_every=1,
+        patience=5,
         ks=(2,),
         metric=METRICS["accuracy"],
         on_point=lambda progress, point: told.append(progress.round),
     )
     assert asdict(run.plan) == asdict(
-        TrainingPlan(2, 3, 7, OuterRule("Yogi", 0.02), EpisodeRule(2, 5, 4), 0.5, 9, checkpoints=tmp_path)
+        TrainingPlan(
+            2,
+            3,
+            7,
+            OuterRule("Yogi", 0.02),
+            EpisodeRule(2, 5, 4),
+            0.5,
+            9,
+            checkpoints=tmp_path,
+            look_every=1,
+            patience=5,
+        )
     )
     assert run.ks == (2,)
     assert told == [1, 2]

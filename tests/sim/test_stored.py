@@ -16,9 +16,9 @@ from tegu.core.batch import Array
 from tegu.core.bundle import read_bundle
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.manifest import Knobs, knobs_for
+from tegu.core.metrics import Metric
 from tegu.core.precision import Precision
 from tegu.core.tree import Tree, digest, max_difference
-from tegu.sim.metrics import Metric
 from tegu.sim.run import Run
 from tegu.sim.run_folder import Outcome, run_experiment
 from tegu.sim.stored import judge_stored

@@ -13,10 +13,11 @@ from tests.sim.tied import tied_people, together
 
 from tegu.core.batch import Array
 from tegu.core.errors import DataError, PopulationError
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
-from tegu.sim.metrics import METRICS
+from tegu.core.trials import DRAWS, MAX_QUERY, Trial, per_user, stacked_inputs, stacked_supports
 from tegu.sim.population import Population
-from tegu.sim.trials import DRAWS, MAX_QUERY, Trial, draw_trials, per_user, stacked_inputs, stacked_supports
+from tegu.sim.trials import draw_trials
 
 ROWS = (2, 3, 7, 12)
 
@@ -39,7 +40,7 @@ def places(trial: Trial) -> tuple[list[int], list[int]]:
 def test_support_and_query_share_no_row(kind: str, k: int) -> None:
     population = numbered(Spec.ranking(sum(ROWS)) if kind == "ranking" else None)
     trials = draw_trials(population, k, seed=0)
-    assert (trials.k, trials.population) == (k, population)
+    assert (trials.k, trials.spec) == (k, population.spec)
     for trial in trials.trials:
         support, query = places(trial)
         assert len(support) == k

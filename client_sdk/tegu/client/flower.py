@@ -13,13 +13,24 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from tegu.client.evaluator import answers_of
 from tegu.client.participant import read_users, sum_of_updates
 from tegu.client.runtime_onnx import OnnxRuntime
 from tegu.core.bundle import read_bundle
+from tegu.core.calibration.roles import calibrates
 from tegu.core.errors import FederationError
 from tegu.core.packing import compensated
 from tegu.core.tree import Tree, is_like
-from tegu.wire import Reply, packed_content, read_request, reply_content, to_record, to_tree
+from tegu.wire import (
+    Reply,
+    answers_content,
+    packed_content,
+    read_inquiry,
+    read_request,
+    reply_content,
+    to_record,
+    to_tree,
+)
 
 __all__ = ["app"]
 
@@ -32,10 +43,14 @@ def train(message: Message, context: Context) -> Message:
     """One round: this node's users' updates, summed; rounding errors wait in the node's memory for the next round."""
     meta, config = read_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
+    everybody = read_users(_data(context), bundle.manifest.spec)
+    training = [user for user in everybody if not calibrates(config.seed, user.user, config.share)]
+    if not training:
+        return Message(reply_content(Reply({}, 0)), reply_to=message)
     total, users = sum_of_updates(
         OnnxRuntime(bundle.graphs),
         meta,
-        read_users(_data(context), bundle.manifest.spec),
+        training,
         seed=config.seed,
         round_number=config.round,
         limit=config.clip,
@@ -47,6 +62,16 @@ def train(message: Message, context: Context) -> Message:
     sent, residual = compensated(total, _residual(context, total), config.updates)
     context.state[_RESIDUAL] = to_record(residual)
     return Message(packed_content(sent, users), reply_to=message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """One evaluation round: ways to adapt are tried on this node's users; metrics alone are sent."""
+    meta, inquiry = read_inquiry(message.content)
+    bundle = read_bundle(_setting(context, "bundle"))
+    users = read_users(_data(context), bundle.manifest.spec)
+    found = answers_of(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest.spec, inquiry)
+    return Message(answers_content(found), reply_to=message)
 
 
 def _residual(context: Context, update: Tree) -> Tree | None:

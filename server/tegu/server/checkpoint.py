@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from tegu.core.batch import Array
 from tegu.core.bundle import atomic_write
 from tegu.core.errors import FederationError
 from tegu.core.tree import Tree
+from tegu.server.looks import Best
 from tegu.server.outer import OuterState
 
 __all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]
@@ -20,11 +24,12 @@ _PATTERN = "round-*.safetensors"
 
 
 class Checkpoint(NamedTuple):
-    """The server after `round` rounds."""
+    """The server after `round` rounds, and the best round before, where the run keeps it."""
 
     round: int
     meta: Tree
     outer: OuterState
+    best: Best | None = None
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
@@ -40,8 +45,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
         raise FederationError(f"cannot make {folder} ({error.strerror}): choose a writable folder") from error
     arrays = {f"meta/{name}": array for name, array in checkpoint.meta.items()}
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
+    header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}
+    if checkpoint.best is not None:
+        arrays |= {f"best/{name}": array for name, array in checkpoint.best.meta.items()}
+        header["best"] = json.dumps([checkpoint.best.round, checkpoint.best.score, checkpoint.best.waited])
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
-    atomic_write(path, save(arrays, {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}))
+    atomic_write(path, save(arrays, header))
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -73,10 +82,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # it is no mapping
-        meta = {name[len("meta/") :]: array for name, array in arrays.items() if name.startswith("meta/")}
-        outer = {name[len("outer/") :]: array for name, array in arrays.items() if name.startswith("outer/")}
-        return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]))
+        meta, outer, best = (_below(f"{part}/", arrays) for part in ("meta", "outer", "best"))
+        kept = _best(header["best"], best) if "best" in header else None
+        return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), kept)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise FederationError(
             f"{path} is not a readable checkpoint ({error}): delete it to go back one round"
         ) from error
+
+
+def _below(prefix: str, arrays: Mapping[str, Array]) -> Tree:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _best(header: str, meta: Tree) -> Best:
+    number, score, waited = json.loads(header)
+    return Best(int(number), float(score), meta, int(waited))

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from tegu.core.errors import DataError, FederationError
 from tegu.core.precision import Precision, check_precision
 from tegu.core.tree import Tree, add, same_layout, scale
 from tegu.server.checkpoint import Checkpoint, write_checkpoint
+from tegu.server.evaluation import questions_to, summed_answers
+from tegu.server.looks import Looks
 from tegu.server.outer import OuterOptimiser
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
@@ -44,6 +47,7 @@ class RoundSettings:
         users: how many of a node's users take part; 0 for all of them.
         updates: precision of the replies' updates: "float32", or "float16" or "int8" with error feedback.
         wait_seconds: how long to wait for enough nodes to be connected.
+        share: of all users who calibrate, drawn by seed and name on their own devices, and take no part in training.
     """
 
     cohort: int
@@ -53,6 +57,7 @@ class RoundSettings:
     users: int = 0
     updates: Precision = "float32"
     wait_seconds: float = 60.0
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.cohort < 1 or not self.clip > 0 or self.users < 0:
@@ -60,6 +65,8 @@ class RoundSettings:
                 f"cohort is {self.cohort}, clip {self.clip} and users {self.users}: "
                 "expected at least 1, above 0, and not below 0"
             )
+        if not 0 <= self.share <= 0.5:  # as many again are compared with those who calibrate
+            raise DataError(f"share is {self.share}: expected from 0 to 0.5 of all users to calibrate")
         check_precision(self.updates)
 
 
@@ -71,7 +78,10 @@ class MetaStrategy(Strategy):
         settings: cohort, seed, clipping, episodes.
         checkpoints: folder for a checkpoint after every round; None for none.
         done: rounds that were run before, when a run is resumed.
-        on_round: called after every round with its number, the new parameters and the number of users.
+        on_round: called after every round, and after a look at it, with its number, the new parameters and the number
+            of users.
+        looks: who judges the parameters while the run goes on; None for nobody. Once its patience has run out, the
+            rounds that are left ask nobody for anything.
     """
 
     def __init__(
@@ -82,9 +92,11 @@ class MetaStrategy(Strategy):
         checkpoints: Path | None = None,
         done: int = 0,
         on_round: OnRound | None = None,
+        looks: Looks | None = None,
     ) -> None:
-        self._outer, self._settings = outer, settings
+        self._outer, self._settings, self._looks = outer, settings, looks
         self._checkpoints, self._done, self._on_round = checkpoints, done, on_round
+        self._last, self._users = done, 0
 
     def summary(self) -> None:
         """Log what the run will do."""
@@ -99,10 +111,12 @@ class MetaStrategy(Strategy):
             FederationError: too few nodes are connected after `wait_seconds`.
         """
         del config
+        if self._stopped():
+            return []
         number = self._done + server_round
         settings = self._settings
-        asked = RoundConfig(number, settings.seed, settings.clip, settings.rule, settings.users, settings.updates)
-        content = request_content(arrays, asked)
+        each = (settings.clip, settings.rule, settings.users, settings.updates, settings.share)
+        content = request_content(arrays, RoundConfig(number, settings.seed, *each))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
             for node in self._cohort(number, grid)
@@ -111,37 +125,63 @@ class MetaStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Move the parameters by the mean update over all users that the replies stand for.
+        """Move the parameters by the mean update over all users that the replies stand for; by nobody's, not at all.
 
         Raises:
             FederationError: no reply can be used.
         """
+        if self._stopped():
+            return None, None
         number = self._done + server_round
         received = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
         good = self._usable(number, received)
         users = sum(reply.users for reply in good)
-        total = good[0].update
-        for reply in good[1:]:
-            total = add(total, reply.update)
-        meta = self._outer.step(scale(total, 1 / users), number)
-        if self._checkpoints is not None:
-            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state()))
-        if self._on_round is not None:
-            self._on_round(number, meta, users)
+        meta = self._outer.step(scale(_total(good), 1 / users), number) if users else self._outer.meta
+        self._users = users
+        if self._looks is None or not self._looks.due(number):
+            self._end(number, meta)
         received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
         return to_record(meta), MetricRecord({"users": users, "bytes": received_bytes})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Nothing: evaluation is the simulator's."""
-        del server_round, arrays, config, grid
-        return ()
+        """Where a look is due, its questions to all connected nodes."""
+        del config
+        number, looks = self._done + server_round, self._looks
+        if looks is None or looks.stopped or not looks.due(number):
+            return []
+        looks.begin()
+        return questions_to(sorted(grid.get_node_ids()), arrays, looks.inquiry, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Nothing, as `configure_evaluate` asks for nothing."""
-        del server_round, replies
-        return None
+        """What a look has found; one that nobody answers is passed over."""
+        number, looks = self._done + server_round, self._looks
+        if looks is None or looks.stopped or not looks.due(number):
+            return None
+        meta, look = self._outer.meta, None
+        try:
+            look = looks.take(number, summed_answers(replies, looks.inquiry, f"round {number}"), meta)
+        except FederationError as error:
+            _log.warning("round %d is not judged: %s", number, error)
+        self._end(number, meta)
+        return None if look is None else MetricRecord({name: float(value) for name, value in look._asdict().items()})
+
+    @property
+    def kept(self) -> tuple[int, Tree]:
+        """The round whose parameters are kept, and these: the best look's where there is patience, else the last's."""
+        best = None if self._looks is None else self._looks.best
+        return (self._last, self._outer.meta) if best is None else (best.round, best.meta)
+
+    def _stopped(self) -> bool:
+        return self._looks is not None and self._looks.stopped
+
+    def _end(self, number: int, meta: Tree) -> None:
+        self._last, best = number, None if self._looks is None else self._looks.best
+        if self._checkpoints is not None:
+            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), best))
+        if self._on_round is not None:
+            self._on_round(number, meta, self._users)
 
     def _cohort(self, number: int, grid: Grid) -> Sequence[int]:
         settings = self._settings
@@ -173,7 +213,13 @@ class MetaStrategy(Strategy):
         return good
 
 
+def _total(replies: Sequence[Reply]) -> Tree:
+    return reduce(add, [reply.update for reply in replies if reply.users])
+
+
 def _checked(reply: Reply, like: Tree) -> Reply:
+    if not reply.users and not reply.update:
+        return reply  # all of the node's users calibrate
     same_layout(like, reply.update)
     if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
         raise FederationError(f"an update of {reply.users} users, or one that is not finite: expected finite sums")

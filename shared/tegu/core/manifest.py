@@ -50,6 +50,7 @@ class Manifest:
         heldout: results on people never seen in training, an entry for each k. Free-form, for people.
         members: sha256 in hexadecimal of every other member of the file.
         most: so many of the newest interactions are adapted on; 0 for all.
+        candidates: knobs that calibration tries, the gentler ones first; of no use to a device on its own.
     """
 
     learner: str
@@ -62,6 +63,7 @@ class Manifest:
     heldout: tuple[Mapping[str, Any], ...] = ()
     members: Mapping[str, str] = field(default_factory=dict)
     most: int = 0
+    candidates: tuple[Knobs, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [entry.k for entry in self.schedule]
@@ -120,6 +122,7 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         heldout=tuple(_typed(entry, dict) for entry in _typed(body["heldout"], list)),
         members={name: _typed(sha, str) for name, sha in _typed(body["members"], dict).items()},
         most=_typed(body["most"], int),
+        candidates=tuple(_knobs(knobs) for knobs in _typed(body["candidates"], list)),
     )
 
 

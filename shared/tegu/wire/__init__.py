@@ -1,5 +1,6 @@
 """What crosses the network: the one place where trees and rounds become Flower records. Needs flwr alone."""
 
+from tegu.wire.evaluation import answers_content, inquiry_content, read_answers, read_inquiry
 from tegu.wire.records import (
     Reply,
     RoundConfig,
@@ -16,8 +17,12 @@ from tegu.wire.records import (
 __all__ = [
     "Reply",
     "RoundConfig",
+    "answers_content",
+    "inquiry_content",
     "packed_content",
     "payload_bytes",
+    "read_answers",
+    "read_inquiry",
     "read_reply",
     "read_request",
     "reply_content",

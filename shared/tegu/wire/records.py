@@ -50,6 +50,7 @@ class RoundConfig:
         rule: how much becomes support and query.
         users: how many of a node's users take part, drawn by seed and round; 0 for all of them.
         updates: how replies carry their update: "float32" by name, "float16" or "int8" packed.
+        share: of all users who calibrate, and so take no part; see `tegu.core.calibration.roles`.
     """
 
     round: int
@@ -58,10 +59,11 @@ class RoundConfig:
     rule: EpisodeRule
     users: int = 0
     updates: Precision = "float32"
+    share: float = 0.0
 
 
 class Reply(NamedTuple):
-    """The sum of `users` users' updates."""
+    """The sum of `users` users' updates; of none, where all of a node's users calibrate, it is empty."""
 
     update: Tree
     users: int
@@ -109,6 +111,7 @@ def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
             "max-query": rule.max_query,
             "users": config.users,
             "updates": config.updates,
+            "share": config.share,
         }
     )
     return RecordDict({"meta": meta, "config": fields})
@@ -125,7 +128,8 @@ def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
         rule = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
         number, seed, users = (int(str(fields[name])) for name in ("round", "seed", "users"))
         precision = check_precision(str(fields["updates"]))
-        config = RoundConfig(number, seed, float(str(fields["clip"])), rule, users, precision)
+        clip, share = (float(str(fields[name])) for name in ("clip", "share"))
+        config = RoundConfig(number, seed, clip, rule, users, precision, share)
         return to_tree(content.array_records["meta"]), config
     except (KeyError, ValueError, UnknownNameError) as error:
         raise FederationError(

@@ -33,6 +33,9 @@ def simulate(
     learner: Annotated[str, typer.Option(help="What is meta-trained.")] = "reptile",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after so many looks without a better one and keep the best; 0: all rounds.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
     seeds: Annotated[
         int, typer.Option(min=1, help="Run so many seeds, from --seed on, each in a folder of its own; their means.")
@@ -63,6 +66,7 @@ def simulate(
         experiment,
         learner=learner,
         rounds=rounds,
+        patience=patience,
         cohort=cohort,
         seed=seed,
         seeds=seeds,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tegu.sim.learning_curve import LearningPoint
+from tegu.server.looks import Look
 from tegu.sim.run_folder import Watch
 from tegu.sim.train import Progress as TrainingProgress
 
@@ -35,7 +35,7 @@ def watching(metric: str) -> Iterator[Watch]:
             console.print(f"[bold]{text}[/bold]", highlight=False)
             current[0] = bars.add_task(text.split(":", maxsplit=1)[0], total=None, figures="")
 
-        def point(progress: TrainingProgress, latest: LearningPoint | None) -> None:
+        def point(progress: TrainingProgress, latest: Look | None) -> None:
             rate = progress.user_rounds / max(progress.seconds, 1e-9)
             figures = f"{rate:,.0f} people/s"
             if latest is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
@@ -17,7 +18,7 @@ from tegu.sim.averaged import averaged
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.experiments import Experiment, find_experiment
 from tegu.sim.run_folder import run_experiment
-from tegu.sim.table import markdown, stored_line, table_rows
+from tegu.sim.table import gap_line, markdown, stored_line, table_rows
 from tegu.sim.train import Backend, check_backend
 
 __all__ = ["simulate_command"]
@@ -28,6 +29,7 @@ def simulate_command(
     *,
     learner: str,
     rounds: int | None,
+    patience: int,
     cohort: int | None,
     seed: int,
     seeds: int,
@@ -60,12 +62,14 @@ def simulate_command(
     found = []
     for number in range(seed, seed + seeds):
         own = folder if seeds == 1 else folder / f"seed-{number}"
-        found.append(_one(build(seed=number, rounds=rounds, cohort=cohort), own, options))
+        experiment = build(seed=number, rounds=rounds, cohort=cohort)
+        plan = replace(experiment.plan, patience=patience)
+        found.append(_one(replace(experiment, plan=plan), own, options))
     metrics = found[0] if seeds == 1 else averaged(found)
     over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
     typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{over}\n")
     typer.echo(markdown(table_rows(metrics)))
-    if line := stored_line(metrics):
+    for line in filter(None, (stored_line(metrics), gap_line(metrics))):
         typer.echo(f"\n{line}")
     if as_json:
         typer.echo(json.dumps(metrics))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tegu.core.batch import Array, NumpyBatch
+from tegu.core.calibration.answer import Attempted
 from tegu.core.manifest import Knobs
+from tegu.core.metrics import Metric
 from tegu.core.tree import Tree
+from tegu.core.trials import Trials, per_user, stacked_inputs, stacked_supports
 from tegu.sim.bootstrap import mean_interval
 from tegu.sim.engine import Engine
-from tegu.sim.metrics import Metric
-from tegu.sim.trials import Trials, per_user, stacked_inputs, stacked_supports
 
-__all__ = ["Answers", "Method", "adapted", "answers", "curve_entry", "score", "tolerance"]
+__all__ = ["Method", "adapted", "answers", "curve_entry", "score"]
 
 Method: TypeAlias = Callable[[Trials], Sequence[Array]]
 
@@ -24,19 +24,7 @@ _TRIALS = 256
 ROUNDING = 1e-9  # of a metric near 1: what adding in another order may change
 
 
-class Answers(NamedTuple):
-    """What was answered to trials.
-
-    Attributes:
-        outputs: `[trials]` of outputs for `stacked_inputs`.
-        notes: what adapting noted of each trial, `[trials]`: the state's scalars.
-    """
-
-    outputs: list[Array]
-    notes: dict[str, Array]
-
-
-def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Answers:
+def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Attempted:
     """Adapt `meta` with `knobs`, then predict; with `steps` 0 it is the initialisation itself.
 
     As on a device, whoever's state is not finite keeps the initialisation's.
@@ -48,7 +36,7 @@ def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Answers
         states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
         outputs.extend(engine.predict(meta, states, inputs[part]))
         notes.append({name: value for name, value in states.items() if value.ndim == 1})
-    return Answers(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
+    return Attempted(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
 
 
 def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
@@ -72,21 +60,6 @@ def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tre
 def score(method: Method, trials: Trials, metric: Metric) -> Array:
     """`[users]`: how well the method does for each user."""
     return per_user(trials, method(trials), metric)
-
-
-def tolerance(trials: Trials, initialisation: Sequence[Array], metric: Metric) -> Array:
-    """`[users]`: how far each user's figure may fall before it counts as harm, averaged over the user's draws.
-
-    Args:
-        trials: what was predicted.
-        initialisation: `[trials]`, its outputs.
-        metric: what is judged by; one query row's part in it is tolerated.
-    """
-
-    def resolution(outputs: Array, y: Array, seen: Array) -> float:
-        return metric.resolution(metric.score(outputs, y, seen), y)
-
-    return per_user(trials, initialisation, replace(metric, score=resolution))
 
 
 def curve_entry(

@@ -8,25 +8,35 @@ everybody, and is asked for as many users as a round has.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Error, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
 from tegu.core.batch import Array
 from tegu.core.episode import draw_users
+from tegu.core.metrics import METRICS, Metric
 from tegu.core.packing import compensated
 from tegu.core.tree import Tree
+from tegu.sim.asked import answers_of, asked_of, training
 from tegu.sim.cohort import Cohort, draw_cohort
 from tegu.sim.engine import Engine
 from tegu.sim.population import Population
-from tegu.wire import Reply, RoundConfig, packed_content, read_request, reply_content
+from tegu.wire import (
+    Reply,
+    RoundConfig,
+    answers_content,
+    packed_content,
+    read_inquiry,
+    read_request,
+    reply_content,
+)
 
-__all__ = ["InProcessGrid", "answer_with", "flower_identity", "partitions"]
+__all__ = ["Answer", "InProcessGrid", "answer_with", "flower_identity", "partitions"]
 
 Answer = Callable[[Sequence[Message]], list[Message]]
 _FAILED = 2  # what Flower's own nodes reply when their app raises
@@ -106,23 +116,49 @@ def partitions(population: Population, nodes: int) -> list[Array]:
     return [np.arange(node, len(population), nodes) for node in range(nodes)]
 
 
-def answer_with(engine: Engine, population: Population, nodes: int) -> Answer:
+def answer_with(
+    engine: Engine,
+    population: Population,
+    nodes: int,
+    calibration: Population | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> Answer:
     """A function that answers a round's messages by running the engine over the users of all the nodes addressed.
 
     Updates in full precision add up to one reply. Rounded ones are each node's own, with what rounding took the last
     time.
+
+    Args:
+        engine: runs the learner.
+        population: users, dealt out to the nodes.
+        nodes: how many there are.
+        calibration: users who calibrate and answer every evaluation round; where it is None, those of `population`
+            whom the round's share draws, as on devices.
+        metrics: what evaluation rounds may ask for, by name.
     """
     dealt = partitions(population, nodes)
     residuals: dict[int, Tree] = {}
 
     def answer(messages: Sequence[Message]) -> list[Message]:
+        if messages[0].metadata.message_type == MessageType.EVALUATE:
+            return [evaluated(messages)]
         meta, config = read_request(messages[0].content)
         together = [messages] if config.updates == "float32" else [[message] for message in messages]
         return [reply(meta, config, group) for group in together]
 
+    def evaluated(messages: Sequence[Message]) -> Message:
+        meta, inquiry = read_inquiry(messages[0].content)
+        users = np.concatenate([dealt[message.metadata.dst_node_id - 1] for message in messages])
+        people = asked_of(population.subset(np.sort(users)), calibration, inquiry)
+        found = answers_of(engine, meta, people, inquiry, metrics)
+        return Message(answers_content(found), reply_to=messages[0])
+
     def reply(meta: Tree, config: RoundConfig, messages: Sequence[Message]) -> Message:
         asked = [message.metadata.dst_node_id for message in messages]
-        cohort = _cohort(population, [dealt[node - 1] for node in asked], config)
+        each = [training(population, dealt[node - 1], config) for node in asked]
+        if not any(len(users) for users in each):
+            return Message(reply_content(Reply({}, 0)), reply_to=messages[0])
+        cohort = _cohort(population, each, config)
         users = len(cohort.users)
         if not users:
             return Message(Error(_FAILED, _NOBODY.format(config.rule.min_support)), reply_to=messages[0])

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from tegu.core.batch import Array
 from tegu.core.episode import rows_rng
-from tegu.sim.evaluate import Method, curve_entry, score, tolerance
+from tegu.core.trials import per_user, tolerance
+from tegu.sim.evaluate import Method, curve_entry, score
 from tegu.sim.reliability import Reliability, calibration_error, reliability
 from tegu.sim.run import Run
-from tegu.sim.trials import draw_trials, per_user
+from tegu.sim.trials import draw_trials
 
 __all__ = ["Judgement", "judge"]
 
@@ -45,7 +46,7 @@ def judge(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> Judgeme
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
         tolerated = tolerance(trials, outputs["initialisation"], run.metric)
         entry = curve_entry(k, run.metric, scores, tolerated, rows_rng("bootstrap", run.plan.seed, k))
-        if trials.population.spec.kind == "classification":
+        if trials.spec.kind == "classification":
             found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}
             entry["ece"] = {name: calibration_error(each) for name, each in found.reliability[k].items()}
         found.curve.append(entry)

@@ -61,7 +61,8 @@ def train_on_ray(bundle: Bundle, population: Population, plan: TrainingPlan, wor
             f"the run on Ray is {run.status}; mend what the end of its log tells:\n{run.log[-_TAIL:]}"
         )
     users: dict[str, int] = json.loads((folder / "out" / "rounds.json").read_text("utf-8"))["users"]
-    return Trained(read_bundle(folder / "out" / "init.tegu").meta, run.seconds, sum(users.values()))
+    meta = read_bundle(folder / "out" / "init.tegu").meta
+    return Trained(meta, run.seconds, sum(users.values()), kept=plan.rounds)
 
 
 def run_config(plan: TrainingPlan) -> dict[str, Scalar]:
@@ -80,6 +81,12 @@ def run_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-lr": float(plan.outer.lr),
         "outer-decay": plan.outer.decay,
         "outer-options": json.dumps(dict(plan.outer.options)),
+        "calibration-share": 0.0,  # the simulation's split has decided who calibrates, and does so itself
+        "calibration-nodes": 0,
+        "ks": "1,2,5,10,20",
+        "metric": "",
+        "look-every": 0,
+        "patience": 0,
         "checkpoints": "" if plan.checkpoints is None else str(plan.checkpoints.resolve()),
     }
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.batch import Array
-from tegu.sim.trials import Trials
+from tegu.core.trials import Trials
 
 __all__ = ["BINS", "Reliability", "calibration_error", "reliability"]
 

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tegu.core.batch import Array
-from tegu.sim.learning_curve import LearningPoint
+from tegu.server.looks import Look
 from tegu.sim.reliability import BINS, Reliability, calibration_error
-from tegu.sim.table import GAIN, stored_line, table_rows
+from tegu.sim.table import GAIN, gap_line, stored_line, table_rows
 
 __all__ = ["render_report"]
 
@@ -28,7 +28,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding
 h1{margin-bottom:0}h2{margin-top:2.2rem}table{border-collapse:collapse;margin:1rem 0}
 td,th{padding:.35rem .8rem;text-align:right;border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}
 tr.ours td{font-weight:600;color:#0b6e4f}tr.gain td{border-top:2px solid #1d2125}
-svg{max-width:100%;height:auto}.note{color:#5b6168}
+svg{max-width:100%;height:auto}.note{color:#5b6168}.warning{color:#c1442e;font-weight:600}
 """
 _TERMS = (
     "Gain: how much better a person's figure is for adapting; the 95% interval of its mean is a bootstrap over people. "
@@ -39,7 +39,7 @@ _TERMS = (
 
 def render_report(
     metrics: Mapping[str, Any],
-    points: Sequence[LearningPoint],
+    points: Sequence[Look],
     gains: Mapping[int, Array],
     reliability: Mapping[int, Mapping[str, Reliability]],
 ) -> str:
@@ -60,7 +60,7 @@ def render_report(
         ("What adapting gives", _svg(_plot_mean_gain, metrics["curve"])),
         ("Each held-out person's gain", histograms),
         *_reliability(reliability),
-        ("Training", _svg(_plot_learning, points, metrics["metric"])),
+        ("Training", _svg(_plot_learning, points, metrics["metric"], metrics["kept_round"])),
     ]
     body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
     people = (
@@ -73,7 +73,7 @@ def render_report(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{people}</p>"
         f"<p>{html.escape(metrics['metric'])}, {better}, on held-out people:</p>"
-        f"{_html_table(metrics)}<p class=note>{_TERMS}</p>{_stored(metrics)}{body}</html>\n"
+        f"{_html_table(metrics)}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
     )
 
 
@@ -84,9 +84,9 @@ def _reliability(by_k: Mapping[int, Mapping[str, Reliability]]) -> list[tuple[st
     return [(f"Reliability: how sure, and how often right, at k = {k}", _svg(_plot_reliability, by_k[k]))]
 
 
-def _stored(metrics: Mapping[str, Any]) -> str:
-    line = html.escape(stored_line(metrics))
-    return f"<p class=note>{line}</p>" if line else ""
+def _notes(metrics: Mapping[str, Any]) -> str:
+    lines = [html.escape(line) for line in (stored_line(metrics), gap_line(metrics)) if line]
+    return "".join(f"<p class={'warning' if line.startswith('warning') else 'note'}>{line}</p>" for line in lines)
 
 
 def _html_table(metrics: Mapping[str, Any]) -> str:
@@ -172,10 +172,13 @@ def _plot_reliability(axes: Axes, found: Mapping[str, Reliability]) -> None:
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _plot_learning(axes: Axes, points: Sequence[LearningPoint], metric: str) -> None:
+def _plot_learning(axes: Axes, points: Sequence[Look], metric: str, kept: int) -> None:
     rounds = [point.round for point in points]
     axes.plot(rounds, [p.initialisation for p in points], color=_GREY, ls="--", marker=".", label="initialisation")
     axes.plot(rounds, [p.personalised for p in points], color=_ACCENT, marker="o", label="personalised")
+    axes.plot(rounds, [p.training for p in points], color=_HURT, marker=".", lw=1, label="of people who train")
+    if kept in rounds:
+        axes.axvline(kept, color="black", lw=1, ls=":", label=f"kept: round {kept}")
     axes.set_xlabel("round")
     axes.set_ylabel(f"{metric} of calibration people")
     axes.legend(frameon=False, fontsize="small")

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from tegu.core.bundle import Bundle, write_bundle
 from tegu.core.episode import draw_users
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.manifest import Manifest, knobs_for
+from tegu.core.manifest import knobs_for
+from tegu.core.metrics import Metric, default_metric
 from tegu.core.precision import Precision
-from tegu.core.tree import Tree, digest
+from tegu.core.tree import digest
 from tegu.learners.learner import Learner
-from tegu.server.compile import compile_learner
+from tegu.server.compile import compile_learner, make_bundle
+from tegu.server.looks import Look
 from tegu.sim.calibrate import calibrate
 from tegu.sim.cohort import draw_cohort
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.evaluate import Method, adapted
-from tegu.sim.learning_curve import LearningCurve, LearningPoint, OnPoint
-from tegu.sim.metrics import Metric, default_metric
 from tegu.sim.population import Population, Split
-from tegu.sim.train import Backend, Trained, TrainingPlan, check_backend, check_cohort, train_in_process
-from tegu.sim.trials import draw_trials
+from tegu.sim.train import (
+    Backend,
+    Progress,
+    Trained,
+    TrainingPlan,
+    Validation,
+    check_backend,
+    check_cohort,
+    train_in_process,
+)
 
-__all__ = ["KS", "Run", "run_plan", "with_heldout"]
+__all__ = ["KS", "OnPoint", "Run", "run_plan", "with_heldout"]
 
+OnPoint: TypeAlias = Callable[[Progress, Look | None], None]
 KS = (1, 2, 5, 10, 20)
 _LIBRARIES = ("tegu", "torch", "flwr", "onnx", "onnxruntime", "numpy")
 
@@ -43,8 +52,8 @@ class Run:
         learner: what was trained.
         engine: runs it.
         plan: how it was trained.
-        trained: figures of the training.
-        points: how it went.
+        trained: figures of the training, and how it went.
+        judged: how calibration people and those who trained do by the initialisation, at the middle k.
         metric: what it is judged by.
         ks: numbers of interactions to judge at.
     """
@@ -55,7 +64,7 @@ class Run:
     engine: Engine
     plan: TrainingPlan
     trained: Trained
-    points: tuple[LearningPoint, ...]
+    judged: Look | None
     metric: Metric
     ks: tuple[int, ...]
 
@@ -104,12 +113,12 @@ def run_plan(
         memory: bytes that the users in work together may take.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
-        on_point: told of every round's progress.
+        on_point: told of every round's progress, with the latest look at the parameters.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: the learner was built for another spec.
+        DataError: the learner was built for another spec, or there is patience on a backend on which nobody looks.
         UnknownNameError: no such backend or engine.
     """
     check_backend(backend)
@@ -118,35 +127,29 @@ def run_plan(
         raise DataError(
             f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew"
         )
+    if plan.patience and backend == "ray":
+        raise DataError(
+            f"patience is {plan.patience} on the backend ray, where nobody looks on: set it to 0, or use inprocess"
+        )
     metric = metric or default_metric(population.spec.kind)
     split = population.split(plan.seed)
     check_cohort(split.train, plan)
     ks, watched_k = _usable(ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
-    # Looking on costs time; twenty-odd judgements at the middle k, with one draw a user, cost little.
-    watched = draw_trials(split.calibration, watched_k, plan.seed, draws=1)
-    curve = LearningCurve(chosen, learner.knobs, watched, metric, on_point)
-    trained = _train(backend, learner, graphs, chosen, split.train, plan, curve)
+    validation = Validation(split.calibration, metric, watched_k, learner.knobs)
+    trained = _train(backend, learner, graphs, chosen, split.train, plan, validation, on_point)
     schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed)
-    manifest = Manifest(
-        learner.name,
-        learner.paper,
-        learner.spec,
-        learner.fast,
-        learner.knobs,
-        schedule,
-        training=_provenance(split, plan, backend, trained.meta),
-        most=learner.most,
-    )
+    made = make_bundle(learner, trained.meta, graphs)
+    provenance = _provenance(split, plan, backend, trained)
     return Run(
-        Bundle(manifest, trained.meta, graphs),
+        replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
         split,
         learner,
         chosen,
         plan,
-        trained._replace(seconds=trained.seconds - curve.seconds),
-        tuple(curve.points),
+        trained,
+        validation.judged(chosen, split.train, trained, plan.seed),
         metric,
         ks,
     )
@@ -187,31 +190,33 @@ def _train(
     engine: Engine,
     train: Population,
     plan: TrainingPlan,
-    curve: LearningCurve,
+    validation: Validation,
+    on_point: OnPoint | None,
 ) -> Trained:
     meta = learner.init(plan.seed)
     if backend == "inprocess":
-        return train_in_process(engine, train, meta, plan, curve)
+        told = None if on_point is None else lambda progress: on_point(progress, progress.look)
+        return train_in_process(engine, train, meta, plan, told, validation)
     from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
 
-    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs, most=learner.most)
     with tempfile.TemporaryDirectory() as folder:
-        return train_on_ray(Bundle(manifest, meta, graphs), train, plan, Path(folder))
+        return train_on_ray(make_bundle(learner, meta, graphs), train, plan, Path(folder))
 
 
-def _provenance(split: Split, plan: TrainingPlan, backend: str, meta: Tree) -> dict[str, Any]:
+def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained) -> dict[str, Any]:
     return {
         "train_users": len(split.train),
         "calibration_users": len(split.calibration),
         "heldout_users": len(split.heldout),
         "rounds": plan.rounds,
+        "kept_round": trained.kept,
         "cohort": plan.cohort,
         "seed": plan.seed,
         "outer": plan.outer.name,
         "outer_lr": plan.outer.lr,
         "outer_options": dict(plan.outer.options),
         "backend": backend,
-        "meta": digest(meta),
+        "meta": digest(trained.meta),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
 

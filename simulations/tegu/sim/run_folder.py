@@ -14,11 +14,11 @@ from tegu.core.bundle import atomic_write
 from tegu.core.errors import BundleError
 from tegu.core.precision import Precision, check_precision
 from tegu.server.checkpoint import remove_checkpoints
+from tegu.server.looks import Look, gap_in_words
 from tegu.sim.comparators import comparators
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.judge import Judgement, judge
-from tegu.sim.learning_curve import LearningPoint, OnPoint
 from tegu.sim.person import write_person
 from tegu.sim.report import render_report
 from tegu.sim.run import Run, run_plan, with_heldout
@@ -37,7 +37,7 @@ class Watch(NamedTuple):
     """
 
     stage: Callable[[str], None]
-    point: Callable[[Progress, LearningPoint | None], None]
+    point: Callable[[Progress, Look | None], None]
 
 
 class Outcome(NamedTuple):
@@ -80,7 +80,6 @@ def run_experiment(
     _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
     watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
-    on_point: OnPoint = watch.point
     run = run_plan(
         experiment.population,
         experiment.learner,
@@ -90,7 +89,7 @@ def run_experiment(
         memory=memory,
         ks=experiment.ks,
         metric=experiment.metric,
-        on_point=on_point,
+        on_point=watch.point,
     )
     baselines = comparators(experiment, run, watch.stage, lambda progress: watch.point(progress, None))
     watch.stage("judging on people never seen in training")
@@ -103,7 +102,7 @@ def run_experiment(
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
     if experiment.titles:
         write_person(run, experiment.titles, folder)
-    report = render_report(metrics, run.points, judgement.gains, judgement.reliability)
+    report = render_report(metrics, run.trained.looks, judgement.gains, judgement.reliability)
     atomic_write(folder / "report.html", report.encode())
     return Outcome(run, metrics)
 
@@ -132,15 +131,23 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "train_users": len(run.split.train),
         "calibration_users": len(run.split.calibration),
         "heldout_users": len(run.split.heldout),
+        "kept_round": trained.kept,
         "metric": run.metric.name,
         "higher_is_better": run.metric.higher_is_better,
         "schedule": [entry._asdict() for entry in run.bundle.manifest.schedule],
         "curve": judgement.curve,
+        **_gap(run),
         "train_seconds": round(trained.seconds, 2),
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
         "peak_rss_mb": round(_peak_rss_mb(), 1),
         "meta": run.bundle.manifest.training["meta"],
     }
+
+
+def _gap(run: Run) -> dict[str, Any]:
+    """How much better off those are who train, by the initialisation that is kept."""
+    look = run.judged
+    return {"training_gap": {**look.as_json(), "warning": gap_in_words(look, run.metric.name)}} if look else {}
 
 
 def _peak_rss_mb() -> float:

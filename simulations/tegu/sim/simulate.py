@@ -10,16 +10,15 @@ from typing import Literal
 from torch import nn
 
 from tegu.core.episode import EpisodeRule
+from tegu.core.metrics import Metric
 from tegu.core.precision import Precision
 from tegu.learners.learner import Learner
 from tegu.learners.reptile import reptile
 from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import MEMORY, EngineKind
-from tegu.sim.learning_curve import OnPoint
-from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
-from tegu.sim.run import KS, Run, run_plan
+from tegu.sim.run import KS, OnPoint, Run, run_plan
 from tegu.sim.train import Backend, TrainingPlan
 
 __all__ = ["simulate"]
@@ -41,6 +40,8 @@ def simulate(
     nodes: int | None = None,
     updates: Precision = "float32",
     checkpoints: Path | None = None,
+    look_every: int = 0,
+    patience: int = 0,
     ks: Sequence[int] = KS,
     metric: Metric | None = None,
     on_point: OnPoint | None = None,
@@ -63,6 +64,9 @@ def simulate(
         nodes: participants that the users are dealt out to; None for one node a user.
         updates: precision of the participants' updates: "float32", or "float16" or "int8" with error feedback.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
+        look_every: rounds between looks of calibration users at the parameters; 0 for about twenty looks in a run.
+        patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0 for
+            all rounds, and the last one's.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
         on_point: told of every round's progress.
@@ -85,6 +89,8 @@ def simulate(
         nodes=nodes,
         updates=updates,
         checkpoints=checkpoints,
+        look_every=look_every,
+        patience=patience,
     )
     return run_plan(
         population,

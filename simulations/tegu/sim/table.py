@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["GAIN", "markdown", "stored_line", "table_rows"]
+__all__ = ["GAIN", "gap_line", "markdown", "stored_line", "table_rows"]
 
 GAIN = "mean gain"
 _ADAPTING = (
@@ -50,6 +50,24 @@ def stored_line(metrics: Mapping[str, Any]) -> str:
     )
     sizes = f"{stored['float32_bytes'] / 1000:.1f} KB → {stored['bytes'] / 1000:.1f} KB"
     return f"stored as {stored['name']}: {sizes}; {metrics['metric']} {costs}"
+
+
+def gap_line(metrics: Mapping[str, Any]) -> str:
+    """How those who train compare with those who do not, by the initialisation that is kept; empty where not known.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+    """
+    found = metrics.get("training_gap", {})
+    if found.get("training") is None:
+        return ""
+    if found["warning"]:
+        return f"warning: {found['warning']}"
+    error = "" if found["error"] is None else f", with a standard error of {found['error']:.2g}"
+    return (
+        f"after round {found['round']} {metrics['metric']} is {found['training']:.4g} for people who train "
+        f"and {found['personalised']:.4g} for people who do not{error}: no gap that chance would not make"
+    )
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

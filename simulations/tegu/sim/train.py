@@ -11,21 +11,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from tegu.core.calibration.question import Inquiry
 from tegu.core.episode import EpisodeRule, too_few
 from tegu.core.errors import PopulationError, UnknownNameError
+from tegu.core.manifest import Knobs
+from tegu.core.metrics import Metric
 from tegu.core.precision import Precision
 from tegu.core.tree import Tree
+from tegu.core.trials import DRAWS
 from tegu.server.checkpoint import latest_checkpoint
+from tegu.server.evaluation import ask
+from tegu.server.looks import Best, Look, LookRule, Looks, look_of, look_questions
 from tegu.server.outer import OuterOptimiser, OuterRule
 from tegu.server.strategy import MetaStrategy, RoundSettings
 from tegu.sim.engine import Engine
-from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
+from tegu.sim.grid import Answer, InProcessGrid, answer_with, flower_identity
 from tegu.sim.population import Population
 from tegu.wire import to_record
 
-__all__ = ["Backend", "OnProgress", "Progress", "Trained", "TrainingPlan", "check_cohort", "train_in_process"]
+__all__ = [
+    "Backend",
+    "OnProgress",
+    "Progress",
+    "Trained",
+    "TrainingPlan",
+    "Validation",
+    "check_cohort",
+    "train_in_process",
+]
 
 Backend: TypeAlias = Literal["inprocess", "ray"]
+_LOOKS = 20  # in a run whose plan does not say
 
 
 class Progress(NamedTuple):
@@ -37,6 +53,7 @@ class Progress(NamedTuple):
         user_rounds: users' updates since the run began or was resumed.
         seconds: since then.
         meta: parameters now.
+        look: the latest at them; None where nobody looks.
     """
 
     round: int
@@ -44,6 +61,7 @@ class Progress(NamedTuple):
     user_rounds: int
     seconds: float
     meta: Tree
+    look: Look | None = None
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -63,6 +81,9 @@ class TrainingPlan:
         nodes: participants that the users are dealt out to; None for each user a participant.
         updates: precision of the participants' updates: "float32", or "float16" or "int8" with error feedback.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
+        look_every: rounds from one look at the parameters to the next; 0 for about twenty looks in a run.
+        patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0
+            for all rounds, and the last one's.
     """
 
     rounds: int
@@ -74,6 +95,12 @@ class TrainingPlan:
     nodes: int | None = None
     updates: Precision = "float32"
     checkpoints: Path | None = None
+    look_every: int = 0
+    patience: int = 0
+
+    def look_rule(self, metric: Metric) -> LookRule:
+        """When to look, and when to stop."""
+        return LookRule(self.look_every or max(1, self.rounds // _LOOKS), self.patience, metric.higher_is_better)
 
     @property
     def hosted(self) -> bool:
@@ -92,15 +119,52 @@ class Trained(NamedTuple):
 
     Attributes:
         meta: the initialisation.
-        seconds: wall time of the rounds.
+        seconds: wall time of the rounds, less that of looks.
         user_rounds: users' updates in all.
         received: bytes of the participants' updates; 0 where nobody counted.
+        kept: the round whose parameters are kept.
+        looks: at the parameters while the run went on.
     """
 
     meta: Tree
     seconds: float
     user_rounds: int
     received: int = 0
+    kept: int = 0
+    looks: tuple[Look, ...] = ()
+
+
+class Validation(NamedTuple):
+    """Who looks at the parameters while a run goes on.
+
+    Attributes:
+        people: calibration users.
+        metric: what they judge by.
+        k: interactions they adapt on.
+        knobs: by which they do: the learner's own.
+    """
+
+    people: Population
+    metric: Metric
+    k: int
+    knobs: Knobs
+
+    def inquiry(self, seed: int, draws: int = 1) -> Inquiry:
+        """What a look asks."""
+        questions = look_questions(self.k, self.knobs, draws)
+        return Inquiry(self.metric.name, seed, 0.0, {**self.knobs, "steps": 0.0}, questions)
+
+    def looks(self, plan: TrainingPlan, best: Best | None) -> Looks:
+        """The looks of a plan's run."""
+        rule, kept = plan.look_rule(self.metric), best if plan.patience else None
+        return Looks(rule, self.inquiry(plan.seed), plan.rounds, kept)
+
+    def judged(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Look | None:
+        """A closer look at what was trained: how calibration users, and others who trained, do by it."""
+        grid = InProcessGrid(1, _answer(engine, training, 1, self))
+        with flower_identity():
+            answers = ask(grid, to_record(trained.meta), self.inquiry(seed, DRAWS), "validation")
+        return look_of(trained.kept, answers, self.metric.higher_is_better)
 
 
 def check_cohort(population: Population, plan: TrainingPlan) -> int:
@@ -123,7 +187,12 @@ def check_cohort(population: Population, plan: TrainingPlan) -> int:
 
 
 def train_in_process(
-    engine: Engine, population: Population, meta: Tree, plan: TrainingPlan, on_progress: OnProgress | None = None
+    engine: Engine,
+    population: Population,
+    meta: Tree,
+    plan: TrainingPlan,
+    on_progress: OnProgress | None = None,
+    validation: Validation | None = None,
 ) -> Trained:
     """Run the plan's rounds in this process.
 
@@ -132,7 +201,9 @@ def train_in_process(
         population: training users.
         meta: where to start, unless the plan's checkpoints hold a later state.
         plan: how to train.
-        on_progress: called after every round.
+        on_progress: called after every round, and after a look at it.
+        validation: who looks at the parameters while the run goes on; None for nobody, and then the plan's patience
+            means nothing.
 
     Raises:
         PopulationError: as `check_cohort`.
@@ -145,22 +216,35 @@ def train_in_process(
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
+    looks = validation.looks(plan, checkpoint.best if checkpoint else None) if validation else None
     began, user_rounds = time.perf_counter(), 0
 
     def on_round(number: int, current: Tree, users: int) -> None:
         nonlocal user_rounds
         user_rounds += users
         if on_progress is not None:
-            on_progress(Progress(number, plan.rounds, user_rounds, time.perf_counter() - began, current))
+            latest = looks.found[-1] if looks and looks.found else None
+            on_progress(Progress(number, plan.rounds, user_rounds, time.perf_counter() - began, current, latest))
 
-    strategy = MetaStrategy(outer, plan.settings, checkpoints=plan.checkpoints, done=done, on_round=on_round)
+    strategy = MetaStrategy(
+        outer, plan.settings, checkpoints=plan.checkpoints, done=done, on_round=on_round, looks=looks
+    )
     received = 0
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
-            grid = InProcessGrid(nodes, answer_with(engine, population, nodes))
+            grid = InProcessGrid(nodes, _answer(engine, population, nodes, validation))
             result = strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
             received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
-    return Trained(outer.meta, time.perf_counter() - began, user_rounds, received)
+    kept, found = strategy.kept
+    seconds = time.perf_counter() - began - (looks.seconds if looks else 0.0)
+    return Trained(found, seconds, user_rounds, received, kept, tuple(looks.found) if looks else ())
+
+
+def _answer(engine: Engine, population: Population, nodes: int, validation: Validation | None) -> Answer:
+    if validation is None:
+        return answer_with(engine, population, nodes)
+    metric = validation.metric
+    return answer_with(engine, population, nodes, validation.people, {metric.name: metric})
 
 
 @contextmanager

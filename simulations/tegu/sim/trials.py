@@ -1,51 +1,16 @@
-"""Trials: a held-out user, k rows to adapt on and the rest to be judged by. Every method gets the same ones."""
+"""Trials of a population's users. Every method gets the same ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch, full_batch, stack_batches
-from tegu.core.episode import part_rows, rows_rng
 from tegu.core.errors import DataError, PopulationError
-from tegu.sim.metrics import Metric
+from tegu.core.trials import DRAWS, Trial, Trials, trials_of
 from tegu.sim.population import Population
 
-__all__ = ["DRAWS", "Trial", "Trials", "draw_trials", "per_trial", "per_user", "stacked_inputs", "stacked_supports"]
-
-DRAWS = 5
-MAX_QUERY = 200
-
-
-class Trial(NamedTuple):
-    """One draw for one user.
-
-    Attributes:
-        user: index in the population.
-        support: k rows.
-        query: other rows of the same user that share nothing with the support (`part_rows`), at most `MAX_QUERY`; all
-            of them for ranking.
-    """
-
-    user: int
-    support: NumpyBatch
-    query: NumpyBatch
-
-
-class Trials(NamedTuple):
-    """All trials with supports of k rows.
-
-    Attributes:
-        population: whose users these are.
-        k: rows of each support.
-        trials: user by user.
-    """
-
-    population: Population
-    k: int
-    trials: Sequence[Trial]
+__all__ = ["draw_trials"]
 
 
 def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -> Trials:
@@ -64,55 +29,11 @@ def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -
             f"no user has more than k = {k} rows (the most is {most}, less what cannot be parted): expected a support "
             "of k and something to judge by; choose a smaller k"
         )
-    limit = None if population.spec.kind == "ranking" else MAX_QUERY
-    trials = [trial for user in users for trial in _draws(population, int(user), k, limit, seed, draws)]
-    return Trials(population, k, trials)
+    trials = [trial for user in users for trial in _draws(population, int(user), k, seed, draws)]
+    return Trials(population.spec, k, trials)
 
 
-def _draws(population: Population, user: int, k: int, limit: int | None, seed: int, draws: int) -> Iterator[Trial]:
-    x, y = population.rows(user)
+def _draws(population: Population, user: int, k: int, seed: int, draws: int) -> Iterator[Trial]:
     ties = population.ties(np.asarray([user])) if population.tied[user] else None
-    for draw in range(draws):
-        order = rows_rng("trial", seed, str(population.users[user]), k, draw).permutation(len(x))
-        support, query = part_rows(order, k, ties)
-        query = query[:limit]
-        yield Trial(user, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
-
-
-def stacked_supports(trials: Trials) -> NumpyBatch:
-    """`[trials, k, ...]`."""
-    return stack_batches([trial.support for trial in trials.trials])
-
-
-def stacked_inputs(trials: Trials) -> Array:
-    """What to predict: the query's inputs padded to `[trials, rows, ...]`, or the whole catalogue for ranking."""
-    spec = trials.population.spec
-    if spec.kind == "ranking":
-        return np.broadcast_to(np.arange(spec.items), (len(trials.trials), spec.items))
-    return stack_batches([trial.query for trial in trials.trials]).x
-
-
-def per_trial(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[trials]`: the metric of each.
-
-    Args:
-        trials: what was predicted.
-        outputs: `[trials]` of outputs for `stacked_inputs`; padded rows are passed over.
-        metric: what to judge by.
-    """
-    ranking, nothing = trials.population.spec.kind == "ranking", np.zeros(0, np.int64)
-    return np.asarray(
-        [
-            metric.score(output, trial.query.x, trial.support.x)
-            if ranking
-            else metric.score(output[: len(trial.query.y)], trial.query.y, nothing)
-            for trial, output in zip(trials.trials, outputs, strict=True)
-        ]
-    )
-
-
-def per_user(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[users]`: the metric of each user in turn, averaged over its draws; as `per_trial`."""
-    users = np.asarray([trial.user for trial in trials.trials])
-    begins = np.flatnonzero(np.diff(users, prepend=-1))
-    return np.add.reduceat(per_trial(trials, outputs, metric), begins) / np.diff(begins, append=len(users))
+    name, (x, y) = str(population.users[user]), population.rows(user)
+    return trials_of(user, name, x, y, ties, spec=population.spec, k=k, seed=seed, draws=draws)

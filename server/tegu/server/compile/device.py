@@ -38,5 +38,13 @@ def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = 
     Raises:
         CompileError: as `compile_learner`.
     """
-    manifest = Manifest(learner.name, learner.paper, learner.spec, learner.fast, learner.knobs, most=learner.most)
+    manifest = Manifest(
+        learner.name,
+        learner.paper,
+        learner.spec,
+        learner.fast,
+        learner.knobs,
+        most=learner.most,
+        candidates=tuple(learner.candidates),
+    )
     return Bundle(manifest, meta, compile_learner(learner) if graphs is None else graphs)

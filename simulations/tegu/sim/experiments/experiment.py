@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from tegu.core.metrics import Metric
 from tegu.learners.learner import Learner
 from tegu.learners.losses import OutputLoss
 from tegu.sim.evaluate import Method
-from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 

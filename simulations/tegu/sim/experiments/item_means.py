@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tegu.core.batch import Array
+from tegu.core.trials import Trials
 from tegu.sim.evaluate import Method
 from tegu.sim.population import Population
-from tegu.sim.trials import Trials
 
 __all__ = ["item_mean", "item_mean_user_bias", "item_means", "shrinkage"]
 

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import require
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
+from tegu.core.trials import Trials
 from tegu.learners.reptile import reptile
 from tegu.server.outer import OuterRule
 from tegu.sim.evaluate import Method
 from tegu.sim.experiments.ease import ease
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
-from tegu.sim.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,13 +11,13 @@ import numpy as np
 
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import require
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.item_ratings import ItemRatings
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 

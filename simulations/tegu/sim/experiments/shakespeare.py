@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.plays import read_plays
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 

@@ -10,11 +10,11 @@ import numpy as np
 from torch import nn
 
 from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.metrics import METRICS
 from tegu.core.spec import Spec
 from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.metrics import METRICS
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 

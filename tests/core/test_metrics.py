@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.samples import refused
 
 from tegu.core.errors import UnknownNameError
-from tegu.sim.metrics import METRICS, Metric, default_metric, find_metric
+from tegu.core.metrics import METRICS, Metric, default_metric, find_metric
 
 NOTHING = np.zeros(0, np.int64)
 

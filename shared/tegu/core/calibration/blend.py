@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.core.batch import Array
+from tegu.core.calibration.normal import chance_below
 from tegu.core.spec import Kind
-from tegu.sim.normal import chance_below
-from tegu.sim.trials import Trials
+from tegu.core.trials import Trials
 
-__all__ = ["Belief", "believe", "blended", "trust"]
+__all__ = ["Belief", "believe", "blended", "sums_of_evidence", "trust"]
+
+_ROUNDING = 1e-5  # of a gain: evidence that varies by less is none
 
 
 class Belief(NamedTuple):
@@ -44,23 +47,34 @@ def blended(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor:
     return [a + part * (b - a) for a, b, part in answers]
 
 
-def believe(kind: Kind, trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Belief:
-    """The line through calibration trials, by least squares with its slope kept within 0 and 1.
+def sums_of_evidence(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:
+    """float64 `[5]`: what `believe` needs of these trials.
 
     Args:
-        kind: of problem.
         trials: what was answered.
         before: `[trials]` of answers.
         after: the same, wholly corrected.
         evidence: `[trials]`, see `tegu.learners.residual`.
     """
-    pairs = zip(_plain(kind, before), _plain(kind, after), trials.trials, strict=True)
-    gain = np.asarray([_error(a, t.query.y) - _error(b, t.query.y) for a, b, t in pairs])
-    variance = float(evidence.var())
-    slope = float(np.mean((evidence - evidence.mean()) * (gain - gain.mean()))) / variance if variance > 0 else 0.0
+    pairs = zip(*(_plain(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
+    gain = np.asarray([_error(a, trial.query.y) - _error(b, trial.query.y) for a, b, trial in pairs])
+    told = evidence.astype(np.float64)
+    return np.asarray([part.sum() for part in (told, gain, told * told, told * gain, gain * gain)])
+
+
+def believe(trials: int, sums: Array) -> Belief:
+    """The line through calibration trials, by least squares with its slope kept within 0 and 1.
+
+    Args:
+        trials: how many were summed over, at least one.
+        sums: `[5]`, of `sums_of_evidence`.
+    """
+    evidence, gain, evidences, both, gains = (float(total) / trials for total in sums)
+    variance, covariance = evidences - evidence * evidence, both - evidence * gain
+    slope = covariance / variance if variance > _ROUNDING**2 * gains else 0.0
     slope = min(max(slope, 0.0), 1.0)
-    expected = float(gain.mean() - slope * evidence.mean())
-    return Belief(expected, slope, max(float((gain - expected - slope * evidence).std()), 1e-9))
+    around = gains - gain * gain - 2 * slope * covariance + slope * slope * variance
+    return Belief(gain - slope * evidence, slope, max(math.sqrt(max(around, 0.0)), 1e-9))
 
 
 def trust(belief: Belief, evidence: Array, guard: float) -> Array:

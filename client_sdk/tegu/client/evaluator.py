@@ -1,0 +1,80 @@
+"""Answering evaluation rounds: ways to adapt tried on this device's users, on the inference runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tegu.client.participant import LocalUser
+from tegu.client.runtime import Runtime
+from tegu.core.calibration.answer import Attempt, Attempted, answer
+from tegu.core.calibration.question import Answer, Inquiry, Question
+from tegu.core.calibration.roles import calibrates, is_compared
+from tegu.core.manifest import Knobs
+from tegu.core.metrics import find_metric
+from tegu.core.spec import Spec
+from tegu.core.ties import ties_of
+from tegu.core.tree import Tree
+from tegu.core.trials import Trial, Trials, trials_of
+
+__all__ = ["answers_of"]
+
+
+def answers_of(runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: Spec, inquiry: Inquiry) -> list[Answer]:
+    """What these users answer, question by question: sums over those who are asked.
+
+    Args:
+        runtime: holds the graphs.
+        meta: what the server sent.
+        users: whose rows these are.
+        spec: what the rows are.
+        inquiry: what is asked.
+
+    Raises:
+        UnknownNameError: a metric of another version.
+        RuntimeFailure: the graphs cannot be run.
+    """
+    metric, attempt = find_metric(inquiry.metric), _attempt(runtime, meta)
+    return [
+        answer(question, inquiry.still, _trials(users, spec, inquiry, question), metric, attempt)
+        for question in inquiry.questions
+    ]
+
+
+def _trials(users: Sequence[LocalUser], spec: Spec, inquiry: Inquiry, question: Question) -> Trials:
+    asked = calibrates if question.who == "calibration" else is_compared
+    chosen = (user for user in users if asked(inquiry.seed, user.user, inquiry.share))
+    drawn = [
+        trial
+        for place, user in enumerate(chosen)
+        for trial in _draws(place, user, spec, question.k, inquiry.seed, question.draws)
+    ]
+    return Trials(spec, question.k, drawn)
+
+
+def _draws(place: int, user: LocalUser, spec: Spec, k: int, seed: int, draws: int) -> Iterator[Trial]:
+    ties = ties_of(user.x, user.group, user.order)
+    if ties.most[0] >= k:
+        yield from trials_of(place, user.user, user.x, user.y, ties, spec=spec, k=k, seed=seed, draws=draws)
+
+
+def _attempt(runtime: Runtime, meta: Tree) -> Attempt:
+    """One trial after the other; as in use, a state that is not finite is dropped for the initialisation's."""
+
+    def state(trial: Trial, knobs: Knobs) -> Tree:
+        found = runtime.adapt(meta, trial.support, knobs)
+        finite = all(np.isfinite(array).all() for array in found.values())
+        return found if finite else runtime.adapt(meta, trial.support, {**knobs, "steps": 0.0})
+
+    def attempt(trials: Trials, knobs: Knobs) -> Attempted:
+        states = [state(trial, knobs) for trial in trials.trials]
+        catalogue = np.arange(trials.spec.items) if trials.spec.kind == "ranking" else None
+        outputs = [
+            runtime.predict(meta, own, trial.query.x if catalogue is None else catalogue)
+            for own, trial in zip(states, trials.trials, strict=True)
+        ]
+        scalars = [name for name, value in states[0].items() if np.ndim(value) == 0]
+        return Attempted(outputs, {name: np.asarray([own[name] for own in states]) for name in scalars})
+
+    return attempt

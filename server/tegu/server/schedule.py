@@ -1,0 +1,74 @@
+"""The server's half of calibration: from what devices answer to the schedule, for each number of interactions.
+
+Two evaluation rounds where a correction is among the candidates, one otherwise. The first asks for the line by which
+evidence tells a gain; the second tries every weight and guard with that line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from tegu.core.calibration.blend import Belief, believe
+from tegu.core.calibration.criterion import choose
+from tegu.core.calibration.question import Answer, Question
+from tegu.core.manifest import Knobs, ScheduleEntry
+from tegu.core.trials import DRAWS
+
+__all__ = ["Ask", "find_schedule"]
+
+Ask: TypeAlias = Callable[[Sequence[Question]], Sequence[Answer]]
+
+_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
+_GUARDS = (2.0, 4.0, 0.0)  # the gentlest first
+_FEW = 10  # so many users cannot show that one in twenty is hurt: the guard is not left to choice
+
+
+def find_schedule(ask: Ask, still: Knobs, candidates: Sequence[Knobs], ks: Iterable[int]) -> tuple[ScheduleEntry, ...]:
+    """For each k the way to adapt that `choose` takes, or none.
+
+    A k that no calibration user has enough rows for is left out.
+
+    Args:
+        ask: one evaluation round, from questions to their answers.
+        still: knobs by which nobody adapts.
+        candidates: ways to adapt, the gentler ones first. Those with a `weight` are corrections, and every weight and
+            guard is tried of them.
+        ks: numbers of interactions.
+    """
+    sizes = sorted(set(ks))
+    corrections = [knobs for knobs in candidates if "weight" in knobs]
+    lines = _lines(ask, corrections, sizes) if corrections else {}
+    questions = [Question(k, list(_options(candidates, lines.get(k))), "gains") for k in sizes]
+    questions = [question for question in questions if question.options]
+    answers = ask(questions) if questions else []
+    return tuple(
+        _entry(question, found, still) for question, found in zip(questions, answers, strict=True) if found.users
+    )
+
+
+def _lines(ask: Ask, corrections: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, Answer]:
+    answers = ask([Question(k, corrections, "lines") for k in sizes])
+    return {k: found for k, found in zip(sizes, answers, strict=True) if found.users}
+
+
+def _options(candidates: Sequence[Knobs], lines: Answer | None) -> Iterable[Knobs]:
+    """All ways to try; of corrections none where nobody has told the line."""
+    found = iter([] if lines is None else lines.sums)
+    for knobs in candidates:
+        if "weight" not in knobs:
+            yield knobs
+        elif lines is not None:
+            yield from _weighed(knobs, believe(lines.users * DRAWS, next(found)), lines.users)
+
+
+def _weighed(knobs: Knobs, belief: Belief, users: int) -> Iterable[Knobs]:
+    for weight in _WEIGHTS:
+        for guard in _GUARDS[:1] if users < _FEW else _GUARDS:
+            yield {**knobs, "weight": weight, "guard": guard, **belief._asdict()}
+
+
+def _entry(question: Question, found: Answer, still: Knobs) -> ScheduleEntry:
+    chosen = choose(found.users, found.sums)
+    knobs = still if chosen.option is None else question.options[chosen.option]
+    return ScheduleEntry(question.k, knobs, chosen.gain, chosen.spread)

@@ -1,0 +1,106 @@
+"""The device's half of calibration: ways to adapt tried on its own users, summed up in what the criterion needs.
+
+Weights and guards of a correction are blended afterwards, so that it is computed once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.calibration.blend import Belief, blended, sums_of_evidence, trust
+from tegu.core.calibration.criterion import sums_of_gains
+from tegu.core.calibration.question import Answer, Question, nobody
+from tegu.core.manifest import Knobs
+from tegu.core.metrics import Metric
+from tegu.core.trials import Trials, per_trial, per_user, tolerance
+
+__all__ = ["Attempt", "Attempted", "answer"]
+
+_BLENDED = ("weight", "guard", *Belief._fields)
+
+
+class Attempted(NamedTuple):
+    """What came of trials.
+
+    Attributes:
+        outputs: `[trials]` of outputs for the rows of `stacked_inputs`; padded rows may be absent.
+        notes: what adapting noted of each trial, `[trials]`: the state's scalars.
+    """
+
+    outputs: Sequence[Array]
+    notes: dict[str, Array]
+
+
+Attempt: TypeAlias = Callable[[Trials, Knobs], Attempted]
+
+
+def answer(question: Question, still: Knobs, trials: Trials, metric: Metric, attempt: Attempt) -> Answer:
+    """What these users answer.
+
+    Args:
+        question: what is asked.
+        still: knobs by which nobody adapts.
+        trials: of all users who are asked and have the rows for it, `question.draws` of each.
+        metric: what to judge by.
+        attempt: adapts and predicts.
+    """
+    if not trials.trials:
+        return nobody(question)
+    if question.measure == "scores":
+        sums = [_scores(trials, metric, attempt(trials, knobs)) for knobs in question.options]
+    elif question.measure == "lines":
+        before = attempt(trials, still).outputs
+        sums = [_line(trials, before, attempt(trials, _whole(knobs))) for knobs in question.options]
+    else:
+        sums = list(_gains(question, trials, attempt(trials, still).outputs, metric, attempt))
+    return Answer(trials.users, np.stack(sums))
+
+
+def _scores(trials: Trials, metric: Metric, found: Attempted) -> Array:
+    figures = per_user(trials, found.outputs, metric)
+    return np.asarray([figures.sum(), np.square(figures).sum()])
+
+
+def _line(trials: Trials, before: Sequence[Array], found: Attempted) -> Array:
+    return sums_of_evidence(trials, before, found.outputs, found.notes["evidence"])
+
+
+def _gains(
+    question: Question, trials: Trials, before: Sequence[Array], metric: Metric, attempt: Attempt
+) -> Iterator[Array]:
+    scores, within = per_trial(trials, before, metric), tolerance(trials, before, metric)
+    for outputs in _tried(question.options, trials, before, attempt):
+        gain = metric.gain(per_trial(trials, outputs, metric), scores)
+        yield sums_of_gains(gain.reshape(-1, question.draws), within)
+
+
+def _tried(
+    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: Attempt
+) -> Iterator[Sequence[Array]]:
+    """Each option's outputs; neighbours that differ in what is blended alone are computed once."""
+    for _, alike in groupby(options, key=_whole):
+        knobs = list(alike)
+        found = attempt(trials, _whole(knobs[0]))
+        for each in knobs:
+            yield _blend(each, trials, before, found) if "weight" in each else found.outputs
+
+
+def _whole(knobs: Knobs) -> Knobs:
+    """The knobs of the whole correction, which is blended from; others as they are."""
+    if "weight" not in knobs:
+        return knobs
+    return {**{name: value for name, value in knobs.items() if name not in _BLENDED}, **_WHOLE}
+
+
+def _blend(knobs: Knobs, trials: Trials, before: Sequence[Array], whole: Attempted) -> list[Array]:
+    belief, evidence = Belief(*(knobs[name] for name in Belief._fields)), whole.notes["evidence"]
+    factor = knobs["weight"] * trust(belief, evidence, knobs["guard"])
+    return blended(trials.spec.kind, before, whole.outputs, factor)
+
+
+_WHOLE = {"weight": 1.0, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}

@@ -1,0 +1,85 @@
+"""Which way to adapt: the one that gains most among those that hurt almost nobody.
+
+A calibration user's gain is known from a few draws of the support, so whether it is hurt is known only roughly. Each
+counts with the probability that its gain is below the tolerance, and the rate of hurt users with one standard error.
+What the choice takes are sums over users; each user's part of them is computed where its rows are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.calibration.normal import chance_below
+
+__all__ = ["RISK", "Choice", "chance_of_hurt", "choose", "rate_of_hurt", "sums_of_gains"]
+
+RISK = 0.05
+_ROUNDING = 1e-6  # of a gain: a device and a batch of devices differ by less
+
+
+class Choice(NamedTuple):
+    """What was chosen.
+
+    Attributes:
+        option: its place among the options; None for not adapting.
+        gain: mean gain of the users.
+        spread: standard deviation of their gains.
+    """
+
+    option: int | None
+    gain: float
+    spread: float
+
+
+def choose(users: int, sums: Array, risk: float = RISK) -> Choice:
+    """The option with the largest mean gain among those whose rate of hurt users is within `risk`.
+
+    Of options that gain the same to rounding, the first is taken.
+
+    Args:
+        users: how many were summed over, at least one.
+        sums: `[options, 3]`, of `sums_of_gains`, the gentler options first. One that is not finite is never chosen.
+        risk: share of users that may be hurt.
+    """
+    best = Choice(None, 0.0, 0.0)
+    for place, (gain, squares, chances) in enumerate(sums):
+        mean = float(gain) / users
+        if mean > best.gain * (1 + _ROUNDING) and rate_of_hurt(users, float(chances)) <= risk:
+            best = Choice(place, mean, math.sqrt(max(float(squares) / users - mean * mean, 0.0)))
+    return best
+
+
+def rate_of_hurt(users: int, chances: float) -> float:
+    """The expected share of users who lose more than they are to tolerate, and one standard error of it.
+
+    Args:
+        users: how many there are.
+        chances: the sum over them of `chance_of_hurt`.
+    """
+    rate = min(chances / users, 1.0)
+    return rate + math.sqrt(rate * (1 - rate) / users)
+
+
+def sums_of_gains(gain: Array, tolerance: Array) -> Array:
+    """float64 `[3]`: what `choose` needs of these users. NaN where a gain is not finite.
+
+    Args:
+        gain: over not adapting, `[users, draws]`.
+        tolerance: `[users]`, a loss that is no hurt.
+    """
+    if not np.isfinite(gain).all():
+        return np.full(3, np.nan)
+    mean = gain.mean(1)
+    return np.asarray([mean.sum(), np.square(mean).sum(), chance_of_hurt(gain, tolerance).sum()])
+
+
+def chance_of_hurt(gain: Array, tolerance: Array) -> Array:
+    """`[users]`: the probability that a user loses more than it is to tolerate; arguments as `sums_of_gains`."""
+    users, draws = gain.shape
+    error = gain.std(1, ddof=1) / math.sqrt(draws) if draws > 1 else np.zeros(users)
+    doubt = np.maximum(np.maximum(error, tolerance / 4), 1e-12)
+    return chance_below((-tolerance - gain.mean(1)) / doubt)

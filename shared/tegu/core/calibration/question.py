@@ -1,0 +1,78 @@
+"""What an evaluation round asks, and the answers: sums over users, so that nobody's own figures leave a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.manifest import Knobs
+from tegu.core.trials import DRAWS
+
+__all__ = ["COLUMNS", "Answer", "Inquiry", "Measure", "Question", "Who", "added", "nobody"]
+
+Measure: TypeAlias = Literal["scores", "lines", "gains"]
+Who: TypeAlias = Literal["calibration", "comparison"]
+COLUMNS: Mapping[Measure, int] = {"scores": 2, "lines": 5, "gains": 3}
+
+
+class Question(NamedTuple):
+    """Ways to adapt on k interactions, to be tried.
+
+    Attributes:
+        k: rows of each support.
+        options: knobs of each way.
+        measure: what is summed over users. "scores": the metric and its square. "gains": the gain over not adapting,
+            its square, and the chance that it is a hurt (`criterion.chance_of_hurt`). "lines", over trials: the
+            evidence, the gain in squared error a row, evidence squared, evidence times gain, gain squared.
+        who: those who calibrate, or as many of those who train, for comparison.
+        draws: trials of each user.
+    """
+
+    k: int
+    options: Sequence[Knobs]
+    measure: Measure
+    who: Who = "calibration"
+    draws: int = DRAWS
+
+
+class Inquiry(NamedTuple):
+    """All that an evaluation round asks.
+
+    Attributes:
+        metric: its name.
+        seed: of the run; it decides who calibrates, and the trials.
+        share: of all users who calibrate.
+        still: knobs by which nobody adapts.
+        questions: answered one by one.
+    """
+
+    metric: str
+    seed: int
+    share: float
+    still: Knobs
+    questions: Sequence[Question]
+
+
+class Answer(NamedTuple):
+    """To one question.
+
+    Attributes:
+        users: how many have the rows for it.
+        sums: float64 `[options, columns]`, see `Question.measure`; NaN where a figure of someone is not finite.
+    """
+
+    users: int
+    sums: Array
+
+
+def nobody(question: Question) -> Answer:
+    """The answer of whom it does not concern."""
+    return Answer(0, np.zeros((len(question.options), COLUMNS[question.measure])))
+
+
+def added(first: Answer, second: Answer) -> Answer:
+    """The answer of both."""
+    return Answer(first.users + second.users, first.sums + second.sums)

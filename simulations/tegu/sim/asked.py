@@ -1,0 +1,90 @@
+"""Who of many users trains and who is asked in evaluation rounds, and what those answer, in batched graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.calibration.answer import Attempted, answer
+from tegu.core.calibration.question import Answer, Inquiry, Question, Who
+from tegu.core.calibration.roles import calibrates, is_compared, lot
+from tegu.core.errors import UnknownNameError
+from tegu.core.manifest import Knobs
+from tegu.core.metrics import Metric
+from tegu.core.tree import Tree
+from tegu.core.trials import Trials
+from tegu.sim.engine import Engine
+from tegu.sim.evaluate import answers
+from tegu.sim.population import Population
+from tegu.sim.trials import draw_trials
+from tegu.wire import RoundConfig
+
+__all__ = ["AskedOf", "answers_of", "asked_of", "training"]
+
+AskedOf: TypeAlias = Callable[[Who], Population]
+
+
+def training(population: Population, users: Array, config: RoundConfig) -> Array:
+    """Those of the users (indices) who do not calibrate."""
+    if not config.share:
+        return users
+    return users[[not calibrates(config.seed, str(name), config.share) for name in population.users[users]]]
+
+
+def asked_of(population: Population, calibration: Population | None, inquiry: Inquiry) -> AskedOf:
+    """Whom a question concerns.
+
+    Args:
+        population: users of the nodes addressed.
+        calibration: those who calibrate, where the simulation has decided. As many of `population`, which then all
+            train, are compared with them: those with the lowest lots.
+        inquiry: its share draws who calibrates, where the simulation has not.
+    """
+
+    def drawn(who: Who) -> Population:
+        is_asked = calibrates if who == "calibration" else is_compared
+        names = map(str, population.users)
+        return population.subset(np.flatnonzero([is_asked(inquiry.seed, name, inquiry.share) for name in names]))
+
+    if calibration is None:
+        return drawn
+
+    def decided(who: Who) -> Population:
+        return calibration if who == "calibration" else lowest(len(calibration))
+
+    def lowest(number: int) -> Population:
+        lots = np.asarray([lot(inquiry.seed, str(name)) for name in population.users])
+        return population.subset(np.sort(lots.argsort(kind="stable")[:number]))
+
+    return decided
+
+
+def answers_of(
+    engine: Engine, meta: Tree, asked: AskedOf, inquiry: Inquiry, metrics: Mapping[str, Metric]
+) -> list[Answer]:
+    """What these people answer, question by question; as devices do.
+
+    Raises:
+        UnknownNameError: no such metric.
+    """
+    if inquiry.metric not in metrics:
+        raise UnknownNameError("metric", inquiry.metric, metrics)
+    metric, attempt = metrics[inquiry.metric], partial(_attempt, engine, meta)
+    return [
+        answer(question, inquiry.still, _trials(asked(question.who), question, inquiry.seed), metric, attempt)
+        for question in inquiry.questions
+    ]
+
+
+def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> Attempted:
+    return answers(engine, meta, knobs, trials)
+
+
+def _trials(people: Population, question: Question, seed: int) -> Trials:
+    if not (people.most >= question.k).any():
+        return Trials(people.spec, question.k, [])
+    return draw_trials(people, question.k, seed, question.draws)

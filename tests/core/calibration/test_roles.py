@@ -1,0 +1,39 @@
+"""Who calibrates: drawn by name and seed alone, disjoint from those who train."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tegu.core.calibration.roles import calibrates, is_compared, lot
+
+NAMES = [f"user-{number}" for number in range(4000)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_a_share_calibrates_and_as_many_others_are_compared(share: float) -> None:
+    chosen = np.asarray([calibrates(1, name, share) for name in NAMES])
+    compared = np.asarray([is_compared(1, name, share) for name in NAMES])
+    assert not (chosen & compared).any()
+    for found in (chosen, compared):
+        assert abs(found.mean() - share) <= 4 * np.sqrt(share * (1 - share) / len(NAMES))
+
+
+def test_another_seed_draws_others() -> None:
+    first, second = ([calibrates(seed, name, 0.3) for name in NAMES] for seed in (1, 2))
+    assert 0.15 < np.mean([a and b for a, b in zip(first, second, strict=True)]) / 0.3 < 0.45
+
+
+def test_a_larger_share_keeps_whoever_calibrated() -> None:
+    assert all(calibrates(5, name, 0.3) for name in NAMES if calibrates(5, name, 0.1))
+
+
+def test_another_process_draws_the_same() -> None:
+    """Python's own hash of a string differs from process to process."""
+    program = "from tegu.core.calibration.roles import lot; print(lot(3, 'user-7'))"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    assert float(printed) == lot(3, "user-7")
+    assert 0 <= lot(3, "user-7") < 1

@@ -1,0 +1,192 @@
+"""One schedule, whoever finds it: batched graphs in this process, the app on a grid, and a SuperLink for real."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.core.samples import refused
+from tests.federation import tiny, waves
+from tests.federation.imports import told, told_at_exit
+from tests.federation.waves import KS, NODES, PLAN, SHARE
+
+from tegu.client.evaluator import answers_of
+from tegu.client.runtime_onnx import OnnxRuntime
+from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.calibration.question import Answer, Inquiry, Measure, Question, Who
+from tegu.core.calibration.roles import calibrates, is_compared
+from tegu.core.errors import FederationError, UnknownNameError
+from tegu.core.manifest import ScheduleEntry
+from tegu.core.metrics import METRICS
+from tegu.core.tree import max_difference
+from tegu.server.app import train
+from tegu.sim import asked as batched
+from tegu.sim.calibrate import calibrate
+from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
+from tegu.sim.population import Population
+from tegu.sim.processes import local_federation
+from tegu.sim.ray import APP_DIR, run_config, write_partitions
+from tegu.sim.train import train_in_process
+
+slow = pytest.mark.slow
+Schedule = Sequence[ScheduleEntry]
+RUN: Mapping[str, Any] = {**run_config(PLAN), "calibration-share": SHARE, "ks": ",".join(map(str, KS))}
+
+
+def same_schedule(found: Schedule, expected: Schedule) -> None:
+    """The same choices; figures are equal but for float32's rounding of what was answered."""
+    assert [entry.k for entry in found] == [entry.k for entry in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.knobs == pytest.approx(other.knobs, rel=1e-4, abs=1e-5)
+        assert (one.gain, one.spread) == pytest.approx((other.gain, other.spread), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Schedule:
+    """By the batched simulator: trained without those who calibrate, and calibrated by them."""
+    training, calibration = waves.parts()
+    meta = train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta
+    found = calibrate(waves.engine(), meta, waves.learner(), calibration, KS, METRICS["mse"], PLAN.seed)
+    assert [entry.k for entry in found] == [1, 2, 4], "nobody has the rows for the last"
+    assert 10 <= len(calibration) < 24, "enough to leave the guard to choice"
+    assert any(entry.knobs["steps"] for entry in found), "some k must be adapted at"
+    return found
+
+
+def test_the_app_on_a_grid_finds_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "start.tegu", waves.bundle())
+    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    grid = InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES))
+    with flower_identity():
+        written = train(grid, {**RUN, **paths})
+    same_schedule(written.manifest.schedule, simulated)
+    assert read_bundle(tmp_path / "out/init.tegu").manifest.schedule == written.manifest.schedule
+    training, _ = waves.parts()
+    trained = train_in_process(waves.engine(), training, waves.bundle().meta, PLAN)
+    assert max_difference(written.meta, trained.meta) < 1e-5, "who calibrates must not train"
+    assert set(written.manifest.training["users_a_round"].values()) == {len(training)}
+
+
+@slow
+@pytest.mark.xdist_group("superlink")
+def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "start.tegu", waves.bundle())
+    write_partitions(tmp_path / "rows", waves.population(), NODES)
+    nodes = [{"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu"} for node in range(NODES)]
+    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    with told_at_exit(tmp_path / "told"), local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
+        run = flower.run({**RUN, **paths}, timeout=180)
+    assert run.completed, run.log
+    bundle = read_bundle(tmp_path / "out/init.tegu")
+    same_schedule(bundle.manifest.schedule, simulated)
+    training, _ = waves.parts()
+    assert set(json.loads((tmp_path / "out/rounds.json").read_text())["users"].values()) == {len(training)}
+    clients = [each for each in told(tmp_path / "told") if "tegu.client.flower" in each.modules]
+    assert any("tegu.core.calibration.answer" in each.modules for each in clients)
+    assert all(not {"torch", "onnx", "pandas"} & each.modules for each in clients)
+
+
+# --- the device's half against the batched one --------------------------------------------------------------------
+
+
+def inquiry(metric: str, options: Sequence[Mapping[str, float]], share: float, still: Mapping[str, float]) -> Inquiry:
+    asked: list[tuple[int, Measure, Who]] = [
+        (1, "gains", "calibration"), (3, "gains", "calibration"), (3, "scores", "calibration"),
+        (3, "scores", "comparison"), (50, "gains", "calibration"),
+    ]  # fmt: skip
+    return Inquiry(metric, 6, share, still, [Question(k, options, measure, who) for k, measure, who in asked])
+
+
+def by_device(people: Population, bundle: Any, asked: Inquiry) -> list[Answer]:
+    local = [people.local(user) for user in range(len(people))]
+    return answers_of(OnnxRuntime(bundle.graphs), bundle.meta, local, people.spec, asked)
+
+
+def by_batches(people: Population, bundle: Any, asked: Inquiry, engine: Any) -> list[Answer]:
+    return batched.answers_of(engine, bundle.meta, batched.asked_of(people, None, asked), asked, METRICS)
+
+
+def same_answers(found: Sequence[Answer], expected: Sequence[Answer]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.users == other.users
+        np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [(), ("group",), ("order",)])
+def test_a_device_answers_as_batches_do(columns: tuple[str, ...]) -> None:
+    people = tiny.again_and_again(40, frozenset(columns))
+    options = [{**tiny.learner().knobs, "lr": rate} for rate in (0.1, 0.3)]
+    asked = inquiry("accuracy", options, 0.4, {**tiny.learner().knobs, "steps": 0.0})
+    found = by_device(people, tiny.bundle(), asked)
+    same_answers(found, by_batches(people, tiny.bundle(), asked, tiny.batched_engine()))
+    able = [people.most >= question.k for question in asked.questions]
+    names = [str(name) for name in people.users]
+    for answer, question, enough in zip(found, asked.questions, able, strict=True):
+        drawn = calibrates if question.who == "calibration" else is_compared
+        assert answer.users == sum(drawn(6, name, 0.4) for name, has in zip(names, enough, strict=True) if has)
+    assert [answer.users > 2 for answer in found] == [True, True, True, True, False]
+    assert not np.allclose(found[1].sums[0], found[1].sums[1])
+
+
+def test_a_device_corrects_as_batches_do() -> None:
+    people, knobs = waves.population(), waves.learner().knobs
+    line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
+    options = [
+        {**knobs, "mix": mix, "ridge": 0.3, "weight": weight, "guard": guard, **line}
+        for mix in (0.0, 1.0)
+        for weight, guard in ((0.5, 0.0), (1.0, 2.0))
+    ]
+    asked = inquiry("mse", options, 0.45, {**knobs, "steps": 0.0})
+    asked = asked._replace(questions=[*asked.questions, Question(2, options[::2], "lines")])
+    same_answers(by_device(people, waves.bundle(), asked), by_batches(people, waves.bundle(), asked, waves.engine()))
+
+
+def test_blending_is_what_the_bundle_does() -> None:
+    """ "scores" runs the graph with every knob, "gains" blends: for numbers they must agree."""
+    people, knobs = waves.population(), waves.learner().knobs
+    line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
+    option = {**knobs, "mix": 1.0, "ridge": 0.3, "weight": 0.75, "guard": 2.0, **line}
+    still = {**knobs, "steps": 0.0}
+    asked = Inquiry("mse", 6, 0.45, still, [Question(3, [option], "gains"), Question(3, [still, option], "scores")])
+    gains, scores = by_device(people, waves.bundle(), asked)
+    assert gains.sums[0, 0] == pytest.approx(scores.sums[0, 0] - scores.sums[1, 0], rel=1e-4)
+    assert abs(gains.sums[0, 0]) > 1
+
+
+def test_whose_state_is_not_finite_keeps_the_initialisation() -> None:
+    people = tiny.population(30)
+    wild = {**tiny.learner().knobs, "lr": math.inf}
+    still = {**tiny.learner().knobs, "steps": 0.0}
+    (found,) = by_device(
+        people, tiny.bundle(), Inquiry("accuracy", 6, 0.4, still, [Question(3, [still, wild], "scores")])
+    )
+    assert found.users > 3
+    assert found.sums[0].tolist() == found.sums[1].tolist()
+
+
+def test_an_unknown_metric_is_named() -> None:
+    asked = inquiry("acuracy", [tiny.learner().knobs], 0.4, tiny.learner().knobs)
+    with refused(UnknownNameError, "acuracy", "Did you mean 'accuracy'"):
+        by_device(tiny.population(5), tiny.bundle(), asked)
+    with refused(UnknownNameError, "acuracy", "Did you mean 'accuracy'"):
+        by_batches(tiny.population(5), tiny.bundle(), asked, tiny.batched_engine())
+
+
+# --- the app ------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_to_calibrate_is_an_error_that_keeps_the_rounds(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "start.tegu", waves.bundle())
+    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    grid = InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES))
+    with flower_identity():
+        with refused(FederationError, "nobody calibrates", "0.45", "k = 40", "calibration-share"):
+            train(grid, {**RUN, **paths, "ks": "40,50"})
+        assert not (tmp_path / "out/init.tegu").exists()
+        train(grid, {**RUN, **paths})
+    assert json.loads((tmp_path / "out/rounds.json").read_text())["resumed_at"] == PLAN.rounds

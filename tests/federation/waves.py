@@ -1,0 +1,51 @@
+"""Two dozen sine waves and a small network that is corrected for each of them; compiled once a session."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from torch import nn
+
+from tegu.core.bundle import Bundle
+from tegu.core.calibration.roles import calibrates
+from tegu.core.episode import EpisodeRule
+from tegu.learners.learner import Learner
+from tegu.learners.residual import residual
+from tegu.server.compile import make_bundle
+from tegu.server.outer import OuterRule
+from tegu.sim.engine import Engine, make_engine
+from tegu.sim.experiments.sine import waves
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan
+
+NODES, SHARE, KS = 3, 0.45, (1, 2, 4, 99)
+PLAN = TrainingPlan(2, NODES, seed=2, outer=OuterRule("Adam", 0.02), rule=EpisodeRule(3, 6, 4), nodes=NODES)
+
+
+@cache
+def population() -> Population:
+    return waves(24, 9, 5)
+
+
+@cache
+def learner() -> Learner:
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    return residual(model, population().spec, steps=3, lr=0.05)
+
+
+@cache
+def bundle() -> Bundle:
+    return make_bundle(learner(), learner().init(0))
+
+
+@cache
+def engine() -> Engine:
+    return make_engine(learner(), bundle().graphs)
+
+
+def parts(share: float = SHARE, seed: int = PLAN.seed) -> tuple[Population, Population]:
+    """Who trains and who calibrates, by the draw that devices make."""
+    people = population()
+    chosen = np.asarray([calibrates(seed, str(name), share) for name in people.users])
+    return people.subset(np.flatnonzero(~chosen)), people.subset(np.flatnonzero(chosen))

@@ -1,0 +1,285 @@
+"""Looks by hand: when, what they find, which round is best, when patience runs out, and when a gap is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from tests.core.samples import refused
+from tests.server.fake import random_tree, run_rounds, same_bits
+
+from tegu.core.batch import Array
+from tegu.core.calibration.question import Answer, Inquiry
+from tegu.core.errors import DataError
+from tegu.core.tree import Tree
+from tegu.server.checkpoint import latest_checkpoint, read_checkpoint
+from tegu.server.looks import Best, Look, LookRule, Looks, gap_in_words, look_questions
+from tegu.server.outer import OuterOptimiser, OuterRule
+from tegu.server.strategy import MetaStrategy, RoundSettings
+from tegu.sim.grid import InProcessGrid
+from tegu.wire import Reply, answers_content, read_inquiry, read_request, reply_content
+
+KNOBS = {"steps": 2.0, "lr": 0.1}
+INQUIRY = Inquiry("accuracy", 3, 0.2, {"steps": 0.0, "lr": 0.1}, look_questions(5, KNOBS))
+META = random_tree(0)
+
+
+def sums(figures: Sequence[float] | Array) -> list[float]:
+    each = np.asarray(figures, float)
+    return [each.sum(), np.square(each).sum()]
+
+
+def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence[float]) -> list[Answer]:
+    return [
+        Answer(len(still), np.asarray([sums(still), sums(adapted)])),
+        Answer(len(training), np.asarray([sums(training)])),
+    ]
+
+
+def looks(every: int = 1, patience: int = 0, rounds: int = 9, higher: bool = True, best: Best | None = None) -> Looks:
+    return Looks(LookRule(every, patience, higher), INQUIRY, rounds, best)
+
+
+def scored(found: Looks, scores: Sequence[float], first: int = 1) -> None:
+    """One look a round; the parameters of a round are its number."""
+    for number, score in enumerate(scores, first):
+        assert found.due(number)
+        found.take(number, answers([0.0] * 3, [score] * 3, [score] * 3), {"n": np.float32(number)})
+
+
+# --- what is asked and found --------------------------------------------------------------------------------------
+
+
+def test_a_look_asks_for_the_learners_own_knobs_and_for_none() -> None:
+    validation, training = look_questions(5, KNOBS)
+    assert [validation.options, training.options] == [[{**KNOBS, "steps": 0.0}, KNOBS], [KNOBS]]
+    assert [(q.k, q.measure, q.who, q.draws) for q in (validation, training)] == [
+        (5, "scores", "calibration", 1),
+        (5, "scores", "comparison", 1),
+    ]
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_look_by_hand(higher: bool) -> None:
+    still, adapted, training = [0.1, 0.3, 0.5], [0.2, 0.4, 0.9], [0.7, 0.8, 0.6, 0.9]
+    look = looks(higher=higher).take(1, answers(still, adapted, training), META)
+    assert look is not None
+    gap = 0.75 - 0.5 if higher else 0.5 - 0.75
+    error = math.sqrt(np.var(adapted, ddof=1) / 3 + np.var(training, ddof=1) / 4)
+    assert look == pytest.approx((1, 0.3, 0.5, 0.75, gap, error))
+
+
+def test_nobody_to_look_finds_nothing_and_nobody_to_compare_no_gap() -> None:
+    found = looks(patience=1)
+    assert found.take(1, [Answer(0, np.zeros((2, 2))), Answer(0, np.zeros((1, 2)))], META) is None
+    assert (found.found, found.best) == ([], None)
+    look = found.take(2, [answers([0.1], [0.2], [0.3])[0], Answer(0, np.zeros((1, 2)))], META)
+    assert look is not None
+    assert look[:3] == pytest.approx((2, 0.1, 0.2))
+    assert not look.opened
+    assert look.as_json() == {"round": 2, "initialisation": 0.1, "personalised": 0.2, "training": None, "gap": None,
+                              "error": None}  # fmt: skip
+
+
+# --- when ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("every", "rounds", "expected"),
+    [(3, 7, [1, 3, 6, 7]), (1, 3, [1, 2, 3]), (9, 4, [1, 4]), (0, 4, [])],
+)
+def test_the_rounds_that_are_looked_at(every: int, rounds: int, expected: list[int]) -> None:
+    found = looks(every, rounds=rounds)
+    seen = []
+    for number in range(1, rounds + 1):
+        if found.due(number):
+            found.take(number, answers([0.1], [0.1], [0.1]), META)
+            seen.append(number)
+    assert seen == expected
+
+
+def test_a_resumed_run_is_looked_at_at_once_which_decides_nothing() -> None:
+    found = looks(every=5, patience=2, rounds=20, best=Best(5, 0.5, META, 1))
+    assert [number for number in (7, 8) if found.due(number)] == [7, 8]
+    found.take(7, answers([0.0], [0.9], [0.9]), META)
+    assert not found.due(8)
+    assert found.best is not None
+    assert (found.best.round, found.best.waited) == (5, 1)
+
+
+@pytest.mark.parametrize(("every", "patience"), [(-1, 0), (1, -1), (0, 1)])
+def test_looks_that_make_no_sense_are_refused(every: int, patience: int) -> None:
+    with refused(DataError, f"{every} rounds apart", f"patience for {patience}"):
+        LookRule(every, patience)
+
+
+# --- the best round -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_best_round_is_kept_and_patience_runs_out(higher: bool) -> None:
+    scores = [0.1, 0.4, 0.3, 0.5, 0.5, 0.2]
+    found = looks(patience=2, higher=higher)
+    waited = []
+    for number, score in enumerate(scores, 1):
+        scored(found, [score if higher else -score], number)
+        assert found.best is not None
+        waited.append(found.best.waited)
+        assert found.stopped == (number == 6)
+    assert waited == [0, 0, 1, 0, 1, 2]  # as good is not better
+    assert (found.best.round, abs(found.best.score), found.best.meta["n"]) == (4, 0.5, 4)  # type: ignore[union-attr]
+
+
+def test_the_first_round_may_be_the_best() -> None:
+    found = looks(every=3, patience=1)
+    scored(found, [0.9])
+    scored(found, [0.1], first=3)
+    assert found.best is not None
+    assert (found.best.round, found.stopped) == (1, True)
+
+
+def test_without_patience_nothing_is_kept() -> None:
+    found = looks()
+    scored(found, [0.3, 0.2, 0.1, 0.0])
+    assert (found.best, found.stopped) == (None, False)
+
+
+def test_a_figure_that_is_not_finite_is_never_the_best() -> None:
+    found = looks(patience=5)
+    scored(found, [math.nan, 0.2, math.nan, math.inf])
+    assert found.best is not None
+    assert (found.best.round, found.best.waited) == (2, 2)
+
+
+# --- the gap ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gap", "opens"), [(0.19, False), (0.21, True), (-0.5, False), (math.nan, False)])
+def test_a_gap_of_two_standard_errors_is_told_in_words(gap: float, opens: bool) -> None:
+    look = Look(7, 0.3, 0.4, 0.4 + gap, gap, 0.1)
+    words = gap_in_words(look, "accuracy")
+    assert look.opened is opens
+    assert bool(words) is opens
+    if opens:
+        for part in (
+            "round 7",
+            "accuracy is 0.61 for people who train",
+            "0.4 for",
+            "0.21",
+            "0.1",
+            "patience",
+            "weight_decay",
+        ):
+            assert part in words
+    assert gap_in_words(None, "accuracy") == ""
+
+
+# --- in a run -----------------------------------------------------------------------------------------------------
+
+SCORES = [0.1, 0.3, 0.2, 0.25, 0.9, 0.9]
+
+
+class Nodes:
+    """Three nodes; a look after round n finds the n-th of `SCORES`. What each message was, in order."""
+
+    def __init__(self, done: int = 0) -> None:
+        self.round, self.asked = done, list[str]()
+
+    def __call__(self, messages: Sequence[Message]) -> list[Message]:
+        self.asked.append(messages[0].metadata.message_type)
+        if messages[0].metadata.message_type == "evaluate":
+            assert read_inquiry(messages[0].content)[1] == INQUIRY
+            score = SCORES[self.round - 1]
+            content = answers_content(answers([0.0] * 2, [score] * 2, [score] * 2))
+            return [Message(content, reply_to=message) for message in messages]
+        meta, config = read_request(messages[0].content)
+        self.round = config.round
+        update = {name: np.asarray(value * np.float32(0.1)) for name, value in meta.items()}
+        return [Message(reply_content(Reply(update, 1)), reply_to=message) for message in messages]
+
+
+def run(nodes: Nodes, found: Looks, rounds: int, folder: Path | None = None) -> tuple[MetaStrategy, list[int]]:
+    """The strategy after `rounds` further rounds, and of which rounds it told."""
+    checkpoint = None if folder is None else latest_checkpoint(folder)
+    outer = OuterOptimiser(checkpoint.meta if checkpoint else META, OuterRule("Adam", 0.1), 6)
+    if checkpoint:
+        outer.restore(checkpoint.outer)
+    told: list[int] = []
+    strategy = MetaStrategy(
+        outer,
+        RoundSettings(3, share=0.2),
+        checkpoints=folder,
+        done=checkpoint.round if checkpoint else 0,
+        on_round=lambda number, meta, users: told.append(number),
+        looks=found,
+    )
+    run_rounds(strategy, InProcessGrid(3, nodes), outer.meta, rounds)
+    return strategy, told
+
+
+def metas() -> list[Tree]:
+    """After each round of a run that nobody looks at."""
+    found: list[Tree] = []
+    outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 6)
+    strategy = MetaStrategy(outer, RoundSettings(3), on_round=lambda number, meta, users: found.append(meta))
+    run_rounds(strategy, InProcessGrid(3, Nodes()), META, 6)
+    return found
+
+
+def test_looking_changes_nothing_that_is_learned() -> None:
+    strategy, told = run(Nodes(), looks(rounds=6), 6)
+    assert told == [1, 2, 3, 4, 5, 6]
+    number, meta = strategy.kept
+    assert number == 6
+    assert same_bits(meta, metas()[-1])
+
+
+def test_patience_ends_the_run_with_the_best_round() -> None:
+    """At 2 it is best, at 3 and 4 worse: what would come later is never asked for."""
+    nodes = Nodes()
+    strategy, told = run(nodes, looks(patience=2, rounds=6), 6)
+    assert told == [1, 2, 3, 4]
+    assert nodes.asked == ["train", "evaluate"] * 4
+    number, meta = strategy.kept
+    assert number == 2
+    assert same_bits(meta, metas()[1])
+
+
+@pytest.mark.parametrize("stopped_at", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_resumed_run_keeps_what_the_uninterrupted_one_keeps(stopped_at: int, every: int, tmp_path: Path) -> None:
+    whole, _ = run(Nodes(), looks(every, 2, rounds=6), 6)
+    run(Nodes(), looks(every, 2, rounds=6), stopped_at, tmp_path)
+    checkpoint = latest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    again = looks(every, 2, rounds=6, best=checkpoint.best)
+    resumed, _ = run(Nodes(checkpoint.round), again, 6 - checkpoint.round, tmp_path)
+    assert resumed.kept[0] == whole.kept[0]
+    assert same_bits(resumed.kept[1], whole.kept[1])
+
+
+def test_a_checkpoint_holds_the_best_round(tmp_path: Path) -> None:
+    run(Nodes(), looks(patience=9, rounds=6), 4, tmp_path)
+    checkpoint = read_checkpoint(tmp_path / "round-000004.safetensors")
+    assert checkpoint.best is not None
+    assert (checkpoint.best.round, checkpoint.best.score, checkpoint.best.waited) == (2, pytest.approx(0.3), 2)
+    assert same_bits(checkpoint.best.meta, metas()[1])
+    assert same_bits(checkpoint.meta, metas()[3])
+    assert not same_bits(checkpoint.best.meta, checkpoint.meta)
+
+
+def test_a_look_that_nobody_answers_is_passed_over() -> None:
+    class Silent(Nodes):
+        def __call__(self, messages: Sequence[Message]) -> list[Message]:
+            found = super().__call__(messages)
+            return [] if messages[0].metadata.message_type == "evaluate" and self.round == 3 else found
+
+    found = looks(patience=2, rounds=6)
+    strategy, told = run(Silent(), found, 6)
+    assert [look.round for look in found.found] == [1, 2, 4, 5, 6]
+    assert told == [1, 2, 3, 4, 5, 6]
+    assert strategy.kept[0] == 5

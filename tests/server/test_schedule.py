@@ -1,0 +1,81 @@
+"""The server's half of calibration on answers made by hand: what is asked in which round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from tegu.core.calibration.question import Answer, Question, nobody
+from tegu.server.schedule import find_schedule
+
+STEPS = {"steps": 2.0, "lr": 0.1}
+CORRECTION = {"steps": 1.0, "ridge": 0.1, "weight": 0.5, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+STILL = {"steps": 0.0}
+
+
+class Devices:
+    """As many users at every k as are given; every way gains its `weight` (or 0.1), and nobody is hurt."""
+
+    def __init__(self, users: dict[int, int]) -> None:
+        self.users = users
+        self.rounds: list[list[Question]] = []
+
+    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        self.rounds.append(list(questions))
+        return [self.answer(question) for question in questions]
+
+    def answer(self, question: Question) -> Answer:
+        users = self.users.get(question.k, 0)
+        if not users:
+            return nobody(question)
+        if question.measure == "lines":  # gain = 1 + evidence / 2, evidence of -1 and 1 in turn
+            trials = users * 5
+            return Answer(users, np.asarray([[0.0, trials, trials, trials / 2, trials * 1.25]] * len(question.options)))
+        gains = [each.get("weight", 0.1) for each in question.options]
+        return Answer(users, np.asarray([[users * gain, users * gain**2, 0.0] for gain in gains]))
+
+
+def test_gradient_steps_take_one_round() -> None:
+    devices = Devices({1: 30, 5: 20})
+    entries = find_schedule(devices, STILL, [STEPS, {**STEPS, "lr": 0.2}], [5, 1, 5, 9])
+    assert [[(q.k, q.measure, len(q.options)) for q in asked] for asked in devices.rounds] == [
+        [(1, "gains", 2), (5, "gains", 2), (9, "gains", 2)]
+    ]
+    assert [(entry.k, entry.knobs, entry.gain) for entry in entries] == [(1, STEPS, 0.1), (5, STEPS, 0.1)]
+
+
+def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
+    devices = Devices({1: 30, 5: 20})
+    entries = find_schedule(devices, STILL, [CORRECTION, STEPS], [1, 5, 9])
+    first, second = devices.rounds
+    assert [(q.k, q.measure, list(q.options)) for q in first] == [(k, "lines", [CORRECTION]) for k in (1, 5, 9)]
+    assert [(q.k, q.measure, len(q.options)) for q in second] == [(1, "gains", 13), (5, "gains", 13), (9, "gains", 1)]
+    for each in second[0].options[:-1]:
+        assert (each["expected"], each["belief"]) == pytest.approx((1.0, 0.5))
+        assert each["spread"] < 1e-6
+    assert [entry.k for entry in entries] == [1, 5]
+    assert {name: entries[0].knobs[name] for name in ("weight", "guard")} == {"weight": 1.0, "guard": 2.0}
+
+
+@pytest.mark.parametrize(("users", "guards"), [(9, {2.0}), (10, {0.0, 2.0, 4.0})])
+def test_a_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> None:
+    devices = Devices({3: users})
+    find_schedule(devices, STILL, [CORRECTION], [3])
+    assert {each["guard"] for each in devices.rounds[1][0].options} == guards
+
+
+def test_nobody_at_any_k_is_an_empty_schedule() -> None:
+    assert find_schedule(Devices({}), STILL, [CORRECTION], [1, 2]) == ()
+    assert find_schedule(Devices({}), STILL, [STEPS], [1, 2]) == ()
+
+
+def test_what_hurts_is_not_adapted_with() -> None:
+    class Hurting(Devices):
+        def answer(self, question: Question) -> Answer:
+            found = super().answer(question)
+            return found._replace(sums=found.sums + np.asarray([0, 0, 0.2 * found.users]))
+
+    (entry,) = find_schedule(Hurting({2: 50}), STILL, [STEPS], [2])
+    assert entry == (2, STILL, 0.0, 0.0)

@@ -1,0 +1,132 @@
+"""Questions and answers as Flower records, there and back; and what is no message of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message, MetricRecord, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as Proto
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.samples import refused, same_tree, trees
+
+from tegu.core.calibration.question import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.errors import FederationError
+from tegu.core.tree import Tree
+from tegu.sim.grid import flower_identity
+from tegu.wire import answers_content, inquiry_content, read_answers, read_inquiry, to_record
+
+META: Tree = {"w": np.arange(3, dtype=np.float32)}
+OPTIONS = [{"lr": 0.1, "steps": 1.0}, {"lr": 0.3, "steps": 2.0}]
+INQUIRY = Inquiry("mse", 4, 0.2, {"steps": 0.0}, [Question(3, OPTIONS, "gains"), Question(5, OPTIONS[:1], "scores")])
+finite = st.floats(allow_nan=False, allow_infinity=False)
+names = st.text(min_size=1, max_size=8)
+knobs = st.dictionaries(names, finite, min_size=1, max_size=4)
+questions = st.builds(
+    Question,
+    st.integers(1, 2**40),
+    st.lists(knobs, min_size=1, max_size=4),
+    st.sampled_from(get_args(Measure)),
+    st.sampled_from(get_args(Who)),
+    st.integers(1, 9),
+)
+inquiries = st.builds(
+    Inquiry, names, st.integers(0, 2**63 - 1), st.floats(0, 0.5), knobs, st.lists(questions, min_size=1, max_size=4)
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _identity() -> Iterator[None]:
+    with flower_identity():
+        yield
+
+
+def carried(content: RecordDict) -> RecordDict:
+    return recorddict_from_proto(Proto.FromString(recorddict_to_proto(content).SerializeToString()))
+
+
+def reply(content: RecordDict) -> Message:
+    request = Message(inquiry_content(to_record(META), INQUIRY), dst_node_id=1, message_type="evaluate", group_id="3")
+    return Message(content, reply_to=request)
+
+
+@given(trees, inquiries)
+@settings(deadline=None)
+def test_questions_arrive_as_they_were_asked(tree: Tree, inquiry: Inquiry) -> None:
+    meta, found = read_inquiry(carried(inquiry_content(to_record(tree), inquiry)))
+    assert same_tree(meta, tree)
+    assert found == inquiry
+
+
+@given(inquiries, st.data())
+@settings(deadline=None)
+def test_answers_arrive_bit_for_bit_whatever_is_not_finite(inquiry: Inquiry, data: st.DataObject) -> None:
+    sent = []
+    for question in inquiry.questions:
+        shape = (len(question.options), COLUMNS[question.measure])
+        entries = data.draw(st.lists(st.floats(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
+        sent.append(Answer(data.draw(st.integers(0, 2**40)), np.asarray(entries).reshape(shape)))
+    found = read_answers(reply(carried(answers_content(sent))), inquiry)
+    for one, other in zip(found, sent, strict=True):
+        assert one.users == other.users
+        np.testing.assert_array_equal(one.sums, other.sums)
+
+
+def test_an_answer_holds_metrics_alone() -> None:
+    content = answers_content([Answer(2, np.zeros((2, 3))), Answer(2, np.zeros((1, 2)))])
+    assert all(type(record) is MetricRecord for record in content.values())
+
+
+def put(field: str, value: Any) -> Callable[[RecordDict], Any]:
+    return lambda content: content["inquiry"].update({field: value})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content.pop("meta"),
+        lambda content: content.pop("inquiry"),
+        *[lambda content, name=name: content["inquiry"].pop(name) for name in Inquiry._fields],
+        put("seed", "first"),
+        put("questions", "no json"),
+        put("questions", "[3]"),
+        put("questions", '[{"k": 1, "options": [], "measure": "rows"}]'),
+        put("questions", '[{"k": 1, "options": [], "measure": "gains", "who": "heldout"}]'),
+        put("questions", '[{"k": 0, "options": [], "measure": "gains"}]'),
+        put("questions", '[{"k": 1, "options": [3], "measure": "gains"}]'),
+        put("still", "[]"),
+    ],
+)
+def test_questions_of_another_server_are_refused(spoil: Callable[[RecordDict], Any]) -> None:
+    content = inquiry_content(to_record(META), INQUIRY)
+    spoil(content)
+    with refused(FederationError, "the message holds [", "is the server a Tegu server?"):
+        read_inquiry(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content.clear(),
+        lambda content: content.pop("answer-1"),
+        lambda content: content["answer-0"].pop("users"),
+        lambda content: content["answer-0"].update({"users": -1}),
+        lambda content: content["answer-0"].update({"users": 0.5}),
+        lambda content: content["answer-0"].update({"sums": [0.0] * 5}),
+    ],
+)
+def test_answers_to_other_questions_are_refused(spoil: Callable[[RecordDict], Any]) -> None:
+    content = answers_content([Answer(2, np.zeros((2, 3))), Answer(2, np.zeros((1, 2)))])
+    spoil(content)
+    with refused(FederationError, "replied [", "expected an answer to each question"):
+        read_answers(reply(content), INQUIRY)
+
+
+def test_a_nodes_error_is_passed_on() -> None:
+    message = Message(Error(2, "cannot read users.npz"), reply_to=reply(RecordDict()))
+    with refused(FederationError, "the participant failed: cannot read users.npz"):
+        read_answers(message, INQUIRY)
