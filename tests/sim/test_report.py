@@ -22,6 +22,7 @@ METRICS: dict[str, Any] = {
     "seed": 3,
     "rounds": 40,
     "cohort": 7,
+    "initialisations": 1,
     "train_users": 71,
     "calibration_users": 12,
     "heldout_users": 23,

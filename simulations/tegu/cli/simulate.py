@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
 
@@ -29,6 +30,7 @@ def simulate_command(
     learner: str,
     rounds: int | None,
     cohort: int | None,
+    initialisations: int,
     seed: int,
     seeds: int,
     backend: str,
@@ -60,10 +62,12 @@ def simulate_command(
     found = []
     for number in range(seed, seed + seeds):
         own = folder if seeds == 1 else folder / f"seed-{number}"
-        found.append(_one(build(seed=number, rounds=rounds, cohort=cohort), own, options))
+        experiment = replace(build(seed=number, rounds=rounds, cohort=cohort), initialisations=initialisations)
+        found.append(_one(experiment, own, options))
     metrics = found[0] if seeds == 1 else averaged(found)
+    several = "" if initialisations == 1 else f", {initialisations} initialisations"
     over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
-    typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{over}\n")
+    typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{several}{over}\n")
     typer.echo(markdown(table_rows(metrics)))
     if line := stored_line(metrics):
         typer.echo(f"\n{line}")

@@ -136,7 +136,7 @@ def run_plan(
         learner.fast,
         learner.knobs,
         schedule,
-        training=_provenance(split, plan, backend, trained.meta),
+        training=_provenance(split, plan, backend, trained.meta, learner.initialisations),
         most=learner.most,
     )
     return Run(
@@ -199,13 +199,14 @@ def _train(
         return train_on_ray(Bundle(manifest, meta, graphs), train, plan, Path(folder))
 
 
-def _provenance(split: Split, plan: TrainingPlan, backend: str, meta: Tree) -> dict[str, Any]:
+def _provenance(split: Split, plan: TrainingPlan, backend: str, meta: Tree, initialisations: int) -> dict[str, Any]:
     return {
         "train_users": len(split.train),
         "calibration_users": len(split.calibration),
         "heldout_users": len(split.heldout),
         "rounds": plan.rounds,
         "cohort": plan.cohort,
+        "initialisations": initialisations,
         "seed": plan.seed,
         "outer": plan.outer.name,
         "outer_lr": plan.outer.lr,

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from tegu.core.bundle import atomic_write
 from tegu.core.errors import BundleError
 from tegu.core.precision import Precision, check_precision
+from tegu.learners.mixture import mixture
 from tegu.server.checkpoint import remove_checkpoints
 from tegu.sim.comparators import comparators
 from tegu.sim.engine import MEMORY, EngineKind
@@ -79,11 +80,12 @@ def run_experiment(
     check_precision(precision)
     _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
-    watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
+    learner = mixture(experiment.learner, experiment.initialisations)
+    watch.stage(f"{learner.name}: compiling graphs, then {plan.rounds} rounds")
     on_point: OnPoint = watch.point
     run = run_plan(
         experiment.population,
-        experiment.learner,
+        learner,
         plan,
         backend=backend,
         engine=engine,
@@ -124,6 +126,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
     return {
         "experiment": experiment.name,
         "learner": run.learner.name,
+        "initialisations": run.learner.initialisations,
         "backend": backend,
         "engine": run.engine.backend.name,
         "seed": run.plan.seed,
