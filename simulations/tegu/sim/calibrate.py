@@ -13,6 +13,7 @@ from tegu.sim.blend import believe, blended, trust
 from tegu.sim.criterion import choose
 from tegu.sim.engine import Engine
 from tegu.sim.evaluate import answers, tolerance
+from tegu.sim.familiar import support_losses
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
 from tegu.sim.trials import DRAWS, Trials, draw_trials, per_trial
@@ -64,7 +65,7 @@ def _entry(engine: Engine, meta: Tree, learner: Learner, trials: Trials, metric:
     gains = [_by_user(metric.gain(per_trial(trials, option.outputs, metric), scores)) for option in options]
     chosen = choose(gains, within)
     knobs = still if chosen.option is None else options[chosen.option].knobs
-    return ScheduleEntry(trials.k, knobs, chosen.gain, chosen.spread)
+    return ScheduleEntry(trials.k, knobs, chosen.gain, chosen.spread, support_losses(engine, meta, still, trials))
 
 
 def _by_user(values: Array) -> Array:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from tegu.core.bundle import atomic_write
 from tegu.core.errors import BundleError
+from tegu.core.manifest import ScheduleEntry
 from tegu.core.precision import Precision, check_precision
 from tegu.learners.mixture import mixture
 from tegu.server.checkpoint import remove_checkpoints
@@ -137,13 +138,17 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "heldout_users": len(run.split.heldout),
         "metric": run.metric.name,
         "higher_is_better": run.metric.higher_is_better,
-        "schedule": [entry._asdict() for entry in run.bundle.manifest.schedule],
+        "schedule": [_shown(entry) for entry in run.bundle.manifest.schedule],
         "curve": judgement.curve,
         "train_seconds": round(trained.seconds, 2),
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
         "peak_rss_mb": round(_peak_rss_mb(), 1),
         "meta": run.bundle.manifest.training["meta"],
     }
+
+
+def _shown(entry: ScheduleEntry) -> dict[str, Any]:
+    return {name: value for name, value in entry._asdict().items() if name != "losses"}  # a hundred numbers
 
 
 def _peak_rss_mb() -> float:
