@@ -11,6 +11,7 @@ from tests.cli.conftest import Said
 from tests.cli.test_help import one_line
 from tests.sim import people
 
+from tegu.core.bundle import read_bundle
 from tegu.sim.experiments import catalogue
 
 Run = Callable[..., Said]
@@ -63,6 +64,23 @@ def test_what_fewer_bytes_cost_is_printed(tegu: Run, tmp_path: Path, precision: 
         assert f"{entry['personalised']:.4f} → {after:.4f} at k = {entry['k']}" in line
     cells = tegu("inspect", tmp_path / "run/init.tegu").out.replace("│", " ").split()
     assert f"stored_as {precision}" in " ".join(cells)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_several_initialisations_stand_next_to_one(tegu: Run, tmp_path: Path) -> None:
+    said = tegu(
+        "simulate", "tiny", "--rounds", 2, "--initialisations", 2, "--precision", "int8", "--out", tmp_path / "run",
+        "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    assert metrics["initialisations"] == 2
+    assert all("one_initialisation" in entry["baselines"] for entry in metrics["curve"])
+    assert "accuracy on 8 held-out people, 2 initialisations\n" in said.out
+    assert "2 initialisations." in (tmp_path / "run/report.html").read_text()
+    bundle = read_bundle(tmp_path / "run/init.tegu")
+    assert bundle.manifest.training["initialisations"] == 2
+    assert {"0/0.weight", "1/0.weight", "share/0", "share/1"} <= set(bundle.meta)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -54,7 +54,7 @@ def rows(spec: Spec, count: int, seed: int = 0, padding: int = 0) -> NumpyBatch:
 def start(learner: Learner, seed: int = 0) -> dict[str, Array]:
     """A point near the initialisation."""
     rng = np.random.default_rng(seed + 100)
-    return {n: (v + 0.2 * rng.standard_normal(v.shape)).astype(np.float32) for n, v in learner.init(seed).items()}
+    return {n: np.asarray(v + 0.2 * rng.standard_normal(v.shape), np.float32) for n, v in learner.init(seed).items()}
 
 
 def stacked(batches: list[NumpyBatch]) -> NumpyBatch:

@@ -82,13 +82,14 @@ def specs(draw: st.DrawFn) -> Spec:
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     sizes = sorted(draw(st.sets(st.integers(1, 99), max_size=3)))
+    losses = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple)
     return Manifest(
         learner=draw(st.text(max_size=8)),
         paper=draw(st.text(max_size=8)),
         spec=draw(specs()),
         fast=tuple(draw(st.lists(st.text(max_size=5), max_size=3))),
         knobs=draw(knobs),
-        schedule=tuple(ScheduleEntry(k, draw(knobs)) for k in sizes),
+        schedule=tuple(ScheduleEntry(k, draw(knobs), losses=draw(losses)) for k in sizes),
         training=draw(json_objects),
         heldout=tuple(draw(st.lists(json_objects, max_size=2))),
         members=draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),

@@ -14,7 +14,12 @@ from tegu.core.errors import BundleError, DataError
 from tegu.core.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
 
 GOOD: dict[str, Any] = json.loads(
-    replace(manifest(), schedule=(ScheduleEntry(5, {"lr": 0.1}),), heldout=({"k": 5},), members={"a": "00"}).to_json()
+    replace(
+        manifest(),
+        schedule=(ScheduleEntry(5, {"lr": 0.1}, 0.5, 0.25, (1.0, 2.5)),),
+        heldout=({"k": 5},),
+        members={"a": "00"},
+    ).to_json()
 )
 
 
@@ -81,6 +86,9 @@ def spec(**changes: Any) -> dict[str, Any]:
         ({"schedule": [1]}, "1"),
         ({"schedule": [{"k": 2.5, "knobs": {}}]}, "2.5"),
         ({"schedule": [{"k": 2}]}, "knobs"),
+        ({"schedule": [{"k": 2, "knobs": {}, "losses": 3.5}]}, "3.5"),
+        ({"schedule": [{"k": 2, "knobs": {}, "losses": ["3.5"]}]}, "'3.5'"),
+        ({"schedule": [{"k": 2, "knobs": {}, "losses": [float("nan")]}]}, "nan"),
         ({"schedule": [{"k": 5, "knobs": {}}, {"k": 2, "knobs": {}}]}, "[5, 2]"),
         ({"training": []}, "[]"),
         ({"heldout": [[]]}, "[]"),
@@ -139,6 +147,11 @@ def test_what_json_lacks_is_refused_when_written(changes: dict[str, Any], found:
 def test_a_schedule_ascends(sizes: tuple[int, ...]) -> None:
     with refused(DataError, list(sizes), "ascending"):
         replace(manifest(), schedule=tuple(ScheduleEntry(k, {}) for k in sizes))
+
+
+def test_a_schedule_without_figures_of_others_is_read() -> None:
+    found = Manifest.from_json(encoded(schedule=[{"k": 5, "knobs": {"lr": 0.1}}]))
+    assert found.schedule == (ScheduleEntry(5, {"lr": 0.1}),)
 
 
 @pytest.mark.parametrize(("interactions", "steps"), [(0, 0), (4, 0), (5, 1), (19, 1), (20, 9), (1000, 9)])

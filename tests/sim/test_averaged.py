@@ -20,6 +20,7 @@ def run(seed: int, hurt: float, ks: tuple[int, ...] = (1, 5), **baselines: float
         "higher_is_better": True,
         "rounds": 3,
         "cohort": 2,
+        "initialisations": 1,
         "seed": seed,
         "heldout_users": 20,
         "train_seconds": 1.0,

@@ -23,6 +23,7 @@ METRICS: dict[str, Any] = {
     "rounds": 40,
     "kept_round": 40,
     "cohort": 7,
+    "initialisations": 1,
     "train_users": 71,
     "calibration_users": 12,
     "heldout_users": 23,

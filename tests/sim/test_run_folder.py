@@ -39,7 +39,7 @@ Finished = tuple[Outcome, Path]
 KEYS = {
     "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
     "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
-    "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap",
+    "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap", "initialisations",
 }  # fmt: skip
 ENTRY = {
     "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "hurt", "worse",
@@ -97,7 +97,10 @@ def test_the_bundle_is_the_run(finished: Finished) -> None:
     assert same_tree(bundle.meta, outcome.run.bundle.meta)
     assert digest(bundle.meta) == outcome.metrics["meta"] == bundle.manifest.training["meta"]
     assert [dict(entry) for entry in bundle.manifest.heldout] == outcome.metrics["curve"]
-    assert [entry._asdict() for entry in bundle.manifest.schedule] == outcome.metrics["schedule"]
+    schedule = [entry._asdict() for entry in bundle.manifest.schedule]
+    losses = [entry.pop("losses") for entry in schedule]
+    assert schedule == outcome.metrics["schedule"]
+    assert [len(each) for each in losses] == [4, 4]
     assert max_difference(bundle.meta, people.learner().init(0)) > 0.01
     with Personalizer.open(folder / "init.tegu") as person:
         x, y = outcome.run.split.heldout.rows(0)

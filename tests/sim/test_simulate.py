@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
 from tests.sim import people
 
 from tegu.core.episode import EpisodeRule
+from tegu.core.errors import DataError
 from tegu.core.metrics import METRICS
 from tegu.core.tree import digest
 from tegu.server.outer import OuterRule
@@ -51,6 +53,11 @@ def test_arguments_become_the_plan(tmp_path: Path) -> None:
     assert run.ks == (2,)
     assert told == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"round-{n:06d}.safetensors" for n in (1, 2)]
+
+
+def test_the_number_of_initialisations_is_checked() -> None:
+    with pytest.raises(DataError, match="initialisations is 0: expected at least 1"):
+        simulate(people.people(), people.learner(), initialisations=0)
 
 
 def test_it_is_the_plans_run_bit_for_bit() -> None:

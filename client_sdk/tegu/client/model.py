@@ -11,6 +11,7 @@ from tegu.client.known import Known, corrected, known_of
 from tegu.client.report import AdaptReport
 from tegu.client.rows import empty_support
 from tegu.client.runtime import Runtime
+from tegu.client.typical import typical, unlike
 from tegu.core.batch import Array, NumpyBatch
 from tegu.core.bundle import Bundle
 from tegu.core.errors import RuntimeFailure
@@ -82,7 +83,9 @@ class Model:
         if kept and steps and known.evidence is not None:
             reason = corrected(known, rows)
         milliseconds = 1000 * (time.perf_counter() - started)
-        return state, AdaptReport(steps, wanted, rows, knobs.get("lr"), milliseconds, kept, reason, *known)
+        alike = typical(self.manifest, support, lambda x: self.predict(None, x))
+        reason += unlike(alike)
+        return state, AdaptReport(steps, wanted, rows, knobs.get("lr"), milliseconds, kept, reason, *known, alike)
 
     def initial(self) -> Tree:
         """The state of a user of whom nothing is known; computed once.

@@ -25,6 +25,9 @@ class AdaptReport:
         evidence: for a learner that corrects in closed form: how much smaller the squared error of one of the user's
             own interactions is for what the others tell, on average; None for other learners.
         in_use: share of the correction that is in use, from 0 to 1; None for other learners.
+        typical: the share of people never trained on whose interactions the initialisation fits no better than the
+            user's, a conformal p-value: of users like them one in twenty is at 0.05 or below. None where nothing was
+            calibrated for so many interactions.
     """
 
     steps: int
@@ -37,3 +40,4 @@ class AdaptReport:
     others: tuple[float, float] | None = None
     evidence: float | None = None
     in_use: float | None = None
+    typical: float | None = None

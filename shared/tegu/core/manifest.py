@@ -27,12 +27,15 @@ class ScheduleEntry(NamedTuple):
         knobs: values of the graph's scalar inputs.
         gain: how much the calibration users gained by them, in the metric, on average.
         spread: standard deviation of their gains.
+        losses: how badly the initialisation fits `k` interactions of each of them, ascending: mean losses
+            (`tegu.core.misfit`), thinned where there are many (`tegu.core.conformal`).
     """
 
     k: int
     knobs: Knobs
     gain: float = 0.0
     spread: float = 0.0
+    losses: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,14 +139,19 @@ def _typed(value: object, *kinds: type[T]) -> T:
 def _entry(value: object) -> ScheduleEntry:
     entry = _typed(value, dict)
     known = _knobs({name: entry.get(name, 0.0) for name in ("gain", "spread")})
-    return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]), **known)
+    losses = [_finite(number) for number in _typed(entry.get("losses", []), list)]
+    return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]), **known, losses=tuple(losses))
 
 
 def _knobs(value: object) -> Knobs:
-    knobs = {name: float(_typed(number, float, int)) for name, number in _typed(value, dict).items()}
-    if not all(math.isfinite(number) for number in knobs.values()):
-        raise ValueError(f"knobs must be finite, found {knobs}")
-    return knobs
+    return {name: _finite(number) for name, number in _typed(value, dict).items()}
+
+
+def _finite(value: object) -> float:
+    number = float(_typed(value, float, int))
+    if not math.isfinite(number):
+        raise ValueError(f"numbers must be finite, found {number}")
+    return number
 
 
 def knobs_for(manifest: Manifest, interactions: int) -> Knobs:

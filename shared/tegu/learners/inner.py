@@ -24,6 +24,7 @@ __all__ = [
     "inner_loop",
     "mean_loss",
     "minibatch",
+    "row_losses",
     "run_steps",
     "step_size",
 ]
@@ -44,6 +45,15 @@ def mean_loss(
     return masked_mean(loss, Applied(model, parameters, look_up(parameters)), batch, seen)
 
 
+def row_losses(model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch) -> Tensor:
+    """The loss of each row `[rows]` under these parameters.
+
+    Raises:
+        DataError: the loss is not one value a row.
+    """
+    return checked_rows(loss(Applied(model, parameters, look_up(parameters)), batch, None), batch)
+
+
 def gradients(
     model: nn.Module, loss: Loss, parameters: TorchTree, moving: TorchTree, batch: TorchBatch, scale: Tensor | float = 1
 ) -> TorchTree:
@@ -57,8 +67,7 @@ def gradients(
     """
 
     def rows(moved: TorchTree) -> Tensor:
-        own = parameters | moved
-        return checked_rows(loss(Applied(model, own, look_up(own)), batch, None), batch)
+        return row_losses(model, loss, parameters | moved, batch)
 
     pull: Callable[[Tensor], tuple[TorchTree]] = vjp(rows, moving)[1]
     return pull(batch.mask * (scale / batch.mask.sum().clamp(min=1)))[0]

@@ -23,7 +23,7 @@ from tegu.core.batch import Batch
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 
-__all__ = ["Adapt", "Iterated", "Learner", "Together", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
+__all__ = ["Adapt", "Iterated", "Learner", "Losses", "Together", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
 
 TorchTree: TypeAlias = dict[str, Tensor]
 TorchBatch: TypeAlias = Batch[Tensor]
@@ -31,6 +31,7 @@ TorchKnobs: TypeAlias = Mapping[str, Tensor] | Mapping[str, float]
 Adapt: TypeAlias = Callable[[TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
 Predict: TypeAlias = Callable[[TorchTree, TorchTree, Tensor], Tensor]
 Update: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], TorchTree]
+Losses: TypeAlias = Callable[[TorchTree, TorchBatch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Learner:
         most: so many of a user's newest rows a device adapts on; 0 for all.
         candidates: knobs to try on calibration users, besides not adapting.
         trained_as: the learner by gradient steps whose updates these are, where this one adapts otherwise.
+        losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None where none is told.
+        initialisations: how many of them `meta` holds; see `mixture`.
     """
 
     name: str
@@ -105,3 +108,5 @@ class Learner:
     most: int = 0
     candidates: Sequence[Mapping[str, float]] = field(default=(), repr=False)
     trained_as: Learner | None = field(default=None, repr=False)
+    losses: Losses | None = field(default=None, repr=False)
+    initialisations: int = 1

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from tegu.core.spec import Spec
-from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, run_steps
+from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, row_losses, run_steps
 from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree
 from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
@@ -103,4 +103,5 @@ def reptile(
         pools=every_parameter_adapts,
         together=together,
         candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
+        losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),
     )

@@ -35,7 +35,7 @@ from tegu.learners.prepare import prepared
 from tegu.learners.reptile import reptile
 from tegu.learners.ridge import fit, kernel, normalised
 
-__all__ = ["PAPER", "residual"]
+__all__ = ["PAPER", "residual", "trust"]
 
 PAPER = "Bertinetto et al. 2019, Meta-learning with differentiable closed-form solvers, arXiv:1805.08136"
 _KNOBS = {
@@ -97,8 +97,8 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
         found = fit(alike, carry["missed"], support.mask, knobs["ridge"])
         saved = carry["missed"].square().sum(-1) - found.left_out.square().sum(-1)
         evidence = (saved * support.mask).sum() / support.mask.sum().clamp(min=1)
-        trust = _trust(evidence, knobs)
-        moved = {"weights": knobs["weight"] * trust * found.weights, "trust": trust, "evidence": evidence}
+        own = trust(evidence, knobs)
+        moved = {"weights": knobs["weight"] * own * found.weights, "trust": own, "evidence": evidence}
         return {**carry, **moved, "mix": carry["mix"] * 0 + knobs["mix"]}
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
@@ -123,7 +123,8 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
     )
 
 
-def _trust(evidence: Tensor, knobs: TorchKnobs) -> Tensor:
+def trust(evidence: Tensor, knobs: TorchKnobs) -> Tensor:
+    """How much of a correction to keep, from 0 to 1; see the module's text."""
     score = (knobs["expected"] + knobs["belief"] * evidence) / knobs["spread"]
     gains = 0.5 * (1 + torch.erf(score / math.sqrt(2)))
     off = torch.as_tensor(knobs["guard"] == 0).to(evidence.dtype)

@@ -29,13 +29,18 @@ def _require_sim() -> None:
 
 @app.command()
 def simulate(
-    experiment: Annotated[str, typer.Argument(help="movielens, ratings, insteval, shakespeare or sine; see above.")],
+    experiment: Annotated[
+        str, typer.Argument(help="movielens, ratings, insteval, shakespeare, sine, opposed or agreeing; see above.")
+    ],
     learner: Annotated[str, typer.Option(help="What is meta-trained.")] = "reptile",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
     patience: Annotated[
         int, typer.Option(min=0, help="Stop after so many looks without a better one and keep the best; 0: all rounds.")
     ] = 0,
+    initialisations: Annotated[
+        int, typer.Option(min=1, help="Learn so many in one bundle, for people of several kinds.")
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
     seeds: Annotated[
         int, typer.Option(min=1, help="Run so many seeds, from --seed on, each in a folder of its own; their means.")
@@ -55,7 +60,8 @@ def simulate(
     """Train on many simulated people and compare with baselines on people never seen.
 
     EXPERIMENT is `movielens` (film clicks), `ratings` (of films), `insteval` (ratings of lecturers), `shakespeare` (the
-    next character) or `sine` (few-shot regression).
+    next character), `sine` (few-shot regression), `opposed` (two groups of people who want opposite things) or
+    `agreeing` (one group of them).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
     """
@@ -68,6 +74,7 @@ def simulate(
         rounds=rounds,
         patience=patience,
         cohort=cohort,
+        initialisations=initialisations,
         seed=seed,
         seeds=seeds,
         backend=backend,

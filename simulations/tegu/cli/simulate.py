@@ -31,6 +31,7 @@ def simulate_command(
     rounds: int | None,
     patience: int,
     cohort: int | None,
+    initialisations: int,
     seed: int,
     seeds: int,
     backend: str,
@@ -64,10 +65,11 @@ def simulate_command(
         own = folder if seeds == 1 else folder / f"seed-{number}"
         experiment = build(seed=number, rounds=rounds, cohort=cohort)
         plan = replace(experiment.plan, patience=patience)
-        found.append(_one(replace(experiment, plan=plan), own, options))
+        found.append(_one(replace(experiment, plan=plan, initialisations=initialisations), own, options))
     metrics = found[0] if seeds == 1 else averaged(found)
+    several = "" if initialisations == 1 else f", {initialisations} initialisations"
     over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
-    typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{over}\n")
+    typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{several}{over}\n")
     typer.echo(markdown(table_rows(metrics)))
     for line in filter(None, (stored_line(metrics), gap_line(metrics))):
         typer.echo(f"\n{line}")

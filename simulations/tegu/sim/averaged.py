@@ -20,7 +20,10 @@ def averaged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     entries = ([entry for run in runs for entry in run["curve"] if entry["k"] == k] for k in sorted(common))
     first = runs[0]
     return {
-        **{name: first[name] for name in ("experiment", "learner", "metric", "higher_is_better", "rounds", "cohort")},
+        **{
+            name: first[name]
+            for name in ("experiment", "learner", "metric", "higher_is_better", "rounds", "cohort", "initialisations")
+        },
         "seeds": [run["seed"] for run in runs],
         "heldout_users": sum(run["heldout_users"] for run in runs),
         "curve": [_mean(group) for group in entries],

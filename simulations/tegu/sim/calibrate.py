@@ -16,8 +16,10 @@ from tegu.learners.learner import Learner
 from tegu.server.evaluation import ask
 from tegu.server.schedule import find_schedule
 from tegu.sim.engine import Engine
+from tegu.sim.familiar import support_losses
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.population import Population
+from tegu.sim.trials import draw_trials
 from tegu.wire import to_record
 
 __all__ = ["calibrate"]
@@ -28,7 +30,8 @@ def calibrate(
 ) -> tuple[ScheduleEntry, ...]:
     """For each k the way to adapt that gains most and hurts hardly anyone, or none; see `find_schedule`.
 
-    A k that no calibration user has enough rows for is left out.
+    A k that no calibration user has enough rows for is left out. The entries hold how badly the initialisation fits the
+    calibration users, too, which a federation does not ask: its answers are sums over users.
 
     Args:
         engine: runs the learner.
@@ -46,4 +49,8 @@ def calibrate(
         return ask(grid, record, Inquiry(metric.name, seed, 0.0, still, questions), "calibration")
 
     with flower_identity():
-        return find_schedule(answered, still, learner.candidates, ks)
+        schedule = find_schedule(answered, still, learner.candidates, ks)
+    return tuple(
+        entry._replace(losses=support_losses(engine, meta, still, draw_trials(people, entry.k, seed)))
+        for entry in schedule
+    )

@@ -31,7 +31,8 @@ OnStage: TypeAlias = Callable[[str], None]
 def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress: OnProgress | None) -> Baselines:
     """All baselines of an experiment, each from k to a method.
 
-    `finetuned` adapts the run's own initialisation by the gradient steps that it was trained with, where the learner
+    `one_initialisation` is the experiment's learner as it is, where the run has it several times; `finetuned` adapts
+    the run's own initialisation by the gradient steps that it was trained with, where the learner
     adapts otherwise; `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then
     adapts with a step size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1, and is left
     out where it diverges; `local_only` shares nothing.
@@ -44,11 +45,15 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
     """
     plan = replace(run.plan, checkpoints=None)
     found = {name: _at_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
+    if run.learner.initialisations > 1:
+        on_stage("one_initialisation: the same for everybody")
+        found["one_initialisation"] = _alone(experiment, run, plan, on_progress)
     on_stage("local_only: every user alone")
-    like = run.learner.trained_as or run.learner
+    like = experiment.learner.trained_as or experiment.learner
     engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
-    if like is not run.learner:
-        found["finetuned"] = _at_every_k(adapted(engine, run.bundle.meta, like.knobs))
+    if (trained := run.learner.trained_as) is not None:
+        own = engine if trained is like else make_engine(trained, compile_learner(trained))
+        found["finetuned"] = _at_every_k(adapted(own, run.bundle.meta, trained.knobs))
     found["local_only"] = _local(experiment, run, like)
     on_stage("joint: one gradient step a client a round")
     found |= _joint(experiment, run, like, engine, plan, on_progress)
@@ -74,6 +79,16 @@ def _fedavg(
         on_stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
         return {}
     return {"fedavg": _at_every_k(adapted(engine, meta, {**like.knobs, "steps": 0.0}))}
+
+
+def _alone(
+    experiment: Experiment, run: Run, plan: TrainingPlan, on_progress: OnProgress | None
+) -> Callable[[int], Method]:
+    learner = experiment.learner
+    engine = make_engine(learner, compile_learner(learner))
+    meta = train_in_process(engine, run.split.train, learner.init(plan.seed), plan, on_progress).meta
+    chosen = _calibrated(engine, learner, meta, run)
+    return lambda k: adapted(engine, meta, chosen[k])
 
 
 def _at_every_k(method: Method) -> Callable[[int], Method]:

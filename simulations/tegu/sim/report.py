@@ -63,10 +63,11 @@ def render_report(
         ("Training", _svg(_plot_learning, points, metrics["metric"], metrics["kept_round"])),
     ]
     body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
+    several = "" if metrics["initialisations"] == 1 else f"{metrics['initialisations']} initialisations. "
     people = (
         f"{metrics['train_users']} people trained, {metrics['calibration_users']} calibrated the schedule, "
-        f"{metrics['heldout_users']} were never seen before. {metrics['rounds']} rounds of {metrics['cohort']}, "
-        f"seed {metrics['seed']}, {metrics['train_seconds']:.0f} s, "
+        f"{metrics['heldout_users']} were never seen before. {several}"
+        f"{metrics['rounds']} rounds of {metrics['cohort']}, seed {metrics['seed']}, {metrics['train_seconds']:.0f} s, "
         f"{metrics['user_rounds_per_second']:.0f} user-rounds a second."
     )
     return (

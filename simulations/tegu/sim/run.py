@@ -141,7 +141,7 @@ def run_plan(
     trained = _train(backend, learner, graphs, chosen, split.train, plan, validation, on_point)
     schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed)
     made = make_bundle(learner, trained.meta, graphs)
-    provenance = _provenance(split, plan, backend, trained)
+    provenance = _provenance(split, plan, backend, trained, learner.initialisations)
     return Run(
         replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
         split,
@@ -203,7 +203,9 @@ def _train(
         return train_on_ray(make_bundle(learner, meta, graphs), train, plan, Path(folder))
 
 
-def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained) -> dict[str, Any]:
+def _provenance(
+    split: Split, plan: TrainingPlan, backend: str, trained: Trained, initialisations: int
+) -> dict[str, Any]:
     return {
         "train_users": len(split.train),
         "calibration_users": len(split.calibration),
@@ -211,6 +213,7 @@ def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained
         "rounds": plan.rounds,
         "kept_round": trained.kept,
         "cohort": plan.cohort,
+        "initialisations": initialisations,
         "seed": plan.seed,
         "outer": plan.outer.name,
         "outer_lr": plan.outer.lr,

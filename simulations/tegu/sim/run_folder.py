@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple
 
 from tegu.core.bundle import atomic_write
 from tegu.core.errors import BundleError
+from tegu.core.manifest import ScheduleEntry
 from tegu.core.precision import Precision, check_precision
+from tegu.learners.mixture import mixture
 from tegu.server.checkpoint import remove_checkpoints
 from tegu.server.looks import Look, gap_in_words
 from tegu.sim.comparators import comparators
@@ -79,10 +81,11 @@ def run_experiment(
     check_precision(precision)
     _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
-    watch.stage(f"{experiment.learner.name}: compiling graphs, then {plan.rounds} rounds")
+    learner = mixture(experiment.learner, experiment.initialisations)
+    watch.stage(f"{learner.name}: compiling graphs, then {plan.rounds} rounds")
     run = run_plan(
         experiment.population,
-        experiment.learner,
+        learner,
         plan,
         backend=backend,
         engine=engine,
@@ -123,6 +126,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
     return {
         "experiment": experiment.name,
         "learner": run.learner.name,
+        "initialisations": run.learner.initialisations,
         "backend": backend,
         "engine": run.engine.backend.name,
         "seed": run.plan.seed,
@@ -134,7 +138,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "kept_round": trained.kept,
         "metric": run.metric.name,
         "higher_is_better": run.metric.higher_is_better,
-        "schedule": [entry._asdict() for entry in run.bundle.manifest.schedule],
+        "schedule": [_shown(entry) for entry in run.bundle.manifest.schedule],
         "curve": judgement.curve,
         **_gap(run),
         "train_seconds": round(trained.seconds, 2),
@@ -148,6 +152,10 @@ def _gap(run: Run) -> dict[str, Any]:
     """How much better off those are who train, by the initialisation that is kept."""
     look = run.judged
     return {"training_gap": {**look.as_json(), "warning": gap_in_words(look, run.metric.name)}} if look else {}
+
+
+def _shown(entry: ScheduleEntry) -> dict[str, Any]:
+    return {name: value for name, value in entry._asdict().items() if name != "losses"}  # a hundred numbers
 
 
 def _peak_rss_mb() -> float:

@@ -13,6 +13,7 @@ from tegu.core.episode import EpisodeRule
 from tegu.core.metrics import Metric
 from tegu.core.precision import Precision
 from tegu.learners.learner import Learner
+from tegu.learners.mixture import mixture
 from tegu.learners.reptile import reptile
 from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
@@ -30,6 +31,7 @@ def simulate(
     *,
     rounds: int = 300,
     cohort: int = 32,
+    initialisations: int = 1,
     seed: int = 0,
     backend: Backend = "inprocess",
     engine: EngineKind | Literal["auto"] = "onnx",
@@ -54,6 +56,7 @@ def simulate(
             correction (`tegu.learners.residual`), or by Reptile's steps for a ranking.
         rounds: of the whole run.
         cohort: users (or nodes, where `nodes` is given) that take part in a round.
+        initialisations: so many are learned in one bundle, for people of several kinds; see `tegu.learners.mixture`.
         seed: decides splits, first parameters, cohorts and episodes.
         backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
         engine: what computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
@@ -74,7 +77,7 @@ def simulate(
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: the learner was built for another spec.
+        DataError: the learner was built for another spec, or cannot be had several times.
         UnknownNameError: no such backend or engine.
     """
     if isinstance(learner, nn.Module):
@@ -94,7 +97,7 @@ def simulate(
     )
     return run_plan(
         population,
-        learner,
+        mixture(learner, initialisations),
         plan,
         backend=backend,
         engine=engine,

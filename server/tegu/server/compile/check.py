@@ -21,6 +21,7 @@ FLOOR = 1e-2
 # A ReLU or a maximum on the verge makes much of rounding, torch's own included. So a graph may be as far from float64
 # as torch's float32 is, twice over, but never farther than this.
 _EXCUSABLE = 1e-2
+_ERRORS = 3
 
 
 def check_graph(
@@ -55,6 +56,7 @@ def _runner(data: bytes, graph: str) -> Callable[[Mapping[str, Tensor]], dict[st
     ort = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # cases are tiny: waking threads takes longer than running them
+    options.log_severity_level = _ERRORS  # it warns of what it might have merged and did not
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class

@@ -133,7 +133,7 @@ def _scaled(value: Tensor, factor: Tensor) -> Tensor:
 
 def _shrinkage(updates: list[Tensor], limit: Tensor) -> Tensor:
     # Repeats of an id add up in a table, but all of them save one are zero.
-    squares = torch.stack([value.square().flatten(1).sum(1) for value in updates]).sum(0)
+    squares = torch.stack([value.unsqueeze(-1).square().flatten(1).sum(1) for value in updates]).sum(0)
     return (limit / squares.sqrt().clamp(min=1e-12)).clamp(max=1.0)
 
 

@@ -8,6 +8,7 @@ from tegu.core.errors import UnknownNameError
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
+from tegu.sim.experiments.opposed import agreeing, opposed
 from tegu.sim.experiments.ratings import ratings
 from tegu.sim.experiments.shakespeare import shakespeare
 from tegu.sim.experiments.sine import sine
@@ -23,8 +24,10 @@ class Build(Protocol):
 
 
 EXPERIMENTS: dict[str, Build] = {
+    "agreeing": agreeing,
     "insteval": insteval,
     "movielens": movielens,
+    "opposed": opposed,
     "ratings": ratings,
     "shakespeare": shakespeare,
     "sine": sine,

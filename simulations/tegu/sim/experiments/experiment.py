@@ -26,13 +26,14 @@ class Experiment:
         name: as on the command line.
         population: everyone; split by user before anything is learned.
         model: the module the learner was built from.
-        learner: what is meta-trained.
+        learner: what is meta-trained, so many times as `initialisations` says.
         plan: how.
         ks: numbers of interactions to judge at.
         metric: what to judge by.
         loss: as the learner's.
         classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
         titles: names of items, by id, where there are any.
+        initialisations: how many are learned; see `tegu.learners.mixture`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Experiment:
     loss: str | OutputLoss | None = None
     classical: Mapping[str, Callable[[Population], Method]] = field(default_factory=dict)
     titles: tuple[str, ...] = ()
+    initialisations: int = 1
 
     def describe(self) -> dict[str, Any]:
         """Its settings, for the manifest and the report."""

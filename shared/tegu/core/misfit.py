@@ -1,0 +1,32 @@
+"""How badly answers fit a user's rows, by the usual loss of each kind of problem; in numpy, for devices too."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegu.core.batch import Array
+from tegu.core.spec import Spec
+
+__all__ = ["asked", "misfit"]
+
+
+def asked(spec: Spec, x: Array) -> Array:
+    """The inputs to predict for, to know how rows with the inputs `x` fit: the whole catalogue for a ranking."""
+    return np.arange(spec.items) if spec.kind == "ranking" else x
+
+
+def misfit(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
+    """The mean loss of rows: cross-entropy, squared error, or what the softmax of a ranking gives the items.
+
+    Args:
+        spec: what the model takes and gives.
+        outputs: for `asked(spec, x)`: `[rows, outputs]`, or scores `[items]`.
+        x: `[rows, ...]`.
+        y: `[rows, ...]`.
+    """
+    outputs = outputs.astype(np.float64)
+    if spec.kind == "regression":
+        return float(np.square(outputs - y).mean())
+    logs = outputs - np.logaddexp.reduce(outputs, -1, keepdims=True)
+    rows = logs[x] * y if spec.kind == "ranking" else np.take_along_axis(logs, y[:, None], 1)
+    return float(-rows.mean())

@@ -1,0 +1,69 @@
+"""Two groups of people who want opposite things, and one group that agrees: for one initialisation and for several.
+
+A user has `y = sign * size * 2 sin(x) + noise` with x in [-5, 5], a size in [0.8, 1.2] and noise of 0.3. Where people
+are opposed the sign is drawn for each, and the mean over all is nothing; where they agree it is 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from tegu.core.batch import Array
+from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.metrics import METRICS
+from tegu.core.spec import Spec
+from tegu.learners.residual import residual
+from tegu.server.outer import OuterRule
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.population import Population
+from tegu.sim.train import TrainingPlan
+
+__all__ = ["agreeing", "opposed", "swings"]
+
+USERS, ROWS = 600, 30
+
+
+def swings(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Population:
+    """`users` of `rows` points each, the sign of each drawn from `signs`."""
+    rng = rows_rng("swings", seed)
+    size = rng.uniform(0.8, 1.2, (users, 1)) * rng.choice(signs, (users, 1))
+    x = rng.uniform(-5.0, 5.0, (users, rows))
+    y = size * 2 * np.sin(x) + 0.3 * rng.standard_normal(x.shape)
+    user = np.repeat(np.arange(users), rows)
+    return Population.from_arrays(_column(x), _column(y), user, Spec.regression((1,)))
+
+
+def opposed(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment with two groups."""
+    return _experiment("opposed", (-1, 1), seed, rounds, cohort)
+
+
+def agreeing(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment with one."""
+    return _experiment("agreeing", (1,), seed, rounds, cohort)
+
+
+def _experiment(name: str, signs: tuple[int, ...], seed: int, rounds: int | None, cohort: int | None) -> Experiment:
+    model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+    population = swings(USERS, ROWS, seed, signs)
+    plan = TrainingPlan(
+        rounds=rounds or 300,
+        cohort=cohort or 20,
+        seed=seed,
+        outer=OuterRule("Adam", 0.01, decay=True),
+        rule=EpisodeRule(min_support=1, max_support=15, max_query=15),
+    )
+    return Experiment(
+        name=name,
+        population=population,
+        model=model,
+        learner=residual(model, population.spec, steps=10, lr=0.02),
+        plan=plan,
+        ks=(1, 2, 5, 10),
+        metric=METRICS["mse"],
+    )
+
+
+def _column(values: Array) -> Array:
+    return values.reshape(-1, 1).astype(np.float32)

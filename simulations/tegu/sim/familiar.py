@@ -1,0 +1,41 @@
+"""How badly the initialisation fits people never trained on: what a device compares its own user with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tegu.core.batch import NumpyBatch
+from tegu.core.conformal import thinned
+from tegu.core.manifest import Knobs
+from tegu.core.misfit import asked, misfit
+from tegu.core.tree import Tree
+from tegu.core.trials import DRAWS, Trials, stacked_supports
+from tegu.sim.engine import Engine
+
+__all__ = ["support_losses"]
+
+_USERS = 64  # whose catalogues of scores are in memory at once
+
+
+def support_losses(engine: Engine, meta: Tree, still: Knobs, trials: Trials) -> tuple[float, ...]:
+    """Users' mean losses on k rows under the initialisation, ascending and thinned.
+
+    One draw of each user: several would not be as independent as p-values take them for.
+
+    Args:
+        engine: runs the learner.
+        meta: the initialisation.
+        still: knobs that take no step.
+        trials: `DRAWS` of each user.
+    """
+    spec, first = trials.spec, trials.trials[::DRAWS]
+    losses = list[float]()
+    for start in range(0, len(first), _USERS):
+        part = first[start : start + _USERS]
+        supports = stacked_supports(trials._replace(trials=part))
+        states = engine.adapt(meta, NumpyBatch(*supports), still)
+        outputs = engine.predict(meta, states, np.stack([asked(spec, trial.support.x) for trial in part]))
+        losses += [
+            misfit(spec, output, trial.support.x, trial.support.y) for output, trial in zip(outputs, part, strict=True)
+        ]
+    return thinned(losses)

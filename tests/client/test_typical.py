@@ -1,0 +1,83 @@
+"""Whether a user is like the people an initialisation was calibrated on, as a device finds out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.client.graphs import linear_bundle, linear_predict, linear_rows, ranking_bundle
+
+from tegu.client import Personalizer
+from tegu.client.typical import typical, unlike
+from tegu.core.batch import Array, full_batch
+from tegu.core.manifest import ScheduleEntry
+
+X, Y = linear_rows(9)
+BUNDLE = linear_bundle()
+
+
+def own_loss(rows: int) -> float:
+    """Of the newest rows, under the initialisation."""
+    return float(np.square(linear_predict(BUNDLE.meta, X[-rows:]) - Y[-rows:]).mean())
+
+
+def schedule(*losses: float, steps: int = 3) -> tuple[ScheduleEntry, ...]:
+    return (ScheduleEntry(2, {"steps": steps}), ScheduleEntry(4, {"steps": steps}, 0.0, 0.0, losses))
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_the_newest_interactions_are_compared_with_as_many_of_others(steps: int) -> None:
+    own = own_loss(4)
+    assert abs(own - own_loss(9)) > 0.05
+    losses = (0.5 * own, 0.99 * own, 1.01 * own, 2 * own, 3 * own)
+    with Personalizer.open(linear_bundle(schedule=schedule(*losses, steps=steps))) as person:
+        person.observe(X, Y)
+        report = person.adapt()
+        assert report.typical == pytest.approx(4 / 6)
+        assert "unlike" not in report.reason
+        assert person.adapt().typical == report.typical, "it is the initialisation that is asked, not the user's model"
+
+
+def test_a_user_unlike_the_others_is_told() -> None:
+    losses = tuple(own_loss(4) * share for share in np.linspace(0.1, 0.9, 39))
+    with Personalizer.open(linear_bundle(schedule=schedule(*losses))) as person:
+        person.observe(X, Y)
+        report = person.adapt()
+    assert report.typical == 1 / 40
+    assert report.reason == "adapted by all 3 steps; unlike the people this was trained with (p = 0.025)"
+
+
+def test_without_calibration_nothing_is_said() -> None:
+    for entries, rows in (((), 9), (schedule(1.0), 1), (schedule(1.0), 3), (schedule(), 9)):
+        with Personalizer.open(linear_bundle(schedule=entries)) as person:
+            person.observe(X[:rows], Y[:rows])
+            report = person.adapt()
+        assert report.typical is None
+        assert "unlike" not in report.reason
+
+
+@pytest.mark.parametrize(("p", "said"), [(None, False), (1.0, False), (0.05, False), (0.049, True)])
+def test_one_in_twenty_is_unlike(p: float | None, said: bool) -> None:
+    assert bool(unlike(p)) == said
+
+
+def test_a_ranking_is_asked_for_its_whole_catalogue_once() -> None:
+    bundle = ranking_bundle()
+    scores = (bundle.meta["items"] @ bundle.meta["user"]).astype(np.float64)
+    clicked = np.asarray([7, 1, 5])
+    chances = np.exp(scores) / np.exp(scores).sum()
+    own = float(-np.log(chances[clicked]).mean())
+    manifest = replace(bundle.manifest, schedule=(ScheduleEntry(3, {"steps": 1}, 0.0, 0.0, (own - 0.01, own + 0.01)),))
+    asked: list[Array] = []
+
+    def predict(x: Array) -> Array:
+        asked.append(x)
+        return scores[x]
+
+    batch = full_batch(np.concatenate([[0], clicked]), np.ones(4, np.float32))
+    assert typical(manifest, batch, predict) == pytest.approx(2 / 3)
+    assert len(asked) == 1
+    with Personalizer.open(replace(bundle, manifest=manifest)) as person:
+        person.observe([0, *clicked])
+        assert person.adapt().typical == pytest.approx(2 / 3)

@@ -1,0 +1,81 @@
+"""People who want opposite things, and people who agree: what several initialisations are good for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from torch import nn
+
+from tegu.client import Personalizer
+from tegu.core.episode import EpisodeRule
+from tegu.learners import reptile
+from tegu.server.outer import OuterRule
+from tegu.sim import simulate
+from tegu.sim.experiments.catalogue import Build
+from tegu.sim.experiments.opposed import ROWS, USERS, agreeing, opposed, swings
+from tegu.sim.judge import judge
+from tegu.sim.run import Run
+
+
+def sizes(signs: tuple[int, ...]) -> np.ndarray:
+    population = swings(300, 200, 1, signs)
+    each = [population.rows(user) for user in range(300)]
+    wave = [np.sin(x[:, 0], dtype=np.float64) for x, _ in each]
+    return np.asarray([wave @ y[:, 0] / (wave @ wave) for wave, (_, y) in zip(wave, each, strict=True)])
+
+
+def test_people_are_opposed_or_agree() -> None:
+    found = sizes((-1, 1))
+    assert 120 < (found > 0).sum() < 180  # 300 tosses: 3.5 standard deviations
+    assert abs(np.abs(found) - 2).max() < 0.4 + 0.15
+    assert sizes((1,)).min() > 1.6 - 0.15
+
+
+@pytest.mark.parametrize(("build", "name"), [(opposed, "opposed"), (agreeing, "agreeing")])
+def test_what_the_experiments_are(build: Build, name: str) -> None:
+    experiment = build(seed=2, rounds=9, cohort=3)
+    assert (experiment.name, experiment.metric.name, experiment.ks) == (name, "mse", (1, 2, 5, 10))
+    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert (len(experiment.population), set(experiment.population.counts)) == (USERS, {ROWS})
+    assert experiment.initialisations == 1
+
+
+@pytest.mark.slow
+def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
+    """Seeds 0 to 2, whole experiments: see the README. Here fewer people, rounds and candidates, by gradient steps."""
+    errors = {}
+    for name, signs in (("opposed", (-1, 1)), ("agreeing", (1,))):
+        for number in (1, 2):
+            population = swings(200, 30, 0, signs)
+            model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
+            learner = reptile(model, population.spec, steps=5, lr=0.05)
+            run = simulate(
+                population,
+                replace(learner, candidates=learner.candidates[1:4:2]),
+                rounds=200,
+                cohort=20,
+                initialisations=number,
+                outer=OuterRule("Adam", 0.02, decay=True),
+                rule=EpisodeRule(1, 15, 15),
+                ks=(2,),
+            )
+            errors[name, number] = judge(run, {}).curve[0]["personalised"]
+            if (name, number) == ("opposed", 2):
+                _check_device(run)
+    assert errors["opposed", 2] < 0.5 * errors["opposed", 1]
+    assert errors["agreeing", 2] < 1.05 * errors["agreeing", 1]
+
+
+def _check_device(run: Run) -> None:
+    """One bundle: a device of either group chooses the initialisation that is its own."""
+    assert run.bundle.manifest.training["initialisations"] == 2
+    x = np.linspace(-4, 4, 40, dtype=np.float32)[:, None]
+    for sign in (-1, 1):
+        with Personalizer.open(run.bundle) as person:
+            before = np.square(person.predict(x) - sign * 2 * np.sin(x)).mean()
+            person.observe(x[::10], sign * 2 * np.sin(x[::10]))
+            assert person.adapt().kept
+            after = np.square(person.predict(x) - sign * 2 * np.sin(x)).mean()
+        assert after < 0.3 * before
