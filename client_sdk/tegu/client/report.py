@@ -25,6 +25,8 @@ class AdaptReport:
         evidence: for a learner that corrects in closed form: how much smaller the squared error of one of the user's
             own interactions is for what the others tell, on average; None for other learners.
         in_use: share of the correction that is in use, from 0 to 1; None for other learners.
+        effective: so many interactions of one weight are as good: fewer than there are where older ones count less
+            (`half_life`). Rounded, it is what the schedule goes by.
     """
 
     steps: int
@@ -37,3 +39,4 @@ class AdaptReport:
     others: tuple[float, float] | None = None
     evidence: float | None = None
     in_use: float | None = None
+    effective: float | None = None
