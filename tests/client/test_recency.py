@@ -13,11 +13,12 @@ from torch import nn
 from tegu.client import Personalizer
 from tegu.client.runtime_onnx import OnnxRuntime
 from tegu.client.runtime_torch import TorchRuntime
-from tegu.core.batch import Batch, full_batch
+from tegu.core.batch import Array, Batch, NumpyBatch, full_batch
 from tegu.core.bundle import Bundle
 from tegu.core.errors import DataError
-from tegu.core.manifest import ScheduleEntry
+from tegu.core.manifest import Knobs, ScheduleEntry
 from tegu.core.spec import Spec
+from tegu.core.tree import Tree
 from tegu.learners.residual import residual
 from tegu.server.compile import make_bundle
 
@@ -94,7 +95,7 @@ def test_without_a_half_life_every_bit_is_as_before(correction, kind: str) -> No
 
 @pytest.mark.parametrize(("half_life", "steps"), [(None, 9), (1e6, 9), (3.0, 9), (1.0, 3)])
 def test_the_schedule_goes_by_the_effective_number(half_life: float | None, steps: int) -> None:
-    """Of 7 interactions: 5.77 at a half-life of 3, which rounds to 6, and 2.95 at one of 1."""
+    """Of 7 interactions: 5.82 at a half-life of 3, which rounds to 6, and 2.95 at one of 1."""
     schedule = (ScheduleEntry(3, {"steps": 3}), ScheduleEntry(6, {"steps": 9}))
     with Personalizer.open(linear_bundle(schedule=schedule), half_life=half_life) as p:
         p.observe(X, Y)
@@ -112,6 +113,26 @@ def test_below_the_schedule_the_initialisation_serves_however_many_there_are() -
         p.observe(X, Y)
         assert p.adapt().steps == 0
         np.testing.assert_allclose(p.predict(X), linear_predict(bundle.meta, X), atol=1e-6)
+
+
+class _Sum:
+    """A runtime without steps, whose state is what the rows count for."""
+
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+        return {"sum": support.mask.sum(keepdims=True)}
+
+    def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
+        return np.repeat(state["sum"][None], len(x), 0)
+
+
+def test_below_the_schedule_a_learner_without_steps_does_not_adapt_either() -> None:
+    bundle = linear_bundle(schedule=(ScheduleEntry(4, {}),))
+    bundle = replace(bundle, manifest=replace(bundle.manifest, knobs={"prior": 1.0}))
+    for half_life, found in ((1.0, 0.0), (None, 7.0)):
+        with Personalizer.open(bundle, runtime=_Sum(), half_life=half_life) as p:
+            p.observe(X, Y)
+            p.adapt()
+            assert p.predict(X)[0, 0] == found
 
 
 def test_the_newest_are_the_same_ones_with_the_same_weights(correction) -> None:
