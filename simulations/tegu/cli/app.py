@@ -29,7 +29,7 @@ def _require_sim() -> None:
 
 @app.command()
 def simulate(
-    experiment: Annotated[str, typer.Argument(help="movielens, ratings, insteval, shakespeare or sine; see above.")],
+    experiment: Annotated[str, typer.Argument(help="movielens, ratings, insteval, shakespeare, sine or drift.")],
     learner: Annotated[str, typer.Option(help="What is meta-trained.")] = "reptile",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
@@ -52,7 +52,7 @@ def simulate(
     """Train on many simulated people and compare with baselines on people never seen.
 
     EXPERIMENT is `movielens` (film clicks), `ratings` (of films), `insteval` (ratings of lecturers), `shakespeare` (the
-    next character) or `sine` (few-shot regression).
+    next character), `sine` (few-shot regression) or `drift` (people whose taste changes, and who is followed how soon).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
     """

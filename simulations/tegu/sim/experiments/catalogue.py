@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tegu.core.errors import UnknownNameError
+from tegu.sim.experiments.drift import drift
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
@@ -23,6 +24,7 @@ class Build(Protocol):
 
 
 EXPERIMENTS: dict[str, Build] = {
+    "drift": drift,
     "insteval": insteval,
     "movielens": movielens,
     "ratings": ratings,

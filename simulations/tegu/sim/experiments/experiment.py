@@ -13,6 +13,7 @@ from tegu.learners.losses import OutputLoss
 from tegu.sim.evaluate import Method
 from tegu.sim.metrics import Metric
 from tegu.sim.population import Population
+from tegu.sim.streams import Streams
 from tegu.sim.train import TrainingPlan
 
 __all__ = ["Experiment"]
@@ -33,6 +34,8 @@ class Experiment:
         loss: as the learner's.
         classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
         titles: names of items, by id, where there are any.
+        streams: of the same users, whose taste changes. Where there are any, ways to follow them are compared
+            (`tegu.sim.drift`), and no other learners.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Experiment:
     loss: str | OutputLoss | None = None
     classical: Mapping[str, Callable[[Population], Method]] = field(default_factory=dict)
     titles: tuple[str, ...] = ()
+    streams: Streams | None = None
 
     def describe(self) -> dict[str, Any]:
         """Its settings, for the manifest and the report."""
