@@ -34,6 +34,7 @@ WORDS = {
         "insteval",
         "shakespeare",
         "sine",
+        "drift",
         "init.tegu",
         "metrics.json",
         "report.html",
