@@ -37,6 +37,7 @@ WORDS = {
         "sine",
         "opposed",
         "agreeing",
+        "drift",
         "init.tegu",
         "metrics.json",
         "report.html",

@@ -20,6 +20,7 @@ Run = Callable[..., Said]
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, compiled_once: None) -> None:
     monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny", people.experiment)
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny-drift", people.drifting)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -48,6 +49,27 @@ def test_patience_keeps_the_best_round_and_the_gap_is_told(tegu: Run, tmp_path: 
     metrics = json.loads(said.out.splitlines()[-1])
     assert 1 <= metrics["kept_round"] < 30
     assert f"after round {metrics['kept_round']} accuracy is" in said.out
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_people_whose_taste_changes_have_a_table_of_their_own(tegu: Run, tmp_path: Path, seeds: int) -> None:
+    said = tegu("simulate", "tiny-drift", "--rounds", 2, "--seeds", seeds, "--out", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    assert len(metrics["drift"]["chosen"]) == seeds
+    assert f"accuracy of {8 * seeds} held-out people whose taste changes after 4 interactions" in said.out
+    lines = said.out.splitlines()
+    header = next(line for line in lines if "| recovered |" in line)
+    assert [cell.strip() for cell in header.strip("|").split("|")] == [
+        "accuracy", "4", "+0", "+1", "+2", "recovered", "unchanged",
+    ]  # fmt: skip
+    for name in ("no recency", "recency", "resetting", "recency: mean gain"):
+        assert sum(line.startswith(f"| {name} ") for line in lines) == 1
+    first = tmp_path / "run" if seeds == 1 else tmp_path / "run/seed-0"
+    assert "When taste changes" in (first / "report.html").read_text()
+    assert json.loads((first / "metrics.json").read_text())["drift"]["change"] == 4
+    assert "joint" not in said.err, "other learners are not compared"
 
 
 @pytest.mark.usefixtures("tiny")

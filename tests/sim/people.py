@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -23,6 +24,7 @@ from tegu.server.outer import OuterRule
 from tegu.sim.experiments import Experiment
 from tegu.sim.population import Population
 from tegu.sim.run_folder import Watch
+from tegu.sim.streams import Streams
 from tegu.sim.train import TrainingPlan
 
 SPEC = Spec.classification((2,), 3)
@@ -73,6 +75,22 @@ def experiment(*, seed: int = 0, rounds: int | None = None, cohort: int | None =
         ks=(1, 3),
         metric=METRICS["accuracy"],
     )
+
+
+def streams(users: int = 40, before: int = 4, after: int = 3, seed: int = 0) -> Streams:
+    """The same people one after the other, whose shift turns to its opposite after `before` interactions."""
+    rng = np.random.default_rng(seed)
+    x, query_x = (rng.normal(size=(users, rows, 2)).astype(np.float32) for rows in (before + after, 6))
+    shift = rng.normal(size=(users, 1, 2))
+    old, new = ((x + way * shift > 0).sum(-1) for way in (1, -1))
+    query_y = np.stack([(query_x + way * shift > 0).sum(-1) for way in (1, -1)], 1)
+    y = np.where(np.arange(before + after) < before, old, new)
+    return Streams(np.arange(users), x, y, old, query_x, query_y, before)
+
+
+def drifting(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment again, with people whose taste changes."""
+    return replace(experiment(seed=seed, rounds=rounds, cohort=cohort), name="tiny drift", streams=streams())
 
 
 # --- the same work in plain torch, written anew -------------------------------------------------------------------

@@ -43,3 +43,24 @@ def test_what_only_some_have_is_left_out() -> None:
     assert [entry["k"] for entry in found["curve"]] == [5, 20]
     assert found["curve"][0]["baselines"] == {"joint": 0.75}
     assert "train_seconds" not in found
+    assert "drift" not in found
+
+
+def test_streams_are_averaged_moment_by_moment() -> None:
+    def drift(recency: float, chosen: float | None) -> dict[str, Any]:
+        def entry(interactions: int, changed: bool, none: float) -> dict[str, Any]:
+            figures = {"no recency": none, "recency": recency}
+            return {"interactions": interactions, "changed": changed, "figures": figures, "gain": none - recency}
+
+        curve = [entry(1, False, 0.0), entry(1, True, 10.0), entry(2, True, 10.0)]
+        steady = entry(2, False, 0.0)
+        return {"people": 5, "change": 1, "chosen": [chosen], "curve": curve, "steady": steady, "recovered": {}}
+
+    runs = [run(0, 0.0) | {"drift": drift(1.5, 5.0)}, run(1, 0.0) | {"drift": drift(0.25, None)}]
+    found = averaged(runs)["drift"]
+    assert (found["people"], found["change"], found["chosen"]) == (10, 1, [5.0, None])
+    assert [(entry["interactions"], entry["changed"]) for entry in found["curve"]] == [(1, False), (1, True), (2, True)]
+    assert found["curve"][1]["figures"] == {"no recency": 10.0, "recency": 0.875}
+    assert (found["steady"]["gain"], found["curve"][2]["gain"]) == (-0.875, 9.125)
+    assert found["recovered"] == {"no recency": None, "recency": 0}, "of the mean, not the mean of each run's"
+    assert "drift" not in averaged([runs[0], run(1, 0.0)])

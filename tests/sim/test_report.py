@@ -14,7 +14,7 @@ import pytest
 from tegu.server.looks import Look
 from tegu.sim.reliability import Reliability
 from tegu.sim.report import render_report
-from tegu.sim.table import gap_line, markdown, stored_line, table_rows
+from tegu.sim.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 
 METRICS: dict[str, Any] = {
     "experiment": "films & <more>",
@@ -188,6 +188,60 @@ def test_the_pictures_say_what_the_table_says() -> None:
     text = render_report(METRICS, POINTS, GAINS, {})
     assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% hurt, 25.0% worse at all -->" in text
     assert "What adapting gives" in text
+
+
+def _moment(interactions: int, changed: bool, none: float, recency: float) -> dict[str, Any]:
+    figures = {"no recency": none, "recency": recency, "resetting": 0.5, "initialisation": 0.25}
+    shown = {"gain": none - recency, "gain_low": none - recency - 0.01, "gain_high": none - recency + 0.02}
+    return {"interactions": interactions, "changed": changed, "figures": figures, **shown}
+
+
+DRIFT: dict[str, Any] = {
+    **METRICS,
+    "metric": "mse",
+    "higher_is_better": False,
+    "drift": {
+        "people": 23,
+        "change": 10,
+        "chosen": [2.5, None],
+        "curve": [
+            *(_moment(number, False, 0.5, 0.75) for number in range(1, 11)),
+            *(_moment(number, True, 9.0, number / 8) for number in range(10, 16)),
+        ],
+        "steady": _moment(15, False, 0.375, 0.625),
+        "recovered": {"no recency": None, "recency": 4, "resetting": 0, "initialisation": None},
+    },
+}
+DRIFT_ROWS = [
+    ["mse", "2", "10", "+0", "+1", "+2", "+5", "recovered", "unchanged"],
+    ["no recency", "0.500", "0.500", "9.000", "9.000", "9.000", "9.000", "-", "0.375"],
+    ["recency", "0.750", "0.750", "1.250", "1.375", "1.500", "1.875", "4", "0.625"],
+    ["resetting", *["0.500"] * 6, "0", "0.500"],
+    ["initialisation", *["0.250"] * 6, "-", "0.250"],
+    ["recency: mean gain", "-0.250", "-0.250", "+7.750", "+7.625", "+7.500", "+7.125", "", "-0.250"],
+    ["recency: gain, 95% from", "-0.260", "-0.260", "+7.740", "+7.615", "+7.490", "+7.115", "", "-0.260"],
+    ["recency: gain, 95% to", "-0.230", "-0.230", "+7.770", "+7.645", "+7.520", "+7.145", "", "-0.230"],
+]
+
+
+def test_the_table_of_people_whose_taste_changes() -> None:
+    assert drift_rows(DRIFT) == DRIFT_ROWS
+    assert drift_line(DRIFT) == (
+        "mse of 23 held-out people whose taste changes after 10 interactions, adapting after each; half-life 2.5, "
+        "none, chosen on calibration people; gains are over no recency"
+    )
+
+
+def test_the_page_shows_people_whose_taste_changes() -> None:
+    text = render_report(DRIFT, POINTS, GAINS, {})
+    page = Page(text)
+    assert page.rows == table_rows(DRIFT) + [[cell for cell in row if cell] for row in DRIFT_ROWS]
+    assert page.tags.count("svg") == 2 + len(GAINS) + 1 + 1
+    assert drift_line(DRIFT) in text
+    picture = text.split("When taste changes", 1)[1].split("</svg>", 1)[0]
+    for name in ("no recency", "recency", "resetting", "initialisation", "interactions; the line is where taste"):
+        assert f"<!-- {name}" in picture
+    assert "When taste changes" not in render_report(METRICS, POINTS, GAINS, {})
 
 
 @pytest.mark.parametrize(("ks", "drawn"), [((1,), 1), ((1, 5), 5), ((20, 1, 5), 5)])

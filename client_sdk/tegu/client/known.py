@@ -25,7 +25,7 @@ def known_of(manifest: Manifest, state: Tree, knobs: Knobs, interactions: int) -
         manifest: of the bundle.
         state: after adapting; the scalars `evidence` and `trust` are what a correction noted.
         knobs: that were used.
-        interactions: rows adapted on.
+        interactions: the effective number of rows adapted on.
     """
     reached = [entry for entry in manifest.schedule if entry.k <= interactions]
     others = (reached[-1].gain, reached[-1].spread) if reached else None

@@ -16,6 +16,7 @@ from tegu.core.batch import Array, NumpyBatch
 from tegu.core.bundle import Bundle
 from tegu.core.errors import RuntimeFailure
 from tegu.core.manifest import Manifest, knobs_for
+from tegu.core.recency import effective_number
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 
@@ -55,10 +56,10 @@ class Model:
         return output
 
     def adapt(self, support: NumpyBatch, budget_ms: float | None, started: float) -> tuple[Tree, AdaptReport]:
-        """Adapt to a user, with the knobs that the schedule has for so many rows.
+        """Adapt to a user, with the knobs that the schedule has for their effective number of rows.
 
         Args:
-            support: all rows of the user, at least one, the newest last.
+            support: all rows of the user, at least one, the newest last; the mask is what each counts for.
             budget_ms: milliseconds since `started`; None for no limit.
             started: of `time.perf_counter`, in seconds.
 
@@ -69,23 +70,27 @@ class Model:
             RuntimeFailure: the graphs do not run.
         """
         support = NumpyBatch(*(part[-self.manifest.most :] for part in support))  # of 0, all
-        rows = len(support.mask)
-        knobs = knobs_for(self.manifest, rows)
+        rows, effective = len(support.mask), effective_number(support.mask)
+        counted = round(effective)  # what hardly fades is as what does not
+        knobs = knobs_for(self.manifest, counted)
         wanted = int(knobs.get("steps", 1))
-        calibrated = self._calibrated(rows)
+        calibrated = self._calibrated(counted)
 
         def run(steps: int) -> Tree:
             return self._runtime.adapt(self._meta, support, {**knobs, "steps": float(steps)})
 
         state, steps = adapt_within(run, wanted, budget_ms, started) if calibrated else (self.initial(), 0)
         kept, reason = _verdict(state, steps, wanted, rows)
-        known = known_of(self.manifest, state, knobs, rows) if steps else Known()
+        known = known_of(self.manifest, state, knobs, counted) if steps else Known()
         if kept and steps and known.evidence is not None:
             reason = corrected(known, rows)
+        if effective < rows:
+            reason += f"; older ones count less: {rows} interactions are as good as {effective:.3g}"
         milliseconds = 1000 * (time.perf_counter() - started)
         alike = typical(self.manifest, support, lambda x: self.predict(None, x))
         reason += unlike(alike)
-        return state, AdaptReport(steps, wanted, rows, knobs.get("lr"), milliseconds, kept, reason, *known, alike)
+        lr = knobs.get("lr")
+        return state, AdaptReport(steps, wanted, rows, lr, milliseconds, kept, reason, *known, alike, effective)
 
     def initial(self) -> Tree:
         """The state of a user of whom nothing is known; computed once.

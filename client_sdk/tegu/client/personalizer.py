@@ -19,11 +19,12 @@ from tegu.client.rows import input_rows, interaction_rows
 from tegu.client.runtime import Runtime
 from tegu.client.runtime_onnx import Provider
 from tegu.client.source import Source
-from tegu.client.store import Personal, Store
-from tegu.core.batch import Array, full_batch
+from tegu.client.store import Interactions, Personal, Store
+from tegu.core.batch import Array, Batch, NumpyBatch
 from tegu.core.bundle import Bundle
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
 from tegu.core.manifest import Manifest
+from tegu.core.recency import check_half_life, recency
 from tegu.core.spec import Spec
 from tegu.core.tree import Tree
 
@@ -45,10 +46,11 @@ class Personalizer:
     with the state it opened or adapted itself.
     """
 
-    def __init__(self, source: Source, model: Model, store: Store) -> None:
+    def __init__(self, source: Source, model: Model, store: Store, half_life: float | None = None) -> None:
         personal = store.personal()
         self._source = source
         self._store = store
+        self._half_life = half_life
         self._current = _Current(model, None if personal is None else personal.state)
         self._changing = threading.RLock()
 
@@ -62,6 +64,7 @@ class Personalizer:
         providers: Sequence[Provider] | None = None,
         threads: int = 1,
         runtime: Runtime | None = None,
+        half_life: float | None = None,
     ) -> Personalizer:
         """Open an initialisation and the user's store.
 
@@ -74,20 +77,24 @@ class Personalizer:
             providers: ONNX Runtime's execution providers, the preferred first; the CPU where it is None.
             threads: threads that ONNX Runtime may use within an operator.
             runtime: what runs the model in place of ONNX Runtime.
+            half_life: for a user whose taste may change: an interaction that is followed by so many counts half in
+                adapting, and one that is followed by twice as many a quarter; None for all to count alike.
 
         Raises:
+            DataError: a half-life that is not above 0.
             BundleError: the bundle cannot be read or trusted.
             SignatureError: its signature is absent or wrong.
             RuntimeFailure: a provider that is not available.
             OtherModelError: the store belongs to another model.
             StoreError: the store cannot be used.
         """
+        check_half_life(half_life)
         cache = None if store is None else Path(f"{store}.graphs")
         source = Source(public_key, providers, threads, runtime, cache)
         model = source.model(bundle)
         opened = Store(store, model.identity, model.spec)
         try:
-            return cls(source, model, opened)
+            return cls(source, model, opened, half_life)
         except BaseException:
             opened.close()
             raise
@@ -176,7 +183,7 @@ class Personalizer:
             rows = self._store.load()
             if not len(rows.x):
                 raise DataError("empty support: observe at least one interaction before adapting")
-            state, report = self._current.model.adapt(full_batch(rows.x, rows.y), budget_ms, started)
+            state, report = self._current.model.adapt(self._support(rows), budget_ms, started)
             if report.kept:
                 self._store.save_personal(Personal(state, report.interactions), rows.erasures)
                 self._current = replace(self._current, state=state)
@@ -238,10 +245,13 @@ class Personalizer:
         rows = self._store.load()
         if not len(rows.x):
             return None, None, rows.erasures
-        state, report = model.adapt(full_batch(rows.x, rows.y), None, time.perf_counter())
+        state, report = model.adapt(self._support(rows), None, time.perf_counter())
         if not report.kept:
             raise RuntimeFailure(f"the new initialisation is refused: {report.reason}")
         return Personal(state, report.interactions), report, rows.erasures
+
+    def _support(self, rows: Interactions) -> NumpyBatch:
+        return Batch(rows.x, rows.y, recency(len(rows.x), self._half_life))
 
     def close(self) -> None:
         """Close the store; closing twice does no harm."""

@@ -28,6 +28,8 @@ class AdaptReport:
         typical: the share of people never trained on whose interactions the initialisation fits no better than the
             user's, a conformal p-value: of users like them one in twenty is at 0.05 or below. None where nothing was
             calibrated for so many interactions.
+        effective: so many interactions of one weight are as good: fewer than there are where older ones count less
+            (`half_life`). Rounded, it is what the schedule goes by.
     """
 
     steps: int
@@ -41,3 +43,4 @@ class AdaptReport:
     evidence: float | None = None
     in_use: float | None = None
     typical: float | None = None
+    effective: float | None = None

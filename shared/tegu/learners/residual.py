@@ -87,7 +87,7 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
         answer, inputs = answers(meta, support.x)
         targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
-        missed = (targets - answer) * support.mask.unsqueeze(-1)
+        missed = targets - answer
         scalars = {name: missed.new_zeros(()) for name in ("mix", "trust", "evidence")}
         return {"inputs": inputs, "missed": missed, "weights": torch.zeros_like(missed), **scalars}
 
@@ -95,8 +95,9 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
         del meta, noise
         alike = likeness(carry["inputs"], carry["inputs"], knobs["mix"])
         found = fit(alike, carry["missed"], support.mask, knobs["ridge"])
-        saved = carry["missed"].square().sum(-1) - found.left_out.square().sum(-1)
-        evidence = (saved * support.mask).sum() / support.mask.sum().clamp(min=1)
+        missed = carry["missed"] * support.mask.sqrt().unsqueeze(-1)
+        saved = missed.square().sum(-1) - found.left_out.square().sum(-1)
+        evidence = saved.sum() / support.mask.sum().clamp(min=1)
         own = trust(evidence, knobs)
         moved = {"weights": knobs["weight"] * own * found.weights, "trust": own, "evidence": evidence}
         return {**carry, **moved, "mix": carry["mix"] * 0 + knobs["mix"]}

@@ -18,7 +18,7 @@ class Fit(NamedTuple):
 
     Attributes:
         weights: `[rows, targets]`; the fitted function at x is kernel(x, rows) weights.
-        left_out: `[rows, targets]`, each row's residual where it is left out of the fit.
+        left_out: `[rows, targets]`, each row's residual where it is left out of the fit, times the root of its mask.
     """
 
     weights: Tensor
@@ -37,21 +37,24 @@ def kernel(a: Tensor, b: Tensor, mix: Tensor | float) -> Tensor:
 
 
 def fit(likeness: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | float) -> Fit:
-    """Kernel ridge regression of `targets` on rows.
+    """Kernel ridge regression of `targets` on rows: the least `sum of mask * residual^2 + ridge * |function|^2`.
+
+    It is the plain regression of rows that are multiplied by the root of their mask.
 
     Args:
         likeness: `[rows, rows]`, the kernel.
         targets: `[rows, targets]`.
-        mask: `[rows]`, 1 for a real row and 0 for padding, which gets no weight.
+        mask: `[rows]`, what each row counts for: 1, or a part of it; 0 for padding, which gets no weight.
         ridge: what is added to the kernel's diagonal, above 0.
     """
     rows = torch.arange(mask.shape[0], device=mask.device)
     identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(likeness.dtype)
-    matrix = likeness * mask * mask.unsqueeze(1) + ridge * identity
-    inverse, wanted = _inverse(matrix, identity), targets * mask.unsqueeze(1)
-    weights = inverse @ wanted
-    weights = weights + inverse @ (wanted - matrix @ weights)  # rows that repeat cancel, and float32 loses digits by it
-    return Fit(weights, weights / (inverse * identity).sum(1, keepdim=True))
+    root = mask.sqrt()
+    matrix = likeness * root * root.unsqueeze(1) + ridge * identity
+    inverse, wanted = _inverse(matrix, identity), targets * root.unsqueeze(1)
+    solved = inverse @ wanted
+    solved = solved + inverse @ (wanted - matrix @ solved)  # rows that repeat cancel, and float32 loses digits by it
+    return Fit(solved * root.unsqueeze(1), solved / (inverse * identity).sum(1, keepdim=True))
 
 
 def _inverse(matrix: Tensor, identity: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def _require_sim() -> None:
 @app.command()
 def simulate(
     experiment: Annotated[
-        str, typer.Argument(help="movielens, ratings, insteval, shakespeare, sine, opposed or agreeing; see above.")
+        str,
+        typer.Argument(help="movielens, ratings, insteval, shakespeare, sine, opposed, agreeing or drift."),
     ],
     learner: Annotated[str, typer.Option(help="What is meta-trained.")] = "reptile",
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
@@ -60,8 +61,8 @@ def simulate(
     """Train on many simulated people and compare with baselines on people never seen.
 
     EXPERIMENT is `movielens` (film clicks), `ratings` (of films), `insteval` (ratings of lecturers), `shakespeare` (the
-    next character), `sine` (few-shot regression), `opposed` (two groups of people who want opposite things) or
-    `agreeing` (one group of them).
+    next character), `sine` (few-shot regression), `opposed` (two groups of people who want opposite things), `agreeing`
+    (one group of them) or `drift` (people whose taste changes, and who is followed how soon).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
     """

@@ -18,7 +18,7 @@ from tegu.sim.averaged import averaged
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.experiments import Experiment, find_experiment
 from tegu.sim.run_folder import run_experiment
-from tegu.sim.table import gap_line, markdown, stored_line, table_rows
+from tegu.sim.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 from tegu.sim.train import Backend, check_backend
 
 __all__ = ["simulate_command"]
@@ -73,6 +73,9 @@ def simulate_command(
     typer.echo(markdown(table_rows(metrics)))
     for line in filter(None, (stored_line(metrics), gap_line(metrics))):
         typer.echo(f"\n{line}")
+    if "drift" in metrics:
+        typer.echo(f"\n{drift_line(metrics)}\n")
+        typer.echo(markdown(drift_rows(metrics)))
     if as_json:
         typer.echo(json.dumps(metrics))
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tegu.sim.drift import recovered
+
 __all__ = ["averaged"]
 
 
@@ -19,6 +21,7 @@ def averaged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     common = set.intersection(*({entry["k"] for entry in run["curve"]} for run in runs))
     entries = ([entry for run in runs for entry in run["curve"] if entry["k"] == k] for k in sorted(common))
     first = runs[0]
+    drift = {"drift": _drift([run["drift"] for run in runs])} if all("drift" in run for run in runs) else {}
     return {
         **{
             name: first[name]
@@ -27,6 +30,19 @@ def averaged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "seeds": [run["seed"] for run in runs],
         "heldout_users": sum(run["heldout_users"] for run in runs),
         "curve": [_mean(group) for group in entries],
+        **drift,
+    }
+
+
+def _drift(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    curve = [_mean(group) for group in zip(*(run["curve"] for run in runs), strict=True)]
+    return {
+        "people": sum(run["people"] for run in runs),
+        "change": runs[0]["change"],
+        "chosen": [half_life for run in runs for half_life in run["chosen"]],
+        "curve": curve,
+        "steady": _mean([run["steady"] for run in runs]),
+        "recovered": recovered(curve),
     }
 
 
@@ -39,5 +55,6 @@ def _mean(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             values[name] = _mean(alike)
         else:
-            values[name] = value if name == "k" else sum(alike) if name == "users" else float(np.mean(alike))
+            same = isinstance(value, int)  # what an entry is of: a number of interactions
+            values[name] = sum(alike) if name == "users" else value if same else float(np.mean(alike))
     return values

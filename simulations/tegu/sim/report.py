@@ -16,13 +16,19 @@ from matplotlib.figure import Figure
 from tegu.core.batch import Array
 from tegu.server.looks import Look
 from tegu.sim.reliability import BINS, Reliability, calibration_error
-from tegu.sim.table import GAIN, gap_line, stored_line, table_rows
+from tegu.sim.table import GAIN, drift_line, drift_rows, gap_line, stored_line, table_rows
 
 __all__ = ["render_report"]
 
 P = ParamSpec("P")
 _ACCENT, _GREY, _HURT = "#0b6e4f", "#8a8f98", "#c1442e"
 _CLASSES = {"personalised": "ours", GAIN: "gain"}
+_WAYS: dict[str, dict[str, Any]] = {
+    "no recency": {"color": _HURT, "lw": 2},
+    "recency": {"color": _ACCENT, "lw": 3},
+    "resetting": {"color": "black", "lw": 1.5, "ls": ":"},
+    "initialisation": {"color": _GREY, "lw": 2, "ls": "--"},
+}
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2125}
 h1{margin-bottom:0}h2{margin-top:2.2rem}table{border-collapse:collapse;margin:1rem 0}
@@ -56,6 +62,7 @@ def render_report(
     entries = {entry["k"]: entry for entry in metrics["curve"]}
     histograms = "".join(_svg(_plot_gains, entries[k], values) for k, values in gains.items())
     sections = [
+        *_drift(metrics),
         ("Before and after, by number of interactions", _svg(_plot_curve, metrics)),
         ("What adapting gives", _svg(_plot_mean_gain, metrics["curve"])),
         ("Each held-out person's gain", histograms),
@@ -74,7 +81,7 @@ def render_report(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{people}</p>"
         f"<p>{html.escape(metrics['metric'])}, {better}, on held-out people:</p>"
-        f"{_html_table(metrics)}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
+        f"{_html_table(table_rows(metrics))}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
     )
 
 
@@ -85,13 +92,21 @@ def _reliability(by_k: Mapping[int, Mapping[str, Reliability]]) -> list[tuple[st
     return [(f"Reliability: how sure, and how often right, at k = {k}", _svg(_plot_reliability, by_k[k]))]
 
 
+def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "drift" not in metrics:
+        return []
+    line = f"<p class=note>{html.escape(drift_line(metrics))}.</p>"
+    shown = f"{line}{_html_table(drift_rows(metrics))}{_svg(_plot_drift, metrics)}"
+    return [("When taste changes", shown)]
+
+
 def _notes(metrics: Mapping[str, Any]) -> str:
     lines = [html.escape(line) for line in (stored_line(metrics), gap_line(metrics)) if line]
     return "".join(f"<p class={'warning' if line.startswith('warning') else 'note'}>{line}</p>" for line in lines)
 
 
-def _html_table(metrics: Mapping[str, Any]) -> str:
-    header, *rows = table_rows(metrics)
+def _html_table(table: Sequence[Sequence[str]]) -> str:
+    header, *rows = table
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = [
         f"<tr class={_CLASSES.get(row[0], 'other')}>"
@@ -122,6 +137,19 @@ def _plot_curve(axes: Axes, metrics: Mapping[str, Any]) -> None:
     axes.plot(places, [entry["personalised"] for entry in curve], color=_ACCENT, lw=3, marker="o", label="personalised")
     axes.set_xticks(list(places), [str(entry["k"]) for entry in curve])
     axes.set_xlabel("interactions (k)")
+    axes.set_ylabel(metrics["metric"])
+    if not metrics["higher_is_better"]:
+        axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _plot_drift(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    drift = metrics["drift"]
+    numbers = [entry["interactions"] for entry in drift["curve"]]
+    for name, looks in _WAYS.items():
+        axes.plot(numbers, [entry["figures"][name] for entry in drift["curve"]], label=name, **looks)
+    axes.axvline(drift["change"], color="black", lw=1)
+    axes.set_xlabel("interactions; the line is where taste changes")
     axes.set_ylabel(metrics["metric"])
     if not metrics["higher_is_better"]:
         axes.set_yscale("log")

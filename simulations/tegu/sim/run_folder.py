@@ -17,7 +17,8 @@ from tegu.core.precision import Precision, check_precision
 from tegu.learners.mixture import mixture
 from tegu.server.checkpoint import remove_checkpoints
 from tegu.server.looks import Look, gap_in_words
-from tegu.sim.comparators import comparators
+from tegu.sim.comparators import Baselines, comparators
+from tegu.sim.drift import follow
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.judge import Judgement, judge
@@ -94,10 +95,13 @@ def run_experiment(
         metric=experiment.metric,
         on_point=watch.point,
     )
-    baselines = comparators(experiment, run, watch.stage, lambda progress: watch.point(progress, None))
+    baselines = _baselines(experiment, run, watch)
     watch.stage("judging on people never seen in training")
     judgement = judge(run, baselines)
     metrics, curve = _metrics(experiment, run, judgement, backend), judgement.curve
+    if experiment.streams is not None:
+        watch.stage("replaying people whose taste changes")
+        metrics["drift"] = follow(run, experiment.streams)
     if precision != "float32":
         curve, metrics["precision"] = judge_stored(run, curve, precision)
     run = with_heldout(run, curve)
@@ -119,6 +123,12 @@ def _prepare(folder: Path, resume: bool) -> None:
             remove_checkpoints(folder / "checkpoints")
     except OSError as error:
         raise BundleError(f"cannot write to {folder}: {error.strerror or error}; name another folder") from error
+
+
+def _baselines(experiment: Experiment, run: Run, watch: Watch) -> Baselines:
+    if experiment.streams is not None:
+        return {}
+    return comparators(experiment, run, watch.stage, lambda progress: watch.point(progress, None))
 
 
 def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Backend) -> dict[str, Any]:

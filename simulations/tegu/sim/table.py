@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["GAIN", "gap_line", "markdown", "stored_line", "table_rows"]
+from tegu.sim.drift import PLAIN, RECENT
+
+__all__ = ["GAIN", "drift_line", "drift_rows", "gap_line", "markdown", "stored_line", "table_rows"]
 
 GAIN = "mean gain"
 _ADAPTING = (
@@ -16,6 +18,7 @@ _ADAPTING = (
     ("hurt by adapting", "hurt", ".1%"),
     ("worse at all", "worse", ".1%"),
 )
+_SINCE = (0, 1, 2, 5, 10, 20, 40)  # interactions after a change
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
@@ -31,6 +34,47 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows += [[title, *(f"{entry[name]:{form}}" for entry in curve)] for title, name, form in _ADAPTING]
     rows.append(["held-out people", *(str(entry["users"]) for entry in curve)])
     return rows
+
+
+def drift_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """A header and a row for each way to follow people whose taste changes, a column for each of a few moments.
+
+    Moments are numbers of interactions, after the change of those since (`+5`). The last two columns are those after
+    which people have recovered, and how people fare in the end where there was no change.
+
+    Args:
+        metrics: the contents of `metrics.json`, with `drift`.
+    """
+    drift = metrics["drift"]
+    change, curve = drift["change"], drift["curve"]
+    wanted = [(change // 5, False), (change, False), *((change + since, True) for since in _SINCE)]
+    at = {(entry["interactions"], entry["changed"]): entry for entry in curve}
+    shown = [(moment, at[moment]) for moment in wanted if moment in at]
+    titles = [f"+{number - change}" if changed else str(number) for (number, changed), _ in shown]
+    entries = [*(entry for _, entry in shown), drift["steady"]]
+    rows = [[metrics["metric"], *titles, "recovered", "unchanged"]]
+    for name in curve[0]["figures"]:
+        *cells, end = [f"{entry['figures'][name]:.3f}" for entry in entries]
+        number = drift["recovered"][name]
+        rows.append([name, *cells, "-" if number is None else str(number), end])
+    for title, name, form in _ADAPTING[:3]:
+        *cells, end = [f"{entry[name]:{form}}" for entry in entries]
+        rows.append([f"{RECENT}: {title}", *cells, "", end])
+    return rows
+
+
+def drift_line(metrics: Mapping[str, Any]) -> str:
+    """What the table of `drift_rows` shows, in words.
+
+    Args:
+        metrics: the contents of `metrics.json`, with `drift`.
+    """
+    drift = metrics["drift"]
+    chosen = ", ".join("none" if half_life is None else f"{half_life:g}" for half_life in drift["chosen"])
+    return (
+        f"{metrics['metric']} of {drift['people']} held-out people whose taste changes after {drift['change']} "
+        f"interactions, adapting after each; half-life {chosen}, chosen on calibration people; gains are over {PLAIN}"
+    )
 
 
 def stored_line(metrics: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tegu.core.errors import UnknownNameError
+from tegu.sim.experiments.drift import drift
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
@@ -25,6 +26,7 @@ class Build(Protocol):
 
 EXPERIMENTS: dict[str, Build] = {
     "agreeing": agreeing,
+    "drift": drift,
     "insteval": insteval,
     "movielens": movielens,
     "opposed": opposed,

@@ -13,6 +13,7 @@ from tegu.learners.learner import Learner
 from tegu.learners.losses import OutputLoss
 from tegu.sim.evaluate import Method
 from tegu.sim.population import Population
+from tegu.sim.streams import Streams
 from tegu.sim.train import TrainingPlan
 
 __all__ = ["Experiment"]
@@ -34,6 +35,8 @@ class Experiment:
         classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
         titles: names of items, by id, where there are any.
         initialisations: how many are learned; see `tegu.learners.mixture`.
+        streams: of the same users, whose taste changes. Where there are any, ways to follow them are compared
+            (`tegu.sim.drift`), and no other learners.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Experiment:
     classical: Mapping[str, Callable[[Population], Method]] = field(default_factory=dict)
     titles: tuple[str, ...] = ()
     initialisations: int = 1
+    streams: Streams | None = None
 
     def describe(self) -> dict[str, Any]:
         """Its settings, for the manifest and the report."""

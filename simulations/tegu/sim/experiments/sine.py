@@ -18,7 +18,7 @@ from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 
-__all__ = ["sine", "waves"]
+__all__ = ["sine", "wave_network", "waves"]
 
 USERS, ROWS = 1400, 50
 
@@ -36,9 +36,14 @@ def waves(users: int, rows: int, seed: int) -> Population:
     )
 
 
+def wave_network() -> nn.Module:
+    """A small tanh network."""
+    return nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+
+
 def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment; a small tanh network, all of whose parameters adapt."""
-    model = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+    """The experiment."""
+    model = wave_network()
     population = waves(USERS, ROWS, seed)
     plan = TrainingPlan(
         rounds=rounds or 1500,

@@ -1,0 +1,117 @@
+"""Rows that count for a part of one: gradient learners take the weighted mean, corrections the weighted regression."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from tests.learners.test_residual import CASES, CORRECT, REGRESSION, regression_rows
+from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_close, meta_of, mlp, rows
+
+from tegu.core.batch import Batch
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.learners.residual import residual
+
+WEIGHTS = torch.tensor([0.1, 0.9, 0.25, 0.5, 0.7, 1.0])
+
+
+def in_numpy(model, meta, support, weights, knobs, x):
+    """What is added to answers, and the evidence: every row is left out in turn, in float64."""
+    module = copy.deepcopy(model)
+    module.load_state_dict(meta)
+
+    def answers(inputs):
+        with torch.no_grad():
+            hidden, output = module[:-1](inputs).double().numpy(), module(inputs).double()
+        output = torch.softmax(output, -1) if support.y.dim() == 1 else output
+        return output.numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+
+    def like(a, b):
+        cosine = a @ b.T
+        return knobs["mix"] * cosine + (1 - knobs["mix"]) * np.exp(-(1 - cosine) / 0.25)
+
+    def regressed(kept, at):
+        """The minimum of sum w (missed - f)^2 + ridge |f|^2, from its normal equations (K + ridge / W) a = missed."""
+        matrix = like(features[kept], features[kept]) + knobs["ridge"] * np.diag(1 / weights[kept])
+        return like(at, features[kept]) @ np.linalg.solve(matrix, missed[kept])
+
+    before, features = answers(support.x)
+    y, weights = support.y.numpy(), weights.double().numpy()
+    missed = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
+    every = np.arange(len(y))
+    saved = [
+        np.square(missed[i]).sum() - np.square(missed[i] - regressed(every[every != i], features[[i]])[0]).sum()
+        for i in every
+    ]
+    base, own = answers(x)
+    return base, regressed(every, own), float(np.average(saved, weights=weights))
+
+
+@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("padding", [0, 3])
+def test_a_correction_is_weighted_ridge_regression(kind, padding):
+    model, spec, draw = CASES[kind]
+    learner = residual(model, spec)
+    meta, real, x = meta_of(learner), draw(6, 1), rows(5, 9).x
+    support = draw(6, 1, padding)._replace(mask=torch.cat([WEIGHTS, torch.zeros(padding)]))
+    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
+    base, correction, evidence = in_numpy(model, meta, draw(6, 1, padding)._replace(x=support.x[:6], y=support.y[:6]),
+                                          WEIGHTS, CORRECT, x)  # fmt: skip
+    expected = base + 0.8 * correction
+    if kind == "classification":
+        expected = np.clip(expected, 1e-4, 1)
+        expected = np.log(expected / expected.sum(1, keepdims=True))
+    np.testing.assert_allclose(learner.predict(meta, state, x), expected, atol=2e-4)
+    assert float(state["evidence"]) == pytest.approx(evidence, abs=1e-4)
+    plain = learner.adapt(meta, real, {**learner.knobs, **CORRECT}, NO_NOISE)
+    assert abs(float(plain["evidence"]) - evidence) > 0.01, "the weights matter here"
+
+
+def test_two_halves_are_one():
+    """By both kinds of learner, for a row that is there twice."""
+    twice = torch.tensor([0, 1, 2, 2, 3])
+    once, halves = regression_rows(4), torch.tensor([1.0, 1.0, 0.5, 0.5, 1.0])
+    double = Batch(once.x[twice], once.y[twice], halves)
+    for learner in (residual(mlp(2), REGRESSION), reptile(mlp(2), REGRESSION, steps=3, lr=0.2, prior=2.0)):
+        meta, x = meta_of(learner), rows(5, 9).x
+        answers = [
+            learner.predict(meta, learner.adapt(meta, batch, learner.knobs, NO_NOISE), x) for batch in (once, double)
+        ]
+        torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fast", [None, ["2"]])
+def test_gradient_steps_are_of_the_weighted_mean(fast):
+    model, support = mlp(), rows(6, 1)._replace(mask=WEIGHTS)
+    learner = reptile(model, SPEC, fast=fast, steps=4, lr=0.6, prior=2.0, momentum=0.5)
+    meta = meta_of(learner)
+    module = copy.deepcopy(model)
+    module.load_state_dict(meta)
+    moving = {name: p for name, p in module.named_parameters() if fast is None or name.startswith("2")}
+    total = float(WEIGHTS.sum())
+    steps = torch.optim.SGD(moving.values(), lr=0.6 * total / (total + 2.0), momentum=0.5)
+    for _ in range(4):
+        steps.zero_grad()
+        losses = F.cross_entropy(module(support.x), support.y, reduction="none")
+        (losses @ WEIGHTS / total).backward()
+        steps.step()
+    found = learner.adapt(meta, support, learner.knobs, NO_NOISE)
+    assert_trees_close(found, {name: p.detach() for name, p in moving.items()})
+
+
+def test_a_ranking_takes_the_weighted_mean_of_clicks():
+    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=3, lr=0.5)
+    meta, clicks = meta_of(learner), torch.tensor([3, 5, 8, 1, 3, 0])
+    support = Batch(clicks, torch.ones(6), WEIGHTS)
+    user = meta["user"].clone()
+    for _ in range(3):
+        chances = torch.softmax(meta["items.weight"] @ user, -1)
+        shares = torch.zeros(ITEMS).index_add(0, clicks, WEIGHTS / WEIGHTS.sum())
+        total = WEIGHTS.sum()
+        rate = 0.5 * total / (total + learner.knobs["prior"])
+        user = user - rate * (chances - shares) @ meta["items.weight"]
+    torch.testing.assert_close(learner.adapt(meta, support, learner.knobs, NO_NOISE)["user"], user)
