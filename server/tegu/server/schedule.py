@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from tegu.core.calibration.blend import Belief, believe
-from tegu.core.calibration.criterion import choose
+from tegu.core.calibration.criterion import RISK, choose
 from tegu.core.calibration.question import Answer, Question
 from tegu.core.manifest import Knobs, ScheduleEntry
 from tegu.core.trials import DRAWS
@@ -24,7 +24,9 @@ _GUARDS = (2.0, 4.0, 0.0)  # the gentlest first
 _FEW = 10  # so many users cannot show that one in twenty is hurt: the guard is not left to choice
 
 
-def find_schedule(ask: Ask, still: Knobs, candidates: Sequence[Knobs], ks: Iterable[int]) -> tuple[ScheduleEntry, ...]:
+def find_schedule(
+    ask: Ask, still: Knobs, candidates: Sequence[Knobs], ks: Iterable[int], risk: float = RISK
+) -> tuple[ScheduleEntry, ...]:
     """For each k the way to adapt that `choose` takes, or none.
 
     A k that no calibration user has enough rows for is left out.
@@ -35,6 +37,7 @@ def find_schedule(ask: Ask, still: Knobs, candidates: Sequence[Knobs], ks: Itera
         candidates: ways to adapt, the gentler ones first. Those with a `weight` are corrections, and every weight and
             guard is tried of them.
         ks: numbers of interactions.
+        risk: the largest share of people that may be hurt.
     """
     sizes = sorted(set(ks))
     corrections = [knobs for knobs in candidates if "weight" in knobs]
@@ -43,7 +46,7 @@ def find_schedule(ask: Ask, still: Knobs, candidates: Sequence[Knobs], ks: Itera
     questions = [question for question in questions if question.options]
     answers = ask(questions) if questions else []
     return tuple(
-        _entry(question, found, still) for question, found in zip(questions, answers, strict=True) if found.users
+        _entry(question, found, still, risk) for question, found in zip(questions, answers, strict=True) if found.users
     )
 
 
@@ -68,7 +71,7 @@ def _weighed(knobs: Knobs, belief: Belief, users: int) -> Iterable[Knobs]:
             yield {**knobs, "weight": weight, "guard": guard, **belief._asdict()}
 
 
-def _entry(question: Question, found: Answer, still: Knobs) -> ScheduleEntry:
-    chosen = choose(found.users, found.sums)
+def _entry(question: Question, found: Answer, still: Knobs, risk: float) -> ScheduleEntry:
+    chosen = choose(found.users, found.sums, risk)
     knobs = still if chosen.option is None else question.options[chosen.option]
     return ScheduleEntry(question.k, knobs, chosen.gain, chosen.spread)

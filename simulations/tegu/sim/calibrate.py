@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tegu.core.calibration.criterion import RISK
 from tegu.core.calibration.question import Answer, Inquiry, Question
 from tegu.core.manifest import ScheduleEntry
 from tegu.core.metrics import Metric
@@ -26,7 +27,14 @@ __all__ = ["calibrate"]
 
 
 def calibrate(
-    engine: Engine, meta: Tree, learner: Learner, people: Population, ks: Sequence[int], metric: Metric, seed: int
+    engine: Engine,
+    meta: Tree,
+    learner: Learner,
+    people: Population,
+    ks: Sequence[int],
+    metric: Metric,
+    seed: int,
+    risk: float = RISK,
 ) -> tuple[ScheduleEntry, ...]:
     """For each k the way to adapt that gains most and hurts hardly anyone, or none; see `find_schedule`.
 
@@ -41,6 +49,7 @@ def calibrate(
         ks: numbers of interactions.
         metric: what to judge by.
         seed: decides the trials.
+        risk: the largest share of people that may be hurt.
     """
     still, record = {**learner.knobs, "steps": 0.0}, to_record(meta)
     grid = InProcessGrid(1, answer_with(engine, people, 1, people, {metric.name: metric}))
@@ -49,7 +58,7 @@ def calibrate(
         return ask(grid, record, Inquiry(metric.name, seed, 0.0, still, questions), "calibration")
 
     with flower_identity():
-        schedule = find_schedule(answered, still, learner.candidates, ks)
+        schedule = find_schedule(answered, still, learner.candidates, ks, risk)
     return tuple(
         entry._replace(losses=support_losses(engine, meta, still, draw_trials(people, entry.k, seed)))
         for entry in schedule

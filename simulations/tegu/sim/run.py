@@ -139,7 +139,7 @@ def run_plan(
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     validation = Validation(split.calibration, metric, watched_k, learner.knobs)
     trained = _train(backend, learner, graphs, chosen, split.train, plan, validation, on_point)
-    schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed)
+    schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed, plan.risk)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained, learner.initialisations)
     return Run(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import nn
 
+from tegu.core.calibration.criterion import RISK
 from tegu.core.episode import EpisodeRule
 from tegu.core.metrics import Metric
 from tegu.core.precision import Precision
@@ -44,6 +45,7 @@ def simulate(
     checkpoints: Path | None = None,
     look_every: int = 0,
     patience: int = 0,
+    risk: float = RISK,
     ks: Sequence[int] = KS,
     metric: Metric | None = None,
     on_point: OnPoint | None = None,
@@ -70,6 +72,7 @@ def simulate(
         look_every: rounds between looks of calibration users at the parameters; 0 for about twenty looks in a run.
         patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0 for
             all rounds, and the last one's.
+        risk: the largest share of people that adapting may hurt at any k, by what calibration users show.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
         on_point: told of every round's progress.
@@ -94,6 +97,7 @@ def simulate(
         checkpoints=checkpoints,
         look_every=look_every,
         patience=patience,
+        risk=risk,
     )
     return run_plan(
         population,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from tegu.core.calibration.criterion import RISK
 from tegu.core.calibration.question import Inquiry
 from tegu.core.episode import EpisodeRule, too_few
 from tegu.core.errors import PopulationError, UnknownNameError
@@ -84,6 +85,7 @@ class TrainingPlan:
         look_every: rounds from one look at the parameters to the next; 0 for about twenty looks in a run.
         patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0
             for all rounds, and the last one's.
+        risk: the largest share of people that a way to adapt may hurt, by what calibration users show.
     """
 
     rounds: int
@@ -97,6 +99,7 @@ class TrainingPlan:
     checkpoints: Path | None = None
     look_every: int = 0
     patience: int = 0
+    risk: float = RISK
 
     def look_rule(self, metric: Metric) -> LookRule:
         """When to look, and when to stop."""

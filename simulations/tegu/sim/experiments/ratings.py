@@ -58,6 +58,7 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         cohort=cohort or 100,
         seed=seed,
         outer=OuterRule("AdamW", 0.01, {"weight_decay": 1.0}, decay=True),
+        risk=0.1,  # at a twentieth most of what taste tells is given up
         rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
     )
     return Experiment(
