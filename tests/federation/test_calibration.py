@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.client.graphs import ITEMS, ranking_bundle
 from tests.core.samples import refused
 from tests.federation import tiny, waves
 from tests.federation.imports import told, told_at_exit
@@ -27,6 +28,8 @@ from tegu.core.tree import max_difference
 from tegu.server.app import train
 from tegu.sim import asked as batched
 from tegu.sim.calibrate import calibrate
+from tegu.sim.engine import Engine
+from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.population import Population
 from tegu.sim.processes import local_federation
@@ -131,6 +134,18 @@ def test_a_device_answers_as_batches_do(columns: tuple[str, ...]) -> None:
         assert answer.users == sum(drawn(6, name, 0.4) for name, has in zip(names, enough, strict=True) if has)
     assert [answer.users > 2 for answer in found] == [True, True, True, True, False]
     assert not np.allclose(found[1].sums[0], found[1].sums[1])
+
+
+def test_a_device_ranks_as_batches_do() -> None:
+    """Of a ranking the whole catalogue is predicted, less what was adapted on."""
+    made, rng = ranking_bundle(), np.random.default_rng(0)
+    items = np.concatenate([rng.choice(ITEMS, 6, replace=False) for _ in range(40)])
+    people = Population.from_arrays(items, np.ones(240), np.repeat(np.arange(40), 6), made.manifest.spec)
+    asked = Inquiry("recall@10", 6, 0.4, made.manifest.knobs, [Question(1, [made.manifest.knobs], "scores")])
+    batches = Engine(OnnxLooped({**made.graphs, "update": made.graphs["adapt"]}))  # which is never asked for
+    found = by_device(people, made, asked)
+    same_answers(found, by_batches(people, made, asked, batches))
+    assert 0 < found[0].sums[0, 0] < found[0].users, "of eleven items ten are recommended, which misses some"
 
 
 def test_a_device_corrects_as_batches_do() -> None:
