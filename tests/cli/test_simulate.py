@@ -142,7 +142,7 @@ def test_what_cannot_be_run_ends_with_one_line(tegu: Run, tmp_path: Path) -> Non
     assert not (tmp_path / "none").exists()
     said = tegu("simulate", "tiny", "--cohort", 99, "--out", tmp_path / "run")
     assert said.code == 1
-    assert "cohort is 99 of 28 nodes" in said.err.splitlines()[-1]
+    assert "cohort is 99 of 24 nodes" in said.err.splitlines()[-1]
     assert said.out == ""
     assert "Traceback" not in said.err
 

@@ -67,5 +67,5 @@ def test_the_graphs_of_many_users(name):
     updates = [update_of(learner, meta, one, nothing) for one in supports]
     expected = {n: torch.stack([each[n] for each in updates]) for n in updates[0]}
     everyone = np.eye(5, dtype=np.float32)
-    found = run(graphs.update, meta=meta, support=stacked(supports), blocks=everyone, clip=np.float32(1e9))
+    found = run(graphs.update, meta=meta, support=stacked(supports), blocks=everyone, clip=np.asarray(1e9, np.float32))
     assert_close(found, "update", expected)

@@ -83,14 +83,14 @@ def mean(found: dict[str, Any], name: str, since: int, changed: bool = True) -> 
 
 
 def test_who_is_followed_how_soon(found: dict[str, Any]) -> None:
-    """Measured ten and twenty interactions after the change: 2.49 and 1.61 with no recency, 0.84 and 0.69 with it.
+    """Measured ten and twenty interactions after the change: 2.51 and 1.49 with no recency, 1.03 and 0.58 with it.
 
-    With seed 1: 4.00 and 2.77, 0.78 and 0.61.
+    Told of the change: 0.62 and 0.48; with six interactions or fewer, little tells the two apart (1.77 against 1.64).
     """
     for since in range(3, TIMES - CHANGE + 1):
         assert mean(found, "recency", since) < 0.8 * mean(found, "no recency", since)
-        assert mean(found, "resetting", since) < mean(found, "recency", since)
     for since in (10, 20):
+        assert mean(found, "resetting", since) < mean(found, "recency", since)
         assert mean(found, "recency", since) < 0.6 * mean(found, "no recency", since)
     assert mean(found, "no recency", 0) > 1.2 * mean(found, "initialisation", 0), "the old taste misleads"
     steps = found["recovered"]

@@ -86,7 +86,7 @@ def test_metrics_have_exactly_the_documented_keys(finished: Finished) -> None:
     assert all(map(math.isfinite, numbers(metrics)))
     assert (metrics["experiment"], metrics["learner"], metrics["backend"]) == ("tiny", "reptile", "inprocess")
     assert (metrics["seed"], metrics["rounds"], metrics["cohort"]) == (0, 6, 5)
-    assert [metrics[f"{part}_users"] for part in ("train", "calibration", "heldout")] == [28, 4, 8]
+    assert [metrics[f"{part}_users"] for part in ("train", "calibration", "heldout")] == [24, 8, 8]
     assert [entry["k"] for entry in metrics["curve"]] == [1, 3] == [entry["k"] for entry in metrics["schedule"]]
     assert all(metrics[name] > 0 for name in TIMES)
 
@@ -100,7 +100,7 @@ def test_the_bundle_is_the_run(finished: Finished) -> None:
     schedule = [entry._asdict() for entry in bundle.manifest.schedule]
     losses = [entry.pop("losses") for entry in schedule]
     assert schedule == outcome.metrics["schedule"]
-    assert [len(each) for each in losses] == [4, 4]
+    assert [len(each) for each in losses] == [8, 8]
     assert max_difference(bundle.meta, people.learner().init(0)) > 0.01
     with Personalizer.open(folder / "init.tegu") as person:
         x, y = outcome.run.split.heldout.rows(0)
@@ -287,13 +287,13 @@ def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: 
 
 def test_fewer_users_than_the_cohort() -> None:
     population = people.people()
-    with refused(PopulationError, "cohort is 29", "28 training users", "make the cohort smaller"):
-        run_plan(population, people.learner(), replace(people.plan(), cohort=29))
+    with refused(PopulationError, "cohort is 25", "24 training users", "make the cohort smaller"):
+        run_plan(population, people.learner(), replace(people.plan(), cohort=25))
 
 
 def test_too_few_users_to_split() -> None:
-    with refused(PopulationError, "4 users cannot be split", "bring more users"):
-        run_plan(people.people(4), people.learner(), people.plan())
+    with refused(PopulationError, "2 users cannot be split", "bring more users"):
+        run_plan(people.people(2), people.learner(), people.plan())
 
 
 def test_no_k_with_anything_to_judge_by() -> None:
