@@ -32,6 +32,7 @@ def clicks(count, seed=0, padding=0):
 
 
 def learners(steps=3):
+    torch.manual_seed(0)  # modules draw what `init` does not replace
     return {
         "classification": (reptile(mlp(), SPEC, steps=steps, lr=0.4, prior=2.0), rows),
         "regression": (reptile(mlp(2), REGRESSION, steps=steps, lr=0.1), regression_rows),
