@@ -160,12 +160,13 @@ main()
 
 @pytest.mark.slow
 def test_a_process_of_its_own(process: Run, tmp_path: Path) -> None:
-    """Everything that any library prints goes to stderr: stdout is the table and the JSON."""
+    """Everything that any library prints goes to stderr: stdout is the table, the gap and the JSON."""
     arguments = ["simulate", "tiny", "--rounds", "2", "--out", "run", "--json"]
     said = process("-c", IN_A_PROCESS.format(people=people.__file__, arguments=arguments))
     assert said.code == 0, said.err
     metrics = json.loads(said.out.splitlines()[-1])
     assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
-    assert all(line.startswith(("|", "tiny: ", "{")) for line in said.out.splitlines() if line)
+    shown = ("|", "tiny: ", "after round ", "warning: after round ", "{")
+    assert all(line.startswith(shown) for line in said.out.splitlines() if line), said.out
     assert "judging on people never seen" in said.err
     assert "Warning" not in said.err
