@@ -6,19 +6,17 @@ calibrates before anyone changes; then people who were held out are replayed (`t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule, rows_rng
-from tegu.core.metrics import METRICS
+from tegu.core.episode import rows_rng
 from tegu.core.spec import Spec
-from tegu.learners.residual import residual
-from tegu.server.outer import OuterRule
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.experiments.sine import wave_network
+from tegu.sim.experiments.sine import wave_experiment
 from tegu.sim.population import Population
 from tegu.sim.streams import Streams
-from tegu.sim.train import TrainingPlan
 
 __all__ = ["before_the_change", "changing_waves", "drift"]
 
@@ -62,22 +60,6 @@ def before_the_change(streams: Streams) -> Population:
 
 def drift(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment; trained as `sine`, for fewer rounds."""
-    model, streams = wave_network(), changing_waves(USERS, seed)
-    population = before_the_change(streams)
-    plan = TrainingPlan(
-        rounds=rounds or 400,
-        cohort=cohort or 25,
-        seed=seed,
-        outer=OuterRule("Adam", 0.01, decay=True),
-        rule=EpisodeRule(min_support=10, max_support=10),
-    )
-    return Experiment(
-        name="drift",
-        population=population,
-        model=model,
-        learner=residual(model, population.spec, steps=10, lr=0.02, minibatches=5),
-        plan=plan,
-        ks=(1, 2, 5, 10, 20),
-        metric=METRICS["mse"],
-        streams=streams,
-    )
+    streams = changing_waves(USERS, seed)
+    people = before_the_change(streams)
+    return replace(wave_experiment("drift", people, seed=seed, rounds=rounds or 400, cohort=cohort), streams=streams)

@@ -18,7 +18,7 @@ from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 
-__all__ = ["sine", "wave_network", "waves"]
+__all__ = ["sine", "wave_experiment", "wave_network", "waves"]
 
 USERS, ROWS = 1400, 50
 
@@ -43,17 +43,21 @@ def wave_network() -> nn.Module:
 
 def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment."""
+    return wave_experiment("sine", waves(USERS, ROWS, seed), seed=seed, rounds=rounds or 1500, cohort=cohort)
+
+
+def wave_experiment(name: str, population: Population, *, seed: int, rounds: int, cohort: int | None) -> Experiment:
+    """An experiment on people who are waves; see `Experiment`."""
     model = wave_network()
-    population = waves(USERS, ROWS, seed)
     plan = TrainingPlan(
-        rounds=rounds or 1500,
+        rounds=rounds,
         cohort=cohort or 25,
         seed=seed,
         outer=OuterRule("Adam", 0.01, decay=True),
         rule=EpisodeRule(min_support=10, max_support=10),
     )
     return Experiment(
-        name="sine",
+        name=name,
         population=population,
         model=model,
         learner=residual(model, population.spec, steps=10, lr=0.02, minibatches=5),
