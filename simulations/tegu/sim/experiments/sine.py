@@ -18,7 +18,7 @@ from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.population import Population
 from tegu.sim.train import TrainingPlan
 
-__all__ = ["sine", "wave_experiment", "wave_network", "waves"]
+__all__ = ["sine", "wave_experiment", "waves"]
 
 USERS, ROWS = 1400, 50
 
@@ -36,7 +36,7 @@ def waves(users: int, rows: int, seed: int) -> Population:
     )
 
 
-def wave_network() -> nn.Module:
+def _network() -> nn.Module:
     """A small tanh network."""
     return nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
 
@@ -48,7 +48,7 @@ def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> 
 
 def wave_experiment(name: str, population: Population, *, seed: int, rounds: int, cohort: int | None) -> Experiment:
     """An experiment on people who are waves; see `Experiment`."""
-    model = wave_network()
+    model = _network()
     plan = TrainingPlan(
         rounds=rounds,
         cohort=cohort or 25,
