@@ -74,7 +74,7 @@ def test_ties_are_found_some_users_at_a_time(tmp_path: Path, monkeypatch: pytest
 def test_a_group_of_some_users_alone_is_refused(tmp_path: Path) -> None:
     x, y = np.zeros((2, 4), np.float32), np.zeros(2, int)
     users = [LocalUser("a", x, y), LocalUser("b", x, y, np.arange(2))]
-    with refused(DataError, "user b has x, y, group", "before have x, y", "of all users or of none"):
+    with refused(DataError, "user b has rows, group", "before have rows", "of all users or of none"):
         write_population(tmp_path, SPEC, iter(users))
     with refused(DataError, "order of c has shape (3,)", "(2,)"):
         write_population(tmp_path, SPEC, iter([LocalUser("c", x, y, None, np.arange(3))]))
@@ -110,8 +110,8 @@ def test_damage_is_refused(tmp_path: Path) -> None:
     with refused(DataError, "no readable population", "write_population"):
         read_population(tmp_path)
     for name, damage in (
-        ("x.bin", lambda data: data[:-4]),
-        ("y.bin", lambda data: data + b"more"),
+        ("rows.bin", lambda data: data[:-4]),
+        ("rows.bin", lambda data: data + b"more"),
         ("spec.json", lambda data: data[:-5]),
         ("spec.json", lambda data: data.replace(b"classification", b"clustering")),
         ("counts.npy", lambda data: data[:40]),

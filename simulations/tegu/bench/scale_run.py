@@ -19,11 +19,11 @@ __all__ = ["FEATURES", "ROWS", "SPEC", "run"]
 
 FEATURES, ROWS = 16, 10
 SPEC = Spec.classification((FEATURES,), 2)
-ROUNDS, COHORT = 300, 100
+ROUNDS, COHORT = 1000, 100
 
 
 def run(folder: Path) -> float:
-    """People a second over 300 rounds of 100 people."""
+    """People a second over 1,000 rounds of 100 people."""
     population = read_population(folder)
     learner = reptile(nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2)), SPEC, steps=5, lr=0.1)
     engine = make_engine(learner, compile_learner(learner))

@@ -1,9 +1,10 @@
 """A population on disk, of any size: rows are read when a round asks for their users.
 
-    spec.json   x.bin   y.bin   counts.npy   users.npy   most.npy   tied.npy   and perhaps group.bin, order.bin
+    spec.json   rows.bin   counts.npy   users.npy   most.npy   tied.npy   and perhaps group.bin, order.bin
 
-Raw rows, one user after the other, little-endian. `x` and `y` are mapped into memory; a round reads its users' rows
-from the files themselves, so that training takes no more memory for more people.
+Raw rows, one user after the other, little-endian; each has its `x` and then its `y`, so that a user is one place on the
+disk. They are mapped into memory; a round reads its users' rows from the file itself, so that training takes no more
+memory for more people.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from tegu.client.participant import LocalUser
 from tegu.core.batch import Array
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.spec import Field, Spec, check_rows
+from tegu.core.spec import Spec, check_rows
 from tegu.core.ties import codes
 from tegu.sim.population import Population
 
 __all__ = ["read_population", "write_population"]
 
-_COLUMNS = ("x", "y", "group", "order")
-_CODE = Field((), "int64", 0)
+_COLUMNS = ("rows", "group", "order")
+_CODE = np.dtype("<i8")
 _USERS = 4096  # whose rows are in memory at once where what belongs together is looked for
 
 
@@ -78,8 +79,8 @@ def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[l
                     "group or an order of all users or of none"
                 )
             for name, values in rows.items():
-                files[name].write(_little(values).tobytes())
-            counts.append(len(rows["x"]))
+                files[name].write(values.tobytes())
+            counts.append(len(rows["rows"]))
             names.append(user.user)
     return counts, names
 
@@ -91,7 +92,9 @@ def _checked(spec: Spec, user: LocalUser) -> dict[str, Array]:
         raise PopulationError(f"user {user.user} has no rows: expected at least one; leave such users out")
     ties = {"group": user.group, "order": user.order}
     given = {name: codes(f"{name} of {user.user}", rows, len(x)) for name, rows in ties.items() if rows is not None}
-    return {"x": x, "y": y, **given}
+    rows = np.zeros(len(x), _record(spec))
+    rows["x"], rows["y"] = x, y
+    return {"rows": rows, **{name: values.astype(_CODE, copy=False) for name, values in given.items()}}
 
 
 def _write_ties(folder: Path) -> None:
@@ -123,60 +126,46 @@ def _opened(folder: Path) -> Population:
     spec = Spec.from_dict(json.loads((folder / "spec.json").read_text("utf-8")))
     counts = np.load(folder / "counts.npy", allow_pickle=False)
     users = np.load(folder / "users.npy", allow_pickle=False)
-    rows = int(counts.sum())
-    fields = {"x": spec.x, "y": spec.y, "group": _CODE, "order": _CODE}
-    columns = {
-        name: _mapped(folder / f"{name}.bin", rows, field)
-        for name, field in fields.items()
-        if name in ("x", "y") or (folder / f"{name}.bin").exists()
-    }
+    rows, record = int(counts.sum()), _record(spec)
+    mapped = _mapped(folder / "rows.bin", rows, record)
+    ties = {name: _mapped(path, rows, _CODE) for name in _COLUMNS[1:] if (path := folder / f"{name}.bin").exists()}
     return Population(
         spec,
+        mapped["x"],
+        mapped["y"],
         begins=np.cumsum(counts) - counts,
         counts=counts,
         users=users,
         most=counts - 1,
         tied=np.zeros(len(counts), bool),
-        read=_reader(folder / "x.bin", folder / "y.bin", spec),
-        **columns,
+        read=_reader(folder / "rows.bin", record),
+        **ties,
     )
 
 
-def _reader(inputs: Path, targets: Path, spec: Spec) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """See `Population.read`; the files are open as long as it is in use."""
-    x, y = (os.open(path, os.O_RDONLY) for path in (inputs, targets))
+def _record(spec: Spec) -> np.dtype[np.void]:
+    """A row as it is stored."""
+    fields = (("x", spec.x), ("y", spec.y))
+    return np.dtype([(name, np.dtype(each.dtype).newbyteorder("<"), each.shape) for name, each in fields], align=True)
+
+
+def _reader(path: Path, record: np.dtype[np.void]) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """See `Population.read`; the file is open as long as it is in use."""
+    file = os.open(path, os.O_RDONLY)
 
     def read(begins: Array, counts: Array) -> tuple[Array, Array]:
-        return _read(x, spec.x, begins, counts), _read(y, spec.y, begins, counts)
+        places = zip((begins * record.itemsize).tolist(), (counts * record.itemsize).tolist(), strict=True)
+        rows = np.frombuffer(b"".join([os.pread(file, length, begin) for begin, length in places]), record)
+        return rows["x"], rows["y"]
 
-    for file in (x, y):
-        weakref.finalize(read, os.close, file)
+    weakref.finalize(read, os.close, file)
     return read
 
 
-def _read(file: int, field: Field, begins: Array, counts: Array) -> Array:
-    size = _row_bytes(field)
-    places = zip((begins * size).tolist(), (counts * size).tolist(), strict=True)
-    rows = b"".join([os.pread(file, length, begin) for begin, length in places])
-    return np.frombuffer(rows, _stored(field)).reshape(-1, *field.shape)
-
-
-def _stored(field: Field) -> np.dtype[np.generic]:
-    return np.dtype(field.dtype).newbyteorder("<")
-
-
-def _row_bytes(field: Field) -> int:
-    return int(np.prod(field.shape)) * _stored(field).itemsize
-
-
-def _mapped(path: Path, rows: int, field: Field) -> Array:
-    expected = rows * _row_bytes(field)
+def _mapped(path: Path, rows: int, record: np.dtype[Any]) -> Array:
+    expected = rows * record.itemsize
     if path.stat().st_size != expected:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, and {rows} rows have {expected}")
     with path.open("rb") as file:
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(pages, _stored(field)).reshape(rows, *field.shape)
-
-
-def _little(rows: Array) -> Array:
-    return rows.astype(rows.dtype.newbyteorder("<"), copy=False)
+    return np.frombuffer(pages, record)
