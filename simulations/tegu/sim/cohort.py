@@ -90,16 +90,16 @@ def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> Ite
         padding: how much of the cost may be padding.
         fixed: what a user costs whatever its rows, in rows: padding matters the less the more it is.
     """
-    sizes = np.stack([cohort.support, cohort.query], 1)
-    waiting = [np.lexsort((-sizes[:, 1], -sizes.sum(1)))]
+    sizes = cohort.support, cohort.query
+    waiting = [np.lexsort((-cohort.query, -(cohort.support + cohort.query)))]
     while waiting:
         group = waiting.pop()
-        own = sizes[group]
-        area = len(group) * int(own.max(0).sum())
-        if area - int(own.sum()) <= padding * (area + len(group) * fixed):
+        own = [size[group] for size in sizes]
+        area = len(group) * sum(int(size.max()) for size in own)
+        if area - sum(int(size.sum()) for size in own) <= padding * (area + len(group) * fixed):
             yield group
         else:
-            order, end = _best_cut(own)
+            order, end = _best_cut(*own)
             waiting += [group[order[end:]], group[order[:end]]]
 
 
@@ -121,24 +121,25 @@ def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: 
         return NumpyBatch(nothing[0], nothing[1], np.zeros((len(start), 0), np.float32))
     places = np.arange(width)
     real = places < length[:, None]
-    chosen = np.take_along_axis(order, np.where(real, start[:, None] + places, 0), 1)
-    return NumpyBatch(x[chosen], y[chosen], real.astype(np.float32))
+    chosen = order.take(np.where(real, start[:, None] + places, 0) + np.arange(len(order))[:, None] * order.shape[1])
+    return NumpyBatch(x.take(chosen, 0), y.take(chosen, 0), real.astype(np.float32))
 
 
-def _best_cut(sizes: Array) -> tuple[Array, int]:
-    """Places of users in the order of one column, the largest first, and where to cut it for the least padding."""
-    columns = np.flatnonzero(sizes.max(0) > sizes.min(0))  # users of equal sizes have no padding, and are not cut
-    _, order, end = min((_cut(sizes, int(column)) for column in columns), key=lambda cut: cut[0])
+def _best_cut(support: Array, query: Array) -> tuple[Array, int]:
+    """Places of users in the order of one of their sizes, the largest first, and where to cut it for least padding."""
+    pairs = (support, query), (query, support)
+    cuts = [_cut(own, other) for own, other in pairs if own.max() > own.min()]  # equal sizes have no padding
+    _, order, end = min(cuts, key=lambda cut: cut[0])
     return order, end
 
 
-def _cut(sizes: Array, column: int) -> tuple[int, Array, int]:
-    """By this column: the least area of the two groups, the order, and where to cut it."""
-    order = (-sizes[:, column]).argsort(kind="stable")
-    ordered = sizes[order]
-    ends = (ordered[1:, column] != ordered[:-1, column]).nonzero()[0] + 1
-    before = np.maximum.accumulate(ordered, 0).sum(1)[ends - 1]
-    after = np.maximum.accumulate(ordered[::-1], 0).sum(1)[::-1][ends]
+def _cut(own: Array, other: Array) -> tuple[int, Array, int]:
+    """In the order of users' `own` size: the least area of the two groups, the order, and where to cut it."""
+    order = (-own).argsort(kind="stable")
+    own, other = own[order], other[order]
+    ends = (own[1:] != own[:-1]).nonzero()[0] + 1
+    before = own[0] + np.maximum.accumulate(other)[ends - 1]
+    after = own[ends] + np.maximum.accumulate(other[::-1])[::-1][ends]
     areas = before * ends + after * (len(order) - ends)
     best = int(areas.argmin())
     return int(areas[best]), order, int(ends[best])

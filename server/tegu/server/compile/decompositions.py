@@ -32,6 +32,7 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         aten.avg_pool2d_backward.default: pooling.avg_pool2d_backward,
         aten._adaptive_avg_pool2d.default: pooling.adaptive_avg_pool2d,
         aten._adaptive_avg_pool2d_backward.default: pooling.adaptive_avg_pool2d_backward,
+        aten.pow.Tensor_Scalar: _power,
         aten.squeeze.dims: _squeeze,
         aten.threshold_backward.default: _threshold_backward,
     }
@@ -147,6 +148,11 @@ def _flat_correlation(
 def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
     """Of ReLU. By multiplication: a choice between two tensors takes ONNX Runtime ten times as long."""
     return grad * (x > threshold).to(grad.dtype)
+
+
+def _power(x: Tensor, exponent: float) -> Any:
+    """Squares by multiplication: ONNX Runtime's Pow takes thirty times as long."""
+    return x * x if exponent == 2 else NotImplemented
 
 
 def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:

@@ -66,7 +66,7 @@ def w3() -> Task:
 
 def w4() -> Task:
     """100 users of 5 to 300 rows, log-normal (median 30), MLP."""
-    return labelled(Work("W4", "mlp", steps=5, lr=0.1, rounds=20), _sizes(100))
+    return labelled(Work("W4", "mlp", steps=5, lr=0.1, rounds=60), _sizes(100))
 
 
 def _sizes(users: int) -> list[int]:
