@@ -134,6 +134,13 @@ BATCHED = {
     "rows_in_part": Family(Ratings(), RATINGS, {"steps": 2, "fast": ["bias", "user"]}),
     "wide": Family(wide(), Spec.classification((16,), 3), {"steps": 3, "prior": 2.0}),
     "wide_minibatches": Family(wide(nn.LayerNorm(6)), Spec.classification((16,), 3), {"steps": 3, "minibatches": 2}),
+    "learned_layers": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "prior": 2.0, "learned": "layers"}),
+    "learned_parameters": Family(
+        mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "momentum": 0.9, "minibatches": 2, "learned": "parameters"}
+    ),
+    "learned_adam": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "inner": "adam", "learned": "layers"}),
+    "learned_in_part": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "fast": ["2"], "learned": "parameters"}),
+    "learned_rows": Family(Ratings(), RATINGS, {"steps": 2, "prior": 3.0, "learned": "layers"}),
     "rows_read_twice": Family(Sentences(), Spec.classification((3,), 3, tokens=200), {"steps": 2}),
 }
 

@@ -110,7 +110,7 @@ def test_users_summed_together_are_as_one_by_one(name, count, asked, cohort_grap
 
 
 def test_which_sums_are_taken_together(cohort_graphs):
-    assert TOGETHER == ["second_order", "ranking", "rows_in_part", "wide", "wide_minibatches"]
+    assert TOGETHER == ["second_order", "ranking", "rows_in_part", "wide", "wide_minibatches", "learned_in_part"]
     assert cohort_graphs("relu").together is None
     assert cohort_graphs("relu").together_rows == 0
     assert not {"clip", "blocks"} & input_names(cohort_graphs("ranking").together)

@@ -19,6 +19,7 @@ from tegu.learners.losses import OutputLoss, find_loss, masked_mean
 from tegu.learners.model import Applied, call
 from tegu.learners.optimisers import optimiser_class
 from tegu.learners.rows import whole_parameters
+from tegu.learners.step_sizes import factor_of, learned_knobs, without_learned
 
 __all__ = ["Device", "TorchRuntime"]
 
@@ -28,8 +29,9 @@ Device = Literal["cpu", "cuda", "mps"]
 class TorchRuntime:
     """Adapts a module by gradient steps on the support's mean loss; a learner's graphs are not needed.
 
-    Follows the learners' inner loop: with n real rows the step size is `lr * n / (n + prior)`. With plain SGD it
-    gives what the bundle's graphs give. The module is copied, and runs in evaluation mode.
+    Follows the learners' inner loop: with n real rows the step size is `lr * n / (n + prior)`, and what the bundle has
+    learned of either multiplies. With plain SGD it gives what the bundle's graphs give. The module is copied, and runs
+    in evaluation mode.
 
     Args:
         model: the module that the bundle was made from.
@@ -81,7 +83,8 @@ class TorchRuntime:
             fast = {name: parameters[name].requires_grad_() for name in self._fast}
             batch = Batch(*(self._tensor(part) for part in support))
             rows = float(support.mask.sum())
-            scale = rows / max(rows + knobs.get("prior", 0.0), 1.0)
+            prior = float(learned_knobs(parameters, {"prior": 0.0, **knobs})["prior"])
+            scale = rows / max(rows + prior, 1.0)
             self._descend(parameters, fast, batch, int(knobs["steps"]), knobs["lr"] * scale)
             return {name: value.detach().cpu().numpy() for name, value in fast.items()}
 
@@ -96,14 +99,20 @@ class TorchRuntime:
         self, parameters: dict[str, Tensor], fast: dict[str, Tensor], batch: Batch[Tensor], steps: int, lr: float
     ) -> None:
         optimiser = self._optimiser(list(fast.values()), lr=lr)
+        learned = {name: each for name in fast if (each := factor_of(parameters, name)) is not None}
         for _ in range(steps):
+            before = {name: fast[name].detach().clone() for name in learned}
             loss = masked_mean(self._loss, Applied(self._model, parameters), batch)
             gradients = torch.autograd.grad(loss, list(fast.values()), allow_unused=True)
             for parameter, gradient in zip(fast.values(), gradients, strict=True):
                 parameter.grad = gradient
             optimiser.step()
+            with torch.no_grad():
+                for name, factor in learned.items():  # so much of the step: no optimiser takes one size an entry
+                    fast[name].copy_(torch.lerp(before[name], fast[name], factor))
 
     def _check_meta(self, tree: Tree) -> None:
+        tree = without_learned(tree)
         for name in sorted({*tree, *self._shapes}):
             found, expected = tree[name].shape if name in tree else None, self._shapes.get(name)
             if found != expected:

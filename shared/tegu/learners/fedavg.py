@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from tegu.learners.inner import concatenate, inner_loop, run_steps
@@ -19,6 +20,7 @@ from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.prepare import prepared
 from tegu.learners.rows import changes
 from tegu.learners.spanned import together_by_spans
+from tegu.learners.step_sizes import only_learned, without_learned
 
 __all__ = ["PAPER", "fedavg"]
 
@@ -27,6 +29,8 @@ PAPER = "McMahan et al. 2017, Communication-Efficient Learning (FedAvg), arXiv:1
 
 def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
     """FedAvg of `model`: as many local full-batch SGD steps, of the same size, as `like` takes.
+
+    What `like` learns of step sizes stays as it is and plays no part in training.
 
     Args:
         model: the module `like` was built from.
@@ -46,7 +50,8 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        return changes(meta, run_steps(local, meta, concatenate(support, query), like.knobs))
+        adapted = run_steps(local, without_learned(meta), concatenate(support, query), like.knobs)
+        return changes(meta, adapted) | {name: torch.zeros_like(value) for name, value in only_learned(meta).items()}
 
     together = None if tables else together_by_spans(model, rows_loss, like.spec, like.knobs)
     return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, together=together)

@@ -16,6 +16,7 @@ from tegu.learners.losses import Loss, checked_rows, masked_mean
 from tegu.learners.model import Applied
 from tegu.learners.plain import joined
 from tegu.learners.rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
+from tegu.learners.step_sizes import factor_of, learned_knobs
 
 __all__ = [
     "InnerOptimiser",
@@ -91,8 +92,8 @@ def _sgd_step(momentum: float) -> _Step:
     return step
 
 
-def _adam_step(carry: TorchTree, plain: TorchTree, lr: Tensor | float) -> TorchTree:
-    """Adam (Kingma and Ba 2015) with torch.optim's default betas.
+def _adam_step(carry: TorchTree, plain: TorchTree, rates: TorchTree) -> TorchTree:
+    """Adam (Kingma and Ba 2015) with torch.optim's default betas; each parameter has its step size in `rates`.
 
     The weights that each average has given out, 1 - beta^t, are carried: bias correction needs no exponentiation, and
     no difference of float32 numbers near 1.
@@ -104,7 +105,7 @@ def _adam_step(carry: TorchTree, plain: TorchTree, lr: Tensor | float) -> TorchT
         first = _BETA1 * carry[_key("first", name)] + (1 - _BETA1) * g
         second = _BETA2 * carry[_key("second", name)] + (1 - _BETA2) * g * g
         denominator = torch.sqrt(second / given2 + _FLOOR) + _EPSILON
-        out[name] = carry[name] - lr * (first / given1) / denominator
+        out[name] = carry[name] - rates[name] * (first / given1) / denominator
         out |= {_key("first", name): first, _key("second", name): second}
     return out
 
@@ -133,7 +134,8 @@ def inner_loop(
 ) -> Iterated:
     """`adapt` by gradient steps on the support's mean loss; only `fast` parameters move.
 
-    Knobs: `steps`; `lr` and `prior`, how many interactions the initialisation counts for: see `step_size`.
+    Knobs: `steps`; `lr` and `prior`, how many interactions the initialisation counts for: see `step_size`. Both are
+    multiplied by what `meta` has learned of them, if anything: see `tegu.learners.step_sizes`.
 
     Args:
         model: the module.
@@ -165,11 +167,16 @@ def inner_loop(
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del noise
-        rate = step_size(knobs, support)
+        rate = step_size(learned_knobs(meta, knobs), support)
+        factors = {
+            key: each for key, name in zip(moving, fast, strict=True) if (each := factor_of(meta, name)) is not None
+        }
         fixed, own = fixed_entries(carry), {name: carry[name] for name in moving}
         if inner == "adam":
-            return fixed | _adam_step(carry, gradients(model, loss, meta | fixed, own, support), rate)
-        return fixed | sgd_step(carry, gradients(model, loss, meta | fixed, own, support, rate))
+            rates = {name: rate * factors[name] if name in factors else rate for name in moving}
+            return fixed | _adam_step(carry, gradients(model, loss, meta | fixed, own, support), rates)
+        scaled = gradients(model, loss, meta | fixed, own, support, rate)
+        return fixed | sgd_step(carry, scaled | {name: scaled[name] * each for name, each in factors.items()})
 
     return Iterated(begin, step, lambda carry: {name: carry[name] for name in result})
 

@@ -8,6 +8,8 @@ Nichol, Achiam, Schulman, "On First-Order Meta-Learning Algorithms", 2018, arXiv
 Where only some parameters adapt (`fast`), the others have no adapted value to move toward. They follow the gradient
 of the query loss *through* the adaptation (Finn et al. 2017, MAML), so that they learn to be adapted around; the fast
 ones still follow Reptile's rule, on the support.
+
+Step sizes and the prior may be learned as well (`learned`): `tegu.learners.step_sizes` says how.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 
 from tegu.core.spec import Spec
 from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, row_losses, run_steps
-from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree
+from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree, Update
 from tegu.learners.lookups import looked_up
 from tegu.learners.losses import OutputLoss, find_loss
 from tegu.learners.model import call, fast_names, initial_parameters
@@ -26,6 +28,7 @@ from tegu.learners.objectives import together_of, update_of
 from tegu.learners.prepare import prepared
 from tegu.learners.rows import changes
 from tegu.learners.spanned import together_by_spans
+from tegu.learners.step_sizes import Learned, learned_entries, learning, learning_together
 
 __all__ = ["PAPER", "reptile"]
 
@@ -45,6 +48,7 @@ def reptile(
     minibatches: int = 1,
     inner: InnerOptimiser = "sgd",
     momentum: float = 0.0,
+    learned: Learned | None = None,
 ) -> Learner:
     """A Reptile learner for any module that is a function of its parameters and its input.
 
@@ -61,11 +65,15 @@ def reptile(
         minibatches: in training, each inner step sees one of so many parts of the user's rows, in turn.
         inner: "sgd" or "adam".
         momentum: of the inner SGD.
+        learned: "layers" to learn a factor on `lr` for each parameter tensor that adapts, "parameters" for each of its
+            entries; and one on `prior`, unless that is 0. The query tells how, so that supports and queries are kept
+            apart (`pools` is False). None for `lr` and `prior` as they are.
 
     Raises:
         CompileError: the module keeps running statistics, or is not a function of each row alone.
-        DataError: a pattern in `fast` matches nothing, or the module does not fit `spec`.
-        UnknownNameError: no such loss or inner optimiser.
+        DataError: a pattern in `fast` matches nothing, the module does not fit `spec`, or there would be a step size
+            for every entry of a table that adapts by rows.
+        UnknownNameError: no such loss, inner optimiser or way to learn step sizes.
     """
     model = prepared(model, spec)
     rows_loss = find_loss(loss, spec)
@@ -73,6 +81,7 @@ def reptile(
     tables = looked_up(model, rows_loss, spec, names)
     adapt = inner_loop(model, rows_loss, names, inner, momentum, tables)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
+    entries = learned_entries(model, names, tables, learned, prior)
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
 
     def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
@@ -84,23 +93,31 @@ def reptile(
         adapted = run_steps(adapt, meta, support, knobs, minibatches)
         return mean_loss(model, rows_loss, meta | adapted, query, support), changes(meta, adapted)
 
+    def judged(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> tuple[Tensor, Tensor]:
+        # Without minibatches: step sizes are learned for devices, which have none.
+        states = ({}, run_steps(adapt, meta, support, knobs))
+        before, after = (mean_loss(model, rows_loss, meta | state, query, support) for state in states)
+        return before, after
+
+    update: Update = toward if every_parameter_adapts else update_of(through, (*names, *entries))
+    together: Together | None = None
     if not every_parameter_adapts:
-        together: Together | None = together_of(through, names)
-    elif inner == "sgd" and not (momentum or tables):
+        together = together_of(through, (*names, *entries))
+    elif inner == "sgd" and not (momentum or tables or entries):
         together = together_by_spans(model, rows_loss, spec, knobs, minibatches)
-    else:
-        together = None
+    if entries:
+        update, together = learning(update, judged), together and learning_together(together, judged)
     return Learner(
         name="reptile",
         paper=PAPER,
         spec=spec,
         fast=names,
         knobs=knobs,
-        init=lambda seed: initial_parameters(model, seed),
+        init=lambda seed: {**initial_parameters(model, seed), **entries},
         adapt=adapt,
         predict=lambda meta, state, x: call(model, meta | state, x),
-        update=toward if every_parameter_adapts else update_of(through, names),
-        pools=every_parameter_adapts,
+        update=update,
+        pools=every_parameter_adapts and not entries,
         together=together,
         candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
         losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),

@@ -67,7 +67,8 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
         spec: what the model takes and gives: classification or regression.
         scaled: scale features to length 1. Where they are not, the kernel is their product alone, whatever `mix`: ridge
             regression on the last layer, for features whose size means something, such as those of items.
-        training: of `reptile`: loss, fast, steps, lr, prior, minibatches, inner, momentum.
+        training: of `reptile`: loss, fast, steps, lr, prior, minibatches, inner, momentum, learned. Step sizes that are
+            learned serve training alone, for the correction takes no gradient steps.
 
     Raises:
         DataError: the spec is of a ranking; or as `reptile`.

@@ -1,0 +1,87 @@
+"""Learned step sizes in graphs, in a bundle, and on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.compile.families import BATCHED, mlp, wide
+from tests.compile.running import input_names, rows, start
+from torch import nn
+
+from tegu.client import Personalizer
+from tegu.client.runtime_torch import TorchRuntime
+from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.errors import RuntimeFailure
+from tegu.core.spec import Spec
+from tegu.learners import fedavg, reptile
+from tegu.server.compile import compile_cohort, compile_cohort_updates, make_bundle
+
+LAYERS = BATCHED["learned_layers"]
+
+
+def test_steps_and_updates_read_them_and_predictions_do_not(device_graphs):
+    learned = {"meta./log_prior", *(f"meta.{n}.{kind}/log_lr" for n in "02" for kind in ("weight", "bias"))}
+    graphs = device_graphs("learned_layers")
+    assert learned <= input_names(graphs["adapt"])
+    assert learned <= input_names(graphs["update"])
+    assert not learned & input_names(graphs["predict"])
+    assert not any("log_" in name for graph in device_graphs("relu").values() for name in input_names(graph))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_device_takes_the_learned_steps(precision, device_graphs, tmp_path):
+    learner, graphs = LAYERS.learner(), device_graphs("learned_layers")
+    still = {f"{n}.{kind}/log_lr": np.asarray(-30.0, np.float32) for n in "02" for kind in ("weight", "bias")}
+    meta = {**learner.init(0), **still, "2.bias/log_lr": np.asarray(1.5, np.float32)}
+    write_bundle(tmp_path / "init.tegu", make_bundle(learner, meta, graphs), precision=precision)
+    support = rows(learner.spec, 8)
+    with Personalizer.open(tmp_path / "init.tegu", store=tmp_path / "me.db") as person:
+        before = person.predict(support.x)
+        person.observe(support.x, support.y)
+        assert person.adapt().kept
+        moved = person.predict(support.x) - before
+    # The last bias alone moves, by as much as everyone's logits.
+    assert np.abs(moved).max() > 1e-3
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[:1], moved.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["learned_layers", "learned_parameters", "learned_in_part", "learned_rows"])
+def test_torch_on_the_device_takes_the_same_steps(name, device_graphs, tmp_path):
+    family = BATCHED[name]
+    learner = family.learner()
+    write_bundle(tmp_path / "init.tegu", make_bundle(learner, start(learner), device_graphs(name)))
+    bundle = read_bundle(tmp_path / "init.tegu")
+    support, asked = rows(learner.spec, 6), rows(learner.spec, 9, seed=1)
+    momentum = {"momentum": family.options.get("momentum", 0.0)}
+    answers = []
+    for runtime in (None, TorchRuntime(family.model, bundle.manifest, options=momentum)):
+        with Personalizer.open(bundle, runtime=runtime) as person:
+            person.observe(support.x, support.y)
+            before = person.predict(asked.x)
+            person.adapt()
+            answers.append(person.predict(asked.x))
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    assert np.abs(answers[0] - before).max() > 1e-3
+
+
+def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser():
+    learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learned="layers")
+    manifest = make_bundle(learner, learner.init(0), {}).manifest
+    runtime = TorchRuntime(mlp(nn.Tanh()), manifest, optimiser="Adam")
+    meta, knobs = dict(learner.init(0)), {"steps": 1.0, "lr": 0.01}
+    half = {**meta, **{name: np.asarray(np.log(0.5), np.float32) for name in meta if "/" in name}}
+    support = rows(LAYERS.spec, 6)
+    whole, part = (runtime.adapt(tree, support, knobs) for tree in (meta, half))
+    for name in learner.fast:
+        np.testing.assert_allclose(part[name] - meta[name], 0.5 * (whole[name] - meta[name]), atol=1e-7)
+    with pytest.raises(RuntimeFailure, match="parameter 'other' is absent in the module"):
+        runtime.adapt({**meta, "other": meta["0.bias"]}, support, knobs)
+
+
+def test_a_comparator_of_a_learner_that_learns_them_compiles():
+    learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learned="layers")
+    averaged = fedavg(wide(), learner)
+    graphs = compile_cohort_updates(averaged, compile_cohort(learner))
+    assert averaged.together is not None
+    assert graphs.together is not None
+    assert graphs.together_rows == 24

@@ -1,0 +1,316 @@
+"""Learned step sizes: against a plain loop in float64, and what they are for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from tests.learners.toys import NO_NOISE, SPEC, assert_trees_close, both, defaults, meta_of, minus, mlp, rows
+from torch import nn
+from torch.func import vmap
+
+from tegu.core.batch import Batch
+from tegu.core.errors import DataError, UnknownNameError
+from tegu.core.spec import Spec
+from tegu.learners import fedavg, joint, mixture, reptile, residual
+from tegu.learners.local_only import local_only
+
+STEPS, LR, PRIOR = 3, 0.4, 2.0
+SIZES = {"steps": STEPS, "lr": LR, "prior": PRIOR}
+NAMES = ("0.weight", "0.bias", "2.weight", "2.bias")
+SUPPORT, QUERY = (rows(6, padding=2, dtype=torch.float64), rows(5, seed=1, padding=1, dtype=torch.float64))
+WAYS = {"sgd": {}, "momentum": {"momentum": 0.9}, "minibatches": {"minibatches": 2}, "adam": {"inner": "adam"}}
+
+
+def moved_meta(learner, seed=0):
+    """Step sizes and prior away from where they begin."""
+    generator = torch.Generator().manual_seed(seed)
+    meta = meta_of(learner, dtype=torch.float64)
+    drawn = {name: torch.randn(value.shape, generator=generator, dtype=torch.float64) for name, value in meta.items()}
+    return {name: value + 0.5 * drawn[name] if "/" in name else value for name, value in meta.items()}
+
+
+def loss_of(meta, batch):
+    real = int(batch.mask.sum())
+    hidden = torch.tanh(batch.x[:real] @ meta["0.weight"].T + meta["0.bias"])
+    return F.cross_entropy(hidden @ meta["2.weight"].T + meta["2.bias"], batch.y[:real])
+
+
+def adapted_by_hand(meta, batches, fast, momentum=0.0, inner="sgd", **_):
+    """A step a batch, differentiable, by the formulas of the papers."""
+    now = dict(meta)
+    first, second = ({name: torch.zeros_like(meta[name]) for name in fast} for _ in range(2))
+    for turn, batch in enumerate(batches, start=1):
+        n = batch.mask.sum()
+        rate = LR * n / (n + PRIOR * torch.exp(meta["/log_prior"]))
+        slopes = torch.autograd.grad(loss_of(now, batch), [now[name] for name in fast], create_graph=True)
+        for name, slope in zip(fast, slopes, strict=True):
+            own = rate * torch.exp(meta[f"{name}/log_lr"])
+            if inner == "adam":
+                first[name] = 0.9 * first[name] + 0.1 * slope
+                second[name] = 0.999 * second[name] + 0.001 * slope**2
+                size = torch.sqrt(second[name] / (1 - 0.999**turn) + 1e-24) + 1e-4
+                now[name] = now[name] - own * first[name] / (1 - 0.9**turn) / size
+            else:
+                first[name] = momentum * first[name] + own * slope
+                now[name] = now[name] - first[name]
+    return now
+
+
+def pulls_by_hand(meta, fast, **options):
+    leaves = {name: value.clone().requires_grad_() for name, value in meta.items()}
+    after = loss_of(adapted_by_hand(leaves, [SUPPORT] * STEPS, fast, **options), QUERY)
+    learned = [name for name in meta if "/" in name]
+    losses = float(loss_of(meta, QUERY)) + float(after.detach())
+    slopes = torch.autograd.grad(after, [leaves[name] for name in learned])
+    return {
+        name: 0.1 * math.sqrt(slope.numel()) * slope / (losses + slope.norm())
+        for name, slope in zip(learned, slopes, strict=True)
+    }
+
+
+@pytest.mark.parametrize("learned", ["layers", "parameters"])
+@pytest.mark.parametrize("fast", [None, ["2"]], ids=["whole", "in part"])
+@pytest.mark.parametrize("way", WAYS)
+def test_step_sizes_follow_the_query_loss_through_adaptation(way, fast, learned):
+    learner = reptile(mlp(), SPEC, fast=fast, learned=learned, **SIZES, **WAYS[way])
+    meta = moved_meta(learner)
+    update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
+    expected = pulls_by_hand(meta, learner.fast, **WAYS[way])
+    assert set(expected) == {*(f"{name}/log_lr" for name in learner.fast), "/log_prior"}
+    assert_trees_close({name: update[name] for name in expected}, expected, rtol=1e-8, atol=1e-11)
+    assert all(value.abs().max() > 1e-5 for value in expected.values())
+
+
+@pytest.mark.parametrize("learned", ["layers", "parameters"])
+@pytest.mark.parametrize("way", WAYS)
+def test_adapting_takes_the_learned_steps(way, learned):
+    learner = reptile(mlp(), SPEC, learned=learned, **SIZES, **WAYS[way])
+    meta = moved_meta(learner)
+    leaves = {name: value.clone().requires_grad_() for name, value in meta.items()}
+    expected = adapted_by_hand(leaves, [SUPPORT] * STEPS, NAMES, **WAYS[way])
+    found = learner.adapt(meta, SUPPORT, learner.knobs, NO_NOISE)
+    assert_trees_close(found, {name: expected[name].detach() for name in NAMES}, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["sgd", "momentum", "adam"])
+def test_parameters_follow_reptile_by_the_learned_steps(way):
+    learner = reptile(mlp(), SPEC, learned="layers", **SIZES, **WAYS[way])
+    meta = moved_meta(learner)
+    real = [
+        batch._replace(**{k: v[: int(batch.mask.sum())] for k, v in batch._asdict().items()})
+        for batch in (SUPPORT, QUERY)
+    ]
+    leaves = {name: value.clone().requires_grad_() for name, value in meta.items()}
+    expected = adapted_by_hand(leaves, [both(*real)] * STEPS, NAMES, **WAYS[way])
+    update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
+    adapted = {name: expected[name].detach() for name in NAMES}
+    assert_trees_close({name: update[name] for name in NAMES}, minus({n: meta[n] for n in NAMES}, adapted), rtol=1e-8)
+
+
+@pytest.mark.parametrize("learned", ["layers", "parameters"])
+@pytest.mark.parametrize("fast", [None, ["2"]], ids=["whole", "in part"])
+@pytest.mark.parametrize("way", WAYS)
+def test_training_begins_as_plain_reptile_to_the_bit(way, fast, learned):
+    model, support, query = mlp(), rows(6), rows(5, seed=1)
+    plain, learner = (reptile(model, SPEC, fast=fast, learned=kind, **SIZES, **WAYS[way]) for kind in (None, learned))
+    meta, first = meta_of(learner), meta_of(plain)
+    states = [one.adapt(tree, support, learner.knobs, NO_NOISE) for one, tree in ((learner, meta), (plain, first))]
+    assert_trees_close(*states, rtol=0, atol=0)
+    update, expected = learner.update(meta, support, query, NO_NOISE), plain.update(first, support, query, NO_NOISE)
+    assert update.keys() == meta.keys()
+    assert_trees_close({name: update[name] for name in expected}, expected, rtol=0, atol=0)
+
+
+def test_nothing_is_learned_unless_asked_for():
+    model = mlp()
+    plain = reptile(model, SPEC, **SIZES)
+    assert list(plain.init(0)) == list(NAMES)
+    assert plain.pools
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    by_kind = {
+        kind: {n: v.shape for n, v in reptile(model, SPEC, learned=kind, **SIZES).init(0).items() if "/" in n}
+        for kind in ("layers", "parameters")
+    }
+    assert by_kind["layers"] == {"/log_prior": (), **{f"{name}/log_lr": () for name in NAMES}}
+    assert by_kind["parameters"] == {"/log_prior": (), **{f"{name}/log_lr": shapes[name] for name in NAMES}}
+
+
+def test_only_what_adapts_has_a_step_size_and_no_prior_is_no_prior():
+    learner = reptile(mlp(), SPEC, fast=["2"], learned="layers")
+    meta = learner.init(0)
+    assert [name for name in meta if "/" in name] == ["2.weight/log_lr", "2.bias/log_lr"]
+    assert all(meta[name].dtype == np.float32 and meta[name].shape == () for name in meta if "/" in name)
+    assert learner.fast == ("2.weight", "2.bias")
+    assert set(learner.adapt(meta_of(learner), rows(4), learner.knobs, NO_NOISE)) == {"2.weight", "2.bias"}
+
+
+def test_knobs_multiply_what_is_learned():
+    model = mlp()
+    learner, plain = (reptile(model, SPEC, learned=kind, **SIZES) for kind in ("layers", None))
+    meta = meta_of(learner) | {f"{name}/log_lr": torch.tensor(math.log(3.0)) for name in NAMES}
+    meta |= {"/log_prior": torch.tensor(math.log(0.5))}
+    found = learner.adapt(meta, rows(6), defaults(learner, lr=0.1, prior=8.0), NO_NOISE)
+    expected = plain.adapt(meta_of(plain), rows(6), defaults(plain, lr=0.3, prior=4.0), NO_NOISE)
+    assert_trees_close(found, expected)
+
+
+def test_queries_are_kept_apart_and_other_sums_are_as_one_by_one():
+    model = mlp()
+    assert not reptile(model, SPEC, learned="layers").pools
+    wide, spec = nn.Sequential(nn.Linear(16, 6), nn.Tanh(), nn.Linear(6, 3)), Spec.classification((16,), 3)
+    assert reptile(wide, spec).together is not None
+    assert reptile(wide, spec, learned="layers").together is None
+    learner = reptile(model, SPEC, fast=["2"], learned="layers", **SIZES)
+    meta = moved_meta(learner)
+    supports, queries = ([rows(4, seed + user, dtype=torch.float64) for user in range(5)] for seed in (10, 50))
+    each = [learner.update(meta, *pair, NO_NOISE) for pair in zip(supports, queries, strict=True)]
+    many = [Batch(*(torch.stack(parts) for parts in zip(*batches, strict=True))) for batches in (supports, queries)]
+    expected = {name: torch.stack([one[name] for one in each]).sum(0) for name in meta}
+    assert_trees_close(learner.together.total(meta, *many, NO_NOISE), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("learned", ["layers", "parameters"])
+def test_no_user_moves_a_step_size_by_more_than_a_tenth(learned):
+    learner = reptile(mlp(1), Spec.regression((4,)), learned=learned, steps=5, lr=3.0)
+    support, query = (batch._replace(y=100 * batch.x[:, :1]) for batch in (rows(6), rows(5, seed=1)))
+    update = learner.update(meta_of(learner), support, query, NO_NOISE)
+    reach = {name: float(value.square().mean().sqrt()) for name, value in update.items() if "/" in name}
+    assert max(reach.values()) <= 0.1 + 1e-6
+    assert max(reach.values()) > 0.05
+
+
+def test_the_unit_of_the_loss_does_not_matter():
+    model, spec = mlp(1), Spec.regression((4,))
+    support, query = (batch._replace(y=batch.x[:, :1]) for batch in (rows(6), rows(5, seed=1)))
+    updates = []
+    for unit in (1.0, 1000.0):
+        learner = reptile(
+            model,
+            spec,
+            loss=lambda output, y, u=unit: u * (output - y).square().mean(-1),
+            lr=0.1 / unit,
+            learned="layers",
+        )
+        update = learner.update(meta_of(learner), support, query, NO_NOISE)
+        updates.append({name: value for name, value in update.items() if "/" in name})
+    assert_trees_close(*updates, rtol=1e-3)
+    assert all(value.abs() > 1e-4 for value in updates[0].values())
+
+
+@pytest.mark.parametrize(("support", "query"), [(0, 5), (5, 0), (0, 0)])
+def test_who_has_nothing_to_adapt_on_or_to_judge_by_teaches_nothing(support, query):
+    learner = reptile(mlp(), SPEC, learned="parameters", **SIZES)
+    batches = rows(support, padding=3), rows(query, seed=1, padding=3)
+    update = learner.update(meta_of(learner), *batches, NO_NOISE)
+    assert not any(value.any() for name, value in update.items() if "/" in name)
+
+
+# People whose answers are level: a slope shared by all, with noise, and a level of their own.
+FEATURES, NOISE, PEOPLE, KNOWN = 8, 0.7, 32, 5
+LINE = Spec.regression((FEATURES,))
+
+
+def people(seed, count=PEOPLE, asked=15, spread=2.0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, KNOWN + asked, FEATURES, generator=generator)
+    level = spread * torch.randn(count, 1, 1, generator=generator)
+    noise = NOISE * torch.randn(count, KNOWN + asked, 1, generator=generator)
+    y = x.sum(-1, keepdim=True) / 2 + level + noise
+    parts = (slice(None, KNOWN), slice(KNOWN, None))
+    return tuple(Batch(x[:, part], y[:, part], torch.ones(count, x[:, part].shape[1])) for part in parts)
+
+
+def trained_here(learner, rounds, spread=2.0):
+    """With the server's default, SGD of rate 1."""
+    meta = meta_of(learner)
+    each = vmap(lambda support, query, own: learner.update(own, support, query, NO_NOISE), (0, 0, None))
+    for turn in range(rounds):
+        update = each(*people(turn, spread=spread), meta)
+        meta = {name: value - update[name].mean(0) for name, value in meta.items()}
+    return meta
+
+
+def judged(learner, meta, knobs):
+    support, query = people(10**6, 400)
+
+    def one(own, asked):
+        output = learner.predict(meta, learner.adapt(meta, own, knobs, NO_NOISE), asked.x)
+        return (output - asked.y).square().mean()
+
+    return float(vmap(one)(support, query).mean())
+
+
+@pytest.mark.parametrize("learned", ["layers", "parameters"])
+def test_what_differs_between_people_moves_and_what_does_not_stays(learned):
+    model = nn.Linear(FEATURES, 1)
+    plain, learner = (reptile(model, LINE, steps=4, lr=0.05, learned=kind) for kind in (None, learned))
+    metas = trained_here(plain, 150), trained_here(learner, 150)
+    sizes = {name: float(metas[1][f"{name}/log_lr"].mean().exp()) for name in ("weight", "bias")}
+    assert sizes["bias"] > 2
+    assert sizes["weight"] < 0.7
+    # Even the step size that suits plain Reptile best, chosen on the people it is judged on, is no match.
+    best = min(judged(plain, metas[0], knobs) for knobs in plain.candidates)
+    assert judged(learner, metas[1], learner.knobs) < 0.9 * best
+
+
+def test_the_prior_grows_where_people_are_alike_and_shrinks_where_they_differ():
+    learner = reptile(nn.Linear(FEATURES, 1), LINE, steps=4, lr=0.1, prior=5.0, learned="layers")
+    alike, different = (float(trained_here(learner, 60, spread)["/log_prior"]) for spread in (0.0, 2.0))
+    assert alike > 0.1
+    assert different < -0.1
+
+
+@pytest.mark.parametrize("build", [joint, fedavg, local_only])
+def test_comparators_leave_step_sizes_as_they_are(build):
+    model, support, query = mlp(), rows(6), rows(5, seed=1)
+    plain, learner = (build(model, reptile(model, SPEC, learned=kind, **SIZES)) for kind in (None, "layers"))
+    meta = meta_of(learner)
+    update = learner.update(meta, support, query, NO_NOISE)
+    expected = plain.update(meta_of(plain), support, query, NO_NOISE)
+    assert update.keys() == meta.keys()
+    assert_trees_close({name: update[name] for name in expected}, expected, rtol=0, atol=0)
+    assert not any(value.any() for name, value in update.items() if name not in expected)
+
+
+def test_several_initialisations_have_their_own_step_sizes():
+    learner = mixture(reptile(mlp(), SPEC, learned="layers", **SIZES), 2)
+    meta = meta_of(learner)
+    assert {"0/0.weight/log_lr", "1/2.bias/log_lr", "0//log_prior"} <= meta.keys()
+    update = learner.update(meta, rows(6), rows(5, seed=1), NO_NOISE)
+    assert update.keys() == meta.keys()
+    assert update["1/0.weight/log_lr"].abs() > 1e-5
+    state = learner.adapt(meta, rows(6), learner.knobs, NO_NOISE)
+    changed = learner.adapt(meta | {"1/0.weight/log_lr": torch.tensor(1.0)}, rows(6), learner.knobs, NO_NOISE)
+    different = {name for name in state if not torch.equal(state[name], changed[name])}
+    assert {"1/0.weight"} <= different <= {f"1/{name}" for name in NAMES}
+    assert learner.predict(meta, state, rows(3).x).shape == (3, 3)
+
+
+def test_a_correction_trains_by_learned_steps_and_takes_none_itself():
+    model = mlp()
+    learner, like = residual(model, SPEC, learned="layers", **SIZES), reptile(model, SPEC, learned="layers", **SIZES)
+    meta = meta_of(learner) | {"0.weight/log_lr": torch.tensor(1.0)}
+    updates = [one.update(meta, rows(6), rows(5, seed=1), NO_NOISE) for one in (learner, like)]
+    assert_trees_close(*updates, rtol=0, atol=0)
+    states = [learner.adapt(tree, rows(6), learner.knobs, NO_NOISE) for tree in (meta, meta_of(learner))]
+    assert_trees_close(*states, rtol=0, atol=0)
+
+
+def test_what_is_refused():
+    with pytest.raises(
+        UnknownNameError, match=r"no way to learn step sizes is called 'layer'. Did you mean 'layers'\?"
+    ):
+        reptile(mlp(), SPEC, learned="layer")
+    table = nn.Sequential(nn.Embedding(500, 4), nn.Linear(4, 1))
+    spec = Spec.regression((), items=500)
+    message = (
+        r"learned='parameters', and '0.weight' of shape \[500, 4\] adapts by the rows looked up: expected .*'layers'"
+    )
+    with pytest.raises(DataError, match=message):
+        reptile(table, spec, learned="parameters")
+    assert "0.weight/log_lr" in reptile(table, spec, learned="layers").init(0)
+    assert reptile(table, spec, fast=["1"], learned="parameters").init(0)["1.weight/log_lr"].shape == (1, 4)
