@@ -95,8 +95,8 @@ def reptile(
 
     def judged(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> tuple[Tensor, Tensor]:
         # Without minibatches: step sizes are learned for devices, which have none.
-        states = ({}, run_steps(adapt, meta, support, knobs))
-        before, after = (mean_loss(model, rows_loss, meta | state, query, support) for state in states)
+        adapted = meta | run_steps(adapt, meta, support, knobs)
+        before, after = (mean_loss(model, rows_loss, tree, query, support) for tree in (meta, adapted))
         return before, after
 
     update: Update = toward if every_parameter_adapts else update_of(through, (*names, *entries))

@@ -51,10 +51,10 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
         verbose=False,
     )
     assert program is not None  # noqa: S101 # it is None only when a path to write to is given
-    return _simplified(program.model)
+    return _simplified(program.model, captured.outputs)
 
 
-def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
+def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
     """Fold and share what can be; ONNX Runtime does the rest while loading."""
     common.InlinePass()(model)
     _drop_idle_transposes(model)
@@ -75,6 +75,8 @@ def _simplified(model: onnx_ir.Model) -> onnx_ir.Model:
         common.ClearMetadataAndDocStringPass(),
     )
     onnx_ir.passes.Sequential(*passes)(model)
+    for value, name in zip(model.graph.outputs, outputs, strict=True):
+        value.name = name  # of two that are equal one had taken the other's name
     return model
 
 
