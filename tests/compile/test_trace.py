@@ -1,0 +1,26 @@
+"""The names of a graph's outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from tests.compile.running import run
+
+from tegu.server.compile.trace import Part, trace
+
+
+def test_outputs_that_are_equal_keep_their_own_names_and_places():
+    def alike(values):
+        return {"first": values["x"] + 1, "second": values["x"] * 2, "third": values["x"] + 1, "last": values["x"] * 2}
+
+    model = trace({"alike": Part(alike, {"x": torch.ones(13, 2)}, {"x": (0,)})})["alike"]
+    onnx.checker.check_model(model, full_check=True)
+    assert [output.name for output in model.graph.output] == ["first", "second", "third", "last"]
+    found = run(model.SerializeToString(), x=np.full((5, 2), 3, np.float32))
+    assert {name: float(value[4, 1]) for name, value in found.items()} == {
+        "first": 4,
+        "second": 6,
+        "third": 4,
+        "last": 6,
+    }
