@@ -127,7 +127,7 @@ def _hurt(gains: list[list[float]], tolerances: list[float]) -> float:
         error = float(np.std(each, ddof=1)) / math.sqrt(len(each))
         chances.append(NormalDist(float(np.mean(each)), max(error, tolerance / 4)).cdf(-tolerance))
     rate = float(np.mean(chances))
-    return rate + math.sqrt(rate * (1 - rate) / len(gains))
+    return rate + 0.7 * math.sqrt(rate * (1 - rate) / len(gains))
 
 
 class Corrector(Stepper):
