@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tegu.core.batch import Batch
 from tegu.core.spec import Spec
+from tegu.core.standard import Standard
 from tegu.core.tree import Tree
 
 __all__ = ["Adapt", "Iterated", "Learner", "Losses", "Together", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
@@ -91,6 +92,7 @@ class Learner:
         trained_as: the learner by gradient steps whose updates these are, where this one adapts otherwise.
         losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None where none is told.
         initialisations: how many of them `meta` holds; see `mixture`.
+        units: what inputs and targets are like, for rows to try graphs on; None for numbers around 0, as large as 1.
     """
 
     name: str
@@ -110,3 +112,4 @@ class Learner:
     trained_as: Learner | None = field(default=None, repr=False)
     losses: Losses | None = field(default=None, repr=False)
     initialisations: int = 1
+    units: tuple[Standard | None, Standard | None] = field(default=(None, None), repr=False)

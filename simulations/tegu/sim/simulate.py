@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,12 @@ from tegu.learners.learner import Learner
 from tegu.learners.mixture import mixture
 from tegu.learners.reptile import reptile
 from tegu.learners.residual import residual
+from tegu.learners.standardised import Standardised, squared_error_in
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.population import Population
 from tegu.sim.run import KS, OnPoint, Run, run_plan
+from tegu.sim.standards import standards_of
 from tegu.sim.train import Backend, TrainingPlan
 
 __all__ = ["simulate"]
@@ -55,7 +58,8 @@ def simulate(
     Args:
         population: everyone.
         learner: built for `population.spec`; or a module, for the default: trained by Reptile and adapted by residual
-            correction (`tegu.learners.residual`), or by Reptile's steps for a ranking.
+            correction (`tegu.learners.residual`), or by Reptile's steps for a ranking. Such a module has real inputs
+            and targets standardised by what training users' are like (`tegu.learners.standardised`).
         rounds: of the whole run.
         cohort: users (or nodes, where `nodes` is given) that take part in a round.
         initialisations: so many are learned in one bundle, for people of several kinds; see `tegu.learners.mixture`.
@@ -84,7 +88,7 @@ def simulate(
         UnknownNameError: no such backend or engine.
     """
     if isinstance(learner, nn.Module):
-        learner = (reptile if population.spec.kind == "ranking" else residual)(learner, population.spec)
+        learner = _default(learner, population, seed)
     plan = TrainingPlan(
         rounds=rounds,
         cohort=cohort,
@@ -110,3 +114,15 @@ def simulate(
         metric=metric,
         on_point=on_point,
     )
+
+
+def _default(model: nn.Module, population: Population, seed: int) -> Learner:
+    spec = population.spec
+    if spec.kind == "ranking":
+        return reptile(model, spec)
+    x, y = standards_of(population.split(seed).train, seed)
+    if x is None and y is None:
+        return residual(model, spec)
+    learner = residual(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None)
+    trained_as = learner.trained_as and replace(learner.trained_as, units=(x, y))
+    return replace(learner, units=(x, y), trained_as=trained_as)

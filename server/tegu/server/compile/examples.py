@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tegu.core.batch import Array, Batch
-from tegu.core.spec import Field, Spec
+from tegu.core.spec import Field
+from tegu.core.standard import Standard
 from tegu.learners.learner import Learner, TorchBatch
 from tegu.server.compile.naming import flat_batch, knob_tensors, named
 
@@ -45,17 +46,20 @@ def example_users(learner: Learner, sizes: Sizes, seed: int) -> dict[str, Tensor
     return {**shared, **stacked, "blocks": blocks, "clip": torch.tensor(0.05)}
 
 
-def example_batch(spec: Spec, rows: int, rng: np.random.Generator, padding: int = 0) -> TorchBatch:
-    """Random rows that fit `spec`, the last `padding` of them masked."""
+def example_batch(learner: Learner, rows: int, rng: np.random.Generator, padding: int = 0) -> TorchBatch:
+    """Random rows as the learner takes them, the last `padding` of them masked."""
     mask = np.ones(rows, np.float32)
     mask[rows - padding :] = 0
-    return Batch(_rows(spec.x, rows, rng), _rows(spec.y, rows, rng), torch.from_numpy(mask))
+    fields = zip((learner.spec.x, learner.spec.y), learner.units, strict=True)
+    x, y = (_rows(field, rows, rng, standard) for field, standard in fields)
+    return Batch(x, y, torch.from_numpy(mask))
 
 
-def _rows(field: Field, rows: int, rng: np.random.Generator) -> Tensor:
+def _rows(field: Field, rows: int, rng: np.random.Generator, standard: Standard | None) -> Tensor:
     if field.dtype == "int64":
         return torch.from_numpy(rng.integers(field.size or _UNBOUNDED_IDS, size=(rows, *field.shape)))
-    return _normal((rows, *field.shape), rng)
+    drawn = _normal((rows, *field.shape), rng)
+    return drawn if standard is None else drawn * torch.tensor(standard.spread) + torch.tensor(standard.mean)
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
@@ -79,13 +83,13 @@ def _moved(array: Array, rng: np.random.Generator) -> Tensor:
 def _one_user(learner: Learner, shared: dict[str, Tensor], sizes: Sizes, rng: np.random.Generator) -> dict[str, Tensor]:
     meta = {name.removeprefix("meta."): value for name, value in shared.items() if name.startswith("meta.")}
     noise = {"noise": _normal((learner.noise,), rng)} if learner.noise else {}
-    support = example_batch(learner.spec, sizes.support, rng, sizes.padding)
+    support = example_batch(learner, sizes.support, rng, sizes.padding)
     once = knob_tensors({**learner.knobs, "steps": 1})  # any state will do
     state = learner.adapt(meta, support, once, noise.get("noise", torch.zeros(0)))
     return {
         **flat_batch("support", support),
-        **flat_batch("query", example_batch(learner.spec, sizes.query, rng)),
+        **flat_batch("query", example_batch(learner, sizes.query, rng)),
         **named("state", state),
-        "x": example_batch(learner.spec, sizes.query, rng).x,
+        "x": example_batch(learner, sizes.query, rng).x,
         **noise,
     }

@@ -1,8 +1,8 @@
 """Which way to adapt: the one that gains most among those that surely gain and hurt almost nobody.
 
 A calibration user's gain is known from a few draws of the support, so whether it is hurt is known only roughly. Each
-counts with the probability that its gain is below the tolerance, and the rate of hurt users with a part of its standard error.
-Of a hundred ways that gain nothing the best seems to gain a little: a mean gain has to stand clear of 0.
+counts with the probability that its gain is below the tolerance, and the rate of hurt users with a part of its standard
+error. Of a hundred ways that gain nothing the best seems to gain a little: a mean gain has to stand clear of 0.
 What the choice takes are sums over users; each user's part of them is computed where its rows are.
 """
 

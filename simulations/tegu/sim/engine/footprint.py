@@ -70,7 +70,7 @@ def _meta(learner: Learner) -> TorchTree:
 
 def _example(learner: Learner, rows: int) -> tuple[TorchBatch, TorchBatch]:
     rng = np.random.default_rng(0)
-    return example_batch(learner.spec, rows, rng), example_batch(learner.spec, rows, rng)
+    return example_batch(learner, rows, rng), example_batch(learner, rows, rng)
 
 
 def _allocated(update: Update, *arguments: Any) -> float:

@@ -33,8 +33,8 @@ def users_of(batch: NumpyBatch) -> Iterator[NumpyBatch]:
 
 
 def each_state(states: Tree, users: int) -> Iterator[Tree]:
-    """Each user's own state from states `[users, ...]`."""
-    return ({name: value[user] for name, value in states.items()} for user in range(users))
+    """Each user's own state from states `[users, ...]`; a scalar is an array too, as runtimes want it."""
+    return ({name: value[user, ...] for name, value in states.items()} for user in range(users))
 
 
 def stacked(states: list[Tree]) -> Tree:
