@@ -18,8 +18,8 @@ from tegu.core.episode import Episode, EpisodeRule, draw_episode, episode_key
 from tegu.core.errors import CompileError, DataError, UnknownNameError
 from tegu.core.tree import Tree, add, clip, digest, max_difference, norm, scale, subtract
 from tegu.core.trials import stacked_inputs, stacked_supports
-from tegu.learners import Learner, fedavg, joint, reptile
-from tegu.server.compile import CohortGraphs
+from tegu.learners import Learner, fedavg, joint, reptile, residual
+from tegu.server.compile import CohortGraphs, compile_learner
 from tegu.sim.cohort import Cohort, draw_cohort
 from tegu.sim.engine import Engine, check_engine, engine_like, fastest, make_engine
 from tegu.sim.engine.footprint import footprint
@@ -46,6 +46,15 @@ def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]
     chosen = [episode.support for episode in episodes(users)]
     x = np.random.default_rng(1).normal(size=(users, 7, 2)).astype(np.float32)
     return stack_batches(chosen), x, [(support.x, support.y) for support in chosen]
+
+
+def test_corrections_go_user_by_user_too() -> None:
+    """Their states have scalars."""
+    learner = residual(people.classifier(), people.people().spec)
+    looped, batched = (make_engine(learner, compile_learner(learner), kind) for kind in ("onnx-loop", "onnx"))
+    meta, (supports, x, _) = learner.init(0), users_batch(5)
+    states = [engine.adapt(meta, supports, learner.knobs) for engine in (looped, batched)]
+    CLOSE(looped.predict(meta, states[0], x), batched.predict(meta, states[1], x))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -51,6 +51,7 @@ def test_arguments_become_the_plan(tmp_path: Path) -> None:
         )
     )
     assert run.ks == (2,)
+    assert run.learner.units == (None, None)  # a learner is taken as it is
     assert told == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"round-{n:06d}.safetensors" for n in (1, 2)]
 

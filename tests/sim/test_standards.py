@@ -1,0 +1,78 @@
+"""What training users are like, told from them alone; and default settings, whatever the units."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from tegu.core.standard import standard_of
+from tegu.server.compile.examples import example_batch
+from tegu.sim import Population, simulate
+from tegu.sim.standards import standards_of
+
+
+def test_a_standard_by_hand() -> None:
+    found = standard_of(np.asarray([[1.0, 5.0], [3.0, 5.0]], np.float32))
+    assert (found.mean.tolist(), found.spread.tolist()) == ([2.0, 5.0], [1.0, 1.0])  # the second never changes
+    assert found.mean.dtype == found.spread.dtype == np.float32
+
+
+def test_every_feature_has_its_own_and_pictures_have_one() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal([1, 100], [0.1, 30], (400, 2)).astype(np.float32)
+    pictures = rng.normal(3, 2, (400, 4, 5)).astype(np.float32)
+    people, targets = np.repeat(np.arange(20), 20), rng.normal(-5, 8, 400).astype(np.float32)
+    x, y = standards_of(Population.from_arrays(vectors, targets, people), 0)
+    assert x is not None
+    assert y is not None
+    np.testing.assert_allclose(x.mean, vectors.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(x.spread, vectors.std(0), rtol=1e-5)
+    np.testing.assert_allclose(y, (targets.mean(keepdims=True), targets.std(keepdims=True)), rtol=1e-5)
+    x, y = standards_of(Population.from_arrays(pictures, (targets > 0).astype(int), people), 0)
+    assert x is not None
+    assert y is None
+    np.testing.assert_allclose([*x], [pictures.mean(), pictures.std()], rtol=1e-5)
+    assert standards_of(Population.from_arrays(np.arange(400) % 7, (targets > 0).astype(int), people), 0) == (
+        None,
+        None,
+    )
+
+
+def test_of_many_people_a_thousand_are_asked() -> None:
+    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000, int), np.repeat(np.arange(2000), 2))
+    first, again, other = (standards_of(people, seed)[0] for seed in (1, 1, 2))
+    assert first is not None
+    assert first == again
+    assert first != other
+    assert abs(float(first.mean) - 1999.5) < 150
+
+
+def test_graphs_are_tried_on_rows_of_the_learners_units() -> None:
+    people = population(scale=1000.0, offset=5e4)
+    learner = simulate(people, network(), rounds=1, cohort=2).learner
+    assert learner.units[0] is not None
+    assert learner.trained_as is not None
+    rows = example_batch(learner, 500, np.random.default_rng(0))
+    np.testing.assert_allclose(rows.x.mean(0), learner.units[0].mean, rtol=0.02)
+    np.testing.assert_allclose(rows.x.std(0), learner.units[0].spread, rtol=0.2)
+    assert learner.trained_as.units == learner.units
+
+
+def population(scale: float = 1.0, offset: float = 0.0) -> Population:
+    """Forty people whose lines differ in height, in any unit."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(40 * 12, 2)).astype(np.float32)
+    y = x[:, 0] + np.repeat(rng.normal(size=40), 12)
+    return Population.from_arrays(x * scale + offset, (y * scale).astype(np.float32), np.repeat(np.arange(40), 12))
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
+
+
+def test_default_settings_do_not_depend_on_units() -> None:
+    """Plain, the second is not finite after a few rounds; powers of two, so that nothing rounds differently."""
+    own, far = (simulate(each, network(), rounds=30, cohort=8) for each in (population(), population(1024.0)))
+    gains = [[entry.gain for entry in run.bundle.manifest.schedule] for run in (own, far)]
+    np.testing.assert_allclose(np.asarray(gains[1]) / 1024**2, gains[0], rtol=1e-3, atol=1e-6)
+    assert max(gains[0]) > 0.1
