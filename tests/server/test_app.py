@@ -70,6 +70,14 @@ def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
     assert sorted((tmp_path / "out" / "checkpoints").iterdir())[-1].name == "round-000004.safetensors"
 
 
+def test_what_held_out_people_gained_by_the_start_is_not_said_of_the_result(tmp_path: Path) -> None:
+    settings, start = config(tmp_path), linear_bundle()
+    told = replace(start.manifest, heldout=({"k": 1, "gain": 0.5},))
+    write_bundle(tmp_path / "start.tegu", replace(start, manifest=told))
+    with flower_identity():
+        assert train(grid(), settings).manifest.heldout == ()
+
+
 def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
     """The same command again: it finds the checkpoints, runs the rounds that are missing, and ends in the same bits."""
     answer = answer_with(Engine(OnnxLooped(linear_bundle().graphs)), population(), 5)

@@ -156,7 +156,9 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         "outer": str(config["outer"]),
         "users_a_round": done.users,
     }
-    manifest, summary = replace(start.manifest, training=training), _summary(done, int(config["rounds"]))
+    # What held-out people were told of is the start, and no longer this.
+    manifest = replace(start.manifest, training=training, heldout=())
+    summary = _summary(done, int(config["rounds"]))
     if calibration.share:
         manifest = replace(manifest, schedule=calibrated(grid, done.meta, manifest, calibration))
         summary |= _gap(judged(grid, done.meta, manifest, calibration, done.kept), calibration.judge(manifest).name)
