@@ -9,6 +9,7 @@ import torch
 from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp
 
 from tegu.core.batch import Batch
+from tegu.core.errors import DataError
 from tegu.core.spec import Spec
 from tegu.learners import fedavg, joint, reptile
 from tegu.learners.local_only import local_only
@@ -57,11 +58,14 @@ def cohort(users: int) -> tuple[list[Batch[torch.Tensor]], list[Batch[torch.Tens
     return supports, [Batch(*(part[by] for part in each)) for each, by in zip(behind, order, strict=True)]
 
 
+@pytest.mark.parametrize("per_rows", [0.0, 2.5])
 @pytest.mark.parametrize("users", [1, 7])
-def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users):
-    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=STEPS, lr=LR, prior=PRIOR)
+def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, per_rows):
+    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=STEPS, lr=LR, prior=PRIOR, per_rows=per_rows)
     meta, (supports, queries) = meta_of(learner, dtype=torch.float64), cohort(users)
     each = [by_hand(meta, *pair) for pair in zip(supports, queries, strict=True)]
+    for found, query in zip(each, queries, strict=True):
+        found["items.weight"] *= float(query.mask.sum()) / per_rows if per_rows else 1.0
     for expected, *pair in zip(each, supports, queries, strict=True):
         torch.testing.assert_close(learner.update(meta, *pair, NO_NOISE), expected)
     stacked = [Batch(*(torch.stack(parts) for parts in zip(*batches, strict=True))) for batches in (supports, queries)]
@@ -69,6 +73,12 @@ def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users):
     for name in meta:
         torch.testing.assert_close(found[name], sum(one[name] for one in each))
     assert found["user"].abs().max() > 1e-3
+
+
+def test_rows_count_only_where_something_is_learned_by_gradients():
+    for per_rows, fast, wrong in ((64.0, None, "and every parameter adapts"), (-1.0, ["2"], "per_rows is -1.0")):
+        with pytest.raises(DataError, match=wrong):
+            reptile(mlp(), SPEC, fast=fast, per_rows=per_rows)
 
 
 def test_an_update_takes_the_gradient_of_what_is_not_fast():

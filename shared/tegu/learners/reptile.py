@@ -14,10 +14,12 @@ Step sizes and the prior may be learned as well (`learned`): `tegu.learners.step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from tegu.core.errors import DataError
 from tegu.core.spec import Spec
 from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, row_losses, run_steps
 from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree, Update
@@ -49,6 +51,7 @@ def reptile(
     inner: InnerOptimiser = "sgd",
     momentum: float = 0.0,
     learned: Learned | None = None,
+    per_rows: float = 0.0,
 ) -> Learner:
     """A Reptile learner for any module that is a function of its parameters and its input.
 
@@ -68,11 +71,13 @@ def reptile(
         learned: "layers" to learn a factor on `lr` for each parameter tensor that adapts, "parameters" for each of its
             entries; and one on `prior`, unless that is 0. The query tells how, so that supports and queries are kept
             apart (`pools` is False). None for `lr` and `prior` as they are.
+        per_rows: where only some parameters adapt, so many query rows count as one user for the others: who has more
+            tells them more, as clients weigh in McMahan et al. 2017 (arXiv:1602.05629). 0 to count everybody alike.
 
     Raises:
         CompileError: the module keeps running statistics, or is not a function of each row alone.
-        DataError: a pattern in `fast` matches nothing, the module does not fit `spec`, or there would be a step size
-            for every entry of a table that adapts by rows.
+        DataError: a pattern in `fast` matches nothing, the module does not fit `spec`, there would be a step size for
+            every entry of a table that adapts by rows, or `per_rows` is negative or means nothing.
         UnknownNameError: no such loss, inner optimiser or way to learn step sizes.
     """
     model = prepared(model, spec)
@@ -83,6 +88,7 @@ def reptile(
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
     entries = learned_entries(model, names, tables, learned, prior)
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
+    _check_per_rows(per_rows, every_parameter_adapts)
 
     def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
@@ -91,7 +97,8 @@ def reptile(
     def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
         adapted = run_steps(adapt, meta, support, knobs, minibatches)
-        return mean_loss(model, rows_loss, meta | adapted, query, support), changes(meta, adapted)
+        loss = mean_loss(model, rows_loss, meta | adapted, query, support)
+        return loss * (query.mask.sum() / per_rows) if per_rows else loss, changes(meta, adapted)
 
     def judged(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> tuple[Tensor, Tensor]:
         # Without minibatches: step sizes are learned for devices, which have none.
@@ -122,3 +129,12 @@ def reptile(
         candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
         losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),
     )
+
+
+def _check_per_rows(per_rows: float, every_parameter_adapts: bool) -> None:
+    if not 0 <= per_rows < math.inf or (per_rows and every_parameter_adapts):
+        where = " and every parameter adapts" if every_parameter_adapts else ""
+        raise DataError(
+            f"per_rows is {per_rows}{where}: expected 0, or a number of query rows where only some parameters adapt, "
+            "for Reptile's rule moves toward every user alike; leave it out, or name fewer in fast"
+        )

@@ -57,15 +57,24 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         rounds=rounds or 600,
         cohort=cohort or 100,
         seed=seed,
-        outer=OuterRule("AdamW", 0.01, {"weight_decay": 1.0}, decay=True),
+        outer=OuterRule("AdamW", 0.01, {"weight_decay": 2.0}, decay=True),
         risk=0.1,  # at a twentieth most of what taste tells is given up
-        rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
+        rule=EpisodeRule(min_support=1, max_support=40, max_query=512),
     )
     return Experiment(
         name="ratings",
         population=population,
         model=model,
-        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=10, lr=0.5, prior=10.0),
+        learner=residual(
+            model,
+            population.spec,
+            scaled=False,
+            fast=["taste.weight"],
+            steps=10,
+            lr=0.5,
+            prior=10.0,
+            per_rows=64.0,  # counted by person, items are known half as well: few people have most ratings
+        ),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
         metric=METRICS["rmse"],
