@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 import torch
 from torch import nn
 
-from tegu.server.compile import pooling
+from tegu.core.spec import Spec
+from tegu.learners import reptile
+from tegu.server.compile import compile_cohort, compile_learner, pooling
 from tegu.server.compile.decompositions import decomposition_table
 
 TABLE = decomposition_table()
@@ -128,3 +131,13 @@ def test_adaptive_pooling(output):
 def test_squeezing_several_axes(dims):
     x = torch.randn(3, 1, 2, 1)
     assert TABLE[ATEN.squeeze.dims](x, dims).shape == x.squeeze(dims).shape
+
+
+def test_squares_are_products():
+    x = torch.randn(5, generator=RNG)
+    assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 2), x * x)
+    assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 1), x)  # of which a square's gradient has twice
+    assert TABLE[ATEN.pow.Tensor_Scalar](x, 3) is NotImplemented  # and stays what it is
+    learner = reptile(nn.Linear(2, 1), Spec.regression((2,)))
+    for graph in (compile_cohort(learner).update, compile_learner(learner)["adapt"]):
+        assert "Pow" not in {node.op_type for node in onnx.load_from_string(graph).graph.node}
