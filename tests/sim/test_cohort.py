@@ -113,6 +113,27 @@ def test_users_of_like_sizes_are_not_torn_apart() -> None:
     assert [len(group) for group in buckets(mixed, fixed=1000)] == [40], "padding is little of what a user costs"
 
 
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=2, max_size=9), st.floats(0, 0.5))
+@settings(deadline=None)
+def test_a_group_is_cut_where_that_saves_the_most(sizes: list[tuple[int, int]], share: float) -> None:
+    """The first cut, against all cuts in the order of either size."""
+    support, query = np.asarray(sizes).T
+    cohort = drawn([20] * len(sizes), EpisodeRule(1, 9, 9))._replace(support=support, query=query)
+    groups = [group.tolist() for group in buckets(cohort, share)]
+    if len(groups) != 2:
+        return
+
+    def area(group: list[int]) -> int:
+        return len(group) * int(support[group].max() + query[group].max())
+
+    halves = []
+    for own in (support, query):
+        line = (-own).argsort(kind="stable")
+        ends = [end for end in range(1, len(own)) if own[line[end]] != own[line[end - 1]]]
+        halves += [(line[:end].tolist(), line[end:].tolist()) for end in ends]
+    assert sum(map(area, groups)) == min(area(first) + area(second) for first, second in halves)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_buckets_are_few_where_sizes_are_many(seed: int) -> None:
     counts = np.clip(np.exp(np.random.default_rng(seed).normal(3.3, 1, 100)), 5, 300).astype(int).tolist()

@@ -97,8 +97,8 @@ def reptile(
     def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
         adapted = run_steps(adapt, meta, support, knobs, minibatches)
-        loss = mean_loss(model, rows_loss, meta | adapted, query, support)
-        return loss * (query.mask.sum() / per_rows) if per_rows else loss, changes(meta, adapted)
+        after = mean_loss(model, rows_loss, meta | adapted, query, support)
+        return after * (query.mask.sum() / per_rows) if per_rows else after, changes(meta, adapted)
 
     def judged(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> tuple[Tensor, Tensor]:
         # Without minibatches: step sizes are learned for devices, which have none.

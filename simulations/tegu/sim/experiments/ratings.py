@@ -73,7 +73,7 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
             steps=10,
             lr=0.5,
             prior=10.0,
-            per_rows=64.0,  # counted by person, items are known half as well: few people have most ratings
+            per_rows=64.0,  # counted by person, items are known less well: few people have most ratings
         ),
         plan=plan,
         ks=(1, 2, 5, 10, 20),
