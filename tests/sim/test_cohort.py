@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,48 +95,52 @@ def test_pooled_rows_are_the_support_and_then_the_query() -> None:
     st.sampled_from([0.0, 0.1, 0.25]),
     st.booleans(),
     st.sampled_from([0.0, 40.0]),
+    st.sampled_from([10.0, 100.0, math.inf]),
 )
 @settings(deadline=None)
-def test_no_bucket_is_padded_beyond_its_share(counts: list[int], share: float, pooled: bool, fixed: float) -> None:
+def test_neither_a_cohort_nor_a_bucket_is_padded_beyond_its_share(
+    counts: list[int], share: float, pooled: bool, fixed: float, waste: float
+) -> None:
     cohort = drawn(counts, EpisodeRule(1, 64, 64))
     cohort = cohort.pooled() if pooled else cohort
-    groups = list(buckets(cohort, share, fixed))
+    groups = list(buckets(cohort, waste, share, fixed))
     assert sorted(np.concatenate(groups).tolist()) == list(range(len(counts)))
-    for group in groups:
-        area = len(group) * (cohort.support[group].max() + cohort.query[group].max())
-        assert area - (cohort.support + cohort.query)[group].sum() <= share * (area + len(group) * fixed)
+    areas = [len(group) * int(cohort.support[group].max() + cohort.query[group].max()) for group in groups]
+    padded = [area - int((cohort.support + cohort.query)[each].sum()) for area, each in zip(areas, groups, strict=True)]
+    assert sum(padded) <= share * (sum(areas) + len(counts) * fixed) + 1e-6
+    assert max(padded) <= 2 * waste, "of supports and of queries"
 
 
 def test_users_of_like_sizes_are_not_torn_apart() -> None:
     cohort = drawn([10] * 40, EpisodeRule(5, 5, 5))
-    assert [group.tolist() for group in buckets(cohort)] == [list(range(40))]
+    assert [group.tolist() for group in buckets(cohort, 0.0)] == [list(range(40))]
     mixed = drawn([300] * 20 + [10] * 20, EpisodeRule(5, 5, 64))
-    assert [sorted(group.tolist()) for group in buckets(mixed)] == [list(range(20)), list(range(20, 40))]
-    assert [len(group) for group in buckets(mixed, fixed=1000)] == [40], "padding is little of what a user costs"
+    assert [group.tolist() for group in buckets(mixed, 100.0)] == [list(range(20)), list(range(20, 40))]
+    assert [len(group) for group in buckets(mixed, math.inf, fixed=1000)] == [40], "padding is little of a user's cost"
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=2, max_size=9), st.floats(0, 0.5))
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=30), st.floats(0, 0.5), st.floats(0, 50))
 @settings(deadline=None)
-def test_a_group_is_cut_where_that_saves_the_most(sizes: list[tuple[int, int]], share: float) -> None:
-    """The first cut, against all cuts in the order of either size."""
-    support, query = np.asarray(sizes).T
-    cohort = drawn([20] * len(sizes), EpisodeRule(1, 9, 9))._replace(support=support, query=query)
-    groups = [group.tolist() for group in buckets(cohort, share)]
-    if len(groups) != 2:
-        return
-
-    def area(group: list[int]) -> int:
-        return len(group) * int(support[group].max() + query[group].max())
-
-    halves = []
-    for own in (support, query):
-        line = (-own).argsort(kind="stable")
-        ends = [end for end in range(1, len(own)) if own[line[end]] != own[line[end - 1]]]
-        halves += [(line[:end].tolist(), line[end:].tolist()) for end in ends]
-    assert sum(map(area, groups)) == min(area(first) + area(second) for first, second in halves)
+def test_a_group_ends_where_one_more_user_would_waste_too_much(sizes: list[int], share: float, waste: float) -> None:
+    """Of one support: against a plain reading of the rule."""
+    query = np.zeros(len(sizes), np.int64)
+    cohort = drawn([50] * len(sizes), EpisodeRule(1, 9, 9))._replace(support=np.asarray(sizes), query=query)
+    expected: list[list[int]] = []
+    padded = area = 0
+    for size in sorted(sizes, reverse=True):
+        last = expected[-1] if expected else []
+        own = sum(last[0] - each for each in [*last, size]) if last else 0
+        whole = area + len(last) * last[0] + last[0] if last else 0
+        if last and own <= waste and padded + own <= share * whole:
+            last.append(size)
+        else:
+            padded += sum(last[0] - each for each in last)
+            area += len(last) * (last[0] if last else 0)
+            expected.append([size])
+    assert [cohort.support[group].tolist() for group in buckets(cohort, waste, share)] == expected
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_buckets_are_few_where_sizes_are_many(seed: int) -> None:
     counts = np.clip(np.exp(np.random.default_rng(seed).normal(3.3, 1, 100)), 5, 300).astype(int).tolist()
-    assert len(list(buckets(drawn(counts, EpisodeRule(1, 64, 64)).pooled()))) <= 8
+    assert len(list(buckets(drawn(counts, EpisodeRule(1, 64, 64)).pooled(), 100.0))) <= 8

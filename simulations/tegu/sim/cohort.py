@@ -79,28 +79,23 @@ def _parted(cohort: Cohort, limit: int) -> Cohort:
     return cohort._replace(query=query, order=order[:, : int((cohort.support + query).max())])
 
 
-def buckets(cohort: Cohort, padding: float = PADDING, fixed: float = 0.0) -> Iterator[Array]:
-    """Places of users in groups of like sizes, the longest users first; each when it is asked for.
+def buckets(cohort: Cohort, waste: float, padding: float = PADDING, fixed: float = 0.0) -> Iterator[Array]:
+    """Places of users in groups of like sizes, those with the longest supports first.
 
-    Padded to its longest, no group spends more than `padding` of its cost on padding. A group that does is cut where
-    that saves the most.
+    Users stand in the order of their supports and are cut into bands, and bands into groups in the order of queries:
+    one pass each, which takes a tenth of the time of looking for the best cuts and pads about as much.
 
     Args:
         cohort: the users.
-        padding: how much of the cost may be padding.
+        waste: rows that one group may be padded by, about what a call costs: fewer calls are worth no more.
+        padding: how much of the whole cohort's cost may be padding.
         fixed: what a user costs whatever its rows, in rows: padding matters the less the more it is.
     """
-    sizes = cohort.support, cohort.query
-    waiting = [np.lexsort((-cohort.query, -(cohort.support + cohort.query)))]
-    while waiting:
-        group = waiting.pop()
-        own = [size[group] for size in sizes]
-        area = len(group) * sum(int(size.max()) for size in own)
-        if area - sum(int(size.sum()) for size in own) <= padding * (area + len(group) * fixed):
-            yield group
-        else:
-            order, end = _best_cut(*own)
-            waiting += [group[order[end:]], group[order[:end]]]
+    limits = waste, padding, fixed / 2  # half of what a user costs allows for padding of supports, half for queries
+    supports = np.argsort(-cohort.support, kind="stable")
+    for band in _runs(supports, cohort.support, *limits):
+        queries = band[np.argsort(-cohort.query[band], kind="stable")]
+        yield from _runs(queries, cohort.query, *limits)
 
 
 def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatch]:
@@ -125,21 +120,18 @@ def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: 
     return NumpyBatch(x.take(chosen, 0), y.take(chosen, 0), real.astype(np.float32))
 
 
-def _best_cut(support: Array, query: Array) -> tuple[Array, int]:
-    """Places of users in the order of one of their sizes, the largest first, and where to cut it for least padding."""
-    pairs = (support, query), (query, support)
-    cuts = [_cut(own, other) for own, other in pairs if own.max() > own.min()]  # equal sizes have no padding
-    _, order, end = min(cuts, key=lambda cut: cut[0])
-    return order, end
-
-
-def _cut(own: Array, other: Array) -> tuple[int, Array, int]:
-    """In the order of users' `own` size: the least area of the two groups, the order, and where to cut it."""
-    order = (-own).argsort(kind="stable")
-    own, other = own[order], other[order]
-    ends = (own[1:] != own[:-1]).nonzero()[0] + 1
-    before = own[0] + np.maximum.accumulate(other)[ends - 1]
-    after = own[ends] + np.maximum.accumulate(other[::-1])[::-1][ends]
-    areas = before * ends + after * (len(order) - ends)
-    best = int(areas.argmin())
-    return int(areas[best]), order, int(ends[best])
+def _runs(places: Array, sizes: Array, waste: float, padding: float, fixed: float) -> Iterator[Array]:
+    """Parts of `places`, which are in descending order of `sizes`, each as long as `buckets` allows it to be."""
+    line = sizes[places].tolist()
+    begin = spent = padded = 0
+    while begin < len(line):
+        end, own = begin, 0
+        while end < len(line):
+            more = own + line[begin] - line[end]
+            cost = spent + (end + 1 - begin) * (line[begin] + fixed)
+            if more > waste or padded + more > padding * cost:
+                break
+            end, own = end + 1, more
+        yield places[begin:end]
+        spent, padded = spent + (end - begin) * (line[begin] + fixed), padded + own
+        begin = end

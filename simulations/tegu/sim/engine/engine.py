@@ -29,6 +29,7 @@ __all__ = ["MEMORY", "Engine"]
 MEMORY = 2 << 30
 _BLOCK = 8  # users whose updates are added in one go
 _BLOCK_BYTES = 32 << 20  # a block is smaller than `_BLOCK` where its users compute more than this
+_CALL_BYTES = 3 << 18  # what is computed in the time that a call, and gathering for it, takes
 _BATCH = 128  # users a call: enough to fill a core, few enough for its cache
 
 
@@ -99,7 +100,8 @@ class Engine:
         """A batch for every worker, which depend on nothing but the cohort; see `tegu.sim.engine.group`."""
         share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
         at_once = unclipped and self.backend.together(sum(cohort.longest)) is not None
-        for places in buckets(cohort, fixed=_fixed(self.together_bytes) if at_once else 0.0):
+        fixed = _in_rows(self.together_bytes(0), self.together_bytes) if at_once else 0.0
+        for places in buckets(cohort, _in_rows(_CALL_BYTES, self.user_bytes), fixed=fixed):
             bucket = cohort.part(places)
             rows = sum(bucket.longest)
             together = self.backend.together(rows) if unclipped else None
@@ -164,8 +166,7 @@ class Engine:
         return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
 
 
-def _fixed(user_bytes: UserBytes) -> float:
-    """What a user without rows takes, in rows."""
-    none = user_bytes(0)
-    row = user_bytes(1) - none
-    return none / row if row > 0 else math.inf
+def _in_rows(size: float, user_bytes: UserBytes) -> float:
+    """How many of a user's rows take so many bytes."""
+    row = user_bytes(1) - user_bytes(0)
+    return size / row if row > 0 else math.inf
