@@ -110,6 +110,20 @@ def test_bits_do_not_depend_on_how_a_cohort_is_cut(tiny: Tiny, kind: str) -> Non
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("minibatches", [1, 2])
+def test_rows_come_in_the_order_drawn_where_that_matters(minibatches: int) -> None:
+    population = people.people(30)
+    learner = reptile(people.classifier(), population.spec, steps=3, lr=0.3, minibatches=minibatches)
+    assert learner.any_order == (minibatches == 1)
+    engine, meta = make_engine(learner, compile_learner(learner)), learner.init(0)
+    every_row = draw_cohort(population, np.arange(30), EpisodeRule(1, 64, 64), 0, 1)
+    assert every_row.pooled(engine.any_order).as_they_lie == (minibatches == 1)
+    as_drawn = replace(engine, any_order=False).sum_updates(meta, every_row, math.inf)
+    CLOSE(norm(subtract(engine.sum_updates(meta, every_row, math.inf), as_drawn)), 0)
+    other = replace(engine, any_order=True).sum_updates(meta, every_row, math.inf)
+    assert (norm(subtract(other, as_drawn)) > 0.01) == (minibatches == 2)
+
+
 def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
     engine, meta = tiny.engines["onnx"], tiny.learner.init(0)
     sizes: list[int] = []
@@ -127,7 +141,8 @@ def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
         adapt, predict = engine.backend.adapt, engine.backend.predict
 
     memory = int(50 * engine.user_bytes(16))
-    Engine(Counting(), True, engine.user_bytes, memory, 2).sum_updates(meta, cohort(90), LIMIT)
+    counting = Engine(Counting(), pools=True, user_bytes=engine.user_bytes, memory=memory, workers=2)
+    counting.sum_updates(meta, cohort(90), LIMIT)
     assert memory / 8 < max(sizes) <= memory / 2
     with refused(DataError, "memory is 1000 bytes", "2 blocks of 8 users", "allow more"):
         replace(engine, memory=1000, workers=2).sum_updates(meta, cohort(90), LIMIT)

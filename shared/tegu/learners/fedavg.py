@@ -54,4 +54,4 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         return changes(meta, adapted) | {name: torch.zeros_like(value) for name, value in only_learned(meta).items()}
 
     together = None if tables else together_by_spans(model, rows_loss, like.spec, like.knobs)
-    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, together=together)
+    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, any_order=True, together=together)

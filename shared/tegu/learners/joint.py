@@ -43,4 +43,4 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
         everything = concatenate(support, query)
         return gradients(model, rows_loss, meta, meta, everything)
 
-    return replace(like, name="joint", paper=PAPER, update=update, pools=True, together=None)
+    return replace(like, name="joint", paper=PAPER, update=update, pools=True, any_order=True, together=None)

@@ -86,6 +86,7 @@ class Learner:
         update: see the module's text.
         noise: length of the `noise` vector; 0 for a learner that draws nothing.
         pools: `update` takes support and query as one set of rows, so that either may be empty.
+        any_order: `update` does not tell in which order rows come, rounding apart.
         together: the sum of many users' updates for less than the updates take, where there is such a way.
         most: so many of a user's newest rows a device adapts on; 0 for all.
         candidates: knobs to try on calibration users, besides not adapting.
@@ -106,6 +107,7 @@ class Learner:
     update: Update = field(repr=False)
     noise: int = 0
     pools: bool = False
+    any_order: bool = False
     together: Together | None = field(default=None, repr=False)
     most: int = 0
     candidates: Sequence[Mapping[str, float]] = field(default=(), repr=False)

@@ -125,6 +125,7 @@ def reptile(
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
         pools=every_parameter_adapts and not entries,
+        any_order=minibatches == 1,
         together=together,
         candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
         losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),

@@ -30,6 +30,7 @@ class Cohort(NamedTuple):
         query: rows to judge by; 0 where a learner takes all rows as one.
         order: int64 `[users, rows]`, each user's support and then its query, where some have rows that belong
             together; None where the keys alone tell.
+        as_they_lie: supports are all of their users' rows, in the order of the population.
     """
 
     population: Population
@@ -38,10 +39,17 @@ class Cohort(NamedTuple):
     support: Array
     query: Array
     order: Array | None = None
+    as_they_lie: bool = False
 
-    def pooled(self) -> Cohort:
-        """Support and query as one support, in the same order, for learners that do not tell them apart."""
-        return self._replace(support=self.support + self.query, query=np.zeros_like(self.query))
+    def pooled(self, any_order: bool = False) -> Cohort:
+        """Support and query as one support, in the same order, for learners that do not tell them apart.
+
+        Args:
+            any_order: another order will do, and rows are taken as they lie where everybody's all are.
+        """
+        support = self.support + self.query
+        whole = any_order and self.order is None and (support == self.population.counts[self.users]).all()
+        return self._replace(support=support, query=np.zeros_like(self.query), as_they_lie=bool(whole))
 
     @property
     def longest(self) -> tuple[int, int]:
@@ -51,7 +59,7 @@ class Cohort(NamedTuple):
     def part(self, places: Array | slice) -> Cohort:
         """The users at these places."""
         each = (self.users[places], self.keys[places], self.support[places], self.query[places])
-        return Cohort(self.population, *each, None if self.order is None else self.order[places])
+        return Cohort(self.population, *each, None if self.order is None else self.order[places], self.as_they_lie)
 
 
 def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: int, round_number: int) -> Cohort:
@@ -100,14 +108,22 @@ def buckets(cohort: Cohort, waste: float, padding: float = PADDING, fixed: float
 
 def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatch]:
     """Supports and queries `[users, rows, ...]`, padded to so many rows; padding holds rows of the same user."""
-    population = cohort.population
-    order = draw_order(population.counts[cohort.users], cohort.keys) if cohort.order is None else cohort.order
-    x, y, begins = population.fetch(cohort.users)
+    order = _order(cohort)
+    x, y, begins = cohort.population.fetch(cohort.users)
     starts = np.zeros_like(cohort.support), cohort.support
     return tuple(  # type: ignore[return-value] # a pair, which the type of a generator does not tell
         _rows(x, y, begins[:, None] + order, start, length, width)
         for start, length, width in zip(starts, (cohort.support, cohort.query), rows, strict=True)
     )
+
+
+def _order(cohort: Cohort) -> Array:
+    if cohort.order is not None:
+        return cohort.order
+    counts = cohort.population.counts[cohort.users]
+    if cohort.as_they_lie:  # an order takes as long to draw as the rows to gather
+        return np.arange(counts.max(initial=0))
+    return draw_order(counts, cohort.keys)
 
 
 def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:

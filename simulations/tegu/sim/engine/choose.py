@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 from tegu.core.errors import CompileError, UnknownNameError
@@ -49,8 +48,18 @@ def make_engine(
         kind: the backend.
         memory: see `Engine`.
     """
-    backend = _backend(learner, device_graphs, kind)
-    return Engine(backend, learner.pools, footprint(learner), memory, together_bytes=footprint_together(learner))
+    return _engine(_backend(learner, device_graphs, kind), learner, memory)
+
+
+def _engine(backend: Backend, learner: Learner, memory: int) -> Engine:
+    return Engine(
+        backend,
+        pools=learner.pools,
+        any_order=learner.any_order,
+        user_bytes=footprint(learner),
+        memory=memory,
+        together_bytes=footprint_together(learner),
+    )
 
 
 def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind) -> Backend:
@@ -69,13 +78,7 @@ def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineK
 
 def engine_like(engine: Engine, learner: Learner) -> Engine:
     """An engine of the same kind for a learner that adapts and predicts alike and only updates otherwise."""
-    return replace(
-        engine,
-        backend=_backend_like(engine.backend, learner),
-        pools=learner.pools,
-        user_bytes=footprint(learner),
-        together_bytes=footprint_together(learner),
-    )
+    return _engine(_backend_like(engine.backend, learner), learner, engine.memory)
 
 
 def _backend_like(backend: Backend, learner: Learner) -> Backend:

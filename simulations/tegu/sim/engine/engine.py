@@ -45,6 +45,7 @@ class Engine:
     Attributes:
         backend: what runs the learner.
         pools: as the learner's.
+        any_order: as the learner's.
         user_bytes: from a user's rows to the bytes that its update takes, as `footprint` tells.
         memory: bytes that all batches in work together may take.
         workers: threads, one a core.
@@ -53,6 +54,7 @@ class Engine:
 
     backend: Backend
     pools: bool = False
+    any_order: bool = False
     user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
     workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
@@ -68,7 +70,7 @@ class Engine:
             DataError: `memory` is too small for one block of users.
         """
         if self.pools:
-            cohort = cohort.pooled()
+            cohort = cohort.pooled(self.any_order)
 
         def compute(batch: Batch) -> Tree:
             if batch.together is not None:
