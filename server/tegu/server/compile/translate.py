@@ -25,6 +25,7 @@ from torch.export.graph_signature import (
 
 from tegu.server.compile.capture import Captured
 from tegu.server.compile.fuse import fuse
+from tegu.server.compile.narrow import narrow
 from tegu.server.compile.product import TRANSLATIONS
 from tegu.server.compile.sink import sink_transposes
 
@@ -62,6 +63,7 @@ def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
     common.IdentityEliminationPass()(model)
     sink_transposes(model)
     fuse(model)
+    narrow(model)
     passes = (
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
