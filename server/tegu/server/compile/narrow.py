@@ -1,7 +1,7 @@
 """Softmax along a short last axis of many users' rows, by operators that take all rows at once.
 
-ONNX Runtime goes through a Softmax row by row, and likewise through whatever is broadcast along the last axis: 25 ns for
-a row of ten classes. Products with matrices of ones write the rows' maxima and sums out in half of that.
+ONNX Runtime goes through a Softmax row by row, and likewise through whatever is broadcast along the last axis: 25 ns
+for a row of ten classes. Products with matrices of ones write the rows' maxima and sums out in half of that.
 """
 
 from __future__ import annotations

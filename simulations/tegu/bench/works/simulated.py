@@ -33,7 +33,7 @@ def _model(work: Work) -> nn.Module:
 
 def w1() -> Task:
     """100 users of 10 rows, MLP."""
-    return labelled(Work("W1", "mlp", steps=5, lr=0.1, rounds=40), [10] * 100)
+    return labelled(Work("W1", "mlp", steps=5, lr=0.1, rounds=100), [10] * 100)
 
 
 def w2() -> Task:
@@ -66,7 +66,7 @@ def w3() -> Task:
 
 def w4() -> Task:
     """100 users of 5 to 300 rows, log-normal (median 30), MLP."""
-    return labelled(Work("W4", "mlp", steps=5, lr=0.1, rounds=60), _sizes(100))
+    return labelled(Work("W4", "mlp", steps=5, lr=0.1, rounds=100), _sizes(100))
 
 
 def _sizes(users: int) -> list[int]:
