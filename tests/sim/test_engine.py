@@ -110,6 +110,33 @@ def test_bits_do_not_depend_on_how_a_cohort_is_cut(tiny: Tiny, kind: str) -> Non
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_batch_that_fails_ends_the_others(tiny: Tiny, workers: int) -> None:
+    engine, meta = tiny.engines["onnx"], tiny.learner.init(0)
+    calls: list[int] = []
+
+    class Failing:
+        name, adapt, predict = "failing", engine.backend.adapt, engine.backend.predict
+
+        def together(self, rows: int) -> None:
+            """None."""
+
+        def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+            calls.append(len(calls))
+            if len(calls) == 3:
+                raise ArithmeticError("the third")
+            return engine.backend.block_sums(meta, support, query, block, limit)
+
+    one_block = int(1.01 * workers * 8 * engine.user_bytes(16))
+    failing = replace(engine, backend=Failing(), memory=one_block, workers=workers)
+    for _ in range(2):  # and its threads serve again
+        calls.clear()
+        with pytest.raises(ArithmeticError, match="the third"):
+            failing.sum_updates(meta, cohort(200), LIMIT)
+        assert len(calls) <= 3 + 2 * (workers - 1)  # of 25: what the other was at, and one more at most
+    assert max_difference(replace(failing, backend=engine.backend).sum_updates(meta, cohort(9), LIMIT), meta) > 0
+
+
 @pytest.mark.parametrize("minibatches", [1, 2])
 def test_rows_come_in_the_order_drawn_where_that_matters(minibatches: int) -> None:
     population = people.people(30)
