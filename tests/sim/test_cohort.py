@@ -135,6 +135,14 @@ def test_users_of_like_sizes_are_not_torn_apart() -> None:
     assert [len(group) for group in buckets(mixed, math.inf, fixed=1000)] == [40], "padding is little of a user's cost"
 
 
+def test_what_a_user_costs_allows_for_padding_once() -> None:
+    """Together the two have 40 rows of padding in 120."""
+    sizes = np.asarray([30, 10]), np.asarray([10, 30])
+    crossed = drawn([50, 50], EpisodeRule(1, 30, 30))._replace(support=sizes[0], query=sizes[1])
+    assert [len(group) for group in buckets(crossed, math.inf, 0.25, fixed=10)] == [1, 1]  # of 140 35 may be padding
+    assert [len(group) for group in buckets(crossed, math.inf, 0.25, fixed=20)] == [2]  # of 160 40 may
+
+
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=30), st.floats(0, 0.5), st.floats(0, 50))
 @settings(deadline=None)
 def test_a_group_ends_where_one_more_user_would_waste_too_much(sizes: list[int], share: float, waste: float) -> None:
