@@ -216,10 +216,11 @@ def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
 def test_a_comparators_engine_differs_in_its_update_alone(tiny: Tiny, kind: str) -> None:
     meta, users = tiny.learner.init(0), 6
     supports, _, _ = users_batch(users)
-    engine = tiny.engines[kind]
+    engine = replace(tiny.engines[kind], workers=3, memory=1 << 29)
     for build, one in ((joint, _joint_update), (fedavg, reptile_update)):
         other = engine_like(engine, build(people.classifier(), tiny.learner))
         assert type(other.backend) is type(engine.backend)
+        assert (other.workers, other.memory) == (3, 1 << 29)
         states = (each.adapt(meta, supports, people.KNOBS) for each in (other, engine))
         assert max_difference(*states) == 0
         expected = [one(meta, episode) for episode in episodes(users)]

@@ -9,6 +9,8 @@ import onnx_ir as ir
 from onnx_ir import convenience
 from onnx_ir.passes import common
 
+from tegu.server.compile.replacing import put_in_place_of
+
 __all__ = ["fuse"]
 
 _STEEP = 3e38  # so that a HardSigmoid is 1 from 3e-39 on
@@ -190,10 +192,4 @@ def _flags(gemm: ir.Node) -> dict[str, int | float]:
 def _replace(
     node: ir.Node, operator: str, inputs: Sequence[ir.Value | None], **attributes: float | Sequence[int]
 ) -> None:
-    old = node.outputs[0]
-    new = ir.node(operator, inputs, attributes, name=node.name)
-    value = new.outputs[0]
-    value.name, value.shape, value.type = old.name, old.shape, old.type
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)  # noqa: S101 # the nodes come from one
-    convenience.replace_nodes_and_values(graph, node, [node], [new], [old], [value])
+    put_in_place_of(node, [ir.node(operator, inputs, attributes, name=node.name)])

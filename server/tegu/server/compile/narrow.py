@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir import convenience
+
+from tegu.core.batch import Array
+from tegu.server.compile.replacing import put_in_place_of
 
 __all__ = ["narrow"]
 
@@ -27,7 +29,7 @@ def narrow(model: ir.Model) -> None:
 
 
 def _replace(softmax: ir.Node, width: int) -> None:
-    x, old = softmax.inputs[0], softmax.outputs[0]
+    x = softmax.inputs[0]
     ones = _constant(np.ones((width, width), np.float32))
     axis, row = _constant(np.asarray([-1])), _constant(np.ones((1, width), np.float32))
     largest = ir.node("ReduceMax", [x, axis.outputs[0]], {"keepdims": 1})
@@ -36,13 +38,8 @@ def _replace(softmax: ir.Node, width: int) -> None:
     powers = ir.node("Exp", [below.outputs[0]])
     sums = ir.node("MatMul", [powers.outputs[0], ones.outputs[0]])
     chances = ir.node("Div", [powers.outputs[0], sums.outputs[0]], name=softmax.name)
-    value = chances.outputs[0]
-    value.name, value.shape, value.type = old.name, old.shape, old.type
-    graph = softmax.graph
-    assert isinstance(graph, ir.Graph)  # noqa: S101 # the node comes from one
-    new = [ones, axis, row, largest, spread, below, powers, sums, chances]
-    convenience.replace_nodes_and_values(graph, softmax, [softmax], new, [old], [value])
+    put_in_place_of(softmax, [ones, axis, row, largest, spread, below, powers, sums, chances])
 
 
-def _constant(values: np.ndarray) -> ir.Node:
+def _constant(values: Array) -> ir.Node:
     return ir.node("Constant", [], {"value": ir.tensor(values)})

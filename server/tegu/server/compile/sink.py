@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir import convenience
+
+from tegu.server.compile.replacing import put_in_place_of
 
 __all__ = ["sink_transposes"]
 
@@ -52,11 +53,8 @@ def _sink(node: ir.Node, order: list[int]) -> None:
     back = ir.node("Transpose", inner.outputs, {"perm": order})
     assert old.shape is not None  # noqa: S101 # `_order` has looked
     inner.outputs[0].shape = ir.Shape([old.shape[axis] for axis in _inverse(order)])
-    inner.outputs[0].type, back.outputs[0].type = old.type, old.type
-    back.outputs[0].name, back.outputs[0].shape = old.name, old.shape
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)  # noqa: S101 # the nodes come from one
-    convenience.replace_nodes_and_values(graph, node, [node], [*nodes, inner, back], [old], back.outputs)
+    inner.outputs[0].type = old.type
+    put_in_place_of(node, [*nodes, inner, back])
 
 
 def _permutation(value: ir.Value | None) -> list[int] | None:

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 from tegu.core.errors import CompileError, UnknownNameError
@@ -78,7 +79,7 @@ def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineK
 
 def engine_like(engine: Engine, learner: Learner) -> Engine:
     """An engine of the same kind for a learner that adapts and predicts alike and only updates otherwise."""
-    return _engine(_backend_like(engine.backend, learner), learner, engine.memory)
+    return replace(_engine(_backend_like(engine.backend, learner), learner, engine.memory), workers=engine.workers)
 
 
 def _backend_like(backend: Backend, learner: Learner) -> Backend:
