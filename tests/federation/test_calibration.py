@@ -152,7 +152,7 @@ def test_a_device_corrects_as_batches_do() -> None:
     people, knobs = waves.population(), waves.learner().knobs
     line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
     options = [
-        {**knobs, "mix": mix, "ridge": 0.3, "weight": weight, "guard": guard, **line}
+        {**knobs, "mix": mix, "ridge": 0.3, "weight": weight, "guard": guard, "floor": 0.2, **line}
         for mix in (0.0, 1.0)
         for weight, guard in ((0.5, 0.0), (1.0, 2.0))
     ]
@@ -165,7 +165,7 @@ def test_blending_is_what_the_bundle_does() -> None:
     """ "scores" runs the graph with every knob, "gains" blends: for numbers they must agree."""
     people, knobs = waves.population(), waves.learner().knobs
     line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
-    option = {**knobs, "mix": 1.0, "ridge": 0.3, "weight": 0.75, "guard": 2.0, **line}
+    option = {**knobs, "mix": 1.0, "ridge": 0.3, "weight": 0.75, "guard": 2.0, "floor": 0.2, **line}
     still = {**knobs, "steps": 0.0}
     asked = Inquiry("mse", 6, 0.45, still, [Question(3, [option], "gains"), Question(3, [still, option], "scores")])
     gains, scores = by_device(people, waves.bundle(), asked)

@@ -219,7 +219,9 @@ def plain(kind, answer):
 
 
 @pytest.mark.parametrize("kind", BASES)
-@pytest.mark.parametrize(("told", "padding"), [({}, 0), ({"guard": 2.0, "expected": 0.05, "spread": 0.2}, 3)])
+@pytest.mark.parametrize(
+    ("told", "padding"), [({}, 0), ({"guard": 2.0, "floor": 0.1, "expected": 0.05, "spread": 0.2}, 3)]
+)
 def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
     """From the initialisations as the population mixes them to the user's own, each corrected."""
     base, draw = BASES[kind]
@@ -228,7 +230,7 @@ def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
     meta, support, x = meta_apart(many, size=0.4), draw(6, 1, padding), draw(5, 9).x
     knobs = {**base.knobs, **CORRECT, "ridge": 1.0, **told}
     state = many.adapt(meta, support, {**knobs, "temperature": TEMPERATURE}, NO_NOISE)
-    whole = {**knobs, "weight": 1.0, "guard": 0.0}
+    whole = {**knobs, "weight": 1.0, "guard": 0.0, "floor": 0.0}
     prior = torch.softmax(torch.tensor([0.7, -0.4]), 0).tolist()
     found = responsibilities(kind, base_of(base), meta, support)
     before, after = 0.0, 0.0

@@ -99,18 +99,20 @@ def test_probabilities_stay_such():
     torch.testing.assert_close(answers.sum(-1), torch.ones(50))
 
 
-@pytest.mark.parametrize("guard", [2.0, 4.0])
+@pytest.mark.parametrize(("guard", "floor"), [(2.0, 0.0), (4.0, 0.0), (4.0, 0.3)])
 @pytest.mark.parametrize(("expected", "belief", "spread"), [(0.1, 0.0, 0.3), (0.0, 1.0, 0.2), (-0.5, 0.5, 0.1)])
-def test_trust_is_the_chance_of_a_gain(guard, expected, belief, spread):
+def test_trust_is_the_chance_of_a_gain(guard, floor, expected, belief, spread):
     learner = residual(mlp(), SPEC)
     meta, support = meta_of(learner), rows(8, 2)
-    told = {"expected": expected, "belief": belief, "spread": spread}
-    whole = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0}, NO_NOISE)
-    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, "guard": guard, **told}, NO_NOISE)
+    told = {"guard": guard, "floor": floor, "expected": expected, "belief": belief, "spread": spread}
+    whole = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, "floor": floor}, NO_NOISE)
+    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, **told}, NO_NOISE)
     evidence = float(state["evidence"])
     chance = NormalDist().cdf((expected + belief * evidence) / spread)
     assert evidence != 0
-    assert float(state["trust"]) == pytest.approx(min(max(guard * (chance - 0.5), 0.0), 1.0), abs=1e-5)
+    sure = min(max(guard * (chance - 0.5), 0.0), 1.0)
+    assert float(state["trust"]) == pytest.approx(floor + (1 - floor) * sure, abs=1e-5)
+    assert float(whole["trust"]) == 1.0, "without a guard there is nothing to lift"
     torch.testing.assert_close(state["weights"], state["trust"] * whole["weights"])
 
 

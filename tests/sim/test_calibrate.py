@@ -139,7 +139,7 @@ class Corrector(Stepper):
         return {"level": np.full(len(sign), moved, np.float32), "evidence": (4 * sign).astype(np.float32)}
 
 
-CORRECTION = {"steps": 1.0, "weight": 0.5, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+CORRECTION = {"steps": 1.0, "weight": 0.5, "guard": 0.0, "floor": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
 
 
 def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> None:
@@ -159,3 +159,22 @@ def test_everybody_alike_needs_no_guard() -> None:
     learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
     (entry,) = calibrate(Corrector(), META, learner, at_level(1.0, users=20), [3], MSE, 0)
     assert (entry.knobs["weight"], entry.gain) == (1.0, pytest.approx(1.0))
+
+
+def test_a_part_is_kept_where_the_whole_hurts_and_a_part_helps_everybody() -> None:
+    """Whoever the evidence speaks against wants a fifth of the correction, which is short of what guards grant it."""
+    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
+    levels = np.repeat([1.0] * 30 + [0.2] * 10, 8).astype(np.float32)
+    firm = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
+    (entry,) = calibrate(Telling(), META, learner, firm, [3], MSE, 0)
+    assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.15)
+    assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.04 - 0.05**2)) / 40, abs=1e-5)
+
+
+class Telling(Stepper):
+    """Predicts `weight` for everybody; evidence is 4 for whose level is 1, and -4 for the others."""
+
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        high = np.where(supports.y[:, 0, 0] > 0.5, np.float32(4.0), np.float32(-4.0))
+        moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
+        return {"level": np.full(len(high), moved, np.float32), "evidence": high}

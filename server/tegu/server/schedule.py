@@ -20,8 +20,8 @@ __all__ = ["Ask", "find_schedule"]
 Ask: TypeAlias = Callable[[Sequence[Question]], Sequence[Answer]]
 
 _WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-_GUARDS = (2.0, 4.0, 0.0)  # the gentlest first
-_FEW = 10  # so many users cannot show that one in twenty is hurt: the guard is not left to choice
+_GUARDS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))  # with their floors
+_FEW = 10  # so many users cannot show that one in twenty is hurt: the guard, the gentlest, is not left to choice
 
 
 def find_schedule(
@@ -34,8 +34,8 @@ def find_schedule(
     Args:
         ask: one evaluation round, from questions to their answers.
         still: knobs by which nobody adapts.
-        candidates: ways to adapt, the gentler ones first. Those with a `weight` are corrections, and every weight and
-            guard is tried of them.
+        candidates: ways to adapt, the gentler ones first. Those with a `weight` are corrections, and every weight,
+            guard and floor is tried of them.
         ks: numbers of interactions.
         risk: the largest share of people that may be hurt.
     """
@@ -67,8 +67,8 @@ def _options(candidates: Sequence[Knobs], lines: Answer | None) -> Iterable[Knob
 
 def _weighed(knobs: Knobs, belief: Belief, users: int) -> Iterable[Knobs]:
     for weight in _WEIGHTS:
-        for guard in _GUARDS[:1] if users < _FEW else _GUARDS:
-            yield {**knobs, "weight": weight, "guard": guard, **belief._asdict()}
+        for guard, floor in _GUARDS[:1] if users < _FEW else _GUARDS:
+            yield {**knobs, "weight": weight, "guard": guard, "floor": floor, **belief._asdict()}
 
 
 def _entry(question: Question, found: Answer, still: Knobs, risk: float) -> ScheduleEntry:

@@ -51,7 +51,7 @@ class Corrected(NamedTuple):
 
 def wholly(knobs: TorchKnobs) -> TorchKnobs:
     """The knobs by which each initialisation is wholly corrected: how far to go is decided for all together."""
-    return cast("TorchKnobs", {**knobs, "weight": 1.0, "guard": 0.0})
+    return cast("TorchKnobs", {**knobs, "weight": 1.0, "guard": 0.0, "floor": 0.0})
 
 
 def corrected(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, knobs: TorchKnobs) -> Corrected:

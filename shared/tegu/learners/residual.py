@@ -13,8 +13,10 @@ et al. 2019 (R2-D2), arXiv:1805.08136.
 `trust` is decided on the device. Leaving out each interaction in turn costs nothing (its residual is the weight over
 the diagonal of the inverse), so the correction's gain on the user's own interactions is known: the evidence. Among
 people never trained on, those with the evidence e gained `expected + belief * e`, give or take `spread`; calibration
-found these three. P is then the probability that this user gains, and trust is `guard * (P - 1/2)`, within 0 and 1; it
-is 1 where `guard` is 0. With one interaction there is no evidence, and the population alone decides.
+found these three. P is then the probability that this user gains, and trust rises from `floor` to 1 with
+`guard * (P - 1/2)`; it is 1 where `guard` is 0. A small part of a correction hurts few: the part t makes things worse
+only for whom less than t / 2 of the correction is right. With one interaction there is no evidence, and the population
+alone decides.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ _KNOBS = {
     "ridge": 0.1,
     "weight": 0.5,
     "guard": 0.0,
+    "floor": 0.0,
     "expected": 0.0,
     "belief": 0.0,
     "spread": 1.0,
@@ -52,7 +55,7 @@ _MOST = 256  # rows: the inverse takes their number to the third, 20 ms for a hu
 _STATE = ("inputs", "weights", "mix", "trust", "evidence")
 _LEAST = 1e-4  # a corrected probability is no smaller, before all are scaled to add up to 1
 _SCALED = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))  # mix and ridge
-_UNSCALED = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 2.0, 4.0))
+_UNSCALED = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
 
 
 def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: Any) -> Learner:
@@ -126,11 +129,12 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
 
 
 def trust(evidence: Tensor, knobs: TorchKnobs) -> Tensor:
-    """How much of a correction to keep, from 0 to 1; see the module's text."""
+    """How much of a correction to keep, from `floor` to 1; see the module's text."""
     score = (knobs["expected"] + knobs["belief"] * evidence) / knobs["spread"]
     gains = 0.5 * (1 + torch.erf(score / math.sqrt(2)))
     off = torch.as_tensor(knobs["guard"] == 0).to(evidence.dtype)
-    return (knobs["guard"] * (gains - 0.5) + off).clamp(0.0, 1.0)
+    sure = (knobs["guard"] * (gains - 0.5) + off).clamp(0.0, 1.0)
+    return knobs["floor"] + (1 - knobs["floor"]) * sure
 
 
 def _product(a: Tensor, b: Tensor, mix: Tensor | float) -> Tensor:

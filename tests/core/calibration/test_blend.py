@@ -69,5 +69,6 @@ def test_a_blend_is_between(kind: Kind) -> None:
 def test_trust_by_hand() -> None:
     belief = Belief(0.0, 1.0, 1.0)
     evidence = np.asarray([-1.0, 0.0, 0.5, 9.0])
-    assert trust(belief, evidence, 2.0) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
-    assert trust(belief, evidence, 0.0).tolist() == [1.0] * 4
+    assert trust(belief, evidence, 2.0, 0.0) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
+    assert trust(belief, evidence, 2.0, 0.25) == pytest.approx([0.25, 0.25, 0.25 + 1.5 * 0.19146246, 1.0])
+    assert trust(belief, evidence, 0.0, 0.25).tolist() == [1.0] * 4

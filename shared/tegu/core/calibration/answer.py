@@ -21,7 +21,7 @@ from tegu.core.trials import Trials, per_trial, per_user, tolerance
 
 __all__ = ["Attempt", "Attempted", "answer"]
 
-_BLENDED = ("weight", "guard", *Belief._fields)
+_BLENDED = ("weight", "guard", "floor", *Belief._fields)
 
 
 class Attempted(NamedTuple):
@@ -99,8 +99,8 @@ def _whole(knobs: Knobs) -> Knobs:
 
 def _blend(knobs: Knobs, trials: Trials, before: Sequence[Array], whole: Attempted) -> list[Array]:
     belief, evidence = Belief(*(knobs[name] for name in Belief._fields)), whole.notes["evidence"]
-    factor = knobs["weight"] * trust(belief, evidence, knobs["guard"])
+    factor = knobs["weight"] * trust(belief, evidence, knobs["guard"], knobs["floor"])
     return blended(trials.spec.kind, before, whole.outputs, factor)
 
 
-_WHOLE = {"weight": 1.0, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+_WHOLE = {"weight": 1.0, "guard": 0.0, "floor": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}

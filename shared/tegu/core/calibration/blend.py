@@ -77,12 +77,13 @@ def believe(trials: int, sums: Array) -> Belief:
     return Belief(gain - slope * evidence, slope, max(math.sqrt(max(around, 0.0)), 1e-9))
 
 
-def trust(belief: Belief, evidence: Array, guard: float) -> Array:
+def trust(belief: Belief, evidence: Array, guard: float, floor: float) -> Array:
     """How much of the correction a device keeps, `[trials]`; as `tegu.learners.residual` has it."""
     if guard == 0:
         return np.ones_like(evidence)
     gains = chance_below((belief.expected + belief.belief * evidence) / belief.spread)
-    return np.clip(guard * (gains - 0.5), 0.0, 1.0)
+    kept: Array = floor + (1 - floor) * np.clip(guard * (gains - 0.5), 0.0, 1.0)
+    return kept
 
 
 def _plain(kind: Kind, answers: Sequence[Array]) -> list[Array]:
