@@ -34,6 +34,20 @@ def test_the_last_layer_reads_the_bias_and_the_features() -> None:
     assert torch.allclose(seen[0] @ seen[0].T, 0.25 + features @ features.T)
 
 
+def test_items_have_the_features_of_their_kinds_too() -> None:
+    kinds = np.asarray([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    model = ItemRatings(3, 4, level=3.5, bias=0.5, known=kinds)
+    with torch.no_grad():
+        model.taste.weight.normal_()
+    with_kinds = model(torch.arange(3)).detach().numpy()
+    own, of_kinds, taste = (
+        each.detach().numpy() for each in (model.features.weight, model.of_kinds, model.taste.weight[0])
+    )
+    expected = 3.5 + 0.5 * taste[0] + (own + kinds @ of_kinds) @ taste[1:]
+    np.testing.assert_allclose(with_kinds[:, 0], expected, atol=1e-5)
+    assert np.abs(kinds @ of_kinds).max() > 0.05
+
+
 def test_everybody_starts_at_the_level() -> None:
     model = ItemRatings(6, 3, level=3.0, bias=0.5)
     learner = reptile(model, Spec.regression((), items=6), fast=["taste.weight"])

@@ -28,6 +28,7 @@ from tegu.core.tree import max_difference
 from tegu.server.app import train
 from tegu.sim import asked as batched
 from tegu.sim.calibrate import calibrate
+from tegu.sim.crossfit import Judge
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
@@ -54,7 +55,7 @@ def simulated() -> Schedule:
     """By the batched simulator: trained without those who calibrate, and calibrated by them."""
     training, calibration = waves.parts()
     meta = train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta
-    found = calibrate(waves.engine(), meta, waves.learner(), calibration, KS, METRICS["mse"], PLAN.seed)
+    found = calibrate(waves.engine(), waves.learner(), [Judge(meta, calibration)], KS, METRICS["mse"], PLAN.seed)
     assert [entry.k for entry in found] == [1, 2, 4], "nobody has the rows for the last"
     assert 10 <= len(calibration) < 24, "enough to leave the guard to choice"
     assert any(entry.knobs["steps"] for entry in found), "some k must be adapted at"

@@ -51,7 +51,7 @@ def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
     entries = find_schedule(devices, STILL, [CORRECTION, STEPS], [1, 5, 9])
     first, second = devices.rounds
     assert [(q.k, q.measure, list(q.options)) for q in first] == [(k, "lines", [CORRECTION]) for k in (1, 5, 9)]
-    assert [(q.k, q.measure, len(q.options)) for q in second] == [(1, "gains", 13), (5, "gains", 13), (9, "gains", 1)]
+    assert [(q.k, q.measure, len(q.options)) for q in second] == [(1, "gains", 29), (5, "gains", 29), (9, "gains", 1)]
     for each in second[0].options[:-1]:
         assert (each["expected"], each["belief"]) == pytest.approx((1.0, 0.5))
         assert each["spread"] < 1e-6
@@ -63,7 +63,9 @@ def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
 def test_a_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> None:
     devices = Devices({3: users})
     find_schedule(devices, STILL, [CORRECTION], [3])
-    assert {each["guard"] for each in devices.rounds[1][0].options} == guards
+    options = devices.rounds[1][0].options
+    assert {each["guard"] for each in options} == guards
+    assert {each["floor"] for each in options} == ({0.0} if users < 10 else {0.0, 0.15, 0.3})
 
 
 def test_nobody_at_any_k_is_an_empty_schedule() -> None:

@@ -17,6 +17,7 @@ from tegu.core.manifest import Knobs
 from tegu.core.metrics import METRICS, Metric
 from tegu.core.tree import Tree
 from tegu.sim.calibrate import calibrate
+from tegu.sim.crossfit import Judge
 from tegu.sim.population import Population
 from tegu.sim.trials import draw_trials
 
@@ -34,21 +35,23 @@ def test_a_gradient_learner_tries_its_own_steps_at_several_sizes() -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
-    (entry,) = calibrate(Stepper(), META, LEARNER, at_level(2 * rate), [3], MSE, 0)
+    (entry,) = calibrate(Stepper(), LEARNER, [Judge(META, at_level(2 * rate))], [3], MSE, 0)
     assert (entry.k, entry.knobs) == (3, {"steps": 2.0, "lr": rate})
     assert entry.gain == pytest.approx(4 * rate * rate)
     assert entry.spread == pytest.approx(0, abs=1e-6)
 
 
 def test_no_step_is_chosen_where_adapting_hurts() -> None:
-    (entry,) = calibrate(Stepper(slope=-1), META, LEARNER, at_level(2.0), [3], MSE, 0)
+    (entry,) = calibrate(Stepper(slope=-1), LEARNER, [Judge(META, at_level(2.0))], [3], MSE, 0)
     assert entry[:4] == (3, {"steps": 0.0, "lr": 1.0}, 0.0, 0.0)
 
 
 def test_the_gentler_of_two_equals_is_chosen() -> None:
-    (entry,) = calibrate(Stepper(slope=0), META, LEARNER, at_level(2.0), [3], MSE, 0)
+    (entry,) = calibrate(Stepper(slope=0), LEARNER, [Judge(META, at_level(2.0))], [3], MSE, 0)
     assert entry.knobs["steps"] == 0
-    (entry,) = calibrate(Stepper(), META, LEARNER, at_level(3.5), [3], MSE, 0)  # 1.5 and 2.0 are as far from it
+    (entry,) = calibrate(
+        Stepper(), LEARNER, [Judge(META, at_level(3.5))], [3], MSE, 0
+    )  # 1.5 and 2.0 are as far from it
     assert entry.knobs["lr"] == 1.5
 
 
@@ -58,12 +61,12 @@ def test_what_gains_most_on_average_is_not_chosen_where_it_hurts_some() -> None:
     mixed = Population.from_arrays(
         np.concatenate([far.x, near.x]), np.concatenate([far.y, near.y]), np.repeat(np.arange(40), 8)
     )
-    (entry,) = calibrate(Stepper(), META, LEARNER, mixed, [3], MSE, 0)
+    (entry,) = calibrate(Stepper(), LEARNER, [Judge(META, mixed)], [3], MSE, 0)
     assert entry.knobs == {"steps": 2.0, "lr": 0.25}  # to 0.5: nobody loses, as by the next, to 1
 
 
 def test_a_rate_that_diverges_never_wins() -> None:
-    (entry,) = calibrate(Stepper(bad_above=2.5), META, LEARNER, at_level(8.0), [3], MSE, 0)
+    (entry,) = calibrate(Stepper(bad_above=2.5), LEARNER, [Judge(META, at_level(8.0))], [3], MSE, 0)
     assert entry.knobs["lr"] == 1.0
 
 
@@ -81,24 +84,24 @@ def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
     population = at_level(8.0)
     if metric == "accuracy":
         population = Population.from_arrays(population.x, np.zeros(48, int), np.repeat(np.arange(6), 8))
-    (entry,) = calibrate(Poisoned(), META, LEARNER, population, [3], METRICS[metric], 0)
+    (entry,) = calibrate(Poisoned(), LEARNER, [Judge(META, population)], [3], METRICS[metric], 0)
     assert entry.knobs["lr"] * entry.knobs["steps"] <= 2.5
 
 
 def test_a_k_that_nobody_has_the_rows_for_is_left_out() -> None:
-    entries = calibrate(Stepper(), META, LEARNER, at_level(2.0, rows=8), [9, 7, 2, 8, 2], MSE, 0)
+    entries = calibrate(Stepper(), LEARNER, [Judge(META, at_level(2.0, rows=8))], [9, 7, 2, 8, 2], MSE, 0)
     assert [entry.k for entry in entries] == [2, 7]
 
 
 def test_a_metric_of_ones_own() -> None:
     worst = Metric("worst", False, lambda outputs, y, seen: float(np.abs(outputs - y).max()))
-    (entry,) = calibrate(Stepper(), META, LEARNER, at_level(8.0), [3], worst, 0)
+    (entry,) = calibrate(Stepper(), LEARNER, [Judge(META, at_level(8.0))], [3], worst, 0)
     assert entry.knobs["lr"] == 4.0
 
 
 def test_an_independent_loop_chooses_the_same(tiny: Tiny) -> None:
     population, meta = people.people(40, seed=5), tiny.learner.init(0)
-    entries = calibrate(tiny.engines["onnx"], meta, tiny.learner, population, [1, 3], METRICS["accuracy"], 7)
+    entries = calibrate(tiny.engines["onnx"], tiny.learner, [Judge(meta, population)], [1, 3], METRICS["accuracy"], 7)
     for entry in entries:
         trials = draw_trials(population, entry.k, 7).trials
 
@@ -146,7 +149,7 @@ def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> Non
     learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
     levels = np.repeat([1.0] * 30 + [-1.0] * 10, 8).astype(np.float32)
     mixed = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
-    (entry,) = calibrate(Corrector(), META, learner, mixed, [3], MSE, 0)
+    (entry,) = calibrate(Corrector(), learner, [Judge(META, mixed)], [3], MSE, 0)
     assert entry.knobs["guard"] > 0
     assert entry.knobs["weight"] == 1.0
     # A gain of 1 for three quarters, of -3 for the others, at evidence of 4 and -4.
@@ -157,7 +160,7 @@ def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> Non
 
 def test_everybody_alike_needs_no_guard() -> None:
     learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
-    (entry,) = calibrate(Corrector(), META, learner, at_level(1.0, users=20), [3], MSE, 0)
+    (entry,) = calibrate(Corrector(), learner, [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
     assert (entry.knobs["weight"], entry.gain) == (1.0, pytest.approx(1.0))
 
 
@@ -166,7 +169,7 @@ def test_a_part_is_kept_where_the_whole_hurts_and_a_part_helps_everybody() -> No
     learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
     levels = np.repeat([1.0] * 30 + [0.2] * 10, 8).astype(np.float32)
     firm = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
-    (entry,) = calibrate(Telling(), META, learner, firm, [3], MSE, 0)
+    (entry,) = calibrate(Telling(), learner, [Judge(META, firm)], [3], MSE, 0)
     assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.15)
     assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.04 - 0.05**2)) / 40, abs=1e-5)
 

@@ -15,6 +15,7 @@ from tegu.core.conformal import p_value
 from tegu.core.metrics import METRICS
 from tegu.core.tree import Tree
 from tegu.sim.calibrate import calibrate
+from tegu.sim.crossfit import Judge
 from tegu.sim.familiar import support_losses
 from tegu.sim.population import Population
 from tegu.sim.trials import draw_trials
@@ -52,7 +53,7 @@ def test_one_loss_of_each_user_is_in_the_schedule(tiny: Tiny) -> None:
     population = people.people(30)
     meta = fitted(population)
     engine = tiny.engines["onnx"]
-    entries = calibrate(engine, meta, tiny.learner, population, [1, K], METRICS["accuracy"], 0)
+    entries = calibrate(engine, tiny.learner, [Judge(meta, population)], [1, K], METRICS["accuracy"], 0)
     for entry in entries:
         expected = losses_of(meta, population, entry.k)
         assert len(entry.losses) == len(expected) == (population.most >= entry.k).sum()
@@ -63,7 +64,7 @@ def test_many_are_thinned(tiny: Tiny) -> None:
     population = people.people(150, least=8)
     still = {**tiny.learner.knobs, "steps": 0.0}
     meta = tiny.learner.init(0)
-    found = support_losses(tiny.engines["onnx"], meta, still, draw_trials(population, K, 0))
+    found = support_losses(tiny.engines["onnx"], [(meta, draw_trials(population, K, 0))], still)
     assert len(found) == 99
     everyone = losses_of(meta, population, K).values()
     assert found[-1] == pytest.approx(max(everyone), rel=1e-4)
@@ -75,7 +76,7 @@ def test_people_of_the_same_kind_are_typical_and_others_are_not(tiny: Tiny) -> N
     train, calibration, rest = (everyone.subset(range(*part)) for part in ((0, 200), (200, 300), (300, 700)))
     meta = fitted(train)
     still = {**tiny.learner.knobs, "steps": 0.0}
-    kept = support_losses(tiny.engines["onnx"], meta, still, draw_trials(calibration, 10, 0))
+    kept = support_losses(tiny.engines["onnx"], [(meta, draw_trials(calibration, 10, 0))], still)
     ps = np.asarray([p_value(kept, own) for own in losses_of(meta, rest, 10).values()])
     assert len(ps) == 400
     for level in (0.05, 0.1, 0.2, 0.5):

@@ -40,6 +40,7 @@ KEYS = {
     "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
     "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
     "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap", "initialisations",
+    "folds",
 }  # fmt: skip
 ENTRY = {
     "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "hurt", "worse",

@@ -63,6 +63,6 @@ def test_the_number_of_initialisations_is_checked() -> None:
 
 def test_it_is_the_plans_run_bit_for_bit() -> None:
     words = simulate(people.people(), people.learner(), rounds=3, cohort=4, seed=1, ks=(1,))
-    plan = run_plan(people.people(), people.learner(), TrainingPlan(3, 4, 1), ks=(1,))
+    plan = run_plan(people.people(), people.learner(), TrainingPlan(3, 4, 1, folds=4), ks=(1,))
     assert digest(words.bundle.meta) == digest(plan.bundle.meta)
     assert words.bundle.identity == plan.bundle.identity

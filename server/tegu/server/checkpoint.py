@@ -58,7 +58,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete all checkpoints in `folder`, which need not exist."""
-    for path in folder.glob(_PATTERN):
+    for path in folder.rglob(_PATTERN):
         path.unlink(missing_ok=True)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from functools import reduce
 
 from flwr.app import ArrayRecord, Message, MessageType
 from flwr.serverapp import Grid
 
-from tegu.core.calibration.question import Answer, Inquiry, added
+from tegu.core.calibration.question import Answer, Inquiry, total
 from tegu.core.episode import draw_users
 from tegu.core.errors import FederationError
 from tegu.wire import inquiry_content, read_answers
@@ -62,4 +61,4 @@ def summed_answers(replies: Iterable[Message], inquiry: Inquiry, name: str) -> l
             _log.warning("%s: an answer is left out: %s", name, reasons[-1])
     if not good:
         raise FederationError(f"{name} has no usable answer: {'; '.join(reasons) or 'nobody answered in time'}")
-    return [reduce(added, answers) for answers in zip(*good, strict=True)]
+    return total(good)

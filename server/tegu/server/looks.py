@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import NamedTuple
 
 from tegu.core.calibration.question import Answer, Inquiry, Question
@@ -17,7 +18,7 @@ from tegu.core.errors import DataError
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 
-__all__ = ["Best", "Look", "LookRule", "Looks", "gap_in_words", "look_of", "look_questions"]
+__all__ = ["Best", "Look", "LookRule", "Looks", "gap_in_words", "look_of", "look_questions", "merged", "together"]
 
 _CLEAR = 2.0  # standard errors: by chance one look in 44 finds a gap so wide
 
@@ -153,6 +154,30 @@ def look_of(number: int, answers: Sequence[Answer], higher_is_better: bool) -> L
     training, other = _mean(comparison, 0)
     gap = training - personalised if higher_is_better else personalised - training
     return Look(number, still, personalised, training, gap, math.sqrt(variance + other))
+
+
+def together(looks: Sequence[Look]) -> Look | None:
+    """The mean of looks at as many trainings, each by other people; None of none."""
+    if not looks:
+        return None
+    return Look(
+        round=max(look.round for look in looks),
+        initialisation=fmean(look.initialisation for look in looks),
+        personalised=fmean(look.personalised for look in looks),
+        training=fmean(look.training for look in looks),
+        gap=fmean(look.gap for look in looks),
+        error=math.sqrt(sum(look.error**2 for look in looks)) / len(looks),
+    )
+
+
+def merged(runs: Sequence[Sequence[Look]]) -> tuple[Look, ...]:
+    """The means of several trainings' looks, after each round that all were looked at."""
+    if not runs:
+        return ()
+    by_round = [{look.round: look for look in looks} for looks in runs]
+    common = sorted(set.intersection(*(set(looks) for looks in by_round)))
+    found = (together([looks[number] for looks in by_round]) for number in common)
+    return tuple(look for look in found if look is not None)
 
 
 def gap_in_words(look: Look | None, metric: str) -> str:

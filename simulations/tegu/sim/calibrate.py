@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tegu.core.calibration.criterion import RISK
-from tegu.core.calibration.question import Answer, Inquiry, Question
+from tegu.core.calibration.question import Answer, Inquiry, Question, total
 from tegu.core.manifest import ScheduleEntry
 from tegu.core.metrics import Metric
-from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
 from tegu.server.evaluation import ask
 from tegu.server.schedule import find_schedule
+from tegu.sim.crossfit import Judge
 from tegu.sim.engine import Engine
 from tegu.sim.familiar import support_losses
 from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.population import Population
 from tegu.sim.trials import draw_trials
 from tegu.wire import to_record
 
@@ -28,9 +27,8 @@ __all__ = ["calibrate"]
 
 def calibrate(
     engine: Engine,
-    meta: Tree,
     learner: Learner,
-    people: Population,
+    judges: Sequence[Judge],
     ks: Sequence[int],
     metric: Metric,
     seed: int,
@@ -43,23 +41,26 @@ def calibrate(
 
     Args:
         engine: runs the learner.
-        meta: the initialisation.
         learner: its candidates are tried.
-        people: calibration users, never the held-out ones.
+        judges: initialisations, and for each of them calibration users, never held-out ones. What they answer is
+            summed up, and one schedule chosen for all.
         ks: numbers of interactions.
         metric: what to judge by.
         seed: decides the trials.
         risk: the largest share of people that may be hurt.
     """
-    still, record = {**learner.knobs, "steps": 0.0}, to_record(meta)
-    grid = InProcessGrid(1, answer_with(engine, people, 1, people, {metric.name: metric}))
+    still = {**learner.knobs, "steps": 0.0}
+    grids = [InProcessGrid(1, answer_with(engine, people, 1, people, {metric.name: metric})) for _, people in judges]
+    records = [to_record(meta) for meta, _ in judges]
 
     def answered(questions: Sequence[Question]) -> list[Answer]:
-        return ask(grid, record, Inquiry(metric.name, seed, 0.0, still, questions), "calibration")
+        inquiry = Inquiry(metric.name, seed, 0.0, still, questions)
+        return total(ask(*each, inquiry, "calibration") for each in zip(grids, records, strict=True))
+
+    def losses(k: int) -> tuple[float, ...]:
+        able = [(meta, people) for meta, people in judges if (people.most >= k).any()]
+        return support_losses(engine, ((meta, draw_trials(people, k, seed)) for meta, people in able), still)
 
     with flower_identity():
         schedule = find_schedule(answered, still, learner.candidates, ks, risk)
-    return tuple(
-        entry._replace(losses=support_losses(engine, meta, still, draw_trials(people, entry.k, seed)))
-        for entry in schedule
-    )
+    return tuple(entry._replace(losses=losses(entry.k)) for entry in schedule)

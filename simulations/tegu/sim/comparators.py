@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
 from tegu.core.errors import FederationError
 from tegu.core.manifest import Knobs, knobs_for
-from tegu.core.tree import Tree
 from tegu.learners.fedavg import fedavg
 from tegu.learners.joint import joint
 from tegu.learners.learner import Learner
@@ -16,11 +15,13 @@ from tegu.learners.local_only import local_only
 from tegu.server.compile import compile_learner
 from tegu.server.outer import OuterRule
 from tegu.sim.calibrate import calibrate
+from tegu.sim.crossfit import Fitted, Judge, fitted
 from tegu.sim.engine import Engine, engine_like, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.population import Population
 from tegu.sim.run import Run
-from tegu.sim.train import OnProgress, TrainingPlan, train_in_process
+from tegu.sim.train import OnProgress, Trained, TrainingPlan, train_in_process
 
 __all__ = ["Baselines", "OnStage", "comparators"]
 
@@ -86,9 +87,9 @@ def _alone(
 ) -> Callable[[int], Method]:
     learner = experiment.learner
     engine = make_engine(learner, compile_learner(learner))
-    meta = train_in_process(engine, run.split.train, learner.init(plan.seed), plan, on_progress).meta
-    chosen = _calibrated(engine, learner, meta, run)
-    return lambda k: adapted(engine, meta, chosen[k])
+    found = _fitted(engine, learner, run, plan, on_progress)
+    chosen = _calibrated(engine, learner, found.judges, run)
+    return lambda k: adapted(engine, found.trained.meta, chosen[k])
 
 
 def _at_every_k(method: Method) -> Callable[[int], Method]:
@@ -104,10 +105,9 @@ def _joint(
     on_progress: OnProgress | None,
 ) -> dict[str, Callable[[int], Method]]:
     learner = joint(experiment.model, like, loss=experiment.loss)
-    first = learner.init(plan.seed)
-    meta = train_in_process(engine_like(engine, learner), run.split.train, first, plan, on_progress).meta
+    found = _fitted(engine_like(engine, learner), learner, run, plan, on_progress)
+    meta, chosen = found.trained.meta, _calibrated(engine, learner, found.judges, run)
     still = adapted(engine, meta, {**like.knobs, "steps": 0.0})
-    chosen = _calibrated(engine, learner, meta, run)
     return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(engine, meta, chosen[k])}
 
 
@@ -115,11 +115,23 @@ def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], M
     learner = local_only(experiment.model, like, loss=experiment.loss)
     engine = make_engine(learner, compile_learner(learner))
     meta = learner.init(run.plan.seed)
-    chosen = _calibrated(engine, learner, meta, run)
+    chosen = _calibrated(engine, learner, [Judge(meta, run.split.calibration)], run)
     return lambda k: adapted(engine, meta, chosen[k])
 
 
-def _calibrated(engine: Engine, learner: Learner, meta: Tree, run: Run) -> dict[int, Knobs]:
-    entries = calibrate(engine, meta, learner, run.split.calibration, run.ks, run.metric, run.plan.seed)
+def _fitted(engine: Engine, learner: Learner, run: Run, plan: TrainingPlan, on_progress: OnProgress | None) -> Fitted:
+    """Trained as the run was, its folds too, with nobody looking on."""
+
+    def train(
+        people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
+    ) -> Trained:
+        del looking
+        return train_in_process(engine, people, learner.init(plan.seed), plan, on_progress)
+
+    return fitted(run.split, replace(plan, patience=0), train, on_progress)
+
+
+def _calibrated(engine: Engine, learner: Learner, judges: Sequence[Judge], run: Run) -> dict[int, Knobs]:
+    entries = calibrate(engine, learner, judges, run.ks, run.metric, run.plan.seed)
     manifest = replace(run.bundle.manifest, knobs=learner.knobs, schedule=entries)
     return {k: knobs_for(manifest, k) for k in run.ks}  # as a device would choose

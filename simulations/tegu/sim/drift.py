@@ -53,9 +53,8 @@ def follow(run: Run, streams: Streams) -> dict[str, Any]:
         `drift` of `metrics.json`. Its `curve` has an entry for each moment; `steady` is one for the end of the same
         streams had there been no change; for `recovered` see the function.
     """
-    calibration, heldout = (streams.of(part.users) for part in (run.split.calibration, run.split.heldout))
-    moments = streams.moments()
-    tried = {half_life: float(replay(run, calibration, Way(half_life), moments).mean()) for half_life in HALF_LIVES}
+    heldout, moments = streams.of(run.split.heldout.users), streams.moments()
+    tried = {half_life: float(_calibrated(run, streams, Way(half_life), moments).mean()) for half_life in HALF_LIVES}
     chosen = (max if run.metric.higher_is_better else min)(tried, key=tried.__getitem__)  # the first, on a tie
     ways = {
         PLAIN: Way(),
@@ -74,6 +73,15 @@ def follow(run: Run, streams: Streams) -> dict[str, Any]:
         "steady": _curve(run, unchanged, ways, [end])[0],
         "recovered": recovered(curve),
     }
+
+
+def _calibrated(run: Run, streams: Streams, way: Way, moments: Sequence[Moment]) -> Array:
+    """How calibration people fare, each with parameters that it did not train."""
+    each = (
+        replay(replace(run, bundle=replace(run.bundle, meta=meta)), streams.of(people.users), way, moments)
+        for meta, people in run.judges
+    )
+    return np.concatenate(list(each))
 
 
 def replay(run: Run, streams: Streams, way: Way, moments: Sequence[Moment]) -> Array:

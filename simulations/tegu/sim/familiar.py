@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from tegu.core.batch import NumpyBatch
@@ -17,25 +19,25 @@ __all__ = ["support_losses"]
 _USERS = 64  # whose catalogues of scores are in memory at once
 
 
-def support_losses(engine: Engine, meta: Tree, still: Knobs, trials: Trials) -> tuple[float, ...]:
-    """Users' mean losses on k rows under the initialisation, ascending and thinned.
+def support_losses(engine: Engine, judged: Iterable[tuple[Tree, Trials]], still: Knobs) -> tuple[float, ...]:
+    """Users' mean losses on k rows under an initialisation that they did not train, ascending and thinned.
 
     One draw of each user: several would not be as independent as p-values take them for.
 
     Args:
         engine: runs the learner.
-        meta: the initialisation.
+        judged: initialisations, and for each of them trials, `DRAWS` of each user.
         still: knobs that take no step.
-        trials: `DRAWS` of each user.
     """
+    return thinned([loss for meta, trials in judged for loss in _losses(engine, meta, still, trials)])
+
+
+def _losses(engine: Engine, meta: Tree, still: Knobs, trials: Trials) -> Iterator[float]:
     spec, first = trials.spec, trials.trials[::DRAWS]
-    losses = list[float]()
     for start in range(0, len(first), _USERS):
         part = first[start : start + _USERS]
         supports = stacked_supports(trials._replace(trials=part))
         states = engine.adapt(meta, NumpyBatch(*supports), still)
         outputs = engine.predict(meta, states, np.stack([asked(spec, trial.support.x) for trial in part]))
-        losses += [
-            misfit(spec, output, trial.support.x, trial.support.y) for output, trial in zip(outputs, part, strict=True)
-        ]
-    return thinned(losses)
+        for output, trial in zip(outputs, part, strict=True):
+            yield misfit(spec, output, trial.support.x, trial.support.y)

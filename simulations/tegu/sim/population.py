@@ -25,7 +25,7 @@ _CALIBRATION = 30  # users: with fewer, one who is hurt is most of a twentieth
 
 
 class Split(NamedTuple):
-    """Disjoint sets of people."""
+    """Sets of people: disjoint, unless those who train are those who calibrate, too (`tegu.sim.crossfit`)."""
 
     train: Population
     calibration: Population
@@ -199,7 +199,9 @@ class Population:
         """The users with at least so many rows, who can adapt on all but one of so many and be judged by another."""
         return self.subset(np.flatnonzero(self.most >= least - 1))
 
-    def split(self, seed: int, heldout: float = 0.2, calibration: float | None = None) -> Split:
+    def split(
+        self, seed: int, heldout: float = 0.2, calibration: float | None = None, *, crossed: bool = False
+    ) -> Split:
         """Draw held-out and calibration users; the rest train.
 
         Args:
@@ -207,6 +209,7 @@ class Population:
             heldout: share of all users never seen in training nor in calibration.
             calibration: share of all users that decide how hard to adapt; by default a tenth, and of fewer than 300
                 users up to a fifth, 30 at most: a handful of people cannot show whom adapting hurts.
+            crossed: set nobody apart for calibration; all who train are named for it as well. For cross-fitting alone.
 
         Raises:
             PopulationError: a share that leaves one of the three without users.
@@ -220,7 +223,8 @@ class Population:
                 "some to train on: expected at least one in each; bring more users or change the shares"
             )
         order = rows_rng("split", seed).permutation(total)
-        parts = (order[held + kept :], order[held : held + kept], order[:held])
+        apart = (order[held + kept :], order[held : held + kept])
+        parts = (*(2 * (order[held:],) if crossed else apart), order[:held])
         return Split(*(self.subset(np.sort(part)) for part in parts))
 
 

@@ -18,14 +18,16 @@ from tegu.core.precision import Precision
 from tegu.core.tree import digest
 from tegu.learners.learner import Learner
 from tegu.server.compile import compile_learner, make_bundle
-from tegu.server.looks import Look
+from tegu.server.looks import Look, together
 from tegu.sim.calibrate import calibrate
 from tegu.sim.cohort import draw_cohort
+from tegu.sim.crossfit import Judge, Part, Train, fitted, split_for
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.evaluate import Method, adapted
 from tegu.sim.population import Population, Split
 from tegu.sim.train import (
     Backend,
+    OnProgress,
     Progress,
     Trained,
     TrainingPlan,
@@ -49,6 +51,7 @@ class Run:
     Attributes:
         bundle: the initialisation with its schedule, ready to be written.
         split: who trained, who calibrated, who was held out.
+        judges: who calibrated which parameters, none of them trained by those who judge them.
         learner: what was trained.
         engine: runs it.
         plan: how it was trained.
@@ -60,6 +63,7 @@ class Run:
 
     bundle: Bundle
     split: Split
+    judges: tuple[Judge, ...]
     learner: Learner
     engine: Engine
     plan: TrainingPlan
@@ -106,7 +110,7 @@ def run_plan(
     Args:
         population: everyone.
         learner: built for `population.spec`.
-        plan: rounds, cohort, seed, outer optimiser, episodes.
+        plan: rounds, cohort, seed, outer optimiser, episodes, folds.
         backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
         engine: what computes updates; see `make_engine`. "auto" measures all on the first cohort and takes the
             fastest, so that the last bits of what is learned can differ from run to run.
@@ -118,7 +122,7 @@ def run_plan(
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: the learner was built for another spec, or there is patience on a backend on which nobody looks.
+        DataError: the learner was built for another spec, or there is patience where nobody can look on.
         UnknownNameError: no such backend or engine.
     """
     check_backend(backend)
@@ -132,24 +136,26 @@ def run_plan(
             f"patience is {plan.patience} on the backend ray, where nobody looks on: set it to 0, or use inprocess"
         )
     metric = metric or default_metric(population.spec.kind)
-    split = population.split(plan.seed)
+    split = split_for(population, plan)
     check_cohort(split.train, plan)
     ks, watched_k = _usable(ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     validation = Validation(split.calibration, metric, watched_k, learner.knobs)
-    trained = _train(backend, learner, graphs, chosen, split.train, plan, validation, on_point)
-    schedule = calibrate(chosen, trained.meta, learner, split.calibration, ks, metric, plan.seed, plan.risk)
+    found = fitted(split, plan, _training(backend, learner, graphs, chosen, validation), _told(on_point))
+    trained = found.trained
+    schedule = calibrate(chosen, learner, found.judges, ks, metric, plan.seed, plan.risk)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained, learner.initialisations)
     return Run(
         replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
         split,
+        found.judges,
         learner,
         chosen,
         plan,
         trained,
-        validation.judged(chosen, split.train, trained, plan.seed),
+        _judged(chosen, validation, found.parts, plan.seed),
         metric,
         ks,
     )
@@ -183,30 +189,46 @@ def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
     return judged, watched[len(watched) // 2]
 
 
-def _train(
-    backend: Backend,
-    learner: Learner,
-    graphs: dict[str, bytes],
-    engine: Engine,
-    train: Population,
-    plan: TrainingPlan,
-    validation: Validation,
-    on_point: OnPoint | None,
-) -> Trained:
-    meta = learner.init(plan.seed)
-    if backend == "inprocess":
-        told = None if on_point is None else lambda progress: on_point(progress, progress.look)
-        return train_in_process(engine, train, meta, plan, told, validation)
-    from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
+def _training(
+    backend: Backend, learner: Learner, graphs: dict[str, bytes], engine: Engine, validation: Validation
+) -> Train:
+    """How to train once."""
 
-    with tempfile.TemporaryDirectory() as folder:
-        return train_on_ray(make_bundle(learner, meta, graphs), train, plan, Path(folder))
+    def in_process(
+        people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
+    ) -> Trained:
+        look = None if looking is None else validation._replace(people=looking)
+        return train_in_process(engine, people, learner.init(plan.seed), plan, on_progress, look)
+
+    def on_ray(
+        people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
+    ) -> Trained:
+        from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
+
+        del looking, on_progress  # Flower's simulation tells nobody, and nobody looks on
+        with tempfile.TemporaryDirectory() as folder:
+            return train_on_ray(make_bundle(learner, learner.init(plan.seed), graphs), people, plan, Path(folder))
+
+    return in_process if backend == "inprocess" else on_ray
+
+
+def _told(on_point: OnPoint | None) -> OnProgress | None:
+    return None if on_point is None else lambda progress: on_point(progress, progress.look)
+
+
+def _judged(engine: Engine, validation: Validation, parts: Sequence[Part], seed: int) -> Look | None:
+    looks = (
+        validation._replace(people=part.fold.calibration).judged(engine, part.fold.train, part.trained, seed)
+        for part in parts
+    )
+    return together([look for look in looks if look is not None])
 
 
 def _provenance(
     split: Split, plan: TrainingPlan, backend: str, trained: Trained, initialisations: int
 ) -> dict[str, Any]:
     return {
+        "folds": plan.folds,
         "train_users": len(split.train),
         "calibration_users": len(split.calibration),
         "heldout_users": len(split.heldout),

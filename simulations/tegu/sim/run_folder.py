@@ -83,7 +83,8 @@ def run_experiment(
     _prepare(folder, resume)
     plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
     learner = mixture(experiment.learner, experiment.initialisations)
-    watch.stage(f"{learner.name}: compiling graphs, then {plan.rounds} rounds")
+    often = f"{plan.folds + 1} times " if plan.folds else ""
+    watch.stage(f"{learner.name}: compiling graphs, then {often}{plan.rounds} rounds")
     run = run_plan(
         experiment.population,
         learner,
@@ -142,6 +143,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "seed": run.plan.seed,
         "rounds": run.plan.rounds,
         "cohort": run.plan.cohort,
+        "folds": run.plan.folds,
         "train_users": len(run.split.train),
         "calibration_users": len(run.split.calibration),
         "heldout_users": len(run.split.heldout),

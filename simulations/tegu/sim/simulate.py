@@ -28,6 +28,8 @@ from tegu.sim.train import Backend, TrainingPlan
 
 __all__ = ["simulate"]
 
+_FEW, _FOLDS = 60, 4
+
 
 def simulate(
     population: Population,
@@ -49,6 +51,7 @@ def simulate(
     look_every: int = 0,
     patience: int = 0,
     risk: float = RISK,
+    folds: int | None = None,
     ks: Sequence[int] = KS,
     metric: Metric | None = None,
     on_point: OnPoint | None = None,
@@ -77,6 +80,9 @@ def simulate(
         patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0 for
             all rounds, and the last one's.
         risk: the largest share of people that adapting may hurt at any k, by what calibration users show.
+        folds: everybody who is not held out trains and calibrates, in so many folds and as many trainings more
+            (`tegu.sim.crossfit`); 0 for users apart who calibrate and never train. None for 4 where these would be
+            fewer than 60, who cannot tell whom adapting hurts, and nobody looks on (patience, backend); else for 0.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
         on_point: told of every round's progress.
@@ -89,6 +95,9 @@ def simulate(
     """
     if isinstance(learner, nn.Module):
         learner = _default(learner, population, seed)
+    if folds is None:
+        few = len(population.split(seed).calibration) < _FEW
+        folds = _FOLDS if few and not patience and backend == "inprocess" else 0
     plan = TrainingPlan(
         rounds=rounds,
         cohort=cohort,
@@ -102,6 +111,7 @@ def simulate(
         look_every=look_every,
         patience=patience,
         risk=risk,
+        folds=folds,
     )
     return run_plan(
         population,

@@ -86,6 +86,8 @@ class TrainingPlan:
         patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0
             for all rounds, and the last one's.
         risk: the largest share of people that a way to adapt may hurt, by what calibration users show.
+        folds: everybody who is not held out trains and calibrates, in so many folds and as many trainings more
+            (`tegu.sim.crossfit`); 0 for calibration users apart, who never train.
     """
 
     rounds: int
@@ -100,6 +102,7 @@ class TrainingPlan:
     look_every: int = 0
     patience: int = 0
     risk: float = RISK
+    folds: int = 0
 
     def look_rule(self, metric: Metric) -> LookRule:
         """When to look, and when to stop."""

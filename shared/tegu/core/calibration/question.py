@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ from tegu.core.batch import Array
 from tegu.core.manifest import Knobs
 from tegu.core.trials import DRAWS
 
-__all__ = ["COLUMNS", "Answer", "Inquiry", "Measure", "Question", "Who", "added", "nobody"]
+__all__ = ["COLUMNS", "Answer", "Inquiry", "Measure", "Question", "Who", "nobody", "total"]
 
 Measure: TypeAlias = Literal["scores", "lines", "gains"]
 Who: TypeAlias = Literal["calibration", "comparison"]
@@ -73,6 +73,9 @@ def nobody(question: Question) -> Answer:
     return Answer(0, np.zeros((len(question.options), COLUMNS[question.measure])))
 
 
-def added(first: Answer, second: Answer) -> Answer:
-    """The answer of both."""
-    return Answer(first.users + second.users, first.sums + second.sums)
+def total(answers: Iterable[Sequence[Answer]]) -> list[Answer]:
+    """The answers of all together, question by question; there is at least one who answers."""
+    return [
+        Answer(sum(each.users for each in given), np.sum([each.sums for each in given], axis=0))
+        for given in zip(*answers, strict=True)
+    ]
