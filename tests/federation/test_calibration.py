@@ -95,6 +95,59 @@ def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, tmp_path
     assert all(not {"torch", "onnx", "pandas"} & each.modules for each in clients)
 
 
+FOLDS = 2
+CROSSED: Mapping[str, Any] = {**RUN, "calibration-folds": FOLDS, "look-every": 1}
+
+
+@pytest.fixture(scope="module")
+def cross_fitted() -> tuple[Schedule, Any]:
+    """By the batched simulator: trained without each fold, which is drawn by name, and with everybody."""
+    parts = [waves.parts(1 / FOLDS, fold=fold) for fold in range(FOLDS)]
+    metas = [train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta for training, _ in parts]
+    judges = [Judge(meta, calibration) for meta, (_, calibration) in zip(metas, parts, strict=True)]
+    found = calibrate(waves.engine(), waves.learner(), judges, KS, METRICS["mse"], PLAN.seed)
+    assert sum(len(calibration) for _, calibration in parts) == len(waves.population())
+    kept = train_in_process(waves.engine(), waves.population(), waves.bundle().meta, PLAN).meta
+    assert min(max_difference(kept, meta) for meta in metas) > 1e-4, "another training than that of all"
+    return found, kept
+
+
+def test_the_app_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, Any], tmp_path: Path) -> None:
+    write_bundle(tmp_path / "start.tegu", waves.bundle())
+    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    grid = InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES))
+    with flower_identity():
+        written = train(grid, {**CROSSED, **paths})
+    same_schedule(written.manifest.schedule, cross_fitted[0])
+    assert max_difference(written.meta, cross_fitted[1]) < 1e-5, "in the last training everybody has a part"
+    assert set(written.manifest.training["users_a_round"].values()) == {len(waves.population())}
+    folders = {path.parent.name for path in (tmp_path / "out").rglob("*.safetensors")}
+    assert folders == {"checkpoints", "fold-0", "fold-1"}
+    summary = json.loads((tmp_path / "out/rounds.json").read_text())
+    assert [look["round"] for look in summary["looks"]] == [1, 2]
+    assert summary["training_gap"]["personalised"] is not None
+    with flower_identity():
+        again = train(
+            InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES)), {**CROSSED, **paths}
+        )
+    assert again.manifest.schedule == written.manifest.schedule, "by its checkpoints, without a round"
+
+
+@slow
+@pytest.mark.xdist_group("superlink")
+def test_a_superlink_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, Any], tmp_path: Path) -> None:
+    write_bundle(tmp_path / "start.tegu", waves.bundle())
+    write_partitions(tmp_path / "rows", waves.population(), NODES)
+    nodes = [{"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu"} for node in range(NODES)]
+    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    with local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
+        run = flower.run({**CROSSED, **paths}, timeout=240)
+    assert run.completed, run.log
+    bundle = read_bundle(tmp_path / "out/init.tegu")
+    same_schedule(bundle.manifest.schedule, cross_fitted[0])
+    assert max_difference(bundle.meta, cross_fitted[1]) < 1e-5
+
+
 # --- the device's half against the batched one --------------------------------------------------------------------
 
 

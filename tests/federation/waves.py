@@ -44,8 +44,8 @@ def engine() -> Engine:
     return make_engine(learner(), bundle().graphs)
 
 
-def parts(share: float = SHARE, seed: int = PLAN.seed) -> tuple[Population, Population]:
+def parts(share: float = SHARE, seed: int = PLAN.seed, fold: int = 0) -> tuple[Population, Population]:
     """Who trains and who calibrates, by the draw that devices make."""
     people = population()
-    chosen = np.asarray([calibrates(seed, str(name), share) for name in people.users])
+    chosen = np.asarray([calibrates(seed, str(name), share, fold) for name in people.users])
     return people.subset(np.flatnonzero(~chosen)), people.subset(np.flatnonzero(chosen))

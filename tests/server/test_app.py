@@ -22,9 +22,10 @@ from tegu.core.calibration.roles import calibrates
 from tegu.core.episode import EpisodeRule
 from tegu.core.errors import BundleError, DataError, FederationError, TeguError, UnknownNameError
 from tegu.core.metrics import METRICS
-from tegu.server.app import calibration_from, outer_from, settings_from, train
+from tegu.server.app import train
 from tegu.server.calibration import CalibrationRule
 from tegu.server.outer import OuterRule
+from tegu.server.run_config import calibration_from, outer_from, settings_from
 from tegu.server.strategy import RoundSettings
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
@@ -171,6 +172,17 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
     assert bool(gap["warning"]) == (gap["gap"] > 2 * gap["error"])
 
 
+def test_patience_with_folds_is_refused(tmp_path: Path) -> None:
+    with refused(DataError, "patience is 3 with 2 calibration-folds", "one of them to 0"):
+        train(grid(), config(tmp_path, **{"patience": 3, "look-every": 2, "calibration-folds": 2}))
+
+
+@pytest.mark.parametrize("folds", [-1, 1])
+def test_fewer_than_two_folds_are_refused(folds: int) -> None:
+    with refused(DataError, f"folds are {folds}", "2 and more"):
+        CalibrationRule((1,), folds=folds)
+
+
 def test_patience_where_nobody_looks_is_refused(tmp_path: Path) -> None:
     for changed in ({"look-every": 0, "calibration-share": 0.2}, {"look-every": 2, "calibration-share": 0.0}):
         with refused(DataError, "patience is 3 and nobody looks", "look-every", "calibration-share"):
@@ -182,6 +194,10 @@ def test_how_to_calibrate_is_read_from_the_run_configuration() -> None:
     assert calibration_from(declared) == CalibrationRule((1, 2, 5, 10, 20), "", 0, 0.1, 0)
     own = {"ks": "3, 7", "metric": "rmse", "seed": 4, "calibration-share": 0.3, "calibration-nodes": 9}
     assert calibration_from({**declared, **own}) == CalibrationRule((3, 7), "rmse", 4, 0.3, 9)
+    crossed = {**declared, "calibration-folds": 4}
+    assert calibration_from(crossed) == CalibrationRule((1, 2, 5, 10, 20), "", 0, 0.1, 0, 4)
+    left_out = [(settings_from(crossed, fold).share, settings_from(crossed, fold).fold) for fold in (0, 3, None)]
+    assert left_out == [(0.25, 0), (0.25, 3), (0.0, 0)]
 
 
 @pytest.mark.parametrize(

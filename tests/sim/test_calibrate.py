@@ -41,6 +41,21 @@ def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
     assert entry.spread == pytest.approx(0, abs=1e-6)
 
 
+def test_each_judges_its_own_parameters_and_all_choose_together() -> None:
+    """Ten are 2 away from 0, thirty 3 away from 1: a rate of 1.5 gains 3 for those and 9 for these, 1.0 gains 4 and 8."""
+    judges = [Judge(META, at_level(2.0, users=10)), Judge({"level": np.float32(1.0)}, at_level(4.0, users=30))]
+    (entry,) = calibrate(Stepper(), LEARNER, judges, [3], MSE, 0)
+    assert (entry.knobs["lr"], entry.gain) == (1.5, pytest.approx((10 * 3 + 30 * 9) / 40))
+    assert entry.losses == pytest.approx([4.0] * 10 + [9.0] * 30)
+
+
+def test_a_k_that_only_some_have_the_rows_for_is_judged_by_them() -> None:
+    judges = [Judge(META, at_level(2.0, rows=8)), Judge(META, at_level(8.0, rows=4))]
+    entries = calibrate(Stepper(), LEARNER, judges, [3, 7], MSE, 0)
+    assert [entry.knobs["lr"] for entry in entries] == [2.0, 1.0]
+    assert [len(entry.losses) for entry in entries] == [12, 6]
+
+
 def test_no_step_is_chosen_where_adapting_hurts() -> None:
     (entry,) = calibrate(Stepper(slope=-1), LEARNER, [Judge(META, at_level(2.0))], [3], MSE, 0)
     assert entry[:4] == (3, {"steps": 0.0, "lr": 1.0}, 0.0, 0.0)

@@ -22,7 +22,7 @@ from tegu.wire import answers_content, inquiry_content, read_answers, read_inqui
 
 META: Tree = {"w": np.arange(3, dtype=np.float32)}
 OPTIONS = [{"lr": 0.1, "steps": 1.0}, {"lr": 0.3, "steps": 2.0}]
-INQUIRY = Inquiry("mse", 4, 0.2, {"steps": 0.0}, [Question(3, OPTIONS, "gains"), Question(5, OPTIONS[:1], "scores")])
+INQUIRY = Inquiry("mse", 4, 0.2, {"steps": 0.0}, [Question(3, OPTIONS, "gains"), Question(5, OPTIONS[:1], "scores")], 3)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 names = st.text(min_size=1, max_size=8)
 knobs = st.dictionaries(names, finite, min_size=1, max_size=4)
@@ -35,7 +35,13 @@ questions = st.builds(
     st.integers(1, 9),
 )
 inquiries = st.builds(
-    Inquiry, names, st.integers(0, 2**63 - 1), st.floats(0, 0.5), knobs, st.lists(questions, min_size=1, max_size=4)
+    Inquiry,
+    names,
+    st.integers(0, 2**63 - 1),
+    st.floats(0, 0.5),
+    knobs,
+    st.lists(questions, min_size=1, max_size=4),
+    st.integers(0, 99),
 )
 
 

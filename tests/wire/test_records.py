@@ -35,7 +35,7 @@ from tegu.wire import (
 )
 
 META: Tree = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(2.5, np.float32)}
-CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(2, 6, 4))
+CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(2, 6, 4), share=0.25, fold=3)
 whole = st.integers(0, 2**63 - 1)
 sizes = st.integers(1, 2**40)
 rules = st.builds(lambda a, b, most: EpisodeRule(min(a, b), max(a, b), most), sizes, sizes, sizes)

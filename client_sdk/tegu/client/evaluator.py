@@ -44,7 +44,7 @@ def answers_of(runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: S
 
 def _trials(users: Sequence[LocalUser], spec: Spec, inquiry: Inquiry, question: Question) -> Trials:
     asked = calibrates if question.who == "calibration" else is_compared
-    chosen = (user for user in users if asked(inquiry.seed, user.user, inquiry.share))
+    chosen = (user for user in users if asked(inquiry.seed, user.user, inquiry.share, inquiry.fold))
     drawn = [
         trial
         for place, user in enumerate(chosen)

@@ -35,7 +35,6 @@ from tegu.wire import (
 __all__ = ["app"]
 
 app = ClientApp()
-_RESIDUAL = "tegu-residual"
 
 
 @app.train()
@@ -44,7 +43,7 @@ def train(message: Message, context: Context) -> Message:
     meta, config = read_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
     everybody = read_users(_data(context), bundle.manifest.spec)
-    training = [user for user in everybody if not calibrates(config.seed, user.user, config.share)]
+    training = [user for user in everybody if not calibrates(config.seed, user.user, config.share, config.fold)]
     if not training:
         return Message(reply_content(Reply({}, 0)), reply_to=message)
     total, users = sum_of_updates(
@@ -59,8 +58,9 @@ def train(message: Message, context: Context) -> Message:
     )
     if config.updates == "float32":
         return Message(reply_content(Reply(total, users)), reply_to=message)
-    sent, residual = compensated(total, _residual(context, total), config.updates)
-    context.state[_RESIDUAL] = to_record(residual)
+    own = f"tegu-residual-{config.share}-{config.fold}"  # of this training: what others leave out may not reach it
+    sent, residual = compensated(total, _residual(context, own, total), config.updates)
+    context.state[own] = to_record(residual)
     return Message(packed_content(sent, users), reply_to=message)
 
 
@@ -74,9 +74,9 @@ def evaluate(message: Message, context: Context) -> Message:
     return Message(answers_content(found), reply_to=message)
 
 
-def _residual(context: Context, update: Tree) -> Tree | None:
+def _residual(context: Context, name: str, update: Tree) -> Tree | None:
     """What rounding took from the update before, unless the model has changed since."""
-    record = context.state.array_records.get(_RESIDUAL)
+    record = context.state.array_records.get(name)
     residual = None if record is None else to_tree(record)
     return residual if residual is not None and is_like(residual, update) else None
 

@@ -48,6 +48,7 @@ class RoundSettings:
         updates: precision of the replies' updates: "float32", or "float16" or "int8" with error feedback.
         wait_seconds: how long to wait for enough nodes to be connected.
         share: of all users who calibrate, drawn by seed and name on their own devices, and take no part in training.
+        fold: which share, see `tegu.core.calibration.roles`.
     """
 
     cohort: int
@@ -58,6 +59,7 @@ class RoundSettings:
     updates: Precision = "float32"
     wait_seconds: float = 60.0
     share: float = 0.0
+    fold: int = 0
 
     def __post_init__(self) -> None:
         if self.cohort < 1 or not self.clip > 0 or self.users < 0:
@@ -115,7 +117,7 @@ class MetaStrategy(Strategy):
             return []
         number = self._done + server_round
         settings = self._settings
-        each = (settings.clip, settings.rule, settings.users, settings.updates, settings.share)
+        each = (settings.clip, settings.rule, settings.users, settings.updates, settings.share, settings.fold)
         content = request_content(arrays, RoundConfig(number, settings.seed, *each))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))

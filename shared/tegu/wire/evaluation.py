@@ -26,6 +26,7 @@ def inquiry_content(meta: ArrayRecord, inquiry: Inquiry) -> RecordDict:
         "metric": inquiry.metric,
         "seed": inquiry.seed,
         "share": inquiry.share,
+        "fold": inquiry.fold,
         "still": json.dumps(dict(inquiry.still)),
         "questions": json.dumps([question._asdict() for question in inquiry.questions]),
     }
@@ -41,8 +42,8 @@ def read_inquiry(content: RecordDict) -> tuple[Tree, Inquiry]:
     try:
         fields = content.config_records["inquiry"]
         questions = [_question(each) for each in json.loads(str(fields["questions"]))]
-        seed, share = int(str(fields["seed"])), float(str(fields["share"]))
-        inquiry = Inquiry(str(fields["metric"]), seed, share, _knobs(json.loads(str(fields["still"]))), questions)
+        seed, share, fold = int(str(fields["seed"])), float(str(fields["share"])), int(str(fields["fold"]))
+        inquiry = Inquiry(str(fields["metric"]), seed, share, _knobs(json.loads(str(fields["still"]))), questions, fold)
         return to_tree(content.array_records["meta"]), inquiry
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FederationError(

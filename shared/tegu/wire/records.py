@@ -51,6 +51,7 @@ class RoundConfig:
         users: how many of a node's users take part, drawn by seed and round; 0 for all of them.
         updates: how replies carry their update: "float32" by name, "float16" or "int8" packed.
         share: of all users who calibrate, and so take no part; see `tegu.core.calibration.roles`.
+        fold: which share.
     """
 
     round: int
@@ -60,6 +61,7 @@ class RoundConfig:
     users: int = 0
     updates: Precision = "float32"
     share: float = 0.0
+    fold: int = 0
 
 
 class Reply(NamedTuple):
@@ -112,6 +114,7 @@ def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
             "users": config.users,
             "updates": config.updates,
             "share": config.share,
+            "fold": config.fold,
         }
     )
     return RecordDict({"meta": meta, "config": fields})
@@ -126,10 +129,10 @@ def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
     try:
         fields = content.config_records["config"]
         rule = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
-        number, seed, users = (int(str(fields[name])) for name in ("round", "seed", "users"))
+        number, seed, users, fold = (int(str(fields[name])) for name in ("round", "seed", "users", "fold"))
         precision = check_precision(str(fields["updates"]))
         clip, share = (float(str(fields[name])) for name in ("clip", "share"))
-        config = RoundConfig(number, seed, clip, rule, users, precision, share)
+        config = RoundConfig(number, seed, clip, rule, users, precision, share, fold)
         return to_tree(content.array_records["meta"]), config
     except (KeyError, ValueError, UnknownNameError) as error:
         raise FederationError(

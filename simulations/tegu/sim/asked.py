@@ -32,7 +32,9 @@ def training(population: Population, users: Array, config: RoundConfig) -> Array
     """Those of the users (indices) who do not calibrate."""
     if not config.share:
         return users
-    return users[[not calibrates(config.seed, str(name), config.share) for name in population.users[users]]]
+    return users[
+        [not calibrates(config.seed, str(name), config.share, config.fold) for name in population.users[users]]
+    ]
 
 
 def asked_of(population: Population, calibration: Population | None, inquiry: Inquiry) -> AskedOf:
@@ -48,7 +50,8 @@ def asked_of(population: Population, calibration: Population | None, inquiry: In
     def drawn(who: Who) -> Population:
         is_asked = calibrates if who == "calibration" else is_compared
         names = map(str, population.users)
-        return population.subset(np.flatnonzero([is_asked(inquiry.seed, name, inquiry.share) for name in names]))
+        chosen = [is_asked(inquiry.seed, name, inquiry.share, inquiry.fold) for name in names]
+        return population.subset(np.flatnonzero(chosen))
 
     if calibration is None:
         return drawn

@@ -122,7 +122,7 @@ def fitted(split: Split, plan: TrainingPlan, train: Train, on_progress: OnProgre
         trained = train(*fold, plan, on_progress)
         return Fitted(trained, (Part(fold, trained),))
     parts = list[Part]()
-    told = _Told(on_progress, (plan.folds + 1) * plan.rounds)
+    told = _Told(on_progress, plan.folds + 1)
     for number, fold in enumerate(folds_of(split.train, plan.folds, plan.seed)):
         parts.append(Part(fold, train(*fold, _apart(plan, number), told)))
         told.begin_next()
@@ -144,17 +144,25 @@ def _apart(plan: TrainingPlan, number: int) -> TrainingPlan:
 class _Told:
     """Progress of trainings that follow each other, as that of one."""
 
-    def __init__(self, on_progress: OnProgress | None, rounds: int) -> None:
-        self._on_progress, self._rounds = on_progress, rounds
-        self._before = self._latest = (0, 0, 0.0)
+    def __init__(self, on_progress: OnProgress | None, trainings: int) -> None:
+        self._on_progress, self._trainings = on_progress, trainings
+        self._done = 0
+        self._before = self._latest = (0, 0.0)
 
     def begin_next(self) -> None:
-        """Count on from here."""
-        self._before = self._latest
+        """Count on from here; a training that was finished in an earlier run has told nothing."""
+        self._done, self._before = self._done + 1, self._latest
 
     def __call__(self, progress: Progress) -> None:
-        done, user_rounds, seconds = self._before
-        self._latest = (done + progress.round, user_rounds + progress.user_rounds, seconds + progress.seconds)
+        users, seconds = self._before
+        self._latest = (users + progress.user_rounds, seconds + progress.seconds)
         if self._on_progress is not None:
-            number, users, taken = self._latest
-            self._on_progress(progress._replace(round=number, rounds=self._rounds, user_rounds=users, seconds=taken))
+            users, seconds = self._latest
+            self._on_progress(
+                progress._replace(
+                    round=self._done * progress.rounds + progress.round,
+                    rounds=self._trainings * progress.rounds,
+                    user_rounds=users,
+                    seconds=seconds,
+                )
+            )

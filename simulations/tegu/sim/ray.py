@@ -82,6 +82,7 @@ def run_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-decay": plan.outer.decay,
         "outer-options": json.dumps(dict(plan.outer.options)),
         "calibration-share": 0.0,  # the simulation's split has decided who calibrates, and does so itself
+        "calibration-folds": 0,
         "calibration-nodes": 0,
         "ks": "1,2,5,10,20",
         "metric": "",

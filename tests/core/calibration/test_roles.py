@@ -22,6 +22,18 @@ def test_a_share_calibrates_and_as_many_others_are_compared(share: float) -> Non
         assert abs(found.mean() - share) <= 4 * np.sqrt(share * (1 - share) / len(NAMES))
 
 
+@pytest.mark.parametrize("folds", [2, 3, 4, 7, 49])
+def test_everybody_is_in_one_fold_and_compared_in_another(folds: int) -> None:
+    chosen, compared = (
+        np.asarray([[role(1, name, 1 / folds, fold) for name in NAMES] for fold in range(folds)])
+        for role in (calibrates, is_compared)
+    )
+    assert (chosen.sum(0) == 1).all()
+    assert (np.roll(chosen, -1, 0) == compared).all(), "as many others, which the last fold finds in the first"
+    lots = np.asarray([lot(1, name) for name in NAMES])
+    assert (chosen.argmax(0) == (lots * folds).astype(int)).all()
+
+
 def test_another_seed_draws_others() -> None:
     first, second = ([calibrates(seed, name, 0.3) for name in NAMES] for seed in (1, 2))
     assert 0.15 < np.mean([a and b for a, b in zip(first, second, strict=True)]) / 0.3 < 0.45

@@ -47,6 +47,7 @@ class Inquiry(NamedTuple):
         share: of all users who calibrate.
         still: knobs by which nobody adapts.
         questions: answered one by one.
+        fold: which share, see `tegu.core.calibration.roles`.
     """
 
     metric: str
@@ -54,6 +55,7 @@ class Inquiry(NamedTuple):
     share: float
     still: Knobs
     questions: Sequence[Question]
+    fold: int = 0
 
 
 class Answer(NamedTuple):

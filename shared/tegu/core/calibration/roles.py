@@ -1,4 +1,8 @@
-"""Who calibrates, and so never trains: decided by seed and name alone, on the device itself."""
+"""Who calibrates, and so never trains: decided by seed and name alone, on the device itself.
+
+A share of all users does, the first of as many as there are. Where users are cross-fitted, each share in turn (a fold)
+judges parameters that were trained without it.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ def lot(seed: int, user: str) -> float:
     return (int.from_bytes(drawn, "little") >> 11) * 2.0**-53
 
 
-def calibrates(seed: int, user: str, share: float) -> bool:
-    """Whether the user is among the `share` of all who calibrate and take no part in training."""
-    return lot(seed, user) < share
+def calibrates(seed: int, user: str, share: float, fold: int = 0) -> bool:
+    """Whether the user is among the `share` of all who calibrate in this fold and take no part in its training."""
+    return share * fold <= lot(seed, user) < share * (fold + 1)
 
 
-def is_compared(seed: int, user: str, share: float) -> bool:
+def is_compared(seed: int, user: str, share: float, fold: int = 0) -> bool:
     """Whether the user trains and is one of those, as many, whom the calibration users are compared with."""
-    return share <= lot(seed, user) < 2 * share
+    return share > 0 and calibrates(seed, user, share, (fold + 1) % int(1 / share))

@@ -1,0 +1,190 @@
+"""Cross-fitting: whoever judges parameters has no part in them, and everybody has one in those that are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.core.samples import refused
+from tests.sim import people
+
+from tegu.core.errors import DataError, PopulationError
+from tegu.core.metrics import METRICS
+from tegu.core.tree import Tree, digest
+from tegu.server.compile import compile_learner
+from tegu.server.looks import Look
+from tegu.sim.calibrate import calibrate
+from tegu.sim.crossfit import Judge, fitted, folds_of, split_for
+from tegu.sim.engine import make_engine
+from tegu.sim.population import Population
+from tegu.sim.run import run_plan
+from tegu.sim.simulate import simulate
+from tegu.sim.train import OnProgress, Progress, Trained, TrainingPlan, train_in_process
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
+ACCURACY = METRICS["accuracy"]
+
+
+def names(population: Population) -> set[str]:
+    return set(map(str, population.users))
+
+
+# --- who is in which fold -----------------------------------------------------------------------------------------
+
+
+@given(st.integers(2, 60), st.integers(2, 9), st.integers(0, 99))
+def test_folds_part_people_into_like_numbers(users: int, number: int, seed: int) -> None:
+    everybody = people.people(users)
+    if number > users:
+        with refused(PopulationError, f"{users} people", f"{number} folds"):
+            folds_of(everybody, number, seed)
+        return
+    folds = folds_of(everybody, number, seed)
+    assert sorted(name for fold in folds for name in names(fold.calibration)) == sorted(names(everybody))
+    sizes = [len(fold.calibration) for fold in folds]
+    assert len(folds) == number
+    assert max(sizes) - min(sizes) <= 1
+    for train, calibration in folds:
+        assert names(train) | names(calibration) == names(everybody)
+        assert not names(train) & names(calibration)
+
+
+def test_another_seed_parts_people_otherwise() -> None:
+    first, again, other = (folds_of(people.people(), 4, seed)[0].calibration for seed in (1, 1, 2))
+    assert names(first) == names(again) != names(other)
+
+
+def test_who_is_held_out_does_not_depend_on_folds() -> None:
+    everybody = people.people()
+    plain, crossed = (split_for(everybody, people.plan(folds=folds)) for folds in (0, 3))
+    assert names(plain.heldout) == names(crossed.heldout)
+    assert names(crossed.train) == names(crossed.calibration) == names(plain.train) | names(plain.calibration)
+    assert not names(crossed.train) & names(crossed.heldout)
+
+
+@pytest.mark.parametrize("folds", [-1, 1])
+def test_fewer_than_two_folds_are_refused(folds: int) -> None:
+    with refused(DataError, f"folds are {folds}", "2 and more"):
+        fitted(split_for(people.people(), people.plan(folds=folds)), people.plan(folds=folds), Recorded())
+
+
+def test_patience_with_folds_is_refused() -> None:
+    with refused(DataError, "patience is 2 with 4 folds", "one of them to 0"):
+        simulate(people.people(), people.learner(), patience=2, folds=4)
+
+
+# --- who trains what, by a training that only takes notes ------------------------------------------------------------
+
+
+class Recorded:
+    """Trains nothing, and remembers what it was asked for. The k-th training's parameters are k."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[set[str], set[str] | None, Path | None]] = []
+
+    def __call__(
+        self, training: Population, looking: Population | None, plan: TrainingPlan, told: OnProgress | None
+    ) -> Trained:
+        self.asked.append((names(training), None if looking is None else names(looking), plan.checkpoints))
+        meta: Tree = {"number": np.asarray(len(self.asked))}
+        for number in range(1, plan.rounds + 1):
+            if told is not None:
+                told(Progress(number, plan.rounds, 10 * number, 0.5 * number, meta))
+        looks = () if looking is None else (Look(2, 1.0, 1.0 + len(self.asked), 5.0, 1.0, 0.3),)
+        return Trained(meta, 2.0, 30, 7, plan.rounds, looks)
+
+
+def test_nobody_judges_what_it_has_trained(tmp_path: Path) -> None:
+    plan, train = people.plan(rounds=3, folds=4, checkpoints=tmp_path), Recorded()
+    split = split_for(people.people(), plan)
+    found = fitted(split, plan, train)
+    *apart, last = train.asked
+    assert last == (names(split.train), None, tmp_path), "in the last training everybody has a part"
+    assert [folder for *_, folder in apart] == [tmp_path / f"fold-{number}" for number in range(4)]
+    for (trained_by, looked_at_by, _), (meta, judges) in zip(apart, found.judges, strict=True):
+        assert looked_at_by == names(judges)
+        assert not trained_by & names(judges)
+        assert meta["number"] == 1 + [each for each, *_ in apart].index(trained_by)
+    assert set.union(*(names(judges) for _, judges in found.judges)) == names(split.train)
+    assert found.trained.meta["number"] == 5
+    assert (found.trained.seconds, found.trained.user_rounds, found.trained.received) == (10.0, 150, 35)
+    assert found.trained.looks == (Look(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15)),)
+
+
+def test_without_folds_there_is_one_training_and_others_judge_it() -> None:
+    plan, train = people.plan(), Recorded()
+    split = split_for(people.people(), plan)
+    found = fitted(split, plan, train)
+    assert train.asked == [(names(split.train), names(split.calibration), None)]
+    assert [(judge.meta, names(judge.people)) for judge in found.judges] == [
+        (found.trained.meta, names(split.calibration))
+    ]
+
+
+def test_progress_is_that_of_all_trainings() -> None:
+    plan, told = people.plan(rounds=3, folds=2), list[Progress]()
+    fitted(split_for(people.people(), plan), plan, Recorded(), told.append)
+    assert [(each.round, each.rounds) for each in told] == [(number, 9) for number in range(1, 10)]
+    assert [each.user_rounds for each in told] == [10 * number for number in range(1, 10)]
+    assert [each.seconds for each in told] == [0.5 * number for number in range(1, 10)]
+
+
+# --- a run ----------------------------------------------------------------------------------------------------------
+
+
+def run(**options: Any) -> Any:
+    return run_plan(people.people(), people.learner(), people.plan(folds=3, **options), ks=(1, 3))
+
+
+def test_a_run_keeps_what_everybody_trained_and_what_folds_chose() -> None:
+    """Against trainings of the folds by themselves."""
+    plan, learner = people.plan(), people.learner()
+    engine = make_engine(learner, compile_learner(learner))
+    found = run()
+    folds = folds_of(found.split.train, 3, plan.seed)
+    metas = [train_in_process(engine, fold.train, learner.init(plan.seed), plan).meta for fold in folds]
+    judges = [Judge(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
+    alone = train_in_process(engine, found.split.train, learner.init(plan.seed), plan)
+    assert digest(found.bundle.meta) == digest(alone.meta)
+    assert [digest(judge.meta) for judge in found.judges] == [digest(meta) for meta in metas]
+    assert len({digest(meta) for meta in (*metas, alone.meta)}) == 4
+    expected = calibrate(engine, learner, judges, (1, 3), ACCURACY, plan.seed)
+    assert found.bundle.manifest.schedule == expected
+    assert [len(entry.losses) for entry in expected] == [32, 32], "everybody who is not held out"
+    assert found.bundle.manifest.training["folds"] == 3
+    assert found.judged is not None
+    assert found.judged.round == plan.rounds
+
+
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """Interrupted in the second fold, whose first is finished."""
+    whole, rounds = run(), 0
+
+    def interrupt(progress: Progress, look: Look | None) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 9:
+            raise KeyboardInterrupt
+
+    kept = people.plan(folds=3, checkpoints=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(people.people(), people.learner(), kept, ks=(1, 3), on_point=interrupt)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["fold-0", "fold-1"]
+    told = list[int]()
+    resumed = run_plan(
+        people.people(), people.learner(), kept, ks=(1, 3), on_point=lambda progress, look: told.append(progress.round)
+    )
+    assert digest(resumed.bundle.meta) == digest(whole.bundle.meta)
+    assert [digest(judge.meta) for judge in resumed.judges] == [digest(judge.meta) for judge in whole.judges]
+    assert told == list(range(10, 25)), "of 24 rounds, 9 were done"
+
+
+@pytest.mark.parametrize(("users", "folds"), [(40, 4), (700, 0)])
+def test_by_default_few_people_are_cross_fitted(users: int, folds: int) -> None:
+    found = simulate(people.people(users), people.learner(), rounds=1, cohort=4, ks=(1,))
+    assert found.plan.folds == folds
+    assert simulate(people.people(40), people.learner(), rounds=2, cohort=4, ks=(1,), patience=1).plan.folds == 0
