@@ -24,6 +24,7 @@ METRICS: dict[str, Any] = {
     "kept_round": 40,
     "cohort": 7,
     "initialisations": 1,
+    "folds": 0,
     "train_users": 71,
     "calibration_users": 12,
     "heldout_users": 23,
@@ -174,6 +175,14 @@ def test_the_page_has_every_row_and_the_pictures() -> None:
     assert "higher is better" in text
     assert "films &amp; &lt;more&gt;" in text
     assert "<more>" not in text
+
+
+def test_the_page_says_who_calibrated() -> None:
+    assert "71 people trained, 12 calibrated the schedule, 23 were" in render_report(METRICS, POINTS, GAINS, {})
+    crossed = render_report({**METRICS, "folds": 4, "calibration_users": 71}, POINTS, GAINS, {})
+    assert (
+        "71 people trained, and calibrated the schedule in 4 folds, each by what the others trained, 23 were" in crossed
+    )
 
 
 def test_the_page_is_the_same_bytes_for_the_same_run() -> None:

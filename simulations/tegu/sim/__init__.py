@@ -6,7 +6,7 @@ grid           Flower's Grid in this process             simulate    a populatio
 trials         held-out users, k rows each               run         what a simulation gives
 evaluate       methods and their scores                  judge       the curve on people never seen
 comparators    what a learner is shown against           run_folder  an experiment -> `runs/<name>/`
-stored         what fewer bytes cost
+crossfit       who trains and who judges it            stored      what fewer bytes cost
 """
 
 from tegu.sim.population import Population, Split

@@ -71,9 +71,13 @@ def render_report(
     ]
     body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
     several = "" if metrics["initialisations"] == 1 else f"{metrics['initialisations']} initialisations. "
+    calibrated = (
+        f"trained, and calibrated the schedule in {metrics['folds']} folds, each by what the others trained"
+        if metrics["folds"]
+        else f"trained, {metrics['calibration_users']} calibrated the schedule"
+    )
     people = (
-        f"{metrics['train_users']} people trained, {metrics['calibration_users']} calibrated the schedule, "
-        f"{metrics['heldout_users']} were never seen before. {several}"
+        f"{metrics['train_users']} people {calibrated}, {metrics['heldout_users']} were never seen before. {several}"
         f"{metrics['rounds']} rounds of {metrics['cohort']}, seed {metrics['seed']}, {metrics['train_seconds']:.0f} s, "
         f"{metrics['user_rounds_per_second']:.0f} user-rounds a second."
     )
