@@ -42,7 +42,7 @@ def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
 
 
 def test_each_judges_its_own_parameters_and_all_choose_together() -> None:
-    """Ten are 2 away from 0 and thirty 3 away from 1: a rate of 1.5 gains 3 and 9 for them, one of 1.0 gains 4 and 8."""
+    """Ten are 2 away from 0, thirty 3 away from 1: a rate of 1.5 gains 3 and 9 for them, a rate of 1 gains 4 and 8."""
     judges = [Judge(META, at_level(2.0, users=10)), Judge({"level": np.float32(1.0)}, at_level(4.0, users=30))]
     (entry,) = calibrate(Stepper(), LEARNER, judges, [3], MSE, 0)
     assert (entry.knobs["lr"], entry.gain) == (1.5, pytest.approx((10 * 3 + 30 * 9) / 40))
