@@ -196,3 +196,17 @@ class Telling(Stepper):
         high = np.where(supports.y[:, 0, 0] > 0.5, np.float32(4.0), np.float32(-4.0))
         moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
         return {"level": np.full(len(high), moved, np.float32), "evidence": high}
+
+
+def test_a_correction_is_computed_once_for_all_that_is_blended_of_it() -> None:
+    class Counting(Corrector):
+        adapted: tuple[dict[str, float], ...] = ()
+
+        def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+            self.adapted = (*self.adapted, dict(knobs))
+            return super().adapt(meta, supports, knobs)
+
+    engine, other = Counting(), {**CORRECTION, "ridge": 2.0}
+    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION, other])
+    calibrate(engine, learner, [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
+    assert sum(bool(knobs["steps"]) for knobs in engine.adapted) == 2 * 2, "for the line, and for the gains"
