@@ -174,18 +174,18 @@ def same_answers(found: Sequence[Answer], expected: Sequence[Answer]) -> None:
         np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("columns", [(), ("group",), ("order",)])
-def test_a_device_answers_as_batches_do(columns: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("columns", "fold"), [((), 0), (("group",), 0), (("order",), 1)])
+def test_a_device_answers_as_batches_do(columns: tuple[str, ...], fold: int) -> None:
     people = tiny.again_and_again(40, frozenset(columns))
     options = [{**tiny.learner().knobs, "lr": rate} for rate in (0.1, 0.3)]
-    asked = inquiry("accuracy", options, 0.4, {**tiny.learner().knobs, "steps": 0.0})
+    asked = inquiry("accuracy", options, 0.4, {**tiny.learner().knobs, "steps": 0.0})._replace(fold=fold)
     found = by_device(people, tiny.bundle(), asked)
     same_answers(found, by_batches(people, tiny.bundle(), asked, tiny.batched_engine()))
     able = [people.most >= question.k for question in asked.questions]
     names = [str(name) for name in people.users]
     for answer, question, enough in zip(found, asked.questions, able, strict=True):
         drawn = calibrates if question.who == "calibration" else is_compared
-        assert answer.users == sum(drawn(6, name, 0.4) for name, has in zip(names, enough, strict=True) if has)
+        assert answer.users == sum(drawn(6, name, 0.4, fold) for name, has in zip(names, enough, strict=True) if has)
     assert [answer.users > 2 for answer in found] == [True, True, True, True, False]
     assert not np.allclose(found[1].sums[0], found[1].sums[1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tests.federation.tiny import again_and_again, bundle, looped_engine, popula
 
 from tegu.client.flower import app
 from tegu.core.bundle import write_bundle
+from tegu.core.calibration.roles import calibrates
 from tegu.core.episode import EpisodeRule, draw_users
 from tegu.core.errors import BundleError, DataError, FederationError
 from tegu.core.tree import max_difference
@@ -37,9 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answered(
-    node: Mapping[str, object], run: Mapping[str, object] | None = None, config: RoundConfig = CONFIG
+    node: Mapping[str, object],
+    run: Mapping[str, object] | None = None,
+    config: RoundConfig = CONFIG,
+    memory: RecordDict | None = None,
 ) -> Reply:
-    context = Context(1, 1, dict(node), RecordDict(), dict(run or {}))  # type: ignore[arg-type]
+    context = Context(1, 1, dict(node), RecordDict() if memory is None else memory, dict(run or {}))  # type: ignore[arg-type]
     with flower_identity():
         content = request_content(to_record(bundle().meta), config)
         return read_reply(app(Message(content, dst_node_id=1, message_type="train"), context), bundle().meta)
@@ -80,6 +85,28 @@ def test_as_many_users_take_part_as_were_asked(folder: Path) -> None:
     asked = RoundConfig(2, 7, 0.4, EpisodeRule(2, 6, 4), users=3)
     chosen = [2 * int(place) for place in draw_users(5, 3, asked.seed, asked.round)]
     check(answered({"partition-id": 0}, run, asked), expected(chosen, asked))
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_who_calibrates_in_this_fold_does_not_train(folder: Path, fold: int) -> None:
+    run = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}
+    asked = replace(CONFIG, share=0.5, fold=fold)
+    training = [user for user in (0, 2, 4, 6, 8) if not calibrates(7, str(PEOPLE.users[user]), 0.5, fold)]
+    assert 0 < len(training) < 5
+    check(answered({"partition-id": 0}, run, asked), expected(training, asked))
+
+
+def test_what_rounding_takes_waits_for_the_next_round_of_the_same_training(folder: Path) -> None:
+    """Of each fold by itself: no other training may see what the left-out users' updates have left behind."""
+    run, memory = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}, RecordDict()
+    trainings = [replace(CONFIG, share=0.5, fold=fold, updates="int8") for fold in (0, 1)]
+    first, other = (answered({"partition-id": 0}, run, config, memory) for config in trainings)
+    again = answered({"partition-id": 0}, run, trainings[0], memory)
+    assert max_difference(other.update, answered({"partition-id": 0}, run, trainings[1]).update) == 0
+    alone = RecordDict()
+    for wanted in (first, again):
+        assert max_difference(wanted.update, answered({"partition-id": 0}, run, trainings[0], alone).update) == 0
+    assert max_difference(first.update, again.update) > 0, "the second has what the first was rounded by"
 
 
 @pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])

@@ -21,8 +21,6 @@ from tegu.core.trials import Trials, per_trial, per_user, tolerance
 
 __all__ = ["Attempt", "Attempted", "answer"]
 
-_BLENDED = ("weight", "guard", "floor", *Belief._fields)
-
 
 class Attempted(NamedTuple):
     """What came of trials.
@@ -92,9 +90,7 @@ def _tried(
 
 def _whole(knobs: Knobs) -> Knobs:
     """The knobs of the whole correction, which is blended from; others as they are."""
-    if "weight" not in knobs:
-        return knobs
-    return {**{name: value for name, value in knobs.items() if name not in _BLENDED}, **_WHOLE}
+    return {**knobs, **_WHOLE} if "weight" in knobs else knobs
 
 
 def _blend(knobs: Knobs, trials: Trials, before: Sequence[Array], whole: Attempted) -> list[Array]:
