@@ -10,7 +10,14 @@ import pytest
 from tests.server.fake import random_tree, same_bits
 
 from tegu.core.errors import FederationError, TeguError
-from tegu.server.checkpoint import KEEP, Checkpoint, latest_checkpoint, read_checkpoint, write_checkpoint
+from tegu.server.checkpoint import (
+    KEEP,
+    Checkpoint,
+    latest_checkpoint,
+    read_checkpoint,
+    remove_checkpoints,
+    write_checkpoint,
+)
 from tegu.server.outer import OuterState
 
 
@@ -36,6 +43,15 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
     found = latest_checkpoint(tmp_path)
     assert found is not None
     assert found.round == 100
+
+
+def test_those_of_folds_are_removed_too(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "fold-0", tmp_path / "fold-11"):
+        write_checkpoint(folder, checkpoint(3))
+    (tmp_path / "kept.txt").touch()
+    remove_checkpoints(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["kept.txt"]
+    remove_checkpoints(tmp_path / "absent")
 
 
 def test_there_may_be_none(tmp_path: Path) -> None:

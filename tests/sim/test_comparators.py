@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,15 @@ from torch import nn
 from tegu.core.batch import Array
 from tegu.core.episode import EpisodeRule
 from tegu.core.manifest import ScheduleEntry, knobs_for
-from tegu.core.tree import Tree
+from tegu.core.tree import Tree, digest
 from tegu.core.trials import Trials
+from tegu.learners.joint import joint
+from tegu.learners.learner import Learner
 from tegu.server.outer import OuterRule
+from tegu.sim.calibrate import calibrate
 from tegu.sim.comparators import Baselines, comparators
+from tegu.sim.crossfit import Judge
+from tegu.sim.engine import engine_like
 from tegu.sim.evaluate import Method
 from tegu.sim.experiments import Experiment
 from tegu.sim.judge import judge
@@ -206,3 +212,34 @@ def test_heldout_people_are_judged_with_the_schedule(compared: Compared) -> None
         assert entry["ece"]["personalised"] == entry["ece"]["initialisation"] > 0
         assert entry["personalised"] == entry["initialisation"]
     assert judge(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2
+
+
+def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody judges what it has trained: else a comparator would adapt as those do whom it knows."""
+    asked = dict[str, Sequence[Judge]]()
+
+    def calibrated(engine: Any, learner: Learner, judges: Sequence[Judge], *rest: Any) -> Any:
+        asked[learner.name] = judges
+        return calibrate(engine, learner, judges, *rest)
+
+    monkeypatch.setattr("tegu.sim.comparators.calibrate", calibrated)
+    with people.compiled_once():
+        experiment = people.experiment()
+        plan = replace(experiment.plan, rounds=2, folds=2)
+        run = run_plan(experiment.population, experiment.learner, plan, ks=experiment.ks, metric=experiment.metric)
+        comparators(experiment, run, lambda text: None, None)
+    everybody = set(run.split.train.users.tolist())
+    first, second = asked["joint"]
+    assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == everybody
+    assert not set(first.people.users.tolist()) & set(second.people.users.tolist())
+    learner = joint(experiment.model, experiment.learner)
+    engine = engine_like(run.engine, learner)
+    for judge_of, other in ((first, second), (second, first)):
+        alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), replace(plan, folds=0)).meta
+        assert digest(judge_of.meta) == digest(alone), "of two halves each is trained by the other"
+    (local,) = asked["local_only"]
+    assert set(local.people.users.tolist()) == everybody
+
+
+def _sorted(population: Population) -> Population:
+    return population.subset(np.argsort(population.users, kind="stable"))

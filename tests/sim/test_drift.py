@@ -16,6 +16,7 @@ from tegu.core.episode import EpisodeRule
 from tegu.core.metrics import METRICS, Metric
 from tegu.learners.residual import residual
 from tegu.server.outer import OuterRule
+from tegu.sim.crossfit import Judge
 from tegu.sim.drift import HALF_LIVES, Way, follow, recovered, replay
 from tegu.sim.experiments.drift import before_the_change, changing_waves
 from tegu.sim.run import Run, run_plan
@@ -183,3 +184,23 @@ def test_recovered_is_from_when_on_no_more_than_a_tenth_is_left(sign: int) -> No
         },
     )
     assert recovered(curve) == {"no recency": None, "at once": 0, "later": 2, "for good": 3, "too late": None}
+
+
+def test_a_half_life_is_chosen_by_those_who_did_not_train_the_parameters(run: Run) -> None:
+    """Two halves of the calibration people judge other parameters each, as they would when cross-fitted."""
+    (judge,) = run.judges
+    half, other = len(judge.people) // 2, run.learner.init(7)
+    first, second = judge.people.subset(np.arange(half)), judge.people.subset(np.arange(half, len(judge.people)))
+    crossed = replace(run, judges=(Judge(judge.meta, first), Judge(other, second)))
+    told = {each["half_life"]: each["figure"] for each in follow(crossed, STREAMS)["half_lives"]}
+    moments = STREAMS.moments()
+    for half_life in (None, 5.0):
+        parts = [
+            replay(
+                replace(run, bundle=replace(run.bundle, meta=meta)), STREAMS.of(people.users), Way(half_life), moments
+            )
+            for meta, people in crossed.judges
+        ]
+        assert told[half_life] == pytest.approx(float(np.concatenate(parts).mean()))
+        trained = replay(run, STREAMS.of(second.users), Way(half_life), moments)
+        assert abs(trained.mean() - parts[1].mean()) > 0.05, "parameters that nobody trained do otherwise"
