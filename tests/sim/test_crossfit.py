@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,14 @@ def test_who_is_held_out_does_not_depend_on_folds() -> None:
 @pytest.mark.parametrize("folds", [-1, 1])
 def test_fewer_than_two_folds_are_refused(folds: int) -> None:
     with refused(DataError, f"folds are {folds}", "2 and more"):
-        fitted(split_for(people.people(), people.plan(folds=folds)), people.plan(folds=folds), Recorded())
+        split_for(people.people(), people.plan(folds=folds))
+
+
+def test_a_cohort_that_a_fold_leaves_too_few_for_is_refused_at_once() -> None:
+    """Of 40 people 32 train, and half of them in each fold."""
+    split_for(people.people(), replace(people.plan(folds=2), cohort=16))
+    with refused(PopulationError, "the cohort is 17 of 16 nodes"):
+        split_for(people.people(), replace(people.plan(folds=2), cohort=17))
 
 
 def test_patience_with_folds_is_refused() -> None:
@@ -183,8 +191,19 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     assert told == list(range(10, 25)), "of 24 rounds, 9 were done"
 
 
-@pytest.mark.parametrize(("users", "folds"), [(40, 4), (700, 0)])
-def test_by_default_few_people_are_cross_fitted(users: int, folds: int) -> None:
-    found = simulate(people.people(users), people.learner(), rounds=1, cohort=4, ks=(1,))
-    assert found.plan.folds == folds
-    assert simulate(people.people(40), people.learner(), rounds=2, cohort=4, ks=(1,), patience=1).plan.folds == 0
+@pytest.mark.parametrize(
+    ("users", "options", "folds"),
+    [
+        (40, {}, 4),
+        (40, {"folds": 0}, 0),
+        (40, {"patience": 1}, 0),
+        (700, {}, 0),
+        (41, {"cohort": 24}, 4),
+        (41, {"cohort": 25}, 0),
+        (41, {"nodes": 25}, 0),
+    ],
+)
+def test_by_default_few_people_are_cross_fitted(users: int, options: dict[str, Any], folds: int) -> None:
+    """Of 41 people 33 are not held out, of whom 24 or 25 train in a fold."""
+    settings = {"rounds": 1, "cohort": 4, "ks": (1,), **options}
+    assert simulate(people.people(users), people.learner(), **settings).plan.folds == folds

@@ -18,7 +18,7 @@ from tegu.core.errors import DataError, PopulationError
 from tegu.core.tree import Tree
 from tegu.server.looks import merged
 from tegu.sim.population import Population, Split
-from tegu.sim.train import OnProgress, Progress, Trained, TrainingPlan
+from tegu.sim.train import OnProgress, Progress, Trained, TrainingPlan, check_cohort
 
 __all__ = ["Fitted", "Fold", "Judge", "Part", "fitted", "folds_of", "split_for"]
 
@@ -73,15 +73,19 @@ def split_for(population: Population, plan: TrainingPlan) -> Split:
     """The plan's split; where it cross-fits, those who train are those who calibrate.
 
     Raises:
-        DataError: the plan has patience and folds.
-        PopulationError: as `Population.split`.
+        DataError: the plan has patience and folds, or fewer than 2 folds.
+        PopulationError: as `Population.split`; or those who train in one of the plan's trainings are too few.
     """
     if plan.folds and plan.patience:
         raise DataError(
             f"patience is {plan.patience} with {plan.folds} folds: everybody has a part in the last training, so that "
             "nobody can look on; set one of them to 0"
         )
-    return population.split(plan.seed, crossed=plan.folds > 0)
+    split = population.split(plan.seed, crossed=bool(plan.folds))
+    folds = folds_of(split.train, plan.folds, plan.seed) if plan.folds else ()
+    for people in (split.train, *(fold.train for fold in folds)):
+        check_cohort(people, plan)
+    return split
 
 
 def folds_of(people: Population, number: int, seed: int) -> tuple[Fold, ...]:

@@ -33,7 +33,6 @@ from tegu.sim.train import (
     TrainingPlan,
     Validation,
     check_backend,
-    check_cohort,
     train_in_process,
 )
 
@@ -137,7 +136,6 @@ def run_plan(
         )
     metric = metric or default_metric(population.spec.kind)
     split = split_for(population, plan)
-    check_cohort(split.train, plan)
     ks, watched_k = _usable(ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)

@@ -21,7 +21,7 @@ from tegu.learners.residual import residual
 from tegu.learners.standardised import Standardised, squared_error_in
 from tegu.server.outer import OuterRule
 from tegu.sim.engine import MEMORY, EngineKind
-from tegu.sim.population import Population
+from tegu.sim.population import Population, Split
 from tegu.sim.run import KS, OnPoint, Run, run_plan
 from tegu.sim.standards import standards_of
 from tegu.sim.train import Backend, TrainingPlan
@@ -82,7 +82,8 @@ def simulate(
         risk: the largest share of people that adapting may hurt at any k, by what calibration users show.
         folds: everybody who is not held out trains and calibrates, in so many folds and as many trainings more
             (`tegu.sim.crossfit`); 0 for users apart who calibrate and never train. None for 4 where these would be
-            fewer than 60, who cannot tell whom adapting hurts, and nobody looks on (patience, backend); else for 0.
+            fewer than 60, who cannot tell whom adapting hurts, three quarters are enough for the cohort, there is no
+            patience and the backend is "inprocess"; else for 0.
         ks: numbers of interactions to calibrate and to judge at.
         metric: what to judge by; the usual one of `population.spec.kind` by default.
         on_point: told of every round's progress.
@@ -96,8 +97,8 @@ def simulate(
     if isinstance(learner, nn.Module):
         learner = _default(learner, population, seed)
     if folds is None:
-        few = len(population.split(seed).calibration) < _FEW
-        folds = _FOLDS if few and not patience and backend == "inprocess" else 0
+        alone = backend == "inprocess" and not patience
+        folds = _folds(population.split(seed), max(cohort, nodes or 0)) if alone else 0
     plan = TrainingPlan(
         rounds=rounds,
         cohort=cohort,
@@ -124,6 +125,12 @@ def simulate(
         metric=metric,
         on_point=on_point,
     )
+
+
+def _folds(split: Split, needed: int) -> int:
+    everybody = len(split.train) + len(split.calibration)
+    enough = everybody - math.ceil(everybody / _FOLDS) >= needed
+    return _FOLDS if enough and len(split.calibration) < _FEW else 0
 
 
 def _default(model: nn.Module, population: Population, seed: int) -> Learner:
