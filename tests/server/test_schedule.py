@@ -68,6 +68,20 @@ def test_a_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> 
     assert {each["floor"] for each in options} == ({0.0} if users < 10 else {0.0, 0.15, 0.3})
 
 
+def test_a_floor_is_only_of_what_gains_on_average() -> None:
+    """A little of what loses may seem to gain by chance."""
+
+    class Losing(Devices):
+        def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+            found = super().__call__(questions)
+            lines = questions[0].measure == "lines"
+            return [each._replace(sums=each.sums * [1, -1, 1, 1, 1]) for each in found] if lines else found
+
+    devices = Losing({3: 20})
+    find_schedule(devices, STILL, [CORRECTION], [3])
+    assert {(each["guard"], each["floor"]) for each in devices.rounds[1][0].options} == {(0, 0), (2, 0), (4, 0)}
+
+
 def test_nobody_at_any_k_is_an_empty_schedule() -> None:
     assert find_schedule(Devices({}), STILL, [CORRECTION], [1, 2]) == ()
     assert find_schedule(Devices({}), STILL, [STEPS], [1, 2]) == ()

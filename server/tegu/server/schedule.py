@@ -62,12 +62,15 @@ def _options(candidates: Sequence[Knobs], lines: Answer | None) -> Iterable[Knob
         if "weight" not in knobs:
             yield knobs
         elif lines is not None:
-            yield from _weighed(knobs, believe(lines.users * DRAWS, next(found)), lines.users)
+            sums = next(found)
+            yield from _weighed(knobs, believe(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
 
 
-def _weighed(knobs: Knobs, belief: Belief, users: int) -> Iterable[Knobs]:
+def _weighed(knobs: Knobs, belief: Belief, users: int, *, gains: bool) -> Iterable[Knobs]:
+    """A floor keeps a part for those of whom nothing is known, and so for most: only of what gains on average."""
+    guards = [each for each in _GUARDS if gains or not each[1]]
     for weight in _WEIGHTS:
-        for guard, floor in _GUARDS[:1] if users < _FEW else _GUARDS:
+        for guard, floor in guards[:1] if users < _FEW else guards:
             yield {**knobs, "weight": weight, "guard": guard, "floor": floor, **belief._asdict()}
 
 
