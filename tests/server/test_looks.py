@@ -17,7 +17,7 @@ from tegu.core.calibration.question import Answer, Inquiry
 from tegu.core.errors import DataError
 from tegu.core.tree import Tree
 from tegu.server.checkpoint import latest_checkpoint, read_checkpoint
-from tegu.server.looks import Best, Look, LookRule, Looks, gap_in_words, look_questions, merged, together
+from tegu.server.looks import Best, Look, LookRule, Looks, gap_in_words, look_questions, mean_look, mean_looks
 from tegu.server.outer import OuterOptimiser, OuterRule
 from tegu.server.strategy import MetaStrategy, RoundSettings
 from tegu.sim.grid import InProcessGrid
@@ -54,12 +54,12 @@ def scored(found: Looks, scores: Sequence[float], first: int = 1) -> None:
 def test_looks_of_several_trainings_are_one() -> None:
     first, second = Look(3, 0.1, 0.4, 0.5, 0.1, 0.03), Look(3, 0.3, 0.6, 0.9, 0.3, 0.04)
     both = Look(3, *(pytest.approx(figure) for figure in (0.2, 0.5, 0.7, 0.2, 0.025)))
-    assert together([first, second]) == both
-    assert together([]) is None
-    assert merged([[Look(1, 0.0, 0.0), first], [second, Look(9, 0.0, 0.0)]]) == (both,), (
+    assert mean_look([first, second]) == both
+    assert mean_look([]) is None
+    assert mean_looks([[Look(1, 0.0, 0.0), first], [second, Look(9, 0.0, 0.0)]]) == (both,), (
         "only the third round is both's"
     )
-    assert merged([]) == ()
+    assert mean_looks([]) == ()
 
 
 # --- what is asked and found --------------------------------------------------------------------------------------

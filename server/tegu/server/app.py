@@ -42,7 +42,7 @@ from tegu.core.errors import FederationError
 from tegu.core.tree import Tree, digest
 from tegu.server.calibration import calibrated, judged
 from tegu.server.checkpoint import latest_checkpoint
-from tegu.server.looks import Look, Looks, gap_in_words, merged
+from tegu.server.looks import Look, Looks, gap_in_words, mean_looks
 from tegu.server.outer import OuterOptimiser
 from tegu.server.run_config import calibration_from, looks_from, outer_from, settings_from
 from tegu.server.strategy import MetaStrategy
@@ -138,7 +138,7 @@ def _checkpoints(config: Mapping[str, Any], fold: int | None) -> Path:
 
 def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int) -> dict[str, Any]:
     """`rounds.json`."""
-    looks = merged([part.looks.found for part in parts if part.looks is not None])
+    looks = mean_looks([part.looks.found for part in parts if part.looks is not None])
     return {
         "rounds": rounds,
         "kept_round": done.kept,

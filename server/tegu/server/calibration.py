@@ -14,7 +14,7 @@ from tegu.core.metrics import Metric, default_metric, find_metric
 from tegu.core.tree import Tree
 from tegu.core.trials import DRAWS
 from tegu.server.evaluation import ask
-from tegu.server.looks import Look, look_of, look_questions, together
+from tegu.server.looks import Look, look_of, look_questions, mean_look
 from tegu.server.schedule import find_schedule
 from tegu.wire import to_record
 
@@ -121,4 +121,4 @@ def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, rule: Calibrat
         for fold, meta in enumerate(metas)
     )
     looks = (look_of(number, each, rule.judge(manifest).higher_is_better) for each in answers)
-    return together([look for look in looks if look is not None])
+    return mean_look([look for look in looks if look is not None])

@@ -18,7 +18,7 @@ from tegu.core.errors import DataError
 from tegu.core.manifest import Knobs
 from tegu.core.tree import Tree
 
-__all__ = ["Best", "Look", "LookRule", "Looks", "gap_in_words", "look_of", "look_questions", "merged", "together"]
+__all__ = ["Best", "Look", "LookRule", "Looks", "gap_in_words", "look_of", "look_questions", "mean_look", "mean_looks"]
 
 _CLEAR = 2.0  # standard errors: by chance one look in 44 finds a gap so wide
 
@@ -156,7 +156,7 @@ def look_of(number: int, answers: Sequence[Answer], higher_is_better: bool) -> L
     return Look(number, still, personalised, training, gap, math.sqrt(variance + other))
 
 
-def together(looks: Sequence[Look]) -> Look | None:
+def mean_look(looks: Sequence[Look]) -> Look | None:
     """The mean of looks at as many trainings, each by other people; None of none."""
     if not looks:
         return None
@@ -170,13 +170,13 @@ def together(looks: Sequence[Look]) -> Look | None:
     )
 
 
-def merged(runs: Sequence[Sequence[Look]]) -> tuple[Look, ...]:
+def mean_looks(runs: Sequence[Sequence[Look]]) -> tuple[Look, ...]:
     """The means of several trainings' looks, after each round that all were looked at."""
     if not runs:
         return ()
     by_round = [{look.round: look for look in looks} for looks in runs]
     common = sorted(set.intersection(*(set(looks) for looks in by_round)))
-    found = (together([looks[number] for looks in by_round]) for number in common)
+    found = (mean_look([looks[number] for looks in by_round]) for number in common)
     return tuple(look for look in found if look is not None)
 
 

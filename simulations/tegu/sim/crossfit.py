@@ -16,7 +16,7 @@ import numpy as np
 from tegu.core.calibration.roles import lot
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.tree import Tree
-from tegu.server.looks import merged
+from tegu.server.looks import mean_looks
 from tegu.sim.population import Population, Split
 from tegu.sim.train import OnProgress, Progress, Trained, TrainingPlan, check_cohort
 
@@ -136,7 +136,7 @@ def fitted(split: Split, plan: TrainingPlan, train: Train, on_progress: OnProgre
         seconds=sum(each.seconds for each in everything),
         user_rounds=sum(each.user_rounds for each in everything),
         received=sum(each.received for each in everything),
-        looks=merged([part.trained.looks for part in parts]),
+        looks=mean_looks([part.trained.looks for part in parts]),
     )
     return Fitted(trained, tuple(parts))
 

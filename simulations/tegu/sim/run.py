@@ -18,7 +18,7 @@ from tegu.core.precision import Precision
 from tegu.core.tree import digest
 from tegu.learners.learner import Learner
 from tegu.server.compile import compile_learner, make_bundle
-from tegu.server.looks import Look, together
+from tegu.server.looks import Look, mean_look
 from tegu.sim.calibrate import calibrate
 from tegu.sim.cohort import draw_cohort
 from tegu.sim.crossfit import Judge, Part, Train, fitted, split_for
@@ -219,7 +219,7 @@ def _judged(engine: Engine, validation: Validation, parts: Sequence[Part], seed:
         validation._replace(people=part.fold.calibration).judged(engine, part.fold.train, part.trained, seed)
         for part in parts
     )
-    return together([look for look in looks if look is not None])
+    return mean_look([look for look in looks if look is not None])
 
 
 def _provenance(
