@@ -45,15 +45,16 @@ PACKAGES = {
     "learners": rule("core learners", "numpy torch"),
     "wire": rule("core wire", "numpy flwr"),  # what device and server agree on where Flower carries it
     "client": rule("core client", "numpy"),
-    "server": rule("core learners wire server"),
-    "sim": rule("core learners wire client server sim"),
-    "cli": rule("core learners wire client server sim bench cli"),
-    "bench": rule("core learners wire client server sim cli bench"),
+    "compile": rule("core learners compile"),
+    "server": rule("core learners wire server"),  # the federation trains what is compiled already
+    "sim": rule("core learners wire client compile server sim"),
+    "cli": rule("core learners wire client compile server sim bench cli"),
+    "bench": rule("core learners wire client compile server sim cli bench"),
 }
 NOWHERE = rule("", "")  # even its own modules: so a new package shows up at once
 EXCEPTIONS = {
-    "client/runtime_torch.py": rule("core client learners", "numpy torch"),
-    "client/flower.py": rule("core client wire", "numpy flwr"),
+    "client/runtimes/torch_runtime.py": rule("core client learners", "numpy torch"),
+    "client/federation/client_app.py": rule("core client wire", "numpy flwr"),
 }
 
 
@@ -101,12 +102,13 @@ def test_nobody_imports_what_it_must_not() -> None:
 
 
 def test_the_walk_sees_the_files() -> None:
-    assert {"core/tree.py", "core/bundle.py"} <= {file for _, file in sources()}
+    assert {"core/data/tree.py", "core/bundle/file.py"} <= {file for _, file in sources()}
     assert {
-        name for _, name in imports((REPOSITORY / "shared/tegu/core/tree.py").read_text("utf-8"), "core/tree.py")
+        name
+        for _, name in imports((REPOSITORY / "shared/tegu/core/data/tree.py").read_text("utf-8"), "core/data/tree.py")
     } >= {
         "numpy",
-        "tegu.core.batch",
+        "tegu.core.data.batch",
         "collections.abc",
     }
 
@@ -144,11 +146,11 @@ def test_tegu_is_a_namespace() -> None:
         ("core/x.py", "from tegu import core, client", "tegu.client"),
         ("core/x.py", "import tegu", "tegu"),
         ("core/x.py", "from .. import learners", "tegu.learners"),
-        ("core/x.py", "from ..learners.reptile import reptile", "tegu.learners.reptile"),
+        ("core/x.py", "from ..learners.algorithms.reptile import reptile", "tegu.learners.algorithms.reptile"),
         ("core/x.py", "def late():\n    import onnx", "onnx"),
         ("core/x.py", "if TYPE_CHECKING:\n    from torch import Tensor", "torch"),
         ("core/x.py", "try:\n    import flwr\nexcept ImportError:\n    pass", "flwr"),
-        ("core/x.py", "require('tegu.server.compile', 'server')", "tegu.server.compile"),
+        ("core/x.py", "require('tegu.compile', 'server')", "tegu.compile"),
         ("core/x.py", "importlib.import_module('tegu.sim')", "tegu.sim"),
         ("core/deep/x.py", "from ... import server", "tegu.server"),
         ("core/x.py", "from tests.core.samples import bundle", "tests.core.samples"),
@@ -163,12 +165,12 @@ def test_tegu_is_a_namespace() -> None:
         ("client/x.py", "import onnxruntime", "onnxruntime"),
         ("client/x.py", "import flwr", "flwr"),
         ("client/x.py", "from tegu.learners import reptile", "tegu.learners"),
-        ("client/deep/runtime_torch.py", "import torch", "torch"),
-        ("client/runtime_torch.py", "import flwr", "flwr"),
-        ("client/runtime_torch.py", "import tegu.server", "tegu.server"),
-        ("client/flower.py", "import torch", "torch"),
-        ("client/flower.py", "import tegu.learners", "tegu.learners"),
-        ("client/x.py", "import tegu.server.compile", "tegu.server.compile"),
+        ("client/deep/torch_runtime.py", "import torch", "torch"),
+        ("client/runtimes/torch_runtime.py", "import flwr", "flwr"),
+        ("client/runtimes/torch_runtime.py", "import tegu.server", "tegu.server"),
+        ("client/federation/client_app.py", "import torch", "torch"),
+        ("client/federation/client_app.py", "import tegu.learners", "tegu.learners"),
+        ("client/x.py", "import tegu.compile", "tegu.compile"),
         ("server/x.py", "from tegu.client import Personalizer", "tegu.client"),
         ("server/x.py", "from tegu.sim import population", "tegu.sim"),
         ("server/x.py", "from tegu.cli.main import main", "tegu.cli.main"),
@@ -200,12 +202,18 @@ def test_a_violation_tells_where_it_stands() -> None:
         ("core/x.py", "require('cryptography.exceptions', 'signing')"),
         (
             "learners/x.py",
-            "import torch\nfrom torch import nn\nfrom tegu.core.batch import Batch\nfrom .losses import Loss",
+            "import torch\nfrom torch import nn\nfrom tegu.core.data.batch import Batch\nfrom .losses import Loss",
         ),
-        ("client/x.py", "import sqlite3\nrequire('onnxruntime', 'onnx')\nimport_module('tegu.client.runtime_torch')"),
-        ("client/runtime_torch.py", "import torch\nfrom tegu.learners import reptile\nfrom .runtime import Runtime"),
+        (
+            "client/x.py",
+            "import sqlite3\nrequire('onnxruntime', 'onnx')\nimport_module('tegu.client.runtimes.runtime')",
+        ),
+        (
+            "client/runtimes/torch_runtime.py",
+            "import torch\nfrom tegu.learners import reptile",
+        ),
         ("wire/x.py", "from flwr.app import Message\nfrom tegu.core import tree"),
-        ("client/flower.py", "from flwr.clientapp import ClientApp\nfrom tegu.wire import Reply"),
+        ("client/federation/client_app.py", "from flwr.clientapp import ClientApp\nfrom tegu.wire import Reply"),
         ("server/x.py", "import flwr, onnx, torch\nfrom tegu.learners import reptile\nfrom tegu.core import tree"),
         ("sim/x.py", "import matplotlib\nfrom tegu.client import Personalizer\nimport tegu.server, tegu.learners"),
         ("cli/x.py", "import typer\nfrom tegu import bench, client, server, sim"),

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.simulated import labelled
-from tegu.bench.works.work import Task, Work
-from tegu.core.batch import Array
-from tegu.core.tree import Tree
+from tegu.bench.tasks.simulated import labelled
+from tegu.bench.tasks.task import Task, Work
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 
 
 def small_task(**changes: object) -> Task:

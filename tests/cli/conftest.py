@@ -14,11 +14,11 @@ from tests.sim import people
 from torch import Tensor, nn
 
 from tegu.cli.main import main
-from tegu.core.bundle import write_bundle
-from tegu.core.manifest import ScheduleEntry
-from tegu.core.spec import Spec
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import write_bundle
+from tegu.core.bundle.manifest import ScheduleEntry
+from tegu.core.data.spec import Spec
 from tegu.learners import Learner, reptile
-from tegu.server.compile import make_bundle
 
 ITEMS = 15
 

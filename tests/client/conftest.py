@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.client.graphs import linear_bundle
 
-from tegu.core.bundle import write_bundle
+from tegu.core.bundle.file import write_bundle
 
 _NOBODY = 65534
 

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.bundle import Bundle
-from tegu.core.manifest import Manifest, ScheduleEntry
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
+from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 
 FEATURES = 3
 ITEMS = 12

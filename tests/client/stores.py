@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from tegu.client import Store
-from tegu.client.store import Personal
-from tegu.core.spec import Spec
+from tegu.client.store.store import Personal
+from tegu.core.data.spec import Spec
 
 SPEC = Spec.regression((3,))
 X = np.arange(12, dtype=np.float32).reshape(4, 3)

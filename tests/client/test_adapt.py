@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tests.client.graphs import linear_bundle, linear_predict, linear_rows
 
-from tegu.client import AdaptReport, Personalizer, budget, model, personalizer
-from tegu.core.batch import Array, NumpyBatch
+from tegu.client import AdaptReport, Personalizer, personalizer
+from tegu.client.adaptation import budget, model
+from tegu.core.bundle.manifest import Knobs, ScheduleEntry
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
-from tegu.core.manifest import Knobs, ScheduleEntry
-from tegu.core.tree import Tree
 
 X, Y = linear_rows(7)
 

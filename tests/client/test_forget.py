@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tests.client.graphs import linear_bundle, linear_predict, linear_rows
 
-from tegu.client import Personalizer, database
+from tegu.client import Personalizer
+from tegu.client.store import database
 from tegu.core.errors import StoreError
 
 X, Y = linear_rows(300)

@@ -22,7 +22,7 @@ def _printed(process: subprocess.Popen[str]) -> list[str]:
 
 
 def test_the_package_alone_imports_nothing_heavy(run_script: Run) -> None:
-    names = ["numpy", "onnxruntime", "sqlite3", "safetensors", "tegu.client.personalizer", "tegu.client.store"]
+    names = ["numpy", "onnxruntime", "sqlite3", "safetensors", "tegu.client.personalizer", "tegu.client.store.store"]
     assert _printed(run_script(f"import sys, tegu.client; {_LOADED.format(names=names)}")) == [""]
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.client.graphs import linear_bundle, linear_rows
 
 from tegu.client import Personalizer
-from tegu.core.bundle import write_bundle
+from tegu.core.bundle.file import write_bundle
 from tegu.core.errors import BundleError, RuntimeFailure, SignatureError, StoreError
 
 X, Y = linear_rows(7)

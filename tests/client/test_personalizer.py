@@ -17,7 +17,7 @@ from tests.client.graphs import (
 )
 
 from tegu.client import Personalizer
-from tegu.core.batch import full_batch
+from tegu.core.data.batch import full_batch
 from tegu.core.errors import DataError, StoreError
 
 X, Y = linear_rows(7)

@@ -11,16 +11,16 @@ from tests.client.graphs import linear_adapt, linear_bundle, linear_predict, lin
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.client.runtime_torch import TorchRuntime
-from tegu.core.batch import Array, Batch, NumpyBatch, full_batch
-from tegu.core.bundle import Bundle
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.client.runtimes.torch_runtime import TorchRuntime
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Knobs, ScheduleEntry
+from tegu.core.data.batch import Array, Batch, NumpyBatch, full_batch
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.manifest import Knobs, ScheduleEntry
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
-from tegu.learners.residual import residual
-from tegu.server.compile import make_bundle
+from tegu.learners.algorithms.residual_correction import residual
 
 X, Y = linear_rows(7)
 HALF_LIFE = 1.5

@@ -10,10 +10,10 @@ import pytest
 from tests.client.graphs import linear_adapt, linear_bundle, linear_predict, linear_rows, ranking_bundle
 
 from tegu.client import Personalizer
-from tegu.core.batch import full_batch
-from tegu.core.bundle import Bundle
+from tegu.core.bundle.file import Bundle
+from tegu.core.data.batch import full_batch
+from tegu.core.data.spec import Spec
 from tegu.core.errors import BundleError, OtherModelError, RuntimeFailure, StoreError, TeguError
-from tegu.core.spec import Spec
 
 X, Y = linear_rows(7)
 OLD, NEW = linear_bundle(0), linear_bundle(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from tests.compile.families import FAMILIES
 
-from tegu.server.compile import CohortGraphs, compile_cohort, compile_learner
+from tegu.compile import CohortGraphs, compile_cohort, compile_learner
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tegu.core.spec import Spec
+from tegu.core.data.spec import Spec
 from tegu.learners import reptile
 from tegu.learners.learner import Learner
 

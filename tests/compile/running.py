@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from tegu.core.batch import Array, Batch, NumpyBatch
-from tegu.core.spec import Field, Spec
-from tegu.core.tree import Tree
+from tegu.core.data.batch import Array, Batch, NumpyBatch
+from tegu.core.data.spec import Field, Spec
+from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 
 NO_NOISE = torch.zeros(0)

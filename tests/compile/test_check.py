@@ -7,8 +7,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from tegu.compile.check import check_graph
 from tegu.core.errors import CompileError
-from tegu.server.compile.check import check_graph
 
 CASES = [{"x": torch.tensor([1.0, -2.0])}, {"x": torch.tensor([0.5])}]
 

@@ -20,10 +20,10 @@ from tests.compile.running import (
     update_of,
 )
 
-from tegu.core.batch import NumpyBatch
+from tegu.compile import compile_cohort, compile_cohort_updates
+from tegu.core.data.batch import NumpyBatch
 from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
-from tegu.server.compile import compile_cohort, compile_cohort_updates
 
 TOGETHER = [name for name in BATCHED if BATCHED[name].learner().together is not None]
 

@@ -19,7 +19,7 @@ from tests.compile.running import (
     update_of,
 )
 
-from tegu.server.compile import compile_learner, make_bundle
+from tegu.compile import compile_learner, make_bundle
 
 SIZES = [(1, 1, 0), (3, 2, 2), (16, 9, 0)]
 

@@ -10,10 +10,11 @@ import torch
 from tests.compile.families import IMAGE, ROWS_OF_4, SINGLE, mlp
 from torch import nn
 
+from tegu.compile import compile_cohort, compile_learner
+from tegu.compile.operators import decompositions
+from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
-from tegu.core.spec import Spec
 from tegu.learners import reptile
-from tegu.server.compile import compile_cohort, compile_learner, decompositions
 
 
 class Branching(nn.Linear):

@@ -21,9 +21,9 @@ from tests.compile.running import (
 )
 from torch import nn
 
-from tegu.core.batch import NumpyBatch
+from tegu.compile import compile_cohort, compile_learner
+from tegu.core.data.batch import NumpyBatch
 from tegu.learners import mixture, residual
-from tegu.server.compile import compile_cohort, compile_learner
 
 LEARNERS = {
     "gradients": lambda: mixture(BATCHED["relu"].learner(), 2),

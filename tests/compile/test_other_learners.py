@@ -9,9 +9,9 @@ import pytest
 from tests.compile.families import ROWS_OF_4, mlp
 from tests.compile.running import input_names, knobs, rows, run, start
 
+from tegu.compile import compile_cohort, compile_cohort_updates, compile_learner
 from tegu.core.errors import CompileError
 from tegu.learners import reptile
-from tegu.server.compile import compile_cohort, compile_cohort_updates, compile_learner
 
 BASE = reptile(mlp(), ROWS_OF_4, steps=1)
 

@@ -9,12 +9,12 @@ from tests.compile.running import input_names, rows, start
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.client.runtime_torch import TorchRuntime
-from tegu.core.bundle import read_bundle, write_bundle
+from tegu.client.runtimes.torch_runtime import TorchRuntime
+from tegu.compile import compile_cohort, compile_cohort_updates, make_bundle
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.data.spec import Spec
 from tegu.core.errors import RuntimeFailure
-from tegu.core.spec import Spec
 from tegu.learners import fedavg, reptile
-from tegu.server.compile import compile_cohort, compile_cohort_updates, make_bundle
 
 LAYERS = BATCHED["learned_layers"]
 

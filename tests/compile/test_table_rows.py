@@ -11,11 +11,11 @@ from tests.compile.families import BATCHED, RATINGS, Ratings
 from tests.compile.running import rows, start
 
 from tegu.client import OnnxRuntime, Personalizer
-from tegu.client.runtime_torch import TorchRuntime
-from tegu.core.bundle import Bundle
-from tegu.core.spec import Spec
+from tegu.client.runtimes.torch_runtime import TorchRuntime
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import Bundle
+from tegu.core.data.spec import Spec
 from tegu.learners import reptile
-from tegu.server.compile import make_bundle
 
 FAMILY = BATCHED["rows"]
 TABLES = {"meta.items.weight", "meta.bias.weight"}

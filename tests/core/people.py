@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from tegu.core.batch import Array
-from tegu.core.ties import Ties, ties_of
+from tegu.core.data.batch import Array
+from tegu.core.sampling.leakage import Ties, ties_of
 
 
 class Rows(NamedTuple):

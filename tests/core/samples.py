@@ -14,12 +14,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tegu.core.batch import Array
-from tegu.core.bundle import GRAPHS, Bundle
+from tegu.core.bundle.file import GRAPHS, Bundle
+from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.errors import TeguError
-from tegu.core.manifest import Manifest, ScheduleEntry
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
 
 DTYPES = ("float32", "float64", "int64")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tegu.core.bundle import read_bundle, write_bundle
-from tegu.core.spec import Spec
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.data.spec import Spec
 from tegu.learners import reptile
-from tegu.server.compile import make_bundle
 from tegu.sim.experiments.movielens import FilmTaste
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")

@@ -8,11 +8,11 @@ import torch
 from tests.federation.tiny import learner
 from torch import Tensor, nn
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule, draw_episode, episode_key
-from tegu.core.tree import Tree
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
+from tegu.core.sampling.episode import EpisodeRule, draw_episode, episode_key
+from tegu.sim.data.population import Population
+from tegu.sim.training.in_process import TrainingPlan
 
 Parameters = dict[str, Tensor]
 

@@ -16,26 +16,26 @@ from tests.federation import tiny, waves
 from tests.federation.imports import told, told_at_exit
 from tests.federation.waves import KS, NODES, PLAN, SHARE
 
-from tegu.client.evaluator import answers_of
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.bundle import read_bundle, write_bundle
-from tegu.core.calibration.question import Answer, Inquiry, Measure, Question, Who
-from tegu.core.calibration.roles import calibrates, is_compared
+from tegu.client.federation.evaluation import answers_of
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.bundle.manifest import ScheduleEntry
+from tegu.core.calibration.assignment import calibrates, is_compared
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Measure, Question, Who
+from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError, UnknownNameError
-from tegu.core.manifest import ScheduleEntry
 from tegu.core.metrics import METRICS
-from tegu.core.tree import max_difference
 from tegu.server.app import train
-from tegu.sim import asked as batched
-from tegu.sim.calibrate import calibrate
-from tegu.sim.crossfit import Judge
+from tegu.server.deployment import local_federation
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
-from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.population import Population
-from tegu.sim.processes import local_federation
-from tegu.sim.ray import APP_DIR, run_config, write_partitions
-from tegu.sim.train import train_in_process
+from tegu.sim.federation import evaluation_round as batched
+from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
+from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.in_process import train_in_process
+from tegu.sim.training.on_ray import APP_DIR, run_config, write_partitions
 
 slow = pytest.mark.slow
 Schedule = Sequence[ScheduleEntry]
@@ -91,8 +91,8 @@ def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, tmp_path
     same_schedule(bundle.manifest.schedule, simulated)
     training, _ = waves.parts()
     assert set(json.loads((tmp_path / "out/rounds.json").read_text())["users"].values()) == {len(training)}
-    clients = [each for each in told(tmp_path / "told") if "tegu.client.flower" in each.modules]
-    assert any("tegu.core.calibration.answer" in each.modules for each in clients)
+    clients = [each for each in told(tmp_path / "told") if "tegu.client.federation.client_app" in each.modules]
+    assert any("tegu.core.calibration.evaluate_candidates" in each.modules for each in clients)
     assert all(not {"torch", "onnx", "pandas"} & each.modules for each in clients)
 
 

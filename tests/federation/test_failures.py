@@ -13,15 +13,15 @@ import pytest
 from tests.federation.shells import commands_in
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
-from tegu.core.bundle import read_bundle, write_bundle
-from tegu.core.episode import EpisodeRule
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError
-from tegu.core.tree import max_difference
-from tegu.sim.processes import LocalFlower, local_federation
-from tegu.sim.processes import local as module
-from tegu.sim.processes.environment import Scalar
-from tegu.sim.ray import APP_DIR, run_config, write_partitions
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.deployment import LocalFlower, local_federation
+from tegu.server.deployment import local_flower as module
+from tegu.server.deployment.environment import Scalar
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.sim.training.on_ray import APP_DIR, run_config, write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failures")]
 

@@ -16,16 +16,16 @@ from tests.federation.network import namespace, namespaces_permitted
 from tests.federation.tiny import SPEC, bundle, flower_processes, looped_engine, population, running
 from tests.federation.watch import Seen, watching
 
-from tegu.client.participant import read_users
-from tegu.core.bundle import read_bundle
-from tegu.core.episode import EpisodeRule
+from tegu.client.federation.updates import read_users
+from tegu.core.bundle.file import read_bundle
+from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError, PopulationError
-from tegu.core.tree import max_difference
-from tegu.server.outer import OuterRule
-from tegu.sim import ray
-from tegu.sim.processes import FlowerRun
-from tegu.sim.ray import train_on_ray, write_partitions
-from tegu.sim.train import Trained, TrainingPlan, train_in_process
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.deployment import FlowerRun
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.training import on_ray as ray
+from tegu.sim.training.in_process import Trained, TrainingPlan, train_in_process
+from tegu.sim.training.on_ray import train_on_ray, write_partitions
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("ray")
@@ -64,7 +64,7 @@ def warnings_of(name: str) -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
     workdir, before = tmp_path_factory.mktemp("ray"), ray_folders()
-    with watching(workdir) as seen, warnings_of("tegu.sim.processes.namespace") as warnings:
+    with watching(workdir) as seen, warnings_of("tegu.server.deployment.network_namespace") as warnings:
         trained = train_on_ray(bundle(), population(USERS), PLAN, workdir)
     return OnRay(trained, seen, workdir, warnings, ray_folders() - before)
 

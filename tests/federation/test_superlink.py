@@ -15,13 +15,13 @@ from tests.federation.imports import Imported, told, told_at_exit
 from tests.federation.plain import Rounds, reptile_rounds
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
-from tegu.core.bundle import Bundle, read_bundle, write_bundle
-from tegu.core.episode import EpisodeRule
-from tegu.core.tree import digest, max_difference
-from tegu.server.outer import OuterRule
-from tegu.sim.processes import FlowerRun, local_federation
-from tegu.sim.ray import APP_DIR, run_config, write_partitions
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
+from tegu.core.data.tree import digest, max_difference
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.deployment import FlowerRun, local_federation
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.sim.training.on_ray import APP_DIR, run_config, write_partitions
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("superlink")
@@ -31,7 +31,7 @@ PLAN = TrainingPlan(
     3, NODES, seed=5, outer=OuterRule("SGD", 0.8, decay=True), rule=EpisodeRule(3, 6, 4), clip=0.4, nodes=NODES
 )
 HEAVY = {"torch", "onnx", "pandas", "ray"}
-IMPORT = "import sys, tegu.client.flower; print(*sorted(sys.modules))"
+IMPORT = "import sys, tegu.client.federation.client_app; print(*sorted(sys.modules))"
 
 
 class Federated(NamedTuple):
@@ -127,7 +127,7 @@ def test_the_bundle_keeps_its_graphs(federated: Federated) -> None:
 
 @slow
 def test_torch_is_the_servers_alone(federated: Federated) -> None:
-    clients = [each for each in federated.imported if "tegu.client.flower" in each.modules]
+    clients = [each for each in federated.imported if "tegu.client.federation.client_app" in each.modules]
     servers = [each for each in federated.imported if "tegu.server.app" in each.modules]
     assert len(clients) >= NODES
     assert all("onnxruntime" in each.modules for each in clients), "the ClientApps must have trained"
@@ -154,5 +154,5 @@ def test_nothing_runs_on(federated: Federated) -> None:
 def test_the_client_app_imports_nothing_heavy() -> None:
     printed = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, check=True, text=True).stdout
     loaded = set(printed.split())
-    assert {"tegu.client.flower", "flwr", "numpy"} <= loaded
+    assert {"tegu.client.federation.client_app", "flwr", "numpy"} <= loaded
     assert loaded & HEAVY == set()

@@ -10,13 +10,13 @@ import numpy as np
 import psutil
 from torch import nn
 
-from tegu.core.bundle import Bundle
-from tegu.core.spec import Spec
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import Bundle
+from tegu.core.data.spec import Spec
 from tegu.learners import Learner, reptile
-from tegu.server.compile import make_bundle
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
-from tegu.sim.population import Population
 
 SPEC = Spec.classification((4,), 3)
 

@@ -7,17 +7,17 @@ from functools import cache
 import numpy as np
 from torch import nn
 
-from tegu.core.bundle import Bundle
-from tegu.core.calibration.roles import calibrates
-from tegu.core.episode import EpisodeRule
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import Bundle
+from tegu.core.calibration.assignment import calibrates
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.learners.algorithms.residual_correction import residual
 from tegu.learners.learner import Learner
-from tegu.learners.residual import residual
-from tegu.server.compile import make_bundle
-from tegu.server.outer import OuterRule
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.experiments.sine import waves
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan
+from tegu.sim.training.in_process import TrainingPlan
 
 NODES, SHARE, KS = 3, 0.45, (1, 2, 4, 99)
 PLAN = TrainingPlan(2, NODES, seed=2, outer=OuterRule("Adam", 0.02), rule=EpisodeRule(3, 6, 4), nodes=NODES)

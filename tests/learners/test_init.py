@@ -8,8 +8,8 @@ import torch
 from tests.learners.toys import FEATURES, SPEC, mlp
 from torch import nn
 
+from tegu.core.data.tree import digest
 from tegu.core.errors import DataError
-from tegu.core.tree import digest
 from tegu.learners import reptile
 
 

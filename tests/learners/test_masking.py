@@ -17,7 +17,7 @@ from tests.learners.toys import (
     rows,
 )
 
-from tegu.core.spec import Spec
+from tegu.core.data.spec import Spec
 from tegu.learners import fedavg, joint, reptile
 
 MODEL = mlp()

@@ -21,7 +21,7 @@ from tests.learners.toys import (
 
 from tegu.core.errors import UnknownNameError
 from tegu.learners import fedavg, find_learner, joint, reptile
-from tegu.learners.local_only import local_only
+from tegu.learners.baselines.local_only import local_only
 
 SUPPORT, QUERY = rows(6), rows(5, seed=1)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tests.learners.test_residual import CASES, CORRECT, REGRESSION, regression_rows
+from tests.learners.algorithms.test_residual_correction import CASES, CORRECT, REGRESSION, regression_rows
 from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_close, meta_of, mlp, rows
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.learners import reptile
-from tegu.learners.residual import residual
+from tegu.learners.algorithms.residual_correction import residual
 
 WEIGHTS = torch.tensor([0.1, 0.9, 0.25, 0.5, 0.7, 1.0])
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 
 FEATURES, CLASSES, ITEMS = 4, 3, 12

@@ -10,9 +10,9 @@ from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from tegu.core.tree import Tree
-from tegu.server.strategy import MetaStrategy
-from tegu.sim.grid import flower_identity
+from tegu.core.data.tree import Tree
+from tegu.server.training.strategy import MetaStrategy
+from tegu.sim.federation.grid import flower_identity
 from tegu.wire import Reply, RoundConfig, read_request, reply_content, to_record
 
 Node = Callable[[Tree, RoundConfig], Reply]

@@ -17,22 +17,22 @@ from tests.client.graphs import linear_bundle
 from tests.core.samples import refused
 from tests.server import fake
 
-from tegu.core.bundle import read_bundle, write_bundle
-from tegu.core.calibration.roles import calibrates
-from tegu.core.episode import EpisodeRule
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.calibration.assignment import calibrates
 from tegu.core.errors import BundleError, DataError, FederationError, TeguError, UnknownNameError
 from tegu.core.metrics import METRICS
+from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.app import train
-from tegu.server.calibration import CalibrationRule
-from tegu.server.outer import OuterRule
+from tegu.server.calibration.calibrate import CalibrationRule
 from tegu.server.run_config import calibration_from, outer_from, settings_from
-from tegu.server.strategy import RoundSettings
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.strategy import RoundSettings
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
-from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.population import Population
-from tegu.sim.ray import APP_DIR, run_config
-from tegu.sim.train import TrainingPlan, Validation, train_in_process
+from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
+from tegu.sim.training.in_process import TrainingPlan, Validation, train_in_process
+from tegu.sim.training.on_ray import APP_DIR, run_config
 
 PLAN = TrainingPlan(
     4, 3, seed=2, outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True), rule=EpisodeRule(2, 4, 3), clip=1.5

@@ -8,10 +8,10 @@ import pytest
 import torch
 from tests.sim import people
 
+from tegu.compile import compile_learner
 from tegu.learners import Learner
-from tegu.server.compile import compile_learner
 from tegu.sim.engine import Engine, EngineKind, make_engine
-from tegu.sim.run_folder import Outcome, run_experiment
+from tegu.sim.run_experiment import Outcome, run_experiment
 
 
 class Tiny(NamedTuple):

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
-from tegu.sim.cohort import Cohort
-from tegu.sim.population import Population
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
+from tegu.sim.data.cohort import Cohort
+from tegu.sim.data.population import Population
 
 META: Tree = {"level": np.zeros((), np.float32)}
 

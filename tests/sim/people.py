@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tegu.core.batch import Array
-from tegu.core.episode import Episode, EpisodeRule
+from tegu import compile as compiling
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
+from tegu.core.sampling.episode import Episode, EpisodeRule
 from tegu.learners import Learner, reptile
-from tegu.server import compile as compiling
-from tegu.server.outer import OuterRule
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
+from tegu.sim.data.streams import Streams
 from tegu.sim.experiments import Experiment
-from tegu.sim.population import Population
-from tegu.sim.run_folder import Watch
-from tegu.sim.streams import Streams
-from tegu.sim.train import TrainingPlan
+from tegu.sim.run_experiment import Watch
+from tegu.sim.training.in_process import TrainingPlan
 
 SPEC = Spec.classification((2,), 3)
 KNOBS = {"steps": 3.0, "lr": 0.3, "prior": 1.0}
@@ -140,7 +140,7 @@ _COMPILED: dict[Any, Any] = {}
 def compiled_once() -> Iterator[None]:
     """The tiny experiment's learners are compiled once a session: each compilation takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine.choose", "tegu.sim.comparators")):
+        for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine.choose", "tegu.sim.evaluation.baselines")):
             for name in ("compile_learner", "compile_cohort", "compile_cohort_updates"):
                 if hasattr(module, name):
                     patch.setattr(module, name, _remembered(name))

@@ -19,21 +19,21 @@ from tests.core.samples import refused, same_tree
 from tests.sim import people
 
 from tegu.client import Personalizer
-from tegu.core.bundle import read_bundle
-from tegu.core.calibration.roles import lot
+from tegu.core.bundle.file import read_bundle
+from tegu.core.calibration.assignment import lot
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import digest, max_difference
 from tegu.core.errors import BundleError, DataError, PopulationError, UnknownNameError
-from tegu.core.spec import Spec
-from tegu.core.tree import digest, max_difference
 from tegu.learners.catalogue import find_learner
-from tegu.server.looks import Look
-from tegu.server.outer import OuterRule
+from tegu.server.evaluation.validation import Look
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
 from tegu.sim.experiments import EXPERIMENTS, find_experiment
-from tegu.sim.population import Population
+from tegu.sim.reporting.table import gap_line
 from tegu.sim.run import run_plan
-from tegu.sim.run_folder import Outcome, Watch, run_experiment
-from tegu.sim.table import gap_line
-from tegu.sim.train import Progress
-from tegu.sim.trials import draw_trials
+from tegu.sim.run_experiment import Outcome, Watch, run_experiment
+from tegu.sim.training.in_process import Progress
 
 Finished = tuple[Outcome, Path]
 KEYS = {
@@ -277,7 +277,7 @@ def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: 
     def fail(*arguments: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr("tegu.sim.run_folder.judge", fail)
+    monkeypatch.setattr("tegu.sim.run_experiment.judge", fail)
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(rounds=1), tmp_path, people.QUIET)
     assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]

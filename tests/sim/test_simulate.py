@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tests.sim import people
 
-from tegu.core.episode import EpisodeRule
+from tegu.core.data.tree import digest
 from tegu.core.errors import DataError
 from tegu.core.metrics import METRICS
-from tegu.core.tree import digest
-from tegu.server.outer import OuterRule
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim import TrainingPlan, simulate
 from tegu.sim.run import run_plan
 

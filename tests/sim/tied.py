@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from tests.core.people import Rows, tied_rows
 
-from tegu.core.batch import Array
-from tegu.sim.population import Population
+from tegu.core.data.batch import Array
+from tegu.sim.data.population import Population
 
 
 def together(people: list[Rows]) -> Population:

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused, same_tree, trees
 
-from tegu.core.calibration.question import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.calibration.evaluation_request import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
-from tegu.core.tree import Tree
-from tegu.sim.grid import flower_identity
+from tegu.sim.federation.grid import flower_identity
 from tegu.wire import answers_content, inquiry_content, read_answers, read_inquiry, to_record
 
 META: Tree = {"w": np.arange(3, dtype=np.float32)}

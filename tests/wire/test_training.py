@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import alike, refused, same_tree, trees
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree, add
 from tegu.core.errors import FederationError
-from tegu.core.tree import Tree, add
-from tegu.sim.grid import flower_identity
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.sim.federation.grid import flower_identity
 from tegu.wire import (
     Reply,
     RoundConfig,

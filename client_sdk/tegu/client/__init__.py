@@ -10,22 +10,22 @@ for what it uses.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tegu.client.adaptation.report import AdaptReport
     from tegu.client.personalizer import Personalizer
-    from tegu.client.report import AdaptReport
-    from tegu.client.runtime import Runtime
-    from tegu.client.runtime_onnx import OnnxRuntime
-    from tegu.client.store import Store
+    from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+    from tegu.client.runtimes.runtime import Runtime
+    from tegu.client.store.store import Store
 else:  # type checkers see the imports above alone, and so do not take a misspelt name for one of these
 
     def __getattr__(name: str) -> object:
         import importlib  # noqa: PLC0415 # not to be an attribute of this package
 
         homes = {
-            "AdaptReport": "report",
-            "OnnxRuntime": "runtime_onnx",
+            "AdaptReport": "adaptation.report",
+            "OnnxRuntime": "runtimes.onnx_runtime",
             "Personalizer": "personalizer",
-            "Runtime": "runtime",
-            "Store": "store",
+            "Runtime": "runtimes.runtime",
+            "Store": "store.store",
         }
         if name not in homes:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegu.client.budget import check_budget
-from tegu.client.model import Model
-from tegu.client.recommend import best_items, check_recommends
-from tegu.client.report import AdaptReport
-from tegu.client.rows import input_rows, interaction_rows
-from tegu.client.runtime import Runtime
-from tegu.client.runtime_onnx import Provider
-from tegu.client.source import Source
-from tegu.client.store import Interactions, Personal, Store
-from tegu.core.batch import Array, Batch, NumpyBatch
-from tegu.core.bundle import Bundle
+from tegu.client.adaptation.budget import check_budget
+from tegu.client.adaptation.inputs import input_rows, interaction_rows
+from tegu.client.adaptation.loader import Source
+from tegu.client.adaptation.model import Model
+from tegu.client.adaptation.recommend import best_items, check_recommends
+from tegu.client.adaptation.report import AdaptReport
+from tegu.client.runtimes.onnx_runtime import Provider
+from tegu.client.runtimes.runtime import Runtime
+from tegu.client.store.store import Interactions, Personal, Store
+from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Manifest
+from tegu.core.data.batch import Array, Batch, NumpyBatch
+from tegu.core.data.recency import check_half_life, recency
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
-from tegu.core.manifest import Manifest
-from tegu.core.recency import check_half_life, recency
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
 
 __all__ = ["Personalizer"]
 

@@ -12,7 +12,7 @@ device          the three graphs of a bundle
 cohort          the graphs batched over users, for simulation
 """
 
-from tegu.server.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
-from tegu.server.compile.device import compile_learner, make_bundle
+from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
+from tegu.compile.device import compile_learner, make_bundle
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates", "compile_learner", "make_bundle"]

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from torch import Tensor
 
-from tegu.core.batch import Array
+from tegu.compile.tracing.capture import Function
+from tegu.core.data.batch import Array
 from tegu.core.errors import CompileError, require
-from tegu.server.compile.capture import Function
 
 __all__ = ["FLOOR", "TOLERANCE", "check_graph"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from tegu.compile.examples import Sizes, example_users
+from tegu.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
+from tegu.compile.graphs import Plan, compile_graphs
+from tegu.compile.summed_updates import one_after_the_other, together
+from tegu.compile.tracing.capture import Function, Named
 from tegu.core.errors import CompileError
 from tegu.learners.learner import Iterated, Learner
-from tegu.server.compile.capture import Function, Named
-from tegu.server.compile.examples import Sizes, example_users
-from tegu.server.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
-from tegu.server.compile.graphs import Plan, compile_graphs
-from tegu.server.compile.together import one_after_the_other, together
-from tegu.server.threads import one_thread
+from tegu.learners.threads import one_thread
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates"]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tegu.core.bundle import Bundle
-from tegu.core.manifest import Manifest
-from tegu.core.tree import Tree
+from tegu.compile.examples import Sizes, example_inputs
+from tegu.compile.functions import functions
+from tegu.compile.graphs import Plan, compile_graphs
+from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Manifest
+from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner
-from tegu.server.compile.examples import Sizes, example_inputs
-from tegu.server.compile.functions import functions
-from tegu.server.compile.graphs import Plan, compile_graphs
-from tegu.server.threads import one_thread
+from tegu.learners.threads import one_thread
 
 __all__ = ["compile_learner", "make_bundle"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tegu.core.batch import Array, Batch
-from tegu.core.spec import Field
-from tegu.core.standard import Standard
+from tegu.compile.tracing.naming import flat_batch, knob_tensors, named
+from tegu.core.data.batch import Array, Batch
+from tegu.core.data.scaling import Standard
+from tegu.core.data.spec import Field
 from tegu.learners.learner import Learner, TorchBatch
-from tegu.server.compile.naming import flat_batch, knob_tensors, named
 
 __all__ = ["Sizes", "example_batch", "example_inputs", "example_users"]
 

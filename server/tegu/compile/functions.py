@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from tegu.core.batch import Batch
+from tegu.compile.tracing.capture import Function, Named
+from tegu.compile.tracing.naming import named, pick, pick_batch
+from tegu.core.data.batch import Batch
 from tegu.learners.learner import Iterated, Learner, TorchBatch, TorchTree
-from tegu.learners.rows import fixed_entries, whole_parameters, whole_update
-from tegu.server.compile.capture import Function, Named
-from tegu.server.compile.naming import named, pick, pick_batch
+from tegu.learners.parameters.table_rows import fixed_entries, whole_parameters, whole_update
 
 __all__ = [
     "BEGIN",

@@ -9,13 +9,13 @@ import onnx
 import torch
 from torch import Tensor
 
-from tegu.core.bundle import GRAPHS
-from tegu.server.compile.capture import Named
-from tegu.server.compile.check import check_graph
-from tegu.server.compile.functions import BEGIN, STEP, Functions
-from tegu.server.compile.loop import loop_model
-from tegu.server.compile.naming import named, pick
-from tegu.server.compile.trace import Part, trace
+from tegu.compile.check import check_graph
+from tegu.compile.functions import BEGIN, STEP, Functions
+from tegu.compile.tracing.capture import Named
+from tegu.compile.tracing.loop import loop_model
+from tegu.compile.tracing.naming import named, pick
+from tegu.compile.tracing.trace import Part, trace
+from tegu.core.bundle.file import GRAPHS
 
 __all__ = ["Plan", "compile_graphs"]
 

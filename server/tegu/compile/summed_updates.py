@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tegu.compile.functions import episode, one_by_one, touched_update
+from tegu.compile.tracing.capture import Function, Named
+from tegu.compile.tracing.naming import named
 from tegu.learners.learner import Learner, Together
-from tegu.learners.rows import whole_parameters
-from tegu.server.compile.capture import Function, Named
-from tegu.server.compile.functions import episode, one_by_one, touched_update
-from tegu.server.compile.naming import named
+from tegu.learners.parameters.table_rows import whole_parameters
 
 __all__ = ["one_after_the_other", "together"]
 

@@ -37,15 +37,15 @@ from typing import Any, NamedTuple
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from tegu.core.bundle import Bundle, atomic_write, read_bundle, write_bundle
+from tegu.core.bundle.file import Bundle, atomic_write, read_bundle, write_bundle
+from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
-from tegu.core.tree import Tree, digest
-from tegu.server.calibration import calibrated, judged
-from tegu.server.checkpoint import latest_checkpoint
-from tegu.server.looks import Look, Looks, gap_in_words, mean_looks
-from tegu.server.outer import OuterOptimiser
+from tegu.server.calibration.calibrate import calibrated, judged
+from tegu.server.evaluation.validation import Look, Looks, gap_in_words, mean_looks
 from tegu.server.run_config import calibration_from, looks_from, outer_from, settings_from
-from tegu.server.strategy import MetaStrategy
+from tegu.server.training.checkpoint import latest_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser
+from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import to_record
 
 __all__ = ["app", "train"]

@@ -7,14 +7,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tegu.core.episode import EpisodeRule
+from tegu.core.bundle.manifest import Manifest
+from tegu.core.compression.precision import check_precision
 from tegu.core.errors import DataError, FederationError
-from tegu.core.manifest import Manifest
-from tegu.core.precision import check_precision
-from tegu.server.calibration import CalibrationRule
-from tegu.server.looks import Best, LookRule, Looks, look_questions
-from tegu.server.outer import OuterRule
-from tegu.server.strategy import RoundSettings
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.calibration.calibrate import CalibrationRule
+from tegu.server.evaluation.validation import Best, LookRule, Looks, look_questions
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.strategy import RoundSettings
 
 __all__ = ["calibration_from", "looks_from", "outer_from", "settings_from"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Kind
 from tegu.core.errors import UnknownNameError
-from tegu.core.spec import Kind
 
 __all__ = ["METRICS", "Metric", "default_metric", "find_metric"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tegu.core.errors import UnknownNameError
+from tegu.learners.algorithms.reptile import reptile
+from tegu.learners.algorithms.residual_correction import residual
 from tegu.learners.learner import Learner
-from tegu.learners.reptile import reptile
-from tegu.learners.residual import residual
 
 __all__ = ["LEARNERS", "find_learner"]
 

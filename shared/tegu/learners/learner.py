@@ -5,7 +5,7 @@
     predict(meta, state, x)              -> output
     update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
 
-In a state and in an update, the rows that were touched may stand for a whole table: see `tegu.learners.rows`.
+In a state and in an update, the rows that were touched may stand for a whole table: see `parameters.table_rows`.
 
 The server's round is always `meta = outer(meta, mean over users(clip(update)))`. All four are written in torch without
 side effects, so that they can be compiled into ONNX graphs, batched over users, and differentiated.
@@ -19,10 +19,10 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
-from tegu.core.standard import Standard
-from tegu.core.tree import Tree
+from tegu.core.data.batch import Batch
+from tegu.core.data.scaling import Standard
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 
 __all__ = ["Adapt", "Iterated", "Learner", "Losses", "Together", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
 

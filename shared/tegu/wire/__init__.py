@@ -1,7 +1,7 @@
 """What crosses the network: the one place where trees and rounds become Flower records. Needs flwr alone."""
 
 from tegu.wire.evaluation import answers_content, inquiry_content, read_answers, read_inquiry
-from tegu.wire.records import (
+from tegu.wire.training import (
     Reply,
     RoundConfig,
     packed_content,

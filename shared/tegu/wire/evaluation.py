@@ -12,10 +12,10 @@ from typing import Any, get_args
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from tegu.core.calibration.question import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.calibration.evaluation_request import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
-from tegu.core.tree import Tree
-from tegu.wire.records import to_tree
+from tegu.wire.training import to_tree
 
 __all__ = ["answers_content", "inquiry_content", "read_answers", "read_inquiry"]
 

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 
 __all__ = ["dtype_name", "from_npy", "to_npy"]
 

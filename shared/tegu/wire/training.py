@@ -15,12 +15,12 @@ import numpy as np
 from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule
+from tegu.core.compression.error_feedback import Packed, unpack
+from tegu.core.compression.precision import Precision, check_precision
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError, UnknownNameError
-from tegu.core.packing import Packed, unpack
-from tegu.core.precision import Precision, check_precision
-from tegu.core.tree import Tree
+from tegu.core.sampling.episode import EpisodeRule
 from tegu.wire.npy import dtype_name, from_npy, to_npy
 
 __all__ = [
@@ -50,7 +50,7 @@ class RoundConfig:
         rule: how much becomes support and query.
         users: how many of a node's users take part, drawn by seed and round; 0 for all of them.
         updates: how replies carry their update: "float32" by name, "float16" or "int8" packed.
-        share: of all users who calibrate, and so take no part; see `tegu.core.calibration.roles`.
+        share: of all users who calibrate, and so take no part; see `tegu.core.calibration.assignment`.
         fold: which share.
     """
 

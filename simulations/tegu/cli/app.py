@@ -67,7 +67,7 @@ def simulate(
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
     """
     _require_sim()
-    from tegu.cli.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
+    from tegu.cli.commands.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
 
     simulate_command(
         experiment,
@@ -103,7 +103,7 @@ def personalise(
     public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
 ) -> None:
     """Adapt the .tegu file BUNDLE to one person's interactions and predict, without torch."""
-    from tegu.cli.personalise import personalise_command  # noqa: PLC0415 # keeps --help quick
+    from tegu.cli.commands.personalise import personalise_command  # noqa: PLC0415 # keeps --help quick
 
     personalise_command(
         bundle,
@@ -125,7 +125,7 @@ def inspect(
     public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
 ) -> None:
     """Show what the .tegu file BUNDLE holds, after verifying it."""
-    from tegu.cli.inspect import inspect_command  # noqa: PLC0415 # keeps --help quick
+    from tegu.cli.commands.inspect import inspect_command  # noqa: PLC0415 # keeps --help quick
 
     inspect_command(bundle, as_json=as_json, public_key=public_key)
 
@@ -147,7 +147,7 @@ def bench(
     are named, with how to install them.
     """
     _require_sim()
-    from tegu.cli.bench import bench_command  # noqa: PLC0415 # torch
+    from tegu.cli.commands.bench import bench_command  # noqa: PLC0415 # torch
 
     result = bench_command(name, pairs=pairs, works=work or [], peers=peer or [], install=install, out=out)
     if as_json:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tegu.server.looks import Look
-from tegu.sim.run_folder import Watch
-from tegu.sim.train import Progress as TrainingProgress
+from tegu.server.evaluation.validation import Look
+from tegu.sim.run_experiment import Watch
+from tegu.sim.training.in_process import Progress as TrainingProgress
 
 __all__ = ["watching"]
 

@@ -9,23 +9,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from tegu.core.bundle import Bundle, write_bundle
-from tegu.core.episode import draw_users
+from tegu.compile import compile_learner, make_bundle
+from tegu.core.bundle.file import Bundle, write_bundle
+from tegu.core.bundle.manifest import knobs_for
+from tegu.core.compression.precision import Precision
+from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.manifest import knobs_for
 from tegu.core.metrics import Metric, default_metric
-from tegu.core.precision import Precision
-from tegu.core.tree import digest
+from tegu.core.sampling.episode import draw_users
 from tegu.learners.learner import Learner
-from tegu.server.compile import compile_learner, make_bundle
-from tegu.server.looks import Look, mean_look
-from tegu.sim.calibrate import calibrate
-from tegu.sim.cohort import draw_cohort
-from tegu.sim.crossfit import Judge, Part, Train, fitted, split_for
+from tegu.server.evaluation.validation import Look, mean_look
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.data.cohort import draw_cohort
+from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
-from tegu.sim.evaluate import Method, adapted
-from tegu.sim.population import Population, Split
-from tegu.sim.train import (
+from tegu.sim.evaluation.curve import Method, adapted
+from tegu.sim.training.cross_fitting import Judge, Part, Train, fitted, split_for
+from tegu.sim.training.in_process import (
     Backend,
     OnProgress,
     Progress,
@@ -80,7 +80,7 @@ class Run:
         return adapted(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
 
     def write(self, path: str | Path, private_key: bytes | None = None, precision: Precision = "float32") -> Bundle:
-        """Write the bundle; see `tegu.core.bundle.write_bundle`.
+        """Write the bundle; see `tegu.core.bundle.file.write_bundle`.
 
         Where it is not stored as float32, the manifest's `training` says so: its `meta` is the digest of what was
         trained, which a reader does not have.
@@ -201,7 +201,7 @@ def _training(
     def on_ray(
         people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
     ) -> Trained:
-        from tegu.sim.ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
+        from tegu.sim.training.on_ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
 
         del looking, on_progress  # Flower's simulation tells nobody, and nobody looks on
         with tempfile.TemporaryDirectory() as folder:

@@ -10,23 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tegu.core.bundle import atomic_write
+from tegu.core.bundle.file import atomic_write
+from tegu.core.bundle.manifest import ScheduleEntry
+from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.errors import BundleError
-from tegu.core.manifest import ScheduleEntry
-from tegu.core.precision import Precision, check_precision
-from tegu.learners.mixture import mixture
-from tegu.server.checkpoint import remove_checkpoints
-from tegu.server.looks import Look, gap_in_words
-from tegu.sim.comparators import Baselines, comparators
-from tegu.sim.drift import follow
+from tegu.learners.algorithms.mixture.mixture import mixture
+from tegu.server.evaluation.validation import Look, gap_in_words
+from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.sim.engine import MEMORY, EngineKind
+from tegu.sim.evaluation.baselines import Baselines, comparators
+from tegu.sim.evaluation.drift_replay import follow
+from tegu.sim.evaluation.heldout import Judgement, judge
+from tegu.sim.evaluation.storage_cost import judge_stored
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.judge import Judgement, judge
-from tegu.sim.person import write_person
-from tegu.sim.report import render_report
+from tegu.sim.reporting.example_person import write_person
+from tegu.sim.reporting.report import render_report
 from tegu.sim.run import Run, run_plan, with_heldout
-from tegu.sim.stored import judge_stored
-from tegu.sim.train import Backend, Progress
+from tegu.sim.training.in_process import Backend, Progress
 
 __all__ = ["Outcome", "Watch", "run_experiment"]
 

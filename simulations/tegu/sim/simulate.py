@@ -10,21 +10,21 @@ from typing import Literal
 
 from torch import nn
 
-from tegu.core.calibration.criterion import RISK
-from tegu.core.episode import EpisodeRule
+from tegu.core.calibration.selection import RISK
+from tegu.core.compression.precision import Precision
 from tegu.core.metrics import Metric
-from tegu.core.precision import Precision
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.learners.algorithms.mixture.mixture import mixture
+from tegu.learners.algorithms.reptile import reptile
+from tegu.learners.algorithms.residual_correction import residual
 from tegu.learners.learner import Learner
-from tegu.learners.mixture import mixture
-from tegu.learners.reptile import reptile
-from tegu.learners.residual import residual
-from tegu.learners.standardised import Standardised, squared_error_in
-from tegu.server.outer import OuterRule
+from tegu.learners.modules.standardised import Standardised, squared_error_in
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population, Split
+from tegu.sim.data.scaling import standards_of
 from tegu.sim.engine import MEMORY, EngineKind
-from tegu.sim.population import Population, Split
 from tegu.sim.run import KS, OnPoint, Run, run_plan
-from tegu.sim.standards import standards_of
-from tegu.sim.train import Backend, TrainingPlan
+from tegu.sim.training.in_process import Backend, TrainingPlan
 
 __all__ = ["simulate"]
 
@@ -61,11 +61,11 @@ def simulate(
     Args:
         population: everyone.
         learner: built for `population.spec`; or a module, for the default: trained by Reptile and adapted by residual
-            correction (`tegu.learners.residual`), or by Reptile's steps for a ranking. Such a module has real inputs
-            and targets standardised by what training users' are like (`tegu.learners.standardised`).
+            correction (`residual_correction`), or by Reptile's steps for a ranking. Such a module has real inputs
+            and targets standardised by what training users' are like (`standardised`).
         rounds: of the whole run.
         cohort: users (or nodes, where `nodes` is given) that take part in a round.
-        initialisations: so many are learned in one bundle, for people of several kinds; see `tegu.learners.mixture`.
+        initialisations: so many are learned in one bundle, for people of several kinds; see `mixture`.
         seed: decides splits, first parameters, cohorts and episodes.
         backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
         engine: what computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
@@ -81,7 +81,7 @@ def simulate(
             all rounds, and the last one's.
         risk: the largest share of people that adapting may hurt at any k, by what calibration users show.
         folds: everybody who is not held out trains and calibrates, in so many folds and as many trainings more
-            (`tegu.sim.crossfit`); 0 for users apart who calibrate and never train. None for 4 where these would be
+            (`cross_fitting`); 0 for users apart who calibrate and never train. None for 4 where these would be
             fewer than 60, who cannot tell whom adapting hurts, three quarters are enough for the cohort, there is no
             patience and the backend is "inprocess"; else for 0.
         ks: numbers of interactions to calibrate and to judge at.

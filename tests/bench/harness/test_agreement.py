@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tests.bench.small import logits, rounds, small_task, softmax
 
-from tegu.bench.agreement import TOLERANCE, difference, loss_curve
-from tegu.bench.works.simulated import SIMULATED
+from tegu.bench.harness.agreement import TOLERANCE, difference, loss_curve
+from tegu.bench.tasks.simulated import SIMULATED
 from tegu.core.errors import RuntimeFailure
 
 

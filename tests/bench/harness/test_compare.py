@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tests.bench.small import small_task
 
-from tegu.bench.compare import Contest, compare
+from tegu.bench.harness.compare import Contest, compare
+from tegu.bench.harness.request import Request
 from tegu.bench.peers.table import Peer
-from tegu.bench.request import Request
-from tegu.bench.works.work import Task
+from tegu.bench.tasks.task import Task
 from tegu.core.errors import MissingExtraError, RuntimeFailure, UnknownNameError
 
 NUMPY = Peer("numpy", "small", "numpy", ("small",))

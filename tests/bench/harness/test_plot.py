@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from tegu.bench.plot import render_plot
+from tegu.bench.harness.plot import render_plot
 
 ROW = {
     "work": "W<1>",

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from tests.bench.small import rounds, small_task
 
-from tegu.bench.side import side
-from tegu.bench.worker import serve
-from tegu.bench.works.work import write_task
-from tegu.core.bundle import tree_from_bytes
+from tegu.bench.harness.side import side
+from tegu.bench.harness.worker import serve
+from tegu.bench.tasks.task import write_task
+from tegu.core.bundle.file import tree_from_bytes
 from tegu.core.errors import RuntimeFailure
 
 MODULE = "small"

@@ -12,13 +12,13 @@ import pytest
 import torch
 from tests.bench.small import adapted, logits, small_task
 
-from tegu.bench.device import prepare
 from tegu.bench.peers import tegu_device, torch_device
 from tegu.bench.peers.fastest import on_fastest_threads
 from tegu.bench.peers.flower_client import trained
 from tegu.bench.peers.ready import Done
-from tegu.bench.works.simulated import labelled
-from tegu.bench.works.work import Task
+from tegu.bench.suites.device import prepare
+from tegu.bench.tasks.simulated import labelled
+from tegu.bench.tasks.task import Task
 
 
 def one_user() -> Task:

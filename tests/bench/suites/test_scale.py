@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tegu.bench import scale
-from tegu.bench.request import Request
+from tegu.bench.harness.request import Request
+from tegu.bench.suites import scale
 from tegu.core.errors import RuntimeFailure, UnknownNameError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.sim import people
 
-from tegu.bench import wire
-from tegu.bench.request import Request
+from tegu.bench.harness.request import Request
+from tegu.bench.suites import wire
 from tegu.core.errors import UnknownNameError
 
 

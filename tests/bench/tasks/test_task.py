@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from tests.bench.small import small_task
 
-from tegu.bench.works.models import MODELS
-from tegu.bench.works.simulated import ADAPTED, SIMULATED
-from tegu.bench.works.work import read_task, write_task
-from tegu.core.episode import EpisodeRule
-from tegu.core.spec import check_rows
+from tegu.bench.tasks.models import MODELS
+from tegu.bench.tasks.simulated import ADAPTED, SIMULATED
+from tegu.bench.tasks.task import read_task, write_task
+from tegu.core.data.spec import check_rows
+from tegu.core.sampling.episode import EpisodeRule
 
 
 def test_a_task_reaches_another_process_whole(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Said
 
-from tegu.bench.pairs import Comparison, as_rows
+from tegu.bench.harness.pairs import Comparison, as_rows
 
 Run = Callable[..., Said]
 KEYS = ["work", "peer", "measure", "ratio", "ratio_min", "ratio_max", "pairs", "tegu", "other", "unit"]
@@ -47,7 +47,7 @@ def test_start_gives_the_documented_rows(tegu: Run) -> None:
 @pytest.fixture
 def no_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """None of the peers is installed, here or in the cache."""
-    monkeypatch.setattr("tegu.bench.environment._found", lambda module: False)
+    monkeypatch.setattr("tegu.bench.harness.environment._found", lambda module: False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

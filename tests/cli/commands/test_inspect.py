@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.cli.conftest import Said
 from tests.cli.test_help import one_line
 
-from tegu.core.bundle import read_bundle
-from tegu.core.manifest import Manifest
+from tegu.core.bundle.file import read_bundle
+from tegu.core.bundle.manifest import Manifest
 
 Run = Callable[..., Said]
 

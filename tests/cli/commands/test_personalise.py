@@ -13,8 +13,8 @@ from tests.cli.test_help import one_line
 from tests.sim import people
 
 from tegu.client import Personalizer
-from tegu.core.bundle import read_bundle, write_bundle
-from tegu.core.signing import new_key_pair
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.bundle.signing import new_key_pair
 
 Run = Callable[..., Said]
 CLICKED = [3, 7, 3, 11]

@@ -11,7 +11,7 @@ from tests.cli.conftest import Said
 from tests.cli.test_help import one_line
 from tests.sim import people
 
-from tegu.core.bundle import read_bundle
+from tegu.core.bundle.file import read_bundle
 from tegu.sim.experiments import catalogue
 
 Run = Callable[..., Said]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.core.samples import refused
 
-from tegu.cli.memory import bytes_from
+from tegu.cli.parsing.memory_size import bytes_from
 from tegu.core.errors import DataError
 
 

@@ -9,12 +9,12 @@ import pytest
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.client.known import Known, corrected, known_of
-from tegu.core.bundle import Bundle
-from tegu.core.manifest import Manifest, ScheduleEntry
-from tegu.core.spec import Spec
-from tegu.learners.residual import residual
-from tegu.server.compile import make_bundle
+from tegu.client.adaptation.evidence import Known, corrected, known_of
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+from tegu.core.data.spec import Spec
+from tegu.learners.algorithms.residual_correction import residual
 
 SPEC = Spec.regression((3,), 1)
 SCHEDULE = (ScheduleEntry(2, {"steps": 1.0}, 0.5, 0.25), ScheduleEntry(8, {"steps": 1.0}, 0.75, 0.125))

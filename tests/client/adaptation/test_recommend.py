@@ -7,7 +7,7 @@ import pytest
 from tests.client.graphs import ITEMS, linear_bundle, ranking_bundle, rating_bundle
 
 from tegu.client import Personalizer
-from tegu.client.recommend import best_items
+from tegu.client.adaptation.recommend import best_items
 from tegu.core.errors import DataError
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.client.graphs import linear_bundle, linear_predict, linear_rows, ranking_bundle
 
 from tegu.client import Personalizer
-from tegu.client.typical import typical, unlike
-from tegu.core.batch import Array, full_batch
-from tegu.core.manifest import ScheduleEntry
+from tegu.client.adaptation.typicality import typical, unlike
+from tegu.core.bundle.manifest import ScheduleEntry
+from tegu.core.data.batch import Array, full_batch
 
 X, Y = linear_rows(9)
 BUNDLE = linear_bundle()

@@ -14,15 +14,15 @@ from tests.core.samples import refused
 from tests.federation import plain
 from tests.federation.tiny import again_and_again, bundle, looped_engine, population
 
-from tegu.client.flower import app
-from tegu.core.bundle import write_bundle
-from tegu.core.calibration.roles import calibrates
-from tegu.core.episode import EpisodeRule, draw_users
+from tegu.client.federation.client_app import app
+from tegu.core.bundle.file import write_bundle
+from tegu.core.calibration.assignment import calibrates
+from tegu.core.data.tree import max_difference
 from tegu.core.errors import BundleError, DataError, FederationError
-from tegu.core.tree import max_difference
-from tegu.sim.cohort import draw_cohort
-from tegu.sim.grid import flower_identity
-from tegu.sim.ray import write_partitions
+from tegu.core.sampling.episode import EpisodeRule, draw_users
+from tegu.sim.data.cohort import draw_cohort
+from tegu.sim.federation.grid import flower_identity
+from tegu.sim.training.on_ray import write_partitions
 from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
 
 PEOPLE = population(9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.client.moved import find_moved
+from tegu.client.runtimes.changed_rows import find_moved
 
 META = {"table": np.arange(12, dtype=np.float32).reshape(4, 3), "user": np.zeros(3, np.float32)}
 

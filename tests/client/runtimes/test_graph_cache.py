@@ -17,10 +17,10 @@ from tests.compile.families import FAMILIES
 from tests.compile.running import rows
 
 from tegu.client import OnnxRuntime, Personalizer
-from tegu.client.graph_cache import WORTH_BYTES, open_cached
-from tegu.core.bundle import Bundle
+from tegu.client.runtimes.graph_cache import WORTH_BYTES, open_cached
+from tegu.compile import make_bundle
+from tegu.core.bundle.file import Bundle
 from tegu.core.errors import RuntimeFailure
-from tegu.server.compile import make_bundle
 
 X, Y = linear_rows(7)
 GRAPH = b"graph" * 10

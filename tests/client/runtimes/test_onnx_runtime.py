@@ -16,7 +16,7 @@ from tests.client.graphs import (
 )
 
 from tegu.client import OnnxRuntime
-from tegu.core.batch import Batch, full_batch
+from tegu.core.data.batch import Batch, full_batch
 from tegu.core.errors import MissingExtraError, RuntimeFailure
 
 BUNDLE = linear_bundle()

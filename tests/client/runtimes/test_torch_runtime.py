@@ -13,8 +13,8 @@ from tests.client.graphs import ITEMS, linear_bundle, linear_rows, ranking_bundl
 from torch import nn
 
 from tegu.client import OnnxRuntime, Personalizer
-from tegu.client.runtime_torch import TorchRuntime
-from tegu.core.batch import Batch, full_batch
+from tegu.client.runtimes.torch_runtime import TorchRuntime
+from tegu.core.data.batch import Batch, full_batch
 from tegu.core.errors import RuntimeFailure, UnknownNameError
 
 BUNDLE = linear_bundle()

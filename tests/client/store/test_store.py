@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tests.client.stores import STATE, X, Y, make_store, open_store, sql
 
-from tegu.client import database
-from tegu.client.store import Personal
+from tegu.client.store import database
+from tegu.client.store.store import Personal
+from tegu.core.data.spec import Spec
 from tegu.core.errors import OtherModelError, StoreError
-from tegu.core.spec import Spec
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

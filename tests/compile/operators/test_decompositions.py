@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from tegu.core.spec import Spec
+from tegu.compile import compile_cohort, compile_learner
+from tegu.compile.operators import pooling
+from tegu.compile.operators.decompositions import decomposition_table
+from tegu.core.data.spec import Spec
 from tegu.learners import reptile
-from tegu.server.compile import compile_cohort, compile_learner, pooling
-from tegu.server.compile.decompositions import decomposition_table
 
 TABLE = decomposition_table()
 ATEN = torch.ops.aten

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad
 
-from tegu.server.compile.capture import capture
-from tegu.server.compile.reorder import PoolFirst
+from tegu.compile.operators.pool_before_relu import PoolFirst
+from tegu.compile.tracing.capture import capture
 
 POOLS = [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 1)]
 

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from onnx import shape_inference
 
-from tegu.server.compile.fuse import fuse
+from tegu.compile.rewrites.fuse import fuse
 
 INPUTS = {"a": (3, 4), "b": (4, 5), "bt": (5, 4), "c": (3, 5), "v": (5,), "image": (2, 3, 4), "square": (4, 4)}
 FIXED = (

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from tegu.server.compile.narrow import narrow
+from tegu.compile.rewrites.short_softmax import narrow
 
 
 def model(shape: str, axis: int) -> onnx.ModelProto:

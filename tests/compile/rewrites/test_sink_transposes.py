@@ -10,8 +10,8 @@ import pytest
 from onnx import shape_inference
 from onnx_ir.passes import common
 
-from tegu.server.compile.fuse import fuse
-from tegu.server.compile.sink import sink_transposes
+from tegu.compile.rewrites.fuse import fuse
+from tegu.compile.rewrites.sink_transposes import sink_transposes
 
 HEAD = '<ir_version: 9, opset_import: ["" : 18]> test (float[2,3,4] a, float[2,3,4] b, float[4,2,3] c, float[3] v)'
 THERE, BACK = "Transpose<perm = [2, 0, 1]>", "Transpose<perm = [1, 2, 0]>"

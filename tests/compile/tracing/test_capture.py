@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tegu.compile.tracing.capture import capture
 from tegu.core.errors import CompileError
-from tegu.server.compile.capture import capture
 
 X = {"x": torch.arange(26.0).reshape(13, 2)}
 

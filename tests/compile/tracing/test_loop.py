@@ -9,9 +9,9 @@ from onnx import TensorProto, helper
 from tests.compile.families import FAMILIES
 from tests.compile.running import knobs, rows, run, start
 
+from tegu.compile.tracing.hoist import hoist
+from tegu.compile.tracing.loop import loop_model
 from tegu.core.errors import CompileError
-from tegu.server.compile.hoist import hoist
-from tegu.server.compile.loop import loop_model
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu_layernorm", "maxpool"])

@@ -7,7 +7,7 @@ import onnx
 import torch
 from tests.compile.running import run
 
-from tegu.server.compile.trace import Part, trace
+from tegu.compile.tracing.trace import Part, trace
 
 
 def test_outputs_that_are_equal_keep_their_own_names_and_places():

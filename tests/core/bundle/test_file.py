@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import bundle, manifests, members_of, refused, same_bundle, same_tree, trees
 
-from tegu.core import signing
-from tegu.core.bundle import (
+from tegu.core.bundle.file import (
     GRAPHS,
     Bundle,
     atomic_write,
     read_bundle,
+    signing,
     tree_from_bytes,
     tree_to_bytes,
     write_bundle,
 )
+from tegu.core.bundle.manifest import Manifest
+from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import BundleError, MissingExtraError, SignatureError
-from tegu.core.manifest import Manifest
-from tegu.core.tree import Tree, digest
 
 
 @pytest.fixture(scope="module")

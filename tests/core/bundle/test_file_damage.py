@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import bundle, members_of, put, refused, same_bundle, zipped
 
-from tegu.core import signing
-from tegu.core.bundle import GRAPHS, Bundle, read_bundle, tree_from_bytes, tree_to_bytes, write_bundle
+from tegu.core.bundle import signing
+from tegu.core.bundle.file import GRAPHS, Bundle, read_bundle, tree_from_bytes, tree_to_bytes, write_bundle
 from tegu.core.errors import BundleError, SignatureError
 
 REQUIRED = ("manifest.json", "meta.safetensors", *(f"{name}.onnx" for name in GRAPHS))

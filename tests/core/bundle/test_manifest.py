@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import json_values, manifest, manifests, refused
 
+from tegu.core.bundle.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
 from tegu.core.errors import BundleError, DataError
-from tegu.core.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
 
 GOOD: dict[str, Any] = json.loads(
     replace(

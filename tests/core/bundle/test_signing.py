@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused
 
-from tegu.core import signing
+from tegu.core.bundle import signing
 from tegu.core.errors import MissingExtraError, SignatureError
 
 PRIVATE, PUBLIC = signing.new_key_pair()

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tegu.core.calibration.roles import calibrates, is_compared, lot
+from tegu.core.calibration.assignment import calibrates, is_compared, lot
 
 NAMES = [f"user-{number}" for number in range(4000)]
 
@@ -45,7 +45,7 @@ def test_a_larger_share_keeps_whoever_calibrated() -> None:
 
 def test_another_process_draws_the_same() -> None:
     """Python's own hash of a string differs from process to process."""
-    program = "from tegu.core.calibration.roles import lot; print(lot(3, 'user-7'))"
+    program = "from tegu.core.calibration.assignment import lot; print(lot(3, 'user-7'))"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
     assert float(printed) == lot(3, "user-7")
     assert 0 <= lot(3, "user-7") < 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tegu.core.conformal import MOST, p_value, thinned
+from tegu.core.calibration.conformal import MOST, p_value, thinned
 
 
 @pytest.mark.parametrize(

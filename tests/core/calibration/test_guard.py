@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.batch import Array, full_batch
-from tegu.core.calibration.blend import Belief, believe, blended, sums_of_evidence, trust
-from tegu.core.spec import Kind, Spec
-from tegu.core.trials import Trial, Trials
+from tegu.core.calibration.guard import Belief, believe, blended, sums_of_evidence, trust
+from tegu.core.data.batch import Array, full_batch
+from tegu.core.data.spec import Kind, Spec
+from tegu.core.sampling.trials import Trial, Trials
 
 
 def sums(evidence: Array, gain: Array) -> Array:

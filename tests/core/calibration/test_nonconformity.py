@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tegu.core.misfit import asked, misfit
-from tegu.core.spec import Spec
+from tegu.core.calibration.nonconformity import asked, misfit
+from tegu.core.data.spec import Spec
 
 RNG = np.random.default_rng(0)
 

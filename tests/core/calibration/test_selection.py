@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.batch import Array
-from tegu.core.calibration.criterion import RISK, chance_of_hurt, choose, rate_of_hurt, sums_of_gains
+from tegu.core.calibration.selection import RISK, chance_of_hurt, choose, rate_of_hurt, sums_of_gains
+from tegu.core.data.batch import Array
 
 
 def hurt(gains: list[list[float]], tolerances: list[float]) -> float:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused
 
+from tegu.core.compression.error_feedback import Packed, compensated, pack, unpack
+from tegu.core.compression.precision import Precision
+from tegu.core.data.tree import Tree, add, max_difference
 from tegu.core.errors import DataError
-from tegu.core.packing import Packed, compensated, pack, unpack
-from tegu.core.precision import Precision
-from tegu.core.tree import Tree, add, max_difference
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tests.core.samples import refused, same_array
 
-from tegu.core.batch import Array
+from tegu.core.compression.precision import BLOCK, Precision, check_precision, decode, encode
+from tegu.core.data.batch import Array
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.core.precision import BLOCK, Precision, check_precision, decode, encode
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MAX = float(np.finfo(np.float32).max)

@@ -28,13 +28,13 @@ from tests.core.samples import (
     zipped,
 )
 
-from tegu.core import signing
-from tegu.core.batch import Array
-from tegu.core.bundle import read_bundle, tree_to_bytes, write_bundle
+from tegu.core.bundle import signing
+from tegu.core.bundle.file import read_bundle, tree_to_bytes, write_bundle
+from tegu.core.compression.precision import Precision
+from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError, UnknownNameError
-from tegu.core.precision import Precision
-from tegu.core.stored_meta import pack_meta, unpack_meta
-from tegu.core.tree import Tree
 
 PACKED: tuple[Precision, ...] = ("float16", "int8")
 finite = st.floats(-60000, 60000, width=32)

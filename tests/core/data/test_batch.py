@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused, same_array
 
-from tegu.core.batch import NumpyBatch, full_batch, stack_batches
+from tegu.core.data.batch import NumpyBatch, full_batch, stack_batches
 from tegu.core.errors import DataError
 
 

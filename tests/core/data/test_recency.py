@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tegu.core.data.recency import check_half_life, effective_number, recency
 from tegu.core.errors import DataError
-from tegu.core.recency import check_half_life, effective_number, recency
 
 
 def test_an_interaction_counts_half_after_a_half_life() -> None:

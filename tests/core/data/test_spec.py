@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.core.samples import refused, same_array
 
+from tegu.core.data.spec import Field, Spec, check_rows, check_x, check_y
 from tegu.core.errors import DataError
-from tegu.core.spec import Field, Spec, check_rows, check_x, check_y
 
 IMAGE = Spec.classification((2, 3), 5)
 TEXT = Spec.classification((4,), 2, tokens=10)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import alike, refused, same_tree, trees
 
-from tegu.core import tree
+from tegu.core.data import tree
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.tree import Tree
 
 A = np.array([3.0, 4.0], np.float32)
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.core.people import Rows, leaks, tied_rows
 from tests.core.samples import refused, same_array
 
-from tegu.core.batch import Array
-from tegu.core.episode import (
+from tegu.core.data.batch import Array
+from tegu.core.errors import DataError, PopulationError
+from tegu.core.sampling.episode import (
     Episode,
     EpisodeRule,
     draw_episode,
@@ -25,9 +26,8 @@ from tegu.core.episode import (
     part_rows,
     rows_rng,
 )
-from tegu.core.errors import DataError, PopulationError
 
-DRAW = "from tegu.core.episode import rows_rng; print(rows_rng(0, 'round', 7, 'user é').random(5).tolist())"
+DRAW = "from tegu.core.sampling.episode import rows_rng; print(rows_rng(0, 'round', 7, 'user é').random(5).tolist())"
 
 
 @st.composite

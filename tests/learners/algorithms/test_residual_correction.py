@@ -12,12 +12,12 @@ import torch
 from tests.learners.toys import NO_NOISE, SPEC, assert_trees_close, meta_of, mlp, rows
 from torch import Tensor, nn
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
 from tegu.learners import reptile
-from tegu.learners.features import look
-from tegu.learners.residual import residual
+from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.modules.features import look
 
 REGRESSION = Spec.regression((4,), 2)
 CORRECT = {"mix": 0.4, "ridge": 0.3, "weight": 0.8, "guard": 0.0}

@@ -7,7 +7,7 @@ import torch
 import torch_optimizer
 
 from tegu.core.errors import UnknownNameError
-from tegu.learners.optimisers import optimiser_class
+from tegu.learners.inner_loop.optimisers import optimiser_class
 
 
 @pytest.mark.parametrize("name", ["Adam", "adam", "ADAM"])

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
 from tegu.learners import fedavg, joint, reptile
-from tegu.learners.local_only import local_only
-from tegu.learners.objectives import update_of
+from tegu.learners.baselines.local_only import local_only
+from tegu.learners.inner_loop.query_gradient import update_of
 
 STEPS, LR, PRIOR = 3, 0.7, 2.0
 

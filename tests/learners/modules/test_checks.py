@@ -7,10 +7,10 @@ import torch
 from tests.learners.toys import FEATURES, ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp, rows
 from torch import nn
 
+from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
-from tegu.core.spec import Spec
 from tegu.learners import fedavg, joint, reptile
-from tegu.learners.local_only import local_only
+from tegu.learners.baselines.local_only import local_only
 
 
 class Column(Factors):

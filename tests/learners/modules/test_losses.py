@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from tests.learners.toys import FEATURES, ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp, rows
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.core.spec import Spec
 from tegu.learners import reptile
-from tegu.learners.losses import LOSSES, find_loss, masked_mean
-from tegu.learners.model import Applied
+from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.losses import LOSSES, find_loss, masked_mean
 
 
 def applied(model):

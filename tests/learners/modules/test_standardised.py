@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tegu.core.standard import Standard
-from tegu.learners.standardised import Standardised, squared_error_in
+from tegu.core.data.scaling import Standard
+from tegu.learners.modules.standardised import Standardised, squared_error_in
 
 X, Y = (
     Standard(np.asarray([1.0, -2.0], np.float32), np.asarray([4.0, 0.5], np.float32)),

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
-from tegu.learners.lookups import find_lookups, looked_up
-from tegu.learners.losses import find_loss
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
+from tegu.learners.modules.losses import find_loss
+from tegu.learners.modules.table_lookups import find_lookups, looked_up
 
 ITEMS = 100
 RATINGS = Spec.regression((), items=ITEMS)

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from tegu.core.errors import CompileError
-from tegu.learners.plain import PlainOperators
+from tegu.learners.operators.exportable import PlainOperators
 
 X = torch.randn(5, 6, 4, generator=torch.Generator().manual_seed(0))
 ROWS = X[:, :, 0]

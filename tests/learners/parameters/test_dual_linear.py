@@ -10,13 +10,13 @@ import torch.nn.functional as F  # noqa: N812
 from tests.learners.toys import NO_NOISE, assert_trees_close, meta_of, minus, trained
 from torch import Tensor, nn
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.learners import fedavg, joint, reptile
+from tegu.learners.baselines.local_only import local_only
+from tegu.learners.inner_loop.dual_steps import find_spans
 from tegu.learners.learner import Learner
-from tegu.learners.local_only import local_only
-from tegu.learners.losses import find_loss
-from tegu.learners.spanned import find_spans
+from tegu.learners.modules.losses import find_loss
 
 WIDTH, CLASSES = 20, 3
 SPEC = Spec.classification((WIDTH,), CLASSES)

@@ -12,11 +12,11 @@ from tests.learners.toys import NO_NOISE, SPEC, assert_trees_close, both, defaul
 from torch import nn
 from torch.func import vmap
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.core.spec import Spec
 from tegu.learners import fedavg, joint, mixture, reptile, residual
-from tegu.learners.local_only import local_only
+from tegu.learners.baselines.local_only import local_only
 
 STEPS, LR, PRIOR = 3, 0.4, 2.0
 SIZES = {"steps": STEPS, "lr": LR, "prior": PRIOR}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tegu.learners.bound import bound
+from tegu.learners.parameters.substitute import bound
 
 
 class Tied(nn.Module):

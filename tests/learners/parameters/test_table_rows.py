@@ -11,10 +11,10 @@ from tests.learners.toys import NO_NOISE, assert_trees_close, defaults, meta_of,
 from torch import Tensor, nn
 from torch.func import vmap
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.learners import fedavg, reptile
-from tegu.learners.local_only import local_only
+from tegu.learners.baselines.local_only import local_only
 
 ITEMS = 200
 EXACT = {"rtol": 0, "atol": 1e-9}  # of float64

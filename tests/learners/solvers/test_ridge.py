@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from tegu.learners.ridge import fit, kernel, normalised
+from tegu.learners.solvers.ridge import fit, kernel, normalised
 
 
 def rows(count: int, width: int, seed: int = 0) -> torch.Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tegu.core.calibration.question import Answer, Question, nobody
-from tegu.server.schedule import find_schedule
+from tegu.core.calibration.evaluation_request import Answer, Question, nobody
+from tegu.server.calibration.schedule import find_schedule
 
 STEPS = {"steps": 2.0, "lr": 0.1}
 CORRECTION = {"steps": 1.0, "ridge": 0.1, "weight": 0.5, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tegu.core.errors import MissingExtraError
-from tegu.sim.processes.environment import Scalar, free_ports, offline_environment, program, write_toml
+from tegu.server.deployment.environment import Scalar, free_ports, offline_environment, program, write_toml
 
 names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=8)
 scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()

@@ -8,8 +8,8 @@ import pytest
 import tomli
 
 from tegu.core.errors import FederationError
-from tegu.sim.processes import FlowerRun, LocalFlower
-from tegu.sim.processes import local as module
+from tegu.server.deployment import FlowerRun, LocalFlower
+from tegu.server.deployment import local_flower as module
 
 # Keeps what it was asked, and the files that it was given; `flwr list` talks before it comes to the point.
 STARTED = "Successfully started run 1234"

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from tests.federation.network import namespace, namespaces_permitted
 
-from tegu.sim.processes import namespace as module
-from tegu.sim.processes.namespace import loopback_only
+from tegu.server.deployment import network_namespace as module
+from tegu.server.deployment.network_namespace import loopback_only
 
 # Its namespace, its interfaces, and whether it reaches its own loopback.
 LOOK = """

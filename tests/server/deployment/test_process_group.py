@@ -12,9 +12,9 @@ import pytest
 from tests.federation.shells import commands_in, wait_for
 
 from tegu.core.errors import FederationError
-from tegu.sim.processes import group as module
-from tegu.sim.processes.family import MARK
-from tegu.sim.processes.group import TAIL, ProcessGroup
+from tegu.server.deployment import process_group as module
+from tegu.server.deployment.process_group import TAIL, ProcessGroup
+from tegu.server.deployment.process_tree import MARK
 
 FOREVER = ("sleep", "600")
 

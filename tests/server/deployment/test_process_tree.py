@@ -16,7 +16,7 @@ import psutil
 import pytest
 from tests.federation.shells import processes_in, wait_for
 
-from tegu.sim.processes.family import MARK, alive, family, stop
+from tegu.server.deployment.process_tree import MARK, alive, family, stop
 
 # A child with a child of its own, and one that has left both its session and its parent.
 TREE = """

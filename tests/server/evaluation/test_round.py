@@ -11,11 +11,11 @@ from flwr.app import Error, Message
 from tests.core.samples import refused
 from tests.server.fake import random_tree, same_bits
 
-from tegu.core.calibration.question import Answer, Inquiry, Question
-from tegu.core.episode import draw_users
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
 from tegu.core.errors import FederationError
-from tegu.server.evaluation import ask
-from tegu.sim.grid import InProcessGrid, flower_identity
+from tegu.core.sampling.episode import draw_users
+from tegu.server.evaluation.round import ask
+from tegu.sim.federation.grid import InProcessGrid, flower_identity
 from tegu.wire import answers_content, read_inquiry, to_record
 
 META = random_tree(0)
@@ -67,7 +67,7 @@ def test_answers_add_up_question_by_question() -> None:
 
 @pytest.mark.parametrize("bad", [broken, lambda: found(2)[:1], lambda: found(2)[::-1]])
 def test_a_node_that_answers_something_else_is_left_out(bad: Node, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "tegu.server.evaluation"):
+    with caplog.at_level(logging.WARNING, "tegu.server.evaluation.round"):
         answers, _ = asked({1: lambda: found(1), 2: bad})
     assert [answer.users for answer in answers] == [answer.users for answer in found(1)]
     assert "calibration: an answer is left out: node" in caplog.text

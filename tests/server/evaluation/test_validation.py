@@ -12,15 +12,24 @@ from flwr.app import Message
 from tests.core.samples import refused
 from tests.server.fake import random_tree, run_rounds, same_bits
 
-from tegu.core.batch import Array
-from tegu.core.calibration.question import Answer, Inquiry
+from tegu.core.calibration.evaluation_request import Answer, Inquiry
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.tree import Tree
-from tegu.server.checkpoint import latest_checkpoint, read_checkpoint
-from tegu.server.looks import Best, Look, LookRule, Looks, gap_in_words, look_questions, mean_look, mean_looks
-from tegu.server.outer import OuterOptimiser, OuterRule
-from tegu.server.strategy import MetaStrategy, RoundSettings
-from tegu.sim.grid import InProcessGrid
+from tegu.server.evaluation.validation import (
+    Best,
+    Look,
+    LookRule,
+    Looks,
+    gap_in_words,
+    look_questions,
+    mean_look,
+    mean_looks,
+)
+from tegu.server.training.checkpoint import latest_checkpoint, read_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
+from tegu.server.training.strategy import MetaStrategy, RoundSettings
+from tegu.sim.federation.grid import InProcessGrid
 from tegu.wire import Reply, answers_content, read_inquiry, read_request, reply_content
 
 KNOBS = {"steps": 2.0, "lr": 0.1}

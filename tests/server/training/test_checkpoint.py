@@ -10,7 +10,7 @@ import pytest
 from tests.server.fake import random_tree, same_bits
 
 from tegu.core.errors import FederationError, TeguError
-from tegu.server.checkpoint import (
+from tegu.server.training.checkpoint import (
     KEEP,
     Checkpoint,
     latest_checkpoint,
@@ -18,7 +18,7 @@ from tegu.server.checkpoint import (
     remove_checkpoints,
     write_checkpoint,
 )
-from tegu.server.outer import OuterState
+from tegu.server.training.outer_optimiser import OuterState
 
 
 def checkpoint(number: int) -> Checkpoint:

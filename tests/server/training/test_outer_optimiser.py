@@ -12,11 +12,11 @@ import torch
 import torch_optimizer
 from tests.server.fake import random_tree, same_bits
 
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, FederationError, UnknownNameError
-from tegu.core.tree import Tree
-from tegu.learners.optimisers import optimiser_class
-from tegu.server.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
-from tegu.server.outer import OuterOptimiser, OuterRule
+from tegu.learners.inner_loop.optimisers import optimiser_class
+from tegu.server.training.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
 
 ROUNDS = 12
 META = random_tree(0)

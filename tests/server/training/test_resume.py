@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from tests.client.graphs import linear_bundle
 from tests.server.fake import FunctionGrid, random_tree, run_rounds, same_bits
-from tests.server.test_strategy import META, sums
+from tests.server.training.test_strategy import META, sums
 
-from tegu.core.bundle import read_bundle, write_bundle
-from tegu.core.tree import Tree
-from tegu.server.checkpoint import latest_checkpoint
-from tegu.server.outer import OuterOptimiser, OuterRule
-from tegu.server.strategy import MetaStrategy, RoundSettings
+from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.data.tree import Tree
+from tegu.server.training.checkpoint import latest_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
+from tegu.server.training.strategy import MetaStrategy, RoundSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Trains on linear regression, with its checkpoints in argv[2]; argv[4] seconds pass after each round.
@@ -25,12 +25,12 @@ TRAIN = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from tegu.core.bundle import read_bundle, write_bundle
+from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan, train_in_process
-from tegu.server.outer import OuterRule
+from tegu.sim.data.population import Population
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.server.training.outer_optimiser import OuterRule
 from dataclasses import replace
 
 start, folder, result, pause = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])

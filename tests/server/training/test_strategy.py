@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from tests.server.fake import FunctionGrid, Node, random_tree, run_rounds, same_bits
 
-from tegu.core.episode import EpisodeRule
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, FederationError
-from tegu.core.tree import Tree
-from tegu.server.checkpoint import read_checkpoint
-from tegu.server.outer import OuterOptimiser, OuterRule
-from tegu.server.strategy import MetaStrategy, RoundSettings
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.training.checkpoint import read_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
+from tegu.server.training.strategy import MetaStrategy, RoundSettings
 from tegu.wire import Reply, RoundConfig
 
 META = random_tree(0)
@@ -96,7 +96,7 @@ def test_the_order_of_replies_does_not_matter() -> None:
 def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCaptureFixture) -> None:
     good = {1: sums(1, 2), 3: sums(3)}
     settings = RoundSettings(3)
-    with caplog.at_level(logging.WARNING, "tegu.server.strategy"):
+    with caplog.at_level(logging.WARNING, "tegu.server.training.strategy"):
         found = trained(FunctionGrid({**good, 2: bad}), 1, settings)
     assert same_bits(found, trained(FunctionGrid(good), 1, RoundSettings(2)))
     assert "round 1" in caplog.text
@@ -116,10 +116,10 @@ def calibrating(meta: Tree, config: RoundConfig) -> Reply:
 
 def test_a_node_whose_users_all_calibrate_counts_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
     good = {1: sums(1, 2), 3: sums(3)}
-    with caplog.at_level(logging.WARNING, "tegu.server.strategy"):
+    with caplog.at_level(logging.WARNING, "tegu.server.training.strategy"):
         found = trained(FunctionGrid({**good, 2: calibrating}), 2, RoundSettings(3, share=0.2))
     assert same_bits(found, trained(FunctionGrid(good), 2, RoundSettings(2)))
-    assert [record for record in caplog.records if record.name == "tegu.server.strategy"] == []
+    assert [record for record in caplog.records if record.name == "tegu.server.training.strategy"] == []
 
 
 def test_a_round_of_nobody_leaves_the_parameters_alone() -> None:

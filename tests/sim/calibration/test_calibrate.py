@@ -12,14 +12,14 @@ from tests.sim import people
 from tests.sim.conftest import Tiny
 from tests.sim.levels import META, Stepper, at_level
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS, Metric
-from tegu.core.tree import Tree
-from tegu.sim.calibrate import calibrate
-from tegu.sim.crossfit import Judge
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.training.cross_fitting import Judge
 
 RATES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 KNOBS = {"steps": 2.0, "lr": 1.0}

@@ -10,15 +10,15 @@ import torch
 from tests.sim import people
 from tests.sim.conftest import Tiny
 
-from tegu.core.batch import Array
-from tegu.core.conformal import p_value
+from tegu.core.calibration.conformal import p_value
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS
-from tegu.core.tree import Tree
-from tegu.sim.calibrate import calibrate
-from tegu.sim.crossfit import Judge
-from tegu.sim.familiar import support_losses
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.calibration.conformal_losses import support_losses
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.training.cross_fitting import Judge
 
 K = 5
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.core.people import Rows, leaks
 from tests.sim.tied import places, tied_people, together
 
-from tegu.core.episode import EpisodeRule, draw_episode, episode_key
-from tegu.sim.cohort import Cohort, buckets, draw_cohort, gather
-from tegu.sim.population import Population
+from tegu.core.sampling.episode import EpisodeRule, draw_episode, episode_key
+from tegu.sim.data.cohort import Cohort, buckets, draw_cohort, gather
+from tegu.sim.data.population import Population
 
 
 def numbered(counts: list[int]) -> Population:

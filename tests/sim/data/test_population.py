@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tests.core.samples import refused
 from tests.sim.people import people
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.spec import Field, Spec
-from tegu.sim.population import Population
+from tegu.sim.data.population import Population
 
 X = np.asarray([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.0, 9.0]], np.float32)
 Y = np.asarray([0, 1, 2, 1, 0])

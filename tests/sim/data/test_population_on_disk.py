@@ -15,15 +15,15 @@ from tests.core.samples import refused
 from tests.federation.tiny import SPEC, batched_engine, bundle, population
 from tests.sim.tied import tied_people, together
 
-from tegu.client.participant import LocalUser
-from tegu.core.episode import EpisodeRule
+from tegu.client.federation.updates import LocalUser
+from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.tree import digest
-from tegu.sim import population_files
-from tegu.sim.cohort import draw_cohort, gather
-from tegu.sim.population import Population
-from tegu.sim.population_files import read_population, write_population
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.sim.data import population_on_disk as population_files
+from tegu.sim.data.cohort import draw_cohort, gather
+from tegu.sim.data.population import Population
+from tegu.sim.data.population_on_disk import read_population, write_population
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
 
 
 def written(folder: Path, users: int = 11) -> None:
@@ -131,7 +131,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import psutil
-from tegu.sim.population_files import read_population
+from tegu.sim.data.population_on_disk import read_population
 people = read_population(Path(sys.argv[1]))
 before = psutil.Process().memory_info().rss
 for user in range(len(people)):

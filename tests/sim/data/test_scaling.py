@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from tegu.core.standard import standard_of
-from tegu.server.compile.examples import example_batch
+from tegu.compile.examples import example_batch
+from tegu.core.data.scaling import standard_of
 from tegu.sim import Population, simulate
-from tegu.sim.standards import standards_of
+from tegu.sim.data.scaling import standards_of
 
 
 def test_a_standard_by_hand() -> None:

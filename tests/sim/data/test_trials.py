@@ -11,13 +11,13 @@ from tests.core.samples import refused
 from tests.sim.tied import places as own_places
 from tests.sim.tied import tied_people, together
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.core.trials import DRAWS, MAX_QUERY, Trial, per_user, stacked_inputs, stacked_supports
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.core.sampling.trials import DRAWS, MAX_QUERY, Trial, per_user, stacked_inputs, stacked_supports
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
 
 ROWS = (2, 3, 7, 12)
 

@@ -13,17 +13,17 @@ from tests.core.samples import refused
 from tests.sim import people
 from tests.sim.conftest import Tiny
 
-from tegu.core.batch import Array, NumpyBatch, stack_batches
-from tegu.core.episode import Episode, EpisodeRule, draw_episode, episode_key
+from tegu.compile import CohortGraphs, compile_learner
+from tegu.core.data.batch import Array, NumpyBatch, stack_batches
+from tegu.core.data.tree import Tree, add, clip, digest, max_difference, norm, scale, subtract
 from tegu.core.errors import CompileError, DataError, UnknownNameError
-from tegu.core.tree import Tree, add, clip, digest, max_difference, norm, scale, subtract
-from tegu.core.trials import stacked_inputs, stacked_supports
+from tegu.core.sampling.episode import Episode, EpisodeRule, draw_episode, episode_key
+from tegu.core.sampling.trials import stacked_inputs, stacked_supports
 from tegu.learners import Learner, fedavg, joint, reptile, residual
-from tegu.server.compile import CohortGraphs, compile_learner
-from tegu.sim.cohort import Cohort, draw_cohort
+from tegu.sim.data.cohort import Cohort, draw_cohort
+from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine, check_engine, engine_like, fastest, make_engine
 from tegu.sim.engine.footprint import footprint
-from tegu.sim.trials import draw_trials
 
 KINDS = ("onnx", "onnx-loop", "torch-vmap", "torch-loop")
 LIMIT, RULE = 0.6, EpisodeRule(1, 6, 6)
@@ -200,7 +200,7 @@ def test_many_users_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
 
 
 def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
-    from tegu.sim.evaluate import adapted
+    from tegu.sim.evaluation.curve import adapted
 
     trials = draw_trials(people.people(140), 2, 0, draws=2)
     assert len(trials.trials) > 256

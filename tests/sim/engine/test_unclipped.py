@@ -12,17 +12,17 @@ import torch
 from tests.core.samples import refused
 from torch import Tensor
 
-from tegu.core.episode import Episode, EpisodeRule, draw_episode, episode_key
+from tegu.compile import compile_learner
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree, clip, digest, max_difference, norm
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree, clip, digest, max_difference, norm
+from tegu.core.sampling.episode import Episode, EpisodeRule, draw_episode, episode_key
 from tegu.learners import Learner, joint, reptile
-from tegu.server.compile import compile_learner
-from tegu.sim.cohort import Cohort, draw_cohort
+from tegu.sim.data.cohort import Cohort, draw_cohort
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
 from tegu.sim.engine.footprint import footprint, footprint_together
 from tegu.sim.experiments.movielens import FilmTaste
-from tegu.sim.population import Population
 
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
 KINDS = get_args(EngineKind)

@@ -13,25 +13,25 @@ import torch
 from tests.sim import people
 from torch import nn
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule
-from tegu.core.manifest import ScheduleEntry, knobs_for
-from tegu.core.tree import Tree, digest
-from tegu.core.trials import Trials
-from tegu.learners.joint import joint
+from tegu.core.bundle.manifest import ScheduleEntry, knobs_for
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree, digest
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.sampling.trials import Trials
+from tegu.learners.baselines.fedsgd import joint
 from tegu.learners.learner import Learner
-from tegu.server.outer import OuterRule
-from tegu.sim.calibrate import calibrate
-from tegu.sim.comparators import Baselines, comparators
-from tegu.sim.crossfit import Judge
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import engine_like
-from tegu.sim.evaluate import Method
+from tegu.sim.evaluation.baselines import Baselines, comparators
+from tegu.sim.evaluation.curve import Method
+from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments import Experiment
-from tegu.sim.judge import judge
-from tegu.sim.population import Population
 from tegu.sim.run import Run, run_plan
-from tegu.sim.train import train_in_process
-from tegu.sim.trials import draw_trials
+from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.in_process import train_in_process
 
 USERS, LR = 40, 0.7
 
@@ -137,7 +137,7 @@ def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
             return train_in_process(engine, population, far, plan, on_progress)
         return train_in_process(engine, population, meta, plan, on_progress)
 
-    monkeypatch.setattr("tegu.sim.comparators.train_in_process", diverging)
+    monkeypatch.setattr("tegu.sim.evaluation.baselines.train_in_process", diverging)
     stages: list[str] = []
     with people.compiled_once():
         baselines = comparators(experiment, run, stages.append, None)
@@ -222,7 +222,7 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
         asked[learner.name] = judges
         return calibrate(engine, learner, judges, *rest)
 
-    monkeypatch.setattr("tegu.sim.comparators.calibrate", calibrated)
+    monkeypatch.setattr("tegu.sim.evaluation.baselines.calibrate", calibrated)
     with people.compiled_once():
         experiment = people.experiment()
         plan = replace(experiment.plan, rounds=2, folds=2)

@@ -8,8 +8,8 @@ import statistics
 import numpy as np
 import pytest
 
-from tegu.sim import bootstrap
-from tegu.sim.bootstrap import mean_interval
+from tegu.sim.evaluation import bootstrap
+from tegu.sim.evaluation.bootstrap import mean_interval
 
 
 def interval(values: list[float] | np.ndarray, seed: int = 0) -> tuple[float, float]:  # type: ignore[type-arg]

@@ -10,16 +10,16 @@ from tests.sim import people
 from tests.sim.conftest import Tiny
 from tests.sim.levels import META, Stepper, at_level
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
-from tegu.core.trials import Trials, tolerance
-from tegu.sim.bootstrap import mean_interval
-from tegu.sim.evaluate import adapted, curve_entry, score
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.core.sampling.trials import Trials, tolerance
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.bootstrap import mean_interval
+from tegu.sim.evaluation.curve import adapted, curve_entry, score
 
 KNOBS = {"steps": 2.0, "lr": 1.0}
 MSE = METRICS["mse"]

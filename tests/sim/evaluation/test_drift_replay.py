@@ -10,18 +10,18 @@ import pytest
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.core.batch import Array
-from tegu.core.bundle import Bundle
-from tegu.core.episode import EpisodeRule
+from tegu.core.bundle.file import Bundle
+from tegu.core.data.batch import Array
 from tegu.core.metrics import METRICS, Metric
-from tegu.learners.residual import residual
-from tegu.server.outer import OuterRule
-from tegu.sim.crossfit import Judge
-from tegu.sim.drift import HALF_LIVES, Way, follow, recovered, replay
-from tegu.sim.experiments.drift import before_the_change, changing_waves
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.learners.algorithms.residual_correction import residual
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.streams import Moment, Streams
+from tegu.sim.evaluation.drift_replay import HALF_LIVES, Way, follow, recovered, replay
+from tegu.sim.experiments.changing_sines import before_the_change, changing_waves
 from tegu.sim.run import Run, run_plan
-from tegu.sim.streams import Moment, Streams
-from tegu.sim.train import TrainingPlan
+from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.in_process import TrainingPlan
 
 CHANGE, TIMES = 20, 40
 STREAMS = changing_waves(200, seed=0, before=CHANGE, after=TIMES - CHANGE)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tests.sim import people
 
-from tegu.core.batch import Array, full_batch
-from tegu.core.trials import Trial, Trials
-from tegu.sim.population import Population
-from tegu.sim.reliability import BINS, calibration_error, reliability
-from tegu.sim.trials import draw_trials
+from tegu.core.data.batch import Array, full_batch
+from tegu.core.sampling.trials import Trial, Trials
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.reliability import BINS, calibration_error, reliability
 
 
 def judged(logits: Array, y: Array) -> Trials:

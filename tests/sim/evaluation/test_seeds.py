@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tegu.sim.averaged import averaged
-from tegu.sim.table import table_rows
+from tegu.sim.evaluation.seeds import averaged
+from tegu.sim.reporting.table import table_rows
 
 
 def run(seed: int, hurt: float, ks: tuple[int, ...] = (1, 5), **baselines: float) -> dict[str, Any]:

@@ -12,17 +12,17 @@ import torch
 from tests.core.samples import members_of, refused, same_bundle, same_tree
 from tests.sim import people
 
-from tegu.core.batch import Array
-from tegu.core.bundle import read_bundle
+from tegu.core.bundle.file import read_bundle
+from tegu.core.bundle.manifest import Knobs, knobs_for
+from tegu.core.compression.precision import Precision
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.core.manifest import Knobs, knobs_for
 from tegu.core.metrics import Metric
-from tegu.core.precision import Precision
-from tegu.core.tree import Tree, digest, max_difference
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.storage_cost import judge_stored
 from tegu.sim.run import Run
-from tegu.sim.run_folder import Outcome, run_experiment
-from tegu.sim.stored import judge_stored
-from tegu.sim.trials import draw_trials
+from tegu.sim.run_experiment import Outcome, run_experiment
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 

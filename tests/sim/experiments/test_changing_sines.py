@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.sim.experiments.drift import NOISE, USERS, before_the_change, changing_waves, drift
+from tegu.core.data.batch import Array
+from tegu.sim.experiments.changing_sines import NOISE, USERS, before_the_change, changing_waves, drift
 from tegu.sim.experiments.sine import sine
 
 

@@ -11,12 +11,12 @@ import torch
 
 from tegu.core.errors import MissingExtraError
 from tegu.core.metrics import METRICS
-from tegu.sim.evaluate import score
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.curve import score
+from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.movielens import FACTORS, FILMS, FilmTaste, clicks, movielens, popularity
-from tegu.sim.judge import judge
-from tegu.sim.population import Population
 from tegu.sim.run import run_plan
-from tegu.sim.trials import draw_trials
 
 Rows = list[tuple[int, int, float, str]]
 

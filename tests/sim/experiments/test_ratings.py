@@ -11,15 +11,15 @@ import torch
 
 from tegu.core.errors import MissingExtraError
 from tegu.core.metrics import METRICS
-from tegu.sim.evaluate import score
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.curve import score
+from tegu.sim.evaluation.heldout import judge
+from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import LECTURERS, insteval, lecturer_ratings
-from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.ratings import FILMS, FilmRatings, film_ratings, ratings
-from tegu.sim.judge import judge
-from tegu.sim.population import Population
 from tegu.sim.run import run_plan
-from tegu.sim.trials import draw_trials
 
 
 def frame(package: str, name: str) -> Any:

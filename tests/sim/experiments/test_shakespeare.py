@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from tegu.sim.data.population import Population
+from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.plays import read_plays
 from tegu.sim.experiments.shakespeare import ALPHABET, MOST, WINDOW, NextCharacter, encoded, roles, shakespeare
-from tegu.sim.judge import judge
-from tegu.sim.population import Population
 from tegu.sim.run import run_plan
 
 CLASSES = len(ALPHABET) + 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.sine import ROWS, USERS, sine, waves
-from tegu.sim.judge import judge
 from tegu.sim.run import run_plan
 
 

@@ -9,13 +9,13 @@ import pytest
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.core.episode import EpisodeRule
+from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import reptile
-from tegu.server.outer import OuterRule
+from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim import simulate
+from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.catalogue import Build
-from tegu.sim.experiments.opposed import ROWS, USERS, agreeing, opposed, swings
-from tegu.sim.judge import judge
+from tegu.sim.experiments.two_groups import ROWS, USERS, agreeing, opposed, swings
 from tegu.sim.run import Run
 
 

@@ -12,17 +12,17 @@ from flwr.supercore.task_identity import TaskIdentity
 from tests.core.samples import refused
 from tests.federation.tiny import SPEC, again_and_again, batched_engine, bundle, looped_engine, population
 
-from tegu.client.participant import sum_of_updates
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.episode import EpisodeRule
+from tegu.client.federation.updates import sum_of_updates
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.core.compression.precision import Precision
+from tegu.core.data.tree import Tree, add, max_difference, norm, subtract
 from tegu.core.errors import FederationError, PopulationError
-from tegu.core.precision import Precision
-from tegu.core.tree import Tree, add, max_difference, norm, subtract
-from tegu.server.outer import OuterRule
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
-from tegu.sim.grid import InProcessGrid, answer_with, flower_identity, partitions
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity, partitions
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
 USERS = 11

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from tests.sim import people
 
-from tegu.core.spec import Spec
-from tegu.sim.person import CLICKS, write_person
-from tegu.sim.population import Population
+from tegu.core.data.spec import Spec
+from tegu.sim.data.population import Population
+from tegu.sim.reporting.example_person import CLICKS, write_person
 
 ITEMS = 60
 TITLES = [f'Film "{item}", the' for item in range(ITEMS)]

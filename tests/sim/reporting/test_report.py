@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tegu.server.looks import Look
-from tegu.sim.reliability import Reliability
-from tegu.sim.report import render_report
-from tegu.sim.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
+from tegu.server.evaluation.validation import Look
+from tegu.sim.evaluation.reliability import Reliability
+from tegu.sim.reporting.report import render_report
+from tegu.sim.reporting.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 
 METRICS: dict[str, Any] = {
     "experiment": "films & <more>",

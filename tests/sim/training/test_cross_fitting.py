@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from tests.core.samples import refused
 from tests.sim import people
 
+from tegu.compile import compile_learner
+from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.metrics import METRICS
-from tegu.core.tree import Tree, digest
-from tegu.server.compile import compile_learner
-from tegu.server.looks import Look
-from tegu.sim.calibrate import calibrate
-from tegu.sim.crossfit import Judge, fitted, folds_of, split_for
+from tegu.server.evaluation.validation import Look
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
-from tegu.sim.population import Population
 from tegu.sim.run import run_plan
 from tegu.sim.simulate import simulate
-from tegu.sim.train import OnProgress, Progress, Trained, TrainingPlan, train_in_process
+from tegu.sim.training.cross_fitting import Judge, fitted, folds_of, split_for
+from tegu.sim.training.in_process import OnProgress, Progress, Trained, TrainingPlan, train_in_process
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 ACCURACY = METRICS["accuracy"]

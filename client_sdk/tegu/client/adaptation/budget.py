@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.tree import Tree
 
 __all__ = ["adapt_within", "check_budget"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tegu.core.manifest import Knobs, Manifest
-from tegu.core.tree import Tree
+from tegu.core.bundle.manifest import Knobs, Manifest
+from tegu.core.data.tree import Tree
 
 __all__ = ["Known", "corrected", "known_of"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegu.core.batch import Array, Batch, NumpyBatch
+from tegu.core.data.batch import Array, Batch, NumpyBatch
+from tegu.core.data.spec import Spec, check_rows, check_x
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec, check_rows, check_x
 
 __all__ = ["empty_support", "input_rows", "interaction_rows"]
 

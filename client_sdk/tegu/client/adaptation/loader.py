@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tegu.client.model import Model
-from tegu.client.runtime import Runtime
-from tegu.client.runtime_onnx import OnnxRuntime, Provider
-from tegu.core.bundle import Bundle, read_bundle
+from tegu.client.adaptation.model import Model
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime, Provider
+from tegu.client.runtimes.runtime import Runtime
+from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.errors import SignatureError
 
 __all__ = ["Source"]

@@ -6,19 +6,19 @@ import time
 
 import numpy as np
 
-from tegu.client.budget import adapt_within
-from tegu.client.known import Known, corrected, known_of
-from tegu.client.report import AdaptReport
-from tegu.client.rows import empty_support
-from tegu.client.runtime import Runtime
-from tegu.client.typical import typical, unlike
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.bundle import Bundle
+from tegu.client.adaptation.budget import adapt_within
+from tegu.client.adaptation.evidence import Known, corrected, known_of
+from tegu.client.adaptation.inputs import empty_support
+from tegu.client.adaptation.report import AdaptReport
+from tegu.client.adaptation.typicality import typical, unlike
+from tegu.client.runtimes.runtime import Runtime
+from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Manifest, knobs_for
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.recency import effective_number
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
-from tegu.core.manifest import Manifest, knobs_for
-from tegu.core.recency import effective_number
-from tegu.core.spec import Spec
-from tegu.core.tree import Tree
 
 __all__ = ["Model"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
 
 __all__ = ["best_items", "check_recommends"]
 

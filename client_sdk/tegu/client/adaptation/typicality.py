@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.conformal import p_value
-from tegu.core.manifest import Manifest
-from tegu.core.misfit import asked, misfit
+from tegu.core.bundle.manifest import Manifest
+from tegu.core.calibration.conformal import p_value
+from tegu.core.calibration.nonconformity import asked, misfit
+from tegu.core.data.batch import Array, NumpyBatch
 
 __all__ = ["typical", "unlike"]
 

@@ -1,4 +1,4 @@
-"""The Flower ClientApp: `tegu.client.flower:app`. The one module of the client that imports flwr.
+"""The Flower ClientApp: `tegu.client.federation.client_app:app`. The one module of the client that imports flwr.
 
 Where a node finds its users and its bundle:
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from tegu.client.evaluator import answers_of
-from tegu.client.participant import read_users, sum_of_updates
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.bundle import read_bundle
-from tegu.core.calibration.roles import calibrates
+from tegu.client.federation.evaluation import answers_of
+from tegu.client.federation.updates import read_users, sum_of_updates
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.core.bundle.file import read_bundle
+from tegu.core.calibration.assignment import calibrates
+from tegu.core.compression.error_feedback import compensated
+from tegu.core.data.tree import Tree, is_like
 from tegu.core.errors import FederationError
-from tegu.core.packing import compensated
-from tegu.core.tree import Tree, is_like
 from tegu.wire import (
     Reply,
     answers_content,

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tegu.client.participant import LocalUser
-from tegu.client.runtime import Runtime
-from tegu.core.calibration.answer import Attempt, Attempted, answer
-from tegu.core.calibration.question import Answer, Inquiry, Question
-from tegu.core.calibration.roles import calibrates, is_compared
-from tegu.core.manifest import Knobs
+from tegu.client.federation.updates import LocalUser
+from tegu.client.runtimes.runtime import Runtime
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.assignment import calibrates, is_compared
+from tegu.core.calibration.evaluate_candidates import Attempt, Attempted, answer
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import find_metric
-from tegu.core.spec import Spec
-from tegu.core.ties import ties_of
-from tegu.core.tree import Tree
-from tegu.core.trials import Trial, Trials, trials_of
+from tegu.core.sampling.leakage import ties_of
+from tegu.core.sampling.trials import Trial, Trials, trials_of
 
 __all__ = ["answers_of"]
 

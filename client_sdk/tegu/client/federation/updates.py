@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule, draw_episode, draw_users, episode_key
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.tree import Tree, add, clip
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.spec import Spec, check_rows
-from tegu.core.ties import codes, ties_of
-from tegu.core.tree import Tree, add, clip
+from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key
+from tegu.core.sampling.leakage import codes, ties_of
 
 __all__ = ["LocalUser", "read_users", "sum_of_updates", "write_users"]
 

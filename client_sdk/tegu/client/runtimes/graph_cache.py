@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tegu.core.bundle import MAX_BYTES, atomic_write
+from tegu.core.bundle.file import MAX_BYTES, atomic_write
 from tegu.core.errors import BundleError
 
 __all__ = ["WORTH_BYTES", "OpenGraph", "open_cached"]

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.client.graph_cache import WORTH_BYTES, open_cached
-from tegu.client.moved import find_moved
-from tegu.core.batch import Array, NumpyBatch
+from tegu.client.runtimes.changed_rows import find_moved
+from tegu.client.runtimes.graph_cache import WORTH_BYTES, open_cached
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure, require
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
 
 __all__ = ["OnnxRuntime", "Provider"]
 

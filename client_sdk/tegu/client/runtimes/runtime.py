@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 
 __all__ = ["Runtime"]
 

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tegu.core.batch import Array, Batch, NumpyBatch
+from tegu.core.bundle.manifest import Knobs, Manifest
+from tegu.core.data.batch import Array, Batch, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
-from tegu.core.manifest import Knobs, Manifest
-from tegu.core.tree import Tree
-from tegu.learners.losses import OutputLoss, find_loss, masked_mean
-from tegu.learners.model import Applied, call
-from tegu.learners.optimisers import optimiser_class
-from tegu.learners.rows import whole_parameters
-from tegu.learners.step_sizes import factor_of, learned_knobs, without_learned
+from tegu.learners.inner_loop.optimisers import optimiser_class
+from tegu.learners.modules.functional import Applied, call
+from tegu.learners.modules.losses import OutputLoss, find_loss, masked_mean
+from tegu.learners.parameters.step_sizes import factor_of, learned_knobs, without_learned
+from tegu.learners.parameters.table_rows import whole_parameters
 
 __all__ = ["Device", "TorchRuntime"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Field
 from tegu.core.errors import DataError
-from tegu.core.spec import Field
 
 __all__ = ["from_blobs", "to_blobs"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
+from tegu.core.data.spec import Spec
 from tegu.core.errors import StoreError
-from tegu.core.spec import Spec
 
 __all__ = ["SCHEMA", "prepare", "spec_text"]
 

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tegu.client.blobs import from_blobs, to_blobs
-from tegu.client.database import Database
-from tegu.client.schema import prepare, spec_text
-from tegu.core.batch import Array
-from tegu.core.bundle import tree_from_bytes, tree_to_bytes
+from tegu.client.store.database import Database
+from tegu.client.store.row_bytes import from_blobs, to_blobs
+from tegu.client.store.schema import prepare, spec_text
+from tegu.core.bundle.file import tree_from_bytes, tree_to_bytes
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError, OtherModelError, StoreError
-from tegu.core.spec import Spec, check_rows
-from tegu.core.tree import Tree
 
 __all__ = ["Interactions", "Personal", "Store"]
 

@@ -11,8 +11,10 @@ import torch.nn.functional as F  # noqa: N812 # the name torch's own documentati
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
 
+from tegu.compile.operators import pooling
+from tegu.compile.operators.convolution import im2col as unfolded
+from tegu.compile.operators.convolution import winograd
 from tegu.core.errors import CompileError
-from tegu.server.compile import pooling, unfolded, winograd
 
 __all__ = ["decomposition_table"]
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir import convenience
 from onnx_ir.passes import common
 
-from tegu.server.compile.replacing import put_in_place_of
+from tegu.compile.rewrites.replace_node import put_in_place_of
 
 __all__ = ["fuse"]
 

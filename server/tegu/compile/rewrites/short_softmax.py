@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tegu.core.batch import Array
-from tegu.server.compile.replacing import put_in_place_of
+from tegu.compile.rewrites.replace_node import put_in_place_of
+from tegu.core.data.batch import Array
 
 __all__ = ["narrow"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tegu.server.compile.replacing import put_in_place_of
+from tegu.compile.rewrites.replace_node import put_in_place_of
 
 __all__ = ["sink_transposes"]
 

@@ -15,9 +15,9 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from tegu.compile.operators.decompositions import decomposition_table
+from tegu.compile.operators.pool_before_relu import PoolFirst
 from tegu.core.errors import CompileError
-from tegu.server.compile.decompositions import decomposition_table
-from tegu.server.compile.reorder import PoolFirst
 
 __all__ = ["Captured", "Function", "Named", "capture"]
 

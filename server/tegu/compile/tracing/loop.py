@@ -8,8 +8,8 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.compose import add_prefix
 
+from tegu.compile.tracing.hoist import hoist
 from tegu.core.errors import CompileError
-from tegu.server.compile.hoist import hoist
 
 __all__ = ["loop_model"]
 

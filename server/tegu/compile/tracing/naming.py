@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
 from tegu.learners.learner import TorchBatch
 
 __all__ = ["flat_batch", "knob_tensors", "named", "pick", "pick_batch"]

@@ -10,10 +10,10 @@ import onnx
 import onnx_ir
 from onnx_ir import convenience
 
+from tegu.compile.tracing.capture import Function, Named, capture
+from tegu.compile.tracing.naming import named, pick
+from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
-from tegu.server.compile.capture import Function, Named, capture
-from tegu.server.compile.naming import named, pick
-from tegu.server.compile.translate import quiet, translate
 
 __all__ = ["Part", "trace"]
 

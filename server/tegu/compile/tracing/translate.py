@@ -23,11 +23,11 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 
-from tegu.server.compile.capture import Captured
-from tegu.server.compile.fuse import fuse
-from tegu.server.compile.narrow import narrow
-from tegu.server.compile.product import TRANSLATIONS
-from tegu.server.compile.sink import sink_transposes
+from tegu.compile.operators.broadcast_matmul import TRANSLATIONS
+from tegu.compile.rewrites.fuse import fuse
+from tegu.compile.rewrites.short_softmax import narrow
+from tegu.compile.rewrites.sink_transposes import sink_transposes
+from tegu.compile.tracing.capture import Captured
 
 __all__ = ["OPSET", "quiet", "translate"]
 

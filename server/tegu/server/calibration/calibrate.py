@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
-from tegu.core.calibration.question import Answer, Inquiry, Question, total
+from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, total
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, FederationError
-from tegu.core.manifest import Manifest, ScheduleEntry
 from tegu.core.metrics import Metric, default_metric, find_metric
-from tegu.core.tree import Tree
-from tegu.core.trials import DRAWS
-from tegu.server.evaluation import ask
-from tegu.server.looks import Look, look_of, look_questions, mean_look
-from tegu.server.schedule import find_schedule
+from tegu.core.sampling.trials import DRAWS
+from tegu.server.calibration.schedule import find_schedule
+from tegu.server.evaluation.round import ask
+from tegu.server.evaluation.validation import Look, look_of, look_questions, mean_look
 from tegu.wire import to_record
 
 __all__ = ["CalibrationRule", "calibrated", "judged"]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from tegu.core.calibration.blend import Belief, believe
-from tegu.core.calibration.criterion import RISK, choose
-from tegu.core.calibration.question import Answer, Question
-from tegu.core.manifest import Knobs, ScheduleEntry
-from tegu.core.trials import DRAWS
+from tegu.core.bundle.manifest import Knobs, ScheduleEntry
+from tegu.core.calibration.evaluation_request import Answer, Question
+from tegu.core.calibration.guard import Belief, believe
+from tegu.core.calibration.selection import RISK, choose
+from tegu.core.sampling.trials import DRAWS
 
 __all__ = ["Ask", "find_schedule"]
 

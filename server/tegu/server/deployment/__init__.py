@@ -6,6 +6,6 @@ family        every process that descends from what was started
 local         a SuperLink with SuperNodes, or with Flower's Ray simulation
 """
 
-from tegu.sim.processes.local import FlowerRun, LocalFlower, local_federation, local_simulation
+from tegu.server.deployment.local_flower import FlowerRun, LocalFlower, local_federation, local_simulation
 
 __all__ = ["FlowerRun", "LocalFlower", "local_federation", "local_simulation"]

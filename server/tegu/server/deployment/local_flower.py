@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tegu.core.errors import FederationError
-from tegu.sim.processes.environment import Scalar, free_ports, offline_environment, program, write_toml
-from tegu.sim.processes.group import TAIL, ProcessGroup
-from tegu.sim.processes.namespace import loopback_only
+from tegu.server.deployment.environment import Scalar, free_ports, offline_environment, program, write_toml
+from tegu.server.deployment.network_namespace import loopback_only
+from tegu.server.deployment.process_group import TAIL, ProcessGroup
 
 __all__ = ["FlowerRun", "LocalFlower", "local_federation", "local_simulation"]
 

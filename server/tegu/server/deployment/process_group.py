@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tegu.core.errors import FederationError
-from tegu.sim.processes.family import MARK, stop
+from tegu.server.deployment.process_tree import MARK, stop
 
 __all__ = ["STARTUP", "TAIL", "ProcessGroup"]
 

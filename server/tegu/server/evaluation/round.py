@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from flwr.app import ArrayRecord, Message, MessageType
 from flwr.serverapp import Grid
 
-from tegu.core.calibration.question import Answer, Inquiry, total
-from tegu.core.episode import draw_users
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, total
 from tegu.core.errors import FederationError
+from tegu.core.sampling.episode import draw_users
 from tegu.wire import inquiry_content, read_answers
 
 __all__ = ["ask", "questions_to", "summed_answers"]

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from tegu.core.calibration.question import Answer, Inquiry, Question
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
 
 __all__ = ["Best", "Look", "LookRule", "Looks", "gap_in_words", "look_of", "look_questions", "mean_look", "mean_looks"]
 

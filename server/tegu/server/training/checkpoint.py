@@ -10,12 +10,12 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from tegu.core.batch import Array
-from tegu.core.bundle import atomic_write
+from tegu.core.bundle.file import atomic_write
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
-from tegu.core.tree import Tree
-from tegu.server.looks import Best
-from tegu.server.outer import OuterState
+from tegu.server.evaluation.validation import Best
+from tegu.server.training.outer_optimiser import OuterState
 
 __all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tegu.core.data.tree import Tree, same_layout
 from tegu.core.errors import DataError, FederationError
-from tegu.core.tree import Tree, same_layout
-from tegu.learners.optimisers import optimiser_class
-from tegu.server.threads import one_thread
+from tegu.learners.inner_loop.optimisers import optimiser_class
+from tegu.learners.threads import one_thread
 
 __all__ = ["OuterOptimiser", "OuterRule", "OuterState"]
 

@@ -19,14 +19,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.episode import EpisodeRule, draw_users
+from tegu.core.compression.precision import Precision, check_precision
+from tegu.core.data.tree import Tree, add, same_layout, scale
 from tegu.core.errors import DataError, FederationError
-from tegu.core.precision import Precision, check_precision
-from tegu.core.tree import Tree, add, same_layout, scale
-from tegu.server.checkpoint import Checkpoint, write_checkpoint
-from tegu.server.evaluation import questions_to, summed_answers
-from tegu.server.looks import Looks
-from tegu.server.outer import OuterOptimiser
+from tegu.core.sampling.episode import EpisodeRule, draw_users
+from tegu.server.evaluation.round import questions_to, summed_answers
+from tegu.server.evaluation.validation import Looks
+from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
 __all__ = ["MetaStrategy", "RoundSettings"]
@@ -48,7 +48,7 @@ class RoundSettings:
         updates: precision of the replies' updates: "float32", or "float16" or "int8" with error feedback.
         wait_seconds: how long to wait for enough nodes to be connected.
         share: of all users who calibrate, drawn by seed and name on their own devices, and take no part in training.
-        fold: which share, see `tegu.core.calibration.roles`.
+        fold: which share, see `tegu.core.calibration.assignment`.
     """
 
     cohort: int

@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from tegu.core import signing
-from tegu.core.batch import Array
+from tegu.core.bundle import signing
+from tegu.core.bundle.manifest import Manifest
+from tegu.core.compression.precision import Precision
+from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import BundleError
-from tegu.core.manifest import Manifest
-from tegu.core.precision import Precision
-from tegu.core.stored_meta import pack_meta, unpack_meta
-from tegu.core.tree import Tree, digest
 
 __all__ = [
     "GRAPHS",

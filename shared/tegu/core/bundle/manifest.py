@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from tegu.core.data.spec import Spec
 from tegu.core.errors import BundleError, DataError, TeguError
-from tegu.core.spec import Spec
 
 __all__ = ["FORMAT", "Knobs", "Manifest", "ScheduleEntry", "knobs_for"]
 
@@ -28,7 +28,7 @@ class ScheduleEntry(NamedTuple):
         gain: how much the calibration users gained by them, in the metric, on average.
         spread: standard deviation of their gains.
         losses: how badly the initialisation fits `k` interactions of each of them, ascending: mean losses
-            (`tegu.core.misfit`), thinned where there are many (`tegu.core.conformal`).
+            (`tegu.core.calibration.nonconformity`), thinned where there are many (`tegu.core.calibration.conformal`).
     """
 
     k: int

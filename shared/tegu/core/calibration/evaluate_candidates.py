@@ -11,13 +11,13 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.calibration.blend import Belief, blended, sums_of_evidence, trust
-from tegu.core.calibration.criterion import sums_of_gains
-from tegu.core.calibration.question import Answer, Question, nobody
-from tegu.core.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.evaluation_request import Answer, Question, nobody
+from tegu.core.calibration.guard import Belief, blended, sums_of_evidence, trust
+from tegu.core.calibration.selection import sums_of_gains
+from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
-from tegu.core.trials import Trials, per_trial, per_user, tolerance
+from tegu.core.sampling.trials import Trials, per_trial, per_user, tolerance
 
 __all__ = ["Attempt", "Attempted", "answer"]
 

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.manifest import Knobs
-from tegu.core.trials import DRAWS
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array
+from tegu.core.sampling.trials import DRAWS
 
 __all__ = ["COLUMNS", "Answer", "Inquiry", "Measure", "Question", "Who", "nobody", "total"]
 
@@ -47,7 +47,7 @@ class Inquiry(NamedTuple):
         share: of all users who calibrate.
         still: knobs by which nobody adapts.
         questions: answered one by one.
-        fold: which share, see `tegu.core.calibration.roles`.
+        fold: which share, see `tegu.core.calibration.assignment`.
     """
 
     metric: str

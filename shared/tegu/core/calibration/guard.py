@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.calibration.normal import chance_below
-from tegu.core.spec import Kind
-from tegu.core.trials import Trials
+from tegu.core.calibration.normal_cdf import chance_below
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Kind
+from tegu.core.sampling.trials import Trials
 
 __all__ = ["Belief", "believe", "blended", "sums_of_evidence", "trust"]
 
@@ -54,7 +54,7 @@ def sums_of_evidence(trials: Trials, before: Sequence[Array], after: Sequence[Ar
         trials: what was answered.
         before: `[trials]` of answers.
         after: the same, wholly corrected.
-        evidence: `[trials]`, see `tegu.learners.residual`.
+        evidence: `[trials]`, see `tegu.learners.algorithms.residual_correction`.
     """
     pairs = zip(*(_plain(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
     gain = np.asarray([_error(a, trial.query.y) - _error(b, trial.query.y) for a, b, trial in pairs])
@@ -78,7 +78,7 @@ def believe(trials: int, sums: Array) -> Belief:
 
 
 def trust(belief: Belief, evidence: Array, guard: float, floor: float) -> Array:
-    """How much of the correction a device keeps, `[trials]`; as `tegu.learners.residual` has it."""
+    """How much of the correction a device keeps, `[trials]`; the rule of `residual_correction`."""
     if guard == 0:
         return np.ones_like(evidence)
     gains = chance_below((belief.expected + belief.belief * evidence) / belief.spread)

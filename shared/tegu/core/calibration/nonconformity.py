@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 
 __all__ = ["asked", "misfit"]
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 
 __all__ = ["chance_below"]
 

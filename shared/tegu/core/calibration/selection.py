@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.calibration.normal import chance_below
+from tegu.core.calibration.normal_cdf import chance_below
+from tegu.core.data.batch import Array
 
 __all__ = ["RISK", "Choice", "chance_of_hurt", "choose", "rate_of_hurt", "sums_of_gains"]
 

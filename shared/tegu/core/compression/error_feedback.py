@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.compression.precision import Precision, decode, encode
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree, add, subtract
 from tegu.core.errors import DataError
-from tegu.core.precision import Precision, decode, encode
-from tegu.core.tree import Tree, add, subtract
 
 __all__ = ["Packed", "compensated", "pack", "unpack"]
 
 
 class Packed(NamedTuple):
-    """All entries of a tree, by name, one after the other; see `tegu.core.precision.encode`."""
+    """All entries of a tree, by name, one after the other; see `tegu.core.compression.precision.encode`."""
 
     codes: Array
     scales: Array

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 from tegu.core.errors import DataError, UnknownNameError
 
 __all__ = ["BLOCK", "Precision", "check_precision", "decode", "encode"]

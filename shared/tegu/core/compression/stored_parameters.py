@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.compression.precision import Precision, check_precision, decode, encode
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError
-from tegu.core.precision import Precision, check_precision, decode, encode
-from tegu.core.tree import Tree
 
 __all__ = ["pack_meta", "unpack_meta"]
 

@@ -24,7 +24,7 @@ class Batch(NamedTuple, Generic[T]):
     Attributes:
         x: inputs, `[rows, *spec.x.shape]`.
         y: targets, `[rows, *spec.y.shape]`.
-        mask: float32 `[rows]`, what a row counts for: 1, 0 where it is padding, or a part of 1 (`tegu.core.recency`).
+        mask: float32 `[rows]`, what a row counts for: 1, 0 where it is padding, or between them (`recency`).
     """
 
     x: T

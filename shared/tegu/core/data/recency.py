@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
 __all__ = ["check_half_life", "effective_number", "recency"]

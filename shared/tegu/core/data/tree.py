@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch, full_batch
+from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.splitmix import splitmix
-from tegu.core.ties import Ties, ties_of
+from tegu.core.sampling.keyed_random import splitmix
+from tegu.core.sampling.leakage import Ties, ties_of
 
 __all__ = [
     "Episode",

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
-from tegu.core.splitmix import splitmix
+from tegu.core.sampling.keyed_random import splitmix
 
 __all__ = ["Ties", "codes", "find_ties", "ties_of"]
 

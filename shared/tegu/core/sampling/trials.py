@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch, full_batch, stack_batches
-from tegu.core.episode import part_rows, rows_rng
+from tegu.core.data.batch import Array, NumpyBatch, full_batch, stack_batches
+from tegu.core.data.spec import Spec
 from tegu.core.metrics import Metric
-from tegu.core.spec import Spec
-from tegu.core.ties import Ties
+from tegu.core.sampling.episode import part_rows, rows_rng
+from tegu.core.sampling.leakage import Ties
 
 __all__ = [
     "DRAWS",

@@ -9,7 +9,7 @@ Where only some parameters adapt (`fast`), the others have no adapted value to m
 of the query loss *through* the adaptation (Finn et al. 2017, MAML), so that they learn to be adapted around; the fast
 ones still follow Reptile's rule, on the support.
 
-Step sizes and the prior may be learned as well (`learned`): `tegu.learners.step_sizes` says how.
+Step sizes and the prior may be learned as well (`learned`): `tegu.learners.parameters.step_sizes` says how.
 """
 
 from __future__ import annotations
@@ -19,18 +19,25 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
-from tegu.learners.inner import InnerOptimiser, concatenate, inner_loop, mean_loss, row_losses, run_steps
+from tegu.learners.inner_loop.dual_steps import together_by_spans
+from tegu.learners.inner_loop.gradient_steps import (
+    InnerOptimiser,
+    concatenate,
+    inner_loop,
+    mean_loss,
+    row_losses,
+    run_steps,
+)
+from tegu.learners.inner_loop.query_gradient import together_of, update_of
 from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree, Update
-from tegu.learners.lookups import looked_up
-from tegu.learners.losses import OutputLoss, find_loss
-from tegu.learners.model import call, fast_names, initial_parameters
-from tegu.learners.objectives import together_of, update_of
-from tegu.learners.prepare import prepared
-from tegu.learners.rows import changes
-from tegu.learners.spanned import together_by_spans
-from tegu.learners.step_sizes import Learned, learned_entries, learning, learning_together
+from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.functional import call, fast_names, initial_parameters
+from tegu.learners.modules.losses import OutputLoss, find_loss
+from tegu.learners.modules.table_lookups import looked_up
+from tegu.learners.parameters.step_sizes import Learned, learned_entries, learning, learning_together
+from tegu.learners.parameters.table_rows import changes
 
 __all__ = ["PAPER", "reptile"]
 
@@ -59,7 +66,7 @@ def reptile(
         model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`; for ranking, item ids `[rows]` to
             scores `[rows]`. It is not changed.
         spec: what the model takes and gives.
-        loss: a name in `tegu.learners.losses.LOSSES`, a callable `(output, y) -> [rows]`, or the kind's usual loss.
+        loss: a name in `modules.losses.LOSSES`, a callable `(output, y) -> [rows]`, or the kind's usual loss.
         fast: names or patterns of the parameters that adapt (all by default); the rest is learned by the server
             and stays fixed on the device.
         steps: inner steps in training, and the default on the device.

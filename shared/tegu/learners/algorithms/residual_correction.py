@@ -28,14 +28,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
-from tegu.learners.features import look
+from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
-from tegu.learners.plain import one_hot
-from tegu.learners.prepare import prepared
-from tegu.learners.reptile import reptile
-from tegu.learners.ridge import fit, kernel, normalised
+from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.features import look
+from tegu.learners.operators.exportable import one_hot
+from tegu.learners.solvers.ridge import fit, kernel, normalised
 
 __all__ = ["PAPER", "residual", "trust"]
 

@@ -13,14 +13,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from tegu.learners.inner import concatenate, inner_loop, run_steps
+from tegu.learners.inner_loop.dual_steps import together_by_spans
+from tegu.learners.inner_loop.gradient_steps import concatenate, inner_loop, run_steps
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
-from tegu.learners.lookups import looked_up
-from tegu.learners.losses import OutputLoss, find_loss
-from tegu.learners.prepare import prepared
-from tegu.learners.rows import changes
-from tegu.learners.spanned import together_by_spans
-from tegu.learners.step_sizes import only_learned, without_learned
+from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.losses import OutputLoss, find_loss
+from tegu.learners.modules.table_lookups import looked_up
+from tegu.learners.parameters.step_sizes import only_learned, without_learned
+from tegu.learners.parameters.table_rows import changes
 
 __all__ = ["PAPER", "fedavg"]
 

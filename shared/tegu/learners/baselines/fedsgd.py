@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from tegu.learners.inner import concatenate, gradients
+from tegu.learners.inner_loop.gradient_steps import concatenate, gradients
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
-from tegu.learners.losses import OutputLoss, find_loss
-from tegu.learners.prepare import prepared
+from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.losses import OutputLoss, find_loss
 
 __all__ = ["PAPER", "joint"]
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from tegu.learners.inner import inner_loop
+from tegu.learners.inner_loop.gradient_steps import inner_loop
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
-from tegu.learners.lookups import looked_up
-from tegu.learners.losses import OutputLoss, find_loss
-from tegu.learners.model import call
-from tegu.learners.prepare import prepared
+from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.functional import call
+from tegu.learners.modules.losses import OutputLoss, find_loss
+from tegu.learners.modules.table_lookups import looked_up
 
 __all__ = ["local_only"]
 

@@ -10,15 +10,15 @@ import torch.nn.functional as F  # noqa: N812 # the name torch's own documentati
 from torch import Tensor, nn
 from torch.func import vmap
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
-from tegu.learners.inner import concatenate, gradients, minibatch, step_size
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
+from tegu.learners.inner_loop.gradient_steps import concatenate, gradients, minibatch, step_size
 from tegu.learners.learner import Together, TorchBatch, TorchTree
-from tegu.learners.losses import Loss
-from tegu.learners.model import Applied
-from tegu.learners.prepare import example_rows
-from tegu.learners.spans import Span, SpanState, outputs_key, summed_spans
-from tegu.learners.uses import Uses
+from tegu.learners.modules.checks import example_rows
+from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.losses import Loss
+from tegu.learners.modules.parameter_reads import Uses
+from tegu.learners.parameters.dual_linear import Span, SpanState, outputs_key, summed_spans
 
 __all__ = ["find_spans", "together_by_spans"]
 
@@ -63,7 +63,7 @@ def _changes(
     knobs: Mapping[str, float],
     minibatches: int,
 ) -> TorchTree:
-    """What `tegu.learners.rows.changes` gives after `run_steps` of SGD without momentum, some weights by spans."""
+    """What `table_rows.changes` gives after `run_steps` of SGD without momentum, some weights by spans."""
     layers = dict(zip(spans, _begun(model, loss, spans, meta, support), strict=True))
     within = {name for span in spans for name in (span.weight, span.bias)}
     own = {name: value for name, value in meta.items() if name not in within}

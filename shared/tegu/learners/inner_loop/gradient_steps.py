@@ -11,12 +11,12 @@ from torch.func import vjp
 
 from tegu.core.errors import UnknownNameError
 from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
-from tegu.learners.lookups import find_lookups
-from tegu.learners.losses import Loss, checked_rows, masked_mean
-from tegu.learners.model import Applied
-from tegu.learners.plain import joined
-from tegu.learners.rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
-from tegu.learners.step_sizes import factor_of, learned_knobs
+from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.losses import Loss, checked_rows, masked_mean
+from tegu.learners.modules.table_lookups import find_lookups
+from tegu.learners.operators.exportable import joined
+from tegu.learners.parameters.step_sizes import factor_of, learned_knobs
+from tegu.learners.parameters.table_rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
 
 __all__ = [
     "InnerOptimiser",
@@ -135,7 +135,7 @@ def inner_loop(
     """`adapt` by gradient steps on the support's mean loss; only `fast` parameters move.
 
     Knobs: `steps`; `lr` and `prior`, how many interactions the initialisation counts for: see `step_size`. Both are
-    multiplied by what `meta` has learned of them, if anything: see `tegu.learners.step_sizes`.
+    multiplied by what `meta` has learned of them, if anything: see `tegu.learners.parameters.step_sizes`.
 
     Args:
         model: the module.
@@ -143,8 +143,8 @@ def inner_loop(
         fast: names of the parameters that move.
         inner: the optimiser.
         momentum: of SGD.
-        tables: those of `fast` that move row by row (`tegu.learners.lookups.looked_up`): the state has the rows that
-            the support looks up, as `tegu.learners.rows` says. Other rows have no gradient, so that no optimiser here
+        tables: those of `fast` that move row by row (`table_lookups.looked_up`): the state has the rows that
+            the support looks up, see `table_rows`. Other rows have no gradient, so that no optimiser here
             would move them.
 
     Raises:

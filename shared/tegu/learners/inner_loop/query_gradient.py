@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from tegu.learners.learner import Together, TorchBatch, TorchTree, Update
-from tegu.learners.rows import whole_parameters
+from tegu.learners.parameters.table_rows import whole_parameters
 
 __all__ = ["Objective", "together_of", "update_of"]
 

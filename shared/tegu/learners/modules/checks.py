@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
-from tegu.core.spec import Field, Spec
-from tegu.learners.model import call
+from tegu.learners.modules.functional import call
 
 __all__ = ["example_rows", "prepared"]
 

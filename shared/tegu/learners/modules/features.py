@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from tegu.learners.learner import TorchTree
-from tegu.learners.model import call
+from tegu.learners.modules.functional import call
 
 __all__ = ["Seen", "look"]
 

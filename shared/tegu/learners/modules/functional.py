@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.tree import Tree
-from tegu.learners.bound import bound
 from tegu.learners.learner import TorchTree
-from tegu.learners.plain import Lookup, PlainOperators, from_table
-from tegu.learners.rows import look_up, whole_parameters
-from tegu.learners.spans import span_outputs, without_spans
+from tegu.learners.operators.exportable import Lookup, PlainOperators, from_table
+from tegu.learners.parameters.dual_linear import span_outputs, without_spans
+from tegu.learners.parameters.substitute import bound
+from tegu.learners.parameters.table_rows import look_up, whole_parameters
 
 __all__ = ["Applied", "call", "fast_names", "initial_parameters"]
 
@@ -26,8 +26,8 @@ def call(model: nn.Module, parameters: TorchTree, x: Tensor, lookup: Lookup | No
 
     Args:
         model: the module.
-        parameters: all of them; of a table some rows may stand beside it, as `tegu.learners.rows` has it, and beside
-            a linear layer's weight what the layer gives, as `tegu.learners.spans` has it.
+        parameters: all of them; of a table some rows may stand beside it, as `parameters.table_rows` has it, and beside
+            a linear layer's weight what the layer gives, as `tegu.learners.parameters.dual_linear` has it.
         x: its input.
         lookup: what embeddings get for ids and a table; what `parameters` says, by default.
     """

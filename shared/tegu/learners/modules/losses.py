@@ -17,11 +17,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.core.spec import Kind, Spec
-from tegu.learners.model import Applied
-from tegu.learners.plain import PlainOperators, one_hot, softmax_cross_entropy
+from tegu.learners.modules.functional import Applied
+from tegu.learners.operators.exportable import PlainOperators, one_hot, softmax_cross_entropy
 
 __all__ = ["LOSSES", "Loss", "OutputLoss", "checked_rows", "find_loss", "masked_mean"]
 

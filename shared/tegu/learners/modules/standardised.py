@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tegu.core.standard import Standard
-from tegu.learners.losses import OutputLoss
+from tegu.core.data.scaling import Standard
+from tegu.learners.modules.losses import OutputLoss
 
 __all__ = ["Standardised", "squared_error_in"]
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tegu.core.batch import Batch
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.learners.learner import TorchBatch, TorchTree
-from tegu.learners.losses import Loss
-from tegu.learners.model import Applied
-from tegu.learners.plain import Lookup, from_table
-from tegu.learners.prepare import example_rows
-from tegu.learners.uses import Uses
+from tegu.learners.modules.checks import example_rows
+from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.losses import Loss
+from tegu.learners.modules.parameter_reads import Uses
+from tegu.learners.operators.exportable import Lookup, from_table
 
 __all__ = ["find_lookups", "looked_up"]
 

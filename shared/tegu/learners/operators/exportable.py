@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tegu.core.errors import CompileError
-from tegu.learners.recurrent import gru, lstm, rnn_relu, rnn_tanh
+from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
 
 __all__ = ["Lookup", "PlainOperators", "from_table", "joined", "one_hot", "softmax_cross_entropy"]
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.episode import rows_rng
-from tegu.core.tree import Tree
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
+from tegu.core.sampling.episode import rows_rng
 
 __all__ = ["copy_of", "merged", "start"]
 

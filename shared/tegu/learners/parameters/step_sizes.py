@@ -33,8 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.core.tree import Tree
 from tegu.learners.learner import Together, TorchBatch, TorchKnobs, TorchTree, Update
 
 __all__ = [

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tegu.learners.learner import TorchTree
-from tegu.learners.plain import Lookup, from_table, joined
+from tegu.learners.operators.exportable import Lookup, from_table, joined
 
 __all__ = [
     "begin_rows",

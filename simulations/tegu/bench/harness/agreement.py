@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tegu.bench.works.models import MODELS, loss_of
-from tegu.bench.works.work import Task
-from tegu.core.batch import Array
+from tegu.bench.tasks.models import MODELS, loss_of
+from tegu.bench.tasks.task import Task
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
-from tegu.core.tree import Tree
 
 __all__ = ["TOLERANCE", "difference", "loss_curve"]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tegu.bench.agreement import difference, loss_curve
-from tegu.bench.duel import Duel, fight
-from tegu.bench.environment import PeerMissingError, cache_folder, python_for
-from tegu.bench.pairs import Comparison
+from tegu.bench.harness.agreement import difference, loss_curve
+from tegu.bench.harness.duel import Duel, fight
+from tegu.bench.harness.environment import PeerMissingError, cache_folder, python_for
+from tegu.bench.harness.pairs import Comparison
+from tegu.bench.harness.request import Request, chosen
+from tegu.bench.harness.side import Repetition, Side, side
 from tegu.bench.peers.table import Peer
-from tegu.bench.request import Request, chosen
-from tegu.bench.side import Repetition, Side, side
-from tegu.bench.works.work import Task, write_task
+from tegu.bench.tasks.task import Task, write_task
 from tegu.core.errors import MissingExtraError
 
 __all__ = ["Contest", "compare"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tegu.core.bundle import tree_from_bytes
+from tegu.core.bundle.file import tree_from_bytes
+from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
-from tegu.core.tree import Tree
 
 __all__ = ["Repetition", "Side", "side"]
 
@@ -82,7 +82,7 @@ def side(name: str, python: Path, module: str, task: Path, folder: Path) -> Iter
         RuntimeFailure: the worker has ended; the message ends with its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [str(python), "-m", "tegu.bench.worker", module, str(task)]
+    command = [str(python), "-m", "tegu.bench.harness.worker", module, str(task)]
     with (folder / "log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(  # noqa: S603 # our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True

@@ -1,4 +1,4 @@
-"""The process of one side: `python -m tegu.bench.worker MODULE FOLDER`, with `MODULE` as in `tegu.bench.peers`.
+"""The process of one side: `python -m tegu.bench.harness.worker MODULE FOLDER`, with `MODULE` as in `tegu.bench.peers`.
 
 Says hello in a line of JSON once everything is loaded and warm; then answers every line of its standard input with one
 repetition, its trees written to a folder. What libraries print goes to standard error.
@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tegu.bench.memory import peak_mebibytes
-from tegu.bench.works.work import read_task
-from tegu.core.bundle import tree_to_bytes
-from tegu.core.tree import Tree
+from tegu.bench.harness.memory import peak_mebibytes
+from tegu.bench.tasks.task import read_task
+from tegu.core.bundle.file import tree_to_bytes
+from tegu.core.data.tree import Tree
 
 __all__ = ["serve"]
 

@@ -10,8 +10,8 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 
-from tegu.bench.works.models import MODELS, loss_of
-from tegu.bench.works.work import Task, read_task
+from tegu.bench.tasks.models import MODELS, loss_of
+from tegu.bench.tasks.task import Task, read_task
 
 __all__ = ["app", "trained"]
 

@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.work import Task
-from tegu.core.bundle import tree_from_bytes
+from tegu.bench.tasks.task import Task
+from tegu.core.bundle.file import tree_from_bytes
 from tegu.core.errors import FederationError
-from tegu.sim.processes import local_simulation
+from tegu.server.deployment import local_simulation
 
 __all__ = ["opened"]
 

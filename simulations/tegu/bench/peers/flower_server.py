@@ -14,8 +14,8 @@ from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
-from tegu.bench.works.work import read_task
-from tegu.core.bundle import tree_to_bytes
+from tegu.bench.tasks.task import read_task
+from tegu.core.bundle.file import tree_to_bytes
 
 __all__ = ["app"]
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.work import Task, Work
+from tegu.bench.tasks.task import Task, Work
 
 __all__ = ["opened"]
 

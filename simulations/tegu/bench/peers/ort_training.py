@@ -18,7 +18,7 @@ from onnxruntime.training import artifacts
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.work import Task
+from tegu.bench.tasks.task import Task
 
 __all__ = ["opened"]
 

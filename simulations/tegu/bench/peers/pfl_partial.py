@@ -1,4 +1,4 @@
-"""Reptile where only some parameters adapt, as a pfl algorithm: what `tegu.learners.reptile` calls a partial update.
+"""Reptile where only some parameters adapt, as a pfl algorithm: what `reptile` calls a partial update.
 
 The fast parameters take gradient steps on the support. The others follow the gradient of the query loss through those
 steps (second order); items of the support are not offered in the query.
@@ -14,12 +14,12 @@ from pfl.metrics import Metrics
 from pfl.stats import MappedVectorStatistics
 from torch import Tensor
 
-from tegu.bench.works.episodes import episode_of
-from tegu.bench.works.work import Work
+from tegu.bench.tasks.episodes import episode_of
+from tegu.bench.tasks.task import Work
 
 __all__ = ["PartialReptile"]
 
-_OUT = -1e4  # as in tegu.learners.losses
+_OUT = -1e4  # as in tegu.learners.modules.losses
 
 
 class PartialReptile(FederatedAveraging):  # type: ignore[misc] # pfl ships no types

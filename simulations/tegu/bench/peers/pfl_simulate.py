@@ -30,9 +30,9 @@ from torch import nn
 from tegu.bench.peers.fastest import on_fastest_threads
 from tegu.bench.peers.pfl_partial import PartialReptile
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.models import MODELS, loss_of
-from tegu.bench.works.work import Task
-from tegu.core.tree import Tree
+from tegu.bench.tasks.models import MODELS, loss_of
+from tegu.bench.tasks.task import Task
+from tegu.core.data.tree import Tree
 
 __all__ = ["opened"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from tegu.core.tree import Tree
+from tegu.core.data.tree import Tree
 
 __all__ = ["Done", "Ready", "Repeat"]
 

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.work import Task
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.batch import full_batch
-from tegu.core.bundle import read_bundle
+from tegu.bench.tasks.task import Task
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.core.bundle.file import read_bundle
+from tegu.core.data.batch import full_batch
 
 __all__ = ["opened"]
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.learners import learner_of
-from tegu.bench.works.models import MODELS
-from tegu.bench.works.work import Task
-from tegu.core.tree import Tree
-from tegu.server.compile import compile_learner
-from tegu.server.outer import OuterRule
-from tegu.sim.cohort import draw_cohort
+from tegu.bench.tasks.learners import learner_of
+from tegu.bench.tasks.models import MODELS
+from tegu.bench.tasks.task import Task
+from tegu.compile import compile_learner
+from tegu.core.data.tree import Tree
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.cohort import draw_cohort
+from tegu.sim.data.population import Population
 from tegu.sim.engine import fastest
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
 
 __all__ = ["opened"]
 

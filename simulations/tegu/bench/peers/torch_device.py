@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.works.models import MODELS, loss_of
-from tegu.bench.works.work import Task
+from tegu.bench.tasks.models import MODELS, loss_of
+from tegu.bench.tasks.task import Task
 
 __all__ = ["opened"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tegu.bench.device import bench_device
-from tegu.bench.pairs import Comparison
-from tegu.bench.request import Request
-from tegu.bench.scale import bench_scale
-from tegu.bench.simulate import bench_simulate
-from tegu.bench.start import bench_start
-from tegu.bench.wire import bench_wire
+from tegu.bench.harness.pairs import Comparison
+from tegu.bench.harness.request import Request
+from tegu.bench.suites.device import bench_device
+from tegu.bench.suites.scale import bench_scale
+from tegu.bench.suites.simulate import bench_simulate
+from tegu.bench.suites.start import bench_start
+from tegu.bench.suites.wire import bench_wire
 
 __all__ = ["BENCHES"]
 

@@ -12,23 +12,23 @@ from pathlib import Path
 
 import torch
 
-from tegu.bench.compare import Contest, compare
-from tegu.bench.pairs import Comparison
+from tegu.bench.harness.compare import Contest, compare
+from tegu.bench.harness.pairs import Comparison
+from tegu.bench.harness.request import Request
 from tegu.bench.peers.table import DEVICE
-from tegu.bench.request import Request
-from tegu.bench.works.learners import learner_of
-from tegu.bench.works.models import MODELS
-from tegu.bench.works.simulated import ADAPTED
-from tegu.bench.works.work import Task
-from tegu.core.bundle import write_bundle
-from tegu.server.compile import make_bundle
-from tegu.server.compile.translate import quiet
+from tegu.bench.tasks.learners import learner_of
+from tegu.bench.tasks.models import MODELS
+from tegu.bench.tasks.simulated import ADAPTED
+from tegu.bench.tasks.task import Task
+from tegu.compile import make_bundle
+from tegu.compile.tracing.translate import quiet
+from tegu.core.bundle.file import write_bundle
 
 __all__ = ["bench_device", "prepare"]
 
 
 def bench_device(request: Request) -> list[Comparison]:
-    """Compare adaptations; see `tegu.bench.compare.compare`."""
+    """Compare adaptations; see `tegu.bench.harness.compare.compare`."""
     contest = Contest(
         works=ADAPTED,
         module="tegu.bench.peers.tegu_device",

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tegu.bench.pairs import Comparison
-from tegu.bench.request import Request, chosen
-from tegu.bench.scale_run import FEATURES, ROWS, SPEC
-from tegu.client.participant import LocalUser
-from tegu.core.episode import rows_rng
+from tegu.bench.harness.pairs import Comparison
+from tegu.bench.harness.request import Request, chosen
+from tegu.bench.suites.scale_run import FEATURES, ROWS, SPEC
+from tegu.client.federation.updates import LocalUser
 from tegu.core.errors import RuntimeFailure
-from tegu.sim.population_files import write_population
+from tegu.core.sampling.episode import rows_rng
+from tegu.sim.data.population_on_disk import write_population
 
 __all__ = ["SIZES", "bench_scale"]
 
@@ -65,7 +65,7 @@ def _people(users: int) -> Iterator[LocalUser]:
 
 
 def _run(folder: Path) -> _Cost:
-    command = [sys.executable, "-m", "tegu.bench.measure", "tegu.bench.scale_run", str(folder)]
+    command = [sys.executable, "-m", "tegu.bench.harness.measure", "tegu.bench.suites.scale_run", str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 # our own module
     if done.returncode:
         raise RuntimeFailure(f"the run on {folder.name} ended with exit code {done.returncode}: see what it printed")

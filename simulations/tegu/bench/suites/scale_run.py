@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from tegu.core.episode import EpisodeRule
-from tegu.core.spec import Spec
+from tegu.compile import compile_learner
+from tegu.core.data.spec import Spec
+from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import reptile
-from tegu.server.compile import compile_learner
+from tegu.sim.data.population_on_disk import read_population
 from tegu.sim.engine import make_engine
-from tegu.sim.population_files import read_population
-from tegu.sim.train import TrainingPlan, train_in_process
+from tegu.sim.training.in_process import TrainingPlan, train_in_process
 
 __all__ = ["FEATURES", "ROWS", "SPEC", "run"]
 

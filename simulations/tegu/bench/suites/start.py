@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.bench.pairs import Comparison
-from tegu.bench.request import Request
-from tegu.core.bundle import tree_to_bytes, write_bundle
-from tegu.core.episode import rows_rng
+from tegu.bench.harness.pairs import Comparison
+from tegu.bench.harness.request import Request
+from tegu.core.bundle.file import tree_to_bytes, write_bundle
+from tegu.core.data.spec import Spec
 from tegu.core.errors import RuntimeFailure, require
-from tegu.core.spec import Spec
+from tegu.core.sampling.episode import rows_rng
 
 __all__ = ["bench_start"]
 
@@ -40,7 +40,7 @@ def bench_start(request: Request) -> list[Comparison]:
         paths = _prepare(Path(folder))
         ours, theirs = [], []
         for pair in range(request.pairs + 1):
-            tegu, torch = (_run(f"tegu.bench.start_{who}", paths) for who in ("tegu", "torch"))
+            tegu, torch = (_run(f"tegu.bench.suites.start_{who}", paths) for who in ("tegu", "torch"))
             _check_agreement(paths)
             request.say(f"pair {pair} of {request.pairs}: tegu {tegu.seconds:.3f} s, torch {torch.seconds:.3f} s")
             if pair:
@@ -55,8 +55,8 @@ def bench_start(request: Request) -> list[Comparison]:
 def _prepare(folder: Path) -> Path:
     """Write a bundle of an MLP 64-64-10, its weights alone, and ten rows."""
     nn = require("torch.nn", "sim")
+    from tegu.compile import make_bundle  # noqa: PLC0415 # torch
     from tegu.learners import reptile  # noqa: PLC0415 # torch
-    from tegu.server.compile import make_bundle  # noqa: PLC0415 # torch
 
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     learner = reptile(model, Spec.classification((64,), 10), steps=10)
@@ -70,7 +70,7 @@ def _prepare(folder: Path) -> Path:
 
 
 def _run(module: str, folder: Path) -> _Cost:
-    command = [sys.executable, "-m", "tegu.bench.measure", module, str(folder)]
+    command = [sys.executable, "-m", "tegu.bench.harness.measure", module, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 # our own module
     if done.returncode:
         raise RuntimeFailure(f"{module} ended with exit code {done.returncode}: see what it printed above")

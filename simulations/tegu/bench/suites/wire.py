@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from tegu.bench.pairs import Comparison
-from tegu.bench.request import Request, chosen
-from tegu.core.precision import Precision
-from tegu.sim.evaluate import score
+from tegu.bench.harness.pairs import Comparison
+from tegu.bench.harness.request import Request, chosen
+from tegu.core.compression.precision import Precision
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.curve import score
 from tegu.sim.experiments import EXPERIMENTS, Experiment
 from tegu.sim.run import run_plan
-from tegu.sim.trials import draw_trials
 
 __all__ = ["bench_wire"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tegu.bench.works.work import Work
-from tegu.core.batch import Array
-from tegu.core.episode import Episode, draw_episode, episode_key
+from tegu.bench.tasks.task import Work
+from tegu.core.data.batch import Array
+from tegu.core.sampling.episode import Episode, draw_episode, episode_key
 
 __all__ = ["episode_of"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tegu.bench.works.models import MODELS
-from tegu.bench.works.work import Work
+from tegu.bench.tasks.models import MODELS
+from tegu.bench.tasks.task import Work
 from tegu.learners import Learner, reptile
 
 __all__ = ["learner_of"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from tegu.core.spec import Spec
+from tegu.core.data.spec import Spec
 
 __all__ = ["MODELS", "Kind", "loss_of"]
 

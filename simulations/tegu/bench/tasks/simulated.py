@@ -9,10 +9,10 @@ from statistics import NormalDist
 import numpy as np
 from torch import nn
 
-from tegu.bench.works.models import MODELS
-from tegu.bench.works.work import Task, Work
-from tegu.core.episode import EpisodeRule, rows_rng
-from tegu.learners.model import initial_parameters
+from tegu.bench.tasks.models import MODELS
+from tegu.bench.tasks.task import Task, Work
+from tegu.core.sampling.episode import EpisodeRule, rows_rng
+from tegu.learners.modules.functional import initial_parameters
 
 __all__ = ["ADAPTED", "SIMULATED", "labelled"]
 

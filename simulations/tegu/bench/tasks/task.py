@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.bundle import tree_from_bytes, tree_to_bytes
-from tegu.core.episode import EpisodeRule
-from tegu.core.tree import Tree
+from tegu.core.bundle.file import tree_from_bytes, tree_to_bytes
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
+from tegu.core.sampling.episode import EpisodeRule
 
 __all__ = ["Task", "Work", "read_task", "write_task"]
 
@@ -22,7 +22,7 @@ class Work:
 
     Attributes:
         name: as in the rows of `tegu bench --json`.
-        model: a name in `tegu.bench.works.models.MODELS`.
+        model: a name in `tegu.bench.tasks.models.MODELS`.
         steps: full-batch SGD steps of one user.
         lr: their step size.
         prior: with n rows a step is `lr * n / (n + prior)`.

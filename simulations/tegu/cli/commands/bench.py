@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from tegu.bench.benches import BENCHES
-from tegu.bench.pairs import as_rows
-from tegu.bench.plot import render_plot
-from tegu.bench.request import Request
-from tegu.core.bundle import atomic_write
+from tegu.bench.harness.pairs import as_rows
+from tegu.bench.harness.plot import render_plot
+from tegu.bench.harness.request import Request
+from tegu.bench.suites.catalogue import BENCHES
+from tegu.core.bundle.file import atomic_write
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.sim.table import markdown
+from tegu.sim.reporting.table import markdown
 
 __all__ = ["bench_command"]
 

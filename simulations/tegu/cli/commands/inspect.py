@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tegu.cli.keys import public_key_from
-from tegu.core.bundle import Bundle, read_bundle
-from tegu.core.spec import Field
+from tegu.cli.parsing.keys import public_key_from
+from tegu.core.bundle.file import Bundle, read_bundle
+from tegu.core.data.spec import Field
 
 __all__ = ["inspect_command"]
 

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tegu.cli.keys import public_key_from
-from tegu.cli.rows import read_columns, read_ids, read_rows, write_rows
+from tegu.cli.parsing.csv_rows import read_columns, read_ids, read_rows, write_rows
+from tegu.cli.parsing.keys import public_key_from
 from tegu.client import Personalizer
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
 __all__ = ["personalise_command"]

@@ -10,16 +10,16 @@ from typing import Any, Literal, TypedDict, cast
 import typer
 from rich.console import Console
 
-from tegu.cli.memory import bytes_from
+from tegu.cli.parsing.memory_size import bytes_from
 from tegu.cli.progress import watching
-from tegu.core.precision import Precision, check_precision
+from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
-from tegu.sim.averaged import averaged
 from tegu.sim.engine import EngineKind, check_engine
+from tegu.sim.evaluation.seeds import averaged
 from tegu.sim.experiments import Experiment, find_experiment
-from tegu.sim.run_folder import run_experiment
-from tegu.sim.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
-from tegu.sim.train import Backend, check_backend
+from tegu.sim.reporting.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
+from tegu.sim.run_experiment import run_experiment
+from tegu.sim.training.in_process import Backend, check_backend
 
 __all__ = ["simulate_command"]
 

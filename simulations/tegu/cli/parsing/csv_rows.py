@@ -9,9 +9,9 @@ from typing import TextIO
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Field, Spec
 
 __all__ = ["read_columns", "read_ids", "read_rows", "write_rows"]
 

@@ -1,25 +1,25 @@
 """Choosing, for each number of interactions, how to adapt, by evaluation rounds of the in-process grid.
 
 The questions, the sums that answer them and the choice are those of a real federation (`tegu.core.calibration`,
-`tegu.server.schedule`); only what adapts and predicts is batched over users.
+`tegu.server.calibration.schedule`); only what adapts and predicts is batched over users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tegu.core.calibration.criterion import RISK
-from tegu.core.calibration.question import Answer, Inquiry, Question, total
-from tegu.core.manifest import ScheduleEntry
+from tegu.core.bundle.manifest import ScheduleEntry
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, total
+from tegu.core.calibration.selection import RISK
 from tegu.core.metrics import Metric
 from tegu.learners.learner import Learner
-from tegu.server.evaluation import ask
-from tegu.server.schedule import find_schedule
-from tegu.sim.crossfit import Judge
+from tegu.server.calibration.schedule import find_schedule
+from tegu.server.evaluation.round import ask
+from tegu.sim.calibration.conformal_losses import support_losses
+from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
-from tegu.sim.familiar import support_losses
-from tegu.sim.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.trials import draw_trials
+from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
+from tegu.sim.training.cross_fitting import Judge
 from tegu.wire import to_record
 
 __all__ = ["calibrate"]

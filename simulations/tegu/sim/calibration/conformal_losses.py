@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tegu.core.batch import NumpyBatch
-from tegu.core.conformal import thinned
-from tegu.core.manifest import Knobs
-from tegu.core.misfit import asked, misfit
-from tegu.core.tree import Tree
-from tegu.core.trials import DRAWS, Trials, stacked_supports
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.conformal import thinned
+from tegu.core.calibration.nonconformity import asked, misfit
+from tegu.core.data.batch import NumpyBatch
+from tegu.core.data.tree import Tree
+from tegu.core.sampling.trials import DRAWS, Trials, stacked_supports
 from tegu.sim.engine import Engine
 
 __all__ = ["support_losses"]

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.episode import EpisodeRule, draw_order, draw_sizes, episode_keys, part_rows
-from tegu.sim.population import Population
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.sampling.episode import EpisodeRule, draw_order, draw_sizes, episode_keys, part_rows
+from tegu.sim.data.population import Population
 
 __all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
 

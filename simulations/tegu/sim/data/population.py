@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegu.client.participant import LocalUser
-from tegu.core.batch import Array
-from tegu.core.episode import rows_rng
+from tegu.client.federation.updates import LocalUser
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec, check_rows
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.spec import Spec, check_rows
-from tegu.core.ties import Ties, codes, find_ties
+from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.leakage import Ties, codes, find_ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ _CALIBRATION = 30  # users: with fewer, one who is hurt is most of a twentieth
 
 
 class Split(NamedTuple):
-    """Sets of people: disjoint, unless those who train are those who calibrate, too (`tegu.sim.crossfit`)."""
+    """Sets of people: disjoint, unless those who train are those who calibrate, too (cross-fitting)."""
 
     train: Population
     calibration: Population
@@ -46,7 +46,7 @@ class Population:
         counts: int64 `[users]`, rows of each user.
         users: `[users]`, their names.
         most: int64 `[users]`, rows of the largest support that leaves one to judge by.
-        tied: bool `[users]`, whether a user has rows that belong together, or an order; see `tegu.core.ties`.
+        tied: bool `[users]`, whether a user has rows that belong together, or an order; see `leakage`.
         group: int64 `[rows]`, whose equal entries within a user keep rows on one side of an episode; None without any.
         order: int64 `[rows]`, when each row was; None without an order.
         read: from begins and counts to the rows there, one user after the other, where `x` and `y` are files mapped

@@ -21,12 +21,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tegu.client.participant import LocalUser
-from tegu.core.batch import Array
+from tegu.client.federation.updates import LocalUser
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec, check_rows
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.spec import Spec, check_rows
-from tegu.core.ties import codes
-from tegu.sim.population import Population
+from tegu.core.sampling.leakage import codes
+from tegu.sim.data.population import Population
 
 __all__ = ["read_population", "write_population"]
 

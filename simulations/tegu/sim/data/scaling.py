@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.episode import rows_rng
-from tegu.core.standard import Standard, standard_of
-from tegu.sim.population import Population
+from tegu.core.data.scaling import Standard, standard_of
+from tegu.core.sampling.episode import rows_rng
+from tegu.sim.data.population import Population
 
 __all__ = ["standards_of"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 
 __all__ = ["Moment", "Streams"]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.trials import DRAWS, Trial, Trials, trials_of
-from tegu.sim.population import Population
+from tegu.core.sampling.trials import DRAWS, Trial, Trials, trials_of
+from tegu.sim.data.population import Population
 
 __all__ = ["draw_trials"]
 

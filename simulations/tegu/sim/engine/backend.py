@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 
 __all__ = ["Backend", "TogetherSum"]
 
@@ -41,7 +41,7 @@ class Backend(Protocol):
             limit: largest norm of one user's update; infinite for none.
 
         Returns:
-            A tree with the names of `meta` and arrays `[blocks, ...]`. Of a table by rows (`tegu.learners.rows`) not
+            A tree with the names of `meta` and arrays `[blocks, ...]`. Of a table by rows (`table_rows`) not
             the sum, but each user's rows `[users, touched, ...]` under `<name>/rows` and their ids under `<name>/ids`.
         """
 

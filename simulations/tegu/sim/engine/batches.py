@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tegu.core.batch import NumpyBatch
-from tegu.sim.cohort import Cohort, gather
+from tegu.core.data.batch import NumpyBatch
+from tegu.sim.data.cohort import Cohort, gather
 from tegu.sim.engine.backend import TogetherSum
 
 __all__ = ["Batch", "Group", "even_parts", "gathered", "users_in", "whole_blocks"]

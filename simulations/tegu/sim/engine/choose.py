@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
+from tegu.compile import compile_cohort, compile_cohort_updates, compile_learner
+from tegu.core.data.tree import Tree
 from tegu.core.errors import CompileError, UnknownNameError
-from tegu.core.tree import Tree
 from tegu.learners.learner import Learner
-from tegu.server.compile import compile_cohort, compile_cohort_updates, compile_learner
-from tegu.sim.cohort import Cohort
+from tegu.sim.data.cohort import Cohort
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.engine import MEMORY, Engine
 from tegu.sim.engine.footprint import footprint, footprint_together

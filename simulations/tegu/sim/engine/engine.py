@@ -14,15 +14,15 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from tegu.core.batch import Array, NumpyBatch
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
-from tegu.sim.cohort import Cohort, buckets
+from tegu.sim.data.cohort import Cohort, buckets
 from tegu.sim.engine.backend import Backend
-from tegu.sim.engine.fold import folded
+from tegu.sim.engine.batches import Batch, Group, even_parts, gathered, users_in, whole_blocks
 from tegu.sim.engine.footprint import TOGETHER
-from tegu.sim.engine.group import Batch, Group, even_parts, gathered, users_in, whole_blocks
+from tegu.sim.engine.sum_blocks import folded
 
 __all__ = ["MEMORY", "Engine"]
 
@@ -99,7 +99,7 @@ class Engine:
         return np.concatenate(self._map(one, list(self._parts(len(x)))))
 
     def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[Group]:
-        """A batch for every worker, which depend on nothing but the cohort; see `tegu.sim.engine.group`."""
+        """A batch for every worker, which depend on nothing but the cohort; see `tegu.sim.engine.batches`."""
         share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
         at_once = unclipped and self.backend.together(sum(cohort.longest)) is not None
         fixed = _in_rows(self.together_bytes(0), self.together_bytes) if at_once else 0.0

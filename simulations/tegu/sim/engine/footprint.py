@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tegu.core.batch import Batch
+from tegu.compile.examples import example_batch
+from tegu.core.data.batch import Batch
 from tegu.learners.learner import Learner, TorchBatch, TorchTree, Update
-from tegu.server.compile.examples import example_batch
 
 __all__ = ["TOGETHER", "footprint", "footprint_together"]
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tegu.core.batch import Array, Batch, NumpyBatch
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
+from tegu.compile.functions import batched, block_sums, functions, touched_update
+from tegu.compile.summed_updates import together
+from tegu.compile.tracing.naming import flat_batch, knob_tensors, named, pick
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, Batch, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner
-from tegu.server.compile.functions import batched, block_sums, functions, touched_update
-from tegu.server.compile.naming import flat_batch, knob_tensors, named, pick
-from tegu.server.compile.together import together
 from tegu.sim.engine.backend import TogetherSum
 from tegu.sim.engine.blocks import membership
 from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks

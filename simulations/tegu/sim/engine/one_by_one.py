@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.tree import Tree, clip
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree, clip
 
 __all__ = ["each_state", "stacked", "sum_in_blocks", "users_of"]
 

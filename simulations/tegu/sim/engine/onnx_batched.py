@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
-from tegu.server.compile import CohortGraphs
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.compile import CohortGraphs
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.sim.engine.backend import TogetherSum
 from tegu.sim.engine.blocks import membership
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tegu.client.runtime_onnx import OnnxRuntime
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.manifest import Knobs
-from tegu.core.tree import Tree
+from tegu.client.runtimes.onnx_runtime import OnnxRuntime
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
 
 __all__ = ["OnnxLooped"]

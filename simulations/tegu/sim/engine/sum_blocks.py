@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.tree import Tree
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 
 __all__ = ["folded"]
 

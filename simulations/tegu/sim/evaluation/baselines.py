@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from tegu.compile import compile_learner
+from tegu.core.bundle.manifest import Knobs, knobs_for
 from tegu.core.errors import FederationError
-from tegu.core.manifest import Knobs, knobs_for
-from tegu.learners.fedavg import fedavg
-from tegu.learners.joint import joint
+from tegu.learners.baselines.fedavg import fedavg
+from tegu.learners.baselines.fedsgd import joint
+from tegu.learners.baselines.local_only import local_only
 from tegu.learners.learner import Learner
-from tegu.learners.local_only import local_only
-from tegu.server.compile import compile_learner
-from tegu.server.outer import OuterRule
-from tegu.sim.calibrate import calibrate
-from tegu.sim.crossfit import Fitted, Judge, fitted
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, engine_like, make_engine
-from tegu.sim.evaluate import Method, adapted
+from tegu.sim.evaluation.curve import Method, adapted
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.population import Population
 from tegu.sim.run import Run
-from tegu.sim.train import OnProgress, Trained, TrainingPlan, train_in_process
+from tegu.sim.training.cross_fitting import Fitted, Judge, fitted
+from tegu.sim.training.in_process import OnProgress, Trained, TrainingPlan, train_in_process
 
 __all__ = ["Baselines", "OnStage", "comparators"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 
 __all__ = ["RESAMPLES", "mean_interval"]
 

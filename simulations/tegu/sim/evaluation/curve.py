@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tegu.core.batch import Array, NumpyBatch
-from tegu.core.calibration.answer import Attempted
-from tegu.core.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.evaluate_candidates import Attempted
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import Metric
-from tegu.core.tree import Tree
-from tegu.core.trials import Trials, per_user, stacked_inputs, stacked_supports
-from tegu.sim.bootstrap import mean_interval
+from tegu.core.sampling.trials import Trials, per_user, stacked_inputs, stacked_supports
 from tegu.sim.engine import Engine
+from tegu.sim.evaluation.bootstrap import mean_interval
 
 __all__ = ["Method", "adapted", "answers", "curve_entry", "score"]
 

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array, Batch, full_batch
-from tegu.core.episode import rows_rng
-from tegu.core.manifest import Knobs, knobs_for
-from tegu.core.recency import effective_number, recency
-from tegu.core.trials import Trial, Trials
-from tegu.sim.bootstrap import mean_interval
-from tegu.sim.evaluate import adapted, score
+from tegu.core.bundle.manifest import Knobs, knobs_for
+from tegu.core.data.batch import Array, Batch, full_batch
+from tegu.core.data.recency import effective_number, recency
+from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.trials import Trial, Trials
+from tegu.sim.data.streams import Moment, Streams
+from tegu.sim.evaluation.bootstrap import mean_interval
+from tegu.sim.evaluation.curve import adapted, score
 from tegu.sim.run import Run
-from tegu.sim.streams import Moment, Streams
 
 __all__ = ["HALF_LIVES", "PLAIN", "RECENT", "Way", "follow", "recovered", "replay"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tegu.core.batch import Array
-from tegu.core.episode import rows_rng
-from tegu.core.trials import per_user, tolerance
-from tegu.sim.evaluate import Method, curve_entry, score
-from tegu.sim.reliability import Reliability, calibration_error, reliability
+from tegu.core.data.batch import Array
+from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.trials import per_user, tolerance
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.curve import Method, curve_entry, score
+from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
 from tegu.sim.run import Run
-from tegu.sim.trials import draw_trials
 
 __all__ = ["Judgement", "judge"]
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.trials import Trials
+from tegu.core.data.batch import Array
+from tegu.core.sampling.trials import Trials
 
 __all__ = ["BINS", "Reliability", "calibration_error", "reliability"]
 

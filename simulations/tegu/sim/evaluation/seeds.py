@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tegu.sim.drift import recovered
+from tegu.sim.evaluation.drift_replay import recovered
 
 __all__ = ["averaged"]
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tegu.core.bundle import tree_to_bytes
-from tegu.core.precision import Precision
-from tegu.core.stored_meta import pack_meta, unpack_meta
-from tegu.sim.judge import judge
+from tegu.core.bundle.file import tree_to_bytes
+from tegu.core.compression.precision import Precision
+from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
+from tegu.sim.evaluation.heldout import judge
 from tegu.sim.run import Run
 
 __all__ = ["Stored", "judge_stored"]

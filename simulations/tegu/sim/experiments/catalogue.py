@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from tegu.core.errors import UnknownNameError
-from tegu.sim.experiments.drift import drift
+from tegu.sim.experiments.changing_sines import drift
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
-from tegu.sim.experiments.opposed import agreeing, opposed
 from tegu.sim.experiments.ratings import ratings
 from tegu.sim.experiments.shakespeare import shakespeare
 from tegu.sim.experiments.sine import sine
+from tegu.sim.experiments.two_groups import agreeing, opposed
 
 __all__ = ["EXPERIMENTS", "Build", "find_experiment"]
 

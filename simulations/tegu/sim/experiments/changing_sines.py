@@ -1,7 +1,7 @@
 """People whose taste changes half-way: sine waves that become other ones, with noise.
 
 Everyone's first 40 interactions are of one wave of `sine`, and the next 40 of another. The server trains and
-calibrates before anyone changes; then people who were held out are replayed (`tegu.sim.drift`).
+calibrates before anyone changes; then people who were held out are replayed (`tegu.sim.evaluation.drift_replay`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.episode import rows_rng
-from tegu.core.spec import Spec
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
+from tegu.core.sampling.episode import rows_rng
+from tegu.sim.data.population import Population
+from tegu.sim.data.streams import Streams
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.sine import wave_experiment
-from tegu.sim.population import Population
-from tegu.sim.streams import Streams
 
 __all__ = ["before_the_change", "changing_waves", "drift"]
 

@@ -10,11 +10,11 @@ from torch import nn
 
 from tegu.core.metrics import Metric
 from tegu.learners.learner import Learner
-from tegu.learners.losses import OutputLoss
-from tegu.sim.evaluate import Method
-from tegu.sim.population import Population
-from tegu.sim.streams import Streams
-from tegu.sim.train import TrainingPlan
+from tegu.learners.modules.losses import OutputLoss
+from tegu.sim.data.population import Population
+from tegu.sim.data.streams import Streams
+from tegu.sim.evaluation.curve import Method
+from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["Experiment"]
 
@@ -34,9 +34,9 @@ class Experiment:
         loss: as the learner's.
         classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
         titles: names of items, by id, where there are any.
-        initialisations: how many are learned; see `tegu.learners.mixture`.
+        initialisations: how many are learned; see `tegu.learners.algorithms.mixture.mixture`.
         streams: of the same users, whose taste changes. Where there are any, ways to follow them are compared
-            (`tegu.sim.drift`), and no other learners.
+            (`tegu.sim.evaluation.drift_replay`), and no other learners.
     """
 
     name: str

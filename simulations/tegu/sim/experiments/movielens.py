@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.core.trials import Trials
-from tegu.learners.reptile import reptile
-from tegu.server.outer import OuterRule
-from tegu.sim.evaluate import Method
-from tegu.sim.experiments.ease import ease
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.sampling.trials import Trials
+from tegu.learners.algorithms.reptile import reptile
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
+from tegu.sim.evaluation.curve import Method
+from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan
+from tegu.sim.training.in_process import TrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd

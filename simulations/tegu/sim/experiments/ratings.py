@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.learners.residual import residual
-from tegu.server.outer import OuterRule
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.learners.algorithms.residual_correction import residual
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
+from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias
-from tegu.sim.experiments.item_ratings import ItemRatings
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan
+from tegu.sim.experiments.models.item_ratings import ItemRatings
+from tegu.sim.training.in_process import TrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd

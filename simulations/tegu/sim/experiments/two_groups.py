@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from tegu.core.batch import Array
-from tegu.core.episode import EpisodeRule, rows_rng
+from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.learners.residual import residual
-from tegu.server.outer import OuterRule
+from tegu.core.sampling.episode import EpisodeRule, rows_rng
+from tegu.learners.algorithms.residual_correction import residual
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.population import Population
-from tegu.sim.train import TrainingPlan
+from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["agreeing", "opposed", "swings"]
 

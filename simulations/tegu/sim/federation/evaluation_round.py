@@ -8,19 +8,19 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.calibration.answer import Attempted, answer
-from tegu.core.calibration.question import Answer, Inquiry, Question, Who
-from tegu.core.calibration.roles import calibrates, is_compared, lot
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.assignment import calibrates, is_compared, lot
+from tegu.core.calibration.evaluate_candidates import Attempted, answer
+from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, Who
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.errors import UnknownNameError
-from tegu.core.manifest import Knobs
 from tegu.core.metrics import Metric
-from tegu.core.tree import Tree
-from tegu.core.trials import Trials
+from tegu.core.sampling.trials import Trials
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
-from tegu.sim.evaluate import answers
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.sim.evaluation.curve import answers
 from tegu.wire import RoundConfig
 
 __all__ = ["AskedOf", "answers_of", "asked_of", "training"]

@@ -17,15 +17,15 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from tegu.core.batch import Array
-from tegu.core.episode import draw_users
+from tegu.core.compression.error_feedback import compensated
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS, Metric
-from tegu.core.packing import compensated
-from tegu.core.tree import Tree
-from tegu.sim.asked import answers_of, asked_of, training
-from tegu.sim.cohort import Cohort, draw_cohort
+from tegu.core.sampling.episode import draw_users
+from tegu.sim.data.cohort import Cohort, draw_cohort
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
-from tegu.sim.population import Population
+from tegu.sim.federation.evaluation_round import answers_of, asked_of, training
 from tegu.wire import (
     Reply,
     RoundConfig,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tegu.core.bundle import atomic_write
+from tegu.core.bundle.file import atomic_write
+from tegu.sim.data.trials import draw_trials
 from tegu.sim.run import Run
-from tegu.sim.trials import draw_trials
 
 __all__ = ["CLICKS", "write_person"]
 

@@ -13,10 +13,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tegu.core.batch import Array
-from tegu.server.looks import Look
-from tegu.sim.reliability import BINS, Reliability, calibration_error
-from tegu.sim.table import GAIN, drift_line, drift_rows, gap_line, stored_line, table_rows
+from tegu.core.data.batch import Array
+from tegu.server.evaluation.validation import Look
+from tegu.sim.evaluation.reliability import BINS, Reliability, calibration_error
+from tegu.sim.reporting.table import GAIN, drift_line, drift_rows, gap_line, stored_line, table_rows
 
 __all__ = ["render_report"]
 

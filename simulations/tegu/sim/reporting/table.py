@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tegu.sim.drift import PLAIN, RECENT
+from tegu.sim.evaluation.drift_replay import PLAIN, RECENT
 
 __all__ = ["GAIN", "drift_line", "drift_rows", "gap_line", "markdown", "stored_line", "table_rows"]
 

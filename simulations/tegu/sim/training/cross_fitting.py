@@ -13,12 +13,12 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.core.calibration.roles import lot
+from tegu.core.calibration.assignment import lot
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.tree import Tree
-from tegu.server.looks import mean_looks
-from tegu.sim.population import Population, Split
-from tegu.sim.train import OnProgress, Progress, Trained, TrainingPlan, check_cohort
+from tegu.server.evaluation.validation import mean_looks
+from tegu.sim.data.population import Population, Split
+from tegu.sim.training.in_process import OnProgress, Progress, Trained, TrainingPlan, check_cohort
 
 __all__ = ["Fitted", "Fold", "Judge", "Part", "fitted", "folds_of", "split_for"]
 

@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from tegu.core.calibration.criterion import RISK
-from tegu.core.calibration.question import Inquiry
-from tegu.core.episode import EpisodeRule, too_few
+from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.evaluation_request import Inquiry
+from tegu.core.calibration.selection import RISK
+from tegu.core.compression.precision import Precision
+from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError, UnknownNameError
-from tegu.core.manifest import Knobs
 from tegu.core.metrics import Metric
-from tegu.core.precision import Precision
-from tegu.core.tree import Tree
-from tegu.core.trials import DRAWS
-from tegu.server.checkpoint import latest_checkpoint
-from tegu.server.evaluation import ask
-from tegu.server.looks import Best, Look, LookRule, Looks, look_of, look_questions
-from tegu.server.outer import OuterOptimiser, OuterRule
-from tegu.server.strategy import MetaStrategy, RoundSettings
+from tegu.core.sampling.episode import EpisodeRule, too_few
+from tegu.core.sampling.trials import DRAWS
+from tegu.server.evaluation.round import ask
+from tegu.server.evaluation.validation import Best, Look, LookRule, Looks, look_of, look_questions
+from tegu.server.training.checkpoint import latest_checkpoint
+from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
+from tegu.server.training.strategy import MetaStrategy, RoundSettings
+from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
-from tegu.sim.grid import Answer, InProcessGrid, answer_with, flower_identity
-from tegu.sim.population import Population
+from tegu.sim.federation.grid import Answer, InProcessGrid, answer_with, flower_identity
 from tegu.wire import to_record
 
 __all__ = [
@@ -87,7 +87,7 @@ class TrainingPlan:
             for all rounds, and the last one's.
         risk: the largest share of people that a way to adapt may hurt, by what calibration users show.
         folds: everybody who is not held out trains and calibrates, in so many folds and as many trainings more
-            (`tegu.sim.crossfit`); 0 for calibration users apart, who never train.
+            (`tegu.sim.training.cross_fitting`); 0 for calibration users apart, who never train.
     """
 
     rounds: int

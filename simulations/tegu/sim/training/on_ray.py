@@ -12,14 +12,14 @@ import tempfile
 from pathlib import Path
 
 import tegu.server.app
-from tegu.client.participant import write_users
-from tegu.core.bundle import Bundle, read_bundle, write_bundle
+from tegu.client.federation.updates import write_users
+from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
 from tegu.core.errors import FederationError
-from tegu.sim.grid import partitions
-from tegu.sim.population import Population
-from tegu.sim.processes import local_simulation
-from tegu.sim.processes.environment import Scalar
-from tegu.sim.train import Trained, TrainingPlan, check_cohort
+from tegu.server.deployment import local_simulation
+from tegu.server.deployment.environment import Scalar
+from tegu.sim.data.population import Population
+from tegu.sim.federation.grid import partitions
+from tegu.sim.training.in_process import Trained, TrainingPlan, check_cohort
 
 __all__ = ["APP_DIR", "run_config", "train_on_ray", "write_partitions"]
 

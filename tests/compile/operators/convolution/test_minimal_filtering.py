@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from tegu.server.compile.filtering import OUTPUTS, minimal_filtering
+from tegu.compile.operators.convolution.minimal_filtering import OUTPUTS, minimal_filtering
 
 PAIRS = [(outputs, taps) for taps, several in OUTPUTS.items() for outputs in several]
 PRODUCTS = {(4, 3): 6, (7, 3): 10, (4, 5): 9, (7, 5): 13}

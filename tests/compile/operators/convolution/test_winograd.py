@@ -10,8 +10,9 @@ from tests.compile.families import FAMILIES
 from tests.compile.running import run, start
 from torch import nn
 
-from tegu.server.compile import unfolded, winograd
-from tegu.server.compile.decompositions import decomposition_table
+from tegu.compile.operators.convolution import im2col as unfolded
+from tegu.compile.operators.convolution import winograd
+from tegu.compile.operators.decompositions import decomposition_table
 
 TABLE = decomposition_table()
 ATEN = torch.ops.aten

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_close, both, defaults, meta_of, mlp, rows
 
-from tegu.core.batch import Batch
+from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.spec import Spec
 from tegu.learners import mixture, reptile, residual
-from tegu.learners.copies import copy_of
+from tegu.learners.parameters.copies import copy_of
 
 REGRESSION = Spec.regression((4,), 2)
 TEMPERATURE = 4.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tegu.learners.responsibility import fits, left_out, shares
+from tegu.learners.algorithms.mixture.responsibility import fits, left_out, shares
 
 LOSSES = [torch.tensor([0.5, 2.0, 0.25, 99.0]), torch.tensor([1.5, 0.125, 1.0, 99.0])]
 MASK = torch.tensor([1.0, 1.0, 1.0, 0.0])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tegu.core.batch import Array, full_batch
-from tegu.core.spec import Spec
-from tegu.core.trials import Trial, Trials
-from tegu.sim.evaluate import score
-from tegu.sim.experiments.ease import PENALTY, ease, item_weights
+from tegu.core.data.batch import Array, full_batch
+from tegu.core.data.spec import Spec
+from tegu.core.sampling.trials import Trial, Trials
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.curve import score
+from tegu.sim.experiments.baselines.ease import PENALTY, ease, item_weights
 from tegu.sim.experiments.movielens import clicks, movielens, popularity
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
 
 USERS, ITEMS = 12, 7
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
-from tegu.core.spec import Spec
-from tegu.sim.evaluate import score
-from tegu.sim.experiments.item_means import item_mean, item_mean_user_bias, item_means, shrinkage
-from tegu.sim.population import Population
-from tegu.sim.trials import draw_trials
+from tegu.sim.data.population import Population
+from tegu.sim.data.trials import draw_trials
+from tegu.sim.evaluation.curve import score
+from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias, item_means, shrinkage
 
 ITEMS = 40
 

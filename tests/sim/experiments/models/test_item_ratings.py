@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from tegu.core.spec import Spec
-from tegu.learners.reptile import reptile
-from tegu.sim.experiments.item_ratings import ItemRatings
+from tegu.core.data.spec import Spec
+from tegu.learners.algorithms.reptile import reptile
+from tegu.sim.experiments.models.item_ratings import ItemRatings
 
 
 def test_the_model_is_its_formula() -> None:

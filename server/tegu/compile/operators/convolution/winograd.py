@@ -19,9 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tegu.core.batch import Array
-from tegu.server.compile.filtering import OUTPUTS, Filtering, Matrix, minimal_filtering, transposed
-from tegu.server.compile.product import product
+from tegu.compile.operators.broadcast_matmul import product
+from tegu.compile.operators.convolution.minimal_filtering import (
+    OUTPUTS,
+    Filtering,
+    Matrix,
+    minimal_filtering,
+    transposed,
+)
+from tegu.core.data.batch import Array
 
 __all__ = ["convolution", "input_gradient", "pays", "weight_gradient"]
 

@@ -15,8 +15,8 @@ from typing import NamedTuple, cast
 
 from torch import Tensor
 
+from tegu.learners.algorithms.residual_correction import trust
 from tegu.learners.learner import TorchKnobs, TorchTree
-from tegu.learners.residual import trust
 
 __all__ = ["Assigned", "Corrected", "corrected", "wholly"]
 
@@ -59,7 +59,7 @@ def corrected(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, kno
 
     Args:
         copies: each initialisation wholly corrected: `missed` `[rows, outputs]`, `weights` and `evidence`, as
-            `tegu.learners.residual` has them.
+            `tegu.learners.algorithms.residual_correction` has them.
         assigned: shares.
         mask: `[rows]`.
         knobs: of the correction.

@@ -26,14 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.tree import Tree
-from tegu.learners.copies import copy_of, merged, start
-from tegu.learners.inner import concatenate
+from tegu.learners.algorithms.mixture.guarded_correction import Assigned, corrected, wholly
+from tegu.learners.algorithms.mixture.responsibility import fits, left_out, shares
+from tegu.learners.inner_loop.gradient_steps import concatenate
 from tegu.learners.learner import Iterated, Learner, Losses, TorchBatch, TorchKnobs, TorchTree
-from tegu.learners.mixed_correction import Assigned, corrected, wholly
-from tegu.learners.responsibility import fits, left_out, shares
-from tegu.learners.rows import fixed_entries
+from tegu.learners.parameters.copies import copy_of, merged, start
+from tegu.learners.parameters.table_rows import fixed_entries
 
 __all__ = ["PAPER", "mixture"]
 

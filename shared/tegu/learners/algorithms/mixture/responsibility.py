@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tegu.core.spec import Kind
+from tegu.core.data.spec import Kind
 
 __all__ = ["fits", "left_out", "shares"]
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tegu.core.batch import Array
-from tegu.core.trials import Trials
-from tegu.sim.evaluate import Method
-from tegu.sim.population import Population
+from tegu.core.data.batch import Array
+from tegu.core.sampling.trials import Trials
+from tegu.sim.data.population import Population
+from tegu.sim.evaluation.curve import Method
 
 __all__ = ["ease", "item_weights"]
 

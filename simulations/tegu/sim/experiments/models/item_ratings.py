@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor, nn
 
-from tegu.core.batch import Array
+from tegu.core.data.batch import Array
 
 __all__ = ["ItemRatings"]
 

@@ -1,0 +1,1 @@
+"""Adapting to one user, and the report of it."""

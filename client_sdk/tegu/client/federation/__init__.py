@@ -1,0 +1,1 @@
+"""The device in a federation: updates and evaluations on its own rows."""

@@ -1,0 +1,1 @@
+"""Operators that torch's ONNX exporter lacks, or that ONNX Runtime runs faster in another form."""

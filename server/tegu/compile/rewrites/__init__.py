@@ -1,0 +1,1 @@
+"""Rewrites of a finished ONNX graph into fewer or faster nodes."""

@@ -1,0 +1,1 @@
+"""Evaluation rounds: validation while training goes on, and early stopping."""

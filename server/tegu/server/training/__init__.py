@@ -1,0 +1,1 @@
+"""Training rounds: the plan, the strategy, the outer optimiser, checkpoints."""

@@ -1,0 +1,1 @@
+"""The `.tegu` file: its members, its manifest and its signature."""

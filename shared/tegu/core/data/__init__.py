@@ -1,0 +1,1 @@
+"""What a user has and a model takes: rows, batches, parameter trees, specs."""

@@ -1,0 +1,1 @@
+"""Support and query: reproducible draws that share no row, input or group."""

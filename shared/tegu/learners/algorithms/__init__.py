@@ -1,0 +1,1 @@
+"""Meta-learning algorithms, one paper a file."""

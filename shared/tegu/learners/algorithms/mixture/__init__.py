@@ -1,0 +1,1 @@
+"""Several initialisations in one bundle, for users of several kinds."""

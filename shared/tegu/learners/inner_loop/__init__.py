@@ -1,0 +1,1 @@
+"""Adapting by gradient steps on the support."""

@@ -1,0 +1,1 @@
+"""What is done with a `torch.nn.Module` before a learner uses it."""

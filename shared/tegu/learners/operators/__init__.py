@@ -1,0 +1,1 @@
+"""Operators in a form that exports to ONNX and batches over users."""

@@ -1,0 +1,1 @@
+"""Forms that parameters take while a user adapts."""

@@ -1,0 +1,1 @@
+"""The benchmarks of `tegu bench`, one a file."""

@@ -1,0 +1,1 @@
+"""The commands of `tegu`, one a file."""

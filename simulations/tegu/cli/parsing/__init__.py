@@ -1,0 +1,1 @@
+"""What the command line reads: CSV files, keys, amounts of memory."""

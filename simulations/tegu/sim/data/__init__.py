@@ -1,0 +1,1 @@
+"""Populations, and the cohorts and trials that are drawn from them."""

@@ -1,0 +1,1 @@
+"""Classical methods that experiments compare with."""

@@ -1,0 +1,1 @@
+"""A federation in this process: nodes that hold many users."""

@@ -1,0 +1,1 @@
+"""Training in simulation: in this process, or on Ray."""
