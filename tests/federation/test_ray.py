@@ -16,9 +16,9 @@ from tests.federation.network import namespace, namespaces_permitted
 from tests.federation.tiny import SPEC, bundle, flower_processes, looped_engine, population, running
 from tests.federation.watch import Seen, watching
 
-from tegu.client.federation.updates import read_users
 from tegu.core.bundle.file import read_bundle
 from tegu.core.data.tree import max_difference
+from tegu.core.data.users import read_users
 from tegu.core.errors import FederationError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.deployment import FlowerRun

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.core.samples import refused
 from tests.federation.tiny import SPEC
 
-from tegu.client.federation.updates import LocalUser, read_users, write_users
+from tegu.core.data.users import LocalUser, read_users, write_users
 from tegu.core.errors import DataError
 
 # A final NUL is lost in numpy's strings of fixed length.

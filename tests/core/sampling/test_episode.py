@@ -24,10 +24,10 @@ from tegu.core.sampling.episode import (
     episode_key,
     episode_keys,
     part_rows,
-    rows_rng,
 )
+from tegu.core.sampling.keyed_random import keyed_rng
 
-DRAW = "from tegu.core.sampling.episode import rows_rng; print(rows_rng(0, 'round', 7, 'user é').random(5).tolist())"
+DRAW = "from tegu.core.sampling.episode import keyed_rng; print(keyed_rng(0, 'round', 7, 'user é').random(5).tolist())"
 
 
 @st.composite
@@ -87,7 +87,7 @@ def test_every_row_can_be_support_and_query() -> None:
 def test_an_episode_depends_on_the_keys_alone(case: tuple[EpisodeRule, int], keys: list[int | str]) -> None:
     rule, rows = case
     first = episode(rows, rule, *keys)
-    rows_rng("others draw in between").random(3)
+    keyed_rng("others draw in between").random(3)
     second = episode(rows, rule, *keys)
     assert all(
         same_array(a, b) for left, right in zip(first, second, strict=True) for a, b in zip(left, right, strict=True)
@@ -96,25 +96,25 @@ def test_an_episode_depends_on_the_keys_alone(case: tuple[EpisodeRule, int], key
 
 def test_each_key_counts() -> None:
     draws = {
-        rows_rng(*keys).random() for keys in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3), (2, 1, 0), (0, 12), ("", 0)]
+        keyed_rng(*keys).random() for keys in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3), (2, 1, 0), (0, 12), ("", 0)]
     }
     assert len(draws) == 7
 
 
 def test_numpy_integers_are_the_integers_they_hold() -> None:
-    assert rows_rng(np.int64(3), "u").random() == rows_rng(3, "u").random()  # type: ignore[arg-type]
+    assert keyed_rng(np.int64(3), "u").random() == keyed_rng(3, "u").random()  # type: ignore[arg-type]
 
 
 def test_the_generator_is_pinned() -> None:
     """A device of another release has to draw the same rows: a change here is a change of protocol."""
-    assert rows_rng(0, 7, "user").bit_generator.random_raw(2).tolist() == [12358461999138844960, 12205947162162951455]
+    assert keyed_rng(0, 7, "user").bit_generator.random_raw(2).tolist() == [12358461999138844960, 12205947162162951455]
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_generator_is_the_same_in_another_process(hash_seed: str) -> None:
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
     printed = subprocess.run([sys.executable, "-c", DRAW], env=environment, capture_output=True, check=True).stdout
-    assert printed.decode().strip() == str(rows_rng(0, "round", 7, "user é").random(5).tolist())
+    assert printed.decode().strip() == str(keyed_rng(0, "round", 7, "user é").random(5).tolist())
 
 
 @given(cases(), st.integers(0, 20))
@@ -205,7 +205,7 @@ def test_a_cohort_is_drawn_without_repeats() -> None:
 def parted(draw: st.DrawFn) -> tuple[Rows, Array, int]:
     """A user's rows, a random order of them, and how large a support is asked for."""
     rows = draw(tied_rows(least=2).filter(lambda rows: rows.ties.most[0] > 0))
-    order = rows_rng(draw(st.integers(0, 10**6))).permutation(len(rows.x))
+    order = keyed_rng(draw(st.integers(0, 10**6))).permutation(len(rows.x))
     return rows, order, draw(st.integers(1, int(rows.ties.most[0])))
 
 
@@ -268,7 +268,7 @@ def test_equal_rows_are_one_unit_unless_told_otherwise() -> None:
 def test_units_of_one_row_change_nothing() -> None:
     """A population without ties is drawn as if there were no such thing."""
     for key in range(20):
-        order = rows_rng(key).permutation(9)
+        order = keyed_rng(key).permutation(9)
         ties = Rows(np.arange(9), None, None).ties
         for found, plain in zip(part_rows(order, 4, ties), part_rows(order, 4), strict=True):
             assert found.tolist() == plain.tolist()
@@ -278,7 +278,7 @@ def test_units_of_one_row_change_nothing() -> None:
 def test_every_unit_is_adapted_on_and_judged_by_as_often_as_others(sizes: tuple[int, ...]) -> None:
     x = np.repeat(np.arange(len(sizes)), sizes)
     ties = Rows(x, None, None).ties
-    drawn = [part_rows(rows_rng(seed).permutation(len(x)), 1, ties) for seed in range(600)]
+    drawn = [part_rows(keyed_rng(seed).permutation(len(x)), 1, ties) for seed in range(600)]
     shares = np.bincount([x[support[0]] for support, _ in drawn]) / len(drawn)
     assert np.abs(shares - 1 / len(sizes)).max() < 0.08
     assert all(set(x[query]) == set(x) - set(x[support]) for support, query in drawn)
@@ -288,14 +288,14 @@ def test_a_border_stands_after_any_moment_that_has_the_rows() -> None:
     """Moments 1, 2, 5 and 9 of 1, 2, 3 and 1 rows: a support of two ends with the second or the third."""
     order = np.asarray([5, 2, 5, 9, 2, 5, 1])
     ties = Rows(np.arange(7), None, order).ties
-    drawn = [part_rows(rows_rng(seed).permutation(7), 2, ties) for seed in range(100)]
+    drawn = [part_rows(keyed_rng(seed).permutation(7), 2, ties) for seed in range(100)]
     assert {(tuple(support), tuple(query)) for support, query in drawn} == {((1, 4), (0, 2, 5, 3)), ((2, 5), (3,))}
 
 
 def test_a_group_that_spans_moments_makes_them_one() -> None:
     """A session from the second row to the fourth."""
     ties = Rows(np.arange(6), np.asarray([0, 1, 2, 1, 3, 4]), np.arange(6)).ties
-    drawn = [part_rows(rows_rng(seed).permutation(6), 1, ties) for seed in range(100)]
+    drawn = [part_rows(keyed_rng(seed).permutation(6), 1, ties) for seed in range(100)]
     assert {(tuple(support), tuple(query)) for support, query in drawn} == {
         ((0,), (1, 2, 3, 4, 5)),
         ((3,), (4, 5)),
@@ -306,7 +306,7 @@ def test_a_group_that_spans_moments_makes_them_one() -> None:
 def test_what_was_adapted_on_is_judged_by_no_more() -> None:
     """An item again after the border, where it was in the support; not where it came earlier."""
     ties = Rows(np.asarray([7, 8, 7, 9]), None, np.arange(4)).ties
-    drawn = [part_rows(rows_rng(seed).permutation(4), 1, ties) for seed in range(100)]
+    drawn = [part_rows(keyed_rng(seed).permutation(4), 1, ties) for seed in range(100)]
     assert {(tuple(support), tuple(query)) for support, query in drawn} == {
         ((0,), (1, 3)),
         ((1,), (2, 3)),

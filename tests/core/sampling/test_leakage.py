@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.core.people import Rows, leaks, tied_rows
 from tests.core.samples import refused, same_array
 
+from tegu.core.data.codes import codes
 from tegu.core.errors import DataError
-from tegu.core.sampling.leakage import codes, find_ties, ties_of
+from tegu.core.sampling.leakage import find_ties, ties_of
 
 
 def components(rows: Rows) -> list[int]:

@@ -15,8 +15,8 @@ from tests.core.samples import refused
 from tests.federation.tiny import SPEC, batched_engine, bundle, population
 from tests.sim.tied import tied_people, together
 
-from tegu.client.federation.updates import LocalUser
 from tegu.core.data.tree import digest
+from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.sim.data import population_on_disk as population_files

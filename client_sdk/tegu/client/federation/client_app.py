@@ -14,12 +14,13 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from tegu.client.federation.evaluation import answers_of
-from tegu.client.federation.updates import read_users, sum_of_updates
+from tegu.client.federation.updates import sum_of_updates
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import read_bundle
 from tegu.core.calibration.assignment import calibrates
 from tegu.core.compression.error_feedback import compensated
 from tegu.core.data.tree import Tree, is_like
+from tegu.core.data.users import read_users
 from tegu.core.errors import FederationError
 from tegu.wire import (
     Reply,

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tegu.client.federation.updates import LocalUser
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.calibration.assignment import calibrates, is_compared
@@ -14,6 +13,7 @@ from tegu.core.calibration.evaluate_candidates import Attempt, Attempted, answer
 from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
+from tegu.core.data.users import LocalUser
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.leakage import ties_of
 from tegu.core.sampling.trials import Trial, Trials, trials_of

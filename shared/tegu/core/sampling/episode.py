@@ -5,7 +5,6 @@ The split depends on `(seed, round, user)` alone, so every substrate that runs a
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.sampling.keyed_random import splitmix
+from tegu.core.sampling.keyed_random import keyed_rng, splitmix
 from tegu.core.sampling.leakage import Ties, ties_of
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "episode_key",
     "episode_keys",
     "part_rows",
-    "rows_rng",
     "too_few",
 ]
 
@@ -59,17 +57,11 @@ class EpisodeRule:
             raise DataError(f"{self}: expected 1 <= min_support <= max_support and max_query >= 1")
 
 
-def rows_rng(*keys: int | str) -> np.random.Generator:
-    """A generator for these keys alone, the same on every machine and in every process."""
-    sha = hashlib.sha256("\0".join(map(str, keys)).encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(sha[:16], "little")))
-
-
 def draw_users(population: int, users: int, seed: int, round_number: int) -> Array:
     """Places of the users that take part in a round, int64, ascending: `users` of `population`, or all for 0."""
     if not 0 < users < population:
         return np.arange(population)
-    return np.sort(rows_rng(seed, "cohort", round_number).choice(population, users, replace=False))
+    return np.sort(keyed_rng(seed, "cohort", round_number).choice(population, users, replace=False))
 
 
 def episode_key(seed: int, round_number: int, user: str) -> int:

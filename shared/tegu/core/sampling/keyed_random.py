@@ -1,12 +1,24 @@
-"""Random bits by counter rather than from a stream, so that many users' draws are one vectorised call."""
+"""Random draws that depend on their keys alone, the same on every machine and in every process.
+
+`keyed_rng` is a generator for a few keys. `splitmix` gives bits by counter rather than from a stream, so that many
+users' draws are one vectorised call.
+"""
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 
 from tegu.core.data.batch import Array
 
-__all__ = ["splitmix"]
+__all__ = ["keyed_rng", "splitmix"]
+
+
+def keyed_rng(*keys: int | str) -> np.random.Generator:
+    """A generator for these keys alone, the same on every machine and in every process."""
+    sha = hashlib.sha256("\0".join(map(str, keys)).encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(sha[:16], "little")))
 
 
 def splitmix(keys: Array, counters: Array | np.uint64) -> Array:

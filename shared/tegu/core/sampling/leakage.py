@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array
-from tegu.core.errors import DataError
 from tegu.core.sampling.keyed_random import splitmix
 
-__all__ = ["Ties", "codes", "find_ties", "ties_of"]
+__all__ = ["Ties", "find_ties", "ties_of"]
 
 _WORDS = 1 << 16  # mixed at once: few enough for the cache
 
@@ -48,32 +46,6 @@ class Ties(NamedTuple):
             return [Ties(*own) for own in zip(most, tied, unit, strict=True)]
         line, room = np.split(self.line, ends), np.split(self.room, ends)
         return [Ties(*own) for own in zip(most, tied, unit, line, room, strict=True)]
-
-
-def codes(name: str, values: ArrayLike, rows: int) -> Array:
-    """int64 `[rows]`, as different and in the same order as the values: numbers, dates or words.
-
-    Args:
-        name: what they are, for errors.
-        values: `[rows]`.
-        rows: how many there have to be.
-
-    Raises:
-        DataError: another number of values, one that is absent, or some that cannot be sorted.
-    """
-    found = np.asarray(values)
-    if found.shape != (rows,):
-        raise DataError(f"{name} has shape {found.shape}: expected one entry a row, ({rows},)")
-    try:
-        absent = bool((found != found).any())  # noqa: PLR0124 # NaN alone differs from itself
-        ranks = np.unique(found, return_inverse=True)[1]
-    except TypeError as error:
-        raise DataError(
-            f"{name} holds entries that cannot be sorted ({error}): give every row one of a kind"
-        ) from error
-    if absent:
-        raise DataError(f"{name} is NaN in some row: give every row an entry, or drop it")
-    return ranks.astype(np.int64)
 
 
 def ties_of(x: Array, group: Array | None = None, order: Array | None = None) -> Ties:

@@ -11,7 +11,8 @@ import numpy as np
 from tegu.core.data.batch import Array, NumpyBatch, full_batch, stack_batches
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import Metric
-from tegu.core.sampling.episode import part_rows, rows_rng
+from tegu.core.sampling.episode import part_rows
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import Ties
 
 __all__ = [
@@ -82,7 +83,7 @@ def trials_of(
     """
     limit = None if spec.kind == "ranking" else MAX_QUERY
     for draw in range(draws):
-        order = rows_rng("trial", seed, name, k, draw).permutation(len(x))
+        order = keyed_rng("trial", seed, name, k, draw).permutation(len(x))
         support, query = part_rows(order, k, ties)
         query = query[:limit]
         yield Trial(place, full_batch(x[support], y[support]), full_batch(x[query], y[query]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 
 __all__ = ["copy_of", "merged", "start"]
 
@@ -43,5 +43,5 @@ def start(init: Callable[[int], Tree], copies: int, seed: int) -> Tree:
 
 
 def _near(array: Array, name: str, seed: int, number: int) -> Array:
-    drawn = rows_rng("copy", seed, number, name).standard_normal(array.shape)
+    drawn = keyed_rng("copy", seed, number, name).standard_normal(array.shape)
     return np.asarray(array + _APART * (float(array.std()) or _CONSTANT) * drawn, array.dtype)

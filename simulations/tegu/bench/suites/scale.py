@@ -16,9 +16,9 @@ from typing import NamedTuple
 from tegu.bench.harness.pairs import Comparison
 from tegu.bench.harness.request import Request, chosen
 from tegu.bench.suites.scale_run import FEATURES, ROWS, SPEC
-from tegu.client.federation.updates import LocalUser
+from tegu.core.data.users import LocalUser
 from tegu.core.errors import RuntimeFailure
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.sim.data.population_on_disk import write_population
 
 __all__ = ["SIZES", "bench_scale"]
@@ -58,7 +58,7 @@ def bench_scale(request: Request) -> list[Comparison]:
 
 
 def _people(users: int) -> Iterator[LocalUser]:
-    rng = rows_rng("bench", "scale")
+    rng = keyed_rng("bench", "scale")
     for user in range(users):
         x = rng.standard_normal((ROWS, FEATURES), dtype="float32")
         yield LocalUser(f"{user:07d}", x, (x[:, 0] > x[:, 1]).astype(int))

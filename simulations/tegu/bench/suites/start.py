@@ -19,7 +19,7 @@ from tegu.bench.harness.request import Request
 from tegu.core.bundle.file import tree_to_bytes, write_bundle
 from tegu.core.data.spec import Spec
 from tegu.core.errors import RuntimeFailure, require
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 
 __all__ = ["bench_start"]
 
@@ -63,7 +63,7 @@ def _prepare(folder: Path) -> Path:
     bundle = make_bundle(learner, learner.init(0))
     write_bundle(folder / "init.tegu", bundle)
     (folder / "weights.safetensors").write_bytes(tree_to_bytes(bundle.meta))
-    rng = rows_rng("bench", "start")
+    rng = keyed_rng("bench", "start")
     x = rng.standard_normal((10, 64)).astype(np.float32)
     np.savez(folder / "rows.npz", x=x, y=rng.integers(10, size=10))
     return folder

@@ -11,7 +11,8 @@ from torch import nn
 
 from tegu.bench.tasks.models import MODELS
 from tegu.bench.tasks.task import Task, Work
-from tegu.core.sampling.episode import EpisodeRule, rows_rng
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.modules.functional import initial_parameters
 
 __all__ = ["ADAPTED", "SIMULATED", "labelled"]
@@ -20,7 +21,7 @@ __all__ = ["ADAPTED", "SIMULATED", "labelled"]
 def labelled(work: Work, sizes: Sequence[int]) -> Task:
     """Random inputs for users with so many rows each, labelled by a random linear map that all share."""
     spec = MODELS[work.model].spec
-    rng = rows_rng("bench", work.name)
+    rng = keyed_rng("bench", work.name)
     x = rng.standard_normal((sum(sizes), *spec.x.shape)).astype(np.float32)
     teacher = rng.standard_normal((int(np.prod(spec.x.shape)), spec.outputs)).astype(np.float32)
     y = (x.reshape(len(x), -1) @ teacher).argmax(1).astype(np.int64)
@@ -73,7 +74,7 @@ def _sizes(users: int) -> list[int]:
     """The quantiles of the distribution, in no order."""
     normal = NormalDist(math.log(30), 1.0)
     sizes = [round(math.exp(normal.inv_cdf((user + 0.5) / users))) for user in range(users)]
-    return [int(size) for size in rows_rng("bench", "sizes").permutation(np.clip(sizes, 5, 300))]
+    return [int(size) for size in keyed_rng("bench", "sizes").permutation(np.clip(sizes, 5, 300))]
 
 
 SIMULATED: dict[str, Callable[[], Task]] = {"W1": w1, "W2": w2, "W3": w3, "W4": w4}

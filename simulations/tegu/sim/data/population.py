@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegu.client.federation.updates import LocalUser
 from tegu.core.data.batch import Array
+from tegu.core.data.codes import codes
 from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.sampling.episode import rows_rng
-from tegu.core.sampling.leakage import Ties, codes, find_ties
+from tegu.core.sampling.keyed_random import keyed_rng
+from tegu.core.sampling.leakage import Ties, find_ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +223,7 @@ class Population:
                 f"{total} users cannot be split into {heldout:.0%} held out, {share:.0%} for calibration and "
                 "some to train on: expected at least one in each; bring more users or change the shares"
             )
-        order = rows_rng("split", seed).permutation(total)
+        order = keyed_rng("split", seed).permutation(total)
         apart = (order[held + kept :], order[held : held + kept])
         parts = (*(2 * (order[held:],) if crossed else apart), order[:held])
         return Split(*(self.subset(np.sort(part)) for part in parts))

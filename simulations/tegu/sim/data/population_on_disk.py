@@ -21,11 +21,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tegu.client.federation.updates import LocalUser
 from tegu.core.data.batch import Array
+from tegu.core.data.codes import codes
 from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.sampling.leakage import codes
 from tegu.sim.data.population import Population
 
 __all__ = ["read_population", "write_population"]

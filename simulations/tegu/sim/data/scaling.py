@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tegu.core.data.scaling import Standard, standard_of
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.sim.data.population import Population
 
 __all__ = ["standards_of"]
@@ -25,7 +25,7 @@ def standards_of(people: Population, seed: int) -> tuple[Standard | None, Standa
     """
     asked = np.arange(len(people))
     if len(people) > _PEOPLE:
-        asked = np.sort(rows_rng("standards", seed).choice(len(people), _PEOPLE, replace=False))
+        asked = np.sort(keyed_rng("standards", seed).choice(len(people), _PEOPLE, replace=False))
     x, y = people.subset(asked).all_rows()
     spec = people.spec
     of_x = None if spec.x.dtype == "int64" else standard_of(x if x.ndim <= 2 else x.reshape(-1))

@@ -11,7 +11,7 @@ import numpy as np
 from tegu.core.bundle.manifest import Knobs, knobs_for
 from tegu.core.data.batch import Array, Batch, full_batch
 from tegu.core.data.recency import effective_number, recency
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.streams import Moment, Streams
 from tegu.sim.evaluation.bootstrap import mean_interval
@@ -122,7 +122,7 @@ def _curve(run: Run, streams: Streams, ways: Mapping[str, Way], moments: Sequenc
 
 
 def _interval(gains: Array, seed: int, moment: Moment) -> dict[str, float]:
-    low, high = mean_interval(gains, rows_rng("drift bootstrap", seed, *map(int, moment)))
+    low, high = mean_interval(gains, keyed_rng("drift bootstrap", seed, *map(int, moment)))
     return {"gain_low": low, "gain_high": high}
 
 

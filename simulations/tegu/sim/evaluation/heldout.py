@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tegu.core.data.batch import Array
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import per_user, tolerance
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.evaluation.curve import Method, curve_entry, score
@@ -45,7 +45,7 @@ def judge(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> Judgeme
         scores = {name: per_user(trials, each, run.metric) for name, each in outputs.items()}
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
         tolerated = tolerance(trials, outputs["initialisation"], run.metric)
-        entry = curve_entry(k, run.metric, scores, tolerated, rows_rng("bootstrap", run.plan.seed, k))
+        entry = curve_entry(k, run.metric, scores, tolerated, keyed_rng("bootstrap", run.plan.seed, k))
         if trials.spec.kind == "classification":
             found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}
             entry["ece"] = {name: calibration_error(each) for name, each in found.reliability[k].items()}

@@ -12,7 +12,7 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
-from tegu.core.sampling.episode import rows_rng
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
 from tegu.sim.experiments.experiment import Experiment
@@ -26,7 +26,7 @@ NOISE = 0.5  # standard deviation: 0.25 of any error is the noise of the rows th
 
 def changing_waves(users: int, seed: int, before: int = BEFORE, after: int = AFTER) -> Streams:
     """People of two waves each, `before` interactions of the one and then `after` of the other."""
-    rng = rows_rng("drift", seed)
+    rng = keyed_rng("drift", seed)
     amplitude, phase = rng.uniform(0.1, 5.0, (users, 2, 1)), rng.uniform(0.0, np.pi, (users, 2, 1))
 
     def rows(number: int) -> tuple[Array, Array]:

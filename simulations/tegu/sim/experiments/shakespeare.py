@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
-from tegu.core.sampling.episode import EpisodeRule, rows_rng
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.data.population import Population
@@ -76,7 +77,7 @@ def roles(least: int = LEAST, most: int = MOST) -> Population:
         if len(words) < least:
             continue
         ids = np.concatenate([np.zeros(WINDOW, np.int64), encoded(words)])
-        places = np.sort(rows_rng("shakespeare", name).permutation(len(words))[:most])
+        places = np.sort(keyed_rng("shakespeare", name).permutation(len(words))[:most])
         x.append(np.lib.stride_tricks.sliding_window_view(ids, WINDOW)[places])
         y.append(ids[places + WINDOW])
         names.append(np.full(len(places), name))

@@ -11,7 +11,8 @@ from torch import nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
-from tegu.core.sampling.episode import EpisodeRule, rows_rng
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.data.population import Population
@@ -25,7 +26,7 @@ USERS, ROWS = 1400, 50
 
 def waves(users: int, rows: int, seed: int) -> Population:
     """`users` waves of `rows` points each."""
-    rng = rows_rng("sine", seed)
+    rng = keyed_rng("sine", seed)
     amplitude = rng.uniform(0.1, 5.0, (users, 1))
     phase = rng.uniform(0.0, np.pi, (users, 1))
     x = rng.uniform(-5.0, 5.0, (users, rows))

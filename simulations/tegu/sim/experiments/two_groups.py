@@ -12,7 +12,8 @@ from torch import nn
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
-from tegu.core.sampling.episode import EpisodeRule, rows_rng
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.data.population import Population
@@ -26,7 +27,7 @@ USERS, ROWS = 600, 30
 
 def swings(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Population:
     """`users` of `rows` points each, the sign of each drawn from `signs`."""
-    rng = rows_rng("swings", seed)
+    rng = keyed_rng("swings", seed)
     size = rng.uniform(0.8, 1.2, (users, 1)) * rng.choice(signs, (users, 1))
     x = rng.uniform(-5.0, 5.0, (users, rows))
     y = size * 2 * np.sin(x) + 0.3 * rng.standard_normal(x.shape)

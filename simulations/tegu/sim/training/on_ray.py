@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import tegu.server.app
-from tegu.client.federation.updates import write_users
 from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
+from tegu.core.data.users import write_users
 from tegu.core.errors import FederationError
 from tegu.server.deployment import local_simulation
 from tegu.server.deployment.environment import Scalar

@@ -1,0 +1,73 @@
+"""The rows of the users whose data a node holds, and the `.npz` file they are kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.data.batch import Array
+from tegu.core.data.codes import codes
+from tegu.core.data.spec import Spec, check_rows
+from tegu.core.errors import DataError
+
+__all__ = ["LocalUser", "read_users", "write_users"]
+
+
+class LocalUser(NamedTuple):
+    """A user whose rows are on this device.
+
+    Attributes:
+        user: the name, unique in the federation.
+        x: `[rows, ...]`.
+        y: `[rows, ...]`.
+        group: `[rows]`, whose equal entries (a session, a day) keep rows on one side of an episode; None without any.
+        order: `[rows]`, when each row was: the support then comes before the query; None without an order.
+    """
+
+    user: str
+    x: Array
+    y: Array
+    group: Array | None = None
+    order: Array | None = None
+
+
+def write_users(path: Path, users: Sequence[LocalUser]) -> None:
+    """Write users' rows as one `.npz` of `x`, `y`, `user` and, where users have them, `group` and `order`.
+
+    Raises:
+        DataError: some users have a group or an order and others have none.
+    """
+    columns = {
+        "x": [user.x for user in users],
+        "y": [user.y for user in users],
+        "user": [np.full(len(user.x), user.user) for user in users],
+    }
+    for name, given in (("group", [user.group for user in users]), ("order", [user.order for user in users])):
+        have = [entries for entries in given if entries is not None]
+        if have and len(have) < len(given):
+            raise DataError(f"{len(have)} of {len(given)} users have a {name}: expected all of them or none")
+        columns |= {name: have} if have else {}
+    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type] # numpy has an option among the names
+
+
+def read_users(path: Path, spec: Spec) -> list[LocalUser]:
+    """The users in a file of `write_users`, by name.
+
+    Raises:
+        DataError: the file cannot be read, or its rows do not fit `spec`; a group or an order is absent in some row.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            x, y, user = file["x"], file["y"], file["user"].astype(str)
+            given = {name: file[name] for name in ("group", "order") if name in file}
+    except Exception as error:  # numpy and zipfile raise half a dozen kinds for files that are no archive
+        raise DataError(f"cannot read {path} ({error}): expected a .npz with x, y and user") from error
+    x, y = check_rows(spec, x, y)
+    if len(user) != len(x):
+        raise DataError(f"{path} has {len(x)} rows of x and {len(user)} of user: expected as many")
+    columns = {"x": x, "y": y, **{name: codes(f"{path}: {name}", given[name], len(x)) for name in given}}
+    chosen = {str(name): user == name for name in np.unique(user)}
+    return [LocalUser(name, **{key: column[own] for key, column in columns.items()}) for name, own in chosen.items()]
