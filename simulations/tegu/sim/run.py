@@ -23,7 +23,7 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
-from tegu.sim.evaluation.curve import Method, adapted
+from tegu.sim.engine.predictions import Method, adapted
 from tegu.sim.training.cross_fitting import Judge, Part, Train, fitted, split_for
 from tegu.sim.training.in_process import (
     Backend,

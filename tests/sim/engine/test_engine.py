@@ -200,7 +200,7 @@ def test_many_users_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
 
 
 def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
-    from tegu.sim.evaluation.curve import adapted
+    from tegu.sim.engine.predictions import adapted
 
     trials = draw_trials(people.people(140), 2, 0, draws=2)
     assert len(trials.trials) > 256

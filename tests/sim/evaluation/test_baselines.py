@@ -25,8 +25,8 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import engine_like
+from tegu.sim.engine.predictions import Method
 from tegu.sim.evaluation.baselines import Baselines, comparators
-from tegu.sim.evaluation.curve import Method
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments import Experiment
 from tegu.sim.run import Run, run_plan

@@ -18,8 +18,9 @@ from tegu.core.metrics import METRICS
 from tegu.core.sampling.trials import Trials, tolerance
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
+from tegu.sim.engine.predictions import adapted, score
 from tegu.sim.evaluation.bootstrap import mean_interval
-from tegu.sim.evaluation.curve import adapted, curve_entry, score
+from tegu.sim.evaluation.curve import curve_entry
 
 KNOBS = {"steps": 2.0, "lr": 1.0}
 MSE = METRICS["mse"]

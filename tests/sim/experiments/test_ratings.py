@@ -13,7 +13,7 @@ from tegu.core.errors import MissingExtraError
 from tegu.core.metrics import METRICS
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.curve import score
+from tegu.sim.engine.predictions import score
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment

@@ -13,7 +13,7 @@ from tegu.bench.harness.pairs import Comparison
 from tegu.bench.harness.request import Request, chosen
 from tegu.core.compression.precision import Precision
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.curve import score
+from tegu.sim.engine.predictions import score
 from tegu.sim.experiments import EXPERIMENTS, Experiment
 from tegu.sim.run import run_plan
 

@@ -17,7 +17,7 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, engine_like, make_engine
-from tegu.sim.evaluation.curve import Method, adapted
+from tegu.sim.engine.predictions import Method, adapted
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.run import Run
 from tegu.sim.training.cross_fitting import Fitted, Judge, fitted

@@ -1,65 +1,19 @@
-"""Judging an initialisation and what adapting it gives, on people never seen in training."""
+"""One entry of the curve in `metrics.json`: held-out users' gains at one number of interactions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.evaluate_candidates import Attempted
-from tegu.core.data.batch import Array, NumpyBatch
-from tegu.core.data.tree import Tree
+from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials, per_user, stacked_inputs, stacked_supports
-from tegu.sim.engine import Engine
 from tegu.sim.evaluation.bootstrap import mean_interval
 
-__all__ = ["Method", "adapted", "answers", "curve_entry", "score"]
+__all__ = ["ROUNDING", "curve_entry"]
 
-Method: TypeAlias = Callable[[Trials], Sequence[Array]]
-
-_TRIALS = 256
 ROUNDING = 1e-9  # of a metric near 1: what adding in another order may change
-
-
-def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Attempted:
-    """Adapt `meta` with `knobs`, then predict; with `steps` 0 it is the initialisation itself.
-
-    As on a device, whoever's state is not finite keeps the initialisation's.
-    """
-    supports, inputs = stacked_supports(trials), stacked_inputs(trials)
-    outputs, notes = list[Array](), list[dict[str, Array]]()
-    for start in range(0, len(inputs), _TRIALS):  # a batch's catalogues of scores have to fit into memory
-        part = slice(start, start + _TRIALS)
-        states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
-        outputs.extend(engine.predict(meta, states, inputs[part]))
-        notes.append({name: value for name, value in states.items() if value.ndim == 1})
-    return Attempted(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
-
-
-def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
-    """The method of `answers`."""
-    return lambda trials: answers(engine, meta, knobs, trials).outputs
-
-
-def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
-    states = engine.adapt(meta, supports, knobs)
-    users = len(supports.mask)
-    finite = np.all([np.isfinite(state).reshape(users, -1).all(1) for state in states.values()], axis=0)
-    if np.all(finite):
-        return states
-    initial = engine.adapt(meta, supports, {**knobs, "steps": 0.0})
-    return {
-        name: np.where(finite.reshape(users, *[1] * (state.ndim - 1)), state, initial[name])
-        for name, state in states.items()
-    }
-
-
-def score(method: Method, trials: Trials, metric: Metric) -> Array:
-    """`[users]`: how well the method does for each user."""
-    return per_user(trials, method(trials), metric)
 
 
 def curve_entry(

@@ -14,8 +14,8 @@ from tegu.core.data.recency import effective_number, recency
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.streams import Moment, Streams
+from tegu.sim.engine.predictions import adapted, score
 from tegu.sim.evaluation.bootstrap import mean_interval
-from tegu.sim.evaluation.curve import adapted, score
 from tegu.sim.run import Run
 
 __all__ = ["HALF_LIVES", "PLAIN", "RECENT", "Way", "follow", "recovered", "replay"]

@@ -9,7 +9,8 @@ from tegu.core.data.batch import Array
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import per_user, tolerance
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.curve import Method, curve_entry, score
+from tegu.sim.engine.predictions import Method, score
+from tegu.sim.evaluation.curve import curve_entry
 from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
 from tegu.sim.run import Run
 

@@ -13,7 +13,7 @@ from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
-from tegu.sim.evaluation.curve import Method
+from tegu.sim.engine.predictions import Method
 from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["Experiment"]

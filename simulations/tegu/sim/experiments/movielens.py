@@ -22,7 +22,7 @@ from tegu.core.sampling.trials import Trials
 from tegu.learners.algorithms.reptile import reptile
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.data.population import Population
-from tegu.sim.evaluation.curve import Method
+from tegu.sim.engine.predictions import Method
 from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.training.in_process import TrainingPlan

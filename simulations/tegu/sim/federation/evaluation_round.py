@@ -20,7 +20,7 @@ from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
-from tegu.sim.evaluation.curve import answers
+from tegu.sim.engine.predictions import answers
 from tegu.wire import RoundConfig
 
 __all__ = ["AskedOf", "answers_of", "asked_of", "training"]

@@ -10,7 +10,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.curve import score
+from tegu.sim.engine.predictions import score
 from tegu.sim.experiments.baselines.ease import PENALTY, ease, item_weights
 from tegu.sim.experiments.movielens import clicks, movielens, popularity
 

@@ -10,7 +10,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.curve import score
+from tegu.sim.engine.predictions import score
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias, item_means, shrinkage
 
 ITEMS = 40

@@ -13,7 +13,7 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
-from tegu.sim.evaluation.curve import Method
+from tegu.sim.engine.predictions import Method
 
 __all__ = ["ease", "item_weights"]
 
