@@ -1,20 +1,15 @@
-"""Who may import whom: core <- everything, learners and wire <- server <- sim, client <- sim, never the other way."""
+"""Who may import whom: everything may import core; learners and wire come next, then client, compile and server, then sim."""
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-ROOTS = ("shared", "client_sdk", "server", "simulations")
-DYNAMIC = frozenset({"require", "import_module", "__import__"})
+from tests.architecture.source_tree import REPOSITORY, ROOTS, imports_of, source_files
 
 
 @dataclass(frozen=True)
@@ -63,67 +58,39 @@ def rule_for(file: str) -> Rule:
     return EXCEPTIONS.get(file) or PACKAGES.get(file.split("/", maxsplit=1)[0], NOWHERE)
 
 
-def imports(source: str, file: str) -> Iterator[tuple[int, str]]:
-    """Every module that a file names in an import: line and absolute name.
-
-    Counts what stands under TYPE_CHECKING or in a function, relative imports, and packages of Tegu or `tests` that
-    are imported by a literal name (`require("tegu.server", ...)`). Another optional dependency by name is allowed.
-    """
-    package = ["tegu", *file.split("/")[:-1]]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            full = ".".join([*base, *([node.module] if node.module else [])])
-            within = full == "tegu"  # `from tegu import server` imports tegu.server
-            yield from ((node.lineno, f"{full}.{alias.name}" if within else full) for alias in node.names)
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
-            name = str(node.args[0].value)
-            if called in DYNAMIC and name.split(".", maxsplit=1)[0] in ("tegu", "tests"):
-                yield node.lineno, name
-
-
 def violations(source: str, file: str) -> list[str]:
     """The imports of a file (a path below `tegu/`) that its package may not make."""
     allowed = rule_for(file)
-    return [f"tegu/{file}:{line} imports {name}" for line, name in imports(source, file) if not allowed.allows(name)]
-
-
-def sources() -> list[tuple[Path, str]]:
-    """All source files, each with its path below `tegu/`."""
-    bases = [REPOSITORY / root / "tegu" for root in ROOTS]
-    return [(path, path.relative_to(base).as_posix()) for base in bases for path in sorted(base.rglob("*.py"))]
+    return [
+        f"tegu/{file}:{each.line} imports {each.module}"
+        for each in imports_of(source, file)
+        if not allowed.allows(each.module)
+    ]
 
 
 def test_nobody_imports_what_it_must_not() -> None:
-    assert [found for path, file in sources() for found in violations(path.read_text("utf-8"), file)] == []
+    assert [found for path, file in source_files() for found in violations(path.read_text("utf-8"), file)] == []
 
 
-def test_the_walk_sees_the_files() -> None:
-    assert {"core/data/tree.py", "core/bundle/file.py"} <= {file for _, file in sources()}
-    assert {
-        name
-        for _, name in imports((REPOSITORY / "shared/tegu/core/data/tree.py").read_text("utf-8"), "core/data/tree.py")
-    } >= {
-        "numpy",
-        "tegu.core.data.batch",
-        "collections.abc",
-    }
+def test_the_walk_sees_every_root() -> None:
+    seen = {file for _, file in source_files()}
+    assert seen >= {"core/data/tree.py", "client/personalizer.py", "server/app.py", "compile/device.py", "sim/run.py"}
+    source = (REPOSITORY / "shared/tegu/core/data/tree.py").read_text("utf-8")
+    found = {each.module for each in imports_of(source, "core/data/tree.py")}
+    assert found >= {"numpy", "tegu.core.data.batch", "collections.abc"}
 
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_no_root_hides_the_others(root: str) -> None:
     """A `tegu/__init__.py` in one root makes it the only one that Python finds."""
-    assert (REPOSITORY / root / "tegu").is_dir() or root != "shared"
+    assert (REPOSITORY / root / "tegu").is_dir()
     assert not (REPOSITORY / root / "tegu" / "__init__.py").exists()
 
 
 def test_no_two_roots_hold_one_package() -> None:
     """Of two folders `tegu/x` with an `__init__.py`, Python finds the first only."""
     homes: dict[str, set[Path]] = {}
-    for path, file in sources():
+    for path, file in source_files():
         homes.setdefault(file.split("/")[0], set()).add(path.parents[file.count("/")])
     assert {name: found for name, found in homes.items() if len(found) > 1} == {}
 
@@ -224,7 +191,7 @@ def test_what_is_allowed_is_not_found(file: str, source: str) -> None:
 
 
 def test_every_package_has_its_rule() -> None:
-    assert {file.split("/")[0] for _, file in sources()} <= set(PACKAGES)
+    assert {file.split("/")[0] for _, file in source_files()} <= set(PACKAGES)
 
 
 def test_a_package_without_a_rule_may_import_nothing() -> None:
@@ -233,7 +200,7 @@ def test_a_package_without_a_rule_may_import_nothing() -> None:
 
 def test_core_runs_without_the_heavy_packages() -> None:
     heavy = {"torch", "flwr", "onnx", "onnxruntime", "pandas", "cryptography", "hypothesis"}
-    modules = [file.removesuffix(".py").replace("/", ".") for _, file in sources() if file.startswith("core/")]
+    modules = [file.removesuffix(".py").replace("/", ".") for _, file in source_files() if file.startswith("core/")]
     program = f"import sys, {', '.join(f'tegu.{name}' for name in modules)}; print(*sorted(sys.modules), sep='\\n')"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
     loaded = {name.split(".")[0] for name in printed.split()}
