@@ -26,7 +26,7 @@ def modules_imported() -> dict[str, set[str]]:
 
 
 def folders_imported() -> dict[str, set[str]]:
-    """For every folder of a package the other folders of it that its files import; files beside folders do not count."""
+    """For every folder of a package, its sibling folders that it imports; files beside the folders do not count."""
     packages = {source.module for source in source_files() if source.path.name == "__init__.py"}
 
     def folder(module: str) -> str:

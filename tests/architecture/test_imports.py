@@ -1,4 +1,4 @@
-"""Who may import whom: everything may import core; learners and wire come next, then client, compile and server, then sim."""
+"""Which package may import which: core none, learners and wire core, then client, compile and server, then sim."""
 
 from __future__ import annotations
 
