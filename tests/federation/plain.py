@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, episode_key
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.training.in_process import TrainingPlan
 
 Parameters = dict[str, Tensor]
 
@@ -28,12 +28,12 @@ class Rounds(NamedTuple):
 def reptile_rounds(meta: Tree, people: Population, plan: TrainingPlan) -> Rounds:
     """The plan's rounds over all users, by SGD; users with too few rows stay out."""
     parameters = {name: torch.tensor(array, dtype=torch.float64) for name, array in meta.items()}
-    able = [user for user in range(len(people)) if people.counts[user] > plan.rule.min_support]
+    able = [user for user in range(len(people)) if people.counts[user] > plan.episodes.min_support]
     lengths = []
     for number in range(1, plan.rounds + 1):
-        updates = [update(parameters, *rows(people, user, plan.rule, plan.seed, number)) for user in able]
+        updates = [update(parameters, *rows(people, user, plan.episodes, plan.seed, number)) for user in able]
         norms = [length(each) for each in updates]
-        shares = [min(1.0, plan.clip / norm) / len(able) for norm in norms]
+        shares = [min(1.0, plan.updates.clip / norm) / len(able) for norm in norms]
         rate = plan.outer.lr * (1 - (number - 1) / plan.rounds if plan.outer.decay else 1)
         parameters = {
             name: value - rate * sum(share * each[name] for share, each in zip(shares, updates, strict=True))

@@ -27,6 +27,7 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
 from tegu.server.app import train
 from tegu.server.deployment import local_federation
+from tegu.server.run_config import to_config
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
@@ -35,11 +36,15 @@ from tegu.sim.federation import evaluation_round as batched
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.training.cross_fitting import Judge
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import APP_DIR, run_config, write_partitions
+from tegu.sim.training.on_ray import APP_DIR, write_partitions
 
 slow = pytest.mark.slow
 Schedule = Sequence[ScheduleEntry]
-RUN: Mapping[str, Any] = {**run_config(PLAN), "calibration-share": SHARE, "ks": ",".join(map(str, KS))}
+RUN: Mapping[str, Any] = {
+    **to_config(PLAN.training_only()),
+    "calibration-share": SHARE,
+    "calibration-ks": ",".join(map(str, KS)),
+}
 
 
 def same_schedule(found: Schedule, expected: Schedule) -> None:
@@ -97,7 +102,7 @@ def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, tmp_path
 
 
 FOLDS = 2
-CROSSED: Mapping[str, Any] = {**RUN, "calibration-folds": FOLDS, "look-every": 1}
+CROSSED: Mapping[str, Any] = {**RUN, "calibration-folds": FOLDS, "validate-every": 1}
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +261,7 @@ def test_nobody_to_calibrate_is_an_error_that_keeps_the_rounds(tmp_path: Path) -
     grid = InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES))
     with flower_identity():
         with refused(FederationError, "nobody calibrates", "0.45", "k = 40", "calibration-share"):
-            train(grid, {**RUN, **paths, "ks": "40,50"})
+            train(grid, {**RUN, **paths, "calibration-ks": "40,50"})
         assert not (tmp_path / "out/init.tegu").exists()
         train(grid, {**RUN, **paths})
     assert json.loads((tmp_path / "out/rounds.json").read_text())["resumed_at"] == PLAN.rounds

@@ -20,13 +20,15 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.deployment import LocalFlower, local_federation
 from tegu.server.deployment import local_flower as module
 from tegu.server.deployment.environment import Scalar
-from tegu.sim.training.in_process import TrainingPlan, train_in_process
-from tegu.sim.training.on_ray import APP_DIR, run_config, write_partitions
+from tegu.server.run_config import to_config
+from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.sim.training.in_process import train_in_process
+from tegu.sim.training.on_ray import APP_DIR, write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failures")]
 
 NODES, USERS = 3, 11
-PLAN = TrainingPlan(1, NODES, seed=1, rule=EpisodeRule(1, 6, 4), nodes=NODES)
+PLAN = TrainingPlan(rounds=1, seed=1, cohort=CohortPlan(NODES, NODES), episodes=EpisodeRule(1, 6, 4))
 
 
 class Federation(NamedTuple):
@@ -37,7 +39,7 @@ class Federation(NamedTuple):
 
     def config(self, plan: TrainingPlan, out: str, **changes: Scalar) -> dict[str, Scalar]:
         paths: dict[str, Scalar] = {"bundle": f"{self.folder}/start.tegu", "out": f"{self.folder}/{out}"}
-        return {**run_config(plan), **paths, **changes}
+        return {**to_config(plan.training_only()), **paths, **changes}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_nodes_that_cannot_read_their_rows_are_left_out(federation: Federation) 
     assert run.completed, run.log
     alone = population(USERS).subset(range(0, USERS, NODES))
     assert json.loads((federation.folder / "left-out" / "rounds.json").read_text())["users"] == {"1": len(alone)}
-    expected = train_in_process(looped_engine(), alone, bundle().meta, replace(PLAN, cohort=1, nodes=1))
+    expected = train_in_process(looped_engine(), alone, bundle().meta, replace(PLAN, cohort=CohortPlan(1, 1)))
     found = read_bundle(federation.folder / "left-out" / "init.tegu").meta
     assert max_difference(found, expected.meta) < 1e-5
     assert max_difference(found, bundle().meta) > 0.01
@@ -79,7 +81,9 @@ def test_nodes_that_cannot_read_their_rows_are_left_out(federation: Federation) 
 
 def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) -> None:
     """The one node that reads its rows has nobody with so many of them."""
-    run = federation.flower.run(federation.config(replace(PLAN, rule=EpisodeRule(50, 60, 4)), "nobody"), timeout=120)
+    run = federation.flower.run(
+        federation.config(replace(PLAN, episodes=EpisodeRule(50, 60, 4)), "nobody"), timeout=120
+    )
     assert run.status == "finished:failed"
     (reason,) = [line for line in run.log.splitlines() if "FederationError: round 1 has no usable reply" in line]
     assert reason.count("the participant failed") == NODES

@@ -23,15 +23,23 @@ from tegu.core.errors import FederationError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.deployment import FlowerRun
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training import on_ray as ray
-from tegu.sim.training.in_process import Trained, TrainingPlan, train_in_process
+from tegu.sim.training.in_process import Trained, train_in_process
 from tegu.sim.training.on_ray import train_on_ray, write_partitions
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("ray")
 
 NODES, USERS = 3, 11
-PLAN = TrainingPlan(3, NODES, seed=4, outer=OuterRule("Adam", 0.05), rule=EpisodeRule(3, 6, 4), clip=0.5, nodes=NODES)
+PLAN = TrainingPlan(
+    rounds=3,
+    seed=4,
+    cohort=CohortPlan(NODES, NODES),
+    outer=OuterRule("Adam", 0.05),
+    episodes=EpisodeRule(3, 6, 4),
+    updates=UpdatePlan(clip=0.5),
+)
 
 
 class OnRay(NamedTuple):
@@ -125,7 +133,7 @@ def test_a_failed_run_is_an_error_with_the_end_of_its_log(tmp_path: Path, monkey
 
 def test_a_plan_that_does_not_fit_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(PopulationError, match="the cohort is 12 of 11 nodes"):
-        train_on_ray(bundle(), population(USERS), replace(PLAN, cohort=12, nodes=11), tmp_path / "new")
+        train_on_ray(bundle(), population(USERS), replace(PLAN, cohort=CohortPlan(12, 11)), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

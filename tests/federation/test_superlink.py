@@ -19,16 +19,23 @@ from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
 from tegu.core.data.tree import digest, max_difference
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.deployment import FlowerRun, local_federation
+from tegu.server.run_config import to_config
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.sim.training.in_process import TrainingPlan, train_in_process
-from tegu.sim.training.on_ray import APP_DIR, run_config, write_partitions
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
+from tegu.sim.training.in_process import train_in_process
+from tegu.sim.training.on_ray import APP_DIR, write_partitions
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("superlink")
 
 NODES, USERS = 3, 11
 PLAN = TrainingPlan(
-    3, NODES, seed=5, outer=OuterRule("SGD", 0.8, decay=True), rule=EpisodeRule(3, 6, 4), clip=0.4, nodes=NODES
+    rounds=3,
+    seed=5,
+    cohort=CohortPlan(NODES, NODES),
+    outer=OuterRule("SGD", 0.8, decay=True),
+    episodes=EpisodeRule(3, 6, 4),
+    updates=UpdatePlan(clip=0.4),
 )
 HEAVY = {"torch", "onnx", "pandas", "ray"}
 IMPORT = "import sys, tegu.client.federation.client_app; print(*sorted(sys.modules))"
@@ -58,7 +65,7 @@ def federated(tmp_path_factory: pytest.TempPathFactory) -> Federated:
     nodes = [{"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/start.tegu"} for node in range(NODES)]
     paths = {"bundle": f"{folder}/start.tegu", "out": f"{folder}/out"}
     with told_at_exit(folder / "told"), local_federation(APP_DIR, folder / "flower", nodes) as flower:
-        run = flower.run({**run_config(PLAN), **paths}, timeout=120)
+        run = flower.run({**to_config(PLAN.training_only()), **paths}, timeout=120)
         processes = flower_processes(folder)
         listening = listening_sockets(processes)
     return Federated(run, folder / "out", told(folder / "told"), processes, listening, folder)

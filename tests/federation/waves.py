@@ -14,13 +14,15 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.learners.learner import Learner
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.experiments.sine import waves
-from tegu.sim.training.in_process import TrainingPlan
 
 NODES, SHARE, KS = 3, 0.45, (1, 2, 4, 99)
-PLAN = TrainingPlan(2, NODES, seed=2, outer=OuterRule("Adam", 0.02), rule=EpisodeRule(3, 6, 4), nodes=NODES)
+PLAN = TrainingPlan(
+    rounds=2, seed=2, cohort=CohortPlan(NODES, NODES), outer=OuterRule("Adam", 0.02), episodes=EpisodeRule(3, 6, 4)
+)
 
 
 @cache

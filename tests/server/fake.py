@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from tegu.core.data.tree import Tree
+from tegu.server.progress import RoundProgress
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.federation.grid import flower_identity
 from tegu.wire import Reply, RoundConfig, read_request, reply_content, to_record
@@ -79,3 +80,19 @@ def run_rounds(strategy: MetaStrategy, grid: Grid, meta: Tree, rounds: int) -> N
     identity: AbstractContextManager[None] = flower_identity()
     with identity:
         strategy.start(grid, to_record(meta), num_rounds=rounds)
+
+
+class Recorded:
+    """Progress that keeps what it is told, and calls a function after every round."""
+
+    def __init__(self, after: Callable[[RoundProgress], None] = lambda progress: None) -> None:
+        self.stages: list[str] = []
+        self.rounds: list[RoundProgress] = []
+        self._after = after
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def round(self, progress: RoundProgress) -> None:
+        self.rounds.append(progress)
+        self._after(progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tomli
 from flwr.app import Message
 from tests.client.graphs import linear_bundle
 from tests.core.samples import refused
@@ -19,23 +17,27 @@ from tests.server import fake
 
 from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.calibration.assignment import calibrates
-from tegu.core.errors import BundleError, DataError, FederationError, TeguError, UnknownNameError
+from tegu.core.errors import BundleError, FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.app import train
-from tegu.server.calibration.calibrate import CalibrationRule
-from tegu.server.run_config import calibration_from, outer_from, settings_from
+from tegu.server.calibration.schedule import find_schedule
+from tegu.server.run_config import to_config
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.strategy import RoundSettings
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.training.in_process import TrainingPlan, Validation, train_in_process
-from tegu.sim.training.on_ray import APP_DIR, run_config
+from tegu.sim.training.in_process import Validation, train_in_process
 
 PLAN = TrainingPlan(
-    4, 3, seed=2, outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True), rule=EpisodeRule(2, 4, 3), clip=1.5
+    rounds=4,
+    seed=2,
+    cohort=CohortPlan(3),
+    outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True),
+    episodes=EpisodeRule(2, 4, 3),
+    updates=UpdatePlan(clip=1.5),
 )
 
 
@@ -52,7 +54,7 @@ def grid() -> InProcessGrid:
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     write_bundle(tmp_path / "start.tegu", linear_bundle())
     paths = {"bundle": str(tmp_path / "start.tegu"), "out": str(tmp_path / "out")}
-    return {**run_config(PLAN), **paths, **changes}
+    return {**to_config(PLAN.training_only()), **paths, **changes}
 
 
 def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
@@ -129,37 +131,29 @@ def test_an_absent_bundle_is_an_error(tmp_path: Path) -> None:
         train(grid(), config(tmp_path, bundle=str(tmp_path / "none.tegu")))
 
 
-def test_the_plan_survives_the_run_configuration(tmp_path: Path) -> None:
-    assert outer_from(run_config(PLAN)) == PLAN.outer
-    plan = replace(PLAN, nodes=7, updates="int8")  # without nodes, one node of this process stands for everybody
-    assert settings_from(run_config(plan)) == plan.settings
-    assert run_config(replace(PLAN, checkpoints=tmp_path))["checkpoints"] == str(tmp_path)
-
-
-def test_the_apps_defaults_are_complete() -> None:
-    """Flower refuses keys that the app does not declare, and values of another type than the declared."""
-    pyproject = APP_DIR / "pyproject.toml"
-    declared = tomli.loads(pyproject.read_text())["tool"]["flwr"]["app"]["config"]
-    assert {name: type(value) for name, value in run_config(PLAN).items()} == {
-        name: type(value) for name, value in declared.items() if name not in ("bundle", "out", "partitions")
-    }
-    assert settings_from(declared) == RoundSettings(3, 0, math.inf, EpisodeRule(), share=0.1)
-    assert outer_from(declared) == OuterRule()
-
-
 def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None:
     """As in process, where those who calibrate are the same; the last rounds are run for nobody."""
-    share, options = 0.4, {"look-every": 1, "patience": 1, "calibration-share": 0.4, "ks": "1,2,3", "rounds": 30}
-    people, plan = population(), replace(PLAN, rounds=30, outer=OuterRule("SGD", 9.0), cohort=5)
+    share = 0.4
+    people, plan = (
+        population(),
+        replace(
+            PLAN,
+            rounds=30,
+            outer=OuterRule("SGD", 9.0),
+            cohort=CohortPlan(5),
+            early_stopping=EarlyStopping(validate_every=1, patience=1),
+            calibration=CalibrationPlan(share=share, ks=(1, 2, 3)),
+        ),
+    )
     names = [str(name) for name in people.users]
     who = np.asarray([calibrates(plan.seed, name, share) for name in names])
     training, calibration = (people.subset(np.flatnonzero(part)) for part in (~who, who))
     assert 0 < who.sum() < 5
     engine = Engine(OnnxLooped(linear_bundle().graphs))
     with flower_identity():
-        written = train(grid(), config(tmp_path, **{**run_config(plan), **options}))
+        written = train(grid(), config(tmp_path, **to_config(plan)))
     validation = Validation(calibration, METRICS["mse"], 2, linear_bundle().manifest.knobs)
-    alone = replace(plan, look_every=1, patience=1, nodes=len(training), cohort=len(training))
+    alone = replace(plan, cohort=CohortPlan(len(training), len(training)))
     expected = train_in_process(engine, training, linear_bundle().meta, alone, validation=validation)
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert summary["kept_round"] == expected.kept == written.manifest.training["kept_round"]
@@ -172,58 +166,23 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
     assert bool(gap["warning"]) == (gap["gap"] > 2 * gap["error"])
 
 
-def test_patience_with_folds_is_refused(tmp_path: Path) -> None:
-    with refused(DataError, "patience is 3 with 2 calibration-folds", "one of them to 0"):
-        train(grid(), config(tmp_path, **{"patience": 3, "look-every": 2, "calibration-folds": 2}))
-
-
-@pytest.mark.parametrize("folds", [-1, 1])
-def test_fewer_than_two_folds_are_refused(folds: int) -> None:
-    with refused(DataError, f"folds are {folds}", "2 and more"):
-        CalibrationRule((1,), folds=folds)
-
-
-def test_patience_where_nobody_looks_is_refused(tmp_path: Path) -> None:
-    for changed in ({"look-every": 0, "calibration-share": 0.2}, {"look-every": 2, "calibration-share": 0.0}):
-        with refused(DataError, "patience is 3 and nobody looks", "look-every", "calibration-share"):
-            train(grid(), config(tmp_path, patience=3, **changed))
-
-
-def test_how_to_calibrate_is_read_from_the_run_configuration() -> None:
-    declared = tomli.loads((APP_DIR / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
-    assert calibration_from(declared) == CalibrationRule((1, 2, 5, 10, 20), "", 0, 0.1, 0)
-    own = {"ks": "3, 7", "metric": "rmse", "seed": 4, "calibration-share": 0.3, "calibration-nodes": 9}
-    assert calibration_from({**declared, **own}) == CalibrationRule((3, 7), "rmse", 4, 0.3, 9)
-    crossed = {**declared, "calibration-folds": 4}
-    assert calibration_from(crossed) == CalibrationRule((1, 2, 5, 10, 20), "", 0, 0.1, 0, 4)
-    left_out = [(settings_from(crossed, fold).share, settings_from(crossed, fold).fold) for fold in (0, 3, None)]
-    assert left_out == [(0.25, 0), (0.25, 3), (0.0, 0)]
-
-
-@pytest.mark.parametrize(
-    ("changed", "kind", "parts"),
-    [
-        ({"ks": "1;5"}, FederationError, ["ks are '1;5'", '"1,5"']),
-        ({"ks": ""}, DataError, ["ks are ()", "at least 1"]),
-        ({"ks": "0,1"}, DataError, ["ks are (0, 1)"]),
-        ({"metric": "rmsee"}, UnknownNameError, ["rmsee", "Did you mean 'rmse'"]),
-    ],
-)
-def test_what_cannot_be_calibrated_for_is_refused(
-    changed: dict[str, Any], kind: type[TeguError], parts: list[str]
+@pytest.mark.parametrize("risk", [0.0, 1.0])
+def test_the_federation_calibrates_with_the_plans_risk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, risk: float
 ) -> None:
-    with refused(kind, *parts):
-        calibration_from({**run_config(PLAN), **changed})
+    asked: list[float] = []
+
+    def noted(ask: Any, still: Any, candidates: Any, ks: Any, allowed: float = 0.05) -> Any:
+        asked.append(allowed)
+        return find_schedule(ask, still, candidates, ks, allowed)
+
+    monkeypatch.setattr("tegu.server.calibration.calibrate.find_schedule", noted)
+    calibrating = {"calibration-share": 0.4, "calibration-ks": "1,2", "calibration-risk": risk}
+    with flower_identity():
+        train(grid(), config(tmp_path, **calibrating))
+    assert asked == [risk]
 
 
-@pytest.mark.parametrize("options", ["no json", "3", "[1]"])
-def test_options_that_are_no_object_are_refused(options: str) -> None:
-    with pytest.raises(FederationError, match=r"outer-options is .*expected a JSON object, such as"):
-        outer_from({**run_config(PLAN), "outer-options": options})
-
-
-def test_unknown_optimisers_and_options_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'Yogi'"):
-        outer_from({**run_config(PLAN), "outer": "yogii"})
-    with pytest.raises(DataError, match="AdamW has no option wait_decay"):
-        outer_from({**run_config(PLAN), "outer-options": '{"wait_decay": 1}'})
+def test_a_setting_that_no_plan_has_is_refused(tmp_path: Path) -> None:
+    with refused(UnknownNameError, "look-evry", "validate-every"):
+        train(grid(), config(tmp_path, **{"look-evry": 3}))

@@ -49,4 +49,4 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
     """The tiny experiment, run to the end with seed 0, and its folder."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     with people.compiled_once():
-        return run_experiment(people.experiment(), folder, people.QUIET), folder
+        return run_experiment(people.experiment(), folder), folder

@@ -17,19 +17,17 @@ from tegu import compile as compiling
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import Episode, EpisodeRule
 from tegu.learners import Learner, reptile
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
 from tegu.sim.experiments import Experiment
-from tegu.sim.run_experiment import Watch
-from tegu.sim.training.in_process import TrainingPlan
 
 SPEC = Spec.classification((2,), 3)
+OPTIONS: dict[str, Any] = {"steps": 3, "lr": 0.3, "prior": 1.0}
 KNOBS = {"steps": 3.0, "lr": 0.3, "prior": 1.0}
-QUIET = Watch(lambda text: None, lambda progress, latest: None)
 
 
 def classifier() -> nn.Module:
@@ -37,7 +35,7 @@ def classifier() -> nn.Module:
 
 
 def learner() -> Learner:
-    return reptile(classifier(), SPEC, steps=3, lr=0.3, prior=1.0)
+    return reptile(classifier(), SPEC, **OPTIONS)
 
 
 def people(users: int = 40, seed: int = 0, least: int = 4, most: int = 16) -> Population:
@@ -51,9 +49,26 @@ def people(users: int = 40, seed: int = 0, least: int = 4, most: int = 16) -> Po
     return Population.from_arrays(x, y, user, SPEC)
 
 
-def plan(rounds: int = 6, **options: Any) -> TrainingPlan:
+def plan(
+    rounds: int = 6,
+    *,
+    seed: int = 0,
+    cohort: int = 5,
+    nodes: int | None = None,
+    ks: tuple[int, ...] = (1, 3),
+    folds: int | None = 0,
+    patience: int = 0,
+    validate_every: int | None = None,
+    outer: OuterRule | None = None,
+) -> TrainingPlan:
     return TrainingPlan(
-        rounds, cohort=5, outer=OuterRule("Adam", 0.05, decay=True), rule=EpisodeRule(1, 6, 6), **options
+        rounds=rounds,
+        seed=seed,
+        cohort=CohortPlan(cohort, nodes),
+        outer=outer or OuterRule("Adam", 0.05, decay=True),
+        episodes=EpisodeRule(1, 6, 6),
+        early_stopping=EarlyStopping(validate_every, patience),
+        calibration=CalibrationPlan(folds=folds, ks=ks),
     )
 
 
@@ -64,16 +79,9 @@ def experiment(*, seed: int = 0, rounds: int | None = None, cohort: int | None =
         name="tiny",
         population=people(),
         model=model,
-        learner=reptile(model, SPEC, steps=3, lr=0.3, prior=1.0),
-        plan=TrainingPlan(
-            rounds or 6,
-            cohort=cohort or 5,
-            seed=seed,
-            outer=OuterRule("Adam", 0.05, decay=True),
-            rule=EpisodeRule(1, 6, 6),
-        ),
-        ks=(1, 3),
-        metric=METRICS["accuracy"],
+        learner=reptile(model, SPEC, **OPTIONS),
+        options=OPTIONS,
+        plan=plan(rounds or 6, seed=seed, cohort=cohort or 5),
     )
 
 
@@ -91,6 +99,21 @@ def streams(users: int = 40, before: int = 4, after: int = 3, seed: int = 0) -> 
 def drifting(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment again, with people whose taste changes."""
     return replace(experiment(seed=seed, rounds=rounds, cohort=cohort), name="tiny drift", streams=streams())
+
+
+def cross_fitted(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """The experiment again, whose plan has folds."""
+    found = experiment(seed=seed, rounds=rounds, cohort=cohort)
+    return replace(found, plan=replace(found.plan, calibration=CalibrationPlan(folds=2, ks=(1, 3))))
+
+
+def ranking(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+    """Of items, which residual correction does not suit."""
+    model, spec = nn.Embedding(6, 1), Spec.ranking(6)
+    items, users = np.tile(np.arange(6), 20), np.repeat(np.arange(20), 6)
+    population = Population.from_arrays(items, np.ones(120, np.float32), users, spec)
+    scores = nn.Sequential(model, nn.Flatten(0))
+    return Experiment("tiny ranking", population, scores, reptile(scores, spec), plan(rounds or 1, seed=seed))
 
 
 # --- the same work in plain torch, written anew -------------------------------------------------------------------

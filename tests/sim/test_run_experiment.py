@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.core.samples import refused, same_tree
+from tests.server.fake import Recorded
 from tests.sim import people
 
 from tegu.client import Personalizer
@@ -25,15 +26,15 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import digest, max_difference
 from tegu.core.errors import BundleError, DataError, PopulationError, UnknownNameError
 from tegu.learners.catalogue import find_learner
-from tegu.server.evaluation.validation import Look
+from tegu.server.progress import Progress, RoundProgress
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import EarlyStopping
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.experiments import EXPERIMENTS, find_experiment
 from tegu.sim.reporting.table import gap_line
 from tegu.sim.run import run_plan
-from tegu.sim.run_experiment import Outcome, Watch, run_experiment
-from tegu.sim.training.in_process import Progress
+from tegu.sim.run_experiment import Outcome, run_experiment
 
 Finished = tuple[Outcome, Path]
 KEYS = {
@@ -125,12 +126,12 @@ def test_the_report_is_about_the_run(finished: Finished) -> None:
 
 def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, tmp_path: Path) -> None:
     first, folder = finished
-    again = run_experiment(people.experiment(), tmp_path / "again", people.QUIET)
+    again = run_experiment(people.experiment(), tmp_path / "again")
     assert timeless(again.metrics) == timeless(first.metrics)
     assert same_tree(again.run.bundle.meta, first.run.bundle.meta)
     assert again.run.trained.looks == first.run.trained.looks
     assert (tmp_path / "again/init.tegu").read_bytes() == (folder / "init.tegu").read_bytes()
-    other = run_experiment(people.experiment(seed=1), tmp_path / "other", people.QUIET)
+    other = run_experiment(people.experiment(seed=1), tmp_path / "other")
     assert other.metrics["meta"] != first.metrics["meta"]
     assert other.metrics["curve"] != first.metrics["curve"]
 
@@ -168,14 +169,15 @@ def test_looks_are_the_metric_of_calibration_people_by_plain_torch(finished: Fin
 
 def test_patience_keeps_the_best_round_and_calibrates_it() -> None:
     """The outer optimiser goes astray: the first look is the best, and two more end the run."""
-    astray = replace(people.plan(40, look_every=2, patience=2), outer=OuterRule("SGD", 30.0))
-    run = run_plan(people.people(), people.learner(), astray, ks=(3,))
+    astray = people.plan(40, ks=(3,), validate_every=2, patience=2, outer=OuterRule("SGD", 30.0))
+    run = run_plan(people.people(), people.learner(), astray)
     looks = run.trained.looks
     best = max(looks, key=lambda look: look.personalised)
     assert run.trained.kept == best.round
     assert looks[-1].round < 40
     assert [look.personalised <= best.personalised for look in looks[-2:]] == [True, True]
-    shorter = run_plan(people.people(), people.learner(), replace(astray, rounds=best.round, patience=0), ks=(3,))
+    whole = replace(astray, rounds=best.round, early_stopping=EarlyStopping())
+    shorter = run_plan(people.people(), people.learner(), whole)
     assert same_tree(run.bundle.meta, shorter.bundle.meta)
     assert run.bundle.manifest.schedule == shorter.bundle.manifest.schedule
     assert run.bundle.manifest.training["kept_round"] == best.round
@@ -183,19 +185,19 @@ def test_patience_keeps_the_best_round_and_calibrates_it() -> None:
 
 def test_patience_where_nobody_looks_is_refused() -> None:
     with refused(DataError, "patience is 2", "ray", "inprocess"):
-        run_plan(people.people(), people.learner(), people.plan(4, patience=2), backend="ray", ks=(3,))
+        run_plan(people.people(), people.learner(), people.plan(4, patience=2), backend="ray")
 
 
 class Interrupted(Exception):
     pass
 
 
-def interrupt_at(number: int) -> Watch:
-    def point(progress: Progress, latest: Look | None) -> None:
+def interrupt_at(number: int) -> Progress:
+    def after(progress: RoundProgress) -> None:
         if progress.round == number:
             raise Interrupted
 
-    return Watch(lambda text: None, point)
+    return Recorded(after)
 
 
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(finished: Finished, tmp_path: Path) -> None:
@@ -203,13 +205,14 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(finished: Finished
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(), tmp_path, interrupt_at(4))
     assert files(tmp_path) == [f"checkpoints/round-{number:06d}.safetensors" for number in (2, 3, 4)]
-    rounds: list[int] = []
-    watch = Watch(lambda text: None, lambda progress, latest: rounds.append(progress.round) if latest else None)
-    resumed = run_experiment(people.experiment(), tmp_path, watch, resume=True)
-    assert rounds == [5, 6], "rounds that were done are not done again"
+    told = Recorded()
+    resumed = run_experiment(people.experiment(), tmp_path, told, resume=True)
+    assert [progress.round for progress in told.rounds if progress.look] == [5, 6], (
+        "rounds that were done are not done again"
+    )
     assert same_tree(resumed.run.bundle.meta, outcome.run.bundle.meta)
     assert timeless(resumed.metrics) == timeless(outcome.metrics)
-    done = run_experiment(people.experiment(), tmp_path, people.QUIET, resume=True)
+    done = run_experiment(people.experiment(), tmp_path, resume=True)
     assert timeless(done.metrics) == timeless(outcome.metrics)
 
 
@@ -220,20 +223,18 @@ def test_without_resume_an_earlier_runs_checkpoints_go(finished: Finished, tmp_p
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(), tmp_path, interrupt_at(1))
     assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]
-    resumed = run_experiment(people.experiment(), tmp_path, people.QUIET, resume=True)
+    resumed = run_experiment(people.experiment(), tmp_path, resume=True)
     assert resumed.metrics["meta"] == finished[0].metrics["meta"]
 
 
 def test_the_stages_are_told(tmp_path: Path) -> None:
-    stages: list[str] = []
-    points: list[tuple[int, Look | None]] = []
-    watch = Watch(stages.append, lambda progress, latest: points.append((progress.round, latest)))
-    run_experiment(people.experiment(rounds=2), tmp_path, watch)
-    assert [stage.split(":")[0].split()[0] for stage in stages] == [
+    told = Recorded()
+    run_experiment(people.experiment(rounds=2), tmp_path, told)
+    assert [stage.split(":")[0].split()[0] for stage in told.stages] == [
         "reptile", "local_only", "joint", "fedavg", "judging",
     ]  # fmt: skip
-    assert [number for number, _ in points] == [1, 2] * 3
-    assert [latest is None for _, latest in points] == [False] * 2 + [True] * 4
+    assert [progress.round for progress in told.rounds] == [1, 2] * 3
+    assert [progress.look is None for progress in told.rounds] == [False] * 2 + [True] * 4
 
 
 # --- what cannot be written ---------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     for folder in (tmp_path / "taken", tmp_path / "taken/below"):
         with refused(BundleError, folder, "name another folder"):
-            run_experiment(people.experiment(), folder, people.QUIET)
+            run_experiment(people.experiment(), folder)
     assert files(tmp_path) == ["taken"]
 
 
@@ -253,8 +254,10 @@ def test_an_unwritable_folder_is_refused_before_training_and_left_alone() -> Non
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints/round-000001.safetensors").write_bytes(b"old")
         folder.chmod(0o555)
+        told = Recorded()
         with _unprivileged(), refused(BundleError, folder, "name another folder"):
-            run_experiment(people.experiment(), folder, Watch(pytest.fail, people.QUIET.point))
+            run_experiment(people.experiment(), folder, told)
+        assert not told.stages
         assert files(folder) == ["checkpoints/round-000001.safetensors"]
     finally:
         folder.chmod(0o755)
@@ -279,7 +282,7 @@ def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr("tegu.sim.run_experiment.judge", fail)
     with pytest.raises(Interrupted):
-        run_experiment(people.experiment(rounds=1), tmp_path, people.QUIET)
+        run_experiment(people.experiment(rounds=1), tmp_path)
     assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]
 
 
@@ -289,7 +292,7 @@ def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: 
 def test_fewer_users_than_the_cohort() -> None:
     population = people.people()
     with refused(PopulationError, "cohort is 25", "24 training users", "make the cohort smaller"):
-        run_plan(population, people.learner(), replace(people.plan(), cohort=25))
+        run_plan(population, people.learner(), people.plan(cohort=25))
 
 
 def test_too_few_users_to_split() -> None:
@@ -299,13 +302,11 @@ def test_too_few_users_to_split() -> None:
 
 def test_no_k_with_anything_to_judge_by() -> None:
     with refused(PopulationError, "no k of [50, 60]", "choose smaller ks"):
-        run_plan(people.people(), people.learner(), people.plan(), ks=(50, 60))
-    with refused(PopulationError, "no k of []"):
-        run_plan(people.people(), people.learner(), people.plan(), ks=())
+        run_plan(people.people(), people.learner(), people.plan(ks=(50, 60)))
 
 
 def test_ks_that_nobody_held_out_has_rows_for_are_left_out() -> None:
-    run = run_plan(people.people(), people.learner(), people.plan(1), ks=(3, 1, 99, 3))
+    run = run_plan(people.people(), people.learner(), people.plan(1, ks=(3, 1, 99, 3)))
     assert run.ks == (1, 3)
 
 
@@ -317,8 +318,8 @@ def test_calibration_users_with_few_rows_leave_the_large_ks_to_the_last_entry(tm
             if user not in few or place < 4]  # fmt: skip
     names = whole.users.repeat(whole.counts)[keep]
     population = Population.from_arrays(whole.x[keep], whole.y[keep], names, people.SPEC)
-    experiment = replace(people.experiment(rounds=1), population=population, ks=(2, 8, 12))
-    outcome = run_experiment(experiment, tmp_path, people.QUIET)
+    experiment = replace(people.experiment(), population=population, plan=people.plan(1, ks=(2, 8, 12)))
+    outcome = run_experiment(experiment, tmp_path)
     assert [entry["k"] for entry in outcome.metrics["curve"]] == [2, 8, 12]
     assert [entry["k"] for entry in outcome.metrics["schedule"]] == [2]
 
@@ -351,7 +352,7 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
     changed = set(getattr(population.split(0), part).users.tolist())
     hit = np.isin(population.users.repeat(population.counts), list(changed))
     other = replace(population, y=np.where(hit, 0, population.y))
-    runs = [run_plan(rows, people.learner(), people.plan(40), ks=(3, 6)) for rows in (population, other)]
+    runs = [run_plan(rows, people.learner(), people.plan(40, ks=(3, 6))) for rows in (population, other)]
     metas = [digest(run.bundle.meta) for run in runs]
     assert (metas[0] != metas[1]) == (part == "train")
     schedules = [run.bundle.manifest.schedule for run in runs]
@@ -362,6 +363,6 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_training_starts_from_the_seeds_parameters(seed: int) -> None:
-    still = replace(people.plan(1, seed=seed), outer=OuterRule("SGD", 1e-9))
-    run = run_plan(people.people(), people.learner(), still, ks=(1,))
+    still = people.plan(1, seed=seed, ks=(1,), outer=OuterRule("SGD", 1e-9))
+    run = run_plan(people.people(), people.learner(), still)
     assert max_difference(run.bundle.meta, people.learner().init(seed)) < 1e-7

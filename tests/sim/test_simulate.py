@@ -1,59 +1,50 @@
-"""`simulate` is a plan in words: every argument reaches the run."""
+"""`simulate`: rounds, cohort and seed in words, everything else by the plan."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import inspect
 from pathlib import Path
 
 import pytest
+from tests.server.fake import Recorded
 from tests.sim import people
 
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError
-from tegu.core.metrics import METRICS
-from tegu.core.sampling.episode import EpisodeRule
-from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan
 from tegu.sim import TrainingPlan, simulate
 from tegu.sim.run import run_plan
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
-def test_arguments_become_the_plan(tmp_path: Path) -> None:
-    told = []
+
+def test_what_is_given_takes_the_place_of_the_plans(tmp_path: Path) -> None:
+    told, plan = Recorded(), people.plan(4, seed=3, cohort=5, nodes=9, ks=(2,), validate_every=1)
     run = simulate(
-        people.people(),
-        people.learner(),
-        rounds=2,
-        cohort=3,
-        seed=7,
-        outer=OuterRule("Yogi", 0.02),
-        rule=EpisodeRule(2, 5, 4),
-        clip=0.5,
-        nodes=9,
-        checkpoints=tmp_path,
-        look_every=1,
-        patience=5,
-        ks=(2,),
-        metric=METRICS["accuracy"],
-        on_point=lambda progress, point: told.append(progress.round),
+        people.people(), people.learner(), rounds=2, cohort=3, seed=7, plan=plan, checkpoints=tmp_path, progress=told
     )
-    assert asdict(run.plan) == asdict(
-        TrainingPlan(
-            2,
-            3,
-            7,
-            OuterRule("Yogi", 0.02),
-            EpisodeRule(2, 5, 4),
-            0.5,
-            9,
-            checkpoints=tmp_path,
-            look_every=1,
-            patience=5,
-        )
-    )
+    assert run.plan == people.plan(2, seed=7, cohort=3, nodes=9, ks=(2,), validate_every=1)
     assert run.ks == (2,)
     assert run.learner.units == (None, None)  # a learner is taken as it is
-    assert told == [1, 2]
+    assert [progress.round for progress in told.rounds] == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"round-{n:06d}.safetensors" for n in (1, 2)]
+
+
+def test_what_is_not_given_is_the_plans() -> None:
+    plan = people.plan(1, seed=3, cohort=4)
+    assert simulate(people.people(), people.learner(), plan=plan).plan == plan
+
+
+def test_zero_is_given() -> None:
+    """Seed 0 takes the place of the plan's, and no rounds are refused, not overlooked."""
+    assert simulate(people.people(), people.learner(), seed=0, plan=people.plan(1, seed=3)).plan.seed == 0
+    with pytest.raises(DataError, match="rounds is 0: expected at least 1"):
+        simulate(people.people(), people.learner(), rounds=0)
+
+
+def test_there_are_at_most_ten_keywords() -> None:
+    parameters = inspect.signature(simulate).parameters.values()
+    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 10
 
 
 def test_the_number_of_initialisations_is_checked() -> None:
@@ -62,7 +53,15 @@ def test_the_number_of_initialisations_is_checked() -> None:
 
 
 def test_it_is_the_plans_run_bit_for_bit() -> None:
-    words = simulate(people.people(), people.learner(), rounds=3, cohort=4, seed=1, ks=(1,))
-    plan = run_plan(people.people(), people.learner(), TrainingPlan(3, 4, 1, folds=4), ks=(1,))
-    assert digest(words.bundle.meta) == digest(plan.bundle.meta)
-    assert words.bundle.identity == plan.bundle.identity
+    words = simulate(
+        people.people(),
+        people.learner(),
+        rounds=3,
+        cohort=4,
+        seed=1,
+        plan=TrainingPlan(calibration=CalibrationPlan(ks=(1,))),
+    )
+    plan = TrainingPlan(rounds=3, seed=1, cohort=CohortPlan(4), calibration=CalibrationPlan(folds=4, ks=(1,)))
+    same = run_plan(people.people(), people.learner(), plan)
+    assert digest(words.bundle.meta) == digest(same.bundle.meta)
+    assert words.bundle.identity == same.bundle.identity

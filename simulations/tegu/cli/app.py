@@ -33,12 +33,26 @@ def simulate(
         str,
         typer.Argument(help="movielens, ratings, insteval, shakespeare, sine, opposed, agreeing or drift."),
     ],
-    learner: Annotated[str, typer.Option(help="What is meta-trained.")] = "reptile",
+    learner: Annotated[
+        str | None, typer.Option(help="Learner to train: reptile or residual; the experiment's own by default.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
     cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
     patience: Annotated[
-        int, typer.Option(min=0, help="Stop after so many looks without a better one and keep the best; 0: all rounds.")
+        int,
+        typer.Option(
+            min=0,
+            help="Stop after this many validations without improvement and keep the best round; 0 runs every round.",
+        ),
     ] = 0,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Cross-fit: train once more without each of so many folds, which calibrate; 0 sets calibration users "
+            "apart. The experiment's own by default, and 0 with --patience.",
+        ),
+    ] = None,
     initialisations: Annotated[
         int, typer.Option(min=1, help="Learn so many in one bundle, for people of several kinds.")
     ] = 1,
@@ -74,6 +88,7 @@ def simulate(
         learner=learner,
         rounds=rounds,
         patience=patience,
+        folds=folds,
         cohort=cohort,
         initialisations=initialisations,
         seed=seed,

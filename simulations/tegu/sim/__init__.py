@@ -9,9 +9,9 @@ comparators    what a learner is shown against           run_folder  an experime
 crossfit       who trains and who judges it            stored      what fewer bytes cost
 """
 
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
 from tegu.sim.run import Run
 from tegu.sim.simulate import simulate
-from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["Population", "Run", "Split", "TrainingPlan", "simulate"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from tegu.compile import compile_learner, make_bundle
 from tegu.core.bundle.file import Bundle, write_bundle
@@ -15,31 +15,22 @@ from tegu.core.bundle.manifest import knobs_for
 from tegu.core.compression.precision import Precision
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.metrics import Metric, default_metric
+from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import draw_users
 from tegu.learners.learner import Learner
 from tegu.server.evaluation.validation import Look, mean_look
+from tegu.server.progress import SILENT, Progress
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.engine.predictions import Method, adapted
-from tegu.sim.training.cross_fitting import Judge, Part, Train, fitted, split_for
-from tegu.sim.training.in_process import (
-    Backend,
-    OnProgress,
-    Progress,
-    Trained,
-    TrainingPlan,
-    Validation,
-    check_backend,
-    train_in_process,
-)
+from tegu.sim.training.cross_fitting import Judge, Part, Train, fitted, split_for, with_folds
+from tegu.sim.training.in_process import Backend, Trained, Validation, check_backend, train_in_process
 
-__all__ = ["KS", "OnPoint", "Run", "run_plan", "with_heldout"]
+__all__ = ["Run", "run_plan", "with_heldout"]
 
-OnPoint: TypeAlias = Callable[[Progress, Look | None], None]
-KS = (1, 2, 5, 10, 20)
 _LIBRARIES = ("tegu", "torch", "flwr", "onnx", "onnxruntime", "numpy")
 
 
@@ -100,23 +91,21 @@ def run_plan(
     backend: Backend = "inprocess",
     engine: EngineKind | Literal["auto"] = "onnx",
     memory: int = MEMORY,
-    ks: Sequence[int] = KS,
-    metric: Metric | None = None,
-    on_point: OnPoint | None = None,
+    checkpoints: Path | None = None,
+    progress: Progress = SILENT,
 ) -> Run:
     """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
 
     Args:
         population: everyone.
         learner: built for `population.spec`.
-        plan: rounds, cohort, seed, outer optimiser, episodes, folds.
+        plan: every setting of training and calibration.
         backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
         engine: what computes updates; see `make_engine`. "auto" measures all on the first cohort and takes the
             fastest, so that the last bits of what is learned can differ from run to run.
-        memory: bytes that the users in work together may take.
-        ks: numbers of interactions to calibrate and to judge at.
-        metric: what to judge by; the usual one of `population.spec.kind` by default.
-        on_point: told of every round's progress, with the latest look at the parameters.
+        memory: bytes that the users processed at once may take.
+        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
+        progress: told of every round; on Ray of none.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
@@ -130,19 +119,21 @@ def run_plan(
         raise DataError(
             f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew"
         )
-    if plan.patience and backend == "ray":
+    if (patience := plan.early_stopping.patience) and backend == "ray":
         raise DataError(
-            f"patience is {plan.patience} on the backend ray, where nobody looks on: set it to 0, or use inprocess"
+            f"patience is {patience} on the backend ray, where nobody looks on: set it to 0, or use inprocess"
         )
-    metric = metric or default_metric(population.spec.kind)
+    plan = with_folds(plan, population, backend)
+    metric = plan.calibration.metric_for(population.spec)
     split = split_for(population, plan)
-    ks, watched_k = _usable(ks, split)
+    ks, watched_k = _usable(plan.calibration.ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     validation = Validation(split.calibration, metric, watched_k, learner.knobs)
-    found = fitted(split, plan, _training(backend, learner, graphs, chosen, validation), _told(on_point))
+    train = _training(backend, learner, graphs, chosen, plan, validation)
+    found = fitted(split, plan, train, progress, checkpoints)
     trained = found.trained
-    schedule = calibrate(chosen, learner, found.judges, ks, metric, plan.seed, plan.risk)
+    schedule = calibrate(chosen, learner, found.judges, ks, metric, plan.seed, plan.calibration.risk)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained, learner.initialisations)
     return Run(
@@ -169,8 +160,8 @@ def _engine(
 ) -> Engine:
     if kind != "auto":
         return make_engine(learner, graphs, kind, memory)
-    users = draw_users(len(train), plan.cohort if plan.nodes is None else 0, plan.seed, 1)
-    first = draw_cohort(train, users, plan.rule, plan.seed, 1)
+    users = draw_users(len(train), plan.cohort.size if plan.cohort.nodes is None else 0, plan.seed, 1)
+    first = draw_cohort(train, users, plan.episodes, plan.seed, 1)
     return fastest(learner, graphs, learner.init(plan.seed), first, memory)
 
 
@@ -188,30 +179,33 @@ def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
 
 
 def _training(
-    backend: Backend, learner: Learner, graphs: dict[str, bytes], engine: Engine, validation: Validation
+    backend: Backend,
+    learner: Learner,
+    graphs: dict[str, bytes],
+    engine: Engine,
+    plan: TrainingPlan,
+    validation: Validation,
 ) -> Train:
     """How to train once."""
 
     def in_process(
-        people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
+        people: Population, looking: Population | None, progress: Progress, checkpoints: Path | None
     ) -> Trained:
         look = None if looking is None else validation._replace(people=looking)
-        return train_in_process(engine, people, learner.init(plan.seed), plan, on_progress, look)
+        first = learner.init(plan.seed)
+        return train_in_process(
+            engine, people, first, plan, checkpoints=checkpoints, progress=progress, validation=look
+        )
 
-    def on_ray(
-        people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
-    ) -> Trained:
+    def on_ray(people: Population, looking: Population | None, progress: Progress, checkpoints: Path | None) -> Trained:
         from tegu.sim.training.on_ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
 
-        del looking, on_progress  # Flower's simulation tells nobody, and nobody looks on
+        del looking, progress  # Flower's simulation tells nobody, and nobody looks on
         with tempfile.TemporaryDirectory() as folder:
-            return train_on_ray(make_bundle(learner, learner.init(plan.seed), graphs), people, plan, Path(folder))
+            start = make_bundle(learner, learner.init(plan.seed), graphs)
+            return train_on_ray(start, people, plan, Path(folder), checkpoints)
 
     return in_process if backend == "inprocess" else on_ray
-
-
-def _told(on_point: OnPoint | None) -> OnProgress | None:
-    return None if on_point is None else lambda progress: on_point(progress, progress.look)
 
 
 def _judged(engine: Engine, validation: Validation, parts: Sequence[Part], seed: int) -> Look | None:
@@ -226,13 +220,13 @@ def _provenance(
     split: Split, plan: TrainingPlan, backend: str, trained: Trained, initialisations: int
 ) -> dict[str, Any]:
     return {
-        "folds": plan.folds,
+        "folds": plan.calibration.folds or 0,
         "train_users": len(split.train),
         "calibration_users": len(split.calibration),
         "heldout_users": len(split.heldout),
         "rounds": plan.rounds,
         "kept_round": trained.kept,
-        "cohort": plan.cohort,
+        "cohort": plan.cohort.size,
         "initialisations": initialisations,
         "seed": plan.seed,
         "outer": plan.outer.name,

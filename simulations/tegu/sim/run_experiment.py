@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,10 +13,11 @@ from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.errors import BundleError
 from tegu.learners.algorithms.mixture.mixture import mixture
-from tegu.server.evaluation.validation import Look, gap_in_words
+from tegu.server.evaluation.validation import gap_in_words
+from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.sim.engine import MEMORY, EngineKind
-from tegu.sim.evaluation.baselines import Baselines, comparators
+from tegu.sim.evaluation.baselines import comparators
 from tegu.sim.evaluation.drift_replay import follow
 from tegu.sim.evaluation.heldout import Judgement, judge
 from tegu.sim.evaluation.storage_cost import judge_stored
@@ -26,21 +25,10 @@ from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.reporting.example_person import write_person
 from tegu.sim.reporting.report import render_report
 from tegu.sim.run import Run, run_plan, with_heldout
-from tegu.sim.training.in_process import Backend, Progress
+from tegu.sim.training.cross_fitting import with_folds
+from tegu.sim.training.in_process import Backend
 
-__all__ = ["Outcome", "Watch", "run_experiment"]
-
-
-class Watch(NamedTuple):
-    """Who is told how the work goes.
-
-    Attributes:
-        stage: told what begins.
-        point: told of every round, with the latest judgement on calibration users where there is one.
-    """
-
-    stage: Callable[[str], None]
-    point: Callable[[Progress, Look | None], None]
+__all__ = ["Outcome", "run_experiment"]
 
 
 class Outcome(NamedTuple):
@@ -53,7 +41,7 @@ class Outcome(NamedTuple):
 def run_experiment(
     experiment: Experiment,
     folder: Path,
-    watch: Watch,
+    progress: Progress = SILENT,
     *,
     backend: Backend = "inprocess",
     engine: EngineKind | Literal["auto"] = "onnx",
@@ -66,7 +54,7 @@ def run_experiment(
     Args:
         experiment: what to run.
         folder: written to; made where it is absent.
-        watch: told how the work goes.
+        progress: told how the work goes.
         backend: see `run_plan`, as for engine and memory.
         engine: what computes updates.
         memory: bytes that users in work may take.
@@ -81,10 +69,11 @@ def run_experiment(
     """
     check_precision(precision)
     _prepare(folder, resume)
-    plan = replace(experiment.plan, checkpoints=folder / "checkpoints")
+    plan = with_folds(experiment.plan, experiment.population, backend)
     learner = mixture(experiment.learner, experiment.initialisations)
-    often = f"{plan.folds + 1} times " if plan.folds else ""
-    watch.stage(f"{learner.name}: compiling graphs, then {often}{plan.rounds} rounds")
+    folds = plan.calibration.folds or 0
+    often = f"{folds + 1} times " if folds else ""
+    progress.stage(f"{learner.name}: compiling graphs, then {often}{plan.rounds} rounds")
     run = run_plan(
         experiment.population,
         learner,
@@ -92,16 +81,15 @@ def run_experiment(
         backend=backend,
         engine=engine,
         memory=memory,
-        ks=experiment.ks,
-        metric=experiment.metric,
-        on_point=watch.point,
+        checkpoints=folder / "checkpoints",
+        progress=progress,
     )
-    baselines = _baselines(experiment, run, watch)
-    watch.stage("judging on people never seen in training")
+    baselines = comparators(experiment, run, progress) if experiment.streams is None else {}
+    progress.stage("judging on people never seen in training")
     judgement = judge(run, baselines)
     metrics, curve = _metrics(experiment, run, judgement, backend), judgement.curve
     if experiment.streams is not None:
-        watch.stage("replaying people whose taste changes")
+        progress.stage("replaying people whose taste changes")
         metrics["drift"] = follow(run, experiment.streams)
     if precision != "float32":
         curve, metrics["precision"] = judge_stored(run, curve, precision)
@@ -126,12 +114,6 @@ def _prepare(folder: Path, resume: bool) -> None:
         raise BundleError(f"cannot write to {folder}: {error.strerror or error}; name another folder") from error
 
 
-def _baselines(experiment: Experiment, run: Run, watch: Watch) -> Baselines:
-    if experiment.streams is not None:
-        return {}
-    return comparators(experiment, run, watch.stage, lambda progress: watch.point(progress, None))
-
-
 def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Backend) -> dict[str, Any]:
     trained = run.trained
     return {
@@ -142,8 +124,8 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "engine": run.engine.backend.name,
         "seed": run.plan.seed,
         "rounds": run.plan.rounds,
-        "cohort": run.plan.cohort,
-        "folds": run.plan.folds,
+        "cohort": run.plan.cohort.size,
+        "folds": run.plan.calibration.folds or 0,
         "train_users": len(run.split.train),
         "calibration_users": len(run.split.calibration),
         "heldout_users": len(run.split.heldout),

@@ -21,6 +21,8 @@ Run = Callable[..., Said]
 def tiny(monkeypatch: pytest.MonkeyPatch, compiled_once: None) -> None:
     monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny", people.experiment)
     monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny-drift", people.drifting)
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny-folds", people.cross_fitted)
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "tiny-ranking", people.ranking)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -34,7 +36,7 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
         "init.tegu", "metrics.json", "report.html", "checkpoints",
     }  # fmt: skip
     lines = said.out.splitlines()
-    assert "tiny: accuracy on 8 held-out people" in said.out
+    assert "tiny (reptile): accuracy on 8 held-out people" in said.out
     for name in (
         "personalised", "initialisation", "local_only", "joint", "fedavg", "mean gain", "gain, 95% from",
         "gain, 95% to", "worst tenth's gain", "hurt by adapting", "worse at all",
@@ -106,6 +108,42 @@ def test_several_initialisations_stand_next_to_one(tegu: Run, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("tiny")
+def test_the_learner_that_is_named_is_trained_printed_and_written(tegu: Run, tmp_path: Path) -> None:
+    found = {}
+    for arguments in ((), ("--learner", "reptile"), ("--learner", "residual")):
+        said = tegu("simulate", "tiny", *arguments, "--rounds", 2, "--out", tmp_path / "run", "--json")
+        assert said.code == 0, said.err
+        learner = arguments[-1] if arguments else "reptile"
+        assert f"tiny ({learner}): accuracy" in said.out
+        assert f"{learner}: compiling" in said.err
+        assert json.loads(said.out.splitlines()[-1])["learner"] == learner
+        found[arguments] = read_bundle(tmp_path / "run/init.tegu").manifest
+    assert [manifest.learner for manifest in found.values()] == ["reptile", "reptile", "residual"]
+    assert [set(manifest.knobs) >= {"ridge"} for manifest in found.values()] == [False, False, True]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_learner_that_does_not_suit_is_refused_in_one_line(tegu: Run, tmp_path: Path) -> None:
+    one_line(tegu("simulate", "tiny", "--learner", "residua", "--out", tmp_path), "Did you mean 'residual'?")
+    one_line(tegu("simulate", "tiny-ranking", "--learner", "residual", "--out", tmp_path), "a ranking has no residuals")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_patience_goes_before_the_experiments_folds(tegu: Run, tmp_path: Path) -> None:
+    """As in `ratings`, which is cross-fitted."""
+    run = ("simulate", "tiny-folds", "--rounds", 2, "--out", tmp_path / "run", "--json")
+    said = tegu(*run)
+    assert json.loads(said.out.splitlines()[-1])["folds"] == 2
+    said = tegu(*run, "--patience", 1)
+    assert said.code == 0, said.err
+    assert json.loads(said.out.splitlines()[-1])["folds"] == 0
+    assert "--patience 1 needs users apart who validate: --folds is 0 here" in said.err
+    said = tegu(*run, "--folds", 3)
+    assert json.loads(said.out.splitlines()[-1])["folds"] == 3
+    one_line(tegu(*run, "--patience", 1, "--folds", 3), "patience is 1 with 3 folds", "set patience or folds to 0")
+
+
+@pytest.mark.usefixtures("tiny")
 def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = tegu("simulate", "tiny", "--rounds", 1)
@@ -113,7 +151,7 @@ def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pyt
     for stage in ("reptile: compiling", "local_only:", "joint:", "fedavg:", "judging", "written: runs/tiny"):
         assert stage in said.err
         assert stage not in said.out
-    assert all(line.startswith(("|", "tiny: ", "after round 1 ")) for line in said.out.splitlines() if line)
+    assert all(line.startswith(("|", "tiny (reptile): ", "after round 1 ")) for line in said.out.splitlines() if line)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -166,7 +204,7 @@ def test_a_process_of_its_own(process: Run, tmp_path: Path) -> None:
     assert said.code == 0, said.err
     metrics = json.loads(said.out.splitlines()[-1])
     assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
-    shown = ("|", "tiny: ", "after round ", "warning: after round ", "{")
+    shown = ("|", "tiny (reptile): ", "after round ", "warning: after round ", "{")
     assert all(line.startswith(shown) for line in said.out.splitlines() if line), said.out
     assert "judging on people never seen" in said.err
     assert "Warning" not in said.err

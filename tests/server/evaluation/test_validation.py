@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 from tests.core.samples import refused
-from tests.server.fake import random_tree, run_rounds, same_bits
+from tests.server.fake import Recorded, random_tree, run_rounds, same_bits
 
 from tegu.core.calibration.evaluation_request import Answer, Inquiry
 from tegu.core.data.batch import Array
@@ -28,13 +28,15 @@ from tegu.server.evaluation.validation import (
 )
 from tegu.server.training.checkpoint import latest_checkpoint, read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.strategy import MetaStrategy, RoundSettings
+from tegu.server.training.plan import CohortPlan, LeftOut, TrainingPlan
+from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.federation.grid import InProcessGrid
 from tegu.wire import Reply, answers_content, read_inquiry, read_request, reply_content
 
 KNOBS = {"steps": 2.0, "lr": 0.1}
 INQUIRY = Inquiry("accuracy", 3, 0.2, {"steps": 0.0, "lr": 0.1}, look_questions(5, KNOBS))
 META = random_tree(0)
+PLAN = TrainingPlan(rounds=6, cohort=CohortPlan(3))
 
 
 def sums(figures: Sequence[float] | Array) -> list[float]:
@@ -228,26 +230,27 @@ def run(nodes: Nodes, found: Looks, rounds: int, folder: Path | None = None) -> 
     outer = OuterOptimiser(checkpoint.meta if checkpoint else META, OuterRule("Adam", 0.1), 6)
     if checkpoint:
         outer.restore(checkpoint.outer)
-    told: list[int] = []
+    told = Recorded()
     strategy = MetaStrategy(
         outer,
-        RoundSettings(3, share=0.2),
+        PLAN,
+        left_out=LeftOut(0.2),
         checkpoints=folder,
         done=checkpoint.round if checkpoint else 0,
-        on_round=lambda number, meta, users: told.append(number),
+        progress=told,
         looks=found,
     )
     run_rounds(strategy, InProcessGrid(3, nodes), outer.meta, rounds)
-    return strategy, told
+    return strategy, [progress.round for progress in told.rounds]
 
 
 def metas() -> list[Tree]:
     """After each round of a run that nobody looks at."""
-    found: list[Tree] = []
+    told = Recorded()
     outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 6)
-    strategy = MetaStrategy(outer, RoundSettings(3), on_round=lambda number, meta, users: found.append(meta))
+    strategy = MetaStrategy(outer, PLAN, progress=told)
     run_rounds(strategy, InProcessGrid(3, Nodes()), META, 6)
-    return found
+    return [progress.meta for progress in told.rounds]
 
 
 def test_looking_changes_nothing_that_is_learned() -> None:

@@ -17,7 +17,8 @@ from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.data.tree import Tree
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.strategy import MetaStrategy, RoundSettings
+from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.strategy import MetaStrategy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Trains on linear regression, with its checkpoints in argv[2]; argv[4] seconds pass after each round.
@@ -29,8 +30,10 @@ from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.data.population import Population
-from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.sim.training.in_process import train_in_process
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
+from tegu.server.progress import Silent
 from dataclasses import replace
 
 start, folder, result, pause = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
@@ -38,13 +41,17 @@ bundle = read_bundle(start)
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(80, 3)).astype(np.float32), rng.normal(size=(80, 1)).astype(np.float32)
 population = Population.from_arrays(x, y, np.arange(80) % 10, bundle.manifest.spec)
-plan = TrainingPlan(12, 4, seed=5, outer=OuterRule("Adam", 0.05, decay=True), clip=3.0, checkpoints=folder)
+plan = TrainingPlan(
+    rounds=12, seed=5, cohort=CohortPlan(4), outer=OuterRule("Adam", 0.05, decay=True), updates=UpdatePlan(clip=3.0)
+)
 
-def on_progress(progress):
-    print(progress.round, flush=True)
-    time.sleep(pause)
+class Slow(Silent):
+    def round(self, progress):
+        print(progress.round, flush=True)
+        time.sleep(pause)
 
-trained = train_in_process(Engine(OnnxLooped(bundle.graphs)), population, bundle.meta, plan, on_progress)
+engine = Engine(OnnxLooped(bundle.graphs))
+trained = train_in_process(engine, population, bundle.meta, plan, checkpoints=folder, progress=Slow())
 write_bundle(result, replace(bundle, meta=trained.meta))
 """
 
@@ -53,14 +60,15 @@ write_bundle(result, replace(bundle, meta=trained.meta))
 @pytest.mark.parametrize("stopped_at", [1, 4])
 def test_a_resumed_run_is_the_uninterrupted_one(name: str, stopped_at: int, tmp_path: Path) -> None:
     """Same cohorts (they are drawn by the round's number), same optimiser state, same bits."""
-    rule, settings = OuterRule(name, 0.1, decay=True), RoundSettings(3, seed=1)
+    rule = OuterRule(name, 0.1, decay=True)
+    plan = TrainingPlan(seed=1, cohort=CohortPlan(3))
 
     def grid() -> FunctionGrid:
         return FunctionGrid({number: sums(number) for number in range(8)})
 
     def rounds(outer: OuterOptimiser, done: int, more: int, folder: Path | None) -> list[list[int]]:
         nodes = grid()
-        run_rounds(MetaStrategy(outer, settings, checkpoints=folder, done=done), nodes, outer.meta, more)
+        run_rounds(MetaStrategy(outer, plan, checkpoints=folder, done=done), nodes, outer.meta, more)
         return nodes.asked
 
     whole = OuterOptimiser(META, rule, 6)

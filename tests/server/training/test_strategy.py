@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.server.fake import FunctionGrid, Node, random_tree, run_rounds, same_bits
+from tests.server.fake import FunctionGrid, Node, Recorded, random_tree, run_rounds, same_bits
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.progress import RoundProgress
 from tegu.server.training.checkpoint import read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.strategy import MetaStrategy, RoundSettings
+from tegu.server.training.plan import NOBODY, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
+from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import Reply, RoundConfig
 
 META = random_tree(0)
@@ -53,9 +56,13 @@ def without_users(meta: Tree, config: RoundConfig) -> Reply:
     return Reply(meta, 0)
 
 
-def trained(grid: FunctionGrid, rounds: int, settings: RoundSettings, lr: float = 0.5) -> Tree:
+def of(size: int, *, seed: int = 0, wait_seconds: float = 60.0) -> TrainingPlan:
+    return TrainingPlan(seed=seed, cohort=CohortPlan(size, wait_seconds=wait_seconds))
+
+
+def trained(grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = NOBODY) -> Tree:
     outer = OuterOptimiser(META, OuterRule("SGD", lr), rounds)
-    run_rounds(MetaStrategy(outer, settings), grid, META, rounds)
+    run_rounds(MetaStrategy(outer, plan, left_out=left_out), grid, META, rounds)
     return outer.meta
 
 
@@ -63,7 +70,8 @@ def test_a_round_moves_by_the_mean_over_users() -> None:
     """Not over replies: a node with three users counts three times."""
     nodes = {5: sums(5, 1), 7: sums(7, 3), 9: sums(9, 2)}
     grid = FunctionGrid(nodes)
-    found = trained(grid, 2, RoundSettings(3, seed=4, clip=2.5, rule=EpisodeRule(2, 3, 4)))
+    plan = replace(of(3, seed=4), episodes=EpisodeRule(2, 3, 4), updates=UpdatePlan(clip=2.5))
+    found = trained(grid, 2, plan)
 
     expected = {name: value.astype(np.float64) for name, value in META.items()}
     for number in (1, 2):
@@ -79,8 +87,8 @@ def test_the_order_of_replies_does_not_matter() -> None:
     """The grid replies backwards; only the nodes' ids decide the order of summation, so the bits are the same."""
     nodes = {number: sums(number) for number in range(1, 9)}
     backwards = dict(reversed(list(nodes.items())))
-    settings = RoundSettings(8)
-    assert same_bits(trained(FunctionGrid(nodes), 3, settings), trained(FunctionGrid(backwards), 3, settings))
+    plan = of(8)
+    assert same_bits(trained(FunctionGrid(nodes), 3, plan), trained(FunctionGrid(backwards), 3, plan))
 
 
 @pytest.mark.parametrize(
@@ -95,10 +103,9 @@ def test_the_order_of_replies_does_not_matter() -> None:
 )
 def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCaptureFixture) -> None:
     good = {1: sums(1, 2), 3: sums(3)}
-    settings = RoundSettings(3)
     with caplog.at_level(logging.WARNING, "tegu.server.training.strategy"):
-        found = trained(FunctionGrid({**good, 2: bad}), 1, settings)
-    assert same_bits(found, trained(FunctionGrid(good), 1, RoundSettings(2)))
+        found = trained(FunctionGrid({**good, 2: bad}), 1, of(3))
+    assert same_bits(found, trained(FunctionGrid(good), 1, of(2)))
     assert "round 1" in caplog.text
     assert "node 2" in caplog.text
     assert reason in caplog.text
@@ -107,7 +114,7 @@ def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCapt
 def test_a_round_without_a_usable_reply_ends_the_run() -> None:
     grid = FunctionGrid({1: broken, 2: poisoned(math.nan)})
     with pytest.raises(FederationError, match=r"round 1 .*node 1: .*the disk is full; node 2: .*not finite"):
-        trained(grid, 3, RoundSettings(2))
+        trained(grid, 3, of(2))
 
 
 def calibrating(meta: Tree, config: RoundConfig) -> Reply:
@@ -117,30 +124,30 @@ def calibrating(meta: Tree, config: RoundConfig) -> Reply:
 def test_a_node_whose_users_all_calibrate_counts_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
     good = {1: sums(1, 2), 3: sums(3)}
     with caplog.at_level(logging.WARNING, "tegu.server.training.strategy"):
-        found = trained(FunctionGrid({**good, 2: calibrating}), 2, RoundSettings(3, share=0.2))
-    assert same_bits(found, trained(FunctionGrid(good), 2, RoundSettings(2)))
+        found = trained(FunctionGrid({**good, 2: calibrating}), 2, of(3), left_out=LeftOut(0.2))
+    assert same_bits(found, trained(FunctionGrid(good), 2, of(2)))
     assert [record for record in caplog.records if record.name == "tegu.server.training.strategy"] == []
 
 
 def test_a_round_of_nobody_leaves_the_parameters_alone() -> None:
-    told: list[int] = []
+    told = Recorded()
     grid = FunctionGrid({1: calibrating, 2: calibrating})
     outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 2)
-    strategy = MetaStrategy(outer, RoundSettings(2, share=0.2), on_round=lambda number, meta, users: told.append(users))
+    strategy = MetaStrategy(outer, of(2), left_out=LeftOut(0.2), progress=told)
     run_rounds(strategy, grid, META, 2)
     assert same_bits(outer.meta, META)
-    assert told == [0, 0]
+    assert [progress.users for progress in told.rounds] == [0, 0]
     assert grid.configs[0].share == 0.2
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.6, math.nan])
 def test_a_share_that_leaves_too_few_to_train_is_refused(share: float) -> None:
     with pytest.raises(DataError, match=rf"share is {share}: expected from 0 to 0.5"):
-        RoundSettings(1, share=share)
+        CalibrationPlan(share=share)
 
 
 def test_silence_ends_the_run() -> None:
-    strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), RoundSettings(1))
+    strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), of(1))
     with pytest.raises(FederationError, match=r"round 4 has no usable reply: nobody answered in time"):
         strategy.aggregate_train(4, [])
 
@@ -148,7 +155,7 @@ def test_silence_ends_the_run() -> None:
 def test_cohorts_are_drawn_by_seed_and_round() -> None:
     def asked(seed: int) -> list[list[int]]:
         grid = FunctionGrid({number: sums(number) for number in range(100, 120)})
-        trained(grid, 6, RoundSettings(5, seed=seed))
+        trained(grid, 6, of(5, seed=seed))
         return grid.asked
 
     first = asked(3)
@@ -160,7 +167,7 @@ def test_cohorts_are_drawn_by_seed_and_round() -> None:
 
 def test_everybody_comes_in_time() -> None:
     grid = FunctionGrid({number: sums(number) for number in range(6)})
-    trained(grid, 40, RoundSettings(2))
+    trained(grid, 40, of(2))
     counts = np.bincount(np.concatenate(grid.asked), minlength=6)
     assert counts.min() > 40 * 2 / 6 / 3
 
@@ -168,7 +175,7 @@ def test_everybody_comes_in_time() -> None:
 def test_too_few_nodes_are_waited_for_then_named() -> None:
     began = time.monotonic()
     with pytest.raises(FederationError, match=r"2 nodes are connected and the cohort is 3: connect more"):
-        trained(FunctionGrid({1: sums(1), 2: sums(2)}), 1, RoundSettings(3, wait_seconds=0.3))
+        trained(FunctionGrid({1: sums(1), 2: sums(2)}), 1, of(3, wait_seconds=0.3))
     assert 0.3 <= time.monotonic() - began < 5
 
 
@@ -181,30 +188,28 @@ def test_a_node_that_comes_late_takes_part() -> None:
             return [1] if self.looks < 3 else [1, 2]
 
     grid = Late({1: sums(1), 2: sums(2)})
-    trained(grid, 1, RoundSettings(2))
+    trained(grid, 1, of(2))
     assert grid.asked == [[1, 2]]
 
 
 @pytest.mark.parametrize(("cohort", "clip"), [(0, 1.0), (1, 0.0), (1, math.nan)])
 def test_settings_out_of_range_are_refused(cohort: int, clip: float) -> None:
-    with pytest.raises(DataError, match=rf"cohort is {cohort}, clip {clip} and users 0"):
-        RoundSettings(cohort, clip=clip)
+    with pytest.raises(DataError, match=rf"cohort is {cohort}: expected at least 1|clip is {clip}: expected a norm"):
+        TrainingPlan(cohort=CohortPlan(cohort), updates=UpdatePlan(clip=clip))
 
 
 def test_every_round_leaves_a_checkpoint_and_is_told_of(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    written: list[Tree] = []
+    def after(progress: RoundProgress) -> None:
+        checkpoint = read_checkpoint(tmp_path / f"round-{progress.round:06d}.safetensors")
+        assert checkpoint.round == progress.round
+        assert same_bits(checkpoint.meta, progress.meta)
 
-    def on_round(number: int, meta: Tree, users: int) -> None:
-        told.append((number, users))
-        checkpoint = read_checkpoint(tmp_path / f"round-{number:06d}.safetensors")
-        assert checkpoint.round == number
-        assert same_bits(checkpoint.meta, meta)
-        written.append(meta)
-
+    told = Recorded(after)
     outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 5)
-    strategy = MetaStrategy(outer, RoundSettings(2), checkpoints=tmp_path, on_round=on_round)
+    strategy = MetaStrategy(outer, of(2), checkpoints=tmp_path, progress=told)
     run_rounds(strategy, FunctionGrid({1: sums(1, 2), 2: sums(2)}), META, 5)
-    assert told == [(number, 3) for number in range(1, 6)]
-    assert same_bits(written[-1], outer.meta)
-    assert not same_bits(written[0], written[1])
+    assert [(each.round, each.users, each.user_rounds) for each in told.rounds] == [
+        (number, 3, 3 * number) for number in range(1, 6)
+    ]
+    assert same_bits(told.rounds[-1].meta, outer.meta)
+    assert not same_bits(told.rounds[0].meta, told.rounds[1].meta)

@@ -19,11 +19,12 @@ from tegu.core.data.tree import digest
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data import population_on_disk as population_files
 from tegu.sim.data.cohort import draw_cohort, gather
 from tegu.sim.data.population import Population
 from tegu.sim.data.population_on_disk import read_population, write_population
-from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.sim.training.in_process import train_in_process
 
 
 def written(folder: Path, users: int = 11) -> None:
@@ -82,7 +83,7 @@ def test_a_group_of_some_users_alone_is_refused(tmp_path: Path) -> None:
 
 def test_training_gives_the_same_bits(tmp_path: Path) -> None:
     written(tmp_path)
-    plan = TrainingPlan(3, 5, seed=2)
+    plan = TrainingPlan(rounds=3, seed=2, cohort=CohortPlan(5))
     both = population(11), read_population(tmp_path)
     learned = [train_in_process(batched_engine(), people, bundle().meta, plan).meta for people in both]
     assert digest(learned[0]) == digest(learned[1])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.server.fake import Recorded
 from tests.sim import people
 from torch import nn
 
@@ -20,7 +21,9 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.trials import Trials
 from tegu.learners.baselines.fedsgd import joint
 from tegu.learners.learner import Learner
+from tegu.server.progress import SILENT
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
@@ -52,11 +55,17 @@ def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
     with people.compiled_once():
         experiment = people.experiment()
         nodes = len(experiment.population.split(0).train)
-        plan = replace(experiment.plan, rounds=1, cohort=nodes, outer=OuterRule("SGD", LR), rule=EpisodeRule(1, 20, 20))
+        plan = replace(
+            experiment.plan,
+            rounds=1,
+            cohort=CohortPlan(nodes),
+            outer=OuterRule("SGD", LR),
+            episodes=EpisodeRule(1, 20, 20),
+        )
         experiment = replace(experiment, plan=plan, classical={"constant": constant})
-        run = run_plan(experiment.population, experiment.learner, plan, ks=experiment.ks, metric=experiment.metric)
-        stages: list[str] = []
-        yield experiment, run, comparators(experiment, run, stages.append, None), stages
+        run = run_plan(experiment.population, experiment.learner, plan)
+        told = Recorded()
+        yield experiment, run, comparators(experiment, run, told), told.stages
 
 
 Compared = tuple[Experiment, Run, Baselines, list[str]]
@@ -131,18 +140,18 @@ def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
 ) -> None:
     experiment, run, _, _ = compared
 
-    def diverging(engine, population, meta, plan, on_progress):
+    def diverging(engine, population, meta, plan, **options):
         if plan.outer.lr == 1.0:
             far = {name: value * np.float32(np.nan) for name, value in meta.items()}
-            return train_in_process(engine, population, far, plan, on_progress)
-        return train_in_process(engine, population, meta, plan, on_progress)
+            return train_in_process(engine, population, far, plan, **options)
+        return train_in_process(engine, population, meta, plan, **options)
 
     monkeypatch.setattr("tegu.sim.evaluation.baselines.train_in_process", diverging)
-    stages: list[str] = []
+    told = Recorded()
     with people.compiled_once():
-        baselines = comparators(experiment, run, stages.append, None)
+        baselines = comparators(experiment, run, told)
     assert list(baselines) == ["constant", "local_only", "joint", "joint_finetuned"]
-    assert stages[-1].startswith("fedavg is left out: it diverges with a step size of 0.3 (")
+    assert told.stages[-1].startswith("fedavg is left out: it diverges with a step size of 0.3 (")
 
 
 def test_every_baseline_and_stage_is_there(compared: Compared) -> None:
@@ -225,9 +234,9 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
     monkeypatch.setattr("tegu.sim.evaluation.baselines.calibrate", calibrated)
     with people.compiled_once():
         experiment = people.experiment()
-        plan = replace(experiment.plan, rounds=2, folds=2)
-        run = run_plan(experiment.population, experiment.learner, plan, ks=experiment.ks, metric=experiment.metric)
-        comparators(experiment, run, lambda text: None, None)
+        plan = people.plan(2, folds=2)
+        run = run_plan(experiment.population, experiment.learner, plan)
+        comparators(experiment, run, SILENT)
     everybody = set(run.split.train.users.tolist())
     first, second = asked["joint"]
     assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == everybody
@@ -235,7 +244,7 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
     learner = joint(experiment.model, experiment.learner)
     engine = engine_like(run.engine, learner)
     for judge_of, other in ((first, second), (second, first)):
-        alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), replace(plan, folds=0)).meta
+        alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), plan).meta
         assert digest(judge_of.meta) == digest(alone), "of two halves each is trained by the other"
     (local,) = asked["local_only"]
     assert set(local.people.users.tolist()) == everybody

@@ -16,12 +16,12 @@ from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.streams import Moment, Streams
 from tegu.sim.evaluation.drift_replay import HALF_LIVES, Way, follow, recovered, replay
 from tegu.sim.experiments.changing_sines import before_the_change, changing_waves
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Judge
-from tegu.sim.training.in_process import TrainingPlan
 
 CHANGE, TIMES = 20, 40
 STREAMS = changing_waves(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
@@ -33,8 +33,14 @@ def run() -> Run:
     population = before_the_change(STREAMS)
     network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
     learner = residual(network, population.spec, steps=10, lr=0.02, minibatches=5)
-    plan = TrainingPlan(150, 20, outer=OuterRule("Adam", 0.01, decay=True), rule=EpisodeRule(10, 10))
-    return run_plan(population, learner, plan, ks=(1, 2, 5, 10), metric=METRICS["mse"])
+    plan = TrainingPlan(
+        rounds=150,
+        cohort=CohortPlan(20),
+        outer=OuterRule("Adam", 0.01, decay=True),
+        episodes=EpisodeRule(10, 10),
+        calibration=CalibrationPlan(folds=0, ks=(1, 2, 5, 10)),
+    )
+    return run_plan(population, learner, plan)
 
 
 @pytest.fixture(scope="module")

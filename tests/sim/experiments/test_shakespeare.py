@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from tegu.server.training.plan import CalibrationPlan
 from tegu.sim.data.population import Population
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.plays import read_plays
@@ -59,7 +62,7 @@ def test_the_model_reads_characters_in_order() -> None:
 def test_what_the_experiment_is() -> None:
     experiment = shakespeare(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("shakespeare", "accuracy", (1, 2, 5, 10, 20))
-    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert (experiment.learner.name, experiment.learner.trained_as.fast) == ("residual", ("head.weight", "head.bias"))
     assert (experiment.population.spec.x.size, experiment.population.spec.outputs) == (CLASSES, CLASSES)
     split = experiment.population.split(2)
@@ -70,7 +73,8 @@ def test_what_the_experiment_is() -> None:
 def test_a_short_run_learns_to_spell() -> None:
     """A space, the most frequent character, is one in six."""
     experiment = shakespeare(seed=0, rounds=60)
-    run = run_plan(experiment.population, experiment.learner, experiment.plan, ks=(5,), metric=experiment.metric)
+    plan = replace(experiment.plan, calibration=CalibrationPlan(ks=(5,)))
+    run = run_plan(experiment.population, experiment.learner, plan)
     (entry,) = judge(run, {}).curve
     assert entry["users"] == 260
     assert entry["initialisation"] > 0.25

@@ -48,22 +48,17 @@ def test_waves_depend_on_the_seed_alone() -> None:
 def test_what_the_experiment_is() -> None:
     experiment = sine(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("sine", "mse", (1, 2, 5, 10, 20))
-    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert (len(experiment.population), set(experiment.population.counts)) == (USERS, {ROWS})
     assert (experiment.learner.name, experiment.learner.pools) == ("residual", True)
-    assert (sine(seed=0).plan.rounds, sine(seed=0).plan.cohort) == (1500, 25)
-    described = experiment.describe()
-    assert described["experiment"] == "sine"
-    assert described["rounds"] == 9
+    assert (sine(seed=0).plan.rounds, sine(seed=0).plan.cohort.size) == (1500, 25)
 
 
 @pytest.mark.slow
 def test_a_short_run_learns_to_fit_a_wave_from_a_few_points() -> None:
     """Measured with seeds 0 and 1: 3.55 -> 0.38 and 2.81 -> 0.31 at k = 5, 3.55 -> 0.17 and 2.81 -> 0.13 at k = 10."""
     experiment = sine(seed=0, rounds=150)
-    run = run_plan(
-        experiment.population, experiment.learner, experiment.plan, ks=experiment.ks, metric=experiment.metric
-    )
+    run = run_plan(experiment.population, experiment.learner, experiment.plan)
     curve = {entry["k"]: entry for entry in judge(run, {}).curve}
     assert curve[10]["users"] == 280
     assert curve[5]["personalised"] < 0.25 * curve[5]["initialisation"]

@@ -12,6 +12,7 @@ from tegu.client import Personalizer
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import reptile
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, TrainingPlan
 from tegu.sim import simulate
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.catalogue import Build
@@ -37,7 +38,7 @@ def test_people_are_opposed_or_agree() -> None:
 def test_what_the_experiments_are(build: Build, name: str) -> None:
     experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (name, "mse", (1, 2, 5, 10))
-    assert (experiment.plan.rounds, experiment.plan.cohort, experiment.plan.seed) == (9, 3, 2)
+    assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert (len(experiment.population), set(experiment.population.counts)) == (USERS, {ROWS})
     assert experiment.initialisations == 1
 
@@ -57,9 +58,11 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
                 rounds=200,
                 cohort=20,
                 initialisations=number,
-                outer=OuterRule("Adam", 0.02, decay=True),
-                rule=EpisodeRule(1, 15, 15),
-                ks=(2,),
+                plan=TrainingPlan(
+                    outer=OuterRule("Adam", 0.02, decay=True),
+                    episodes=EpisodeRule(1, 15, 15),
+                    calibration=CalibrationPlan(ks=(2,)),
+                ),
             )
             errors[name, number] = judge(run, {}).curve[0]["personalised"]
             if (name, number) == ("opposed", 2):

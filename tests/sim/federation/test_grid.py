@@ -19,10 +19,11 @@ from tegu.core.data.tree import Tree, add, max_difference, norm, subtract
 from tegu.core.errors import FederationError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity, partitions
-from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.sim.training.in_process import train_in_process
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
 USERS = 11
@@ -114,7 +115,7 @@ def test_rows_that_belong_together_are_what_participants_draw(columns: tuple[str
 def test_a_user_who_cannot_be_parted_is_named() -> None:
     people = Population.from_arrays(np.ones((4, 4)), [0, 1, 2, 0], ["al"] * 4, SPEC)
     with refused(PopulationError, "user al has 4 rows, of which at most 0", "at least 2", "population.with_rows"):
-        train_in_process(looped_engine(), people, bundle().meta, TrainingPlan(1, 1))
+        train_in_process(looped_engine(), people, bundle().meta, TrainingPlan(rounds=1, cohort=CohortPlan(1)))
 
 
 def test_users_with_too_few_rows_stay_out() -> None:
@@ -136,14 +137,21 @@ def test_a_cohort_of_nobody_is_an_error_reply() -> None:
     grid = InProcessGrid(2, answer_with(looped_engine(), people, 2))
     (message,) = by_grid(grid, bundle().meta, RoundConfig(1, 0, 1.0, rule), [1, 2])
     assert message.has_error()
-    plan = TrainingPlan(2, 2, nodes=2, rule=rule)
+    plan = TrainingPlan(rounds=2, cohort=CohortPlan(2, 2), episodes=rule)
     with pytest.raises(FederationError, match=r"round 1 .*none of the cohort's users has more than 50 rows"):
         train_in_process(looped_engine(), people, bundle().meta, plan)
 
 
 def test_batched_and_looped_training_agree() -> None:
     people, meta = population(USERS), bundle().meta
-    plan = TrainingPlan(4, 2, seed=3, nodes=3, outer=OuterRule("Adam", 0.02), rule=CONFIG.rule, clip=0.5)
+    plan = TrainingPlan(
+        rounds=4,
+        seed=3,
+        cohort=CohortPlan(2, 3),
+        outer=OuterRule("Adam", 0.02),
+        episodes=CONFIG.rule,
+        updates=UpdatePlan(clip=0.5),
+    )
     batched, looped = (train_in_process(make(), people, meta, plan) for make in ENGINES.values())
     assert batched.user_rounds == looped.user_rounds
     assert max_difference(batched.meta, looped.meta) < 1e-4
@@ -230,7 +238,12 @@ def test_what_rounding_took_is_made_up_for() -> None:
 def test_training_with_rounded_updates_learns_the_same() -> None:
     people, meta = population(USERS), bundle().meta
     plain, half, eighth = (
-        train_in_process(looped_engine(), people, meta, TrainingPlan(6, 8, seed=3, updates=updates))
+        train_in_process(
+            looped_engine(),
+            people,
+            meta,
+            TrainingPlan(rounds=6, seed=3, cohort=CohortPlan(8), updates=UpdatePlan(updates)),
+        )
         for updates in ("float32", "float16", "int8")
     )
     moved = max_difference(plain.meta, meta)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.samples import refused
+from tests.server.fake import Recorded
 from tests.sim import people
 
 from tegu.compile import compile_learner
 from tegu.core.data.tree import Tree, digest
-from tegu.core.errors import DataError, PopulationError
+from tegu.core.errors import PopulationError
 from tegu.core.metrics import METRICS
 from tegu.server.evaluation.validation import Look
+from tegu.server.progress import Progress, RoundProgress
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
-from tegu.sim.run import run_plan
+from tegu.sim.run import Run, run_plan
 from tegu.sim.simulate import simulate
-from tegu.sim.training.cross_fitting import Judge, fitted, folds_of, split_for
-from tegu.sim.training.in_process import OnProgress, Progress, Trained, TrainingPlan, train_in_process
+from tegu.sim.training.cross_fitting import Judge, fitted, folds_of, split_for, with_folds
+from tegu.sim.training.in_process import Trained, train_in_process
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 ACCURACY = METRICS["accuracy"]
@@ -67,49 +68,38 @@ def test_who_is_held_out_does_not_depend_on_folds() -> None:
     assert not names(crossed.train) & names(crossed.heldout)
 
 
-@pytest.mark.parametrize("folds", [-1, 1])
-def test_fewer_than_two_folds_are_refused(folds: int) -> None:
-    with refused(DataError, f"folds are {folds}", "2 and more"):
-        split_for(people.people(), people.plan(folds=folds))
-
-
 def test_a_cohort_that_a_fold_leaves_too_few_for_is_refused_at_once() -> None:
     """Of 40 people 32 train, and half of them in each fold."""
-    split_for(people.people(), replace(people.plan(folds=2), cohort=16))
+    split_for(people.people(), people.plan(folds=2, cohort=16))
     with refused(PopulationError, "the cohort is 17 of 16 nodes"):
-        split_for(people.people(), replace(people.plan(folds=2), cohort=17))
-
-
-def test_patience_with_folds_is_refused() -> None:
-    with refused(DataError, "patience is 2 with 4 folds", "one of them to 0"):
-        simulate(people.people(), people.learner(), patience=2, folds=4)
+        split_for(people.people(), people.plan(folds=2, cohort=17))
 
 
 # --- who trains what, by a training that only takes notes ------------------------------------------------------------
 
 
-class Recorded:
+class Noted:
     """Trains nothing, and remembers what it was asked for. The k-th training's parameters are k."""
 
-    def __init__(self) -> None:
+    def __init__(self, rounds: int = 3) -> None:
+        self._rounds = rounds
         self.asked: list[tuple[set[str], set[str] | None, Path | None]] = []
 
     def __call__(
-        self, training: Population, looking: Population | None, plan: TrainingPlan, told: OnProgress | None
+        self, training: Population, looking: Population | None, progress: Progress, checkpoints: Path | None
     ) -> Trained:
-        self.asked.append((names(training), None if looking is None else names(looking), plan.checkpoints))
+        self.asked.append((names(training), None if looking is None else names(looking), checkpoints))
         meta: Tree = {"number": np.asarray(len(self.asked))}
-        for number in range(1, plan.rounds + 1):
-            if told is not None:
-                told(Progress(number, plan.rounds, 10 * number, 0.5 * number, meta))
+        for number in range(1, self._rounds + 1):
+            progress.round(RoundProgress(number, self._rounds, 10, 10 * number, 0.5 * number, meta))
         looks = () if looking is None else (Look(2, 1.0, 1.0 + len(self.asked), 5.0, 1.0, 0.3),)
-        return Trained(meta, 2.0, 30, 7, plan.rounds, looks)
+        return Trained(meta, 2.0, 30, 7, self._rounds, looks)
 
 
 def test_nobody_judges_what_it_has_trained(tmp_path: Path) -> None:
-    plan, train = people.plan(rounds=3, folds=4, checkpoints=tmp_path), Recorded()
+    plan, train = people.plan(rounds=3, folds=4), Noted()
     split = split_for(people.people(), plan)
-    found = fitted(split, plan, train)
+    found = fitted(split, plan, train, checkpoints=tmp_path)
     *apart, last = train.asked
     assert last == (names(split.train), None, tmp_path), "in the last training everybody has a part"
     assert [folder for *_, folder in apart] == [tmp_path / f"fold-{number}" for number in range(4)]
@@ -124,7 +114,7 @@ def test_nobody_judges_what_it_has_trained(tmp_path: Path) -> None:
 
 
 def test_without_folds_there_is_one_training_and_others_judge_it() -> None:
-    plan, train = people.plan(), Recorded()
+    plan, train = people.plan(), Noted()
     split = split_for(people.people(), plan)
     found = fitted(split, plan, train)
     assert train.asked == [(names(split.train), names(split.calibration), None)]
@@ -134,18 +124,18 @@ def test_without_folds_there_is_one_training_and_others_judge_it() -> None:
 
 
 def test_progress_is_that_of_all_trainings() -> None:
-    plan, told = people.plan(rounds=3, folds=2), list[Progress]()
-    fitted(split_for(people.people(), plan), plan, Recorded(), told.append)
-    assert [(each.round, each.rounds) for each in told] == [(number, 9) for number in range(1, 10)]
-    assert [each.user_rounds for each in told] == [10 * number for number in range(1, 10)]
-    assert [each.seconds for each in told] == [0.5 * number for number in range(1, 10)]
+    plan, told = people.plan(rounds=3, folds=2), Recorded()
+    fitted(split_for(people.people(), plan), plan, Noted(), told)
+    assert [(each.round, each.rounds) for each in told.rounds] == [(number, 9) for number in range(1, 10)]
+    assert [each.user_rounds for each in told.rounds] == [10 * number for number in range(1, 10)]
+    assert [each.seconds for each in told.rounds] == [0.5 * number for number in range(1, 10)]
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------
 
 
-def run(**options: Any) -> Any:
-    return run_plan(people.people(), people.learner(), people.plan(folds=3, **options), ks=(1, 3))
+def run(**options: Any) -> Run:
+    return run_plan(people.people(), people.learner(), people.plan(folds=3), **options)
 
 
 def test_a_run_keeps_what_everybody_trained_and_what_folds_chose() -> None:
@@ -172,23 +162,20 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     """Interrupted in the second fold, whose first is finished."""
     whole, rounds = run(), 0
 
-    def interrupt(progress: Progress, look: Look | None) -> None:
+    def interrupt(progress: RoundProgress) -> None:
         nonlocal rounds
         rounds += 1
         if rounds == 9:
             raise KeyboardInterrupt
 
-    kept = people.plan(folds=3, checkpoints=tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        run_plan(people.people(), people.learner(), kept, ks=(1, 3), on_point=interrupt)
+        run(checkpoints=tmp_path, progress=Recorded(interrupt))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["fold-0", "fold-1"]
-    told = list[int]()
-    resumed = run_plan(
-        people.people(), people.learner(), kept, ks=(1, 3), on_point=lambda progress, look: told.append(progress.round)
-    )
+    told = Recorded()
+    resumed = run(checkpoints=tmp_path, progress=told)
     assert digest(resumed.bundle.meta) == digest(whole.bundle.meta)
     assert [digest(judge.meta) for judge in resumed.judges] == [digest(judge.meta) for judge in whole.judges]
-    assert told == list(range(10, 25)), "of 24 rounds, 9 were done"
+    assert [progress.round for progress in told.rounds] == list(range(10, 25)), "of 24 rounds, 9 were done"
 
 
 @pytest.mark.parametrize(
@@ -205,5 +192,6 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
 )
 def test_by_default_few_people_are_cross_fitted(users: int, options: dict[str, Any], folds: int) -> None:
     """Of 41 people 33 are not held out, of whom 24 or 25 train in a fold."""
-    settings = {"rounds": 1, "cohort": 4, "ks": (1,), **options}
-    assert simulate(people.people(users), people.learner(), **settings).plan.folds == folds
+    plan = people.plan(1, **{"cohort": 4, "ks": (1,), "folds": None, **options})
+    assert simulate(people.people(users), people.learner(), plan=plan).plan.calibration.folds == folds
+    assert with_folds(plan, people.people(users), "ray").calibration.folds == (options.get("folds") or 0)

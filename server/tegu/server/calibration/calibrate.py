@@ -3,83 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flwr.serverapp import Grid
 
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, total
 from tegu.core.data.tree import Tree
-from tegu.core.errors import DataError, FederationError
-from tegu.core.metrics import Metric, default_metric, find_metric
+from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.calibration.schedule import find_schedule
 from tegu.server.evaluation.round import ask
-from tegu.server.evaluation.validation import Look, look_of, look_questions, mean_look
+from tegu.server.evaluation.validation import Best, Look, LookRule, Looks, look_of, look_questions, mean_look
+from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
 
-__all__ = ["CalibrationRule", "calibrated", "judged"]
+__all__ = ["calibrated", "judged", "looks_for"]
 
 
-@dataclass(frozen=True)
-class CalibrationRule:
-    """How a federation calibrates.
+def looks_for(plan: TrainingPlan, manifest: Manifest, best: Best | None, fold: int | None) -> Looks | None:
+    """Who looks at the parameters while a federation's run goes on, and when; None for nobody.
 
-    Attributes:
-        ks: numbers of interactions to find a way to adapt for.
-        metric: name of what to judge by; empty for the usual one of the kind of problem.
-        seed: of the run; it decides who calibrates, and the trials.
-        share: of all users who calibrate; nobody where it is 0. With folds it is one fold.
-        nodes: how many nodes are asked; 0 for all that are connected.
-        folds: everybody calibrates, in so many folds that each judge what was trained without them; 0 for a share that
-            never trains.
+    Args:
+        plan: of the run.
+        manifest: of the bundle to start from.
+        best: of the rounds before, where a run is resumed.
+        fold: whose users are left out, to look on; None for nobody's.
     """
-
-    ks: tuple[int, ...]
-    metric: str = ""
-    seed: int = 0
-    share: float = 0.1
-    nodes: int = 0
-    folds: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1:
-            raise DataError(f"ks are {self.ks}: expected one number of interactions or more, each at least 1")
-        if self.folds < 0 or self.folds == 1:
-            raise DataError(f"folds are {self.folds}: expected 0 for none, or 2 and more")
-        if self.metric:
-            find_metric(self.metric)
-
-    @property
-    def apart(self) -> float:
-        """Which share is left out of a training, for it to judge."""
-        return 1 / self.folds if self.folds else self.share
-
-    @property
-    def middle(self) -> int:
-        """The middle one of `ks`, at which looks are taken."""
-        return sorted(self.ks)[len(self.ks) // 2]
-
-    def judge(self, manifest: Manifest) -> Metric:
-        """What to judge by."""
-        return find_metric(self.metric) if self.metric else default_metric(manifest.spec.kind)
-
-    def inquiry(self, manifest: Manifest, questions: Sequence[Question], fold: int = 0) -> Inquiry:
-        """What an evaluation round asks of the devices that hold the manifest's graphs."""
-        still = {**manifest.knobs, "steps": 0.0}
-        return Inquiry(self.judge(manifest).name, self.seed, self.apart, still, questions, fold)
+    stopping = plan.early_stopping
+    every = stopping.interval(plan.rounds, by_default=False)
+    if not every or not plan.calibration.left_out(fold).share:
+        return None
+    rule = LookRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
+    inquiry = _inquiry(plan, manifest, look_questions(plan.calibration.middle_k, manifest.knobs), fold or 0)
+    return Looks(rule, inquiry, plan.rounds, best if stopping.patience else None)
 
 
-def calibrated(
-    grid: Grid, metas: Sequence[Tree], manifest: Manifest, rule: CalibrationRule
-) -> tuple[ScheduleEntry, ...]:
+def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:
     """The schedule that the federation's calibration users find: one or two evaluation rounds for each fold.
 
     Args:
         grid: the nodes.
         metas: what was trained, fold by fold: each without the users who judge it.
         manifest: of the bundle; its candidates are tried, or its own knobs where it has none.
-        rule: how.
+        plan: how, and of which seed.
 
     Raises:
         FederationError: no node answers, or no user who calibrates has the rows for any k.
@@ -87,38 +53,48 @@ def calibrated(
     records = [to_record(meta) for meta in metas]
 
     def answered(questions: Sequence[Question]) -> list[Answer]:
-        inquiries = (rule.inquiry(manifest, questions, fold) for fold in range(len(records)))
+        inquiries = (_inquiry(plan, manifest, questions, fold) for fold in range(len(records)))
         each = zip(records, inquiries, strict=True)
-        return total(ask(grid, record, inquiry, "calibration", rule.nodes) for record, inquiry in each)
+        return total(ask(grid, record, inquiry, "calibration", plan.calibration.nodes) for record, inquiry in each)
 
     still = {**manifest.knobs, "steps": 0.0}
-    schedule = find_schedule(answered, still, manifest.candidates or (manifest.knobs,), rule.ks)
+    candidates, ks, risk = manifest.candidates or (manifest.knobs,), plan.calibration.ks, plan.calibration.risk
+    schedule = find_schedule(answered, still, candidates, ks, risk)
     if not schedule:
+        share = plan.calibration.left_out_share
         raise FederationError(
-            f"nobody calibrates: of the connected nodes' users, none of the share of {rule.apart} that was drawn has "
-            f"more than k = {min(rule.ks)} rows; connect more nodes and run again (the checkpoints stay), name smaller "
+            f"nobody calibrates: of the connected nodes' users, none of the share of {share} that was drawn has "
+            f"more than k = {min(ks)} rows; connect more nodes and run again (the checkpoints stay), name smaller "
             "ks, or set calibration-share to 0 and keep the old schedule"
         )
     return schedule
 
 
-def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, rule: CalibrationRule, number: int) -> Look | None:
+def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan, number: int) -> Look | None:
     """A closer look at what was trained: how those who calibrate, and others who trained, do by it.
 
     Args:
         grid: the nodes.
         metas: as `calibrated`.
         manifest: of the bundle.
-        rule: who calibrates.
+        plan: who calibrates.
         number: the round that they are of.
 
     Raises:
         FederationError: no node answers.
     """
-    questions = look_questions(rule.middle, manifest.knobs, DRAWS)
+    questions = look_questions(plan.calibration.middle_k, manifest.knobs, DRAWS)
     answers = (
-        ask(grid, to_record(meta), rule.inquiry(manifest, questions, fold), "validation", rule.nodes)
+        ask(grid, to_record(meta), _inquiry(plan, manifest, questions, fold), "validation", plan.calibration.nodes)
         for fold, meta in enumerate(metas)
     )
-    looks = (look_of(number, each, rule.judge(manifest).higher_is_better) for each in answers)
+    higher_is_better = plan.calibration.metric_for(manifest.spec).higher_is_better
+    looks = (look_of(number, each, higher_is_better) for each in answers)
     return mean_look([look for look in looks if look is not None])
+
+
+def _inquiry(plan: TrainingPlan, manifest: Manifest, questions: Sequence[Question], fold: int) -> Inquiry:
+    """What an evaluation round asks of the devices that hold the manifest's graphs."""
+    calibration, still = plan.calibration, {**manifest.knobs, "steps": 0.0}
+    metric = calibration.metric_for(manifest.spec).name
+    return Inquiry(metric, plan.seed, calibration.left_out_share, still, questions, fold)

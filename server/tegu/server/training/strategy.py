@@ -7,10 +7,8 @@ One object for the in-process grid, Flower's simulation and a SuperLink:
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -19,57 +17,20 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.data.tree import Tree, add, same_layout, scale
 from tegu.core.errors import DataError, FederationError
-from tegu.core.sampling.episode import EpisodeRule, draw_users
+from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.round import questions_to, summed_answers
 from tegu.server.evaluation.validation import Looks
+from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
+from tegu.server.training.plan import NOBODY, LeftOut, TrainingPlan
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
 
-__all__ = ["MetaStrategy", "RoundSettings"]
+__all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
-OnRound = Callable[[int, Tree, int], None]
-
-
-@dataclass(frozen=True)
-class RoundSettings:
-    """How a round goes.
-
-    Attributes:
-        cohort: nodes that take part in a round.
-        seed: decides cohorts and episodes.
-        clip: largest norm of one user's update; infinite for none.
-        rule: how much of a user becomes support and query.
-        users: how many of a node's users take part; 0 for all of them.
-        updates: precision of the replies' updates: "float32", or "float16" or "int8" with error feedback.
-        wait_seconds: how long to wait for enough nodes to be connected.
-        share: of all users who calibrate, drawn by seed and name on their own devices, and take no part in training.
-        fold: which share, see `tegu.core.calibration.assignment`.
-    """
-
-    cohort: int
-    seed: int = 0
-    clip: float = math.inf
-    rule: EpisodeRule = field(default_factory=EpisodeRule)
-    users: int = 0
-    updates: Precision = "float32"
-    wait_seconds: float = 60.0
-    share: float = 0.0
-    fold: int = 0
-
-    def __post_init__(self) -> None:
-        if self.cohort < 1 or not self.clip > 0 or self.users < 0:
-            raise DataError(
-                f"cohort is {self.cohort}, clip {self.clip} and users {self.users}: "
-                "expected at least 1, above 0, and not below 0"
-            )
-        if not 0 <= self.share <= 0.5:  # as many again are compared with those who calibrate
-            raise DataError(f"share is {self.share}: expected from 0 to 0.5 of all users to calibrate")
-        check_precision(self.updates)
 
 
 class MetaStrategy(Strategy):
@@ -77,11 +38,11 @@ class MetaStrategy(Strategy):
 
     Args:
         outer: the parameters and what moves them.
-        settings: cohort, seed, clipping, episodes.
+        plan: of the run; of its cohort, the number of nodes that are asked and how many of their users take part.
+        left_out: users who take no part in this training.
         checkpoints: folder for a checkpoint after every round; None for none.
         done: rounds that were run before, when a run is resumed.
-        on_round: called after every round, and after a look at it, with its number, the new parameters and the number
-            of users.
+        progress: told of every round, after a look at it.
         looks: who judges the parameters while the run goes on; None for nobody. Once its patience has run out, the
             rounds that are left ask nobody for anything.
     """
@@ -89,20 +50,22 @@ class MetaStrategy(Strategy):
     def __init__(
         self,
         outer: OuterOptimiser,
-        settings: RoundSettings,
+        plan: TrainingPlan,
         *,
+        left_out: LeftOut = NOBODY,
         checkpoints: Path | None = None,
         done: int = 0,
-        on_round: OnRound | None = None,
+        progress: Progress = SILENT,
         looks: Looks | None = None,
     ) -> None:
-        self._outer, self._settings, self._looks = outer, settings, looks
-        self._checkpoints, self._done, self._on_round = checkpoints, done, on_round
-        self._last, self._users = done, 0
+        self._outer, self._plan, self._left_out, self._looks = outer, plan, left_out, looks
+        self._checkpoints, self._done, self._progress = checkpoints, done, progress
+        self._last, self._users, self._user_rounds = done, 0, 0
+        self._began = time.perf_counter()
 
     def summary(self) -> None:
         """Log what the run will do."""
-        _log.info("Tegu: %s", self._settings)
+        _log.info("Tegu: %s", self._plan)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -116,9 +79,10 @@ class MetaStrategy(Strategy):
         if self._stopped():
             return []
         number = self._done + server_round
-        settings = self._settings
-        each = (settings.clip, settings.rule, settings.users, settings.updates, settings.share, settings.fold)
-        content = request_content(arrays, RoundConfig(number, settings.seed, *each))
+        plan = self._plan
+        precision, clip, users = plan.updates.precision, plan.updates.clip, plan.cohort.users_per_node
+        asked = RoundConfig(number, plan.seed, clip, plan.episodes, users, precision, *self._left_out)
+        content = request_content(arrays, asked)
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
             for node in self._cohort(number, grid)
@@ -175,6 +139,11 @@ class MetaStrategy(Strategy):
         best = None if self._looks is None else self._looks.best
         return (self._last, self._outer.meta) if best is None else (best.round, best.meta)
 
+    @property
+    def user_rounds(self) -> int:
+        """Users' updates since the run began or was resumed."""
+        return self._user_rounds
+
     def _stopped(self) -> bool:
         return self._looks is not None and self._looks.stopped
 
@@ -182,20 +151,30 @@ class MetaStrategy(Strategy):
         self._last, best = number, None if self._looks is None else self._looks.best
         if self._checkpoints is not None:
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), best))
-        if self._on_round is not None:
-            self._on_round(number, meta, self._users)
+        self._user_rounds += self._users
+        self._progress.round(
+            RoundProgress(
+                round=number,
+                rounds=self._plan.rounds,
+                users=self._users,
+                user_rounds=self._user_rounds,
+                seconds=time.perf_counter() - self._began,
+                meta=meta,
+                look=self._looks.found[-1] if self._looks and self._looks.found else None,
+            )
+        )
 
     def _cohort(self, number: int, grid: Grid) -> Sequence[int]:
-        settings = self._settings
-        deadline = time.monotonic() + settings.wait_seconds
-        while len(nodes := sorted(grid.get_node_ids())) < settings.cohort:
+        cohort = self._plan.cohort
+        deadline = time.monotonic() + cohort.wait_seconds
+        while len(nodes := sorted(grid.get_node_ids())) < cohort.size:
             if time.monotonic() >= deadline:
                 raise FederationError(
-                    f"{len(nodes)} nodes are connected and the cohort is {settings.cohort}: "
+                    f"{len(nodes)} nodes are connected and the cohort is {cohort.size}: "
                     "connect more nodes, or make the cohort smaller"
                 )
             time.sleep(0.1)
-        return [nodes[place] for place in draw_users(len(nodes), settings.cohort, settings.seed, number)]
+        return [nodes[place] for place in draw_users(len(nodes), cohort.size, self._plan.seed, number)]
 
     def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
         like = self._outer.meta

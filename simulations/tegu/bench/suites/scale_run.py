@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -11,9 +12,10 @@ from tegu.compile import compile_learner
 from tegu.core.data.spec import Spec
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import reptile
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population_on_disk import read_population
 from tegu.sim.engine import make_engine
-from tegu.sim.training.in_process import TrainingPlan, train_in_process
+from tegu.sim.training.in_process import train_in_process
 
 __all__ = ["FEATURES", "ROWS", "SPEC", "run"]
 
@@ -27,9 +29,9 @@ def run(folder: Path) -> float:
     population = read_population(folder)
     learner = reptile(nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2)), SPEC, steps=5, lr=0.1)
     engine = make_engine(learner, compile_learner(learner))
-    rule = EpisodeRule(5, 5, 5)
-    train_in_process(engine, population, learner.init(0), TrainingPlan(5, COHORT, rule=rule))
-    trained = train_in_process(engine, population, learner.init(0), TrainingPlan(ROUNDS, COHORT, rule=rule))
+    plan = TrainingPlan(rounds=ROUNDS, cohort=CohortPlan(COHORT), episodes=EpisodeRule(5, 5, 5))
+    train_in_process(engine, population, learner.init(0), replace(plan, rounds=5))
+    trained = train_in_process(engine, population, learner.init(0), plan)
     return trained.user_rounds / trained.seconds
 
 

@@ -50,11 +50,13 @@ def bench_wire(request: Request) -> list[Comparison]:
 
 
 def _outcome(experiment: Experiment, precision: Precision) -> _Outcome:
-    plan = replace(experiment.plan, updates=precision)
-    run = run_plan(experiment.population, experiment.learner, plan, ks=(_K,), metric=experiment.metric)
+    own = experiment.plan
+    updates, calibration = replace(own.updates, precision=precision), replace(own.calibration, ks=(_K,))
+    plan = replace(own, updates=updates, calibration=calibration)
+    run = run_plan(experiment.population, experiment.learner, plan)
     received = run.trained.received / plan.rounds
     if precision == "float32":
-        received *= plan.cohort  # one reply stood for all participants, whose own are of the same size
+        received *= plan.cohort.size  # one reply stood for all participants, whose own are of the same size
     trials = draw_trials(run.split.heldout, _K, plan.seed + 1)
     metric = float(score(run.personalised(_K), trials, run.metric).mean())
     return _Outcome(received, metric)

@@ -14,6 +14,7 @@ from tegu.cli.parsing.memory_size import bytes_from
 from tegu.cli.progress import watching
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import averaged
 from tegu.sim.experiments import Experiment, find_experiment
@@ -27,9 +28,10 @@ __all__ = ["simulate_command"]
 def simulate_command(
     name: str,
     *,
-    learner: str,
+    learner: str | None,
     rounds: int | None,
     patience: int,
+    folds: int | None,
     cohort: int | None,
     initialisations: int,
     seed: int,
@@ -51,7 +53,8 @@ def simulate_command(
     check_engine(engine)
     stored_as = check_precision(precision)
     allowed = bytes_from(memory)
-    find_learner(learner)
+    if learner is not None:
+        find_learner(learner)
     build, folder = find_experiment(name), out or Path("runs") / name
     options = _Options(
         backend="ray" if backend == "ray" else "inprocess",
@@ -64,12 +67,15 @@ def simulate_command(
     for number in range(seed, seed + seeds):
         own = folder if seeds == 1 else folder / f"seed-{number}"
         experiment = build(seed=number, rounds=rounds, cohort=cohort)
-        plan = replace(experiment.plan, patience=patience)
+        if learner is not None:
+            experiment = experiment.with_learner(learner)
+        plan = _planned(experiment.plan, patience, folds)
         found.append(_one(replace(experiment, plan=plan, initialisations=initialisations), own, options))
     metrics = found[0] if seeds == 1 else averaged(found)
     several = "" if initialisations == 1 else f", {initialisations} initialisations"
     over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
-    typer.echo(f"\n{name}: {metrics['metric']} on {metrics['heldout_users']} held-out people{several}{over}\n")
+    judged = f"{metrics['metric']} on {metrics['heldout_users']} held-out people"
+    typer.echo(f"\n{name} ({metrics['learner']}): {judged}{several}{over}\n")
     typer.echo(markdown(table_rows(metrics)))
     for line in filter(None, (stored_line(metrics), gap_line(metrics))):
         typer.echo(f"\n{line}")
@@ -78,6 +84,19 @@ def simulate_command(
         typer.echo(markdown(drift_rows(metrics)))
     if as_json:
         typer.echo(json.dumps(metrics))
+
+
+def _planned(plan: TrainingPlan, patience: int, folds: int | None) -> TrainingPlan:
+    """The experiment's plan with what was given. Patience goes before the folds of an experiment, which exclude it."""
+    if patience and folds is None and plan.calibration.folds:
+        typer.echo(
+            f"--patience {patience} needs users apart who validate: --folds is 0 here, in place of the experiment's "
+            f"{plan.calibration.folds}",
+            err=True,
+        )
+        folds = 0
+    calibration = plan.calibration if folds is None else replace(plan.calibration, folds=folds)
+    return replace(plan, early_stopping=replace(plan.early_stopping, patience=patience), calibration=calibration)
 
 
 class _Options(TypedDict):
@@ -92,8 +111,8 @@ class _Options(TypedDict):
 
 def _one(experiment: Experiment, folder: Path, options: _Options) -> dict[str, Any]:
     """Run it and give its metrics."""
-    with watching(experiment.metric.name) as watch:
-        outcome = run_experiment(experiment, folder, watch, **options)
+    with watching(experiment.metric.name) as progress:
+        outcome = run_experiment(experiment, folder, progress, **options)
     Console(stderr=True).print(
         f"\nwritten: {folder}/init.tegu, metrics.json, report.html", highlight=False, markup=False
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 from tegu.compile import compile_learner
@@ -13,6 +14,7 @@ from tegu.learners.baselines.fedavg import fedavg
 from tegu.learners.baselines.fedsgd import joint
 from tegu.learners.baselines.local_only import local_only
 from tegu.learners.learner import Learner
+from tegu.server.progress import Progress
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
@@ -21,15 +23,14 @@ from tegu.sim.engine.predictions import Method, adapted
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.run import Run
 from tegu.sim.training.cross_fitting import Fitted, Judge, fitted
-from tegu.sim.training.in_process import OnProgress, Trained, TrainingPlan, train_in_process
+from tegu.sim.training.in_process import Trained, train_in_process
 
-__all__ = ["Baselines", "OnStage", "comparators"]
+__all__ = ["Baselines", "comparators"]
 
 Baselines: TypeAlias = Mapping[str, Callable[[int], Method]]
-OnStage: TypeAlias = Callable[[str], None]
 
 
-def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress: OnProgress | None) -> Baselines:
+def comparators(experiment: Experiment, run: Run, progress: Progress) -> Baselines:
     """All baselines of an experiment, each from k to a method.
 
     `one_initialisation` is the experiment's learner as it is, where the run has it several times; `finetuned` adapts
@@ -41,53 +42,43 @@ def comparators(experiment: Experiment, run: Run, on_stage: OnStage, on_progress
     Args:
         experiment: what was run.
         run: its outcome.
-        on_stage: told what begins.
-        on_progress: told of every round.
+        progress: told what begins, and of every round.
     """
-    plan = replace(run.plan, checkpoints=None)
     found = {name: _at_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
     if run.learner.initialisations > 1:
-        on_stage("one_initialisation: the same for everybody")
-        found["one_initialisation"] = _alone(experiment, run, plan, on_progress)
-    on_stage("local_only: every user alone")
+        progress.stage("one_initialisation: the same for everybody")
+        found["one_initialisation"] = _alone(experiment, run, progress)
+    progress.stage("local_only: every user alone")
     like = experiment.learner.trained_as or experiment.learner
     engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
     if (trained := run.learner.trained_as) is not None:
         own = engine if trained is like else make_engine(trained, compile_learner(trained))
         found["finetuned"] = _at_every_k(adapted(own, run.bundle.meta, trained.knobs))
     found["local_only"] = _local(experiment, run, like)
-    on_stage("joint: one gradient step a client a round")
-    found |= _joint(experiment, run, like, engine, plan, on_progress)
-    on_stage("fedavg: local training, averaged")
-    return found | _fedavg(experiment, run, like, engine, plan, on_stage, on_progress)
+    progress.stage("joint: one gradient step a client a round")
+    found |= _joint(experiment, run, like, engine, progress)
+    progress.stage("fedavg: local training, averaged")
+    return found | _fedavg(experiment, run, like, engine, progress)
 
 
 def _fedavg(
-    experiment: Experiment,
-    run: Run,
-    like: Learner,
-    engine: Engine,
-    plan: TrainingPlan,
-    on_stage: OnStage,
-    on_progress: OnProgress | None,
+    experiment: Experiment, run: Run, like: Learner, engine: Engine, progress: Progress
 ) -> dict[str, Callable[[int], Method]]:
     """FedAvg, or nothing where it diverges: a step size for a few parameters may be too large for all of them."""
     learner = fedavg(experiment.model, like, loss=experiment.loss)
-    averaged, first = replace(plan, outer=OuterRule("SGD", 1.0)), learner.init(plan.seed)
+    plan, first = replace(run.plan, outer=OuterRule("SGD", 1.0)), learner.init(run.plan.seed)
     try:
-        meta = train_in_process(engine_like(engine, learner), run.split.train, first, averaged, on_progress).meta
+        meta = train_in_process(engine_like(engine, learner), run.split.train, first, plan, progress=progress).meta
     except FederationError as error:
-        on_stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
+        progress.stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
         return {}
     return {"fedavg": _at_every_k(adapted(engine, meta, {**like.knobs, "steps": 0.0}))}
 
 
-def _alone(
-    experiment: Experiment, run: Run, plan: TrainingPlan, on_progress: OnProgress | None
-) -> Callable[[int], Method]:
+def _alone(experiment: Experiment, run: Run, progress: Progress) -> Callable[[int], Method]:
     learner = experiment.learner
     engine = make_engine(learner, compile_learner(learner))
-    found = _fitted(engine, learner, run, plan, on_progress)
+    found = _fitted(engine, learner, run, progress)
     chosen = _calibrated(engine, learner, found.judges, run)
     return lambda k: adapted(engine, found.trained.meta, chosen[k])
 
@@ -97,15 +88,10 @@ def _at_every_k(method: Method) -> Callable[[int], Method]:
 
 
 def _joint(
-    experiment: Experiment,
-    run: Run,
-    like: Learner,
-    engine: Engine,
-    plan: TrainingPlan,
-    on_progress: OnProgress | None,
+    experiment: Experiment, run: Run, like: Learner, engine: Engine, progress: Progress
 ) -> dict[str, Callable[[int], Method]]:
     learner = joint(experiment.model, like, loss=experiment.loss)
-    found = _fitted(engine_like(engine, learner), learner, run, plan, on_progress)
+    found = _fitted(engine_like(engine, learner), learner, run, progress)
     meta, chosen = found.trained.meta, _calibrated(engine, learner, found.judges, run)
     still = adapted(engine, meta, {**like.knobs, "steps": 0.0})
     return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(engine, meta, chosen[k])}
@@ -119,16 +105,14 @@ def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], M
     return lambda k: adapted(engine, meta, chosen[k])
 
 
-def _fitted(engine: Engine, learner: Learner, run: Run, plan: TrainingPlan, on_progress: OnProgress | None) -> Fitted:
+def _fitted(engine: Engine, learner: Learner, run: Run, progress: Progress) -> Fitted:
     """Trained as the run was, its folds too, with nobody looking on."""
 
-    def train(
-        people: Population, looking: Population | None, plan: TrainingPlan, on_progress: OnProgress | None
-    ) -> Trained:
-        del looking
-        return train_in_process(engine, people, learner.init(plan.seed), plan, on_progress)
+    def train(people: Population, looking: Population | None, told: Progress, checkpoints: Path | None) -> Trained:
+        del looking, checkpoints  # a baseline is not resumed
+        return train_in_process(engine, people, learner.init(run.plan.seed), run.plan, progress=told)
 
-    return fitted(run.split, replace(plan, patience=0), train, on_progress)
+    return fitted(run.split, run.plan, train, progress)
 
 
 def _calibrated(engine: Engine, learner: Learner, judges: Sequence[Judge], run: Run) -> dict[int, Knobs]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
 from tegu.core.metrics import Metric
+from tegu.learners.catalogue import find_learner
 from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
 from tegu.sim.engine.predictions import Method
-from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["Experiment"]
 
@@ -28,10 +30,9 @@ class Experiment:
         population: everyone; split by user before anything is learned.
         model: the module the learner was built from.
         learner: what is meta-trained, so many times as `initialisations` says.
-        plan: how.
-        ks: numbers of interactions to judge at.
-        metric: what to judge by.
+        plan: how; its `calibration` says at which numbers of interactions to judge, and by which metric.
         loss: as the learner's.
+        options: of the learner that another learner takes as well, such as `fast`, `steps` and `lr`.
         classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
         titles: names of items, by id, where there are any.
         initialisations: how many are learned; see `tegu.learners.algorithms.mixture.mixture`.
@@ -44,22 +45,39 @@ class Experiment:
     model: nn.Module
     learner: Learner
     plan: TrainingPlan
-    ks: tuple[int, ...]
-    metric: Metric
     loss: str | OutputLoss | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     classical: Mapping[str, Callable[[Population], Method]] = field(default_factory=dict)
     titles: tuple[str, ...] = ()
     initialisations: int = 1
     streams: Streams | None = None
 
-    def describe(self) -> dict[str, Any]:
-        """Its settings, for the manifest and the report."""
-        return {
-            "experiment": self.name,
-            "rounds": self.plan.rounds,
-            "cohort": self.plan.cohort,
-            "seed": self.plan.seed,
-            "outer": self.plan.outer.name,
-            "outer_lr": self.plan.outer.lr,
-            "knobs": dict(self.learner.knobs),
+    @property
+    def metric(self) -> Metric:
+        """What to judge by."""
+        return self.plan.calibration.metric_for(self.population.spec)
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Numbers of interactions to judge at."""
+        return self.plan.calibration.ks
+
+    def with_learner(self, name: str) -> Experiment:
+        """The experiment with another learner of the catalogue, built from the same model; itself for its own.
+
+        Of the experiment's `options` the learner gets those that it has; everything else is its default.
+
+        Raises:
+            UnknownNameError: no such learner.
+            TeguError: the learner does not suit the model or the spec.
+        """
+        build = find_learner(name)
+        if name == self.learner.name:
+            return self
+        known = inspect.signature(build).parameters.values()
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in known)
+        names = {each.name for each in known}
+        options = {
+            key: value for key, value in {"loss": self.loss, **self.options}.items() if takes_all or key in names
         }
+        return replace(self, learner=build(self.model, self.population.spec, **options))

@@ -6,7 +6,7 @@ Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich, by the 1,607 students who 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.models.item_ratings import ItemRatings
-from tegu.sim.training.in_process import TrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,20 +48,21 @@ def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None)
     """The experiment; only a student's taste adapts."""
     population = lecturer_ratings()
     model = ItemRatings(LECTURERS, factors=4, level=3.0, bias=0.5)
+    options: dict[str, Any] = {"fast": ["taste.weight"], "steps": 10, "lr": 0.5, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 600,
-        cohort=cohort or 100,
+        cohort=CohortPlan(cohort or 100),
         seed=seed,
         outer=OuterRule("AdamW", 0.005, {"weight_decay": 0.5}, decay=True),
-        rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
+        episodes=EpisodeRule(min_support=1, max_support=40, max_query=64),
+        calibration=CalibrationPlan(metric=METRICS["rmse"]),
     )
     return Experiment(
         name="insteval",
         population=population,
         model=model,
-        learner=residual(model, population.spec, scaled=False, fast=["taste.weight"], steps=10, lr=0.5, prior=20.0),
+        learner=residual(model, population.spec, scaled=False, **options),
+        options=options,
         plan=plan,
-        ks=(1, 2, 5, 10, 20),
-        metric=METRICS["rmse"],
         classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},
     )

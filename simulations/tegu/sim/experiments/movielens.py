@@ -7,7 +7,7 @@ embeddings E and biases b are shared, the vector u is personal (Koren et al. 200
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import require
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.trials import Trials
 from tegu.learners.algorithms.reptile import reptile
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
 from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.training.in_process import TrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,21 +95,21 @@ def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None
     """The experiment; only the person's vector adapts."""
     population, titles = clicks()
     model = FilmTaste(FILMS, FACTORS)
+    options: dict[str, Any] = {"fast": ["user"], "steps": 5, "lr": 2.0, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 300,
-        cohort=cohort or 100,
+        cohort=CohortPlan(cohort or 100),
         seed=seed,
         outer=OuterRule("AdamW", 0.01, {"weight_decay": 0.5}, decay=True),
-        rule=EpisodeRule(min_support=1, max_support=40, max_query=64),
+        episodes=EpisodeRule(min_support=1, max_support=40, max_query=64),
     )
     return Experiment(
         name="movielens",
         population=population,
         model=model,
-        learner=reptile(model, population.spec, fast=["user"], steps=5, lr=2.0, prior=20.0),
+        learner=reptile(model, population.spec, **options),
+        options=options,
         plan=plan,
-        ks=(1, 2, 5, 10, 20),
-        metric=METRICS["recall@10"],
         classical={"popularity": popularity, "ease": ease},
         titles=titles,
     )

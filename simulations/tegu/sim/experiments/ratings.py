@@ -6,7 +6,7 @@ genres and its decade are known.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.models.item_ratings import ItemRatings
-from tegu.sim.training.in_process import TrainingPlan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,32 +78,33 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
     population, titles, kinds = film_ratings()
     # By person, ratings are 0.1 above what they are by row, for who rates much is harder to please: 4 makes up for it.
     model = ItemRatings(FILMS, factors=16, level=4.0, bias=0.5, known=kinds)
+    options: dict[str, Any] = {
+        "fast": ["taste.weight"],
+        "steps": 10,
+        "lr": 0.5,
+        "prior": 10.0,
+        "per_rows": 64.0,  # counted by person, items are known less well: few people have most ratings
+    }
     plan = TrainingPlan(
         rounds=rounds or 600,
-        cohort=cohort or 100,
+        cohort=CohortPlan(cohort or 100),
         seed=seed,
         outer=OuterRule("AdamW", 0.01, {"weight_decay": 2.0}, decay=True),
-        risk=0.095,  # at a twentieth most of what taste tells is given up; a tenth of people never seen is the limit
-        folds=4,  # 61 people apart cannot tell who is hurt
-        rule=EpisodeRule(min_support=1, max_support=40, max_query=512),
+        calibration=CalibrationPlan(
+            folds=4,  # 61 people apart cannot tell who is hurt
+            metric=METRICS["rmse"],
+            # At a twentieth most of what taste tells is given up; a tenth of people never seen is the limit.
+            risk=0.095,
+        ),
+        episodes=EpisodeRule(min_support=1, max_support=40, max_query=512),
     )
     return Experiment(
         name="ratings",
         population=population,
         model=model,
-        learner=residual(
-            model,
-            population.spec,
-            scaled=False,
-            fast=["taste.weight"],
-            steps=10,
-            lr=0.5,
-            prior=10.0,
-            per_rows=64.0,  # counted by person, items are known less well: few people have most ratings
-        ),
+        learner=residual(model, population.spec, scaled=False, **options),
+        options=options,
         plan=plan,
-        ks=(1, 2, 5, 10, 20),
-        metric=METRICS["rmse"],
         classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},
         titles=titles,
     )

@@ -7,21 +7,21 @@ after them, at up to 500 places of its words.
 from __future__ import annotations
 
 import string
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.plays import read_plays
-from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["ALPHABET", "NextCharacter", "encoded", "roles", "shakespeare"]
 
@@ -90,19 +90,19 @@ def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = No
     """The experiment; the last layer adapts."""
     population = roles()
     model = NextCharacter(population.spec.outputs, WINDOW)
+    options: dict[str, Any] = {"fast": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 600,
-        cohort=cohort or 30,
+        cohort=CohortPlan(cohort or 30),
         seed=seed,
         outer=OuterRule("AdamW", 0.006, {"weight_decay": 0.1}, decay=True),
-        rule=EpisodeRule(min_support=1, max_support=20, max_query=64),
+        episodes=EpisodeRule(min_support=1, max_support=20, max_query=64),
     )
     return Experiment(
         name="shakespeare",
         population=population,
         model=model,
-        learner=residual(model, population.spec, fast=["head"], steps=3, lr=0.05, prior=20.0),
+        learner=residual(model, population.spec, **options),
+        options=options,
         plan=plan,
-        ks=(1, 2, 5, 10, 20),
-        metric=METRICS["accuracy"],
     )

@@ -6,18 +6,19 @@ A user is a wave `y = amplitude * sin(x + phase)` with amplitude in [0.1, 5], ph
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import nn
 
 from tegu.core.data.spec import Spec
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["sine", "wave_experiment", "waves"]
 
@@ -50,19 +51,19 @@ def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> 
 def wave_experiment(name: str, population: Population, *, seed: int, rounds: int, cohort: int | None) -> Experiment:
     """An experiment on people who are waves; see `Experiment`."""
     model = _network()
+    options: dict[str, Any] = {"steps": 10, "lr": 0.02, "minibatches": 5}
     plan = TrainingPlan(
         rounds=rounds,
-        cohort=cohort or 25,
+        cohort=CohortPlan(cohort or 25),
         seed=seed,
         outer=OuterRule("Adam", 0.01, decay=True),
-        rule=EpisodeRule(min_support=10, max_support=10),
+        episodes=EpisodeRule(min_support=10, max_support=10),
     )
     return Experiment(
         name=name,
         population=population,
         model=model,
-        learner=residual(model, population.spec, steps=10, lr=0.02, minibatches=5),
+        learner=residual(model, population.spec, **options),
+        options=options,
         plan=plan,
-        ks=(1, 2, 5, 10, 20),
-        metric=METRICS["mse"],
     )

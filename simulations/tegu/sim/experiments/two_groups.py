@@ -6,19 +6,20 @@ are opposed the sign is drawn for each, and the mean over all is nothing; where 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import nn
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.training.in_process import TrainingPlan
 
 __all__ = ["agreeing", "opposed", "swings"]
 
@@ -48,21 +49,22 @@ def agreeing(*, seed: int, rounds: int | None = None, cohort: int | None = None)
 def _experiment(name: str, signs: tuple[int, ...], seed: int, rounds: int | None, cohort: int | None) -> Experiment:
     model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
     population = swings(USERS, ROWS, seed, signs)
+    options: dict[str, Any] = {"steps": 10, "lr": 0.02}
     plan = TrainingPlan(
         rounds=rounds or 300,
-        cohort=cohort or 20,
+        cohort=CohortPlan(cohort or 20),
         seed=seed,
         outer=OuterRule("Adam", 0.01, decay=True),
-        rule=EpisodeRule(min_support=1, max_support=15, max_query=15),
+        episodes=EpisodeRule(min_support=1, max_support=15, max_query=15),
+        calibration=CalibrationPlan(ks=(1, 2, 5, 10)),
     )
     return Experiment(
         name=name,
         population=population,
         model=model,
-        learner=residual(model, population.spec, steps=10, lr=0.02),
+        learner=residual(model, population.spec, **options),
+        options=options,
         plan=plan,
-        ks=(1, 2, 5, 10),
-        metric=METRICS["mse"],
     )
 
 

@@ -1,26 +1,31 @@
-"""Cross-fitting: everybody trains and everybody calibrates, but nobody judges parameters that it has trained.
+"""Cross-fitting of a population: who is in which fold, and what the trainings of all folds give together.
 
-How much to adapt is learned from users the parameters have not seen, and a few users cannot tell it. So the parameters
-are trained once more without each fold of the users, for that fold to judge, and then with all of them, to be kept:
-Chernozhukov et al. 2018, "Double/debiased machine learning", arXiv:1608.00060, use everyone's rows twice in this way.
+The loop over the folds is that of a federation (`tegu.server.training.cross_fitting`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from tegu.core.calibration.assignment import lot
 from tegu.core.data.tree import Tree
-from tegu.core.errors import DataError, PopulationError
+from tegu.core.errors import PopulationError
 from tegu.server.evaluation.validation import mean_looks
+from tegu.server.progress import SILENT, Progress, RoundProgress
+from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
-from tegu.sim.training.in_process import OnProgress, Progress, Trained, TrainingPlan, check_cohort
+from tegu.sim.training.in_process import Backend, Trained, check_cohort
 
-__all__ = ["Fitted", "Fold", "Judge", "Part", "fitted", "folds_of", "split_for"]
+__all__ = ["Fitted", "Fold", "Judge", "Part", "fitted", "folds_of", "split_for", "with_folds"]
+
+_FEW, _FOLDS = 60, 4  # fewer users apart cannot tell whom adapting hurts
 
 
 class Fold(NamedTuple):
@@ -66,37 +71,47 @@ class Fitted(NamedTuple):
         return tuple(part.judge for part in self.parts)
 
 
-Train: TypeAlias = Callable[[Population, Population | None, TrainingPlan, OnProgress | None], Trained]
+Train: TypeAlias = Callable[[Population, Population | None, Progress, Path | None], Trained]
+
+
+def with_folds(plan: TrainingPlan, population: Population, backend: Backend = "inprocess") -> TrainingPlan:
+    """The plan with a number of folds, where it leaves that open: see `CalibrationPlan.folds`.
+
+    Raises:
+        PopulationError: as `Population.split`.
+    """
+    if plan.calibration.folds is not None:
+        return plan
+    folds = 0
+    if backend == "inprocess" and not plan.early_stopping.patience:
+        split = population.split(plan.seed, calibration=plan.calibration.share)
+        everybody = len(split.train) + len(split.calibration)
+        needed = max(plan.cohort.size, plan.cohort.nodes or 0)
+        enough = everybody - math.ceil(everybody / _FOLDS) >= needed
+        folds = _FOLDS if enough and len(split.calibration) < _FEW else 0
+    return replace(plan, calibration=replace(plan.calibration, folds=folds))
 
 
 def split_for(population: Population, plan: TrainingPlan) -> Split:
     """The plan's split; where it cross-fits, those who train are those who calibrate.
 
     Raises:
-        DataError: the plan has patience and folds, or fewer than 2 folds.
         PopulationError: as `Population.split`; or those who train in one of the plan's trainings are too few.
     """
-    if plan.folds and plan.patience:
-        raise DataError(
-            f"patience is {plan.patience} with {plan.folds} folds: everybody has a part in the last training, so that "
-            "nobody can look on; set one of them to 0"
-        )
-    split = population.split(plan.seed, crossed=bool(plan.folds))
-    folds = folds_of(split.train, plan.folds, plan.seed) if plan.folds else ()
-    for people in (split.train, *(fold.train for fold in folds)):
+    folds = plan.calibration.folds or 0
+    split = population.split(plan.seed, calibration=None if folds else plan.calibration.share, crossed=bool(folds))
+    parts = folds_of(split.train, folds, plan.seed) if folds else ()
+    for people in (split.train, *(part.train for part in parts)):
         check_cohort(people, plan)
     return split
 
 
 def folds_of(people: Population, number: int, seed: int) -> tuple[Fold, ...]:
-    """The people in so many folds of like size, by their lots: each is the calibration people of one.
+    """The people in so many folds (2 or more) of like size, by their lots: each is the calibration people of one.
 
     Raises:
-        DataError: fewer than 2 folds.
         PopulationError: fewer people than folds.
     """
-    if number < 2:  # one would train on nobody
-        raise DataError(f"folds are {number}: expected 0 for none, or 2 and more")
     if number > len(people):
         raise PopulationError(f"{len(people)} people cannot be parted into {number} folds: take fewer")
     lots = np.asarray([lot(seed, str(name)) for name in people.users])
@@ -108,48 +123,53 @@ def folds_of(people: Population, number: int, seed: int) -> tuple[Fold, ...]:
     )
 
 
-def fitted(split: Split, plan: TrainingPlan, train: Train, on_progress: OnProgress | None = None) -> Fitted:
+def fitted(
+    split: Split, plan: TrainingPlan, train: Train, progress: Progress = SILENT, checkpoints: Path | None = None
+) -> Fitted:
     """Train as the plan says, once, or once more for each fold.
 
     Args:
         split: of `split_for`.
-        plan: its checkpoints are parted by training.
-        train: from those who train, those who look on (None for nobody), how, and who is told, to what that gives.
-        on_progress: told of every round of all trainings.
+        plan: how many folds, and of which seed.
+        train: from those who train, those who look on (None for nobody), who is told, and the folder for checkpoints
+            (None for none), to what that gives.
+        progress: told of every round of all trainings.
+        checkpoints: a folder, in which each fold has its own; None for none.
 
     Raises:
-        DataError: fewer than 2 folds.
         PopulationError: fewer people than folds.
     """
-    if not plan.folds:
-        fold = Fold(split.train, split.calibration)
-        trained = train(*fold, plan, on_progress)
-        return Fitted(trained, (Part(fold, trained),))
-    parts = list[Part]()
-    told = _Told(on_progress, plan.folds + 1)
-    for number, fold in enumerate(folds_of(split.train, plan.folds, plan.seed)):
-        parts.append(Part(fold, train(*fold, _apart(plan, number), told)))
+    folds = plan.calibration.folds or 0
+    parts = folds_of(split.train, folds, plan.seed) if folds else (Fold(split.train, split.calibration),)
+    told = _Told(progress, folds + 1)
+
+    def train_without(fold: int | None) -> Trained:
+        people, looking = (split.train, None) if fold is None else parts[fold]
+        trained = train(people, looking, told, checkpoints and checkpoint_folder(checkpoints, folds, fold))
         told.begin_next()
-    last = train(split.train, None, plan, told)
-    everything = [*(part.trained for part in parts), last]
-    trained = last._replace(
+        return trained
+
+    found = cross_fit(folds, train_without)
+    judged = tuple(Part(part, trained) for part, trained in zip(parts, found.by_fold, strict=True))
+    return Fitted(_together(found) if folds else found.kept, judged)
+
+
+def _together(found: CrossFitted[Trained]) -> Trained:
+    """What is kept, with the figures of all trainings."""
+    everything = (*found.by_fold, found.kept)
+    return found.kept._replace(
         seconds=sum(each.seconds for each in everything),
         user_rounds=sum(each.user_rounds for each in everything),
         received=sum(each.received for each in everything),
-        looks=mean_looks([part.trained.looks for part in parts]),
+        looks=mean_looks([each.looks for each in found.by_fold]),
     )
-    return Fitted(trained, tuple(parts))
-
-
-def _apart(plan: TrainingPlan, number: int) -> TrainingPlan:
-    return replace(plan, checkpoints=plan.checkpoints and plan.checkpoints / f"fold-{number}")
 
 
 class _Told:
     """Progress of trainings that follow each other, as that of one."""
 
-    def __init__(self, on_progress: OnProgress | None, trainings: int) -> None:
-        self._on_progress, self._trainings = on_progress, trainings
+    def __init__(self, progress: Progress, trainings: int) -> None:
+        self._progress, self._trainings = progress, trainings
         self._done = 0
         self._before = self._latest = (0, 0.0)
 
@@ -157,16 +177,19 @@ class _Told:
         """Count on from here; a training that was finished in an earlier run has told nothing."""
         self._done, self._before = self._done + 1, self._latest
 
-    def __call__(self, progress: Progress) -> None:
+    def stage(self, text: str) -> None:
+        """Pass it on."""
+        self._progress.stage(text)
+
+    def round(self, progress: RoundProgress) -> None:
+        """Pass it on, counted from the first training."""
         users, seconds = self._before
-        self._latest = (users + progress.user_rounds, seconds + progress.seconds)
-        if self._on_progress is not None:
-            users, seconds = self._latest
-            self._on_progress(
-                progress._replace(
-                    round=self._done * progress.rounds + progress.round,
-                    rounds=self._trainings * progress.rounds,
-                    user_rounds=users,
-                    seconds=seconds,
-                )
+        self._latest = users, seconds = users + progress.user_rounds, seconds + progress.seconds
+        self._progress.round(
+            progress._replace(
+                round=self._done * progress.rounds + progress.round,
+                rounds=self._trainings * progress.rounds,
+                user_rounds=users,
+                seconds=seconds,
             )
+        )

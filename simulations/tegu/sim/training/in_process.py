@@ -3,121 +3,35 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.calibration.evaluation_request import Inquiry
-from tegu.core.calibration.selection import RISK
-from tegu.core.compression.precision import Precision
 from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
-from tegu.core.sampling.episode import EpisodeRule, too_few
+from tegu.core.sampling.episode import too_few
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.evaluation.round import ask
 from tegu.server.evaluation.validation import Best, Look, LookRule, Looks, look_of, look_questions
+from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.strategy import MetaStrategy, RoundSettings
+from tegu.server.training.outer_optimiser import OuterOptimiser
+from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import Answer, InProcessGrid, answer_with, flower_identity
 from tegu.wire import to_record
 
-__all__ = [
-    "Backend",
-    "OnProgress",
-    "Progress",
-    "Trained",
-    "TrainingPlan",
-    "Validation",
-    "check_cohort",
-    "train_in_process",
-]
+__all__ = ["Backend", "Trained", "Validation", "check_backend", "check_cohort", "train_in_process"]
 
 Backend: TypeAlias = Literal["inprocess", "ray"]
-_LOOKS = 20  # in a run whose plan does not say
-
-
-class Progress(NamedTuple):
-    """Where a training run is.
-
-    Attributes:
-        round: rounds done.
-        rounds: of the whole run.
-        user_rounds: users' updates since the run began or was resumed.
-        seconds: since then.
-        meta: parameters now.
-        look: the latest at them; None where nobody looks.
-    """
-
-    round: int
-    rounds: int
-    user_rounds: int
-    seconds: float
-    meta: Tree
-    look: Look | None = None
-
-
-OnProgress: TypeAlias = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How to train.
-
-    Attributes:
-        rounds: of the whole run.
-        cohort: nodes a round, or users where `nodes` is None.
-        seed: decides the first parameters, cohorts and episodes.
-        outer: the outer optimiser.
-        rule: how much of a user becomes support and query.
-        clip: largest norm of one user's update; infinite for none.
-        nodes: participants that the users are dealt out to; None for each user a participant.
-        updates: precision of the participants' updates: "float32", or "float16" or "int8" with error feedback.
-        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
-        look_every: rounds from one look at the parameters to the next; 0 for about twenty looks in a run.
-        patience: so many looks in turn without a better one end the run, and the best one's parameters are kept; 0
-            for all rounds, and the last one's.
-        risk: the largest share of people that a way to adapt may hurt, by what calibration users show.
-        folds: everybody who is not held out trains and calibrates, in so many folds and as many trainings more
-            (`tegu.sim.training.cross_fitting`); 0 for calibration users apart, who never train.
-    """
-
-    rounds: int
-    cohort: int
-    seed: int = 0
-    outer: OuterRule = field(default_factory=OuterRule)
-    rule: EpisodeRule = field(default_factory=EpisodeRule)
-    clip: float = math.inf
-    nodes: int | None = None
-    updates: Precision = "float32"
-    checkpoints: Path | None = None
-    look_every: int = 0
-    patience: int = 0
-    risk: float = RISK
-    folds: int = 0
-
-    def look_rule(self, metric: Metric) -> LookRule:
-        """When to look, and when to stop."""
-        return LookRule(self.look_every or max(1, self.rounds // _LOOKS), self.patience, metric.higher_is_better)
-
-    @property
-    def hosted(self) -> bool:
-        """Whether in this process one node stands for all users; not where each rounds its own update."""
-        return self.nodes is None and self.updates == "float32"
-
-    @property
-    def settings(self) -> RoundSettings:
-        """The plan as the strategy wants it in this process."""
-        nodes, users = (1, self.cohort) if self.hosted else (self.cohort, 0)
-        return RoundSettings(nodes, self.seed, self.clip, self.rule, users, self.updates)
 
 
 class Trained(NamedTuple):
@@ -162,8 +76,10 @@ class Validation(NamedTuple):
 
     def looks(self, plan: TrainingPlan, best: Best | None) -> Looks:
         """The looks of a plan's run."""
-        rule, kept = plan.look_rule(self.metric), best if plan.patience else None
-        return Looks(rule, self.inquiry(plan.seed), plan.rounds, kept)
+        stopping = plan.early_stopping
+        every = stopping.interval(plan.rounds, by_default=True)
+        rule = LookRule(every, stopping.patience, self.metric.higher_is_better)
+        return Looks(rule, self.inquiry(plan.seed), plan.rounds, best if stopping.patience else None)
 
     def judged(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Look | None:
         """A closer look at what was trained: how calibration users, and others who trained, do by it."""
@@ -179,15 +95,16 @@ def check_cohort(population: Population, plan: TrainingPlan) -> int:
     Raises:
         PopulationError: fewer users than nodes, fewer nodes than the cohort, or nobody with enough rows.
     """
-    nodes = len(population) if plan.nodes is None else plan.nodes
-    if nodes > len(population) or plan.cohort > nodes:
+    cohort, least = plan.cohort, plan.episodes.min_support
+    nodes = len(population) if cohort.nodes is None else cohort.nodes
+    if nodes > len(population) or cohort.size > nodes:
         raise PopulationError(
-            f"the cohort is {plan.cohort} of {nodes} nodes and there are {len(population)} training users: "
+            f"the cohort is {cohort.size} of {nodes} nodes and there are {len(population)} training users: "
             "expected cohort <= nodes <= users; make the cohort smaller or bring more users"
         )
     worst = int(population.most.argmin())
-    if plan.nodes is None and population.most[worst] < plan.rule.min_support:
-        wrong = too_few(int(population.counts[worst]), int(population.most[worst]), plan.rule.min_support)
+    if cohort.nodes is None and population.most[worst] < least:
+        wrong = too_few(int(population.counts[worst]), int(population.most[worst]), least)
         raise PopulationError(f"user {population.users[worst]} has {wrong}; see population.with_rows")
     return nodes
 
@@ -197,7 +114,9 @@ def train_in_process(
     population: Population,
     meta: Tree,
     plan: TrainingPlan,
-    on_progress: OnProgress | None = None,
+    *,
+    checkpoints: Path | None = None,
+    progress: Progress = SILENT,
     validation: Validation | None = None,
 ) -> Trained:
     """Run the plan's rounds in this process.
@@ -205,9 +124,10 @@ def train_in_process(
     Args:
         engine: runs the learner.
         population: training users.
-        meta: where to start, unless the plan's checkpoints hold a later state.
+        meta: where to start, unless `checkpoints` holds a later state.
         plan: how to train.
-        on_progress: called after every round, and after a look at it.
+        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
+        progress: told of every round, after a look at it.
         validation: who looks at the parameters while the run goes on; None for nobody, and then the plan's patience
             means nothing.
 
@@ -216,25 +136,16 @@ def train_in_process(
         FederationError: a checkpoint that cannot be used, or an update that is not finite.
     """
     participants = check_cohort(population, plan)
-    nodes = 1 if plan.hosted else participants
-    checkpoint = latest_checkpoint(plan.checkpoints) if plan.checkpoints else None
+    hosted = _hosted(plan)
+    nodes = participants if hosted is plan else 1
+    checkpoint = latest_checkpoint(checkpoints) if checkpoints else None
     outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
     looks = validation.looks(plan, checkpoint.best if checkpoint else None) if validation else None
-    began, user_rounds = time.perf_counter(), 0
-
-    def on_round(number: int, current: Tree, users: int) -> None:
-        nonlocal user_rounds
-        user_rounds += users
-        if on_progress is not None:
-            latest = looks.found[-1] if looks and looks.found else None
-            on_progress(Progress(number, plan.rounds, user_rounds, time.perf_counter() - began, current, latest))
-
-    strategy = MetaStrategy(
-        outer, plan.settings, checkpoints=plan.checkpoints, done=done, on_round=on_round, looks=looks
-    )
+    began = time.perf_counter()
+    strategy = MetaStrategy(outer, hosted, checkpoints=checkpoints, done=done, progress=progress, looks=looks)
     received = 0
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
@@ -243,7 +154,14 @@ def train_in_process(
             received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
     kept, found = strategy.kept
     seconds = time.perf_counter() - began - (looks.seconds if looks else 0.0)
-    return Trained(found, seconds, user_rounds, received, kept, tuple(looks.found) if looks else ())
+    return Trained(found, seconds, strategy.user_rounds, received, kept, tuple(looks.found) if looks else ())
+
+
+def _hosted(plan: TrainingPlan) -> TrainingPlan:
+    """The plan for one node that stands for all users, where each is a node; not where each rounds its own update."""
+    if plan.cohort.nodes is not None or plan.updates.precision != "float32":
+        return plan
+    return replace(plan, cohort=CohortPlan(size=1, users_per_node=plan.cohort.size))
 
 
 def _answer(engine: Engine, population: Population, nodes: int, validation: Validation | None) -> Answer:

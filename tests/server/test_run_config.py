@@ -1,0 +1,165 @@
+"""A plan as a run configuration and back: nothing is lost, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+import tomli
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.core.samples import refused
+
+from tegu.core.compression.precision import Precision
+from tegu.core.errors import DataError, FederationError, TeguError, UnknownNameError
+from tegu.core.metrics import METRICS, Metric
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.run_config import from_config, to_config
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
+from tegu.sim.training.on_ray import APP_DIR
+
+PATHS = {"bundle", "out", "checkpoints", "partitions"}
+FULL = TrainingPlan(
+    rounds=7,
+    seed=11,
+    cohort=CohortPlan(5, 9, 2, 1.5),
+    episodes=EpisodeRule(2, 5, 7),
+    outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True),
+    updates=UpdatePlan("int8", 0.4),
+    early_stopping=EarlyStopping(3, 2),
+    calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095),
+)
+
+
+def leaves(record: Any) -> list[Any]:
+    """The values of a plan's settings, records within it taken apart."""
+    found = [getattr(record, each.name) for each in fields(record)]
+    return [leaf for value in found for leaf in (leaves(value) if is_settings(value) else [value])]
+
+
+def is_settings(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, Metric)
+
+
+def test_every_setting_survives() -> None:
+    default, changed = leaves(TrainingPlan()), leaves(FULL)
+    assert all(one != other for one, other in zip(default, changed, strict=True)), "every setting differs"
+    assert len(to_config(FULL)) == len(changed), "every setting has its key"
+    assert from_config(to_config(FULL)) == FULL
+
+
+@given(
+    st.builds(
+        TrainingPlan,
+        rounds=st.integers(1, 10**9),
+        seed=st.integers(-(2**60), 2**60),
+        cohort=st.builds(
+            CohortPlan, st.integers(1, 99), st.none() | st.integers(1, 99), st.integers(0, 9), st.floats(0, 1e6)
+        ),
+        updates=st.builds(
+            UpdatePlan,
+            st.sampled_from(("float32", "float16", "int8")),
+            st.floats(0, exclude_min=True, allow_nan=False),
+        ),
+        early_stopping=st.builds(EarlyStopping, st.none() | st.integers(0, 99)),
+        calibration=st.builds(
+            CalibrationPlan,
+            st.none() | st.floats(0, 0.5),
+            st.none() | st.just(0) | st.integers(2, 9),
+            st.integers(0, 9),
+            st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple),
+            st.none() | st.sampled_from(list(METRICS.values())),
+            st.floats(0, 1),
+        ),
+    )
+)
+def test_any_plan_survives(plan: TrainingPlan) -> None:
+    assert from_config(to_config(plan)) == plan
+
+
+def test_the_apps_defaults_are_the_plans() -> None:
+    """Flower refuses keys that the app does not declare, and values of another type than the declared."""
+    declared = tomli.loads((APP_DIR / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
+    expected = to_config(TrainingPlan())
+    plan = {name: value for name, value in declared.items() if name not in PATHS}
+    assert set(declared) >= PATHS
+    assert plan == expected
+    assert {name: type(value) for name, value in plan.items()} == {
+        name: type(value) for name, value in expected.items()
+    }
+
+
+def test_what_is_not_named_is_the_default() -> None:
+    assert from_config({}) == TrainingPlan()
+    assert from_config({"rounds": 3, "outer-lr": 1}) == TrainingPlan(rounds=3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "parts"),
+    [
+        ({"rounds": "3"}, FederationError, ["rounds is '3'", "a whole number, such as 300"]),
+        ({"rounds": True}, FederationError, ["rounds is True", "a whole number"]),
+        ({"cohort": 3.0}, FederationError, ["cohort is 3.0", "a whole number, such as 32"]),
+        ({"calibration-risk": "much"}, FederationError, ["calibration-risk is 'much'", "a number, such as 0.05"]),
+        ({"outer-decay": 1}, FederationError, ["outer-decay is 1", "true or false, such as false"]),
+        ({"outer": 4}, FederationError, ["outer is 4", 'text, such as "SGD"']),
+        ({"calibration-ks": "1;5"}, FederationError, ["calibration-ks is '1;5'", '"1,5"']),
+        ({"calibration-ks": ""}, DataError, ["ks are ()", "at least 1"]),
+        ({"calibration-ks": "0,1"}, DataError, ["ks are (0, 1)"]),
+        ({"calibration-metric": "rmsee"}, UnknownNameError, ["rmsee", "Did you mean 'rmse'"]),
+        ({"calibration-folds": 1}, DataError, ["folds are 1", "2 and more"]),
+        ({"calibration-folds": -2}, DataError, ["folds are -2", "2 and more"]),
+        ({"calibration-share": 0.6}, DataError, ["share is 0.6", "0 to 0.5"]),
+        ({"calibration-risk": 1.5}, DataError, ["risk is 1.5", "from 0 to 1"]),
+        ({"validate-every": -2}, DataError, ["validate_every is -2"]),
+        ({"patience": 3, "calibration-folds": 2}, DataError, ["patience is 3 with 2 folds", "patience or folds to 0"]),
+        ({"patience": 3, "validate-every": 0}, DataError, ["patience is 3 and validate_every is 0"]),
+        ({"patience": 3, "calibration-share": 0.0}, DataError, ["patience is 3", "share", "above 0"]),
+        ({"clip": -1.0}, DataError, ["clip is -1.0"]),
+        ({"update-precision": "int9"}, UnknownNameError, ["int9", "Did you mean 'int8'"]),
+        ({"roundz": 3}, UnknownNameError, ["roundz", "Did you mean 'rounds'"]),
+        ({"outer": "yogii"}, UnknownNameError, ["Did you mean 'Yogi'"]),
+        ({"outer": "AdamW", "outer-options": '{"wait_decay": 1}'}, DataError, ["AdamW has no option wait_decay"]),
+        *(({"outer-options": text}, FederationError, ["expected a JSON object"]) for text in ("no json", "3", "[1]")),
+    ],
+)
+def test_what_cannot_be_read_is_named(changed: dict[str, Any], kind: type[TeguError], parts: list[str]) -> None:
+    with refused(kind, *parts):
+        from_config({**to_config(TrainingPlan()), **changed})
+
+
+def test_a_metric_that_devices_do_not_have_is_refused() -> None:
+    own = Metric("own", True, lambda outputs, y, seen: 0.0)
+    with refused(UnknownNameError, "own"):
+        to_config(TrainingPlan(calibration=CalibrationPlan(metric=own)))
+
+
+@pytest.mark.parametrize(
+    ("stopping", "found"),
+    [
+        (EarlyStopping(), (5, 0)),
+        (EarlyStopping(patience=1), (5, 5)),
+        (EarlyStopping(7), (7, 7)),
+        (EarlyStopping(0), (0, 0)),
+    ],
+)
+def test_how_often_is_validated(stopping: EarlyStopping, found: tuple[int, int]) -> None:
+    assert tuple(stopping.interval(100, by_default=each) for each in (True, False)) == found
+    assert EarlyStopping().interval(3, by_default=True) == 1
+
+
+def test_who_is_left_out() -> None:
+    apart, crossed = CalibrationPlan(), CalibrationPlan(folds=4)
+    assert [tuple(apart.left_out(fold)) for fold in (0, None)] == [(0.1, 0), (0.0, 0)]
+    assert [tuple(crossed.left_out(fold)) for fold in (0, 3, None)] == [(0.25, 0), (0.25, 3), (0.0, 0)]
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_a_plan_for_training_alone(precision: Precision) -> None:
+    plan = TrainingPlan(early_stopping=EarlyStopping(2, 3), updates=UpdatePlan(precision, math.inf)).training_only()
+    assert plan.updates.precision == precision
+    assert plan.calibration.left_out_share == 0
+    assert plan.early_stopping.interval(100, by_default=True) == 0
