@@ -11,7 +11,7 @@ help: ## What can be made
 setup: $(READY) ## A virtual environment with everything, from the lock
 
 $(READY): pyproject.toml requirements-dev.lock
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"tegu needs Python 3.10 to 3.13, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"tegu needs Python 3.11 to 3.13, and $(PYTHON) is {v.major}.{v.minor}: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock torch

@@ -24,7 +24,7 @@ from tegu.core.bundle.file import read_bundle
 from tegu.core.calibration.assignment import lot
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import digest, max_difference
-from tegu.core.errors import BundleError, DataError, PopulationError, UnknownNameError
+from tegu.core.errors import DataError, FileError, PopulationError, UnknownNameError
 from tegu.learners.catalogue import find_learner
 from tegu.server.progress import Progress, RoundProgress
 from tegu.server.training.outer_optimiser import OuterRule
@@ -243,7 +243,7 @@ def test_the_stages_are_told(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     for folder in (tmp_path / "taken", tmp_path / "taken/below"):
-        with refused(BundleError, folder, "name another folder"):
+        with refused(FileError, folder, "choose a writable folder"):
             run_experiment(people.experiment(), folder)
     assert files(tmp_path) == ["taken"]
 
@@ -255,7 +255,7 @@ def test_an_unwritable_folder_is_refused_before_training_and_left_alone() -> Non
         (folder / "checkpoints/round-000001.safetensors").write_bytes(b"old")
         folder.chmod(0o555)
         told = Recorded()
-        with _unprivileged(), refused(BundleError, folder, "name another folder"):
+        with _unprivileged(), refused(FileError, folder, "choose a writable folder"):
             run_experiment(people.experiment(), folder, told)
         assert not told.stages
         assert files(folder) == ["checkpoints/round-000001.safetensors"]

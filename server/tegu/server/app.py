@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from tegu.core.bundle.file import Bundle, atomic_write, read_bundle, write_bundle
+from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
 from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
+from tegu.core.files import atomic_write, make_folder
 from tegu.server.calibration.calibrate import calibrated, judged, looks_for
 from tegu.server.evaluation.validation import Look, Looks, gap_in_words, mean_looks
 from tegu.server.progress import RoundProgress, Silent
@@ -56,7 +57,8 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     Raises:
         FederationError: too few nodes, a round without a usable reply, a checkpoint of another optimiser, nobody to
             calibrate, or a setting that cannot be read.
-        BundleError: the bundle cannot be read, or the result cannot be written.
+        BundleError: the bundle cannot be read, or the trained one cannot be written.
+        FileError: the folder `out`, a checkpoint or the summary cannot be written.
         DataError: settings out of range, or an option that the outer optimiser does not have.
         UnknownNameError: no such setting.
     """
@@ -83,7 +85,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         look = judged(grid, metas, manifest, plan, done.kept)
         summary |= _gap(look, plan.calibration.metric_for(manifest.spec).name)
     bundle = replace(start, meta=done.meta, manifest=manifest)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
     return write_bundle(out / "init.tegu", bundle)
 

@@ -5,11 +5,13 @@ TeguError                  the value found, what was expected, and the fix
 │   └── PopulationError    too few users, or a user with too few rows
 ├── BundleError            a `.tegu` file that is truncated, altered, oversized or of another version
 │   └── SignatureError     a missing or wrong signature where a public key was given
+├── FileError              a file or folder that cannot be written: a checkpoint, a report, a plot
 ├── StoreError             an interaction store that cannot be used
 │   └── OtherModelError    a store made for another model
 ├── CompileError           a learner that cannot become an ONNX graph, or whose graph disagrees with torch
 ├── RuntimeFailure         a runtime that cannot run the bundle
 ├── FederationError        a round, a checkpoint or a reply that cannot be used
+├── PlatformError          a function of the operating system is absent here
 ├── UnknownNameError       no learner, experiment or optimiser of that name (the nearest one is named)
 └── MissingExtraError      an optional dependency is absent (the `pip install` that mends it is named)
 """
@@ -26,8 +28,10 @@ __all__ = [
     "CompileError",
     "DataError",
     "FederationError",
+    "FileError",
     "MissingExtraError",
     "OtherModelError",
+    "PlatformError",
     "PopulationError",
     "RuntimeFailure",
     "SignatureError",
@@ -67,6 +71,10 @@ class SignatureError(BundleError):
     """A signature that is missing or does not match the public key given."""
 
 
+class FileError(TeguError):
+    """A file or folder that cannot be written; the message has its path and the reason."""
+
+
 class StoreError(TeguError):
     """An interaction store that cannot be opened, read or written."""
 
@@ -85,6 +93,10 @@ class RuntimeFailure(TeguError):
 
 class FederationError(TeguError):
     """A round, a checkpoint or a reply that cannot be used."""
+
+
+class PlatformError(TeguError):
+    """Something that this operating system cannot do."""
 
 
 class UnknownNameError(TeguError, LookupError):

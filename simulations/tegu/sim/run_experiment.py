@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tegu.core.bundle.file import atomic_write
 from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.compression.precision import Precision, check_precision
-from tegu.core.errors import BundleError
+from tegu.core.errors import FileError
+from tegu.core.files import atomic_write, make_folder
+from tegu.core.process import peak_memory
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.server.evaluation.validation import gap_in_words
 from tegu.server.progress import SILENT, Progress
@@ -63,7 +63,7 @@ def run_experiment(
             the metrics, and the bundle's held-out results are those of the restored parameters.
 
     Raises:
-        BundleError: the folder cannot be written.
+        FileError: the folder cannot be written.
         DataError: a parameter with a value that the precision cannot hold.
         TeguError: as `run_plan`.
     """
@@ -104,14 +104,14 @@ def run_experiment(
 
 
 def _prepare(folder: Path, resume: bool) -> None:
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # it can be written to: better known before training than after
         if not resume:
             remove_checkpoints(folder / "checkpoints")
     except OSError as error:
-        raise BundleError(f"cannot write to {folder}: {error.strerror or error}; name another folder") from error
+        raise FileError(f"cannot write to {folder} ({error.strerror or error}): choose a writable folder") from error
 
 
 def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Backend) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         **_gap(run),
         "train_seconds": round(trained.seconds, 2),
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
-        "peak_rss_mb": round(_peak_rss_mb(), 1),
+        "peak_rss_mb": round(peak_memory(), 1),
         "meta": run.bundle.manifest.training["meta"],
     }
 
@@ -150,11 +150,3 @@ def _gap(run: Run) -> dict[str, Any]:
 
 def _shown(entry: ScheduleEntry) -> dict[str, Any]:
     return {name: value for name, value in entry._asdict().items() if name != "losses"}  # a hundred numbers
-
-
-def _peak_rss_mb() -> float:
-    """The most memory this process has had, in MiB."""
-    import resource  # noqa: PLC0415 # Unix only
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB here

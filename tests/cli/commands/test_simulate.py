@@ -174,7 +174,7 @@ def test_resume_goes_on(tegu: Run, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_what_cannot_be_run_ends_with_one_line(tegu: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    one_line(tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot write to", "name another folder")
+    one_line(tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot make the folder", "choose a writable folder")
     said = tegu("simulate", "tiny", "--precision", "int9", "--out", tmp_path / "none")
     one_line(said, "no precision is called 'int9'", "Did you mean 'int8'?")
     assert not (tmp_path / "none").exists()

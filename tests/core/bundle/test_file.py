@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import zipfile
@@ -16,7 +15,6 @@ from tests.core.samples import bundle, manifests, members_of, refused, same_bund
 from tegu.core.bundle.file import (
     GRAPHS,
     Bundle,
-    atomic_write,
     read_bundle,
     signing,
     tree_from_bytes,
@@ -153,37 +151,6 @@ def test_a_path_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, whe
     with refused(BundleError, tmp_path / where, "choose a writable folder"):
         write_bundle(tmp_path / where, bundle())
     assert {path.name for path in tmp_path.rglob("*")} == {"file", "folder"}
-
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize("failure", [FULL, KeyboardInterrupt(), MemoryError()])
-@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
-def test_an_interrupted_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, failure: BaseException
-) -> None:
-    def fail(*arguments: object, **options: object) -> None:
-        raise failure
-
-    old = write_bundle(tmp_path / "a.tegu", bundle())
-    with monkeypatch.context() as patch:
-        patch.setattr(os, step, fail)
-        if step != "fsync":
-            patch.setattr(Path, step, fail)  # Python 3.10 binds os.replace when it imports pathlib
-        with pytest.raises(BundleError if failure is FULL else type(failure)) as caught:
-            write_bundle(tmp_path / "a.tegu", replace(bundle(), meta={}))
-    if failure is FULL:
-        assert "No space left on device" in str(caught.value)
-    assert os.listdir(tmp_path) == ["a.tegu"]  # noqa: PTH208
-    assert same_bundle(read_bundle(tmp_path / "a.tegu"), old)
-
-
-@given(st.binary(max_size=50))
-@settings(deadline=None, max_examples=20)
-def test_atomic_write_writes_the_bytes(folder: Path, data: bytes) -> None:
-    atomic_write(folder / "bytes", data)
-    assert (folder / "bytes").read_bytes() == data
 
 
 def test_an_unsigned_bundle_needs_no_cryptography(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

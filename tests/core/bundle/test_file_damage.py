@@ -132,7 +132,7 @@ def test_what_cannot_be_opened(tmp_path: Path, where: str) -> None:
 
 
 def test_a_path_with_a_nul(tmp_path: Path) -> None:
-    with refused(BundleError, "null byte"):
+    with refused(BundleError, "null "):
         read_bundle(tmp_path / "a\0b.tegu")
 
 

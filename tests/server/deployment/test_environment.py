@@ -7,15 +7,15 @@ import os
 import socket
 import string
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tegu.core.errors import MissingExtraError
-from tegu.server.deployment.environment import Scalar, free_ports, offline_environment, program, write_toml
+from tegu.server.deployment.environment import Scalar, Table, free_ports, offline_environment, program, write_toml
 
 names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=8)
 scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
@@ -68,7 +68,7 @@ def test_an_absent_program_names_the_extra() -> None:
 @given(st.dictionaries(names, scalars, max_size=5))
 @quiet
 def test_toml_carries_every_value(tmp_path: Path, values: dict[str, Scalar]) -> None:
-    found = tomli.loads(write_toml(tmp_path / "values.toml", values).read_text("utf-8"))
+    found = tomllib.loads(write_toml(tmp_path / "values.toml", values).read_text("utf-8"))
     assert found == values
     assert {name: type(value) for name, value in found.items()} == {name: type(v) for name, v in values.items()}
 
@@ -77,8 +77,13 @@ def test_toml_carries_every_value(tmp_path: Path, values: dict[str, Scalar]) -> 
     "value", [math.inf, -math.inf, 1e16, 1e-7, -0.0, "a 'path' with \"quotes\" \\ \n\t\x7f", "é🦎"]
 )
 def test_toml_carries_odd_values(tmp_path: Path, value: Scalar) -> None:
-    found = tomli.loads(write_toml(tmp_path / "odd.toml", {"odd": value}).read_text("utf-8"))["odd"]
+    found = tomllib.loads(write_toml(tmp_path / "odd.toml", {"odd": value}).read_text("utf-8"))["odd"]
     assert repr(found) == repr(value)
+
+
+def test_toml_carries_tables_in_tables(tmp_path: Path) -> None:
+    values: Table = {"outer": {"inner.name": {"address": "127.0.0.1:9", "insecure": True}}}
+    assert tomllib.loads(write_toml(tmp_path / "nested.toml", values).read_text("utf-8")) == values
 
 
 def test_ports_are_free_and_different() -> None:

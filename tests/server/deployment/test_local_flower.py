@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
-import tomli
 
 from tegu.core.errors import FederationError
 from tegu.server.deployment import FlowerRun, LocalFlower
@@ -57,8 +57,8 @@ def test_settings_travel_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         f"run {tmp_path}/app local --stream --run-config {tmp_path}/run-config.toml "
         f"--federation-config {tmp_path}/federation-config.toml"
     )
-    assert tomli.loads((tmp_path / "given.toml").read_text()) == config
-    assert tomli.loads((tmp_path / "federation-config.toml").read_text()) == settings
+    assert tomllib.loads((tmp_path / "given.toml").read_text()) == config
+    assert tomllib.loads((tmp_path / "federation-config.toml").read_text()) == settings
 
 
 def test_without_settings_the_federation_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_without_settings_the_federation_has_its_own(tmp_path: Path, monkeypatch
 
 def test_the_connection_is_its_own_superlink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flower(tmp_path, monkeypatch)
-    connections = tomli.loads((tmp_path / "flwr-home" / "config.toml").read_text())["superlink"]
+    connections = tomllib.loads((tmp_path / "flwr-home" / "config.toml").read_text())["superlink"]
     assert connections == {"local": {"address": "127.0.0.1:8765", "insecure": True}}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.server.fake import random_tree, same_bits
 
-from tegu.core.errors import FederationError, TeguError
+from tegu.core.errors import FederationError, FileError
 from tegu.server.training.checkpoint import (
     KEEP,
     Checkpoint,
@@ -76,7 +76,7 @@ def test_a_failed_write_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TeguError, match=r"round-000002\.safetensors .*No space left"):
+    with pytest.raises(FileError, match=r"round-000002\.safetensors .*No space left"):
         write_checkpoint(tmp_path, checkpoint(2))
     assert [path.name for path in tmp_path.iterdir()] == ["round-000001.safetensors"]
     found = latest_checkpoint(tmp_path)
@@ -86,5 +86,5 @@ def test_a_failed_write_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
-    with pytest.raises(TeguError, match=r"checkpoints .*choose a writable folder"):
+    with pytest.raises(FileError, match=r"checkpoints .*choose a writable folder"):
         write_checkpoint(tmp_path / "checkpoints", checkpoint(1))

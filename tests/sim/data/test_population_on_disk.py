@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from tests.sim.tied import tied_people, together
 
 from tegu.core.data.tree import digest
 from tegu.core.data.users import LocalUser
-from tegu.core.errors import DataError, PopulationError
+from tegu.core.errors import DataError, FileError, PlatformError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data import population_on_disk as population_files
@@ -103,8 +104,21 @@ def test_rows_are_checked_as_they_are_written(tmp_path: Path) -> None:
     with refused(PopulationError, "no users"):
         write_population(tmp_path, SPEC, iter(()))
     (tmp_path / "file").touch()
-    with refused(DataError, "cannot write", "choose a writable folder"):
+    with refused(FileError, "cannot write", "choose a writable folder"):
         write_population(tmp_path / "file", SPEC, users(good, np.zeros(2, int)))
+
+
+def test_a_system_without_pread_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows is."""
+    written(tmp_path / "made")
+    monkeypatch.delattr(os, "pread")
+    with refused(PlatformError, "a population on disk needs os.pread", "run it on Linux"):
+        read_population(tmp_path / "made")
+    with refused(PlatformError, "os.pread"):
+        written(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:

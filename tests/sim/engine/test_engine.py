@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import replace
 from functools import partial
 
@@ -46,6 +47,14 @@ def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]
     chosen = [episode.support for episode in episodes(users)]
     x = np.random.default_rng(1).normal(size=(users, 7, 2)).astype(np.float32)
     return stack_batches(chosen), x, [(support.x, support.y) for support in chosen]
+
+
+def test_an_engine_without_workers_has_one_a_processor_on_every_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS and Windows do not say which processors a process may use."""
+    backend = make_engine(reptile(people.classifier(), people.people().spec), {}, "torch-loop").backend
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert Engine(backend).workers == 3
 
 
 def test_corrections_go_user_by_user_too() -> None:

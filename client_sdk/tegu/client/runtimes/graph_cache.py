@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tegu.core.bundle.file import MAX_BYTES, atomic_write
-from tegu.core.errors import BundleError
+from tegu.core.bundle.file import MAX_BYTES
+from tegu.core.errors import FileError
+from tegu.core.files import atomic_write
 
 __all__ = ["WORTH_BYTES", "OpenGraph", "open_cached"]
 
@@ -78,7 +79,7 @@ def _open_and_keep(open_graph: OpenGraph, graph: bytes, file: Path, origin: byte
         saved = Path(folder, "optimised.onnx")
         session = open_graph(graph, save_to=saved)
         optimised = saved.read_bytes()
-    with suppress(BundleError):
+    with suppress(FileError):
         atomic_write(file, hashlib.sha256(origin + optimised).digest() + optimised, mode=0o600)
     return session
 

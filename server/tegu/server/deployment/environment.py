@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -12,11 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
 
+import tomli_w
+
 from tegu.core.errors import MissingExtraError
 
-__all__ = ["Scalar", "free_ports", "offline_environment", "program", "write_toml"]
+__all__ = ["Scalar", "Table", "free_ports", "offline_environment", "program", "write_toml"]
 
-Scalar: TypeAlias = "bool | int | float | str"
+Scalar: TypeAlias = bool | int | float | str
+Table: TypeAlias = "Mapping[str, Scalar | Table]"
 
 _OFFLINE = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -61,9 +63,9 @@ def program(name: str) -> str:
     return found
 
 
-def write_toml(path: Path, values: Mapping[str, Scalar]) -> Path:
-    """A flat TOML file: Flower's `name=value` arguments cannot carry every string, its files can."""
-    path.write_text("".join(f"{name} = {_literal(value)}\n" for name, value in values.items()), encoding="utf-8")
+def write_toml(path: Path, values: Table) -> Path:
+    """Write a TOML file, and return its path. Flower's `name=value` arguments cannot carry every string; files can."""
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
     return path
 
 
@@ -78,11 +80,3 @@ def free_ports(count: int) -> list[int]:
 
 def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-
-
-def _literal(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON lets it stand, TOML does not
-    return repr(value)

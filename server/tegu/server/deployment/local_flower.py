@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tegu.core.errors import FederationError
-from tegu.server.deployment.environment import Scalar, free_ports, offline_environment, program, write_toml
+from tegu.server.deployment.environment import Scalar, Table, free_ports, offline_environment, program, write_toml
 from tegu.server.deployment.network_namespace import loopback_only
 from tegu.server.deployment.process_group import TAIL, ProcessGroup
 
@@ -81,8 +81,8 @@ class LocalFlower:
         self._port, self._settings = port, dict(settings or {})
         home = self._workdir / "flwr-home"
         home.mkdir(parents=True, exist_ok=True)
-        connection = f'[superlink.{_CONNECTION}]\naddress = "{_HOST}:{port}"\ninsecure = true\n'
-        (home / "config.toml").write_text(connection, encoding="utf-8")
+        connection: Table = {"address": f"{_HOST}:{port}", "insecure": True}
+        write_toml(home / "config.toml", {"superlink": {_CONNECTION: connection}})
         self._group = ProcessGroup(self._workdir, offline_environment(home) | dict(environment or {}), enter)
 
     def run(self, run_config: Mapping[str, Scalar], timeout: float = 3600.0) -> FlowerRun:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from tegu.core.bundle.file import atomic_write
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
+from tegu.core.files import atomic_write, make_folder
 from tegu.server.evaluation.validation import Best
 from tegu.server.training.outer_optimiser import OuterState
 
@@ -36,13 +36,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
     """Write `round-<n>.safetensors` whole, then drop all but the newest `keep`.
 
     Raises:
-        FederationError: the folder cannot be made.
-        BundleError: the file cannot be written.
+        FileError: the folder cannot be made, or the file cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FederationError(f"cannot make {folder} ({error.strerror}): choose a writable folder") from error
+    make_folder(folder)
     arrays = {f"meta/{name}": array for name, array in checkpoint.meta.items()}
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
     header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,13 +25,13 @@ from tegu.core.compression.precision import Precision
 from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree, digest
-from tegu.core.errors import BundleError
+from tegu.core.errors import BundleError, FileError
+from tegu.core.files import atomic_write
 
 __all__ = [
     "GRAPHS",
     "MAX_BYTES",
     "Bundle",
-    "atomic_write",
     "read_bundle",
     "tree_from_bytes",
     "tree_to_bytes",
@@ -134,7 +133,10 @@ def write_bundle(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
-    atomic_write(Path(path), buffer.getvalue())
+    try:
+        atomic_write(Path(path), buffer.getvalue())
+    except FileError as error:
+        raise BundleError(str(error)) from error
     return written
 
 
@@ -207,33 +209,3 @@ def _digests(payload: Mapping[str, bytes]) -> dict[str, str]:
 def _contiguous(array: Array) -> Array:
     # safetensors writes an array's memory as it lies, which is wrong for a transposed view.
     return array if array.flags.c_contiguous else array.copy(order="C")
-
-
-def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file whole or not at all, even when the machine stops half-way.
-
-    Args:
-        path: the file; an existing one is replaced.
-        data: all that it shall hold.
-        mode: its permissions; by default others may read it, as is right for a file that is handed out.
-
-    Raises:
-        BundleError: the folder is absent or not writable.
-    """
-    import tempfile  # noqa: PLC0415 # slow to import, and a device that only reads bundles does without
-
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(path)
-        except BaseException:  # an interrupt, too, leaves nothing behind
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise BundleError(f"cannot write {path} ({reason}): choose a writable folder that exists") from error

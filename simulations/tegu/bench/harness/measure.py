@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+from tegu.core.process import require_os, rusage_mebibytes
+
+require_os("wait4", "this benchmark")
 began = time.perf_counter()
 process = subprocess.Popen([sys.executable, "-m", *sys.argv[1:]])  # noqa: S603 # the caller's own modules
 _, status, usage = os.wait4(process.pid, 0)
 seconds = time.perf_counter() - began
 process.returncode = os.waitstatus_to_exitcode(status)
-scale = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB here
-print(json.dumps({"seconds": seconds, "mebibytes": usage.ru_maxrss / scale}))
+print(json.dumps({"seconds": seconds, "mebibytes": rusage_mebibytes(usage.ru_maxrss)}))
 sys.exit(process.returncode)

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tegu.bench.harness.memory import peak_mebibytes
 from tegu.bench.tasks.task import read_task
 from tegu.core.bundle.file import tree_to_bytes
 from tegu.core.data.tree import Tree
+from tegu.core.process import peak_memory
 
 __all__ = ["serve"]
 
@@ -38,7 +38,7 @@ def serve(module: str, folder: Path, requests: TextIO, answers: TextIO) -> None:
         for request in requests:
             gc.collect()
             done = ready.repeat()
-            peak = peak_mebibytes()
+            peak = peak_memory()
             _write(Path(request.rstrip("\n")), done.trees)
             _say(answers, seconds=done.seconds, mebibytes=peak)
 

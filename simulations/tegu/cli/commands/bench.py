@@ -12,8 +12,8 @@ from tegu.bench.harness.pairs import as_rows
 from tegu.bench.harness.plot import render_plot
 from tegu.bench.harness.request import Request
 from tegu.bench.suites.catalogue import BENCHES
-from tegu.core.bundle.file import atomic_write
 from tegu.core.errors import DataError, UnknownNameError
+from tegu.core.files import atomic_write
 from tegu.sim.reporting.table import markdown
 
 __all__ = ["bench_command"]
@@ -36,6 +36,7 @@ def bench_command(
         UnknownNameError: no benchmark, work or peer of that name.
         MissingExtraError: what the benchmark needs is not installed.
         DataError: `out` ends in something else.
+        FileError: `out` cannot be written.
         RuntimeFailure: a side fails, or two sides do not do the same work.
     """
     if name not in BENCHES:

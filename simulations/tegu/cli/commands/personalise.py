@@ -14,7 +14,7 @@ from tegu.cli.parsing.csv_rows import read_columns, read_ids, read_rows, write_r
 from tegu.cli.parsing.keys import public_key_from
 from tegu.client import Personalizer
 from tegu.core.data.batch import Array
-from tegu.core.errors import DataError
+from tegu.core.errors import DataError, FileError
 
 __all__ = ["personalise_command"]
 
@@ -105,4 +105,4 @@ def _write(out: Path | None, header: list[str], rows: list[list[object]] | list[
         with out.open("w", newline="", encoding="utf-8") as file:
             write_rows(file, header, rows)
     except OSError as error:
-        raise DataError(f"cannot write {out}: {error.strerror or error}; name another file") from error
+        raise FileError(f"cannot write {out} ({error.strerror or error}): name another file") from error

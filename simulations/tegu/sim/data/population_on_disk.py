@@ -25,7 +25,8 @@ from tegu.core.data.batch import Array
 from tegu.core.data.codes import codes
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.data.users import LocalUser
-from tegu.core.errors import DataError, PopulationError
+from tegu.core.errors import DataError, FileError, PopulationError
+from tegu.core.process import require_os
 from tegu.sim.data.population import Population
 
 __all__ = ["read_population", "write_population"]
@@ -44,10 +45,12 @@ def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Po
         users: whose rows; at least one row each.
 
     Raises:
-        DataError: rows that do not fit `spec`, a group or an order that only some users have, or a folder that cannot
-            be written.
+        DataError: rows that do not fit `spec`, or a group or an order that only some users have.
+        FileError: the folder cannot be written.
+        PlatformError: this system cannot read one.
         PopulationError: no users, or a user without rows.
     """
+    _check_system()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         counts, names = _write_rows(folder, spec, users)
@@ -58,7 +61,7 @@ def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Po
         (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
         _write_ties(folder)
     except OSError as error:
-        raise DataError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
+        raise FileError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
     return read_population(folder)
 
 
@@ -110,7 +113,9 @@ def read_population(folder: Path) -> Population:
 
     Raises:
         DataError: a file is absent, damaged, or of another length than the users' counts say.
+        PlatformError: this system cannot read one.
     """
+    _check_system()
     try:
         people = _opened(folder)
         most, tied = (np.load(folder / name, allow_pickle=False) for name in ("most.npy", "tied.npy"))
@@ -141,6 +146,10 @@ def _opened(folder: Path) -> Population:
         read=_reader(folder / "rows.bin", record),
         **ties,
     )
+
+
+def _check_system() -> None:
+    require_os("pread", "a population on disk")
 
 
 def _record(spec: Spec) -> np.dtype[np.void]:

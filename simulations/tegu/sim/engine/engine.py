@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
+from tegu.core.process import usable_cpus
 from tegu.sim.data.cohort import Cohort, buckets
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.batches import Batch, Group, even_parts, gathered, users_in, whole_blocks
@@ -57,7 +57,7 @@ class Engine:
     any_order: bool = False
     user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
-    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    workers: int = field(default_factory=usable_cpus)
     together_bytes: UserBytes = lambda rows: 1 << 16
 
     def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:

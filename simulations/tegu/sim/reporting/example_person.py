@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tegu.core.bundle.file import atomic_write
+from tegu.core.files import atomic_write
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.run import Run
 
