@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import pytest
 from tests.compile.families import FAMILIES
+from tests.compile.running import CohortsOf, DeviceGraphs
 
-from tegu.compile import CohortGraphs, compile_cohort, compile_learner
+from tegu.compile import compile_cohort, compile_learner
 
 
 @pytest.fixture(scope="session")
-def device_graphs() -> Callable[[str], dict[str, bytes]]:
+def device_graphs() -> DeviceGraphs:
     return functools.cache(lambda name: compile_learner(FAMILIES[name].learner()))
 
 
 @pytest.fixture(scope="session")
-def cohort_graphs() -> Callable[[str], CohortGraphs]:
+def cohort_graphs() -> CohortsOf:
     return functools.cache(lambda name: compile_cohort(FAMILIES[name].learner()))

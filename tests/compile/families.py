@@ -36,7 +36,8 @@ class Tokens(nn.Module):
         self.head = nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head((self.table(x) + self.positions).mean(1))
+        output: Tensor = self.head((self.table(x) + self.positions).mean(1))
+        return output
 
 
 class Recurrent(nn.Module):
@@ -48,7 +49,8 @@ class Recurrent(nn.Module):
         self.head = nn.Linear(3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layer(x)[0][:, -1])
+        output: Tensor = self.head(self.layer(x)[0][:, -1])
+        return output
 
 
 class Factors(nn.Module):
@@ -60,7 +62,8 @@ class Factors(nn.Module):
         self.user = nn.Parameter(torch.randn(4))
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.items(ids) @ self.user
+        output: Tensor = self.items(ids) @ self.user
+        return output
 
 
 class Ratings(nn.Module):
@@ -74,7 +77,8 @@ class Ratings(nn.Module):
         self.mean = nn.Parameter(torch.zeros(1))
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.mean + self.bias(ids) + (self.items(ids) @ self.user).unsqueeze(-1)
+        output: Tensor = self.mean + self.bias(ids) + (self.items(ids) @ self.user).unsqueeze(-1)
+        return output
 
 
 class Sentences(nn.Module):
@@ -88,7 +92,8 @@ class Sentences(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         read = self.table(x) + self.positions(torch.arange(x.shape[-1]))
-        return self.head(torch.tanh(read).mean(1) * self.table(x[:, 0]))
+        output: Tensor = self.head(torch.tanh(read).mean(1) * self.table(x[:, 0]))
+        return output
 
 
 def mlp(*layers: nn.Module, outputs: int = 3) -> nn.Sequential:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
 import torch
 
+from tegu.compile import CohortGraphs
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.spec import Field, Spec
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
+
+DeviceGraphs: TypeAlias = Callable[[str], dict[str, bytes]]
+CohortsOf: TypeAlias = Callable[[str], CohortGraphs]
 
 NO_NOISE = torch.zeros(0)
 

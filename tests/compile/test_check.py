@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch import Tensor
 
 from tegu.compile.check import check_graph
+from tegu.compile.tracing.capture import Named
 from tegu.core.errors import CompileError
 
 CASES = [{"x": torch.tensor([1.0, -2.0])}, {"x": torch.tensor([0.5])}]
 
 
-def graph(node: str, **attributes: object) -> onnx.ModelProto:
+def graph(node: str, **attributes: Any) -> onnx.ModelProto:
     """y = node(x), and z = x."""
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in "xyz"]
     nodes = [helper.make_node(node, ["x"], ["y"], **attributes), helper.make_node("Identity", ["x"], ["z"])]
@@ -24,7 +29,7 @@ def graph(node: str, **attributes: object) -> onnx.ModelProto:
     return model
 
 
-def test_a_graph_that_agrees_is_serialised():
+def test_a_graph_that_agrees_is_serialised() -> None:
     model = graph("Abs")
     data = check_graph(model, lambda case: {"y": case["x"].abs(), "z": case["x"]}, CASES, "adapt")
     assert data == model.SerializeToString()
@@ -42,13 +47,13 @@ def test_a_graph_that_agrees_is_serialised():
         (lambda x: {"y": x.abs().sum(), "z": x}, r"adapt graph gives y of shape \(2,\): torch gives \(\)"),
     ],
 )
-def test_a_graph_that_disagrees(function, message):
+def test_a_graph_that_disagrees(function: Callable[[Tensor], Named], message: str) -> None:
     with pytest.raises(CompileError, match=message):
         check_graph(graph("Abs"), lambda case: function(case["x"]), CASES, "adapt")
 
 
-def test_every_case_counts():
-    def right_for_two(case):
+def test_every_case_counts() -> None:
+    def right_for_two(case: Named) -> Named:
         return {"y": case["x"].abs() if len(case["x"]) == 2 else case["x"], "z": case["x"]}
 
     check_graph(graph("Abs"), right_for_two, CASES[:1], "adapt")
@@ -56,35 +61,35 @@ def test_every_case_counts():
         check_graph(graph("Abs"), right_for_two, [*CASES, {"x": torch.tensor([-3.0])}], "adapt", tolerance=0.5)
 
 
-def test_rounding_of_what_is_nearly_zero_is_forgiven():
+def test_rounding_of_what_is_nearly_zero_is_forgiven() -> None:
     tiny = [{"x": torch.tensor([1e-8])}]
     check_graph(graph("Abs"), lambda case: {"y": 2 * case["x"], "z": case["x"]}, tiny, "adapt")
 
 
-def test_a_graph_that_does_not_load():
+def test_a_graph_that_does_not_load() -> None:
     with pytest.raises(CompileError, match=r"the adapt graph does not load in ONNX Runtime: .*Nonsense"):
         check_graph(graph("Nonsense"), lambda case: {}, CASES, "adapt")
 
 
-def test_a_graph_that_does_not_run():
+def test_a_graph_that_does_not_run() -> None:
     model = graph("Abs")
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     with pytest.raises(CompileError, match=r"the adapt graph fails on inputs of shapes \{'x': \(1,\)\}"):
         check_graph(model, lambda case: {"y": case["x"].abs(), "z": case["x"]}, CASES, "adapt")
 
 
-def rough(case):
+def rough(case: Named) -> dict[str, Tensor]:
     """Absolute values, and a rounding error of 1e-3 unless computed in double precision."""
     rounding = 0 if case["x"].dtype == torch.float64 else 1e-3
     return {"y": case["x"].abs() * (1 + rounding), "z": case["x"]}
 
 
-def test_a_difference_that_torchs_own_rounding_explains_is_forgiven():
+def test_a_difference_that_torchs_own_rounding_explains_is_forgiven() -> None:
     check_graph(graph("Abs"), rough, CASES, "adapt")
 
 
-def test_no_rounding_explains_a_large_difference():
-    def wild(case):
+def test_no_rounding_explains_a_large_difference() -> None:
+    def wild(case: Named) -> Named:
         rounding = 0 if case["x"].dtype == torch.float64 else 5
         return {"y": 1.5 * case["x"].abs() + rounding, "z": case["x"]}
 
@@ -92,8 +97,8 @@ def test_no_rounding_explains_a_large_difference():
         check_graph(graph("Abs"), wild, CASES, "adapt")
 
 
-def test_a_function_that_insists_on_float32_is_compared_as_it_is():
-    def insisting(case):
+def test_a_function_that_insists_on_float32_is_compared_as_it_is() -> None:
+    def insisting(case: Named) -> Named:
         if case["x"].dtype != torch.float32:
             raise RuntimeError("expected float32")
         return rough(case)

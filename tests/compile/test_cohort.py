@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
 import torch
 from tests.compile.families import BATCHED, SINGLE
 from tests.compile.running import (
     NO_NOISE,
+    CohortsOf,
     assert_close,
     input_names,
     knobs,
@@ -19,25 +22,34 @@ from tests.compile.running import (
     torch_batch,
     update_of,
 )
+from torch import Tensor
 
 from tegu.compile import compile_cohort, compile_cohort_updates
-from tegu.core.data.batch import NumpyBatch
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.tree import Tree
 from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
+from tegu.learners.learner import Learner, TorchTree
 
 TOGETHER = [name for name in BATCHED if BATCHED[name].learner().together is not None]
 
 
-def users(learner, count, seed=0):
+def users(learner: Learner, count: int, seed: int = 0) -> tuple[list[NumpyBatch], list[NumpyBatch]]:
     """Users of different sizes, padded alike: supports and queries."""
     supports = [rows(learner.spec, 1 + user % 4, seed + user, 4 - user % 4) for user in range(count)]
     queries = [rows(learner.spec, 3, seed + 50 + user) for user in range(count)]
     return supports, queries
 
 
-def clipped_sum(learner, meta, pairs, weight, limit):
+def clipped_sum(
+    learner: Learner,
+    meta: Tree,
+    pairs: Sequence[tuple[NumpyBatch, NumpyBatch]],
+    weight: Sequence[float] | Array,
+    limit: float,
+) -> tuple[TorchTree, list[float]]:
     """Sum over users of weight * update, each update scaled down to a norm of at most `limit`, in float64."""
-    total, norms = {}, []
+    total, norms = dict[str, Tensor](), list[float]()
     for pair, share in zip(pairs, weight, strict=True):
         update = {name: value.detach().double() for name, value in update_of(learner, meta, *pair).items()}
         norms.append(float(torch.cat([value.flatten() for value in update.values()]).norm()))
@@ -47,7 +59,7 @@ def clipped_sum(learner, meta, pairs, weight, limit):
 
 
 @pytest.mark.parametrize("name", BATCHED)
-def test_many_users_at_once_are_as_one_by_one(name, cohort_graphs):
+def test_many_users_at_once_are_as_one_by_one(name: str, cohort_graphs: CohortsOf) -> None:
     learner, graphs = BATCHED[name].learner(), cohort_graphs(name)
     for count in (1, 3):
         meta, (supports, queries) = start(learner, count), users(learner, count, seed=count)
@@ -62,8 +74,17 @@ def test_many_users_at_once_are_as_one_by_one(name, cohort_graphs):
         np.testing.assert_allclose(found["output"], outputs.detach().numpy(), rtol=1e-3, atol=2e-5)
 
 
-def summed(learner, graph, meta, supports, queries, blocks, limit):
+def summed(
+    learner: Learner,
+    graph: bytes | None,
+    meta: Tree,
+    supports: list[NumpyBatch],
+    queries: list[NumpyBatch],
+    blocks: Sequence[Sequence[float]] | Array,
+    limit: float,
+) -> Tree:
     """The graph's sums, tables whole; a learner that pools has its queries behind its supports."""
+    assert graph is not None
     if learner.pools:
         rows = [
             NumpyBatch(*(np.concatenate(parts) for parts in zip(*pair, strict=True)))
@@ -72,7 +93,8 @@ def summed(learner, graph, meta, supports, queries, blocks, limit):
         groups = {"support": stacked(rows)}
     else:
         groups = {"support": stacked(supports), "query": stacked(queries)}
-    found = run(graph, meta=meta, **groups, blocks=np.asarray(blocks, np.float32), clip=np.asarray(limit, np.float32))
+    clipped = {"blocks": np.asarray(blocks, np.float32), "clip": np.asarray(limit, np.float32)}
+    found = dict(run(graph, meta=meta, **groups, **clipped))
     for name in [name.removesuffix("/rows") for name in found if name.endswith("/rows")]:
         ids, moved = found.pop(f"{name}/ids"), found.pop(f"{name}/rows")
         found[name] = np.zeros((len(blocks), *meta[name.removeprefix("update.")].shape), np.float32)
@@ -84,7 +106,7 @@ def summed(learner, graph, meta, supports, queries, blocks, limit):
 
 @pytest.mark.parametrize("name", BATCHED)
 @pytest.mark.parametrize("cut", [True, False], ids=["clipped", "whole"])
-def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name, cut, cohort_graphs):
+def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name: str, cut: bool, cohort_graphs: CohortsOf) -> None:
     learner = BATCHED[name].learner()
     meta, (supports, queries), blocks = start(learner), users(learner, 4), [[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     pairs = list(zip(supports, queries, strict=True))
@@ -98,7 +120,7 @@ def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name, cut, cohort_
 
 @pytest.mark.parametrize("name", TOGETHER)
 @pytest.mark.parametrize(("count", "asked"), [(1, 3), (5, 3), (5, 0)])
-def test_users_summed_together_are_as_one_by_one(name, count, asked, cohort_graphs):
+def test_users_summed_together_are_as_one_by_one(name: str, count: int, asked: int, cohort_graphs: CohortsOf) -> None:
     learner = BATCHED[name].learner()
     meta, (supports, _) = start(learner), users(learner, count)
     queries = [rows(learner.spec, asked, 50 + user, 3 - asked) for user in range(count)]
@@ -109,16 +131,18 @@ def test_users_summed_together_are_as_one_by_one(name, count, asked, cohort_grap
     )
 
 
-def test_which_sums_are_taken_together(cohort_graphs):
+def test_which_sums_are_taken_together(cohort_graphs: CohortsOf) -> None:
     assert TOGETHER == ["second_order", "ranking", "rows_in_part", "wide", "wide_minibatches", "learned_in_part"]
     assert cohort_graphs("relu").together is None
     assert cohort_graphs("relu").together_rows == 0
-    assert not {"clip", "blocks"} & input_names(cohort_graphs("ranking").together)
+    at_once = cohort_graphs("ranking").together
+    assert at_once is not None
+    assert not {"clip", "blocks"} & input_names(at_once)
     assert [cohort_graphs(name).together_rows for name in ("ranking", "wide")] == [np.inf, 24]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])
-def test_steps_are_an_input(steps, cohort_graphs):
+def test_steps_are_an_input(steps: int, cohort_graphs: CohortsOf) -> None:
     learner = BATCHED["relu"].learner()
     meta, (supports, _) = start(learner), users(learner, 3)
     found = run(cohort_graphs("relu").adapt, meta=meta, support=stacked(supports), knob=knobs(learner, steps=steps))
@@ -127,7 +151,7 @@ def test_steps_are_an_input(steps, cohort_graphs):
     assert_close(found, "state", {n: torch.stack([state[n] for state in states]) for n in states[0]})
 
 
-def test_graphs_take_the_inputs_of_the_contract(cohort_graphs):
+def test_graphs_take_the_inputs_of_the_contract(cohort_graphs: CohortsOf) -> None:
     graphs = cohort_graphs("second_order")
     meta = {f"meta.{layer}.{kind}" for layer in "02" for kind in ("weight", "bias")}
     support = {"support.x", "support.y", "support.mask"}
@@ -137,7 +161,7 @@ def test_graphs_take_the_inputs_of_the_contract(cohort_graphs):
 
 
 @pytest.mark.parametrize("comparator", [joint, fedavg])
-def test_the_update_of_a_comparator_alone(comparator, cohort_graphs):
+def test_the_update_of_a_comparator_alone(comparator: Callable[..., Learner], cohort_graphs: CohortsOf) -> None:
     family = BATCHED["relu"]
     learner = comparator(family.model, family.learner())
     meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
@@ -148,7 +172,7 @@ def test_the_update_of_a_comparator_alone(comparator, cohort_graphs):
     assert_close(found, "update", {n: value[None] for n, value in expected.items()})
 
 
-def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
+def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs: CohortsOf) -> None:
     learner, graphs = BATCHED["relu"].learner(), cohort_graphs("relu")
     meta, (supports, queries) = start(learner), users(learner, 3)
     results = [
@@ -159,7 +183,7 @@ def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs):
         np.testing.assert_array_equal(results[0][name], results[1][name])
 
 
-def test_convolutions_have_no_batched_form():
+def test_convolutions_have_no_batched_form() -> None:
     message = r"axis 0 of cohort adapt begin\.support\.\w+ is fixed at its example's size of 6: expected code for any"
     with pytest.raises(CompileError, match=message):
         compile_cohort(SINGLE["maxpool"].learner())

@@ -8,6 +8,7 @@ import pytest
 from tests.compile.families import FAMILIES
 from tests.compile.running import (
     NO_NOISE,
+    DeviceGraphs,
     assert_close,
     input_names,
     knobs,
@@ -25,7 +26,7 @@ SIZES = [(1, 1, 0), (3, 2, 2), (16, 9, 0)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_graphs_do_what_torch_does_at_any_number_of_rows(name, device_graphs):
+def test_graphs_do_what_torch_does_at_any_number_of_rows(name: str, device_graphs: DeviceGraphs) -> None:
     learner, graphs = FAMILIES[name].learner(), device_graphs(name)
     for seed, (support, query, padding) in enumerate(SIZES):
         meta = start(learner, seed)
@@ -45,7 +46,7 @@ def test_graphs_do_what_torch_does_at_any_number_of_rows(name, device_graphs):
 
 @pytest.mark.parametrize("name", ["relu", "groupnorm_momentum", "adam", "ranking"])
 @pytest.mark.parametrize("steps", [0, 1, 7])
-def test_steps_are_an_input(name, steps, device_graphs):
+def test_steps_are_an_input(name: str, steps: int, device_graphs: DeviceGraphs) -> None:
     learner = FAMILIES[name].learner()
     meta, support = start(learner), rows(learner.spec, 5)
     found = run(device_graphs(name)["adapt"], meta=meta, support=support, knob=knobs(learner, steps=steps))
@@ -56,7 +57,7 @@ def test_steps_are_an_input(name, steps, device_graphs):
 
 
 @pytest.mark.parametrize("changed", [{"lr": 0.7}, {"prior": 9.0}, {"lr": 0.3, "prior": 0.0}])
-def test_knobs_are_inputs(changed, device_graphs):
+def test_knobs_are_inputs(changed: dict[str, float], device_graphs: DeviceGraphs) -> None:
     learner = FAMILIES["relu"].learner()
     meta, support = start(learner), rows(learner.spec, 5)
     found = run(device_graphs("relu")["adapt"], meta=meta, support=support, knob=knobs(learner, **changed))
@@ -70,7 +71,7 @@ SUPPORT = {name for name in BATCH if name.startswith("support")}
 ALL = {f"{layer}.{kind}" for layer in "02" for kind in ("weight", "bias")}
 
 
-def test_graphs_take_the_inputs_of_the_contract(device_graphs):
+def test_graphs_take_the_inputs_of_the_contract(device_graphs: DeviceGraphs) -> None:
     graphs = device_graphs("relu")
     meta = {f"meta.{name}" for name in ALL}
     assert input_names(graphs["adapt"]) == meta | SUPPORT | {"knob.steps", "knob.lr", "knob.prior"}
@@ -78,13 +79,13 @@ def test_graphs_take_the_inputs_of_the_contract(device_graphs):
     assert input_names(graphs["predict"]) == {f"state.{name}" for name in ALL} | {"x"}
 
 
-def test_what_stays_fixed_is_read_from_meta(device_graphs):
+def test_what_stays_fixed_is_read_from_meta(device_graphs: DeviceGraphs) -> None:
     graphs = device_graphs("second_order")
     names = input_names(graphs["predict"])
     assert names == {"meta.0.weight", "meta.0.bias", "state.2.weight", "state.2.bias", "x"}
 
 
-def test_graphs_are_plain_onnx(device_graphs):
+def test_graphs_are_plain_onnx(device_graphs: DeviceGraphs) -> None:
     for name in ("relu", "ranking", "maxpool_overlapping"):
         for graph in device_graphs(name).values():
             model = onnx.load_from_string(graph)
@@ -93,14 +94,14 @@ def test_graphs_are_plain_onnx(device_graphs):
             assert not model.functions
 
 
-def test_predict_of_a_ranking_gives_one_score_an_item(device_graphs):
+def test_predict_of_a_ranking_gives_one_score_an_item(device_graphs: DeviceGraphs) -> None:
     learner = FAMILIES["ranking"].learner()
     meta = start(learner)
     found = run(device_graphs("ranking")["predict"], meta=meta, state={"user": meta["user"]}, x=np.arange(12))
     np.testing.assert_allclose(found["output"], meta["items.weight"] @ meta["user"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_bundle_holds_the_graphs_and_says_what_they_are(device_graphs):
+def test_a_bundle_holds_the_graphs_and_says_what_they_are(device_graphs: DeviceGraphs) -> None:
     learner = FAMILIES["second_order"].learner()
     meta = learner.init(0)
     bundle = make_bundle(learner, meta, device_graphs("second_order"))

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from tests.compile.families import IMAGE, ROWS_OF_4, SINGLE, mlp
-from torch import nn
+from torch import Tensor, nn
 
 from tegu.compile import compile_cohort, compile_learner
 from tegu.compile.operators import decompositions
 from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
 from tegu.learners import reptile
+from tegu.learners.learner import Learner
 
 
 class Branching(nn.Linear):
     """Each row by itself, and yet branching on data."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) if (x * 0).sum() >= 0 else x[:, :3]
 
 
 class ForThirteenRows(nn.Linear):
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * (2 if len(x) == 13 else 1)
 
 
 class Solved(nn.Linear):
-    def forward(self, x):
-        return torch.linalg.solve(self.weight[:, :3] + 3 * torch.eye(3), super().forward(x).mT).mT
+    def forward(self, x: Tensor) -> Tensor:
+        solution: Tensor = torch.linalg.solve(self.weight[:, :3] + 3 * torch.eye(3), super().forward(x).mT)
+        return solution.mT
 
 
 def state() -> tuple[object, ...]:
@@ -41,13 +45,13 @@ def state() -> tuple[object, ...]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind():
+def nothing_left_behind() -> Iterator[None]:
     before = state()
     yield
     assert state() == before
 
 
-def test_success_leaves_nothing_behind_either():
+def test_success_leaves_nothing_behind_either() -> None:
     learner = reptile(nn.Sequential(nn.Linear(4, 3)), ROWS_OF_4, steps=1)
     before = torch.get_rng_state()
     compile_learner(learner)
@@ -64,60 +68,61 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model", "message"), REFUSED)
-def test_models_that_cannot_be_compiled(model, message):
+def test_models_that_cannot_be_compiled(model: nn.Module, message: str) -> None:
     learner = reptile(model, ROWS_OF_4, steps=1)
     with pytest.raises(CompileError, match=message):
         compile_learner(learner)
 
 
-def test_the_gradient_of_a_transposed_convolution():
+def test_the_gradient_of_a_transposed_convolution() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(2, 2, 2), nn.Flatten(), nn.Linear(200, 3))
     with pytest.raises(CompileError, match="transposed convolution cannot be compiled: use Upsample and Conv"):
         compile_learner(reptile(model, IMAGE, steps=1))
 
 
-def test_adaptive_pooling_with_unequal_windows():
+def test_adaptive_pooling_with_unequal_windows() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(18, 3))
     with pytest.raises(CompileError, match=r"from 8 x 8 to 3 x 3 has unequal windows.*choose an output that divides"):
         compile_learner(reptile(model, IMAGE, steps=1))
 
 
-def test_average_pooling_that_overhangs():
+def test_average_pooling_that_overhangs() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AvgPool2d(3, ceil_mode=True), nn.Flatten(), nn.Linear(18, 3))
     with pytest.raises(CompileError, match="ceil_mode=True cannot be compiled: pad the input"):
         compile_learner(reptile(model, IMAGE, steps=1))
 
 
 @pytest.mark.parametrize("compiled", [compile_learner, compile_cohort])
-def test_a_loss_that_is_not_one_value_a_row(compiled):
+def test_a_loss_that_is_not_one_value_a_row(compiled: Callable[[Learner], object]) -> None:
     learner = reptile(mlp(), ROWS_OF_4, loss=lambda output, y: output.square(), steps=1)
     with pytest.raises(DataError, match=r"the loss has shape \(\d+, 3\): expected one value a row"):
         compiled(learner)
 
 
-def wrong_convolution(grad, x, weight, *options):
+def wrong_convolution(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor | None, ...]:
     grad_x, grad_weight, grad_bias = RIGHT(grad, x, weight, *options)
-    return grad_x, 1.01 * grad_weight, grad_bias
+    return grad_x, None if grad_weight is None else 1.01 * grad_weight, grad_bias
 
 
 RIGHT = decompositions._convolution_backward
 
 
-def test_a_graph_that_disagrees_is_refused(monkeypatch):
+def test_a_graph_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompositions, "_convolution_backward", wrong_convolution)
     message = r"the adapt graph disagrees with torch: state\.0\.weight differs by \d\.\de-\d\d relative \(limit 1e-04\)"
     with pytest.raises(CompileError, match=message):
         compile_learner(SINGLE["maxpool"].learner())
 
 
-def test_a_ranking_model_over_the_wrong_number_of_items():
+def test_a_ranking_model_over_the_wrong_number_of_items() -> None:
     class Wide(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.items = nn.Embedding(5, 2)
 
-        def forward(self, ids):
-            return self.items(ids).sum(-1)
+        def forward(self, ids: Tensor) -> Tensor:
+            scores: Tensor = self.items(ids).sum(-1)
+            return scores
 
     with pytest.raises(DataError, match=r"the model fails on x of shape .*IndexError.*the spec says"):
         reptile(Wide(), Spec.ranking(500))

@@ -34,7 +34,7 @@ LEARNERS = {
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_the_graphs_of_a_device(name):
+def test_the_graphs_of_a_device(name: str) -> None:
     learner = LEARNERS[name]()
     graphs = compile_learner(learner)
     for seed, (count, padding, steps) in enumerate([(1, 0, 2), (5, 2, 0), (14, 0, 1)]):
@@ -56,7 +56,7 @@ def test_the_graphs_of_a_device(name):
 
 
 @pytest.mark.parametrize("name", ["gradients", "correction"])
-def test_the_graphs_of_many_users(name):
+def test_the_graphs_of_many_users(name: str) -> None:
     learner = LEARNERS[name]()
     graphs, meta = compile_cohort(learner), start(learner)
     supports = [rows(learner.spec, 1 + user % 4, user, 4 - user % 4) for user in range(5)]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.compile.families import BATCHED, mlp, wide
-from tests.compile.running import input_names, rows, start
+from tests.compile.running import DeviceGraphs, input_names, rows, start
 from torch import nn
 
 from tegu.client import Personalizer
 from tegu.client.runtimes.torch_runtime import TorchRuntime
 from tegu.compile import compile_cohort, compile_cohort_updates, make_bundle
 from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.compression.precision import Precision
 from tegu.core.data.spec import Spec
 from tegu.core.errors import RuntimeFailure
 from tegu.learners import fedavg, reptile
@@ -19,7 +22,7 @@ from tegu.learners import fedavg, reptile
 LAYERS = BATCHED["learned_layers"]
 
 
-def test_steps_and_updates_read_them_and_predictions_do_not(device_graphs):
+def test_steps_and_updates_read_them_and_predictions_do_not(device_graphs: DeviceGraphs) -> None:
     learned = {"meta./log_prior", *(f"meta.{n}.{kind}/log_lr" for n in "02" for kind in ("weight", "bias"))}
     graphs = device_graphs("learned_layers")
     assert learned <= input_names(graphs["adapt"])
@@ -29,7 +32,7 @@ def test_steps_and_updates_read_them_and_predictions_do_not(device_graphs):
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_a_device_takes_the_learned_steps(precision, device_graphs, tmp_path):
+def test_a_device_takes_the_learned_steps(precision: Precision, device_graphs: DeviceGraphs, tmp_path: Path) -> None:
     learner, graphs = LAYERS.learner(), device_graphs("learned_layers")
     still = {f"{n}.{kind}/log_lr": np.asarray(-30.0, np.float32) for n in "02" for kind in ("weight", "bias")}
     meta = {**learner.init(0), **still, "2.bias/log_lr": np.asarray(1.5, np.float32)}
@@ -46,7 +49,7 @@ def test_a_device_takes_the_learned_steps(precision, device_graphs, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["learned_layers", "learned_parameters", "learned_in_part", "learned_rows"])
-def test_torch_on_the_device_takes_the_same_steps(name, device_graphs, tmp_path):
+def test_torch_on_the_device_takes_the_same_steps(name: str, device_graphs: DeviceGraphs, tmp_path: Path) -> None:
     family = BATCHED[name]
     learner = family.learner()
     write_bundle(tmp_path / "init.tegu", make_bundle(learner, start(learner), device_graphs(name)))
@@ -60,11 +63,11 @@ def test_torch_on_the_device_takes_the_same_steps(name, device_graphs, tmp_path)
             before = person.predict(asked.x)
             person.adapt()
             answers.append(person.predict(asked.x))
-    np.testing.assert_allclose(*answers, atol=1e-5)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
     assert np.abs(answers[0] - before).max() > 1e-3
 
 
-def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser():
+def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser() -> None:
     learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learned="layers")
     manifest = make_bundle(learner, learner.init(0), {}).manifest
     runtime = TorchRuntime(mlp(nn.Tanh()), manifest, optimiser="Adam")
@@ -78,7 +81,7 @@ def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser():
         runtime.adapt({**meta, "other": meta["0.bias"]}, support, knobs)
 
 
-def test_a_comparator_of_a_learner_that_learns_them_compiles():
+def test_a_comparator_of_a_learner_that_learns_them_compiles() -> None:
     learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learned="layers")
     averaged = fedavg(wide(), learner)
     graphs = compile_cohort_updates(averaged, compile_cohort(learner))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from tests.compile.families import BATCHED, RATINGS, Ratings
-from tests.compile.running import rows, start
+from tests.compile.running import CohortsOf, DeviceGraphs, rows, start
 
 from tegu.client import OnnxRuntime, Personalizer
+from tegu.client.runtimes.runtime import Runtime
 from tegu.client.runtimes.torch_runtime import TorchRuntime
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
 from tegu.learners import reptile
 
 FAMILY = BATCHED["rows"]
@@ -22,7 +25,7 @@ TABLES = {"meta.items.weight", "meta.bias.weight"}
 
 
 @pytest.fixture
-def bundle(device_graphs) -> Bundle:
+def bundle(device_graphs: DeviceGraphs) -> Bundle:
     learner = FAMILY.learner()
     return make_bundle(learner, start(learner), device_graphs("rows"))
 
@@ -39,35 +42,35 @@ def readers(data: bytes, names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["rows", "rows_momentum", "rows_adam"])
-def test_tables_are_read_by_gather_alone(name, device_graphs, cohort_graphs):
+def test_tables_are_read_by_gather_alone(name: str, device_graphs: DeviceGraphs, cohort_graphs: CohortsOf) -> None:
     many = cohort_graphs(name)
     for graphs in (device_graphs(name), {"adapt": many.adapt, "predict": many.predict, "update": many.update}):
         for data in graphs.values():
             assert readers(data, TABLES) == {"Gather"}
 
 
-def test_steps_do_not_see_the_tables(device_graphs):
+def test_steps_do_not_see_the_tables(device_graphs: DeviceGraphs) -> None:
     for node in _nodes(onnx.load_from_string(device_graphs("rows")["adapt"]).graph):
         if node.op_type == "Loop":
             (body,) = [attribute.g for attribute in node.attribute if attribute.name == "body"]
             assert not any(TABLES & set(inner.input) for inner in _nodes(body))
 
 
-def test_no_transpose_leaves_its_input_as_it_is(device_graphs):
+def test_no_transpose_leaves_its_input_as_it_is(device_graphs: DeviceGraphs) -> None:
     for graph in device_graphs("rows_in_part").values():
         for node in _nodes(onnx.load_from_string(graph).graph):
             orders = [list(a.ints) for a in node.attribute if node.op_type == "Transpose"]
             assert all(order != sorted(order) for order in orders)
 
 
-def states_of(bundle):
+def states_of(bundle: Bundle) -> tuple[tuple[Runtime, Runtime], list[Tree]]:
     support = rows(RATINGS, 6)
     knobs = {"steps": 4.0, "lr": 0.1, "prior": 0.0}
     runtimes = OnnxRuntime(bundle.graphs), TorchRuntime(Ratings(), bundle.manifest)
     return runtimes, [runtime.adapt(bundle.meta, support, knobs) for runtime in runtimes]
 
 
-def test_either_runtime_reads_the_others_state(bundle):
+def test_either_runtime_reads_the_others_state(bundle: Bundle) -> None:
     runtimes, states = states_of(bundle)
     assert "items.weight/rows" in states[0]
     assert states[1]["items.weight"].shape == (50, 4)
@@ -78,7 +81,7 @@ def test_either_runtime_reads_the_others_state(bundle):
     assert np.abs(outputs[0] - runtimes[1].predict(bundle.meta, {}, x)).max() > 0.01
 
 
-def test_a_person_goes_through_life(bundle, tmp_path):
+def test_a_person_goes_through_life(bundle: Bundle, tmp_path: Path) -> None:
     support, store, x = rows(RATINGS, 6), tmp_path / "me.db", np.arange(50)
     with Personalizer.open(bundle, store=store) as p:
         before = p.predict(x)
@@ -97,7 +100,7 @@ def test_a_person_goes_through_life(bundle, tmp_path):
         np.testing.assert_array_equal(p.predict(x), before)
 
 
-def test_the_store_grows_with_the_clicks_and_not_with_the_catalogue(tmp_path):
+def test_the_store_grows_with_the_clicks_and_not_with_the_catalogue(tmp_path: Path) -> None:
     sizes = []
     for items in (64, 6400):
         learner = reptile(Ratings(items), Spec.regression((), items=items), steps=1, lr=0.1)

@@ -3,6 +3,8 @@
 trace           a torch function of named tensors -> ONNX
 decompositions  operators that torch.onnx cannot translate, in terms of those that it can
 reorder         pooling before ReLU while tracing
+sliding         convolutions as they are, for few rows
+few_rows        the choice between two graphs by the number of rows
 fuse            fewer ONNX nodes
 loop            one step -> an ONNX Loop over steps
 hoist           what no step changes, before the loop

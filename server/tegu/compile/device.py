@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from tegu.compile.examples import Sizes, example_inputs
 from tegu.compile.functions import functions
-from tegu.compile.graphs import Plan, compile_graphs
+from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
+from tegu.compile.operators.convolution.sliding import replaces_convolutions, sliding
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner
 from tegu.learners.threads import one_thread
 
-__all__ = ["compile_learner", "make_bundle"]
+__all__ = ["compile_learner", "device_plan", "make_bundle"]
 
 # To trace with: sizes that models rarely have, others for each graph. Then to check with.
 _TRACED = {"adapt": Sizes(13, 1), "predict": Sizes(23, 11), "update": Sizes(17, 19)}
-_CHECKED = (Sizes(1, 2), Sizes(4, 3, 1), Sizes(10, 7), Sizes(19, 23, 5))
+_CHECKED = (Sizes(1, 2), Sizes(4, 1, 1), Sizes(10, 7), Sizes(19, 23, 5))
 
 
 def compile_learner(learner: Learner) -> dict[str, bytes]:
@@ -26,10 +27,21 @@ def compile_learner(learner: Learner) -> dict[str, bytes]:
         DataError: the loss is not one value a row.
     """
     with one_thread():
-        examples = {graph: example_inputs(learner, sizes, seed=0) for graph, sizes in _TRACED.items()}
-        cases = [example_inputs(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)]
-        one = functions(learner)
-        return compile_graphs(Plan(one, one, examples, cases))
+        return compile_graphs(device_plan(learner))
+
+
+def device_plan(learner: Learner) -> Plan:
+    """What `compile_learner` compiles.
+
+    Raises:
+        DataError: the loss is not one value a row.
+    """
+    examples = {graph: example_inputs(learner, sizes, seed=0) for graph, sizes in _TRACED.items()}
+    cases = [example_inputs(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)]
+    one = functions(learner)
+    predict = one["predict"]
+    few = {PREDICT_FEW: sliding(predict)} if replaces_convolutions(predict, examples["predict"]) else {}
+    return Plan({**one, **few}, one, examples, cases)
 
 
 def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = None) -> Bundle:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 import pytest
 import torch
@@ -31,11 +33,12 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("size", [9, 10, 11])
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_convolutions(dims, size, options):
+def test_convolutions(dims: int, size: int, options: dict[str, Any]) -> None:
     layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](4, 8, 3, **options)
     x = torch.randn(2, 4, *[size, size - 2, 7][:dims], generator=RNG).requires_grad_()
     output = layer(x)
     grad = torch.randn(output.shape, generator=RNG)
+    assert layer.bias is not None
     expected = torch.autograd.grad(output, (x, layer.weight, layer.bias), grad)
     settings = (layer.stride, layer.padding, layer.dilation, False, [0] * dims, layer.groups)
     found = TABLE[ATEN.convolution_backward.default](grad, x, layer.weight, [8], *settings, [True] * 3)
@@ -43,7 +46,7 @@ def test_convolutions(dims, size, options):
         torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-4)
 
 
-def test_only_the_gradients_asked_for():
+def test_only_the_gradients_asked_for() -> None:
     x, weight, grad = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 3, 3), torch.randn(1, 1, 2, 2)
     settings = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
     found = TABLE[ATEN.convolution_backward.default](grad, x, weight, None, *settings, [False, True, False])
@@ -64,7 +67,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
-def test_pooling(pool):
+def test_pooling(pool: Any) -> None:
     x = torch.randn(2, 3, 9, 8, generator=RNG).requires_grad_()
     output = pool(x)
     grad = torch.randn(output.shape, generator=RNG)
@@ -84,7 +87,7 @@ def test_pooling(pool):
 
 @pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (1, 3), (9, 8), (1, 1), (5, 5)], ids=str)
 @pytest.mark.parametrize("shape", [(2, 3, 9, 8), (3, 9, 8)], ids=str)
-def test_the_first_of_equal_maxima_gets_the_gradient(kernel, shape):
+def test_the_first_of_equal_maxima_gets_the_gradient(kernel: tuple[int, int], shape: tuple[int, ...]) -> None:
     x = torch.randn(shape, generator=RNG).round().relu().requires_grad_()
     output, indices = nn.functional.max_pool2d(x, kernel, return_indices=True)
     grad = torch.randn(output.shape, generator=RNG)
@@ -96,7 +99,7 @@ def test_the_first_of_equal_maxima_gets_the_gradient(kernel, shape):
 
 
 @pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (9, 8), (1, 1)], ids=str)
-def test_maxima_where_planes_are_innermost(kernel):
+def test_maxima_where_planes_are_innermost(kernel: tuple[int, int]) -> None:
     x = torch.randn(2, 3, 9, 8, generator=RNG).round().contiguous(memory_format=torch.channels_last)
     settings = (kernel, kernel, (0, 0), (1, 1), False)
     found = TABLE[ATEN.max_pool2d_with_indices.default](x, *settings)
@@ -105,14 +108,14 @@ def test_maxima_where_planes_are_innermost(kernel):
 
 
 @pytest.mark.parametrize("settings", [((2, 2), (1, 1)), ((3, 3), (3, 3), (1, 1)), ((2, 2), (2, 2), (0, 0), (2, 2))])
-def test_other_max_pools_stay_as_they_are(settings):
+def test_other_max_pools_stay_as_they_are(settings: tuple[tuple[int, int], ...]) -> None:
     x = torch.randn(2, 3, 9, 8).contiguous(memory_format=torch.channels_last)
     assert TABLE[ATEN.max_pool2d_with_indices.default](x, *settings) is NotImplemented
     assert TABLE[ATEN.max_pool2d_with_indices.default](x.contiguous(), (2, 2)) is NotImplemented
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
-def test_relu(threshold):
+def test_relu(threshold: float) -> None:
     x = torch.randn(4, 5, generator=RNG).mul(2).round().div(2).requires_grad_()
     output, grad = nn.functional.threshold(x, threshold, 0.0), torch.randn(4, 5, generator=RNG)
     (expected,) = torch.autograd.grad(output, x, grad)
@@ -120,7 +123,7 @@ def test_relu(threshold):
 
 
 @pytest.mark.parametrize("output", [(3, 4), (1, 2), (9, 8)])
-def test_adaptive_pooling(output):
+def test_adaptive_pooling(output: Any) -> None:
     x = torch.randn(2, 3, 9, 8, generator=RNG).requires_grad_()
     right = nn.AdaptiveAvgPool2d(output)(x)
     torch.testing.assert_close(pooling.adaptive_avg_pool2d(x, output), right)
@@ -129,12 +132,12 @@ def test_adaptive_pooling(output):
 
 
 @pytest.mark.parametrize("dims", [[1], [0, -1], [1, 2, 3], [0, 1]])
-def test_squeezing_several_axes(dims):
+def test_squeezing_several_axes(dims: list[int]) -> None:
     x = torch.randn(3, 1, 2, 1)
     assert TABLE[ATEN.squeeze.dims](x, dims).shape == x.squeeze(dims).shape
 
 
-def test_squares_are_products():
+def test_squares_are_products() -> None:
     x = torch.randn(5, generator=RNG)
     assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 2), x * x)
     assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 1), x)  # of which a square's gradient has twice

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from tegu.compile.operators.pool_before_relu import PoolFirst
@@ -23,10 +25,10 @@ RECTIFIERS = {
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 @pytest.mark.parametrize("relu", RECTIFIERS.values(), ids=RECTIFIERS)
-def test_values_and_gradients_are_those_of_pooling_last(pool, relu):
+def test_values_and_gradients_are_those_of_pooling_last(pool: nn.Module, relu: Callable[[Tensor], Tensor]) -> None:
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).mul(1.5).round()  # with many ties
 
-    def model(x):
+    def model(x: Tensor) -> tuple[Tensor, Tensor]:
         output = pool(relu(1 * x))
         return (output * torch.linspace(-1, 1, output.numel()).reshape(output.shape)).sum(), output
 
@@ -37,21 +39,21 @@ def test_values_and_gradients_are_those_of_pooling_last(pool, relu):
     assert torch.equal(found, expected)
 
 
-def order(model):
+def order(model: nn.Module) -> list[str]:
     captured = capture(lambda values: {"y": model(values["x"])}, {"x": torch.randn(3, 2, 8, 8)}, {"x": (0,)})
     names = [str(n.target) for n in captured.module.graph.nodes]
     return [name.split(".")[1] for name in names if "relu" in name or "pool" in name]
 
 
-def test_capturing_pools_first():
+def test_capturing_pools_first() -> None:
     assert order(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))) == ["max_pool2d_with_indices", "relu"]
     assert order(nn.Sequential(nn.ReLU(), nn.AvgPool2d(2))) == ["relu", "avg_pool2d"]
     assert order(nn.Sequential(nn.ReLU(), nn.Identity(), nn.MaxPool2d(2)))[0] == "max_pool2d_with_indices"
 
 
-def test_what_relu_gave_is_still_there_for_others():
+def test_what_relu_gave_is_still_there_for_others() -> None:
     class Skip(nn.Module):
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             y = torch.relu(x)
             return nn.functional.max_pool2d(y, 2, 1, 0)[..., :1] + y[..., :1, :1]
 
@@ -61,7 +63,7 @@ def test_what_relu_gave_is_still_there_for_others():
         torch.testing.assert_close(functional_call(Skip(), {}, (x,)), expected)
 
 
-def test_indices_are_of_what_relu_gave():
+def test_indices_are_of_what_relu_gave() -> None:
     x = torch.tensor([[[-2.0, -1.0], [-3.0, -4.0]]])
     with PoolFirst():
         values, indices = nn.functional.max_pool2d(torch.relu(x), 2, return_indices=True)

@@ -14,7 +14,8 @@ from tegu.compile.rewrites.fuse import fuse
 INPUTS = {"a": (3, 4), "b": (4, 5), "bt": (5, 4), "c": (3, 5), "v": (5,), "image": (2, 3, 4), "square": (4, 4)}
 FIXED = (
     "int64[1] first = {0}, int64[1] flat = {12}, int64[1] five = {5}, int64[2] wide = {3, 5}, "
-    "float one = {1}, float two = {2}, float none = {0}, int64[1] all = {-1}, int64 rows = {0}"
+    "float one = {1}, float two = {2}, float none = {0}, int64[1] all = {-1}, int64 rows = {0}, "
+    "float[1,1] matrix = {1}, float nearly = {1.000002}, float tiny = {1e-8}"
 )
 
 
@@ -36,7 +37,8 @@ def run(proto: onnx.ModelProto) -> list[np.ndarray]:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     rng = np.random.default_rng(0)
     feed = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in INPUTS.items()}
-    return ort.InferenceSession(proto.SerializeToString(), options).run(None, feed)
+    found: list[np.ndarray] = ort.InferenceSession(proto.SerializeToString(), options).run(None, feed)
+    return found
 
 
 def fused(body: str) -> list[str]:
@@ -88,7 +90,7 @@ FUSED = {
 
 
 @pytest.mark.parametrize("name", FUSED)
-def test_two_nodes_become_one(name):
+def test_two_nodes_become_one(name: str) -> None:
     body, operators = FUSED[name]
     assert fused(body) == operators
 
@@ -101,7 +103,10 @@ LEFT = {
         "t = Transpose<perm = [0, 2, 1]>(image) y = MatMul(image, t)",
         ["Transpose", "MatMul"],
     ),
+    "times one, to one more axis": ("t = Mul(matrix, v) y = Relu(t)", ["Mul", "Relu"]),
     "times two": ("t = Mul(two, c) y = Relu(t)", ["Mul", "Relu"]),
+    "times nearly one": ("t = Mul(c, nearly) y = Relu(t)", ["Mul", "Relu"]),
+    "plus an epsilon": ("t = Add(c, tiny) y = Relu(t)", ["Add", "Relu"]),
     "plus one": ("t = Add(c, one) y = Relu(t)", ["Add", "Relu"]),
     "above one": ("t = Greater(c, one) y = Cast<to = 1>(t)", ["Greater", "Cast"]),
     "above nothing, in float64": (
@@ -129,6 +134,6 @@ LEFT = {
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_what_would_change_the_result_is_left(name):
+def test_what_would_change_the_result_is_left(name: str) -> None:
     body, operators = LEFT[name]
     assert fused(body) == operators

@@ -32,7 +32,7 @@ SUNK = {
 
 
 @pytest.mark.parametrize("name", SUNK)
-def test_same_results_with_fewer_transposes(name):
+def test_same_results_with_fewer_transposes(name: str) -> None:
     body, left = SUNK[name]
     output = "z" if "z = " in body else "y"
     before = onnx.parser.parse_model(f"{HEAD} => (float {output}) <float two = {{2}}> {{ {body} }}")

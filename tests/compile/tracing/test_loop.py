@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 from tests.compile.families import FAMILIES
-from tests.compile.running import knobs, rows, run, start
+from tests.compile.running import DeviceGraphs, knobs, rows, run, start
 
 from tegu.compile.tracing.hoist import hoist
 from tegu.compile.tracing.loop import loop_model
@@ -15,7 +17,7 @@ from tegu.core.errors import CompileError
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu_layernorm", "maxpool"])
-def test_steps_of_one_call_are_those_of_many_calls_to_the_bit(name, device_graphs):
+def test_steps_of_one_call_are_those_of_many_calls_to_the_bit(name: str, device_graphs: DeviceGraphs) -> None:
     learner, graph = FAMILIES[name].learner(), device_graphs(name)["adapt"]
     meta, support = start(learner), rows(learner.spec, 6, padding=1)
     at_once = run(graph, meta=meta, support=support, knob=knobs(learner, steps=7))
@@ -27,7 +29,7 @@ def test_steps_of_one_call_are_those_of_many_calls_to_the_bit(name, device_graph
 
 
 @pytest.mark.parametrize("name", ["relu", "adam", "maxpool", "tokens"])
-def test_every_node_of_the_loop_depends_on_the_step_before(name, device_graphs):
+def test_every_node_of_the_loop_depends_on_the_step_before(name: str, device_graphs: DeviceGraphs) -> None:
     (loop,) = [n for n in onnx.load_from_string(device_graphs(name)["adapt"]).graph.node if n.op_type == "Loop"]
     body = loop.attribute[0].g
     changing = {value.name for value in body.input}
@@ -36,12 +38,12 @@ def test_every_node_of_the_loop_depends_on_the_step_before(name, device_graphs):
         changing |= set(node.output)
 
 
-def node(*names: str, **attributes: object) -> onnx.NodeProto:
+def node(*names: str, **attributes: Any) -> onnx.NodeProto:
     """The last of the names is what the node makes."""
     return helper.make_node("Sum", names[:-1], names[-1:], **attributes)
 
 
-def test_hoisting():
+def test_hoisting() -> None:
     branch = helper.make_graph([node("w", "inside")], "branch", [], [])
     nodes = [
         node("a", "b"),
@@ -60,9 +62,11 @@ def test_hoisting():
 
 def graph(nodes: list[onnx.NodeProto], inputs: list[str], outputs: list[str], opset: int = 18) -> onnx.ModelProto:
     """A model of vectors."""
-    ends = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n"]) for n in names] for names in (inputs, outputs)]
+    given, made = (
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n"]) for n in names] for names in (inputs, outputs)
+    )
     return helper.make_model(
-        helper.make_graph(nodes, "g", *ends), opset_imports=[helper.make_opsetid("", opset)], ir_version=9
+        helper.make_graph(nodes, "g", given, made), opset_imports=[helper.make_opsetid("", opset)], ir_version=9
     )
 
 
@@ -85,7 +89,7 @@ def step(q: onnx.NodeProto) -> onnx.ModelProto:
         (node("carry.q", "carry.q", "next.q"), 1 + (1 + 2 + 4) + 3 * 4, ["p", "q"]),
     ],
 )
-def test_entries_of_the_carry(q, expected, carried):
+def test_entries_of_the_carry(q: onnx.NodeProto, expected: float, carried: list[str]) -> None:
     model = loop_model(BEGIN, step(q), ["p", "q"], ["p", "q"])
     x, meta = np.full(2, 2, np.float32), {"p": np.ones(2, np.float32)}
     found = run(model.SerializeToString(), meta=meta, x=x, knob={"steps": np.array(3)})
@@ -94,6 +98,6 @@ def test_entries_of_the_carry(q, expected, carried):
     assert list(loop.output) == [f"final/{name}" for name in carried]
 
 
-def test_different_operator_sets():
+def test_different_operator_sets() -> None:
     with pytest.raises(CompileError, match="export both alike"):
         loop_model(graph([], [], [], opset=17), step(node("x", "next.q")), ["p", "q"], ["p"])

@@ -7,11 +7,12 @@ import onnx
 import torch
 from tests.compile.running import run
 
+from tegu.compile.tracing.capture import Named
 from tegu.compile.tracing.trace import Part, trace
 
 
-def test_outputs_that_are_equal_keep_their_own_names_and_places():
-    def alike(values):
+def test_outputs_that_are_equal_keep_their_own_names_and_places() -> None:
+    def alike(values: Named) -> Named:
         both = values["x"] + 1
         return {"third": both * 2, "first": both.clone(), "second": both.clone()}
 

@@ -16,7 +16,7 @@ from tegu.compile.operators.convolution import im2col as unfolded
 from tegu.compile.operators.convolution import winograd
 from tegu.core.errors import CompileError
 
-__all__ = ["decomposition_table"]
+__all__ = ["decomposition_table", "replaces_convolution", "sliding_gradients"]
 
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
@@ -59,16 +59,20 @@ def _convolution(
     groups: int,
 ) -> Any:
     del output_padding
-    if _plain(x, stride, dilation, transposed, groups):
+    if not transposed and replaces_convolution(x, weight, stride, padding, dilation, groups):
         if winograd.pays(x.shape, weight.shape, padding):
             return winograd.convolution(x, weight, bias, padding)
-        if unfolded.pays(x.shape, weight.shape):
-            return unfolded.convolution(x, weight, bias, padding)
+        return unfolded.convolution(x, weight, bias, padding)
     return NotImplemented  # which leaves the operator as it is
 
 
-def _plain(x: Tensor, stride: Sequence[int], dilation: Sequence[int], transposed: bool, groups: int) -> bool:
-    return x.dim() == 4 and groups == 1 and {*stride, *dilation} == {1} and not transposed
+def replaces_convolution(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
+) -> bool:
+    """Whether the table has something faster than sliding for a convolution that is not transposed."""
+    shapes = x.shape, weight.shape
+    plain = x.dim() == 4 and groups == 1 and {*stride, *dilation} == {1}
+    return plain and (winograd.pays(*shapes, padding) or unfolded.pays(*shapes))
 
 
 def _convolution_backward(
@@ -87,28 +91,52 @@ def _convolution_backward(
     del bias_sizes, output_padding
     if transposed:
         raise CompileError("the gradient of a transposed convolution cannot be compiled: use Upsample and Conv")
-    dims = range(weight.dim() - 2)
-    plain = _plain(x, stride, dilation, transposed, groups)
-    filtered = plain and winograd.pays(x.shape, weight.shape, padding)
-    grad_x = grad_weight = grad_bias = None
-    if output_mask[0] and filtered:
-        grad_x = winograd.input_gradient(grad, x, weight, padding)
-    elif output_mask[0]:
+    if not replaces_convolution(x, weight, stride, padding, dilation, groups):
+        grad_x, grad_weight = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, output_mask)
+    elif winograd.pays(x.shape, weight.shape, padding):
+        grad_x = winograd.input_gradient(grad, x, weight, padding) if output_mask[0] else None
+        grad_weight = winograd.weight_gradient(grad, x, weight, padding) if output_mask[1] else None
+    else:
+        only_x = (output_mask[0], False)
+        grad_x, _ = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, only_x)
+        grad_weight = unfolded.weight_gradient(grad, x, weight, padding) if output_mask[1] else None
+    return grad_x, grad_weight, grad.sum([0, *range(2, grad.dim())]) if output_mask[2] else None
+
+
+def sliding_gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool] = (True, True),
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of a convolution by its input and by its weight, by other convolutions; None what is not wanted.
+
+    Args:
+        grad: the gradient by the output.
+        x: the input.
+        weight: the kernels.
+        stride: of the convolution, one number an axis; so are the next two.
+        padding: at either end.
+        dilation: between the taps.
+        groups: of channels.
+        wanted: by the input, by the weight.
+    """
+    grad_x = grad_weight = None
+    if wanted[0]:
+        dims = range(weight.dim() - 2)
         # What the forward convolution cut off at the far edge comes back as output padding.
         reach = [
             (grad.shape[2 + d] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (weight.shape[2 + d] - 1) for d in dims
         ]
         extra = [x.shape[2 + d] - reach[d] - 1 for d in dims]
         grad_x = _TRANSPOSED[len(dims) - 1](grad, weight, None, stride, padding, extra, groups, dilation)
-    if output_mask[1] and filtered:
-        grad_weight = winograd.weight_gradient(grad, x, weight, padding)
-    elif output_mask[1] and plain and unfolded.pays(x.shape, weight.shape):
-        grad_weight = unfolded.weight_gradient(grad, x, weight, padding)
-    elif output_mask[1]:
+    if wanted[1]:
         grad_weight = _weight_gradient(grad, x, weight, stride, padding, dilation, groups)
-    if output_mask[2]:
-        grad_bias = grad.sum([0, *(2 + d for d in dims)])
-    return grad_x, grad_weight, grad_bias
+    return grad_x, grad_weight
 
 
 def _weight_gradient(

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir import convenience
 from onnx_ir.passes import common
+from onnxscript.rewriter import RewritePass
+from onnxscript.rewriter.rules import common as rules
 
 from tegu.compile.rewrites.replace_node import put_in_place_of
 
 __all__ = ["fuse"]
 
 _STEEP = 3e38  # so that a HardSigmoid is 1 from 3e-39 on
+_FIXED_SHAPES = RewritePass([rules.materialize_reshape_shape_rule])  # of Reshape, which finds one size by itself
 
 
 def fuse(model: ir.Model) -> None:
     """Rewrite the model's graph in place."""
+    _FIXED_SHAPES(model)
     for rule in (
         _once,
-        _shape,
         _expanded,
         _nothing,
         _transposed,
@@ -45,24 +47,11 @@ def _once(node: ir.Node) -> None:
 
 
 def _nothing(node: ir.Node) -> None:
-    """A sum with the number 0."""
+    """A sum with the number 0. Exactly: onnxscript's rule drops an epsilon of 1e-8 too."""
     for value, term in (node.inputs, node.inputs[::-1]) if node.op_type == "Add" else ():
         if _number(term) == 0 and _alike(value, node.outputs[0]):
             _skip(node, value)
             return
-
-
-def _shape(node: ir.Node) -> None:
-    """A shape with one size that is not known beforehand, which Reshape finds by itself."""
-    parts = _input_made_by(node, 1, "Concat") if node.op_type == "Reshape" else None
-    if parts is None:
-        return
-    known = [None if part is None else convenience.get_const_tensor(part) for part in parts.inputs]
-    sizes = np.concatenate([[-1] if part is None else part.numpy() for part in known])
-    if np.sum(sizes < 1) == known.count(None) == 1 and _one_number(parts.inputs[known.index(None)]):
-        shape = ir.node("Constant", [], {"value": ir.tensor(sizes.astype(np.int64))})
-        node.prepend(shape)
-        _replace(node, "Reshape", [node.inputs[0], shape.outputs[0]], allowzero=0)
 
 
 def _expanded(node: ir.Node) -> None:
@@ -155,12 +144,6 @@ def _number(value: ir.Value | None) -> float | None:
     """The value of a constant of one element."""
     constant = None if value is None else convenience.get_const_tensor(value)
     return None if constant is None or constant.size != 1 else float(constant.numpy().item())
-
-
-def _one_number(value: ir.Value | None) -> bool:
-    """Whether it surely has one element and one axis, as the exporter writes a size."""
-    flat = None if value is None else value.producer()
-    return flat is not None and flat.op_type == "Reshape" and _rank(flat.inputs[0]) == 0
 
 
 def _input_made_by(node: ir.Node, place: int, operator: str) -> ir.Node | None:

@@ -23,9 +23,9 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 
-from tegu.compile.operators.broadcast_matmul import TRANSLATIONS
+from tegu.compile.operators.broadcast_matmul import TRANSLATIONS as PRODUCTS
+from tegu.compile.operators.convolution.sliding import TRANSLATIONS as SLIDING
 from tegu.compile.rewrites.fuse import fuse
-from tegu.compile.rewrites.short_softmax import narrow
 from tegu.compile.rewrites.sink_transposes import sink_transposes
 from tegu.compile.tracing.capture import Captured
 
@@ -46,7 +46,7 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
         input_names=list(inputs),
         output_names=captured.outputs,
         opset_version=OPSET,
-        custom_translation_table=TRANSLATIONS,
+        custom_translation_table={**PRODUCTS, **SLIDING},
         dynamo=True,
         optimize=False,  # its rewriting rules take longer than everything else together
         verbose=False,
@@ -63,7 +63,6 @@ def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
     common.IdentityEliminationPass()(model)
     sink_transposes(model)
     fuse(model)
-    narrow(model)
     passes = (
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tegu.bench.harness.pairs import Comparison
 from tegu.bench.harness.request import Request
+from tegu.bench.suites.convolution import bench_convolution
 from tegu.bench.suites.device import bench_device
 from tegu.bench.suites.scale import bench_scale
 from tegu.bench.suites.simulate import bench_simulate
@@ -20,4 +21,5 @@ BENCHES: dict[str, Callable[[Request], list[Comparison]]] = {
     "start": bench_start,
     "scale": bench_scale,
     "wire": bench_wire,
+    "convolution": bench_convolution,
 }

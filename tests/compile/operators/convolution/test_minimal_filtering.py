@@ -13,7 +13,7 @@ PRODUCTS = {(4, 3): 6, (7, 3): 10, (4, 5): 9, (7, 5): 13}
 
 
 @pytest.mark.parametrize(("outputs", "taps"), PAIRS)
-def test_the_products_make_the_correlation_exactly(outputs, taps):
+def test_the_products_make_the_correlation_exactly(outputs: int, taps: int) -> None:
     filtering = minimal_filtering(outputs, taps)
     assert len(filtering.data) == len(filtering.kernel) == len(filtering.output) == PRODUCTS[outputs, taps]
     for y in range(outputs):
