@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tegu.bench.peers.prepared_task import Done, Ready
+from tegu.bench.tasks.catalogue import labelled
 
-from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.tasks.simulated import labelled
 from tegu.bench.tasks.task import Task, Work
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree

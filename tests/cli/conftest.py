@@ -23,7 +23,7 @@ from tegu.learners import Learner, reptile
 ITEMS = 15
 
 
-class Said(NamedTuple):
+class CommandResult(NamedTuple):
     """How a command ended, and what it printed."""
 
     code: int
@@ -72,14 +72,14 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def tegu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+def tegu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """The command line in this process, on a wide terminal without colours."""
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "dumb")
     for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*arguments: object) -> Said:
+    def run(*arguments: object) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["tegu", *map(str, arguments)])
         capsys.readouterr()
         code = 0
@@ -88,21 +88,21 @@ def tegu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         out, err = capsys.readouterr()
-        return Said(code, re.sub(r"\x1b\[[0-9;]*m", "", out), re.sub(r"\x1b\[[0-9;]*m", "", err))
+        return CommandResult(code, re.sub(r"\x1b\[[0-9;]*m", "", out), re.sub(r"\x1b\[[0-9;]*m", "", err))
 
     return run
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Callable[..., Said]:
+def process(tmp_path: Path) -> Callable[..., CommandResult]:
     """Python in a process of its own, warnings being errors: `process("-m", "tegu.cli.main", ...)`."""
     environment = {**os.environ, "COLUMNS": "160", "TERM": "dumb"}
 
-    def run(*arguments: object) -> Said:
+    def run(*arguments: object) -> CommandResult:
         # What flwr asks click for as it is imported is deprecated; see pyproject.toml.
         command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
-        return Said(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     return run
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Said
+from tests.cli.conftest import CommandResult
 
 from tegu.cli.main import main
 
-Run = Callable[..., Said]
+Run = Callable[..., CommandResult]
 OPTIONS = {
     "simulate": [
         "--learner",
@@ -68,7 +68,7 @@ def test_help_of_a_command(tegu: Run, command: str) -> None:
         assert expected in text
 
 
-def one_line(said: Said, *parts: object) -> None:
+def assert_error(said: CommandResult, *parts: object) -> None:
     """Exit code 1, nothing on stdout, one line on stderr with all `parts`, no traceback."""
     assert said.code == 1
     assert said.out == ""
@@ -92,12 +92,12 @@ def test_unknown_names_end_with_one_line(
     tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    one_line(tegu(*arguments), *parts)
+    assert_error(tegu(*arguments), *parts)
     assert not list(tmp_path.iterdir())
 
 
 def test_unknown_names_in_a_process_of_its_own(process: Run, tmp_path: Path) -> None:
-    one_line(process("-m", "tegu.cli.main", "simulate", "movielense"), "Did you mean 'movielens'?")
+    assert_error(process("-m", "tegu.cli.main", "simulate", "movielense"), "Did you mean 'movielens'?")
     assert not list(tmp_path.iterdir())
 
 
@@ -144,7 +144,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
     process: Run, module: str, extra: str, arguments: list[str]
 ) -> None:
     said = process("-c", BLOCKED.format(module=module, arguments=arguments))
-    one_line(said, f"{module} is not installed", f"pip install 'tegu[{extra}]'")
+    assert_error(said, f"{module} is not installed", f"pip install 'tegu[{extra}]'")
 
 
 def test_the_device_alone_can_personalise(process: Run, bundles: dict[str, Path], tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ finally:
     assert said.code == 0, said.err
     assert said.out.splitlines()[-1] == "HEAVY []"
     assert len(said.out.splitlines()) == 4
-    one_line(
+    assert_error(
         process("-c", BLOCKED.format(module="onnxruntime", arguments=arguments)),
         "onnxruntime is not installed",
         "pip install 'tegu[onnx]'",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tegu.client import Store
-from tegu.client.store.store import Personal
+from tegu.client.store.store import PersonalState
 from tegu.core.data.spec import Spec
 
 SPEC = Spec.regression((3,))
@@ -27,7 +27,7 @@ def make_store(path: Path) -> None:
     """A file with four interactions and a state."""
     with closing(open_store(path)) as store:
         store.append(X, Y)
-        store.save_personal(Personal(STATE, 4), 0)
+        store.save_personal(PersonalState(STATE, 4), 0)
 
 
 @contextmanager

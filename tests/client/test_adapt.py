@@ -49,7 +49,7 @@ def test_the_report_says_what_was_done() -> None:
     with Personalizer.open(linear_bundle(steps=4, lr=0.05)) as p:
         p.observe(X, Y)
         report = p.adapt()
-    assert (report.steps, report.wanted_steps, report.interactions, report.lr) == (4, 4, 7, 0.05)
+    assert (report.steps, report.scheduled_steps, report.interactions, report.lr) == (4, 4, 7, 0.05)
     assert report.kept
     assert "4 steps" in report.reason
     assert 0 < report.milliseconds < 5000
@@ -87,7 +87,7 @@ def test_below_the_schedule_a_learner_without_steps_does_not_adapt_either() -> N
         assert p.predict(X)[0, 0] == 0
         p.observe(X[1], Y[1])
         report = p.adapt()
-        assert (report.steps, report.wanted_steps, report.lr) == (1, 1, None)
+        assert (report.steps, report.scheduled_steps, report.lr) == (1, 1, None)
         assert p.predict(X)[0, 0] == 1
 
 
@@ -111,7 +111,7 @@ def test_a_budget_limits_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         p.observe(X, Y)
         report = p.adapt(budget_ms=125)
     # One step to know how long it takes, and as many as then fit: 16 in all.
-    assert (report.steps, report.wanted_steps, report.milliseconds) == (15, 1000, 125)
+    assert (report.steps, report.scheduled_steps, report.milliseconds) == (15, 1000, 125)
     assert report.kept
     assert "budget" in report.reason
 

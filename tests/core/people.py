@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tegu.core.data.batch import Array
-from tegu.core.sampling.leakage import Ties, ties_of
+from tegu.core.sampling.leakage import RowUnits, row_units_of
 
 
 class Rows(NamedTuple):
@@ -19,8 +19,8 @@ class Rows(NamedTuple):
     order: Array | None
 
     @property
-    def ties(self) -> Ties:
-        return ties_of(*self)
+    def ties(self) -> RowUnits:
+        return row_units_of(*self)
 
     @property
     def y(self) -> Array:
@@ -28,7 +28,7 @@ class Rows(NamedTuple):
 
 
 @st.composite
-def tied_rows(
+def user_rows(
     draw: st.DrawFn,
     group: bool | None = None,
     order: bool | None = None,

@@ -16,12 +16,12 @@ from tests.federation import tiny, waves
 from tests.federation.imports import told, told_at_exit
 from tests.federation.waves import KS, NODES, PLAN, SHARE
 
-from tegu.client.federation.evaluation import answers_of
+from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.bundle.manifest import ScheduleEntry
-from tegu.core.calibration.assignment import calibrates, is_compared
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Measure, Question, Who
+from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, Measure, MetricSums, UserGroup
 from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
@@ -157,24 +157,28 @@ def test_a_superlink_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedu
 # --- the device's half against the batched one --------------------------------------------------------------------
 
 
-def inquiry(metric: str, options: Sequence[Mapping[str, float]], share: float, still: Mapping[str, float]) -> Inquiry:
-    asked: list[tuple[int, Measure, Who]] = [
+def inquiry(
+    metric: str, options: Sequence[Mapping[str, float]], share: float, still: Mapping[str, float]
+) -> EvaluationRequest:
+    asked: list[tuple[int, Measure, UserGroup]] = [
         (1, "gains", "calibration"), (3, "gains", "calibration"), (3, "scores", "calibration"),
         (3, "scores", "comparison"), (50, "gains", "calibration"),
     ]  # fmt: skip
-    return Inquiry(metric, 6, share, still, [Question(k, options, measure, who) for k, measure, who in asked])
+    return EvaluationRequest(
+        metric, 6, share, still, [CandidateSet(k, options, measure, who) for k, measure, who in asked]
+    )
 
 
-def by_device(people: Population, bundle: Any, asked: Inquiry) -> list[Answer]:
+def by_device(people: Population, bundle: Any, asked: EvaluationRequest) -> list[MetricSums]:
     local = [people.local(user) for user in range(len(people))]
-    return answers_of(OnnxRuntime(bundle.graphs), bundle.meta, local, people.spec, asked)
+    return evaluate_users(OnnxRuntime(bundle.graphs), bundle.meta, local, people.spec, asked)
 
 
-def by_batches(people: Population, bundle: Any, asked: Inquiry, engine: Any) -> list[Answer]:
+def by_batches(people: Population, bundle: Any, asked: EvaluationRequest, engine: Any) -> list[MetricSums]:
     return batched.answers_of(engine, bundle.meta, batched.asked_of(people, None, asked), asked, METRICS)
 
 
-def same_answers(found: Sequence[Answer], expected: Sequence[Answer]) -> None:
+def same_answers(found: Sequence[MetricSums], expected: Sequence[MetricSums]) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one.users == other.users
         np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-4)
@@ -190,7 +194,7 @@ def test_a_device_answers_as_batches_do(columns: tuple[str, ...], fold: int) -> 
     able = [people.most >= question.k for question in asked.questions]
     names = [str(name) for name in people.users]
     for answer, question, enough in zip(found, asked.questions, able, strict=True):
-        drawn = calibrates if question.who == "calibration" else is_compared
+        drawn = is_calibration_user if question.who == "calibration" else is_comparison_user
         assert answer.users == sum(drawn(6, name, 0.4, fold) for name, has in zip(names, enough, strict=True) if has)
     assert [answer.users > 2 for answer in found] == [True, True, True, True, False]
     assert not np.allclose(found[1].sums[0], found[1].sums[1])
@@ -201,7 +205,9 @@ def test_a_device_ranks_as_batches_do() -> None:
     made, rng = ranking_bundle(), np.random.default_rng(0)
     items = np.concatenate([rng.choice(ITEMS, 6, replace=False) for _ in range(40)])
     people = Population.from_arrays(items, np.ones(240), np.repeat(np.arange(40), 6), made.manifest.spec)
-    asked = Inquiry("recall@10", 6, 0.4, made.manifest.knobs, [Question(1, [made.manifest.knobs], "scores")])
+    asked = EvaluationRequest(
+        "recall@10", 6, 0.4, made.manifest.knobs, [CandidateSet(1, [made.manifest.knobs], "scores")]
+    )
     batches = Engine(OnnxLooped({**made.graphs, "update": made.graphs["adapt"]}))  # which is never asked for
     found = by_device(people, made, asked)
     same_answers(found, by_batches(people, made, asked, batches))
@@ -217,7 +223,7 @@ def test_a_device_corrects_as_batches_do() -> None:
         for weight, guard in ((0.5, 0.0), (1.0, 2.0))
     ]
     asked = inquiry("mse", options, 0.45, {**knobs, "steps": 0.0})
-    asked = asked._replace(questions=[*asked.questions, Question(2, options[::2], "lines")])
+    asked = asked._replace(questions=[*asked.questions, CandidateSet(2, options[::2], "lines")])
     same_answers(by_device(people, waves.bundle(), asked), by_batches(people, waves.bundle(), asked, waves.engine()))
 
 
@@ -227,7 +233,9 @@ def test_blending_is_what_the_bundle_does() -> None:
     line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
     option = {**knobs, "mix": 1.0, "ridge": 0.3, "weight": 0.75, "guard": 2.0, "floor": 0.2, **line}
     still = {**knobs, "steps": 0.0}
-    asked = Inquiry("mse", 6, 0.45, still, [Question(3, [option], "gains"), Question(3, [still, option], "scores")])
+    asked = EvaluationRequest(
+        "mse", 6, 0.45, still, [CandidateSet(3, [option], "gains"), CandidateSet(3, [still, option], "scores")]
+    )
     gains, scores = by_device(people, waves.bundle(), asked)
     assert gains.sums[0, 0] == pytest.approx(scores.sums[0, 0] - scores.sums[1, 0], rel=1e-4)
     assert abs(gains.sums[0, 0]) > 1
@@ -238,7 +246,7 @@ def test_whose_state_is_not_finite_keeps_the_initialisation() -> None:
     wild = {**tiny.learner().knobs, "lr": math.inf}
     still = {**tiny.learner().knobs, "steps": 0.0}
     (found,) = by_device(
-        people, tiny.bundle(), Inquiry("accuracy", 6, 0.4, still, [Question(3, [still, wild], "scores")])
+        people, tiny.bundle(), EvaluationRequest("accuracy", 6, 0.4, still, [CandidateSet(3, [still, wild], "scores")])
     )
     assert found.users > 3
     assert found.sums[0].tolist() == found.sums[1].tolist()

@@ -9,7 +9,7 @@ from torch import nn
 
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
-from tegu.core.calibration.assignment import calibrates
+from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual
 from tegu.learners.learner import Learner
@@ -49,5 +49,5 @@ def engine() -> Engine:
 def parts(share: float = SHARE, seed: int = PLAN.seed, fold: int = 0) -> tuple[Population, Population]:
     """Who trains and who calibrates, by the draw that devices make."""
     people = population()
-    chosen = np.asarray([calibrates(seed, str(name), share, fold) for name in people.users])
+    chosen = np.asarray([is_calibration_user(seed, str(name), share, fold) for name in people.users])
     return people.subset(np.flatnonzero(~chosen)), people.subset(np.flatnonzero(chosen))

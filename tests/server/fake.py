@@ -14,7 +14,7 @@ from tegu.core.data.tree import Tree
 from tegu.server.progress import RoundProgress
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.federation.grid import flower_identity
-from tegu.wire import Reply, RoundConfig, read_request, reply_content, to_record
+from tegu.wire import Reply, RoundConfig, read_training_request, to_record, training_reply_content
 
 Node = Callable[[Tree, RoundConfig], Reply]
 SHAPES: Mapping[str, tuple[int, ...]] = {"weight": (2, 3), "bias": (3,), "scale": ()}
@@ -65,13 +65,13 @@ class FunctionGrid(Grid):
         batch = list(messages)
         if batch:
             self.asked.append([message.metadata.dst_node_id for message in batch])
-            self.configs.append(read_request(batch[0].content)[1])
+            self.configs.append(read_training_request(batch[0].content)[1])
         return [self._reply(message) for message in batch[::-1]]
 
     def _reply(self, message: Message) -> Message:
         node = self.nodes[message.metadata.dst_node_id]
         try:
-            return Message(reply_content(node(*read_request(message.content))), reply_to=message)
+            return Message(training_reply_content(node(*read_training_request(message.content))), reply_to=message)
         except ZeroDivisionError as error:
             return Message(Error(2, str(error)), reply_to=message)
 

@@ -16,7 +16,7 @@ from tests.core.samples import refused
 from tests.server import fake
 
 from tegu.core.bundle.file import read_bundle, write_bundle
-from tegu.core.calibration.assignment import calibrates
+from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.errors import BundleError, FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
@@ -146,7 +146,7 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
         ),
     )
     names = [str(name) for name in people.users]
-    who = np.asarray([calibrates(plan.seed, name, share) for name in names])
+    who = np.asarray([is_calibration_user(plan.seed, name, share) for name in names])
     training, calibration = (people.subset(np.flatnonzero(part)) for part in (~who, who))
     assert 0 < who.sum() < 5
     engine = Engine(OnnxLooped(linear_bundle().graphs))

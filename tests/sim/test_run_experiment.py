@@ -21,7 +21,7 @@ from tests.sim import people
 
 from tegu.client import Personalizer
 from tegu.core.bundle.file import read_bundle
-from tegu.core.calibration.assignment import lot
+from tegu.core.calibration.assignment import uniform_draw
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import digest, max_difference
 from tegu.core.errors import DataError, FileError, PopulationError, UnknownNameError
@@ -150,7 +150,7 @@ def test_how_those_compare_who_train_and_who_do_not(finished: Finished) -> None:
 def test_looks_are_the_metric_of_calibration_people_by_plain_torch(finished: Finished) -> None:
     """Three rows each, one draw or five, by the learner's own knobs; those compared are as many, by the lowest lots."""
     run = finished[0].run
-    lots = [lot(0, str(name)) for name in run.split.train.users]
+    lots = [uniform_draw(0, str(name)) for name in run.split.train.users]
     compared = run.split.train.subset(np.sort(np.argsort(lots)[: len(run.split.calibration)]))
 
     def accuracy(population: Population, steps: int, draws: int) -> float:

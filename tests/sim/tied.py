@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
-from tests.core.people import Rows, tied_rows
+from tests.core.people import Rows, user_rows
 
 from tegu.core.data.batch import Array
 from tegu.sim.data.population import Population
@@ -23,7 +23,7 @@ def together(people: list[Rows]) -> Population:
 def tied_people(draw: st.DrawFn) -> list[Rows]:
     """Ids or pictures, with groups and an order or without; for all users the same."""
     group, order, pictures = (draw(st.booleans()) for _ in range(3))
-    return draw(st.lists(tied_rows(group, order, pictures), min_size=1, max_size=6))
+    return draw(st.lists(user_rows(group, order, pictures), min_size=1, max_size=6))
 
 
 def places(y: Array) -> list[int]:

@@ -14,20 +14,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused, same_tree, trees
 
-from tegu.core.calibration.evaluation_request import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.calibration.evaluation_request import COLUMNS, CandidateSet, EvaluationRequest, Measure, MetricSums, Who
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.sim.federation.grid import flower_identity
-from tegu.wire import answers_content, inquiry_content, read_answers, read_inquiry, to_record
+from tegu.wire import (
+    evaluation_reply_content,
+    evaluation_request_content,
+    read_evaluation_reply,
+    read_evaluation_request,
+    to_record,
+)
 
 META: Tree = {"w": np.arange(3, dtype=np.float32)}
 OPTIONS = [{"lr": 0.1, "steps": 1.0}, {"lr": 0.3, "steps": 2.0}]
-INQUIRY = Inquiry("mse", 4, 0.2, {"steps": 0.0}, [Question(3, OPTIONS, "gains"), Question(5, OPTIONS[:1], "scores")], 3)
+INQUIRY = EvaluationRequest(
+    "mse", 4, 0.2, {"steps": 0.0}, [CandidateSet(3, OPTIONS, "gains"), CandidateSet(5, OPTIONS[:1], "scores")], 3
+)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 names = st.text(min_size=1, max_size=8)
 knobs = st.dictionaries(names, finite, min_size=1, max_size=4)
 questions = st.builds(
-    Question,
+    CandidateSet,
     st.integers(1, 2**40),
     st.lists(knobs, min_size=1, max_size=4),
     st.sampled_from(get_args(Measure)),
@@ -35,7 +43,7 @@ questions = st.builds(
     st.integers(1, 9),
 )
 inquiries = st.builds(
-    Inquiry,
+    EvaluationRequest,
     names,
     st.integers(0, 2**63 - 1),
     st.floats(0, 0.5),
@@ -56,34 +64,36 @@ def carried(content: RecordDict) -> RecordDict:
 
 
 def reply(content: RecordDict) -> Message:
-    request = Message(inquiry_content(to_record(META), INQUIRY), dst_node_id=1, message_type="evaluate", group_id="3")
+    request = Message(
+        evaluation_request_content(to_record(META), INQUIRY), dst_node_id=1, message_type="evaluate", group_id="3"
+    )
     return Message(content, reply_to=request)
 
 
 @given(trees, inquiries)
 @settings(deadline=None)
-def test_questions_arrive_as_they_were_asked(tree: Tree, inquiry: Inquiry) -> None:
-    meta, found = read_inquiry(carried(inquiry_content(to_record(tree), inquiry)))
+def test_questions_arrive_as_they_were_asked(tree: Tree, inquiry: EvaluationRequest) -> None:
+    meta, found = read_evaluation_request(carried(evaluation_request_content(to_record(tree), inquiry)))
     assert same_tree(meta, tree)
     assert found == inquiry
 
 
 @given(inquiries, st.data())
 @settings(deadline=None)
-def test_answers_arrive_bit_for_bit_whatever_is_not_finite(inquiry: Inquiry, data: st.DataObject) -> None:
+def test_answers_arrive_bit_for_bit_whatever_is_not_finite(inquiry: EvaluationRequest, data: st.DataObject) -> None:
     sent = []
     for question in inquiry.questions:
         shape = (len(question.options), COLUMNS[question.measure])
         entries = data.draw(st.lists(st.floats(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
-        sent.append(Answer(data.draw(st.integers(0, 2**40)), np.asarray(entries).reshape(shape)))
-    found = read_answers(reply(carried(answers_content(sent))), inquiry)
+        sent.append(MetricSums(data.draw(st.integers(0, 2**40)), np.asarray(entries).reshape(shape)))
+    found = read_evaluation_reply(reply(carried(evaluation_reply_content(sent))), inquiry)
     for one, other in zip(found, sent, strict=True):
         assert one.users == other.users
         np.testing.assert_array_equal(one.sums, other.sums)
 
 
 def test_an_answer_holds_metrics_alone() -> None:
-    content = answers_content([Answer(2, np.zeros((2, 3))), Answer(2, np.zeros((1, 2)))])
+    content = evaluation_reply_content([MetricSums(2, np.zeros((2, 3))), MetricSums(2, np.zeros((1, 2)))])
     assert all(type(record) is MetricRecord for record in content.values())
 
 
@@ -96,7 +106,7 @@ def put(field: str, value: Any) -> Callable[[RecordDict], Any]:
     [
         lambda content: content.pop("meta"),
         lambda content: content.pop("inquiry"),
-        *[lambda content, name=name: content["inquiry"].pop(name) for name in Inquiry._fields],
+        *[lambda content, name=name: content["inquiry"].pop(name) for name in EvaluationRequest._fields],
         put("seed", "first"),
         put("questions", "no json"),
         put("questions", "[3]"),
@@ -108,10 +118,10 @@ def put(field: str, value: Any) -> Callable[[RecordDict], Any]:
     ],
 )
 def test_questions_of_another_server_are_refused(spoil: Callable[[RecordDict], Any]) -> None:
-    content = inquiry_content(to_record(META), INQUIRY)
+    content = evaluation_request_content(to_record(META), INQUIRY)
     spoil(content)
     with refused(FederationError, "the message holds [", "is the server a Tegu server?"):
-        read_inquiry(content)
+        read_evaluation_request(content)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +136,13 @@ def test_questions_of_another_server_are_refused(spoil: Callable[[RecordDict], A
     ],
 )
 def test_answers_to_other_questions_are_refused(spoil: Callable[[RecordDict], Any]) -> None:
-    content = answers_content([Answer(2, np.zeros((2, 3))), Answer(2, np.zeros((1, 2)))])
+    content = evaluation_reply_content([MetricSums(2, np.zeros((2, 3))), MetricSums(2, np.zeros((1, 2)))])
     spoil(content)
     with refused(FederationError, "replied [", "expected an answer to each question"):
-        read_answers(reply(content), INQUIRY)
+        read_evaluation_reply(reply(content), INQUIRY)
 
 
 def test_a_nodes_error_is_passed_on() -> None:
     message = Message(Error(2, "cannot read users.npz"), reply_to=reply(RecordDict()))
     with refused(FederationError, "the participant failed: cannot read users.npz"):
-        read_answers(message, INQUIRY)
+        read_evaluation_reply(message, INQUIRY)

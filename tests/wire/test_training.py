@@ -26,16 +26,16 @@ from tegu.sim.federation.grid import flower_identity
 from tegu.wire import (
     Reply,
     RoundConfig,
-    read_reply,
-    read_request,
-    reply_content,
-    request_content,
+    read_training_reply,
+    read_training_request,
     to_record,
     to_tree,
+    training_reply_content,
+    training_request_content,
 )
 
 META: Tree = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "scalar": np.array(2.5, np.float32)}
-CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(2, 6, 4), share=0.25, fold=3)
+CONFIG = RoundConfig(round=3, seed=7, clip=0.4, episodes=EpisodeRule(2, 6, 4), calibration_share=0.25, fold=3)
 whole = st.integers(0, 2**63 - 1)
 sizes = st.integers(1, 2**40)
 rules = st.builds(lambda a, b, most: EpisodeRule(min(a, b), max(a, b), most), sizes, sizes, sizes)
@@ -49,7 +49,7 @@ def _identity() -> Iterator[None]:
 
 
 def request(content: RecordDict | None = None) -> Message:
-    content = request_content(to_record(META), CONFIG) if content is None else content
+    content = training_request_content(to_record(META), CONFIG) if content is None else content
     return Message(content, dst_node_id=1, message_type="train", group_id="3")
 
 
@@ -80,20 +80,20 @@ def test_a_record_holds_every_name_and_bit(tree: Tree) -> None:
 @given(trees, configs)
 @settings(deadline=None)
 def test_a_request_arrives_as_it_was_sent(tree: Tree, config: RoundConfig) -> None:
-    meta, found = read_request(carried(request_content(to_record(tree), config)))
+    meta, found = read_training_request(carried(training_request_content(to_record(tree), config)))
     assert same_tree(meta, tree)
     assert found == config
 
 
 def test_no_clipping_arrives_as_no_clipping() -> None:
     endless = RoundConfig(1, 0, float("inf"), EpisodeRule())
-    assert read_request(carried(request_content(to_record(META), endless)))[1] == endless
+    assert read_training_request(carried(training_request_content(to_record(META), endless)))[1] == endless
 
 
 @given(trees, whole)
 @settings(deadline=None)
 def test_a_reply_arrives_as_it_was_sent(tree: Tree, users: int) -> None:
-    found = read_reply(reply(carried(reply_content(Reply(tree, users)))), tree)
+    found = read_training_reply(reply(carried(training_reply_content(Reply(tree, users)))), tree)
     assert same_tree(found.update, tree)
     assert found.users == users
 
@@ -103,8 +103,10 @@ def test_a_reply_arrives_as_it_was_sent(tree: Tree, users: int) -> None:
 def test_sums_are_the_same_on_either_side(updates: list[Tree], counts: list[int]) -> None:
     """One reply for all users, or one for each: the server adds up to the same."""
     sent = list(map(Reply, updates, counts))
-    together = read_reply(reply(carried(reply_content(Reply(reduce(add, updates), sum(counts))))), updates[0])
-    apart = [read_reply(reply(carried(reply_content(each))), updates[0]) for each in sent]
+    together = read_training_reply(
+        reply(carried(training_reply_content(Reply(reduce(add, updates), sum(counts))))), updates[0]
+    )
+    apart = [read_training_reply(reply(carried(training_reply_content(each))), updates[0]) for each in sent]
     assert same_tree(together.update, reduce(add, [each.update for each in apart]))
     assert together.users == sum(each.users for each in apart)
 
@@ -114,14 +116,14 @@ def test_sums_are_the_same_on_either_side(updates: list[Tree], counts: list[int]
 
 def test_reading_leaves_the_shared_content_alone() -> None:
     """All messages of a round hold one content: what one participant does with it, the others must not see."""
-    content = request_content(to_record(META), CONFIG)
+    content = training_request_content(to_record(META), CONFIG)
     before = recorddict_to_proto(content).SerializeToString(deterministic=True)
-    first, _ = read_request(request(content).content)
+    first, _ = read_training_request(request(content).content)
     for array in first.values():
         array[...] = 99
-    Message(reply_content(Reply(first, 1)), reply_to=request(content))
+    Message(training_reply_content(Reply(first, 1)), reply_to=request(content))
     assert recorddict_to_proto(content).SerializeToString(deterministic=True) == before
-    assert same_tree(read_request(request(content).content)[0], META)
+    assert same_tree(read_training_request(request(content).content)[0], META)
 
 
 def test_a_record_is_a_copy() -> None:
@@ -135,7 +137,7 @@ def test_a_record_is_a_copy() -> None:
 # --- what is no message of ours -----------------------------------------------------------------------------------
 
 Spoil = Callable[[RecordDict], Any]
-FIELDS = sorted(request_content(to_record(META), CONFIG).config_records["config"])
+FIELDS = sorted(training_request_content(to_record(META), CONFIG).config_records["config"])
 
 
 def without(name: str) -> Spoil:
@@ -164,10 +166,10 @@ def put(record: str, field: str, value: Any) -> Spoil:
     ],
 )
 def test_a_request_of_another_server_is_refused(spoil: Spoil, holds: str) -> None:
-    content = request_content(to_record(META), CONFIG)
+    content = training_request_content(to_record(META), CONFIG)
     spoil(content)
     with refused(FederationError, "the message holds [", holds, "is the server a Tegu server?"):
-        read_request(content)
+        read_training_request(content)
 
 
 @pytest.mark.parametrize(
@@ -183,19 +185,19 @@ def test_a_request_of_another_server_is_refused(spoil: Spoil, holds: str) -> Non
     ],
 )
 def test_a_reply_of_another_client_is_refused(spoil: Spoil, holds: str) -> None:
-    content = reply_content(Reply(META, 2))
+    content = training_reply_content(Reply(META, 2))
     spoil(content)
     message = reply(content)
     with refused(
         FederationError, f"node {message.metadata.src_node_id} replied {holds}", "expected update and metrics"
     ):
-        read_reply(message, META)
+        read_training_reply(message, META)
 
 
 def test_a_nodes_error_is_passed_on() -> None:
     message = Message(Error(2, "<class 'DataError'>:<'cannot read users.npz'>"), reply_to=request())
     with refused(FederationError, "the participant failed: <class 'DataError'>:<'cannot read users.npz'>"):
-        read_reply(message, META)
+        read_training_reply(message, META)
 
 
 ARCHIVE = io.BytesIO()
@@ -223,10 +225,10 @@ def test_bytes_that_are_no_array_are_refused(name: str) -> None:
     record = spoilt(NO_ARRAYS[name])
     for read, content in (
         (
-            lambda content: read_reply(reply(content), META),
+            lambda content: read_training_reply(reply(content), META),
             RecordDict({"update": record, "metrics": MetricRecord({"users": 1})}),
         ),
-        (read_request, request_content(record, CONFIG)),
+        (read_training_request, training_request_content(record, CONFIG)),
     ):
         with refused(FederationError, "the array 'spoilt' is", "expected", "as to_record writes it"):
             read(content)

@@ -13,17 +13,17 @@ from numpy.typing import ArrayLike
 
 from tegu.client.adaptation.budget import check_budget
 from tegu.client.adaptation.inputs import input_rows, interaction_rows
-from tegu.client.adaptation.loader import Source
+from tegu.client.adaptation.loader import BundleLoader
 from tegu.client.adaptation.model import Model
-from tegu.client.adaptation.recommend import best_items, check_recommends
+from tegu.client.adaptation.recommend import best_items, check_can_recommend
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.runtimes.onnx_runtime import Provider
 from tegu.client.runtimes.runtime import Runtime
-from tegu.client.store.store import Interactions, Personal, Store
+from tegu.client.store.store import Interactions, PersonalState, Store
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.batch import Array, Batch, NumpyBatch
-from tegu.core.data.recency import check_half_life, recency
+from tegu.core.data.recency import check_half_life, recency_weights
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
@@ -46,7 +46,7 @@ class Personalizer:
     with the state it opened or adapted itself.
     """
 
-    def __init__(self, source: Source, model: Model, store: Store, half_life: float | None = None) -> None:
+    def __init__(self, source: BundleLoader, model: Model, store: Store, half_life: float | None = None) -> None:
         personal = store.personal()
         self._source = source
         self._store = store
@@ -90,7 +90,7 @@ class Personalizer:
         """
         check_half_life(half_life)
         cache = None if store is None else Path(f"{store}.graphs")
-        source = Source(public_key, providers, threads, runtime, cache)
+        source = BundleLoader(public_key, providers, threads, runtime, cache)
         model = source.model(bundle)
         opened = Store(store, model.identity, model.spec)
         try:
@@ -145,7 +145,7 @@ class Personalizer:
             RuntimeFailure: the graphs do not run.
             StoreError: the store cannot be read.
         """
-        check_recommends(self.spec, n)
+        check_can_recommend(self.spec, n)
         scores = self.predict(np.arange(self.spec.items)).reshape(-1)
         seen = self._store.load().x if exclude_seen else np.empty(0, np.int64)
         return best_items(scores, seen, n)
@@ -185,7 +185,7 @@ class Personalizer:
                 raise DataError("empty support: observe at least one interaction before adapting")
             state, report = self._current.model.adapt(self._support(rows), budget_ms, started)
             if report.kept:
-                self._store.save_personal(Personal(state, report.interactions), rows.erasures)
+                self._store.save_personal(PersonalState(state, report.interactions), rows.erasures)
                 self._current = replace(self._current, state=state)
         return report
 
@@ -211,7 +211,7 @@ class Personalizer:
         with self._changing:
             self._store.delete_all()
             self._current = replace(self._current, state=None)
-            self._store.scrub()
+            self._store.erase_deleted()
 
     def upgrade(self, bundle: str | Path | Bundle) -> AdaptReport | None:
         """Change to a newer initialisation of the same spec, and adapt it to what is stored.
@@ -241,17 +241,17 @@ class Personalizer:
             self._current = _Current(model, None if personal is None else personal.state)
         return report
 
-    def _adapted(self, model: Model) -> tuple[Personal | None, AdaptReport | None, int]:
+    def _adapted(self, model: Model) -> tuple[PersonalState | None, AdaptReport | None, int]:
         rows = self._store.load()
         if not len(rows.x):
             return None, None, rows.erasures
         state, report = model.adapt(self._support(rows), None, time.perf_counter())
         if not report.kept:
             raise RuntimeFailure(f"the new initialisation is refused: {report.reason}")
-        return Personal(state, report.interactions), report, rows.erasures
+        return PersonalState(state, report.interactions), report, rows.erasures
 
     def _support(self, rows: Interactions) -> NumpyBatch:
-        return Batch(rows.x, rows.y, recency(len(rows.x), self._half_life))
+        return Batch(rows.x, rows.y, recency_weights(len(rows.x), self._half_life))
 
     def close(self) -> None:
         """Close the store; closing twice does no harm."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tegu.compile.tracing.naming import flat_batch, knob_tensors, named
 from tegu.core.data.batch import Array, Batch
-from tegu.core.data.scaling import Standard
+from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import Field
 from tegu.learners.learner import Learner, TorchBatch
 
@@ -55,7 +55,7 @@ def example_batch(learner: Learner, rows: int, rng: np.random.Generator, padding
     return Batch(x, y, torch.from_numpy(mask))
 
 
-def _rows(field: Field, rows: int, rng: np.random.Generator, standard: Standard | None) -> Tensor:
+def _rows(field: Field, rows: int, rng: np.random.Generator, standard: Scaling | None) -> Tensor:
     if field.dtype == "int64":
         return torch.from_numpy(rng.integers(field.size or _UNBOUNDED_IDS, size=(rows, *field.shape)))
     drawn = _normal((rows, *field.shape), rng)

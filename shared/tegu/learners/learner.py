@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from tegu.core.data.batch import Batch
-from tegu.core.data.scaling import Standard
+from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 
@@ -114,4 +114,4 @@ class Learner:
     trained_as: Learner | None = field(default=None, repr=False)
     losses: Losses | None = field(default=None, repr=False)
     initialisations: int = 1
-    units: tuple[Standard | None, Standard | None] = field(default=(None, None), repr=False)
+    units: tuple[Scaling | None, Scaling | None] = field(default=(None, None), repr=False)

@@ -1,32 +1,37 @@
 """What crosses the network: the one place where trees and rounds become Flower records. Needs flwr alone."""
 
-from tegu.wire.evaluation import answers_content, inquiry_content, read_answers, read_inquiry
+from tegu.wire.evaluation import (
+    evaluation_reply_content,
+    evaluation_request_content,
+    read_evaluation_reply,
+    read_evaluation_request,
+)
 from tegu.wire.training import (
     Reply,
     RoundConfig,
-    packed_content,
+    packed_reply_content,
     payload_bytes,
-    read_reply,
-    read_request,
-    reply_content,
-    request_content,
+    read_training_reply,
+    read_training_request,
     to_record,
     to_tree,
+    training_reply_content,
+    training_request_content,
 )
 
 __all__ = [
     "Reply",
     "RoundConfig",
-    "answers_content",
-    "inquiry_content",
-    "packed_content",
+    "evaluation_reply_content",
+    "evaluation_request_content",
+    "packed_reply_content",
     "payload_bytes",
-    "read_answers",
-    "read_inquiry",
-    "read_reply",
-    "read_request",
-    "reply_content",
-    "request_content",
+    "read_evaluation_reply",
+    "read_evaluation_request",
+    "read_training_reply",
+    "read_training_request",
     "to_record",
     "to_tree",
+    "training_reply_content",
+    "training_request_content",
 ]

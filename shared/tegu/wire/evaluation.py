@@ -12,15 +12,22 @@ from typing import Any, get_args
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from tegu.core.calibration.evaluation_request import COLUMNS, Answer, Inquiry, Measure, Question, Who
+from tegu.core.calibration.evaluation_request import (
+    COLUMNS,
+    CandidateSet,
+    EvaluationRequest,
+    Measure,
+    MetricSums,
+    UserGroup,
+)
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.wire.training import to_tree
 
-__all__ = ["answers_content", "inquiry_content", "read_answers", "read_inquiry"]
+__all__ = ["evaluation_reply_content", "evaluation_request_content", "read_evaluation_reply", "read_evaluation_request"]
 
 
-def inquiry_content(meta: ArrayRecord, inquiry: Inquiry) -> RecordDict:
+def evaluation_request_content(meta: ArrayRecord, inquiry: EvaluationRequest) -> RecordDict:
     """The content that all messages of an evaluation round share; never change it."""
     fields = {
         "metric": inquiry.metric,
@@ -33,17 +40,19 @@ def inquiry_content(meta: ArrayRecord, inquiry: Inquiry) -> RecordDict:
     return RecordDict({"meta": meta, "inquiry": ConfigRecord(fields)})  # type: ignore[arg-type] # of its own kind
 
 
-def read_inquiry(content: RecordDict) -> tuple[Tree, Inquiry]:
+def read_evaluation_request(content: RecordDict) -> tuple[Tree, EvaluationRequest]:
     """The parameters and what is asked of them.
 
     Raises:
-        FederationError: the message is not one of `inquiry_content`'s.
+        FederationError: the message is not one of `evaluation_request_content`'s.
     """
     try:
         fields = content.config_records["inquiry"]
         questions = [_question(each) for each in json.loads(str(fields["questions"]))]
         seed, share, fold = int(str(fields["seed"])), float(str(fields["share"])), int(str(fields["fold"]))
-        inquiry = Inquiry(str(fields["metric"]), seed, share, _knobs(json.loads(str(fields["still"]))), questions, fold)
+        inquiry = EvaluationRequest(
+            str(fields["metric"]), seed, share, _knobs(json.loads(str(fields["still"]))), questions, fold
+        )
         return to_tree(content.array_records["meta"]), inquiry
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FederationError(
@@ -51,7 +60,7 @@ def read_inquiry(content: RecordDict) -> tuple[Tree, Inquiry]:
         ) from error
 
 
-def answers_content(answers: list[Answer]) -> RecordDict:
+def evaluation_reply_content(answers: list[MetricSums]) -> RecordDict:
     """A reply's content: metrics alone."""
     return RecordDict(
         {
@@ -61,11 +70,11 @@ def answers_content(answers: list[Answer]) -> RecordDict:
     )
 
 
-def read_answers(message: Message, inquiry: Inquiry) -> list[Answer]:
+def read_evaluation_reply(message: Message, inquiry: EvaluationRequest) -> list[MetricSums]:
     """The answers in a reply, question by question.
 
     Args:
-        message: of `answers_content`.
+        message: of `evaluation_reply_content`.
         inquiry: what was asked.
 
     Raises:
@@ -83,17 +92,17 @@ def read_answers(message: Message, inquiry: Inquiry) -> list[Answer]:
         ) from error
 
 
-def _answer(record: MetricRecord, question: Question) -> Answer:
+def _answer(record: MetricRecord, question: CandidateSet) -> MetricSums:
     users = int(str(record["users"]))
     sums = np.asarray(record["sums"], np.float64).reshape(len(question.options), COLUMNS[question.measure])
     if users < 0:
         raise ValueError(f"{users} users")
-    return Answer(users, sums)
+    return MetricSums(users, sums)
 
 
-def _question(fields: Any) -> Question:
-    question = Question(**fields)
-    if question.measure not in get_args(Measure) or question.who not in get_args(Who):
+def _question(fields: Any) -> CandidateSet:
+    question = CandidateSet(**fields)
+    if question.measure not in get_args(Measure) or question.who not in get_args(UserGroup):
         raise ValueError(f"{question.measure!r} of {question.who!r}")
     if question.k < 1 or question.draws < 1:
         raise ValueError(f"{question.draws} draws of {question.k} rows")

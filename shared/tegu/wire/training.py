@@ -26,14 +26,14 @@ from tegu.wire.npy import dtype_name, from_npy, to_npy
 __all__ = [
     "Reply",
     "RoundConfig",
-    "packed_content",
+    "packed_reply_content",
     "payload_bytes",
-    "read_reply",
-    "read_request",
-    "reply_content",
-    "request_content",
+    "read_training_reply",
+    "read_training_request",
     "to_record",
     "to_tree",
+    "training_reply_content",
+    "training_request_content",
 ]
 
 _NUMPY = "numpy.ndarray"  # what Flower calls the format of `tegu.wire.npy`
@@ -100,9 +100,9 @@ def _decoded(name: str, array: FlowerArray) -> Array:
         ) from error
 
 
-def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
+def training_request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
     """The content that all messages of a round share; never change it."""
-    rule = config.rule
+    rule = config.episodes
     fields = ConfigRecord(
         {
             "round": config.round,
@@ -111,20 +111,20 @@ def request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
             "min-support": rule.min_support,
             "max-support": rule.max_support,
             "max-query": rule.max_query,
-            "users": config.users,
-            "updates": config.updates,
-            "share": config.share,
+            "users": config.users_per_node,
+            "updates": config.update_precision,
+            "share": config.calibration_share,
             "fold": config.fold,
         }
     )
     return RecordDict({"meta": meta, "config": fields})
 
 
-def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
+def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
     """The initialisation and the round's settings.
 
     Raises:
-        FederationError: the message is not one of `request_content`'s.
+        FederationError: the message is not one of `training_request_content`'s.
     """
     try:
         fields = content.config_records["config"]
@@ -140,12 +140,12 @@ def read_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
         ) from error
 
 
-def reply_content(reply: Reply) -> RecordDict:
+def training_reply_content(reply: Reply) -> RecordDict:
     """A reply's content, by name and in full precision."""
     return RecordDict({"update": to_record(reply.update), "metrics": MetricRecord({"users": reply.users})})
 
 
-def packed_content(update: Packed, users: int) -> RecordDict:
+def packed_reply_content(update: Packed, users: int) -> RecordDict:
     """The content of a reply whose update is packed."""
     return RecordDict({"packed": to_record(update._asdict()), "metrics": MetricRecord({"users": users})})
 
@@ -155,11 +155,11 @@ def payload_bytes(content: RecordDict) -> int:
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
-def read_reply(message: Message, like: Tree) -> Reply:
+def read_training_reply(message: Message, like: Tree) -> Reply:
     """The sum of updates in a reply.
 
     Args:
-        message: of `reply_content` or `packed_content`.
+        message: of `training_reply_content` or `packed_reply_content`.
         like: a tree of the update's layout, which packed updates do not tell.
 
     Raises:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tegu.bench.tasks.catalogue import SIMULATED
 from tests.bench.small import logits, rounds, small_task, softmax
 
 from tegu.bench.harness.agreement import TOLERANCE, difference, loss_curve
-from tegu.bench.tasks.simulated import SIMULATED
 from tegu.core.errors import RuntimeFailure
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tegu.bench.harness.options import Request
+from tegu.bench.harness.run_benchmark import Contest, compare
+from tegu.bench.peers.catalogue import Peer
 from tests.bench.small import small_task
 
-from tegu.bench.harness.compare import Contest, compare
-from tegu.bench.harness.request import Request
-from tegu.bench.peers.table import Peer
 from tegu.bench.tasks.task import Task
 from tegu.core.errors import MissingExtraError, RuntimeFailure, UnknownNameError
 

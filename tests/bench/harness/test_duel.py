@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from tegu.bench.harness.duel import fight
-from tegu.bench.harness.side import Repetition, Side
+from tegu.bench.harness.paired_runs import fight
+from tegu.bench.harness.worker_handle import Repetition, Side
 
 
 class Fake:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tegu.bench.peers.catalogue import DEVICE, SIMULATION, Peer
 
 from tegu.bench.harness.environment import PeerMissingError, cache_folder, python_for
-from tegu.bench.peers.table import DEVICE, SIMULATION, Peer
 
 ABSENT = Peer("other", "tegu.bench.peers.other", "no_such_module_of_anybody", ("W1",), ("other==1.0",))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tegu.bench.harness.worker_handle import side
 from tests.bench.small import rounds, small_task
 
-from tegu.bench.harness.side import side
 from tegu.bench.harness.worker import serve
 from tegu.bench.tasks.task import write_task
 from tegu.core.bundle.file import tree_from_bytes

@@ -10,14 +10,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from tegu.bench.peers.fastest_threads import with_fastest_threads
+from tegu.bench.peers.prepared_task import Done
+from tegu.bench.tasks.catalogue import labelled
 from tests.bench.small import adapted, logits, small_task
 
 from tegu.bench.peers import tegu_device, torch_device
-from tegu.bench.peers.fastest import on_fastest_threads
 from tegu.bench.peers.flower_client import trained
-from tegu.bench.peers.ready import Done
 from tegu.bench.suites.device import prepare
-from tegu.bench.tasks.simulated import labelled
 from tegu.bench.tasks.task import Task
 
 
@@ -77,7 +77,7 @@ def test_the_faster_number_of_threads_does_all_rounds() -> None:
 
     try:
         torch.set_num_threads(2)
-        ready = on_fastest_threads(run, 3, "pfl")
+        ready = with_fastest_threads(run, 3, "pfl")
         assert ready.repeat().seconds == 0.75
         takes[2] = 5.0
         assert ready.repeat().seconds == 1.5, "it is tried anew each time"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tegu.bench.harness.options import Request
 
-from tegu.bench.harness.request import Request
 from tegu.bench.suites import scale
 from tegu.core.errors import RuntimeFailure, UnknownNameError
 

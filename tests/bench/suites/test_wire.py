@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tegu.bench.harness.options import Request
 from tests.sim import people
 
-from tegu.bench.harness.request import Request
 from tegu.bench.suites import wire
 from tegu.core.errors import UnknownNameError
 

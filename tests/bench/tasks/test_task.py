@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tegu.bench.tasks.catalogue import ADAPTED, SIMULATED
 from tests.bench.small import small_task
 
 from tegu.bench.tasks.models import MODELS
-from tegu.bench.tasks.simulated import ADAPTED, SIMULATED
 from tegu.bench.tasks.task import read_task, write_task
 from tegu.core.data.spec import check_rows
 from tegu.core.sampling.episode import EpisodeRule

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Said
+from tegu.bench.harness.comparison import Comparison, json_rows
+from tests.cli.conftest import CommandResult
 
-from tegu.bench.harness.pairs import Comparison, as_rows
-
-Run = Callable[..., Said]
+Run = Callable[..., CommandResult]
 KEYS = ["work", "peer", "measure", "ratio", "ratio_min", "ratio_max", "pairs", "tegu", "other", "unit"]
 
 
 def test_rows_are_medians_and_the_spread_pair_by_pair() -> None:
     comparison = Comparison("w", "torch", "time", "s", [1.0, 2.0, 4.0], [4.0, 4.0, 40.0])
-    (row,) = as_rows([comparison])
+    (row,) = json_rows([comparison])
     assert list(row) == KEYS
     assert row == {
         "work": "w", "peer": "torch", "measure": "time", "unit": "s", "pairs": 3,
@@ -89,5 +88,5 @@ def test_misuse_ends_with_one_line(tegu: Run, arguments: tuple[str, ...], text: 
 
 
 def test_small_figures_keep_their_digits() -> None:
-    (row,) = as_rows([Comparison("mlp", "torch", "time", "s", [0.000123456], [0.00123456])])
+    (row,) = json_rows([Comparison("mlp", "torch", "time", "s", [0.000123456], [0.00123456])])
     assert (row["tegu"], row["other"]) == (0.0001235, 0.001235)

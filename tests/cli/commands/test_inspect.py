@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.conftest import Said
-from tests.cli.test_help import one_line
+from tests.cli.conftest import CommandResult
+from tests.cli.test_help import assert_error
 
 from tegu.core.bundle.file import read_bundle
 from tegu.core.bundle.manifest import Manifest
 
-Run = Callable[..., Said]
+Run = Callable[..., CommandResult]
 
 
 def test_text_says_what_the_bundle_holds(tegu: Run, bundles: dict[str, Path]) -> None:
@@ -71,5 +71,5 @@ def test_a_damaged_bundle_is_not_shown(tegu: Run, bundles: dict[str, Path], tmp_
     damaged = tmp_path / "damaged.tegu"
     damaged.write_bytes(data)
     for option in ((), ("--json",)):
-        one_line(tegu("inspect", damaged, *option), "fetch it again")
-    one_line(tegu("inspect", bundles["ranking"], "--public-key", "00" * 32), "not signed")
+        assert_error(tegu("inspect", damaged, *option), "fetch it again")
+    assert_error(tegu("inspect", bundles["ranking"], "--public-key", "00" * 32), "not signed")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.cli.conftest import ITEMS, Said
-from tests.cli.test_help import one_line
+from tests.cli.conftest import ITEMS, CommandResult
+from tests.cli.test_help import assert_error
 from tests.sim import people
 
 from tegu.client import Personalizer
 from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.bundle.signing import new_key_pair
 
-Run = Callable[..., Said]
+Run = Callable[..., CommandResult]
 CLICKED = [3, 7, 3, 11]
 
 
@@ -176,7 +176,7 @@ def test_bad_interactions_end_with_one_line(
     bad = put(tmp_path / "bad.csv", text)
     out = tmp_path / "out.csv"
     said = tegu("personalise", bundles["classification"], "--interactions", bad, "--inputs", labelled[1], "--out", out)
-    one_line(said, *parts)
+    assert_error(said, *parts)
     assert not out.exists()
 
 
@@ -185,16 +185,16 @@ def test_bad_files_end_with_one_line(
 ) -> None:
     seen, new = labelled
     base = ("personalise", bundles["classification"], "--interactions")
-    one_line(tegu(*base, tmp_path / "absent.csv", "--inputs", new), "cannot read", "absent.csv", "CSV")
-    one_line(tegu(*base, tmp_path, "--inputs", new), "cannot read", tmp_path)
+    assert_error(tegu(*base, tmp_path / "absent.csv", "--inputs", new), "cannot read", "absent.csv", "CSV")
+    assert_error(tegu(*base, tmp_path, "--inputs", new), "cannot read", tmp_path)
     (tmp_path / "latin.csv").write_bytes("ä,b,y\n0,1,2\n".encode("latin-1"))
-    one_line(tegu(*base, tmp_path / "latin.csv", "--inputs", new), "UTF-8")
-    one_line(tegu(*base, seen), "--inputs")
+    assert_error(tegu(*base, tmp_path / "latin.csv", "--inputs", new), "UTF-8")
+    assert_error(tegu(*base, seen), "--inputs")
     nowhere = tmp_path / "no/where.csv"
     said = tegu(*base, seen, "--inputs", new, "--out", nowhere)
     assert said.code == 1
     assert f"tegu: cannot write {nowhere}" in said.err
-    one_line(tegu("personalise", seen, "--interactions", seen), "truncated or not a bundle")
+    assert_error(tegu("personalise", seen, "--interactions", seen), "truncated or not a bundle")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_public_key_must_fit(
     write_bundle(signed, read_bundle(bundles["classification"]), private)
     rows = ("--interactions", labelled[0], "--inputs", labelled[1], "--public-key")
     assert tegu("personalise", signed, *rows, public.hex()).code == 0
-    one_line(tegu("personalise", signed, *rows, new_key_pair()[1].hex()), "does not match the public key")
-    one_line(tegu("personalise", bundles["classification"], *rows, public.hex()), "not signed")
-    one_line(tegu("personalise", signed, *rows, "not hex"), "'not hex'", "64 digits")
-    one_line(tegu("personalise", signed, *rows, "abcd"), "has 2 bytes", "32")
+    assert_error(tegu("personalise", signed, *rows, new_key_pair()[1].hex()), "does not match the public key")
+    assert_error(tegu("personalise", bundles["classification"], *rows, public.hex()), "not signed")
+    assert_error(tegu("personalise", signed, *rows, "not hex"), "'not hex'", "64 digits")
+    assert_error(tegu("personalise", signed, *rows, "abcd"), "has 2 bytes", "32")

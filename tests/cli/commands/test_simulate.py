@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Said
-from tests.cli.test_help import one_line
+from tests.cli.conftest import CommandResult
+from tests.cli.test_help import assert_error
 from tests.sim import people
 
 from tegu.core.bundle.file import read_bundle
 from tegu.sim.experiments import catalogue
 
-Run = Callable[..., Said]
+Run = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -124,8 +124,10 @@ def test_the_learner_that_is_named_is_trained_printed_and_written(tegu: Run, tmp
 
 @pytest.mark.usefixtures("tiny")
 def test_a_learner_that_does_not_suit_is_refused_in_one_line(tegu: Run, tmp_path: Path) -> None:
-    one_line(tegu("simulate", "tiny", "--learner", "residua", "--out", tmp_path), "Did you mean 'residual'?")
-    one_line(tegu("simulate", "tiny-ranking", "--learner", "residual", "--out", tmp_path), "a ranking has no residuals")
+    assert_error(tegu("simulate", "tiny", "--learner", "residua", "--out", tmp_path), "Did you mean 'residual'?")
+    assert_error(
+        tegu("simulate", "tiny-ranking", "--learner", "residual", "--out", tmp_path), "a ranking has no residuals"
+    )
 
 
 @pytest.mark.usefixtures("tiny")
@@ -140,7 +142,7 @@ def test_patience_goes_before_the_experiments_folds(tegu: Run, tmp_path: Path) -
     assert "--patience 1 needs users apart who validate: --folds is 0 here" in said.err
     said = tegu(*run, "--folds", 3)
     assert json.loads(said.out.splitlines()[-1])["folds"] == 3
-    one_line(tegu(*run, "--patience", 1, "--folds", 3), "patience is 1 with 3 folds", "set patience or folds to 0")
+    assert_error(tegu(*run, "--patience", 1, "--folds", 3), "patience is 1 with 3 folds", "set patience or folds to 0")
 
 
 @pytest.mark.usefixtures("tiny")
@@ -174,9 +176,11 @@ def test_resume_goes_on(tegu: Run, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_what_cannot_be_run_ends_with_one_line(tegu: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    one_line(tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot make the folder", "choose a writable folder")
+    assert_error(
+        tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot make the folder", "choose a writable folder"
+    )
     said = tegu("simulate", "tiny", "--precision", "int9", "--out", tmp_path / "none")
-    one_line(said, "no precision is called 'int9'", "Did you mean 'int8'?")
+    assert_error(said, "no precision is called 'int9'", "Did you mean 'int8'?")
     assert not (tmp_path / "none").exists()
     said = tegu("simulate", "tiny", "--cohort", 99, "--out", tmp_path / "run")
     assert said.code == 1

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.client.adaptation.evidence import Known, corrected, known_of
+from tegu.client.adaptation.evidence import Evidence, corrected, evidence_from
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
@@ -29,16 +29,16 @@ def manifest(*entries: ScheduleEntry) -> Manifest:
 )
 def test_others_are_those_with_as_many_interactions(interactions, others):
     state = {"evidence": np.float32(0.25), "trust": np.float32(0.5)}
-    assert known_of(manifest(*SCHEDULE), state, {"weight": 0.5}, interactions) == (others, 0.25, 0.25)
-    assert known_of(manifest(*SCHEDULE), {}, {}, interactions) == (others, None, None)
+    assert evidence_from(manifest(*SCHEDULE), state, {"weight": 0.5}, interactions) == (others, 0.25, 0.25)
+    assert evidence_from(manifest(*SCHEDULE), {}, {}, interactions) == (others, None, None)
 
 
 def test_the_account_has_the_numbers():
-    assert corrected(Known((0.0123, 0.03), 0.21, 0.625), 5) == (
+    assert corrected(Evidence((0.0123, 0.03), 0.21, 0.625), 5) == (
         "people with as many interactions gained 0.0123 +- 0.03 by it; one of the 5 interactions is told by the others "
         "with +0.21 less squared error; 62% of the correction is in use"
     )
-    assert corrected(Known(None, 0.0, 0.0), 1) == (
+    assert corrected(Evidence(None, 0.0, 0.0), 1) == (
         "one interaction tells nothing of itself; none of the correction is in use: the initialisation serves as it is"
     )
 

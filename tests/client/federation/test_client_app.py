@@ -16,17 +16,17 @@ from tests.federation.tiny import again_and_again, bundle, looped_engine, popula
 
 from tegu.client.federation.client_app import app
 from tegu.core.bundle.file import write_bundle
-from tegu.core.calibration.assignment import calibrates
+from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.data.tree import max_difference
 from tegu.core.errors import BundleError, DataError, FederationError
 from tegu.core.sampling.episode import EpisodeRule, draw_users
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.federation.grid import flower_identity
 from tegu.sim.training.on_ray import write_partitions
-from tegu.wire import Reply, RoundConfig, read_reply, request_content, to_record
+from tegu.wire import Reply, RoundConfig, read_training_reply, to_record, training_request_content
 
 PEOPLE = population(9)
-CONFIG = RoundConfig(round=2, seed=7, clip=0.4, rule=EpisodeRule(2, 6, 4))
+CONFIG = RoundConfig(round=2, seed=7, clip=0.4, episodes=EpisodeRule(2, 6, 4))
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +46,17 @@ def answered(
 ) -> Reply:
     context = Context(1, 1, dict(node), RecordDict() if memory is None else memory, dict(run or {}))  # type: ignore[arg-type]
     with flower_identity():
-        content = request_content(to_record(bundle().meta), config)
-        return read_reply(app(Message(content, dst_node_id=1, message_type="train"), context), bundle().meta)
+        content = training_request_content(to_record(bundle().meta), config)
+        return read_training_reply(app(Message(content, dst_node_id=1, message_type="train"), context), bundle().meta)
 
 
 def expected(users: list[int], config: RoundConfig = CONFIG) -> Reply:
     """In plain torch."""
     meta = {name: torch.tensor(array, dtype=torch.float64) for name, array in bundle().meta.items()}
     total = {name: torch.zeros_like(value) for name, value in meta.items()}
-    able = [user for user in users if PEOPLE.counts[user] > config.rule.min_support]
+    able = [user for user in users if PEOPLE.counts[user] > config.episodes.min_support]
     for user in able:
-        update = plain.update(meta, *plain.rows(PEOPLE, user, config.rule, config.seed, config.round))
+        update = plain.update(meta, *plain.rows(PEOPLE, user, config.episodes, config.seed, config.round))
         share = min(1.0, config.clip / plain.length(update))
         total = {name: value + share * update[name] for name, value in total.items()}
     return Reply(plain.as_tree(total), len(able))
@@ -82,7 +82,7 @@ def test_a_simulated_node_has_its_partition(folder: Path) -> None:
 
 def test_as_many_users_take_part_as_were_asked(folder: Path) -> None:
     run = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}
-    asked = RoundConfig(2, 7, 0.4, EpisodeRule(2, 6, 4), users=3)
+    asked = RoundConfig(2, 7, 0.4, EpisodeRule(2, 6, 4), users_per_node=3)
     chosen = [2 * int(place) for place in draw_users(5, 3, asked.seed, asked.round)]
     check(answered({"partition-id": 0}, run, asked), expected(chosen, asked))
 
@@ -91,7 +91,7 @@ def test_as_many_users_take_part_as_were_asked(folder: Path) -> None:
 def test_who_calibrates_in_this_fold_does_not_train(folder: Path, fold: int) -> None:
     run = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}
     asked = replace(CONFIG, share=0.5, fold=fold)
-    training = [user for user in (0, 2, 4, 6, 8) if not calibrates(7, str(PEOPLE.users[user]), 0.5, fold)]
+    training = [user for user in (0, 2, 4, 6, 8) if not is_calibration_user(7, str(PEOPLE.users[user]), 0.5, fold)]
     assert 0 < len(training) < 5
     check(answered({"partition-id": 0}, run, asked), expected(training, asked))
 
@@ -113,7 +113,7 @@ def test_what_rounding_takes_waits_for_the_next_round_of_the_same_training(folde
 def test_rows_that_belong_together_are_as_in_simulation(folder: Path, tmp_path: Path, columns: tuple[str, ...]) -> None:
     people = again_and_again(9, frozenset(columns))
     write_partitions(tmp_path, people, 1)
-    cohort = draw_cohort(people, np.arange(9), CONFIG.rule, CONFIG.seed, CONFIG.round)
+    cohort = draw_cohort(people, np.arange(9), CONFIG.episodes, CONFIG.seed, CONFIG.round)
     assert people.tied.any()
     update = looped_engine().sum_updates(bundle().meta, cohort, CONFIG.clip)
     check(answered({"data": f"{tmp_path}/0.npz", "bundle": f"{folder}/init.tegu"}), Reply(update, len(cohort.users)))

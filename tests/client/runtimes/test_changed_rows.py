@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.client.runtimes.changed_rows import find_moved
+from tegu.client.runtimes.changed_rows import find_changed_rows
 
 META = {"table": np.arange(12, dtype=np.float32).reshape(4, 3), "user": np.zeros(3, np.float32)}
 
@@ -18,7 +18,7 @@ def _state(**moved: float) -> dict[str, np.ndarray]:
 
 def test_the_rows_that_differ() -> None:
     sources = {"meta": META, "state": _state(r1=2.0, r3=-1.0)}
-    ids, rows = find_moved("table/ids", sources), find_moved("table/rows", sources)
+    ids, rows = find_changed_rows("table/ids", sources), find_changed_rows("table/rows", sources)
     assert ids is not None
     assert rows is not None
     assert ids.dtype == np.int64
@@ -28,10 +28,10 @@ def test_the_rows_that_differ() -> None:
 
 def test_one_row_where_none_differs() -> None:
     sources = {"meta": META, "state": _state()}
-    np.testing.assert_array_equal(find_moved("table/ids", sources), [0])
-    np.testing.assert_array_equal(find_moved("table/rows", sources), [[0, 1, 2]])
+    np.testing.assert_array_equal(find_changed_rows("table/ids", sources), [0])
+    np.testing.assert_array_equal(find_changed_rows("table/rows", sources), [[0, 1, 2]])
 
 
 def test_what_is_no_table_by_rows() -> None:
     sources = {"meta": META, "state": {"table": META["table"]}}
-    assert [find_moved(key, sources) for key in ("table", "table/slots", "user/ids", "other/rows")] == [None] * 4
+    assert [find_changed_rows(key, sources) for key in ("table", "table/slots", "user/ids", "other/rows")] == [None] * 4

@@ -17,7 +17,7 @@ from tests.compile.families import FAMILIES
 from tests.compile.running import rows
 
 from tegu.client import OnnxRuntime, Personalizer
-from tegu.client.runtimes.graph_cache import WORTH_BYTES, open_cached
+from tegu.client.runtimes.graph_cache import MIN_CACHED_BYTES, open_with_cache
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.errors import RuntimeFailure
@@ -45,7 +45,7 @@ class Opener:
 def opened(file: Path, graph: bytes = GRAPH, runtime: str = "1", refuses: bytes = b"") -> list[tuple[bytes, bool]]:
     """What is opened to get a session, in one start."""
     opener = Opener(refuses)
-    assert open_cached(opener, graph, file, runtime) == graph.upper()
+    assert open_with_cache(opener, graph, file, runtime) == graph.upper()
     return opener.opened
 
 
@@ -138,7 +138,7 @@ def test_what_is_kept_and_yet_refused_is_optimised_anew(file: Path) -> None:
 def test_a_graph_that_cannot_be_opened_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     file = tmp_path / "graphs" / "adapt"
     with pytest.raises(ValueError, match="refused"):
-        open_cached(Opener(refuses=b"graph"), GRAPH, file, "1")
+        open_with_cache(Opener(refuses=b"graph"), GRAPH, file, "1")
     assert not list(file.parent.iterdir())
 
 
@@ -166,7 +166,7 @@ def large(bundle: Bundle) -> Bundle:
 
     def grown(graph: bytes) -> bytes:
         model = onnx.load_model_from_string(graph)
-        model.doc_string = "-" * WORTH_BYTES
+        model.doc_string = "-" * MIN_CACHED_BYTES
         return bytes(model.SerializeToString())
 
     return replace(bundle, graphs={name: grown(graph) for name, graph in bundle.graphs.items()})
@@ -239,6 +239,6 @@ def test_an_upgrade_keeps_the_new_graphs_and_forgetting_leaves_them(tmp_path: Pa
 
 
 def test_a_damaged_bundle_is_still_the_error_that_it_was(tmp_path: Path) -> None:
-    runtime = OnnxRuntime({"predict": b"broken" * WORTH_BYTES}, cache=tmp_path / "graphs")
+    runtime = OnnxRuntime({"predict": b"broken" * MIN_CACHED_BYTES}, cache=tmp_path / "graphs")
     with pytest.raises(RuntimeFailure, match="cannot load the predict graph"):
         runtime.load("predict")

@@ -15,7 +15,7 @@ import pytest
 from tests.client.stores import STATE, X, Y, make_store, open_store, sql
 
 from tegu.client.store import database
-from tegu.client.store.store import Personal
+from tegu.client.store.store import PersonalState
 from tegu.core.data.spec import Spec
 from tegu.core.errors import OtherModelError, StoreError
 
@@ -31,7 +31,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, in_memory: bool) -> None:
         np.testing.assert_array_equal(rows.x, X)
         np.testing.assert_array_equal(rows.y, Y)
         assert (rows.x.dtype, rows.y.dtype, store.count()) == (np.float32, np.float32, 4)
-        store.save_personal(Personal(STATE, 4), rows.erasures)
+        store.save_personal(PersonalState(STATE, 4), rows.erasures)
         found = store.personal()
     assert found is not None
     assert found.interactions == 4
@@ -95,7 +95,7 @@ def test_replacing_the_model_keeps_the_interactions(tmp_path: Path) -> None:
     make_store(tmp_path / "me.db")
     with closing(open_store(tmp_path / "me.db")) as store:
         store.replace_model("b", None, 0)
-        store.save_personal(Personal(STATE, 4), 0)
+        store.save_personal(PersonalState(STATE, 4), 0)
     with closing(open_store(tmp_path / "me.db", identity="b")) as store:
         assert store.count() == 4
         assert store.personal() is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tegu.core.calibration.conformal import MOST, p_value, thinned
+from tegu.core.calibration.conformal import MAX_QUANTILES, conformal_quantiles, p_value
 
 
 @pytest.mark.parametrize(
@@ -22,19 +22,19 @@ def test_without_others_nothing_is_unusual() -> None:
 @pytest.mark.parametrize("count", [1, 98, 99])
 def test_few_are_kept_as_they_are(count: int) -> None:
     figures = np.random.default_rng(count).permutation(count) / 7
-    assert thinned(figures.tolist()) == tuple(float(f"{each:.6g}") for each in sorted(figures))
+    assert conformal_quantiles(figures.tolist()) == tuple(float(f"{each:.6g}") for each in sorted(figures))
 
 
 @pytest.mark.parametrize("count", [100, 101, 237, 1000, 12_345])
 def test_thinning_keeps_p_values_honest(count: int) -> None:
     """One more person drawn as the others were: each rank is as probable, and P(p <= level) is at most the level."""
     figures = np.arange(1, count + 1, dtype=float)
-    kept = thinned(np.random.default_rng(0).permutation(figures).tolist())
-    assert len(kept) == MOST
+    kept = conformal_quantiles(np.random.default_rng(0).permutation(figures).tolist())
+    assert len(kept) == MAX_QUANTILES
     assert list(kept) == sorted(kept)
     between = np.arange(count + 1) + 0.5  # the places that one more can have among them
     found = np.asarray([p_value(kept, own) for own in between])
     for level in (0.01, 0.02, 0.05, 0.1, 0.37, 0.5, 0.9):
         share = (found <= level + 1e-9).mean()
         assert share <= level + 1e-9
-        assert share > level - 1 / (MOST + 1) - 2 / count, "thinning costs no more than it must"
+        assert share > level - 1 / (MAX_QUANTILES + 1) - 2 / count, "thinning costs no more than it must"

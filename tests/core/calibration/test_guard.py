@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.guard import Belief, believe, blended, sums_of_evidence, trust
+from tegu.core.calibration.guard import GainModel, blend_outputs, fit_gain_model, gain_model_sums, trust
 from tegu.core.data.batch import Array, full_batch
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.sampling.trials import Trial, Trials
@@ -20,7 +20,7 @@ def sums(evidence: Array, gain: Array) -> Array:
     trials = Trials(Spec.regression((1,)), 1, [Trial(user, batch, batch) for user in range(len(gain))])
     before = [np.full((2, 1), 10.0) for _ in gain]
     after = [np.full((2, 1), np.sqrt(100 - each)) for each in gain]
-    return sums_of_evidence(trials, before, after, evidence)
+    return gain_model_sums(trials, before, after, evidence)
 
 
 @given(st.integers(3, 60), st.floats(-1.5, 2.5), st.integers(0, 2**31))
@@ -32,15 +32,15 @@ def test_the_line_is_that_of_least_squares(trials: int, slope: float, seed: int)
     expected = min(max(float(fitted), 0.0), 1.0)
     rest = gain - expected * evidence
     half = trials // 2
-    found = believe(trials, sums(evidence[:half], gain[:half]) + sums(evidence[half:], gain[half:]))
+    found = fit_gain_model(trials, sums(evidence[:half], gain[:half]) + sums(evidence[half:], gain[half:]))
     assert found == pytest.approx((rest.mean(), expected, rest.std()), abs=1e-6)
 
 
 def test_evidence_that_is_rounding_tells_nothing() -> None:
     """With one interaction it is zero but for rounding, which differs from device to device."""
     gain = np.asarray([1.0, 2.0, 4.0])
-    assert believe(3, sums(gain * 1e-7, gain)).belief == 0
-    assert believe(3, sums(gain * 1e-3, gain)).belief == 1
+    assert fit_gain_model(3, sums(gain * 1e-7, gain)).belief == 0
+    assert fit_gain_model(3, sums(gain * 1e-3, gain)).belief == 1
 
 
 def test_evidence_is_summed_in_double_precision() -> None:
@@ -53,7 +53,7 @@ def test_classes_are_judged_by_their_probabilities() -> None:
     query = full_batch(rows, np.asarray([0, 1]))
     trials = Trials(Spec.classification((1,), 2), 1, [Trial(0, query, query)])
     before, after = np.log([[0.5, 0.5]] * 3), np.log([[0.8, 0.2], [0.1, 0.9], [0.5, 0.5]])  # the last is padding
-    found = sums_of_evidence(trials, [before], [after], np.zeros(1))
+    found = gain_model_sums(trials, [before], [after], np.zeros(1))
     assert found == pytest.approx([0, 0.5 - (2 * 0.04 + 2 * 0.01) / 2, 0, 0, (0.5 - 0.05) ** 2])
 
 
@@ -62,12 +62,12 @@ def test_a_blend_is_between(kind: Kind) -> None:
     before, after = [np.log([[0.5, 0.5]])], [np.log([[0.9, 0.1]])]
     if kind == "regression":
         before, after = [np.exp(each) for each in before], [np.exp(each) for each in after]
-    (found,) = blended(kind, before, after, np.asarray([0.25]))
+    (found,) = blend_outputs(kind, before, after, np.asarray([0.25]))
     assert found == pytest.approx(np.asarray([[0.6, 0.4]]))
 
 
 def test_trust_by_hand() -> None:
-    belief = Belief(0.0, 1.0, 1.0)
+    belief = GainModel(0.0, 1.0, 1.0)
     evidence = np.asarray([-1.0, 0.0, 0.5, 9.0])
     assert trust(belief, evidence, 2.0, 0.0) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
     assert trust(belief, evidence, 2.0, 0.25) == pytest.approx([0.25, 0.25, 0.25 + 1.5 * 0.19146246, 1.0])

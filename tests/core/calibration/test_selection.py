@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.selection import RISK, chance_of_hurt, choose, rate_of_hurt, sums_of_gains
+from tegu.core.calibration.selection import RISK, gain_sums, harm_probability, harm_rate_bound, select_candidate
 from tegu.core.data.batch import Array
 
 
@@ -25,11 +25,11 @@ def hurt(gains: list[list[float]], tolerances: list[float]) -> float:
 
 
 def rate(gain: Array, tolerance: Array) -> float:
-    return rate_of_hurt(len(gain), sums_of_gains(gain, tolerance)[2])
+    return harm_rate_bound(len(gain), gain_sums(gain, tolerance)[2])
 
 
 def chosen(gains: list[Array], tolerance: Array) -> int | None:
-    return choose(len(tolerance), np.stack([sums_of_gains(gain, tolerance) for gain in gains])).option
+    return select_candidate(len(tolerance), np.stack([gain_sums(gain, tolerance) for gain in gains])).candidate
 
 
 def test_the_rate_of_hurt_users_by_hand() -> None:
@@ -46,15 +46,15 @@ def test_sums_of_parts_choose_as_everybodys_own_figures(users: int, draws: int, 
     gains = [rng.normal(rng.uniform(-0.1, 0.5), 0.3, (users, draws)) for _ in range(6)]
     tolerance = rng.uniform(0.0, 0.4, users)
     whose = np.array_split(rng.permutation(users), parts)
-    sums = sum(np.stack([sums_of_gains(gain[own], tolerance[own]) for gain in gains]) for own in whose if len(own))
+    sums = sum(np.stack([gain_sums(gain[own], tolerance[own]) for gain in gains]) for own in whose if len(own))
     best, expected = 0.0, None
     for place, gain in enumerate(gains):
         each = gain.mean(1)
         clear = each.mean() > 1.645 * each.std() / math.sqrt(users)
         if clear and gain.mean() > best and hurt(gain.tolist(), tolerance.tolist()) <= RISK:
             best, expected = float(gain.mean()), place
-    found = choose(users, np.asarray(sums))
-    assert found.option == expected
+    found = select_candidate(users, np.asarray(sums))
+    assert found.candidate == expected
     assert found.gain == pytest.approx(best)
     if expected is not None:
         assert found.spread == pytest.approx(gains[expected].mean(1).std(), abs=1e-7)
@@ -71,7 +71,7 @@ def test_few_users_cannot_show_that_one_in_twenty_is_hurt() -> None:
 
 def test_what_is_not_finite_is_never_chosen() -> None:
     assert chosen([np.asarray([[np.nan, 1.0]]), np.asarray([[np.inf, 1.0]])], np.ones(1)) is None
-    assert np.isnan(sums_of_gains(np.asarray([[np.inf, 1.0], [1.0, 1.0]]), np.ones(2))).all()
+    assert np.isnan(gain_sums(np.asarray([[np.inf, 1.0], [1.0, 1.0]]), np.ones(2))).all()
 
 
 def test_of_equals_to_rounding_the_first_is_chosen() -> None:
@@ -94,5 +94,5 @@ def test_a_gain_has_to_stand_clear_of_nothing() -> None:
 
 
 def test_a_small_loss_is_tolerated() -> None:
-    assert chance_of_hurt(np.full((1, 5), -0.1), np.asarray([0.2]))[0] < 0.03
-    assert chance_of_hurt(np.full((1, 5), -0.2), np.asarray([0.2]))[0] == pytest.approx(0.5)
+    assert harm_probability(np.full((1, 5), -0.1), np.asarray([0.2]))[0] < 0.03
+    assert harm_probability(np.full((1, 5), -0.2), np.asarray([0.2]))[0] == pytest.approx(0.5)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused
 
-from tegu.core.compression.error_feedback import Packed, compensated, pack, unpack
+from tegu.core.compression.error_feedback import Packed, pack, pack_with_feedback, unpack
 from tegu.core.compression.precision import Precision
 from tegu.core.data.tree import Tree, add, max_difference
 from tegu.core.errors import DataError
@@ -48,7 +48,7 @@ def test_errors_do_not_pile_up(precision: Precision) -> None:
     residual, sent, wanted, worst = None, None, None, 0.0
     for seed in range(200):
         update = tree(seed, 0.01 if seed % 2 else 1.0)
-        packed, residual = compensated(update, residual, precision)
+        packed, residual = pack_with_feedback(update, residual, precision)
         found = unpack(packed, update)
         worst = max(worst, *(float(np.abs(value).max(initial=0)) for value in found.values()))
         sent, wanted = (found, update) if sent is None or wanted is None else (add(sent, found), add(wanted, update))

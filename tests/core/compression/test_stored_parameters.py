@@ -31,7 +31,7 @@ from tests.core.samples import (
 from tegu.core.bundle import signing
 from tegu.core.bundle.file import read_bundle, tree_to_bytes, write_bundle
 from tegu.core.compression.precision import Precision
-from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
+from tegu.core.compression.stored_parameters import pack_parameters, unpack_parameters
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError, UnknownNameError
@@ -171,11 +171,11 @@ def test_a_dtype_that_would_be_restored_to_another_is_refused(tmp_path: Path, pr
 def test_a_parameter_named_as_scales_are() -> None:
     meta = {"w": np.ones(2, np.float32), "w/scales": np.full(1, 3, np.float32)}
     with refused(BundleError, "'w/scales' is a parameter", "rename it"):
-        pack_meta(meta, "int8")
+        pack_parameters(meta, "int8")
     for precision in ("float32", "float16"):
-        assert same_tree(unpack_meta(pack_meta(meta, precision)), meta)
+        assert same_tree(unpack_parameters(pack_parameters(meta, precision)), meta)
     alone = {"w/scales": np.full(1, 3, np.float32)}
-    assert unpack_meta(pack_meta(alone, "int8"))["w/scales"] == pytest.approx(3)
+    assert unpack_parameters(pack_parameters(alone, "int8"))["w/scales"] == pytest.approx(3)
 
 
 # What cannot be read

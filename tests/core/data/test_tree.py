@@ -62,7 +62,7 @@ def test_the_norm_sums_in_float64() -> None:
 def test_clip_keeps_the_limit_and_the_direction(one: list[Tree], limit: float) -> None:
     (a,) = one
     clipped, length = tree.clip(a, limit), tree.norm(a)
-    tree.same_layout(clipped, a)
+    tree.check_same_layout(clipped, a)
     assert tree.norm(clipped) <= limit * (1 + 1e-6)
     if length <= limit:
         assert same_tree(clipped, a)
@@ -98,7 +98,7 @@ OPERATIONS: dict[str, Callable[[Tree, Tree], Any]] = {
     "clip": lambda a, b: tree.clip(a, 0.5),
     "max_difference": tree.max_difference,
     "digest": lambda a, b: tree.digest(a),
-    "same_layout": tree.same_layout,
+    "check_same_layout": tree.check_same_layout,
 }
 
 
@@ -118,7 +118,7 @@ def test_every_operation_keeps_the_layout(name: str, shape: tuple[int, ...], dty
     a = {"w": np.ones(shape, dtype)}
     result = OPERATIONS[name](a, a)
     assert isinstance(result["w"], np.ndarray)  # a sum of 0-d arrays is a scalar unless one takes care
-    tree.same_layout(result, a)
+    tree.check_same_layout(result, a)
 
 
 @given(st.data())
@@ -179,7 +179,7 @@ def test_digest_tells_apart_what_only_looks_alike(a: Tree, b: Tree) -> None:
     assert tree.digest(a) != tree.digest(b)
 
 
-@pytest.mark.parametrize("operation", [tree.add, tree.subtract, tree.max_difference, tree.same_layout])
+@pytest.mark.parametrize("operation", [tree.add, tree.subtract, tree.max_difference, tree.check_same_layout])
 @pytest.mark.parametrize(
     ("other", "found"),
     [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.people import Rows, leaks, tied_rows
+from tests.core.people import Rows, leaks, user_rows
 from tests.core.samples import refused, same_array
 
 from tegu.core.data.batch import Array
@@ -23,7 +23,7 @@ from tegu.core.sampling.episode import (
     draw_users,
     episode_key,
     episode_keys,
-    part_rows,
+    split_rows,
 )
 from tegu.core.sampling.keyed_random import keyed_rng
 
@@ -204,16 +204,16 @@ def test_a_cohort_is_drawn_without_repeats() -> None:
 @st.composite
 def parted(draw: st.DrawFn) -> tuple[Rows, Array, int]:
     """A user's rows, a random order of them, and how large a support is asked for."""
-    rows = draw(tied_rows(least=2).filter(lambda rows: rows.ties.most[0] > 0))
+    rows = draw(user_rows(least=2).filter(lambda rows: rows.ties.max_support[0] > 0))
     order = keyed_rng(draw(st.integers(0, 10**6))).permutation(len(rows.x))
-    return rows, order, draw(st.integers(1, int(rows.ties.most[0])))
+    return rows, order, draw(st.integers(1, int(rows.ties.max_support[0])))
 
 
 @given(parted())
 @settings(deadline=None, max_examples=500)
 def test_nothing_is_on_both_sides(case: tuple[Rows, Array, int]) -> None:
     rows, order, size = case
-    support, query = (part.tolist() for part in part_rows(order, size, rows.ties))
+    support, query = (part.tolist() for part in split_rows(order, size, rows.ties))
     assert len(set(support)) == len(support) == size
     assert len(set(query)) == len(query) > 0
     assert leaks(rows, support, query) == []
@@ -225,7 +225,7 @@ def test_no_more_rows_are_left_out_than_must_be(case: tuple[Rows, Array, int]) -
     """Without an order those of the one unit that the support cuts; with one, earlier rows and inputs seen."""
     rows, order, size = case
     ties = rows.ties
-    support, query = (part.tolist() for part in part_rows(order, size, ties))
+    support, query = (part.tolist() for part in split_rows(order, size, ties))
     out = set(range(len(rows.x))) - set(support) - set(query)
     if rows.order is None:
         assert {ties.unit[row] for row in out} <= {ties.unit[support[-1]]}
@@ -236,10 +236,10 @@ def test_no_more_rows_are_left_out_than_must_be(case: tuple[Rows, Array, int]) -
     assert all(rows.order[row] <= rows.order[support].min() for row in out if rows.order[row] <= end), "the latest"
 
 
-@given(tied_rows(), st.integers(0, 2**64 - 1), st.integers(1, 4), st.integers(0, 8), st.integers(1, 9))
+@given(user_rows(), st.integers(0, 2**64 - 1), st.integers(1, 4), st.integers(0, 8), st.integers(1, 9))
 @settings(deadline=None, max_examples=300)
 def test_an_episode_keeps_the_rule_and_the_units(rows: Rows, key: int, least: int, more: int, queries: int) -> None:
-    rule, most = EpisodeRule(least, least + more, queries), int(rows.ties.most[0])
+    rule, most = EpisodeRule(least, least + more, queries), int(rows.ties.max_support[0])
     if most < least:
         with refused(PopulationError, f"{len(rows.x)} rows", f"at least {least + 1}", "leave such users out"):
             draw_episode(rows.x, rows.y, rule, key, rows.ties)
@@ -270,7 +270,7 @@ def test_units_of_one_row_change_nothing() -> None:
     for key in range(20):
         order = keyed_rng(key).permutation(9)
         ties = Rows(np.arange(9), None, None).ties
-        for found, plain in zip(part_rows(order, 4, ties), part_rows(order, 4), strict=True):
+        for found, plain in zip(split_rows(order, 4, ties), split_rows(order, 4), strict=True):
             assert found.tolist() == plain.tolist()
 
 
@@ -278,7 +278,7 @@ def test_units_of_one_row_change_nothing() -> None:
 def test_every_unit_is_adapted_on_and_judged_by_as_often_as_others(sizes: tuple[int, ...]) -> None:
     x = np.repeat(np.arange(len(sizes)), sizes)
     ties = Rows(x, None, None).ties
-    drawn = [part_rows(keyed_rng(seed).permutation(len(x)), 1, ties) for seed in range(600)]
+    drawn = [split_rows(keyed_rng(seed).permutation(len(x)), 1, ties) for seed in range(600)]
     shares = np.bincount([x[support[0]] for support, _ in drawn]) / len(drawn)
     assert np.abs(shares - 1 / len(sizes)).max() < 0.08
     assert all(set(x[query]) == set(x) - set(x[support]) for support, query in drawn)
@@ -288,14 +288,14 @@ def test_a_border_stands_after_any_moment_that_has_the_rows() -> None:
     """Moments 1, 2, 5 and 9 of 1, 2, 3 and 1 rows: a support of two ends with the second or the third."""
     order = np.asarray([5, 2, 5, 9, 2, 5, 1])
     ties = Rows(np.arange(7), None, order).ties
-    drawn = [part_rows(keyed_rng(seed).permutation(7), 2, ties) for seed in range(100)]
+    drawn = [split_rows(keyed_rng(seed).permutation(7), 2, ties) for seed in range(100)]
     assert {(tuple(support), tuple(query)) for support, query in drawn} == {((1, 4), (0, 2, 5, 3)), ((2, 5), (3,))}
 
 
 def test_a_group_that_spans_moments_makes_them_one() -> None:
     """A session from the second row to the fourth."""
     ties = Rows(np.arange(6), np.asarray([0, 1, 2, 1, 3, 4]), np.arange(6)).ties
-    drawn = [part_rows(keyed_rng(seed).permutation(6), 1, ties) for seed in range(100)]
+    drawn = [split_rows(keyed_rng(seed).permutation(6), 1, ties) for seed in range(100)]
     assert {(tuple(support), tuple(query)) for support, query in drawn} == {
         ((0,), (1, 2, 3, 4, 5)),
         ((3,), (4, 5)),
@@ -306,7 +306,7 @@ def test_a_group_that_spans_moments_makes_them_one() -> None:
 def test_what_was_adapted_on_is_judged_by_no_more() -> None:
     """An item again after the border, where it was in the support; not where it came earlier."""
     ties = Rows(np.asarray([7, 8, 7, 9]), None, np.arange(4)).ties
-    drawn = [part_rows(keyed_rng(seed).permutation(4), 1, ties) for seed in range(100)]
+    drawn = [split_rows(keyed_rng(seed).permutation(4), 1, ties) for seed in range(100)]
     assert {(tuple(support), tuple(query)) for support, query in drawn} == {
         ((0,), (1, 3)),
         ((1,), (2, 3)),

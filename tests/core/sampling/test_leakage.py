@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.people import Rows, leaks, tied_rows
+from tests.core.people import Rows, leaks, user_rows
 from tests.core.samples import refused, same_array
 
-from tegu.core.data.codes import codes
+from tegu.core.data.codes import ordinal_codes
 from tegu.core.errors import DataError
-from tegu.core.sampling.leakage import find_ties, ties_of
+from tegu.core.sampling.leakage import find_row_units, row_units_of
 
 
 def components(rows: Rows) -> list[int]:
@@ -37,15 +37,15 @@ def components(rows: Rows) -> list[int]:
     return first
 
 
-@given(tied_rows(order=False))
+@given(user_rows(order=False))
 @settings(deadline=None, max_examples=200)
 def test_units_are_what_equal_inputs_and_groups_connect(rows: Rows) -> None:
     ties, expected = rows.ties, components(rows)
     assert ties.unit.tolist() == expected
     smallest = min(expected.count(unit) for unit in expected)
-    assert ties.most.tolist() == [len(rows.x) - smallest]
-    assert ties.tied.tolist() == [len(set(expected)) < len(expected)]
-    assert (ties.line, ties.room) == (None, None)
+    assert ties.max_support.tolist() == [len(rows.x) - smallest]
+    assert ties.has_units.tolist() == [len(set(expected)) < len(expected)]
+    assert (ties.time_order, ties.max_support_at) == (None, None)
 
 
 def largest(rows: Rows, line: list[int], end: int) -> int:
@@ -59,28 +59,28 @@ def largest(rows: Rows, line: list[int], end: int) -> int:
     )
 
 
-@given(tied_rows(order=True))
+@given(user_rows(order=True))
 @settings(deadline=None, max_examples=300)
 def test_a_support_in_time_has_the_room_that_a_search_finds(rows: Rows) -> None:
     assert rows.order is not None
     ties, line = rows.ties, sorted(range(len(rows.x)), key=lambda row: rows.order[row])  # type: ignore[index]
-    assert ties.line is not None
-    assert ties.room is not None
-    assert ties.line.tolist() == line
+    assert ties.time_order is not None
+    assert ties.max_support_at is not None
+    assert ties.time_order.tolist() == line
     expected = [largest(rows, line, end) for end in range(len(line))]
-    assert ties.room.tolist() == expected
-    assert ties.most.tolist() == [max(expected)]
-    assert ties.tied.tolist() == [True]
+    assert ties.max_support_at.tolist() == expected
+    assert ties.max_support.tolist() == [max(expected)]
+    assert ties.has_units.tolist() == [True]
 
 
-@given(st.lists(tied_rows(True, True, pictures=True), min_size=1, max_size=5), st.booleans(), st.booleans())
+@given(st.lists(user_rows(True, True, pictures=True), min_size=1, max_size=5), st.booleans(), st.booleans())
 @settings(deadline=None)
 def test_many_users_have_what_each_has_alone(people: list[Rows], grouped: bool, timed: bool) -> None:
     own = [Rows(x, group if grouped else None, order if timed else None) for x, group, order in people]
     x, group, order = (None if rows[0] is None else np.concatenate(rows) for rows in zip(*own, strict=True))  # type: ignore[arg-type]
     assert x is not None
     counts = np.asarray([len(each.x) for each in own])
-    for found, alone in zip(find_ties(x, counts, group, order).each(counts), own, strict=True):
+    for found, alone in zip(find_row_units(x, counts, group, order).split(counts), own, strict=True):
         for first, second in zip(found, alone.ties, strict=True):
             assert (first is second is None) or same_array(first, second)
 
@@ -92,20 +92,20 @@ def test_equal_is_equal_in_every_byte() -> None:
     swapped = zeros[[3, 3]]
     swapped[0, [3, 4]] = swapped[0, [4, 3]]
     x = np.concatenate([zeros, swapped])
-    assert ties_of(x).unit.tolist() == [0, 1, 2, 3, 4, 3]
+    assert row_units_of(x).unit.tolist() == [0, 1, 2, 3, 4, 3]
 
 
 def test_a_million_rows_that_differ_are_a_million_units() -> None:
     """Bits in few places, as of pictures in black and white: fingerprints have to keep them apart."""
     bits = (np.arange(1 << 20)[:, None] >> np.arange(20) & 1).astype(np.float32)
-    assert not find_ties(bits, np.asarray([len(bits)])).tied.any()
+    assert not find_row_units(bits, np.asarray([len(bits)])).has_units.any()
 
 
 def test_nobody_and_users_without_rows_have_no_ties() -> None:
     for timed in (None, np.zeros(0, np.int64)):
-        none = find_ties(np.zeros((0, 3), np.float32), np.zeros(3, np.int64), None, timed)
-        assert none.most.tolist() == [0, 0, 0]
-    assert len(find_ties(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)).most) == 0
+        none = find_row_units(np.zeros((0, 3), np.float32), np.zeros(3, np.int64), None, timed)
+        assert none.max_support.tolist() == [0, 0, 0]
+    assert len(find_row_units(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)).max_support) == 0
 
 
 DAYS = [datetime.date(2020, 1, day) for day in (3, 1, 2, 1)]
@@ -115,7 +115,7 @@ DAYS = [datetime.date(2020, 1, day) for day in (3, 1, 2, 1)]
     "values", [[3, 1, 2, 1], [0.3, -1, 0.2, -1], ["c", "a", "b", "a"], DAYS, np.asarray(DAYS, "datetime64[s]")]
 )
 def test_codes_are_in_the_order_of_the_values(values: Any) -> None:
-    found = codes("order", values, 4)
+    found = ordinal_codes("order", values, 4)
     assert found.tolist() == [2, 0, 1, 0]
     assert found.dtype == np.int64
 
@@ -132,4 +132,4 @@ def test_codes_are_in_the_order_of_the_values(values: Any) -> None:
 )
 def test_what_has_no_order_is_refused(values: Any, parts: list[str]) -> None:
     with refused(DataError, *parts):
-        codes("order", values, 3)
+        ordinal_codes("order", values, 3)

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from tegu.core.data.scaling import Standard
+from tegu.core.data.scaling import Scaling
 from tegu.learners.modules.standardised import Standardised, squared_error_in
 
 X, Y = (
-    Standard(np.asarray([1.0, -2.0], np.float32), np.asarray([4.0, 0.5], np.float32)),
-    Standard(*np.float32([[7], [3]])),
+    Scaling(np.asarray([1.0, -2.0], np.float32), np.asarray([4.0, 0.5], np.float32)),
+    Scaling(*np.float32([[7], [3]])),
 )
 
 
@@ -26,7 +26,7 @@ def test_inputs_and_outputs_change_their_units() -> None:
 
 
 def test_the_error_is_in_units_of_the_spread() -> None:
-    error = squared_error_in(Standard(np.zeros(2, np.float32), np.asarray([1.0, 10.0], np.float32)))
+    error = squared_error_in(Scaling(np.zeros(2, np.float32), np.asarray([1.0, 10.0], np.float32)))
     found = error(torch.tensor([[2.0, 30.0], [0.0, 0.0]]), torch.tensor([[0.0, 10.0], [1.0, 0.0]]))
     assert found.tolist() == [(4 + 4) / 2, 0.5]
 

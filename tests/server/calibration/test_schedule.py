@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tegu.core.calibration.evaluation_request import Answer, Question, nobody
+from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, no_users
 from tegu.server.calibration.schedule import find_schedule
 
 STEPS = {"steps": 2.0, "lr": 0.1}
@@ -20,21 +20,23 @@ class Devices:
 
     def __init__(self, users: dict[int, int]) -> None:
         self.users = users
-        self.rounds: list[list[Question]] = []
+        self.rounds: list[list[CandidateSet]] = []
 
-    def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+    def __call__(self, questions: Sequence[CandidateSet]) -> list[MetricSums]:
         self.rounds.append(list(questions))
         return [self.answer(question) for question in questions]
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: CandidateSet) -> MetricSums:
         users = self.users.get(question.k, 0)
         if not users:
-            return nobody(question)
+            return no_users(question)
         if question.measure == "lines":  # gain = 1 + evidence / 2, evidence of -1 and 1 in turn
             trials = users * 5
-            return Answer(users, np.asarray([[0.0, trials, trials, trials / 2, trials * 1.25]] * len(question.options)))
+            return MetricSums(
+                users, np.asarray([[0.0, trials, trials, trials / 2, trials * 1.25]] * len(question.options))
+            )
         gains = [each.get("weight", 0.1) for each in question.options]
-        return Answer(users, np.asarray([[users * gain, users * gain**2, 0.0] for gain in gains]))
+        return MetricSums(users, np.asarray([[users * gain, users * gain**2, 0.0] for gain in gains]))
 
 
 def test_gradient_steps_take_one_round() -> None:
@@ -72,7 +74,7 @@ def test_a_floor_is_only_of_what_gains_on_average() -> None:
     """A little of what loses may seem to gain by chance."""
 
     class Losing(Devices):
-        def __call__(self, questions: Sequence[Question]) -> list[Answer]:
+        def __call__(self, questions: Sequence[CandidateSet]) -> list[MetricSums]:
             found = super().__call__(questions)
             lines = questions[0].measure == "lines"
             return [each._replace(sums=each.sums * [1, -1, 1, 1, 1]) for each in found] if lines else found
@@ -89,7 +91,7 @@ def test_nobody_at_any_k_is_an_empty_schedule() -> None:
 
 def test_what_hurts_is_not_adapted_with() -> None:
     class Hurting(Devices):
-        def answer(self, question: Question) -> Answer:
+        def answer(self, question: CandidateSet) -> MetricSums:
             found = super().answer(question)
             return found._replace(sums=found.sums + np.asarray([0, 0, 0.2 * found.users]))
 

@@ -11,25 +11,25 @@ from flwr.app import Error, Message
 from tests.core.samples import refused
 from tests.server.fake import random_tree, same_bits
 
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.round import ask
 from tegu.sim.federation.grid import InProcessGrid, flower_identity
-from tegu.wire import answers_content, read_inquiry, to_record
+from tegu.wire import evaluation_reply_content, read_evaluation_request, to_record
 
 META = random_tree(0)
-QUESTIONS = [Question(1, [{"lr": 0.1}, {"lr": 0.2}], "gains"), Question(4, [{"lr": 0.1}], "scores")]
-INQUIRY = Inquiry("mse", 3, 0.2, {"steps": 0.0}, QUESTIONS)
-Node = Callable[[], Sequence[Answer]]
+QUESTIONS = [CandidateSet(1, [{"lr": 0.1}, {"lr": 0.2}], "gains"), CandidateSet(4, [{"lr": 0.1}], "scores")]
+INQUIRY = EvaluationRequest("mse", 3, 0.2, {"steps": 0.0}, QUESTIONS)
+Node = Callable[[], Sequence[MetricSums]]
 
 
-def found(seed: int) -> list[Answer]:
+def found(seed: int) -> list[MetricSums]:
     rng = np.random.default_rng(seed)
-    return [Answer(int(rng.integers(0, 9)), rng.normal(size=shape)) for shape in ((2, 3), (1, 2))]
+    return [MetricSums(int(rng.integers(0, 9)), rng.normal(size=shape)) for shape in ((2, 3), (1, 2))]
 
 
-def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[Answer], list[int]]:
+def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[MetricSums], list[int]]:
     """The answers together, and who was asked."""
     told: list[int] = []
 
@@ -38,12 +38,12 @@ def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[Answer], list[
         for message in messages[::-1]:
             node = message.metadata.dst_node_id
             told.append(node)
-            meta, inquiry = read_inquiry(message.content)
+            meta, inquiry = read_evaluation_request(message.content)
             assert message.metadata.message_type == "evaluate"
             assert same_bits(meta, META)
             assert inquiry == INQUIRY
             try:
-                replies.append(Message(answers_content(list(nodes[node]())), reply_to=message))
+                replies.append(Message(evaluation_reply_content(list(nodes[node]())), reply_to=message))
             except ZeroDivisionError as error:
                 replies.append(Message(Error(2, str(error)), reply_to=message))
         return replies
@@ -52,7 +52,7 @@ def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[Answer], list[
         return ask(InProcessGrid(len(nodes), answer), to_record(META), INQUIRY, "calibration", most), sorted(told)
 
 
-def broken() -> list[Answer]:
+def broken() -> list[MetricSums]:
     raise ZeroDivisionError("the disk is full")
 
 

@@ -12,7 +12,7 @@ from flwr.app import Message
 from tests.core.samples import refused
 from tests.server.fake import Recorded, random_tree, run_rounds, same_bits
 
-from tegu.core.calibration.evaluation_request import Answer, Inquiry
+from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
@@ -31,10 +31,16 @@ from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
 from tegu.server.training.plan import CohortPlan, LeftOut, TrainingPlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.federation.grid import InProcessGrid
-from tegu.wire import Reply, answers_content, read_inquiry, read_request, reply_content
+from tegu.wire import (
+    Reply,
+    evaluation_reply_content,
+    read_evaluation_request,
+    read_training_request,
+    training_reply_content,
+)
 
 KNOBS = {"steps": 2.0, "lr": 0.1}
-INQUIRY = Inquiry("accuracy", 3, 0.2, {"steps": 0.0, "lr": 0.1}, look_questions(5, KNOBS))
+INQUIRY = EvaluationRequest("accuracy", 3, 0.2, {"steps": 0.0, "lr": 0.1}, look_questions(5, KNOBS))
 META = random_tree(0)
 PLAN = TrainingPlan(rounds=6, cohort=CohortPlan(3))
 
@@ -44,10 +50,10 @@ def sums(figures: Sequence[float] | Array) -> list[float]:
     return [each.sum(), np.square(each).sum()]
 
 
-def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence[float]) -> list[Answer]:
+def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence[float]) -> list[MetricSums]:
     return [
-        Answer(len(still), np.asarray([sums(still), sums(adapted)])),
-        Answer(len(training), np.asarray([sums(training)])),
+        MetricSums(len(still), np.asarray([sums(still), sums(adapted)])),
+        MetricSums(len(training), np.asarray([sums(training)])),
     ]
 
 
@@ -97,9 +103,9 @@ def test_a_look_by_hand(higher: bool) -> None:
 
 def test_nobody_to_look_finds_nothing_and_nobody_to_compare_no_gap() -> None:
     found = looks(patience=1)
-    assert found.take(1, [Answer(0, np.zeros((2, 2))), Answer(0, np.zeros((1, 2)))], META) is None
+    assert found.take(1, [MetricSums(0, np.zeros((2, 2))), MetricSums(0, np.zeros((1, 2)))], META) is None
     assert (found.found, found.best) == ([], None)
-    look = found.take(2, [answers([0.1], [0.2], [0.3])[0], Answer(0, np.zeros((1, 2)))], META)
+    look = found.take(2, [answers([0.1], [0.2], [0.3])[0], MetricSums(0, np.zeros((1, 2)))], META)
     assert look is not None
     assert look[:3] == pytest.approx((2, 0.1, 0.2))
     assert not look.opened
@@ -214,14 +220,14 @@ class Nodes:
     def __call__(self, messages: Sequence[Message]) -> list[Message]:
         self.asked.append(messages[0].metadata.message_type)
         if messages[0].metadata.message_type == "evaluate":
-            assert read_inquiry(messages[0].content)[1] == INQUIRY
+            assert read_evaluation_request(messages[0].content)[1] == INQUIRY
             score = SCORES[self.round - 1]
-            content = answers_content(answers([0.0] * 2, [score] * 2, [score] * 2))
+            content = evaluation_reply_content(answers([0.0] * 2, [score] * 2, [score] * 2))
             return [Message(content, reply_to=message) for message in messages]
-        meta, config = read_request(messages[0].content)
+        meta, config = read_training_request(messages[0].content)
         self.round = config.round
         update = {name: np.asarray(value * np.float32(0.1)) for name, value in meta.items()}
-        return [Message(reply_content(Reply(update, 1)), reply_to=message) for message in messages]
+        return [Message(training_reply_content(Reply(update, 1)), reply_to=message) for message in messages]
 
 
 def run(nodes: Nodes, found: Looks, rounds: int, folder: Path | None = None) -> tuple[MetaStrategy, list[int]]:

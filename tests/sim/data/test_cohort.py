@@ -52,7 +52,7 @@ def test_rows_that_belong_together_are_drawn_as_on_a_device(
 ) -> None:
     rule, population = EpisodeRule(least, least + more, most_query), together(people)
     cohort = draw_cohort(population, np.arange(len(people)), rule, seed, 4)
-    assert cohort.users.tolist() == [user for user, rows in enumerate(people) if rows.ties.most[0] >= least]
+    assert cohort.users.tolist() == [user for user, rows in enumerate(people) if rows.ties.max_support[0] >= least]
     if not len(cohort.users):
         return
     chosen = slice(0, None, 2)  # a part of a cohort keeps what it has drawn

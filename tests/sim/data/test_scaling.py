@@ -6,13 +6,13 @@ import numpy as np
 from torch import nn
 
 from tegu.compile.examples import example_batch
-from tegu.core.data.scaling import standard_of
+from tegu.core.data.scaling import scaling_of
 from tegu.sim import Population, simulate
 from tegu.sim.data.scaling import standards_of
 
 
 def test_a_standard_by_hand() -> None:
-    found = standard_of(np.asarray([[1.0, 5.0], [3.0, 5.0]], np.float32))
+    found = scaling_of(np.asarray([[1.0, 5.0], [3.0, 5.0]], np.float32))
     assert (found.mean.tolist(), found.spread.tolist()) == ([2.0, 5.0], [1.0, 1.0])  # the second never changes
     assert found.mean.dtype == found.spread.dtype == np.float32
 

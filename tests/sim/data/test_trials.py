@@ -15,7 +15,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.metrics import METRICS
-from tegu.core.sampling.trials import DRAWS, MAX_QUERY, Trial, per_user, stacked_inputs, stacked_supports
+from tegu.core.sampling.trials import DRAWS, MAX_QUERY, Trial, stacked_inputs, stacked_supports, user_scores
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 
@@ -54,7 +54,7 @@ def test_support_and_query_share_no_row(kind: str, k: int) -> None:
 @given(tied_people(), st.integers(1, 5), st.integers(0, 99))
 @settings(deadline=None, max_examples=200)
 def test_rows_that_belong_together_are_on_one_side(people: list[Rows], k: int, seed: int) -> None:
-    able = [user for user, rows in enumerate(people) if rows.ties.most[0] >= k]
+    able = [user for user, rows in enumerate(people) if rows.ties.max_support[0] >= k]
     if not able:
         with refused(PopulationError, f"k = {k}", "less what cannot be parted", "smaller k"):
             draw_trials(together(people), k, seed)
@@ -72,7 +72,7 @@ def test_users_with_too_few_rows_are_left_out() -> None:
     for k, users in ((1, [0, 1, 2, 3]), (2, [1, 2, 3]), (3, [2, 3]), (7, [3]), (11, [3])):
         trials = draw_trials(numbered(), k, seed=0)
         assert [trial.user for trial in trials.trials] == [user for user in users for _ in range(DRAWS)]
-        scores = per_user(trials, stacked_inputs(trials), METRICS["mse"])
+        scores = user_scores(trials, stacked_inputs(trials), METRICS["mse"])
         assert len(scores) == len(users)
 
 
@@ -130,7 +130,7 @@ def test_a_users_score_is_the_mean_over_its_draws_without_padding() -> None:
         rows = np.full((9, 1), np.nan)
         rows[: len(trial.query.y)] = trial.query.y + error
         outputs.append(rows)
-    assert per_user(trials, outputs, METRICS["mse"]).tolist() == [(1 + 9) / 2, (4 + 36) / 2]
+    assert user_scores(trials, outputs, METRICS["mse"]).tolist() == [(1 + 9) / 2, (4 + 36) / 2]
 
 
 def test_a_ranking_is_judged_without_the_support() -> None:
@@ -142,10 +142,10 @@ def test_a_ranking_is_judged_without_the_support() -> None:
         scores = np.zeros(60)
         scores[trial.support.x], scores[trial.query.x] = 2, 1
         outputs.append(scores)
-    assert per_user(trials, outputs, METRICS["recall@10"]).tolist() == [1.0, 1.0]
+    assert user_scores(trials, outputs, METRICS["recall@10"]).tolist() == [1.0, 1.0]
 
 
 def test_one_output_a_trial() -> None:
     trials = draw_trials(numbered(), 3, 0, draws=1)
     with pytest.raises(ValueError, match="zip"):
-        per_user(trials, [np.zeros((9, 1))], METRICS["mse"])
+        user_scores(trials, [np.zeros((9, 1))], METRICS["mse"])

@@ -24,10 +24,10 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity, partitions
 from tegu.sim.training.in_process import train_in_process
-from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
+from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to_record, training_request_content
 
 USERS = 11
-CONFIG = RoundConfig(round=3, seed=7, clip=0.4, rule=EpisodeRule(1, 6, 4))
+CONFIG = RoundConfig(round=3, seed=7, clip=0.4, episodes=EpisodeRule(1, 6, 4))
 ENGINES: dict[str, Callable[[], Engine]] = {
     "batched": batched_engine,
     "looped": looped_engine,
@@ -45,9 +45,9 @@ def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: 
             local,
             seed=config.seed,
             round_number=config.round,
-            limit=config.clip,
-            rule=config.rule,
-            asked=config.users,
+            clip_norm=config.clip,
+            episodes=config.episodes,
+            users_per_node=config.users_per_node,
         )
         total, users = update if total is None else add(total, update), users + count
     assert total is not None
@@ -56,7 +56,7 @@ def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: 
 
 def by_grid(grid: InProcessGrid, meta: Tree, config: RoundConfig, asked: list[int]) -> list[Message]:
     with flower_identity():
-        content = request_content(to_record(meta), config)
+        content = training_request_content(to_record(meta), config)
         return list(
             grid.send_and_receive(
                 Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id="1") for node in asked
@@ -72,10 +72,10 @@ def by_grid(grid: InProcessGrid, meta: Tree, config: RoundConfig, asked: list[in
 @pytest.mark.parametrize("kind", ENGINES)
 def test_a_round_is_what_participants_send(kind: str, nodes: int, asked: list[int], users: int, clip: float) -> None:
     people, meta = population(USERS), bundle().meta
-    config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.rule, users)
+    config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.episodes, users)
     grid = InProcessGrid(nodes, answer_with(ENGINES[kind](), people, nodes))
     (message,) = by_grid(grid, meta, config, asked)
-    reply, expected = read_reply(message, meta), by_participants(people, meta, config, nodes, asked)
+    reply, expected = read_training_reply(message, meta), by_participants(people, meta, config, nodes, asked)
     assert reply.users == expected.users == (users * len(asked) or reply.users)
     assert max_difference(reply.update, expected.update) < 1e-5
     assert norm(expected.update) > 0.1
@@ -85,7 +85,7 @@ def test_rounds_and_seeds_draw_other_episodes() -> None:
     people, meta = population(USERS), bundle().meta
     grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
     first, again, later, other = (
-        read_reply(by_grid(grid, meta, RoundConfig(number, seed, 9.0, CONFIG.rule), [1])[0], meta).update
+        read_training_reply(by_grid(grid, meta, RoundConfig(number, seed, 9.0, CONFIG.episodes), [1])[0], meta).update
         for number, seed in ((1, 0), (1, 0), (2, 0), (1, 1))
     )
     assert max_difference(first, again) == 0
@@ -107,7 +107,7 @@ def test_rows_that_belong_together_are_what_participants_draw(columns: tuple[str
     assert 1 < expected.users < USERS
     for engine in (batched_engine(), looped_engine()):
         grid = InProcessGrid(1, answer_with(engine, people, 1))
-        found = read_reply(by_grid(grid, meta, CONFIG, [1])[0], meta)
+        found = read_training_reply(by_grid(grid, meta, CONFIG, [1])[0], meta)
         assert found.users == expected.users
         assert max_difference(found.update, expected.update) < 1e-5
 
@@ -125,7 +125,7 @@ def test_users_with_too_few_rows_stay_out() -> None:
     assert 0 < len(able) < USERS
     config = RoundConfig(1, 0, 1.0, rule)
     grid = InProcessGrid(1, answer_with(looped_engine(), people, 1))
-    reply = read_reply(by_grid(grid, bundle().meta, config, [1])[0], bundle().meta)
+    reply = read_training_reply(by_grid(grid, bundle().meta, config, [1])[0], bundle().meta)
     assert reply.users == len(able)
     assert max_difference(reply.update, by_participants(people, bundle().meta, config, 1, [1]).update) < 1e-6
 
@@ -149,7 +149,7 @@ def test_batched_and_looped_training_agree() -> None:
         seed=3,
         cohort=CohortPlan(2, 3),
         outer=OuterRule("Adam", 0.02),
-        episodes=CONFIG.rule,
+        episodes=CONFIG.episodes,
         updates=UpdatePlan(clip=0.5),
     )
     batched, looped = (train_in_process(make(), people, meta, plan) for make in ENGINES.values())
@@ -168,13 +168,13 @@ def test_pushed_messages_are_answered_once_each() -> None:
             return {"number": bundle().meta["0.bias"] * 0 + next(calls)}
 
     grid = InProcessGrid(3, answer_with(Counting(looped_engine().backend), population(USERS), 3))
-    content = request_content(to_record(bundle().meta), CONFIG)
+    content = training_request_content(to_record(bundle().meta), CONFIG)
 
     def push() -> list[str]:
         return list(grid.push_messages([Message(content, dst_node_id=1, message_type=MessageType.TRAIN, group_id="1")]))
 
     def number(message_ids: list[str]) -> list[float]:
-        return [float(read_reply(reply, {}).update["number"][0]) for reply in grid.pull_messages(message_ids)]
+        return [float(read_training_reply(reply, {}).update["number"][0]) for reply in grid.pull_messages(message_ids)]
 
     with flower_identity():
         first, second = push(), push()
@@ -209,12 +209,12 @@ def test_the_identity_is_put_back() -> None:
 def test_rounded_updates_come_from_each_node_alone(updates: Precision, share: float) -> None:
     """Each within half a step of what the node's participant computed, and in fewer bytes."""
     people, meta = population(USERS), bundle().meta
-    config = RoundConfig(CONFIG.round, CONFIG.seed, CONFIG.clip, CONFIG.rule, updates=updates)
+    config = RoundConfig(CONFIG.round, CONFIG.seed, CONFIG.clip, CONFIG.episodes, update_precision=updates)
     grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
     for node, message in zip((1, 3), by_grid(grid, meta, config, [1, 3]), strict=True):
         exact = by_participants(people, meta, config, 3, [node])
         largest = max(abs(value).max() for value in exact.update.values())
-        found = read_reply(message, meta)
+        found = read_training_reply(message, meta)
         assert found.users == exact.users
         assert 0 < max_difference(found.update, exact.update) <= largest / 127
         assert payload_bytes(message.content) < share * 4 * sum(value.size for value in meta.values()) + 256
@@ -226,9 +226,9 @@ def test_what_rounding_took_is_made_up_for() -> None:
     grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
     sent, wanted, worst = None, None, 0.0
     for number in range(1, 31):
-        config = RoundConfig(number, CONFIG.seed, CONFIG.clip, CONFIG.rule, updates="int8")
+        config = RoundConfig(number, CONFIG.seed, CONFIG.clip, CONFIG.episodes, update_precision="int8")
         (message,) = by_grid(grid, meta, config, [2])
-        found, exact = read_reply(message, meta).update, by_participants(people, meta, config, 3, [2]).update
+        found, exact = read_training_reply(message, meta).update, by_participants(people, meta, config, 3, [2]).update
         sent, wanted = (found, exact) if sent is None else (add(sent, found), add(wanted, exact))
         worst = max(worst, *(float(abs(value).max()) for value in found.values()))
     assert max_difference(sent, wanted) < 0.51 * worst / 127 + 1e-5

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.tree import Tree
 
-__all__ = ["Known", "corrected", "known_of"]
+__all__ = ["Evidence", "corrected", "evidence_from"]
 
 
-class Known(NamedTuple):
+class Evidence(NamedTuple):
     """See `AdaptReport`."""
 
     others: tuple[float, float] | None = None
@@ -18,7 +18,7 @@ class Known(NamedTuple):
     in_use: float | None = None
 
 
-def known_of(manifest: Manifest, state: Tree, knobs: Knobs, interactions: int) -> Known:
+def evidence_from(manifest: Manifest, state: Tree, knobs: Knobs, interactions: int) -> Evidence:
     """What the schedule tells of others, and the state of its user.
 
     Args:
@@ -30,11 +30,11 @@ def known_of(manifest: Manifest, state: Tree, knobs: Knobs, interactions: int) -
     reached = [entry for entry in manifest.schedule if entry.k <= interactions]
     others = (reached[-1].gain, reached[-1].spread) if reached else None
     if "evidence" not in state or "trust" not in state:
-        return Known(others)
-    return Known(others, float(state["evidence"]), knobs.get("weight", 1.0) * float(state["trust"]))
+        return Evidence(others)
+    return Evidence(others, float(state["evidence"]), knobs.get("weight", 1.0) * float(state["trust"]))
 
 
-def corrected(known: Known, interactions: int) -> str:
+def corrected(known: Evidence, interactions: int) -> str:
     """The account of a correction, for people."""
     population = (
         f"people with as many interactions gained {known.others[0]:.3g} +- {known.others[1]:.3g} by it; "

@@ -12,11 +12,11 @@ from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.errors import SignatureError
 
-__all__ = ["Source"]
+__all__ = ["BundleLoader"]
 
 
 @dataclass(frozen=True)
-class Source:
+class BundleLoader:
     """What an application decides once and an upgrade must abide by.
 
     Attributes:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from tegu.client.adaptation.budget import adapt_within
-from tegu.client.adaptation.evidence import Known, corrected, known_of
+from tegu.client.adaptation.evidence import Evidence, corrected, evidence_from
 from tegu.client.adaptation.inputs import empty_support
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.adaptation.typicality import typical, unlike
@@ -15,7 +15,7 @@ from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, knobs_for
 from tegu.core.data.batch import Array, NumpyBatch
-from tegu.core.data.recency import effective_number
+from tegu.core.data.recency import effective_sample_size
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
@@ -70,7 +70,7 @@ class Model:
             RuntimeFailure: the graphs do not run.
         """
         support = NumpyBatch(*(part[-self.manifest.most :] for part in support))  # of 0, all
-        rows, effective = len(support.mask), effective_number(support.mask)
+        rows, effective = len(support.mask), effective_sample_size(support.mask)
         counted = round(effective)  # what hardly fades is as what does not
         knobs = knobs_for(self.manifest, counted)
         wanted = int(knobs.get("steps", 1))
@@ -81,7 +81,7 @@ class Model:
 
         state, steps = adapt_within(run, wanted, budget_ms, started) if calibrated else (self.initial(), 0)
         kept, reason = _verdict(state, steps, wanted, rows)
-        known = known_of(self.manifest, state, knobs, counted) if steps else Known()
+        known = evidence_from(self.manifest, state, knobs, counted) if steps else Evidence()
         if kept and steps and known.evidence is not None:
             reason = corrected(known, rows)
         if effective < rows:

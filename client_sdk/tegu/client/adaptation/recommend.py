@@ -8,10 +8,10 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 
-__all__ = ["best_items", "check_recommends"]
+__all__ = ["best_items", "check_can_recommend"]
 
 
-def check_recommends(spec: Spec, n: int) -> None:
+def check_can_recommend(spec: Spec, n: int) -> None:
     """Check that a model of this spec can recommend `n` items.
 
     Raises:

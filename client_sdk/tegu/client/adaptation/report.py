@@ -13,7 +13,7 @@ class AdaptReport:
 
     Attributes:
         steps: steps taken; 1 for a learner that adapts in closed form.
-        wanted_steps: steps the schedule asks for with so many interactions; more than `steps` where the
+        scheduled_steps: steps the schedule asks for with so many interactions; more than `steps` where the
             budget did not allow them.
         interactions: rows adapted on.
         lr: the learning rate; None for a learner without one.
@@ -33,7 +33,7 @@ class AdaptReport:
     """
 
     steps: int
-    wanted_steps: int
+    scheduled_steps: int
     interactions: int
     lr: float | None
     milliseconds: float

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.conformal import p_value
-from tegu.core.calibration.nonconformity import asked, misfit
+from tegu.core.calibration.nonconformity import inputs_to_score, nonconformity
 from tegu.core.data.batch import Array, NumpyBatch
 
 __all__ = ["typical", "unlike"]
@@ -31,7 +31,7 @@ def typical(manifest: Manifest, support: NumpyBatch, predict: Callable[[Array], 
     if not reached or not reached[-1].losses:
         return None
     x, y = support.x[-reached[-1].k :], support.y[-reached[-1].k :]
-    return p_value(reached[-1].losses, misfit(manifest.spec, predict(asked(manifest.spec, x)), x, y))
+    return p_value(reached[-1].losses, nonconformity(manifest.spec, predict(inputs_to_score(manifest.spec, x)), x, y))
 
 
 def unlike(p: float | None) -> str:

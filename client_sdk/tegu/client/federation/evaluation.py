@@ -8,20 +8,22 @@ import numpy as np
 
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.assignment import calibrates, is_compared
-from tegu.core.calibration.evaluate_candidates import Attempt, Attempted, answer
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
+from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user
+from tegu.core.calibration.evaluate_candidates import AdaptAndPredict, TrialOutputs, evaluate_candidates
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.data.users import LocalUser
 from tegu.core.metrics import find_metric
-from tegu.core.sampling.leakage import ties_of
-from tegu.core.sampling.trials import Trial, Trials, trials_of
+from tegu.core.sampling.leakage import row_units_of
+from tegu.core.sampling.trials import Trial, Trials, user_trials
 
-__all__ = ["answers_of"]
+__all__ = ["evaluate_users"]
 
 
-def answers_of(runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: Spec, inquiry: Inquiry) -> list[Answer]:
+def evaluate_users(
+    runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: Spec, inquiry: EvaluationRequest
+) -> list[MetricSums]:
     """What these users answer, question by question: sums over those who are asked.
 
     Args:
@@ -37,13 +39,13 @@ def answers_of(runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: S
     """
     metric, attempt = find_metric(inquiry.metric), _attempt(runtime, meta)
     return [
-        answer(question, inquiry.still, _trials(users, spec, inquiry, question), metric, attempt)
+        evaluate_candidates(question, inquiry.still, _trials(users, spec, inquiry, question), metric, attempt)
         for question in inquiry.questions
     ]
 
 
-def _trials(users: Sequence[LocalUser], spec: Spec, inquiry: Inquiry, question: Question) -> Trials:
-    asked = calibrates if question.who == "calibration" else is_compared
+def _trials(users: Sequence[LocalUser], spec: Spec, inquiry: EvaluationRequest, question: CandidateSet) -> Trials:
+    asked = is_calibration_user if question.who == "calibration" else is_comparison_user
     chosen = (user for user in users if asked(inquiry.seed, user.user, inquiry.share, inquiry.fold))
     drawn = [
         trial
@@ -54,12 +56,12 @@ def _trials(users: Sequence[LocalUser], spec: Spec, inquiry: Inquiry, question: 
 
 
 def _draws(place: int, user: LocalUser, spec: Spec, k: int, seed: int, draws: int) -> Iterator[Trial]:
-    ties = ties_of(user.x, user.group, user.order)
-    if ties.most[0] >= k:
-        yield from trials_of(place, user.user, user.x, user.y, ties, spec=spec, k=k, seed=seed, draws=draws)
+    ties = row_units_of(user.x, user.group, user.order)
+    if ties.max_support[0] >= k:
+        yield from user_trials(place, user.user, user.x, user.y, ties, spec=spec, k=k, seed=seed, draws=draws)
 
 
-def _attempt(runtime: Runtime, meta: Tree) -> Attempt:
+def _attempt(runtime: Runtime, meta: Tree) -> AdaptAndPredict:
     """One trial after the other; as in use, a state that is not finite is dropped for the initialisation's."""
 
     def state(trial: Trial, knobs: Knobs) -> Tree:
@@ -67,7 +69,7 @@ def _attempt(runtime: Runtime, meta: Tree) -> Attempt:
         finite = all(np.isfinite(array).all() for array in found.values())
         return found if finite else runtime.adapt(meta, trial.support, {**knobs, "steps": 0.0})
 
-    def attempt(trials: Trials, knobs: Knobs) -> Attempted:
+    def attempt(trials: Trials, knobs: Knobs) -> TrialOutputs:
         states = [state(trial, knobs) for trial in trials.trials]
         catalogue = np.arange(trials.spec.items) if trials.spec.kind == "ranking" else None
         outputs = [
@@ -75,6 +77,6 @@ def _attempt(runtime: Runtime, meta: Tree) -> Attempt:
             for own, trial in zip(states, trials.trials, strict=True)
         ]
         scalars = [name for name, value in states[0].items() if np.ndim(value) == 0]
-        return Attempted(outputs, {name: np.asarray([own[name] for own in states]) for name in scalars})
+        return TrialOutputs(outputs, {name: np.asarray([own[name] for own in states]) for name in scalars})
 
     return attempt

@@ -9,7 +9,7 @@ from tegu.core.data.tree import Tree, add, clip
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import PopulationError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key
-from tegu.core.sampling.leakage import ties_of
+from tegu.core.sampling.leakage import row_units_of
 
 __all__ = ["sum_of_updates"]
 
@@ -46,8 +46,8 @@ def sum_of_updates(
     total, taking_part = None, 0
     chosen = [users[place] for place in draw_users(len(users), asked, seed, round_number)]
     for user in chosen:
-        ties = ties_of(user.x, user.group, user.order)
-        if ties.most[0] < rule.min_support:
+        ties = row_units_of(user.x, user.group, user.order)
+        if ties.max_support[0] < rule.min_support:
             continue
         episode = draw_episode(user.x, user.y, rule, episode_key(seed, round_number, user.user), ties)
         update = clip(runtime.update(meta, *episode), limit)

@@ -9,10 +9,10 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 
-__all__ = ["find_moved"]
+__all__ = ["find_changed_rows"]
 
 
-def find_moved(key: str, sources: Mapping[str, Tree]) -> Array | None:
+def find_changed_rows(key: str, sources: Mapping[str, Tree]) -> Array | None:
     """The state's entry `<table>/ids` or `<table>/rows`, from the table in the state and the one in meta.
 
     Args:

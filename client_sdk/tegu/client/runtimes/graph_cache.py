@@ -22,11 +22,11 @@ from tegu.core.bundle.file import MAX_BYTES
 from tegu.core.errors import FileError
 from tegu.core.files import atomic_write
 
-__all__ = ["WORTH_BYTES", "OpenGraph", "open_cached"]
+__all__ = ["MIN_CACHED_BYTES", "OpenGraph", "open_with_cache"]
 
 # Measured on a CNN's adapt graph of 18 kB, the cache saves 3 ms of 7, and on a GRU's of 62 kB, 18 ms of 33; on an
 # MLP's of 5 kB it would save 0.6 ms a start, of 170, while the first start writes and syncs a file for several.
-WORTH_BYTES = 16 << 10
+MIN_CACHED_BYTES = 16 << 10
 
 _SUM = hashlib.sha256().digest_size
 
@@ -44,7 +44,7 @@ class OpenGraph(Protocol):
         """
 
 
-def open_cached(open_graph: OpenGraph, graph: bytes, file: Path, runtime: str) -> Any:
+def open_with_cache(open_graph: OpenGraph, graph: bytes, file: Path, runtime: str) -> Any:
     """A session of a graph, from what an earlier call kept of it or, failing that, anew; anew it is kept.
 
     Args:

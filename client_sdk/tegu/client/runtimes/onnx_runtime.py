@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.client.runtimes.changed_rows import find_moved
-from tegu.client.runtimes.graph_cache import WORTH_BYTES, open_cached
+from tegu.client.runtimes.changed_rows import find_changed_rows
+from tegu.client.runtimes.graph_cache import MIN_CACHED_BYTES, open_with_cache
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
@@ -31,7 +31,7 @@ _CPU = "CPUExecutionProvider"
 _NO_LOG = 4  # whatever ONNX Runtime would print as it fails is in the exception it raises
 
 
-class Loaded(NamedTuple):
+class LoadedGraph(NamedTuple):
     """A graph's session, and the names of its inputs and outputs."""
 
     session: Any
@@ -70,7 +70,7 @@ class OnnxRuntime:
         self._providers = [_CPU] if providers is None else list(providers)
         self._cache = cache if self._providers == [_CPU] else None
         self._threads = threads
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, LoadedGraph] = {}
 
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
         """The personal state; see `Runtime.adapt`."""
@@ -113,7 +113,7 @@ class OnnxRuntime:
             ) from error
         return dict(zip(loaded.outputs, values, strict=True))
 
-    def load(self, graph: str) -> Loaded:
+    def load(self, graph: str) -> LoadedGraph:
         """The graph's session, made on first use; call it before several threads do.
 
         Raises:
@@ -123,7 +123,7 @@ class OnnxRuntime:
             session = self._new_session(graph)
             # Asking for names takes as long as running several nodes.
             inputs, outputs = ([item.name for item in items] for items in (session.get_inputs(), session.get_outputs()))
-            self._loaded[graph] = Loaded(session, inputs, outputs)
+            self._loaded[graph] = LoadedGraph(session, inputs, outputs)
         return self._loaded[graph]
 
     def _new_session(self, graph: str) -> Any:
@@ -131,10 +131,10 @@ class OnnxRuntime:
             raise RuntimeFailure(f"there is no {graph} graph, only {sorted(self._graphs)}: export the bundle again")
         ort, serialised = require("onnxruntime", "onnx"), self._graphs[graph]
         try:
-            if self._cache is None or len(serialised) < WORTH_BYTES:
+            if self._cache is None or len(serialised) < MIN_CACHED_BYTES:
                 return self._open(serialised)
             build = f"{ort.__version__} {ort.get_build_info()}"
-            return open_cached(self._open, serialised, self._cache / graph, build)
+            return open_with_cache(self._open, serialised, self._cache / graph, build)
         except Exception as error:  # as above
             raise RuntimeFailure(
                 f"ONNX Runtime {ort.__version__} cannot load the {graph} graph ({error}): "
@@ -173,7 +173,7 @@ def _find(graph: str, name: str, sources: Mapping[str, Mapping[str, Array]]) -> 
     source, _, key = name.partition(".")
     found = sources.get(source, {}).get(key)
     if found is None and source == "state":
-        found = find_moved(key, sources)
+        found = find_changed_rows(key, sources)
     if found is None:
         given = sorted(f"{source}.{key}" if key else source for source in sources for key in sources[source])
         raise RuntimeFailure(

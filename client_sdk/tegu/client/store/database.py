@@ -71,7 +71,7 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
-    def scrub(self) -> None:
+    def erase_deleted(self) -> None:
         """Rewrite the files so that they hold nothing that was deleted.
 
         Raises:

@@ -10,15 +10,15 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Field
 from tegu.core.errors import DataError
 
-__all__ = ["from_blobs", "to_blobs"]
+__all__ = ["rows_from_bytes", "rows_to_bytes"]
 
 
-def to_blobs(rows: Array, field: Field) -> Iterator[bytes]:
+def rows_to_bytes(rows: Array, field: Field) -> Iterator[bytes]:
     """Each row of `[rows, *field.shape]` as bytes."""
     return (row.tobytes() for row in rows.astype(_stored(field), copy=False))
 
 
-def from_blobs(blobs: Sequence[bytes], field: Field) -> Array:
+def rows_from_bytes(blobs: Sequence[bytes], field: Field) -> Array:
     """Rows `[rows, *field.shape]` from their bytes.
 
     Raises:

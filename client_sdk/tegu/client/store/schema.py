@@ -8,7 +8,7 @@ import sqlite3
 from tegu.core.data.spec import Spec
 from tegu.core.errors import StoreError
 
-__all__ = ["SCHEMA", "prepare", "spec_text"]
+__all__ = ["SCHEMA", "create_or_check_tables", "spec_json"]
 
 SCHEMA = 1
 
@@ -22,7 +22,7 @@ _TABLES = (
 )
 
 
-def prepare(connection: sqlite3.Connection, name: str, identity: str, spec: Spec) -> None:
+def create_or_check_tables(connection: sqlite3.Connection, name: str, identity: str, spec: Spec) -> None:
     """Make the tables where there are none, inside the caller's transaction.
 
     Args:
@@ -39,7 +39,7 @@ def prepare(connection: sqlite3.Connection, name: str, identity: str, spec: Spec
     if application == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
         for table in _TABLES:
             connection.execute(table)
-        connection.execute("INSERT INTO about VALUES (1, ?, ?, 0)", (identity, spec_text(spec)))
+        connection.execute("INSERT INTO about VALUES (1, ?, ?, 0)", (identity, spec_json(spec)))
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {SCHEMA}")
     elif application != _APPLICATION:
@@ -50,7 +50,7 @@ def prepare(connection: sqlite3.Connection, name: str, identity: str, spec: Spec
         )
 
 
-def spec_text(spec: Spec) -> str:
+def spec_json(spec: Spec) -> str:
     """A spec as JSON, the same text for the same spec."""
     return json.dumps(spec.to_dict(), sort_keys=True)
 

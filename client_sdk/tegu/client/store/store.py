@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tegu.client.store.database import Database
-from tegu.client.store.row_bytes import from_blobs, to_blobs
-from tegu.client.store.schema import prepare, spec_text
+from tegu.client.store.row_bytes import rows_from_bytes, rows_to_bytes
+from tegu.client.store.schema import create_or_check_tables, spec_json
 from tegu.core.bundle.file import tree_from_bytes, tree_to_bytes
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError, OtherModelError, StoreError
 
-__all__ = ["Interactions", "Personal", "Store"]
+__all__ = ["Interactions", "PersonalState", "Store"]
 
 
 class Interactions(NamedTuple):
@@ -33,7 +33,7 @@ class Interactions(NamedTuple):
     erasures: int
 
 
-class Personal(NamedTuple):
+class PersonalState(NamedTuple):
     """A personal state.
 
     Attributes:
@@ -66,7 +66,7 @@ class Store:
         self._database = Database(None if path is None else Path(path))
         try:
             with self._database.transaction() as connection:
-                prepare(connection, self._database.name, identity, spec)
+                create_or_check_tables(connection, self._database.name, identity, spec)
                 self._check_opens(connection)
         except BaseException:
             self._database.close()
@@ -89,7 +89,7 @@ class Store:
             StoreError: the store cannot be written; then no row was added.
         """
         now = time.time()
-        blobs = zip(to_blobs(x, self._spec.x), to_blobs(y, self._spec.y), strict=True)
+        blobs = zip(rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y), strict=True)
         with self._database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO interactions (x, y, observed_at) VALUES (?, ?, ?)", ((*row, now) for row in blobs)
@@ -105,13 +105,13 @@ class Store:
             _, _, erasures = self._about(connection)
             rows = connection.execute("SELECT x, y FROM interactions ORDER BY id").fetchall()
         try:
-            x = from_blobs([row[0] for row in rows], self._spec.x)
-            y = from_blobs([row[1] for row in rows], self._spec.y)
+            x = rows_from_bytes([row[0] for row in rows], self._spec.x)
+            y = rows_from_bytes([row[1] for row in rows], self._spec.y)
             return Interactions(*check_rows(self._spec, x, y), erasures)
         except (DataError, TypeError) as error:
             raise self._database.damaged(error) from error
 
-    def personal(self) -> Personal | None:
+    def personal(self) -> PersonalState | None:
         """The personal state; None where there is none.
 
         Raises:
@@ -120,11 +120,11 @@ class Store:
         with self._database.session() as connection:
             row = connection.execute("SELECT state, interactions FROM personal").fetchone()
         try:
-            return None if row is None else Personal(tree_from_bytes(row[0]), row[1])
+            return None if row is None else PersonalState(tree_from_bytes(row[0]), row[1])
         except (BundleError, TypeError) as error:
             raise self._database.damaged(error) from error
 
-    def save_personal(self, personal: Personal, erasures: int) -> None:
+    def save_personal(self, personal: PersonalState, erasures: int) -> None:
         """Replace the personal state.
 
         Args:
@@ -148,7 +148,7 @@ class Store:
             connection.execute("DELETE FROM personal")
 
     def delete_all(self) -> None:
-        """Drop the personal state and all interactions; `scrub` then removes their bytes from the disk.
+        """Drop the personal state and all interactions; `erase_deleted` then removes their bytes from the disk.
 
         Raises:
             StoreError: the store cannot be written; then nothing was dropped.
@@ -158,16 +158,16 @@ class Store:
             connection.execute("DELETE FROM interactions")
             connection.execute("UPDATE about SET erasures = erasures + 1")
 
-    def scrub(self) -> None:
+    def erase_deleted(self) -> None:
         """Rewrite the store's files so that they hold nothing that was deleted.
 
         Raises:
             StoreError: another process reads the store all the while; deleted rows stay deleted, but their
                 bytes may still be in its files.
         """
-        self._database.scrub()
+        self._database.erase_deleted()
 
-    def replace_model(self, identity: str, personal: Personal | None, erasures: int) -> None:
+    def replace_model(self, identity: str, personal: PersonalState | None, erasures: int) -> None:
         """Hand the store over to another model of the same spec.
 
         Args:
@@ -198,9 +198,9 @@ class Store:
 
     def _check_opens(self, connection: sqlite3.Connection) -> None:
         identity, spec, _ = self._about(connection)
-        if spec != spec_text(self._spec):
+        if spec != spec_json(self._spec):
             raise OtherModelError(
-                f"{self._database.name} holds rows of {spec}, and the bundle takes {spec_text(self._spec)}: "
+                f"{self._database.name} holds rows of {spec}, and the bundle takes {spec_json(self._spec)}: "
                 "use another store path"
             )
         if identity != self._identity:
@@ -219,7 +219,7 @@ class Store:
             )
 
 
-def _put_personal(connection: sqlite3.Connection, personal: Personal) -> None:
+def _put_personal(connection: sqlite3.Connection, personal: PersonalState) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO personal VALUES (1, ?, ?)",
         (tree_to_bytes(personal.state), personal.interactions),

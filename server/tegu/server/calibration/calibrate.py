@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flwr.serverapp import Grid
 
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, total
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, add_sums
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
@@ -52,10 +52,10 @@ def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Trai
     """
     records = [to_record(meta) for meta in metas]
 
-    def answered(questions: Sequence[Question]) -> list[Answer]:
+    def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         inquiries = (_inquiry(plan, manifest, questions, fold) for fold in range(len(records)))
         each = zip(records, inquiries, strict=True)
-        return total(ask(grid, record, inquiry, "calibration", plan.calibration.nodes) for record, inquiry in each)
+        return add_sums(ask(grid, record, inquiry, "calibration", plan.calibration.nodes) for record, inquiry in each)
 
     still = {**manifest.knobs, "steps": 0.0}
     candidates, ks, risk = manifest.candidates or (manifest.knobs,), plan.calibration.ks, plan.calibration.risk
@@ -93,8 +93,8 @@ def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Training
     return mean_look([look for look in looks if look is not None])
 
 
-def _inquiry(plan: TrainingPlan, manifest: Manifest, questions: Sequence[Question], fold: int) -> Inquiry:
+def _inquiry(plan: TrainingPlan, manifest: Manifest, questions: Sequence[CandidateSet], fold: int) -> EvaluationRequest:
     """What an evaluation round asks of the devices that hold the manifest's graphs."""
     calibration, still = plan.calibration, {**manifest.knobs, "steps": 0.0}
     metric = calibration.metric_for(manifest.spec).name
-    return Inquiry(metric, plan.seed, calibration.left_out_share, still, questions, fold)
+    return EvaluationRequest(metric, plan.seed, calibration.left_out_share, still, questions, fold)

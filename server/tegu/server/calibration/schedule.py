@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from tegu.core.bundle.manifest import Knobs, ScheduleEntry
-from tegu.core.calibration.evaluation_request import Answer, Question
-from tegu.core.calibration.guard import Belief, believe
-from tegu.core.calibration.selection import RISK, choose
+from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums
+from tegu.core.calibration.guard import GainModel, fit_gain_model
+from tegu.core.calibration.selection import RISK, select_candidate
 from tegu.core.sampling.trials import DRAWS
 
 __all__ = ["Ask", "find_schedule"]
 
-Ask: TypeAlias = Callable[[Sequence[Question]], Sequence[Answer]]
+Ask: TypeAlias = Callable[[Sequence[CandidateSet]], Sequence[MetricSums]]
 
 _WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 _GUARDS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))  # with their floors
@@ -42,7 +42,7 @@ def find_schedule(
     sizes = sorted(set(ks))
     corrections = [knobs for knobs in candidates if "weight" in knobs]
     lines = _lines(ask, corrections, sizes) if corrections else {}
-    questions = [Question(k, list(_options(candidates, lines.get(k))), "gains") for k in sizes]
+    questions = [CandidateSet(k, list(_options(candidates, lines.get(k))), "gains") for k in sizes]
     questions = [question for question in questions if question.options]
     answers = ask(questions) if questions else []
     return tuple(
@@ -50,12 +50,12 @@ def find_schedule(
     )
 
 
-def _lines(ask: Ask, corrections: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, Answer]:
-    answers = ask([Question(k, corrections, "lines") for k in sizes])
+def _lines(ask: Ask, corrections: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
+    answers = ask([CandidateSet(k, corrections, "lines") for k in sizes])
     return {k: found for k, found in zip(sizes, answers, strict=True) if found.users}
 
 
-def _options(candidates: Sequence[Knobs], lines: Answer | None) -> Iterable[Knobs]:
+def _options(candidates: Sequence[Knobs], lines: MetricSums | None) -> Iterable[Knobs]:
     """All ways to try; of corrections none where nobody has told the line."""
     found = iter([] if lines is None else lines.sums)
     for knobs in candidates:
@@ -63,10 +63,10 @@ def _options(candidates: Sequence[Knobs], lines: Answer | None) -> Iterable[Knob
             yield knobs
         elif lines is not None:
             sums = next(found)
-            yield from _weighed(knobs, believe(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
+            yield from _weighed(knobs, fit_gain_model(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
 
 
-def _weighed(knobs: Knobs, belief: Belief, users: int, *, gains: bool) -> Iterable[Knobs]:
+def _weighed(knobs: Knobs, belief: GainModel, users: int, *, gains: bool) -> Iterable[Knobs]:
     """A floor keeps a part for those of whom nothing is known, and so for most: only of what gains on average."""
     guards = [each for each in _GUARDS if gains or not each[1]]
     for weight in _WEIGHTS:
@@ -74,7 +74,7 @@ def _weighed(knobs: Knobs, belief: Belief, users: int, *, gains: bool) -> Iterab
             yield {**knobs, "weight": weight, "guard": guard, "floor": floor, **belief._asdict()}
 
 
-def _entry(question: Question, found: Answer, still: Knobs, risk: float) -> ScheduleEntry:
-    chosen = choose(found.users, found.sums, risk)
-    knobs = still if chosen.option is None else question.options[chosen.option]
+def _entry(question: CandidateSet, found: MetricSums, still: Knobs, risk: float) -> ScheduleEntry:
+    chosen = select_candidate(found.users, found.sums, risk)
+    knobs = still if chosen.candidate is None else question.options[chosen.candidate]
     return ScheduleEntry(question.k, knobs, chosen.gain, chosen.spread)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from flwr.app import ArrayRecord, Message, MessageType
 from flwr.serverapp import Grid
 
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, total
+from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums, add_sums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
-from tegu.wire import inquiry_content, read_answers
+from tegu.wire import evaluation_request_content, read_evaluation_reply
 
 __all__ = ["ask", "questions_to", "summed_answers"]
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = 3600.0
 
 
-def ask(grid: Grid, meta: ArrayRecord, inquiry: Inquiry, name: str, nodes: int = 0) -> list[Answer]:
+def ask(grid: Grid, meta: ArrayRecord, inquiry: EvaluationRequest, name: str, nodes: int = 0) -> list[MetricSums]:
     """One evaluation round out of turn.
 
     Args:
@@ -38,27 +38,27 @@ def ask(grid: Grid, meta: ArrayRecord, inquiry: Inquiry, name: str, nodes: int =
     return summed_answers(grid.send_and_receive(messages, timeout=_TIMEOUT), inquiry, name)
 
 
-def questions_to(nodes: Sequence[int], meta: ArrayRecord, inquiry: Inquiry, name: str) -> list[Message]:
+def questions_to(nodes: Sequence[int], meta: ArrayRecord, inquiry: EvaluationRequest, name: str) -> list[Message]:
     """One message to each of the nodes; arguments as `ask`."""
-    content = inquiry_content(meta, inquiry)
+    content = evaluation_request_content(meta, inquiry)
     return [Message(content, dst_node_id=node, message_type=MessageType.EVALUATE, group_id=name) for node in nodes]
 
 
-def summed_answers(replies: Iterable[Message], inquiry: Inquiry, name: str) -> list[Answer]:
+def summed_answers(replies: Iterable[Message], inquiry: EvaluationRequest, name: str) -> list[MetricSums]:
     """The answers of all nodes together, question by question; a reply that cannot be used is left out.
 
     Raises:
         FederationError: none can be used.
     """
-    good: list[list[Answer]] = []
+    good: list[list[MetricSums]] = []
     reasons: list[str] = []
     for message in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
         source = message.metadata.src_node_id
         try:
-            good.append(read_answers(message, inquiry))
+            good.append(read_evaluation_reply(message, inquiry))
         except FederationError as error:
             reasons.append(f"node {source}: {error}")
             _log.warning("%s: an answer is left out: %s", name, reasons[-1])
     if not good:
         raise FederationError(f"{name} has no usable answer: {'; '.join(reasons) or 'nobody answered in time'}")
-    return total(good)
+    return add_sums(good)

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 
@@ -98,7 +98,7 @@ class Looks:
         best: of the rounds before, where a run is resumed.
     """
 
-    def __init__(self, rule: LookRule, inquiry: Inquiry, rounds: int, best: Best | None = None) -> None:
+    def __init__(self, rule: LookRule, inquiry: EvaluationRequest, rounds: int, best: Best | None = None) -> None:
         self.rule, self.inquiry, self.best = rule, inquiry, best
         self.found: list[Look] = []
         self.seconds = 0.0
@@ -117,7 +117,7 @@ class Looks:
         """Note that a look begins: its time is no training time."""
         self._began = time.perf_counter()
 
-    def take(self, number: int, answers: Sequence[Answer], meta: Tree) -> Look | None:
+    def take(self, number: int, answers: Sequence[MetricSums], meta: Tree) -> Look | None:
         """What the answers tell of the parameters after a round; None where nobody has answered."""
         self.seconds += time.perf_counter() - self._began
         look = look_of(number, answers, self.rule.higher_is_better)
@@ -128,7 +128,7 @@ class Looks:
         return look
 
 
-def look_questions(k: int, knobs: Knobs, draws: int = 1) -> list[Question]:
+def look_questions(k: int, knobs: Knobs, draws: int = 1) -> list[CandidateSet]:
     """What a look asks: the metric at k, by the learner's own knobs.
 
     Args:
@@ -138,12 +138,12 @@ def look_questions(k: int, knobs: Knobs, draws: int = 1) -> list[Question]:
     """
     both = [{**knobs, "steps": 0.0}, knobs]
     return [
-        Question(k, both, "scores", "calibration", draws),
-        Question(k, both[1:], "scores", "comparison", draws),
+        CandidateSet(k, both, "scores", "calibration", draws),
+        CandidateSet(k, both[1:], "scores", "comparison", draws),
     ]
 
 
-def look_of(number: int, answers: Sequence[Answer], higher_is_better: bool) -> Look | None:
+def look_of(number: int, answers: Sequence[MetricSums], higher_is_better: bool) -> Look | None:
     """What the answers to `look_questions` tell of the parameters after a round; None where nobody has answered."""
     calibration, comparison = answers
     if not calibration.users:
@@ -193,7 +193,7 @@ def gap_in_words(look: Look | None, metric: str) -> str:
     )
 
 
-def _mean(answer: Answer, option: int) -> tuple[float, float]:
+def _mean(answer: MetricSums, option: int) -> tuple[float, float]:
     """The mean over users, and its variance; infinite where one user cannot tell."""
     total, squares = (float(each) for each in answer.sums[option])
     users, mean = answer.users, total / answer.users

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tegu.core.data.tree import Tree, same_layout
+from tegu.core.data.tree import Tree, check_same_layout
 from tegu.core.errors import DataError, FederationError
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
@@ -97,7 +97,7 @@ class OuterOptimiser:
         Raises:
             DataError: another layout than `meta`'s.
         """
-        same_layout(self._layout, direction)
+        check_same_layout(self._layout, direction)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = rate

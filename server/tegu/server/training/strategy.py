@@ -17,7 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.data.tree import Tree, add, same_layout, scale
+from tegu.core.data.tree import Tree, add, check_same_layout, scale
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.round import questions_to, summed_answers
@@ -26,7 +26,7 @@ from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import NOBODY, LeftOut, TrainingPlan
-from tegu.wire import Reply, RoundConfig, payload_bytes, read_reply, request_content, to_record
+from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to_record, training_request_content
 
 __all__ = ["MetaStrategy"]
 
@@ -82,7 +82,7 @@ class MetaStrategy(Strategy):
         plan = self._plan
         precision, clip, users = plan.updates.precision, plan.updates.clip, plan.cohort.users_per_node
         asked = RoundConfig(number, plan.seed, clip, plan.episodes, users, precision, *self._left_out)
-        content = request_content(arrays, asked)
+        content = training_request_content(arrays, asked)
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
             for node in self._cohort(number, grid)
@@ -183,7 +183,7 @@ class MetaStrategy(Strategy):
         for message in replies:
             source = message.metadata.src_node_id
             try:
-                good.append(_checked(read_reply(message, like), like))
+                good.append(_checked(read_training_reply(message, like), like))
             except (FederationError, DataError) as error:
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
@@ -201,7 +201,7 @@ def _total(replies: Sequence[Reply]) -> Tree:
 def _checked(reply: Reply, like: Tree) -> Reply:
     if not reply.users and not reply.update:
         return reply  # all of the node's users calibrate
-    same_layout(like, reply.update)
+    check_same_layout(like, reply.update)
     if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
         raise FederationError(f"an update of {reply.users} users, or one that is not finite: expected finite sums")
     return reply

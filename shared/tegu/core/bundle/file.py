@@ -22,7 +22,7 @@ from safetensors.numpy import save as save_tensors
 from tegu.core.bundle import signing
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.compression.precision import Precision
-from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
+from tegu.core.compression.stored_parameters import pack_parameters, unpack_parameters
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import BundleError, FileError
@@ -122,9 +122,11 @@ def write_bundle(
     """
     if set(bundle.graphs) != set(GRAPHS):
         raise BundleError(f"the bundle has graphs {sorted(bundle.graphs)}: expected {sorted(GRAPHS)}")
-    stored = pack_meta(bundle.meta, precision)
+    stored = pack_parameters(bundle.meta, precision)
     payload = {_META: tree_to_bytes(stored), **{f"{name}.onnx": bundle.graphs[name] for name in GRAPHS}}
-    written = replace(bundle, manifest=replace(bundle.manifest, members=_digests(payload)), meta=unpack_meta(stored))
+    written = replace(
+        bundle, manifest=replace(bundle.manifest, members=_digests(payload)), meta=unpack_parameters(stored)
+    )
     manifest = written.manifest.to_json()
     members = {_MANIFEST: manifest, **payload}
     if private_key is not None:
@@ -198,7 +200,7 @@ def _verified(members: Mapping[str, bytes]) -> Bundle:
         expected = manifest.members.get(name)
         if found != expected:
             raise BundleError(f"{name} has sha256 {found}, the manifest says {expected}: fetch the bundle again")
-    meta = unpack_meta(tree_from_bytes(payload[_META]))
+    meta = unpack_parameters(tree_from_bytes(payload[_META]))
     return Bundle(manifest, meta, {name: payload[f"{name}.onnx"] for name in GRAPHS})
 
 

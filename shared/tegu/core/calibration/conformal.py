@@ -10,23 +10,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["p_value", "thinned"]
+__all__ = ["conformal_quantiles", "p_value"]
 
-MOST = 99  # p-values in hundredths
+MAX_QUANTILES = 99  # p-values in hundredths
 
 
-def thinned(figures: Sequence[float], most: int = MOST) -> tuple[float, ...]:
+def conformal_quantiles(figures: Sequence[float], limit: int = MAX_QUANTILES) -> tuple[float, ...]:
     """So many of `figures` at most, ascending, by which no p-value is smaller than by all.
 
-    The j-th largest kept is the one of rank j (n + 1) / (most + 1) of n, rounded down, from the largest.
+    The j-th largest kept is the one of rank j (n + 1) / (limit + 1) of n, rounded down, from the largest.
 
     Args:
         figures: one a person, in any order.
-        most: how many to keep.
+        limit: how many to keep.
     """
     ordered = np.sort(np.asarray(figures, np.float64))[::-1]
-    if len(ordered) > most:
-        ordered = ordered[np.arange(1, most + 1) * (len(ordered) + 1) // (most + 1) - 1]
+    if len(ordered) > limit:
+        ordered = ordered[np.arange(1, limit + 1) * (len(ordered) + 1) // (limit + 1) - 1]
     return tuple(float(f"{each:.6g}") for each in ordered[::-1])
 
 

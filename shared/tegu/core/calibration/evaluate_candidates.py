@@ -12,17 +12,17 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.evaluation_request import Answer, Question, nobody
-from tegu.core.calibration.guard import Belief, blended, sums_of_evidence, trust
-from tegu.core.calibration.selection import sums_of_gains
+from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, no_users
+from tegu.core.calibration.guard import GainModel, blend_outputs, gain_model_sums, trust
+from tegu.core.calibration.selection import gain_sums
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials, per_trial, per_user, tolerance
+from tegu.core.sampling.trials import Trials, tolerance, trial_scores, user_scores
 
-__all__ = ["Attempt", "Attempted", "answer"]
+__all__ = ["AdaptAndPredict", "TrialOutputs", "evaluate_candidates"]
 
 
-class Attempted(NamedTuple):
+class TrialOutputs(NamedTuple):
     """What came of trials.
 
     Attributes:
@@ -34,10 +34,12 @@ class Attempted(NamedTuple):
     notes: dict[str, Array]
 
 
-Attempt: TypeAlias = Callable[[Trials, Knobs], Attempted]
+AdaptAndPredict: TypeAlias = Callable[[Trials, Knobs], TrialOutputs]
 
 
-def answer(question: Question, still: Knobs, trials: Trials, metric: Metric, attempt: Attempt) -> Answer:
+def evaluate_candidates(
+    question: CandidateSet, still: Knobs, trials: Trials, metric: Metric, attempt: AdaptAndPredict
+) -> MetricSums:
     """What these users answer.
 
     Args:
@@ -48,7 +50,7 @@ def answer(question: Question, still: Knobs, trials: Trials, metric: Metric, att
         attempt: adapts and predicts.
     """
     if not trials.trials:
-        return nobody(question)
+        return no_users(question)
     if question.measure == "scores":
         sums = [_scores(trials, metric, attempt(trials, knobs)) for knobs in question.options]
     elif question.measure == "lines":
@@ -56,29 +58,29 @@ def answer(question: Question, still: Knobs, trials: Trials, metric: Metric, att
         sums = [_line(trials, before, attempt(trials, _whole(knobs))) for knobs in question.options]
     else:
         sums = list(_gains(question, trials, attempt(trials, still).outputs, metric, attempt))
-    return Answer(trials.users, np.stack(sums))
+    return MetricSums(trials.users, np.stack(sums))
 
 
-def _scores(trials: Trials, metric: Metric, found: Attempted) -> Array:
-    figures = per_user(trials, found.outputs, metric)
+def _scores(trials: Trials, metric: Metric, found: TrialOutputs) -> Array:
+    figures = user_scores(trials, found.outputs, metric)
     return np.asarray([figures.sum(), np.square(figures).sum()])
 
 
-def _line(trials: Trials, before: Sequence[Array], found: Attempted) -> Array:
-    return sums_of_evidence(trials, before, found.outputs, found.notes["evidence"])
+def _line(trials: Trials, before: Sequence[Array], found: TrialOutputs) -> Array:
+    return gain_model_sums(trials, before, found.outputs, found.notes["evidence"])
 
 
 def _gains(
-    question: Question, trials: Trials, before: Sequence[Array], metric: Metric, attempt: Attempt
+    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, attempt: AdaptAndPredict
 ) -> Iterator[Array]:
-    scores, within = per_trial(trials, before, metric), tolerance(trials, before, metric)
+    scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
     for outputs in _tried(question.options, trials, before, attempt):
-        gain = metric.gain(per_trial(trials, outputs, metric), scores)
-        yield sums_of_gains(gain.reshape(-1, question.draws), within)
+        gain = metric.gain(trial_scores(trials, outputs, metric), scores)
+        yield gain_sums(gain.reshape(-1, question.draws), within)
 
 
 def _tried(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: Attempt
+    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
 ) -> Iterator[Sequence[Array]]:
     """Each option's outputs; neighbours that differ in what is blended alone are computed once."""
     for _, alike in groupby(options, key=_whole):
@@ -93,10 +95,10 @@ def _whole(knobs: Knobs) -> Knobs:
     return {**knobs, **_WHOLE} if "weight" in knobs else knobs
 
 
-def _blend(knobs: Knobs, trials: Trials, before: Sequence[Array], whole: Attempted) -> list[Array]:
-    belief, evidence = Belief(*(knobs[name] for name in Belief._fields)), whole.notes["evidence"]
+def _blend(knobs: Knobs, trials: Trials, before: Sequence[Array], whole: TrialOutputs) -> list[Array]:
+    belief, evidence = GainModel(*(knobs[name] for name in GainModel._fields)), whole.notes["evidence"]
     factor = knobs["weight"] * trust(belief, evidence, knobs["guard"], knobs["floor"])
-    return blended(trials.spec.kind, before, whole.outputs, factor)
+    return blend_outputs(trials.spec.kind, before, whole.outputs, factor)
 
 
 _WHOLE = {"weight": 1.0, "guard": 0.0, "floor": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}

@@ -11,21 +11,21 @@ from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array
 from tegu.core.sampling.trials import DRAWS
 
-__all__ = ["COLUMNS", "Answer", "Inquiry", "Measure", "Question", "Who", "nobody", "total"]
+__all__ = ["COLUMNS", "CandidateSet", "EvaluationRequest", "Measure", "MetricSums", "UserGroup", "add_sums", "no_users"]
 
 Measure: TypeAlias = Literal["scores", "lines", "gains"]
-Who: TypeAlias = Literal["calibration", "comparison"]
+UserGroup: TypeAlias = Literal["calibration", "comparison"]
 COLUMNS: Mapping[Measure, int] = {"scores": 2, "lines": 5, "gains": 3}
 
 
-class Question(NamedTuple):
+class CandidateSet(NamedTuple):
     """Ways to adapt on k interactions, to be tried.
 
     Attributes:
         k: rows of each support.
         options: knobs of each way.
         measure: what is summed over users. "scores": the metric and its square. "gains": the gain over not adapting,
-            its square, and the chance that it is a hurt (`criterion.chance_of_hurt`). "lines", over trials: the
+            its square, and the chance that it is a hurt (`criterion.harm_probability`). "lines", over trials: the
             evidence, the gain in squared error a row, evidence squared, evidence times gain, gain squared.
         who: those who calibrate, or as many of those who train, for comparison.
         draws: trials of each user.
@@ -34,11 +34,11 @@ class Question(NamedTuple):
     k: int
     options: Sequence[Knobs]
     measure: Measure
-    who: Who = "calibration"
+    who: UserGroup = "calibration"
     draws: int = DRAWS
 
 
-class Inquiry(NamedTuple):
+class EvaluationRequest(NamedTuple):
     """All that an evaluation round asks.
 
     Attributes:
@@ -54,30 +54,30 @@ class Inquiry(NamedTuple):
     seed: int
     share: float
     still: Knobs
-    questions: Sequence[Question]
+    questions: Sequence[CandidateSet]
     fold: int = 0
 
 
-class Answer(NamedTuple):
+class MetricSums(NamedTuple):
     """To one question.
 
     Attributes:
         users: how many have the rows for it.
-        sums: float64 `[options, columns]`, see `Question.measure`; NaN where a figure of someone is not finite.
+        sums: float64 `[options, columns]`, see `CandidateSet.measure`; NaN where a figure of someone is not finite.
     """
 
     users: int
     sums: Array
 
 
-def nobody(question: Question) -> Answer:
+def no_users(question: CandidateSet) -> MetricSums:
     """The answer of whom it does not concern."""
-    return Answer(0, np.zeros((len(question.options), COLUMNS[question.measure])))
+    return MetricSums(0, np.zeros((len(question.options), COLUMNS[question.measure])))
 
 
-def total(answers: Iterable[Sequence[Answer]]) -> list[Answer]:
+def add_sums(answers: Iterable[Sequence[MetricSums]]) -> list[MetricSums]:
     """The answers of all together, question by question; there is at least one who answers."""
     return [
-        Answer(sum(each.users for each in given), np.sum([each.sums for each in given], axis=0))
+        MetricSums(sum(each.users for each in given), np.sum([each.sums for each in given], axis=0))
         for given in zip(*answers, strict=True)
     ]

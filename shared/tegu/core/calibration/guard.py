@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.calibration.normal_cdf import chance_below
+from tegu.core.calibration.normal_cdf import normal_cdf
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Kind
 from tegu.core.sampling.trials import Trials
 
-__all__ = ["Belief", "believe", "blended", "sums_of_evidence", "trust"]
+__all__ = ["GainModel", "blend_outputs", "fit_gain_model", "gain_model_sums", "trust"]
 
 _ROUNDING = 1e-5  # of a gain: evidence that varies by less is none
 
 
-class Belief(NamedTuple):
+class GainModel(NamedTuple):
     """How a person's gain follows from the evidence of its own interactions: `expected + belief * evidence`.
 
     Attributes:
@@ -32,7 +32,7 @@ class Belief(NamedTuple):
     spread: float
 
 
-def blended(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
+def blend_outputs(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
     """Answers `factor` of the way from `before` to `after`, as a bundle would give them.
 
     Where a corrected probability was outside of 0 and 1, nearly so: a bundle blends before it scales.
@@ -47,8 +47,8 @@ def blended(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor:
     return [a + part * (b - a) for a, b, part in answers]
 
 
-def sums_of_evidence(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:
-    """float64 `[5]`: what `believe` needs of these trials.
+def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:
+    """float64 `[5]`: what `fit_gain_model` needs of these trials.
 
     Args:
         trials: what was answered.
@@ -62,26 +62,26 @@ def sums_of_evidence(trials: Trials, before: Sequence[Array], after: Sequence[Ar
     return np.asarray([part.sum() for part in (told, gain, told * told, told * gain, gain * gain)])
 
 
-def believe(trials: int, sums: Array) -> Belief:
+def fit_gain_model(trials: int, sums: Array) -> GainModel:
     """The line through calibration trials, by least squares with its slope kept within 0 and 1.
 
     Args:
         trials: how many were summed over, at least one.
-        sums: `[5]`, of `sums_of_evidence`.
+        sums: `[5]`, of `gain_model_sums`.
     """
     evidence, gain, evidences, both, gains = (float(total) / trials for total in sums)
     variance, covariance = evidences - evidence * evidence, both - evidence * gain
     slope = covariance / variance if variance > _ROUNDING**2 * gains else 0.0
     slope = min(max(slope, 0.0), 1.0)
     around = gains - gain * gain - 2 * slope * covariance + slope * slope * variance
-    return Belief(gain - slope * evidence, slope, max(math.sqrt(max(around, 0.0)), 1e-9))
+    return GainModel(gain - slope * evidence, slope, max(math.sqrt(max(around, 0.0)), 1e-9))
 
 
-def trust(belief: Belief, evidence: Array, guard: float, floor: float) -> Array:
+def trust(belief: GainModel, evidence: Array, guard: float, floor: float) -> Array:
     """How much of the correction a device keeps, `[trials]`; the rule of `residual_correction`."""
     if guard == 0:
         return np.ones_like(evidence)
-    gains = chance_below((belief.expected + belief.belief * evidence) / belief.spread)
+    gains = normal_cdf((belief.expected + belief.belief * evidence) / belief.spread)
     kept: Array = floor + (1 - floor) * np.clip(guard * (gains - 0.5), 0.0, 1.0)
     return kept
 

@@ -7,20 +7,20 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 
-__all__ = ["asked", "misfit"]
+__all__ = ["inputs_to_score", "nonconformity"]
 
 
-def asked(spec: Spec, x: Array) -> Array:
+def inputs_to_score(spec: Spec, x: Array) -> Array:
     """The inputs to predict for, to know how rows with the inputs `x` fit: the whole catalogue for a ranking."""
     return np.arange(spec.items) if spec.kind == "ranking" else x
 
 
-def misfit(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
+def nonconformity(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
     """The mean loss of rows: cross-entropy, squared error, or what the softmax of a ranking gives the items.
 
     Args:
         spec: what the model takes and gives.
-        outputs: for `asked(spec, x)`: `[rows, outputs]`, or scores `[items]`.
+        outputs: for `inputs_to_score(spec, x)`: `[rows, outputs]`, or scores `[items]`.
         x: `[rows, ...]`.
         y: `[rows, ...]`.
     """

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.calibration.normal_cdf import chance_below
+from tegu.core.calibration.normal_cdf import normal_cdf
 from tegu.core.data.batch import Array
 
-__all__ = ["RISK", "Choice", "chance_of_hurt", "choose", "rate_of_hurt", "sums_of_gains"]
+__all__ = ["RISK", "Selection", "gain_sums", "harm_probability", "harm_rate_bound", "select_candidate"]
 
 RISK = 0.05
 _CLEAR = 1.645  # standard errors of a gain: one-sided, 95 in 100
@@ -24,7 +24,7 @@ _DOUBT = 0.7  # standard errors of the rate: with all of it, two unlucky users o
 _ROUNDING = 1e-6  # of a gain: a device and a batch of devices differ by less
 
 
-class Choice(NamedTuple):
+class Selection(NamedTuple):
     """What was chosen.
 
     Attributes:
@@ -38,38 +38,38 @@ class Choice(NamedTuple):
     spread: float
 
 
-def choose(users: int, sums: Array, risk: float = RISK) -> Choice:
+def select_candidate(users: int, sums: Array, risk: float = RISK) -> Selection:
     """The option with the largest mean gain, clear of 0, among those whose rate of hurt users is within `risk`.
 
     Of options that gain the same to rounding, the first is taken.
 
     Args:
         users: how many were summed over, at least one.
-        sums: `[options, 3]`, of `sums_of_gains`, the gentler options first. One that is not finite is never chosen.
+        sums: `[options, 3]`, of `gain_sums`, the gentler options first. One that is not finite is never chosen.
         risk: share of users that may be hurt.
     """
-    best = Choice(None, 0.0, 0.0)
+    best = Selection(None, 0.0, 0.0)
     for place, (gain, squares, chances) in enumerate(sums):
         mean = float(gain) / users
         spread = math.sqrt(max(float(squares) / users - mean * mean, 0.0))
         clear = mean > _CLEAR * spread / math.sqrt(users)
-        if clear and mean > best.gain * (1 + _ROUNDING) and rate_of_hurt(users, float(chances)) <= risk:
-            best = Choice(place, mean, spread)
+        if clear and mean > best.gain * (1 + _ROUNDING) and harm_rate_bound(users, float(chances)) <= risk:
+            best = Selection(place, mean, spread)
     return best
 
 
-def rate_of_hurt(users: int, chances: float) -> float:
+def harm_rate_bound(users: int, chances: float) -> float:
     """The expected share of users who lose more than they are to tolerate, and `_DOUBT` standard errors of it.
 
     Args:
         users: how many there are.
-        chances: the sum over them of `chance_of_hurt`.
+        chances: the sum over them of `harm_probability`.
     """
     rate = min(chances / users, 1.0)
     return rate + _DOUBT * math.sqrt(rate * (1 - rate) / users)
 
 
-def sums_of_gains(gain: Array, tolerance: Array) -> Array:
+def gain_sums(gain: Array, tolerance: Array) -> Array:
     """float64 `[3]`: what `choose` needs of these users. NaN where a gain is not finite.
 
     Args:
@@ -79,12 +79,12 @@ def sums_of_gains(gain: Array, tolerance: Array) -> Array:
     if not np.isfinite(gain).all():
         return np.full(3, np.nan)
     mean = gain.mean(1)
-    return np.asarray([mean.sum(), np.square(mean).sum(), chance_of_hurt(gain, tolerance).sum()])
+    return np.asarray([mean.sum(), np.square(mean).sum(), harm_probability(gain, tolerance).sum()])
 
 
-def chance_of_hurt(gain: Array, tolerance: Array) -> Array:
-    """`[users]`: the probability that a user loses more than it is to tolerate; arguments as `sums_of_gains`."""
+def harm_probability(gain: Array, tolerance: Array) -> Array:
+    """`[users]`: the probability that a user loses more than it is to tolerate; arguments as `gain_sums`."""
     users, draws = gain.shape
     error = gain.std(1, ddof=1) / math.sqrt(draws) if draws > 1 else np.zeros(users)
     doubt = np.maximum(np.maximum(error, tolerance / 4), 1e-12)
-    return chance_below((-tolerance - gain.mean(1)) / doubt)
+    return normal_cdf((-tolerance - gain.mean(1)) / doubt)

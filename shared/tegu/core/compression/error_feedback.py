@@ -15,7 +15,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree, add, subtract
 from tegu.core.errors import DataError
 
-__all__ = ["Packed", "compensated", "pack", "unpack"]
+__all__ = ["Packed", "pack", "pack_with_feedback", "unpack"]
 
 
 class Packed(NamedTuple):
@@ -51,7 +51,7 @@ def unpack(packed: Packed, like: Tree) -> Tree:
     return {name: piece.reshape(like[name].shape) for name, piece in zip(sizes, pieces, strict=True)}
 
 
-def compensated(update: Tree, residual: Tree | None, precision: Precision) -> tuple[Packed, Tree]:
+def pack_with_feedback(update: Tree, residual: Tree | None, precision: Precision) -> tuple[Packed, Tree]:
     """What to send for `update`, and the residual to keep for the next one.
 
     Args:

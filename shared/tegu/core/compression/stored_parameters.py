@@ -13,12 +13,12 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError
 
-__all__ = ["pack_meta", "unpack_meta"]
+__all__ = ["pack_parameters", "unpack_parameters"]
 
 _CODES = (np.dtype(np.float16), np.dtype(np.int8))
 
 
-def pack_meta(meta: Tree, precision: Precision) -> Tree:
+def pack_parameters(meta: Tree, precision: Precision) -> Tree:
     """What `meta.safetensors` holds.
 
     Args:
@@ -50,7 +50,7 @@ def pack_meta(meta: Tree, precision: Precision) -> Tree:
     return packed
 
 
-def unpack_meta(stored: Tree) -> Tree:
+def unpack_parameters(stored: Tree) -> Tree:
     """`meta` as a device uses it: what is stored as float16 or int8 becomes float32.
 
     Raises:

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
-__all__ = ["codes"]
+__all__ = ["ordinal_codes"]
 
 
-def codes(name: str, values: ArrayLike, rows: int) -> Array:
+def ordinal_codes(name: str, values: ArrayLike, rows: int) -> Array:
     """int64 `[rows]`, as different and in the same order as the values: numbers, dates or words.
 
     Args:

@@ -9,10 +9,10 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
-__all__ = ["check_half_life", "effective_number", "recency"]
+__all__ = ["check_half_life", "effective_sample_size", "recency_weights"]
 
 
-def recency(rows: int, half_life: float | None) -> Array:
+def recency_weights(rows: int, half_life: float | None) -> Array:
     """What each of a user's interactions counts for, float32 `[rows]`: a batch's mask.
 
     The newest, which is the last, counts 1, and one that is `half_life` interactions older half as much.
@@ -26,7 +26,7 @@ def recency(rows: int, half_life: float | None) -> Array:
     return np.exp2(-np.arange(rows - 1, -1, -1) / half_life).astype(np.float32)
 
 
-def effective_number(mask: Array) -> float:
+def effective_sample_size(mask: Array) -> float:
     """How many interactions of one weight average as well as these do: the square of the sum over the sum of squares.
 
     Noise of the same size in every interaction is as large in the mean of so many as in the weighted mean of these

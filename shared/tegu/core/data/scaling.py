@@ -8,10 +8,10 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 
-__all__ = ["Standard", "standard_of"]
+__all__ = ["Scaling", "scaling_of"]
 
 
-class Standard(NamedTuple):
+class Scaling(NamedTuple):
     """Mean and spread of rows; float32, of one row's shape or of one number.
 
     Attributes:
@@ -23,7 +23,7 @@ class Standard(NamedTuple):
     spread: Array
 
 
-def standard_of(rows: Array) -> Standard:
+def scaling_of(rows: Array) -> Scaling:
     """Over the first axis; of numbers that never change the spread is 1."""
     mean, spread = (np.asarray(part(rows, axis=0, dtype=np.float64)) for part in (np.mean, np.std))
-    return Standard(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))
+    return Scaling(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))

@@ -18,12 +18,12 @@ from tegu.core.errors import DataError
 __all__ = [
     "Tree",
     "add",
+    "check_same_layout",
     "clip",
     "digest",
-    "is_like",
+    "has_same_layout",
     "max_difference",
     "norm",
-    "same_layout",
     "scale",
     "subtract",
     "zeros_like",
@@ -32,7 +32,7 @@ __all__ = [
 Tree: TypeAlias = Mapping[str, Array]
 
 
-def same_layout(a: Tree, b: Tree) -> None:
+def check_same_layout(a: Tree, b: Tree) -> None:
     """Check that two trees have the same names, shapes and dtypes.
 
     Raises:
@@ -47,20 +47,20 @@ def same_layout(a: Tree, b: Tree) -> None:
             )
 
 
-def is_like(a: Tree, b: Tree) -> bool:
+def has_same_layout(a: Tree, b: Tree) -> bool:
     """Whether two trees have the same names, shapes and dtypes."""
     return a.keys() == b.keys() and all((a[n].shape, a[n].dtype) == (b[n].shape, b[n].dtype) for n in a)
 
 
 def add(a: Tree, b: Tree) -> Tree:
     """`a + b`."""
-    same_layout(a, b)
+    check_same_layout(a, b)
     return {name: np.asarray(a[name] + b[name]) for name in a}
 
 
 def subtract(a: Tree, b: Tree) -> Tree:
     """`a - b`."""
-    same_layout(a, b)
+    check_same_layout(a, b)
     return {name: np.asarray(a[name] - b[name]) for name in a}
 
 
@@ -87,7 +87,7 @@ def clip(tree: Tree, limit: float) -> Tree:
 
 def max_difference(a: Tree, b: Tree) -> float:
     """The largest absolute difference between entries of the same name; 0 for empty trees, NaN if any is NaN."""
-    same_layout(a, b)
+    check_same_layout(a, b)
     largest = [np.max(np.abs(a[name] - b[name]), initial=0.0) for name in a]
     return float(np.max(largest, initial=0.0))  # the builtin max loses a NaN that does not come first
 

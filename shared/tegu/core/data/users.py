@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.data.batch import Array
-from tegu.core.data.codes import codes
+from tegu.core.data.codes import ordinal_codes
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.errors import DataError
 
@@ -68,6 +68,6 @@ def read_users(path: Path, spec: Spec) -> list[LocalUser]:
     x, y = check_rows(spec, x, y)
     if len(user) != len(x):
         raise DataError(f"{path} has {len(x)} rows of x and {len(user)} of user: expected as many")
-    columns = {"x": x, "y": y, **{name: codes(f"{path}: {name}", given[name], len(x)) for name in given}}
+    columns = {"x": x, "y": y, **{name: ordinal_codes(f"{path}: {name}", given[name], len(x)) for name in given}}
     chosen = {str(name): user == name for name in np.unique(user)}
     return [LocalUser(name, **{key: column[own] for key, column in columns.items()}) for name, own in chosen.items()]

@@ -13,7 +13,7 @@ import numpy as np
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng, splitmix
-from tegu.core.sampling.leakage import Ties, ties_of
+from tegu.core.sampling.leakage import RowUnits, row_units_of
 
 __all__ = [
     "Episode",
@@ -24,8 +24,8 @@ __all__ = [
     "draw_users",
     "episode_key",
     "episode_keys",
-    "part_rows",
-    "too_few",
+    "shortage_message",
+    "split_rows",
 ]
 
 _NAMES = np.asarray([0x74656775], np.uint64)  # any number does, the same everywhere
@@ -109,7 +109,7 @@ def draw_order(counts: Array, keys: Array) -> Array:
     return ranks.argsort(axis=1, kind="stable")
 
 
-def part_rows(order: Array, support: int, ties: Ties | None = None) -> tuple[Array, Array]:
+def split_rows(order: Array, support: int, ties: RowUnits | None = None) -> tuple[Array, Array]:
     """Places of `support` rows to adapt on and of all rows left to judge by, nothing that belongs together in both.
 
     Without an order of the rows, units stand in a random one. Rows of the unit that the support's end falls into and
@@ -118,15 +118,15 @@ def part_rows(order: Array, support: int, ties: Ties | None = None) -> tuple[Arr
 
     Args:
         order: int64 `[rows]`, a random order of the user's rows.
-        support: at most `ties.most`.
+        support: at most `ties.max_support`.
         ties: the user's; None where nothing belongs together.
     """
     if ties is None:
         return order[:support], order[support:]
-    if ties.line is None or ties.room is None:
+    if ties.time_order is None or ties.max_support_at is None:
         line, end = _units(order, support, ties.unit), support
     else:
-        line, end = ties.line, int(order[ties.room[order] >= support][0])
+        line, end = ties.time_order, int(order[ties.max_support_at[order] >= support][0])
     chosen, later = line[end - support : end], line[end:]
     taken = np.zeros(len(order), bool)
     taken[ties.unit[chosen]] = True
@@ -143,8 +143,8 @@ def _units(order: Array, support: int, unit: Array) -> Array:
     return np.concatenate([line[~last], line[last]])
 
 
-def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int, ties: Ties | None = None) -> Episode:
-    """A random support and query of one user, as `part_rows`; those that a cohort of many users gives it.
+def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int, ties: RowUnits | None = None) -> Episode:
+    """A random support and query of one user, as `split_rows`; those that a cohort of many users gives it.
 
     Args:
         x: `[rows, ...]`.
@@ -156,19 +156,19 @@ def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int, ties: Ties | N
     Raises:
         PopulationError: fewer rows than `rule.min_support` plus one for the query, or not to be parted so.
     """
-    ties = ties_of(x) if ties is None else ties
-    most = int(ties.most[0])
+    ties = row_units_of(x) if ties is None else ties
+    most = int(ties.max_support[0])
     if most < rule.min_support:
-        raise PopulationError(f"a user has {too_few(len(x), most, rule.min_support)}; leave such users out")
+        raise PopulationError(f"a user has {shortage_message(len(x), most, rule.min_support)}; leave such users out")
     counts, keys = np.asarray([len(x)]), np.asarray([key], np.uint64)
-    (support,), _ = draw_sizes(ties.most + 1, keys, rule)
+    (support,), _ = draw_sizes(ties.max_support + 1, keys, rule)
     (order,) = draw_order(counts, keys)
-    chosen, held = part_rows(order, int(support), ties)
+    chosen, held = split_rows(order, int(support), ties)
     held = held[: rule.max_query]
     return Episode(full_batch(x[chosen], y[chosen]), full_batch(x[held], y[held]))
 
 
-def too_few(rows: int, most: int, least: int) -> str:
+def shortage_message(rows: int, most: int, least: int) -> str:
     """What is wrong with a user whose largest support has `most` rows where `least` are needed."""
     expected = f"expected at least {least + 1}, {least} to adapt on and one to judge by"
     if most == rows - 1:

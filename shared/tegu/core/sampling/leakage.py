@@ -13,12 +13,12 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.sampling.keyed_random import splitmix
 
-__all__ = ["Ties", "find_ties", "ties_of"]
+__all__ = ["RowUnits", "find_row_units", "row_units_of"]
 
 _WORDS = 1 << 16  # mixed at once: few enough for the cache
 
 
-class Ties(NamedTuple):
+class RowUnits(NamedTuple):
     """Of users whose rows stand one user after the other; places are counted from a user's first row.
 
     Attributes:
@@ -37,23 +37,23 @@ class Ties(NamedTuple):
     line: Array | None = None
     room: Array | None = None
 
-    def each(self, counts: Array) -> list[Ties]:
+    def each(self, counts: Array) -> list[RowUnits]:
         """Every user's own, from the rows of each."""
         ends = np.cumsum(counts)[:-1]
         most, tied = (list(users[:, None]) for users in (self.most, self.tied))
         unit = np.split(self.unit, ends)
         if self.line is None or self.room is None:
-            return [Ties(*own) for own in zip(most, tied, unit, strict=True)]
+            return [RowUnits(*own) for own in zip(most, tied, unit, strict=True)]
         line, room = np.split(self.line, ends), np.split(self.room, ends)
-        return [Ties(*own) for own in zip(most, tied, unit, line, room, strict=True)]
+        return [RowUnits(*own) for own in zip(most, tied, unit, line, room, strict=True)]
 
 
-def ties_of(x: Array, group: Array | None = None, order: Array | None = None) -> Ties:
-    """Of one user; as `find_ties`."""
-    return find_ties(x, np.asarray([len(x)]), group, order)
+def row_units_of(x: Array, group: Array | None = None, order: Array | None = None) -> RowUnits:
+    """Of one user; as `find_row_units`."""
+    return find_row_units(x, np.asarray([len(x)]), group, order)
 
 
-def find_ties(x: Array, counts: Array, group: Array | None = None, order: Array | None = None) -> Ties:
+def find_row_units(x: Array, counts: Array, group: Array | None = None, order: Array | None = None) -> RowUnits:
     """What belongs together.
 
     Args:
@@ -69,12 +69,12 @@ def find_ties(x: Array, counts: Array, group: Array | None = None, order: Array 
         line, room = _in_time(user, begin, alike, group, order)
         most = np.zeros(len(counts), np.int64)
         np.maximum.at(most, user, room)
-        return Ties(most, np.ones(len(counts), bool), alike - begin, line - begin, room)
+        return RowUnits(most, np.ones(len(counts), bool), alike - begin, line - begin, room)
     unit = alike if group is None else _joined(alike, _first(user, group))
     smallest = counts.astype(np.int64)
     np.minimum.at(smallest, user, np.bincount(unit, minlength=len(x))[unit])
     tied = np.bincount(user[unit != np.arange(len(x))], minlength=len(counts)) > 0
-    return Ties(counts - smallest, tied, unit - begin)
+    return RowUnits(counts - smallest, tied, unit - begin)
 
 
 def _fingerprints(x: Array) -> Array:
@@ -120,7 +120,7 @@ def _joined(first: Array, second: Array) -> Array:
 
 
 def _in_time(user: Array, begin: Array, alike: Array, group: Array | None, order: Array) -> tuple[Array, Array]:
-    """See `Ties.line` and `Ties.room`; places of `line` are counted from the first row of all."""
+    """See `RowUnits.line` and `RowUnits.room`; places of `line` are counted from the first row of all."""
     line, place = np.lexsort((order, user)), np.arange(len(user))
     until = _last(user, order[line])
     if group is not None:

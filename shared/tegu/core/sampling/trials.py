@@ -11,20 +11,20 @@ import numpy as np
 from tegu.core.data.batch import Array, NumpyBatch, full_batch, stack_batches
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import Metric
-from tegu.core.sampling.episode import part_rows
+from tegu.core.sampling.episode import split_rows
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.core.sampling.leakage import Ties
+from tegu.core.sampling.leakage import RowUnits
 
 __all__ = [
     "DRAWS",
     "MAX_QUERY",
     "Trial",
     "Trials",
-    "per_trial",
-    "per_user",
     "stacked_inputs",
     "stacked_supports",
-    "trials_of",
+    "trial_scores",
+    "user_scores",
+    "user_trials",
 ]
 
 DRAWS = 5
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     Attributes:
         user: the user's place among those that trials are drawn for.
         support: k rows.
-        query: other rows of the same user that share nothing with the support (`part_rows`), at most `MAX_QUERY`; all
+        query: other rows of the same user that share nothing with the support (`split_rows`), at most `MAX_QUERY`; all
             of them for ranking.
     """
 
@@ -65,8 +65,8 @@ class Trials(NamedTuple):
         return len({trial.user for trial in self.trials})
 
 
-def trials_of(
-    place: int, name: str, x: Array, y: Array, ties: Ties | None, *, spec: Spec, k: int, seed: int, draws: int
+def user_trials(
+    place: int, name: str, x: Array, y: Array, ties: RowUnits | None, *, spec: Spec, k: int, seed: int, draws: int
 ) -> Iterator[Trial]:
     """`draws` trials of one user.
 
@@ -77,14 +77,14 @@ def trials_of(
         y: `[rows, ...]`.
         ties: what belongs together in the rows; None where nothing does.
         spec: what the rows are.
-        k: rows of each support, at most `ties.most`.
+        k: rows of each support, at most `ties.max_support`.
         seed: of the run.
         draws: how many.
     """
     limit = None if spec.kind == "ranking" else MAX_QUERY
     for draw in range(draws):
         order = keyed_rng("trial", seed, name, k, draw).permutation(len(x))
-        support, query = part_rows(order, k, ties)
+        support, query = split_rows(order, k, ties)
         query = query[:limit]
         yield Trial(place, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
 
@@ -102,7 +102,7 @@ def stacked_inputs(trials: Trials) -> Array:
     return stack_batches([trial.query for trial in trials.trials]).x
 
 
-def per_trial(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
+def trial_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
     """`[trials]`: the metric of each.
 
     Args:
@@ -121,11 +121,11 @@ def per_trial(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) 
     )
 
 
-def per_user(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[users]`: the metric of each user in turn, averaged over its draws; as `per_trial`."""
+def user_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
+    """`[users]`: the metric of each user in turn, averaged over its draws; as `trial_scores`."""
     users = np.asarray([trial.user for trial in trials.trials])
     begins = np.flatnonzero(np.diff(users, prepend=-1))
-    return np.add.reduceat(per_trial(trials, outputs, metric), begins) / np.diff(begins, append=len(users))
+    return np.add.reduceat(trial_scores(trials, outputs, metric), begins) / np.diff(begins, append=len(users))
 
 
 def tolerance(trials: Trials, initialisation: Sequence[Array] | Array, metric: Metric) -> Array:
@@ -140,4 +140,4 @@ def tolerance(trials: Trials, initialisation: Sequence[Array] | Array, metric: M
     def resolution(outputs: Array, y: Array, seen: Array) -> float:
         return metric.resolution(metric.score(outputs, y, seen), y)
 
-    return per_user(trials, initialisation, replace(metric, score=resolution))
+    return user_scores(trials, initialisation, replace(metric, score=resolution))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tegu.core.data.scaling import Standard
+from tegu.core.data.scaling import Scaling
 from tegu.learners.modules.losses import OutputLoss
 
 __all__ = ["Standardised", "squared_error_in"]
@@ -30,11 +30,11 @@ class Standardised(nn.Module):
     y_mean: Tensor
     y_spread: Tensor
 
-    def __init__(self, model: nn.Module, x: Standard | None, y: Standard | None) -> None:
+    def __init__(self, model: nn.Module, x: Scaling | None, y: Scaling | None) -> None:
         super().__init__()
         self.model = model
         for name, standard in (("x", x), ("y", y)):
-            for part, value in zip(Standard._fields, standard or (0.0, 1.0), strict=True):
+            for part, value in zip(Scaling._fields, standard or (0.0, 1.0), strict=True):
                 self.register_buffer(f"{name}_{part}", torch.as_tensor(value, dtype=torch.float32))
         self._takes, self._gives = x is not None, y is not None
 
@@ -44,7 +44,7 @@ class Standardised(nn.Module):
         return output * self.y_spread + self.y_mean if self._gives else output
 
 
-def squared_error_in(y: Standard) -> OutputLoss:
+def squared_error_in(y: Scaling) -> OutputLoss:
     """Squared error in units of the targets' spread: `(output, y) -> [rows]`, averaged over targets."""
     spread = torch.as_tensor(y.spread, dtype=torch.float32)
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request, chosen
+from tegu.bench.harness.paired_runs import Duel, fight
+from tegu.bench.harness.worker_handle import Repetition, Side, side
+from tegu.bench.peers.catalogue import Peer
 
 from tegu.bench.harness.agreement import difference, loss_curve
-from tegu.bench.harness.duel import Duel, fight
 from tegu.bench.harness.environment import PeerMissingError, cache_folder, python_for
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request, chosen
-from tegu.bench.harness.side import Repetition, Side, side
-from tegu.bench.peers.table import Peer
 from tegu.bench.tasks.task import Task, write_task
 from tegu.core.errors import MissingExtraError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tegu.bench.harness.side import Repetition, Side
+from tegu.bench.harness.worker_handle import Repetition, Side
 
 __all__ = ["Duel", "fight"]
 

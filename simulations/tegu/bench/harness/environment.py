@@ -17,7 +17,8 @@ import venv
 from collections.abc import Callable
 from pathlib import Path
 
-from tegu.bench.peers.table import Peer
+from tegu.bench.peers.catalogue import Peer
+
 from tegu.core.errors import TeguError
 
 __all__ = ["PeerMissingError", "cache_folder", "python_for"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-__all__ = ["Comparison", "as_rows"]
+__all__ = ["Comparison", "json_rows"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Comparison:
         ]
 
 
-def as_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+def json_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
     """Comparisons as the rows of `tegu bench --json`; `ratio` is how many times better Tegu is."""
     return [
         {

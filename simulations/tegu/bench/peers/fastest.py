@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from tegu.bench.peers.prepared_task import Done, Ready
 
-from tegu.bench.peers.ready import Done, Ready
-
-__all__ = ["on_fastest_threads"]
+__all__ = ["with_fastest_threads"]
 
 
-def on_fastest_threads(run: Callable[[int], Done], rounds: int, name: str) -> Ready:
+def with_fastest_threads(run: Callable[[int], Done], rounds: int, name: str) -> Ready:
     """A side that tries both for a round before every repetition, and does all rounds with the faster.
 
     Args:

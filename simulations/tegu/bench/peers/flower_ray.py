@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from tegu.bench.peers.ready import Done, Ready
+from tegu.bench.peers.prepared_task import Done, Ready
+
 from tegu.bench.tasks.task import Task
 from tegu.core.bundle.file import tree_from_bytes
 from tegu.core.errors import FederationError

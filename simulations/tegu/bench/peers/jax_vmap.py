@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tegu.bench.peers.prepared_task import Done, Ready
 
-from tegu.bench.peers.ready import Done, Ready
 from tegu.bench.tasks.task import Task, Work
 
 __all__ = ["opened"]

@@ -16,8 +16,8 @@ import onnx
 import onnxruntime
 from onnxruntime.training import artifacts
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
+from tegu.bench.peers.prepared_task import Done, Ready
 
-from tegu.bench.peers.ready import Done, Ready
 from tegu.bench.tasks.task import Task
 
 __all__ = ["opened"]

@@ -14,7 +14,7 @@ from pfl.metrics import Metrics
 from pfl.stats import MappedVectorStatistics
 from torch import Tensor
 
-from tegu.bench.tasks.episodes import episode_of
+from tegu.bench.tasks.episodes import episode_in_round
 from tegu.bench.tasks.task import Work
 
 __all__ = ["PartialReptile"]
@@ -40,7 +40,7 @@ class PartialReptile(FederatedAveraging):  # type: ignore[misc] # pfl ships no t
         del initial_model_state
         number = central_context.current_central_iteration + 1
         x, y = user_dataset.raw_data
-        support, query = episode_of(self._work, number, user_dataset.user_id, x.numpy(), y.numpy())
+        support, query = episode_in_round(self._work, number, user_dataset.user_id, x.numpy(), y.numpy())
         parameters = model.variable_map
         slow = [parameters["film.weight"], parameters["bias.weight"]]
         first = parameters["user"].detach().requires_grad_()

@@ -25,11 +25,11 @@ from pfl.data.sampling import MinimizeReuseUserSampler
 from pfl.hyperparam.base import NNTrainHyperParams
 from pfl.metrics import Metrics
 from pfl.model.pytorch import PyTorchModel
+from tegu.bench.peers.fastest_threads import with_fastest_threads
+from tegu.bench.peers.prepared_task import Done, Ready
 from torch import nn
 
-from tegu.bench.peers.fastest import on_fastest_threads
 from tegu.bench.peers.pfl_partial import PartialReptile
-from tegu.bench.peers.ready import Done, Ready
 from tegu.bench.tasks.models import MODELS, loss_of
 from tegu.bench.tasks.task import Task
 from tegu.core.data.tree import Tree
@@ -76,7 +76,7 @@ def opened(task: Task, folder: Path) -> Iterator[Ready]:
         algorithm.run(*_settings(task, rounds, backend, model), callbacks=[kept], send_metrics_to_platform=False)
         return Done(time.perf_counter() - began, kept.metas)
 
-    yield on_fastest_threads(run, task.work.rounds, f"pfl {version('pfl')}")
+    yield with_fastest_threads(run, task.work.rounds, f"pfl {version('pfl')}")
 
 
 def _model(task: Task) -> PyTorchModel:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from tegu.bench.peers.ready import Done, Ready
+from tegu.bench.peers.prepared_task import Done, Ready
+
 from tegu.bench.tasks.task import Task
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import read_bundle

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from tegu.bench.peers.prepared_task import Done, Ready
 
-from tegu.bench.peers.ready import Done, Ready
-from tegu.bench.tasks.learners import learner_of
+from tegu.bench.tasks.learners import make_learner
 from tegu.bench.tasks.models import MODELS
 from tegu.bench.tasks.task import Task
 from tegu.compile import compile_learner
@@ -31,7 +31,7 @@ def opened(task: Task, folder: Path) -> Iterator[Ready]:
     """See `tegu.bench.peers`."""
     del folder
     work = task.work
-    learner = learner_of(work)
+    learner = make_learner(work)
     population = Population.from_arrays(task.x, task.y, task.user, MODELS[work.model].spec)
     outer = OuterRule(work.outer, work.outer_lr, work.outer_options)
     plan = TrainingPlan(rounds=work.rounds, cohort=CohortPlan(task.users), outer=outer, episodes=work.rule)

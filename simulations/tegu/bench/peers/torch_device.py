@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from tegu.bench.peers.prepared_task import Done, Ready
 
-from tegu.bench.peers.ready import Done, Ready
 from tegu.bench.tasks.models import MODELS, loss_of
 from tegu.bench.tasks.task import Task
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request
+
 from tegu.bench.suites.convolution import bench_convolution
 from tegu.bench.suites.device import bench_device
 from tegu.bench.suites.scale import bench_scale

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request, chosen
+from tegu.bench.tasks.catalogue import labelled
 
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request, chosen
-from tegu.bench.tasks.learners import learner_of
-from tegu.bench.tasks.simulated import labelled
+from tegu.bench.tasks.learners import make_learner
 from tegu.bench.tasks.task import Task, Work
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.compile.device import device_plan
@@ -78,7 +78,7 @@ def bench_convolution(request: Request) -> list[Comparison]:
     """
     cases = {name: _CASES[name] for name in chosen("work", _CASES, request.works)}
     task = labelled(Work("convolution", "cnn", steps=5, lr=0.02), [20])
-    runtimes = _variants(device_plan(learner_of(task.work)), request)
+    runtimes = _variants(device_plan(make_learner(task.work)), request)
     return [_compared(name, case, runtimes, task, request) for name, case in cases.items()]
 
 

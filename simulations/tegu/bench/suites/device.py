@@ -11,14 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request
+from tegu.bench.harness.run_benchmark import Contest, compare
+from tegu.bench.peers.catalogue import DEVICE
+from tegu.bench.tasks.catalogue import ADAPTED
 
-from tegu.bench.harness.compare import Contest, compare
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request
-from tegu.bench.peers.table import DEVICE
-from tegu.bench.tasks.learners import learner_of
+from tegu.bench.tasks.learners import make_learner
 from tegu.bench.tasks.models import MODELS
-from tegu.bench.tasks.simulated import ADAPTED
 from tegu.bench.tasks.task import Task
 from tegu.compile import make_bundle
 from tegu.compile.tracing.translate import quiet
@@ -28,7 +28,7 @@ __all__ = ["bench_device", "prepare"]
 
 
 def bench_device(request: Request) -> list[Comparison]:
-    """Compare adaptations; see `tegu.bench.harness.compare.compare`."""
+    """Compare adaptations; see `tegu.bench.harness.run_benchmark.compare`."""
     contest = Contest(
         works=ADAPTED,
         module="tegu.bench.peers.tegu_device",
@@ -41,7 +41,7 @@ def bench_device(request: Request) -> list[Comparison]:
 
 def prepare(task: Task, folder: Path) -> None:
     """Write the task as a bundle, `init.tegu`, and the model alone as a graph, `forward.onnx`."""
-    write_bundle(folder / "init.tegu", make_bundle(learner_of(task.work), task.init))
+    write_bundle(folder / "init.tegu", make_bundle(make_learner(task.work), task.init))
     model = MODELS[task.work.model].build().eval()
     model.load_state_dict({name: torch.from_numpy(value) for name, value in task.init.items()})
     with quiet():

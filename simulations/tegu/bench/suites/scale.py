@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request, chosen
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request, chosen
+
 from tegu.bench.suites.scale_run import FEATURES, ROWS, SPEC
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import RuntimeFailure

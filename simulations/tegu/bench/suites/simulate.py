@@ -10,17 +10,17 @@ A time is seconds a round, with the server's step and without loading and compil
 
 from __future__ import annotations
 
-from tegu.bench.harness.compare import Contest, compare
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request
-from tegu.bench.peers.table import SIMULATION
-from tegu.bench.tasks.simulated import SIMULATED
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request
+from tegu.bench.harness.run_benchmark import Contest, compare
+from tegu.bench.peers.catalogue import SIMULATION
+from tegu.bench.tasks.catalogue import SIMULATED
 
 __all__ = ["bench_simulate"]
 
 
 def bench_simulate(request: Request) -> list[Comparison]:
-    """Compare simulators; see `tegu.bench.harness.compare.compare`."""
+    """Compare simulators; see `tegu.bench.harness.run_benchmark.compare`."""
     contest = Contest(
         works=SIMULATED,
         module="tegu.bench.peers.tegu_simulate",

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request
 
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request
 from tegu.core.bundle.file import tree_to_bytes, write_bundle
 from tegu.core.data.spec import Spec
 from tegu.core.errors import RuntimeFailure, require

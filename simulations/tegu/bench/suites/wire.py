@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from tegu.bench.harness.pairs import Comparison
-from tegu.bench.harness.request import Request, chosen
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import Request, chosen
+
 from tegu.core.compression.precision import Precision
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score

@@ -6,10 +6,10 @@ from tegu.bench.tasks.models import MODELS
 from tegu.bench.tasks.task import Work
 from tegu.learners import Learner, reptile
 
-__all__ = ["learner_of"]
+__all__ = ["make_learner"]
 
 
-def learner_of(work: Work) -> Learner:
+def make_learner(work: Work) -> Learner:
     """Reptile as the work has it."""
     kind = MODELS[work.model]
     return reptile(kind.build(), kind.spec, fast=work.fast, steps=work.steps, lr=work.lr, prior=work.prior)

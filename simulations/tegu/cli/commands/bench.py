@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from tegu.bench.harness.comparison import json_rows
+from tegu.bench.harness.options import Request
 
-from tegu.bench.harness.pairs import as_rows
 from tegu.bench.harness.plot import render_plot
-from tegu.bench.harness.request import Request
 from tegu.bench.suites.catalogue import BENCHES
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.files import atomic_write
@@ -46,7 +46,7 @@ def bench_command(
     errors = Console(stderr=True, soft_wrap=True)
     request = Request(pairs, lambda text: errors.print(text, highlight=False, markup=False), works, peers, install)
     comparisons = BENCHES[name](request)
-    result = {"bench": name, "rows": as_rows(comparisons)}
+    result = {"bench": name, "rows": json_rows(comparisons)}
     header = ["work", "measure", "tegu", "peer", "its figure", "tegu / peer", "times better", "spread", "pairs"]
     table = [header, *([*comparison.texts()] for comparison in comparisons)]
     Console(soft_wrap=True).print(markdown(table), highlight=False, markup=False)

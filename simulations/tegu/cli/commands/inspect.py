@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tegu.cli.parsing.public_key import parse_public_key
 
-from tegu.cli.parsing.keys import public_key_from
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.data.spec import Field
 
@@ -24,7 +24,7 @@ def inspect_command(path: Path, *, as_json: bool, public_key: str | None) -> Non
     Raises:
         BundleError: it cannot be trusted or read.
     """
-    bundle = read_bundle(path, public_key_from(public_key))
+    bundle = read_bundle(path, parse_public_key(public_key))
     if as_json:
         typer.echo(bundle.manifest.to_json().decode())
         return

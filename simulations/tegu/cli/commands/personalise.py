@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tegu.cli.parsing.public_key import parse_public_key
 
 from tegu.cli.parsing.csv_rows import read_columns, read_ids, read_rows, write_rows
-from tegu.cli.parsing.keys import public_key_from
 from tegu.client import Personalizer
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError, FileError
@@ -36,7 +36,7 @@ def personalise_command(
     Raises:
         TeguError: files that do not fit the bundle.
     """
-    with Personalizer.open(bundle, store, public_key=public_key_from(public_key)) as person:
+    with Personalizer.open(bundle, store, public_key=parse_public_key(public_key)) as person:
         x, y = read_rows(interactions, person.spec)
         if person.spec.kind != "ranking" and (y is None or inputs is None):
             raise DataError("a model that does not rank needs targets (columns y...) and --inputs to predict for")

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, cast
 import typer
 from rich.console import Console
 
-from tegu.cli.parsing.memory_size import bytes_from
+from tegu.cli.parsing.memory_size import parse_memory_size
 from tegu.cli.progress import watching
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
@@ -52,7 +52,7 @@ def simulate_command(
     check_backend(backend)
     check_engine(engine)
     stored_as = check_precision(precision)
-    allowed = bytes_from(memory)
+    allowed = parse_memory_size(memory)
     if learner is not None:
         find_learner(learner)
     build, folder = find_experiment(name), out or Path("runs") / name

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tegu.core.errors import SignatureError
 
-__all__ = ["public_key_from"]
+__all__ = ["parse_public_key"]
 
 
-def public_key_from(text: str | None) -> bytes | None:
+def parse_public_key(text: str | None) -> bytes | None:
     """A key from its hexadecimal form.
 
     Raises:

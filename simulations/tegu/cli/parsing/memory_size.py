@@ -6,12 +6,12 @@ import re
 
 from tegu.core.errors import DataError
 
-__all__ = ["bytes_from"]
+__all__ = ["parse_memory_size"]
 
 _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def bytes_from(text: str) -> int:
+def parse_memory_size(text: str) -> int:
     """Bytes from a number and a unit, such as "2GiB" or "1.5 GB".
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tegu.core.bundle.manifest import ScheduleEntry
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, total
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, add_sums
 from tegu.core.calibration.selection import RISK
 from tegu.core.metrics import Metric
 from tegu.learners.learner import Learner
@@ -53,9 +53,9 @@ def calibrate(
     grids = [InProcessGrid(1, answer_with(engine, people, 1, people, {metric.name: metric})) for _, people in judges]
     records = [to_record(meta) for meta, _ in judges]
 
-    def answered(questions: Sequence[Question]) -> list[Answer]:
-        inquiry = Inquiry(metric.name, seed, 0.0, still, questions)
-        return total(ask(*each, inquiry, "calibration") for each in zip(grids, records, strict=True))
+    def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
+        inquiry = EvaluationRequest(metric.name, seed, 0.0, still, questions)
+        return add_sums(ask(*each, inquiry, "calibration") for each in zip(grids, records, strict=True))
 
     def losses(k: int) -> tuple[float, ...]:
         able = [(meta, people) for meta, people in judges if (people.most >= k).any()]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.conformal import thinned
-from tegu.core.calibration.nonconformity import asked, misfit
+from tegu.core.calibration.conformal import conformal_quantiles
+from tegu.core.calibration.nonconformity import inputs_to_score, nonconformity
 from tegu.core.data.batch import NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.trials import DRAWS, Trials, stacked_supports
@@ -29,7 +29,7 @@ def support_losses(engine: Engine, judged: Iterable[tuple[Tree, Trials]], still:
         judged: initialisations, and for each of them trials, `DRAWS` of each user.
         still: knobs that take no step.
     """
-    return thinned([loss for meta, trials in judged for loss in _losses(engine, meta, still, trials)])
+    return conformal_quantiles([loss for meta, trials in judged for loss in _losses(engine, meta, still, trials)])
 
 
 def _losses(engine: Engine, meta: Tree, still: Knobs, trials: Trials) -> Iterator[float]:
@@ -38,6 +38,6 @@ def _losses(engine: Engine, meta: Tree, still: Knobs, trials: Trials) -> Iterato
         part = first[start : start + _USERS]
         supports = stacked_supports(trials._replace(trials=part))
         states = engine.adapt(meta, NumpyBatch(*supports), still)
-        outputs = engine.predict(meta, states, np.stack([asked(spec, trial.support.x) for trial in part]))
+        outputs = engine.predict(meta, states, np.stack([inputs_to_score(spec, trial.support.x) for trial in part]))
         for output, trial in zip(outputs, part, strict=True):
-            yield misfit(spec, output, trial.support.x, trial.support.y)
+            yield nonconformity(spec, output, trial.support.x, trial.support.y)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.data.batch import Array, NumpyBatch
-from tegu.core.sampling.episode import EpisodeRule, draw_order, draw_sizes, episode_keys, part_rows
+from tegu.core.sampling.episode import EpisodeRule, draw_order, draw_sizes, episode_keys, split_rows
 from tegu.sim.data.population import Population
 
 __all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
@@ -78,9 +78,9 @@ def _parted(cohort: Cohort, limit: int) -> Cohort:
     population, counts = cohort.population, cohort.population.counts[cohort.users]
     order, query = draw_order(counts, cohort.keys), cohort.query.copy()
     tied = np.flatnonzero(population.tied[cohort.users])
-    each = population.ties(cohort.users[tied]).each(counts[tied])
+    each = population.ties(cohort.users[tied]).split(counts[tied])
     for place, ties in zip(tied, each, strict=True):
-        chosen, held = part_rows(order[place, : counts[place]], int(cohort.support[place]), ties)
+        chosen, held = split_rows(order[place, : counts[place]], int(cohort.support[place]), ties)
         drawn = np.concatenate([chosen, held[:limit]])
         order[place, : len(drawn)] = drawn
         query[place] = len(drawn) - len(chosen)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array
-from tegu.core.data.codes import codes
+from tegu.core.data.codes import ordinal_codes
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.core.sampling.leakage import Ties, find_ties
+from tegu.core.sampling.leakage import RowUnits, find_row_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,11 +102,11 @@ class Population:
             raise PopulationError("there are no rows: expected at least one user")
         found, counts, place = _by_user(names)
         groups, times = (
-            None if given is None else codes(name, given, len(inputs))[place]
+            None if given is None else ordinal_codes(name, given, len(inputs))[place]
             for name, given in (("group", group), ("order", order))
         )
         inputs, targets = inputs[place], targets[place]
-        most, tied, *_ = find_ties(inputs, counts, groups, times)
+        most, tied, *_ = find_row_units(inputs, counts, groups, times)
         begins = np.cumsum(counts) - counts
         return cls(spec, inputs, targets, begins, counts, found, most, tied, groups, times)
 
@@ -168,13 +168,13 @@ class Population:
         ties = (None if rows is None else rows[own] for rows in (self.group, self.order))
         return LocalUser(str(self.users[index]), *self.rows(index), *ties)
 
-    def ties(self, indices: Array) -> Ties:
+    def ties(self, indices: Array) -> RowUnits:
         """What belongs together in the rows of the users at `indices`, one user after the other."""
         x, _, begins = self.fetch(indices)
         counts = self.counts[indices]
         own = _places(self.begins[indices], counts)
         ties = (None if rows is None else rows[own] for rows in (self.group, self.order))
-        return find_ties(x[_places(begins, counts)], counts, *ties)
+        return find_row_units(x[_places(begins, counts)], counts, *ties)
 
     def fetch(self, indices: Array) -> tuple[Array, Array, Array]:
         """`x` and `y` that hold the rows of the users at `indices`, and where each of them begins there."""

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tegu.core.data.batch import Array
-from tegu.core.data.codes import codes
+from tegu.core.data.codes import ordinal_codes
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, FileError, PopulationError
@@ -94,7 +94,9 @@ def _checked(spec: Spec, user: LocalUser) -> dict[str, Array]:
     if not len(x):
         raise PopulationError(f"user {user.user} has no rows: expected at least one; leave such users out")
     ties = {"group": user.group, "order": user.order}
-    given = {name: codes(f"{name} of {user.user}", rows, len(x)) for name, rows in ties.items() if rows is not None}
+    given = {
+        name: ordinal_codes(f"{name} of {user.user}", rows, len(x)) for name, rows in ties.items() if rows is not None
+    }
     rows = np.zeros(len(x), _record(spec))
     rows["x"], rows["y"] = x, y
     return {"rows": rows, **{name: values.astype(_CODE, copy=False) for name, values in given.items()}}
@@ -104,8 +106,8 @@ def _write_ties(folder: Path) -> None:
     """Find what belongs together, some thousands of users at a time."""
     people = _opened(folder)
     parts = [people.ties(places) for places in np.array_split(np.arange(len(people)), -(-len(people) // _USERS))]
-    np.save(folder / "most.npy", np.concatenate([part.most for part in parts]))
-    np.save(folder / "tied.npy", np.concatenate([part.tied for part in parts]))
+    np.save(folder / "most.npy", np.concatenate([part.max_support for part in parts]))
+    np.save(folder / "tied.npy", np.concatenate([part.has_units for part in parts]))
 
 
 def read_population(folder: Path) -> Population:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tegu.core.data.scaling import Standard, standard_of
+from tegu.core.data.scaling import Scaling, scaling_of
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.sim.data.population import Population
 
@@ -13,7 +13,7 @@ __all__ = ["standards_of"]
 _PEOPLE = 1000  # enough to know means and spreads, and few enough to read
 
 
-def standards_of(people: Population, seed: int) -> tuple[Standard | None, Standard | None]:
+def standards_of(people: Population, seed: int) -> tuple[Scaling | None, Scaling | None]:
     """Of inputs and of targets, by up to 1,000 people; None for ids and labels.
 
     Of inputs that are one vector a row every feature has its own, for they may have different units; pictures, windows
@@ -28,5 +28,5 @@ def standards_of(people: Population, seed: int) -> tuple[Standard | None, Standa
         asked = np.sort(keyed_rng("standards", seed).choice(len(people), _PEOPLE, replace=False))
     x, y = people.subset(asked).all_rows()
     spec = people.spec
-    of_x = None if spec.x.dtype == "int64" else standard_of(x if x.ndim <= 2 else x.reshape(-1))
-    return of_x, standard_of(y) if spec.kind == "regression" else None
+    of_x = None if spec.x.dtype == "int64" else scaling_of(x if x.ndim <= 2 else x.reshape(-1))
+    return of_x, scaling_of(y) if spec.kind == "regression" else None

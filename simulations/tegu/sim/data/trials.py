@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.sampling.trials import DRAWS, Trial, Trials, trials_of
+from tegu.core.sampling.trials import DRAWS, Trial, Trials, user_trials
 from tegu.sim.data.population import Population
 
 __all__ = ["draw_trials"]
@@ -36,4 +36,4 @@ def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -
 def _draws(population: Population, user: int, k: int, seed: int, draws: int) -> Iterator[Trial]:
     ties = population.ties(np.asarray([user])) if population.tied[user] else None
     name, (x, y) = str(population.users[user]), population.rows(user)
-    return trials_of(user, name, x, y, ties, spec=population.spec, k=k, seed=seed, draws=draws)
+    return user_trials(user, name, x, y, ties, spec=population.spec, k=k, seed=seed, draws=draws)

@@ -8,11 +8,11 @@ from typing import TypeAlias
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.evaluate_candidates import Attempted
+from tegu.core.calibration.evaluate_candidates import TrialOutputs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials, per_user, stacked_inputs, stacked_supports
+from tegu.core.sampling.trials import Trials, stacked_inputs, stacked_supports, user_scores
 from tegu.sim.engine.engine import Engine
 
 __all__ = ["Method", "adapted", "answers", "score"]
@@ -22,7 +22,7 @@ Method: TypeAlias = Callable[[Trials], Sequence[Array]]
 _TRIALS = 256
 
 
-def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Attempted:
+def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> TrialOutputs:
     """Adapt `meta` with `knobs`, then predict; with `steps` 0 it is the initialisation itself.
 
     As on a device, whoever's state is not finite keeps the initialisation's.
@@ -34,7 +34,7 @@ def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> Attempt
         states = _kept(engine, meta, NumpyBatch(*(field[part] for field in supports)), knobs)
         outputs.extend(engine.predict(meta, states, inputs[part]))
         notes.append({name: value for name, value in states.items() if value.ndim == 1})
-    return Attempted(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
+    return TrialOutputs(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
 
 
 def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
@@ -57,4 +57,4 @@ def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tre
 
 def score(method: Method, trials: Trials, metric: Metric) -> Array:
     """`[users]`: how well the method does for each user."""
-    return per_user(trials, method(trials), metric)
+    return user_scores(trials, method(trials), metric)

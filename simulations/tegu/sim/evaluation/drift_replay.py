@@ -10,7 +10,7 @@ import numpy as np
 
 from tegu.core.bundle.manifest import Knobs, knobs_for
 from tegu.core.data.batch import Array, Batch, full_batch
-from tegu.core.data.recency import effective_number, recency
+from tegu.core.data.recency import effective_sample_size, recency_weights
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.streams import Moment, Streams
@@ -93,8 +93,8 @@ def _figures(run: Run, streams: Streams, way: Way, moment: Moment) -> Array:
     begin = streams.change if way.told and moment.changed else 0
     most = run.bundle.manifest.most or moment.interactions
     seen = slice(max(begin, moment.interactions - most), moment.interactions)
-    mask = recency(seen.stop - seen.start, way.half_life if way.adapts else None)
-    knobs: Knobs = knobs_for(run.bundle.manifest, round(effective_number(mask))) if len(mask) else {}
+    mask = recency_weights(seen.stop - seen.start, way.half_life if way.adapts else None)
+    knobs: Knobs = knobs_for(run.bundle.manifest, round(effective_sample_size(mask))) if len(mask) else {}
     if not way.adapts or not len(mask):
         seen, mask, knobs = slice(1), np.zeros(1, np.float32), {**run.learner.knobs, "steps": 0.0}
     each = zip(streams.x, streams.y, streams.query_x, streams.query_y[:, int(moment.changed)], strict=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tegu.core.data.batch import Array
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.core.sampling.trials import per_user, tolerance
+from tegu.core.sampling.trials import tolerance, user_scores
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import Method, score
 from tegu.sim.evaluation.curve import curve_entry
@@ -43,7 +43,7 @@ def judge(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> Judgeme
         trials = draw_trials(run.split.heldout, k, run.plan.seed + 1)
         ours = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}
         outputs = {name: method(trials) for name, method in ours.items()}
-        scores = {name: per_user(trials, each, run.metric) for name, each in outputs.items()}
+        scores = {name: user_scores(trials, each, run.metric) for name, each in outputs.items()}
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
         tolerated = tolerance(trials, outputs["initialisation"], run.metric)
         entry = curve_entry(k, run.metric, scores, tolerated, keyed_rng("bootstrap", run.plan.seed, k))

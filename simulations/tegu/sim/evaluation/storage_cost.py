@@ -10,7 +10,7 @@ import numpy as np
 
 from tegu.core.bundle.file import tree_to_bytes
 from tegu.core.compression.precision import Precision
-from tegu.core.compression.stored_parameters import pack_meta, unpack_meta
+from tegu.core.compression.stored_parameters import pack_parameters, unpack_parameters
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.run import Run
 
@@ -41,8 +41,8 @@ def judge_stored(run: Run, curve: Sequence[dict[str, Any]], precision: Precision
     Raises:
         DataError: a parameter with a value that the precision cannot hold.
     """
-    packed = pack_meta(run.bundle.meta, precision)
-    restored = judge(replace(run, bundle=replace(run.bundle, meta=unpack_meta(packed))), {}).curve
+    packed = pack_parameters(run.bundle.meta, precision)
+    restored = judge(replace(run, bundle=replace(run.bundle, meta=unpack_parameters(packed))), {}).curve
     pairs = list(zip(curve, restored, strict=True))
     loss = {
         str(before["k"]): float(run.metric.gain(np.asarray(before["personalised"]), np.asarray(after["personalised"])))

@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.assignment import calibrates, is_compared, lot
-from tegu.core.calibration.evaluate_candidates import Attempted, answer
-from tegu.core.calibration.evaluation_request import Answer, Inquiry, Question, Who
+from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user, uniform_draw
+from tegu.core.calibration.evaluate_candidates import TrialOutputs, evaluate_candidates
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, UserGroup
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import UnknownNameError
@@ -25,19 +25,22 @@ from tegu.wire import RoundConfig
 
 __all__ = ["AskedOf", "answers_of", "asked_of", "training"]
 
-AskedOf: TypeAlias = Callable[[Who], Population]
+AskedOf: TypeAlias = Callable[[UserGroup], Population]
 
 
 def training(population: Population, users: Array, config: RoundConfig) -> Array:
     """Those of the users (indices) who do not calibrate."""
-    if not config.share:
+    if not config.calibration_share:
         return users
     return users[
-        [not calibrates(config.seed, str(name), config.share, config.fold) for name in population.users[users]]
+        [
+            not is_calibration_user(config.seed, str(name), config.calibration_share, config.fold)
+            for name in population.users[users]
+        ]
     ]
 
 
-def asked_of(population: Population, calibration: Population | None, inquiry: Inquiry) -> AskedOf:
+def asked_of(population: Population, calibration: Population | None, inquiry: EvaluationRequest) -> AskedOf:
     """Whom a question concerns.
 
     Args:
@@ -47,8 +50,8 @@ def asked_of(population: Population, calibration: Population | None, inquiry: In
         inquiry: its share draws who calibrates, where the simulation has not.
     """
 
-    def drawn(who: Who) -> Population:
-        is_asked = calibrates if who == "calibration" else is_compared
+    def drawn(who: UserGroup) -> Population:
+        is_asked = is_calibration_user if who == "calibration" else is_comparison_user
         names = map(str, population.users)
         chosen = [is_asked(inquiry.seed, name, inquiry.share, inquiry.fold) for name in names]
         return population.subset(np.flatnonzero(chosen))
@@ -56,19 +59,19 @@ def asked_of(population: Population, calibration: Population | None, inquiry: In
     if calibration is None:
         return drawn
 
-    def decided(who: Who) -> Population:
+    def decided(who: UserGroup) -> Population:
         return calibration if who == "calibration" else lowest(len(calibration))
 
     def lowest(number: int) -> Population:
-        lots = np.asarray([lot(inquiry.seed, str(name)) for name in population.users])
+        lots = np.asarray([uniform_draw(inquiry.seed, str(name)) for name in population.users])
         return population.subset(np.sort(lots.argsort(kind="stable")[:number]))
 
     return decided
 
 
 def answers_of(
-    engine: Engine, meta: Tree, asked: AskedOf, inquiry: Inquiry, metrics: Mapping[str, Metric]
-) -> list[Answer]:
+    engine: Engine, meta: Tree, asked: AskedOf, inquiry: EvaluationRequest, metrics: Mapping[str, Metric]
+) -> list[MetricSums]:
     """What these people answer, question by question; as devices do.
 
     Raises:
@@ -78,16 +81,18 @@ def answers_of(
         raise UnknownNameError("metric", inquiry.metric, metrics)
     metric, attempt = metrics[inquiry.metric], partial(_attempt, engine, meta)
     return [
-        answer(question, inquiry.still, _trials(asked(question.who), question, inquiry.seed), metric, attempt)
+        evaluate_candidates(
+            question, inquiry.still, _trials(asked(question.who), question, inquiry.seed), metric, attempt
+        )
         for question in inquiry.questions
     ]
 
 
-def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> Attempted:
+def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> TrialOutputs:
     return answers(engine, meta, knobs, trials)
 
 
-def _trials(people: Population, question: Question, seed: int) -> Trials:
+def _trials(people: Population, question: CandidateSet, seed: int) -> Trials:
     if not (people.most >= question.k).any():
         return Trials(people.spec, question.k, [])
     return draw_trials(people, question.k, seed, question.draws)

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from tegu.core.compression.error_feedback import compensated
+from tegu.core.compression.error_feedback import pack_with_feedback
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS, Metric
@@ -29,11 +29,11 @@ from tegu.sim.federation.evaluation_round import answers_of, asked_of, training
 from tegu.wire import (
     Reply,
     RoundConfig,
-    answers_content,
-    packed_content,
-    read_inquiry,
-    read_request,
-    reply_content,
+    evaluation_reply_content,
+    packed_reply_content,
+    read_evaluation_request,
+    read_training_request,
+    training_reply_content,
 )
 
 __all__ = ["Answer", "InProcessGrid", "answer_with", "flower_identity", "partitions"]
@@ -142,37 +142,37 @@ def answer_with(
     def answer(messages: Sequence[Message]) -> list[Message]:
         if messages[0].metadata.message_type == MessageType.EVALUATE:
             return [evaluated(messages)]
-        meta, config = read_request(messages[0].content)
-        together = [messages] if config.updates == "float32" else [[message] for message in messages]
+        meta, config = read_training_request(messages[0].content)
+        together = [messages] if config.update_precision == "float32" else [[message] for message in messages]
         return [reply(meta, config, group) for group in together]
 
     def evaluated(messages: Sequence[Message]) -> Message:
-        meta, inquiry = read_inquiry(messages[0].content)
+        meta, inquiry = read_evaluation_request(messages[0].content)
         users = np.concatenate([dealt[message.metadata.dst_node_id - 1] for message in messages])
         people = asked_of(population.subset(np.sort(users)), calibration, inquiry)
         found = answers_of(engine, meta, people, inquiry, metrics)
-        return Message(answers_content(found), reply_to=messages[0])
+        return Message(evaluation_reply_content(found), reply_to=messages[0])
 
     def reply(meta: Tree, config: RoundConfig, messages: Sequence[Message]) -> Message:
         asked = [message.metadata.dst_node_id for message in messages]
         each = [training(population, dealt[node - 1], config) for node in asked]
         if not any(len(users) for users in each):
-            return Message(reply_content(Reply({}, 0)), reply_to=messages[0])
+            return Message(training_reply_content(Reply({}, 0)), reply_to=messages[0])
         cohort = _cohort(population, each, config)
         users = len(cohort.users)
         if not users:
-            return Message(Error(_FAILED, _NOBODY.format(config.rule.min_support)), reply_to=messages[0])
+            return Message(Error(_FAILED, _NOBODY.format(config.episodes.min_support)), reply_to=messages[0])
         total = engine.sum_updates(meta, cohort, config.clip)
-        if config.updates == "float32":
-            return Message(reply_content(Reply(total, users)), reply_to=messages[0])
+        if config.update_precision == "float32":
+            return Message(training_reply_content(Reply(total, users)), reply_to=messages[0])
         (node,) = asked
-        sent, residuals[node] = compensated(total, residuals.get(node), config.updates)
-        return Message(packed_content(sent, users), reply_to=messages[0])
+        sent, residuals[node] = pack_with_feedback(total, residuals.get(node), config.update_precision)
+        return Message(packed_reply_content(sent, users), reply_to=messages[0])
 
     return answer
 
 
 def _cohort(population: Population, nodes: Sequence[Array], config: RoundConfig) -> Cohort:
     """What the users of these nodes draw, each node choosing among its own."""
-    chosen = [users[draw_users(len(users), config.users, config.seed, config.round)] for users in nodes]
-    return draw_cohort(population, np.concatenate(chosen), config.rule, config.seed, config.round)
+    chosen = [users[draw_users(len(users), config.users_per_node, config.seed, config.round)] for users in nodes]
+    return draw_cohort(population, np.concatenate(chosen), config.episodes, config.seed, config.round)

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.core.calibration.assignment import lot
+from tegu.core.calibration.assignment import uniform_draw
 from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError
 from tegu.server.evaluation.validation import mean_looks
@@ -114,7 +114,7 @@ def folds_of(people: Population, number: int, seed: int) -> tuple[Fold, ...]:
     """
     if number > len(people):
         raise PopulationError(f"{len(people)} people cannot be parted into {number} folds: take fewer")
-    lots = np.asarray([lot(seed, str(name)) for name in people.users])
+    lots = np.asarray([uniform_draw(seed, str(name)) for name in people.users])
     fold = np.empty(len(people), np.int64)
     fold[lots.argsort(kind="stable")] = np.arange(len(people)) * number // len(people)
     return tuple(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.evaluation_request import Inquiry
+from tegu.core.calibration.evaluation_request import EvaluationRequest
 from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
-from tegu.core.sampling.episode import too_few
+from tegu.core.sampling.episode import shortage_message
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.evaluation.round import ask
 from tegu.server.evaluation.validation import Best, Look, LookRule, Looks, look_of, look_questions
@@ -69,10 +69,10 @@ class Validation(NamedTuple):
     k: int
     knobs: Knobs
 
-    def inquiry(self, seed: int, draws: int = 1) -> Inquiry:
+    def inquiry(self, seed: int, draws: int = 1) -> EvaluationRequest:
         """What a look asks."""
         questions = look_questions(self.k, self.knobs, draws)
-        return Inquiry(self.metric.name, seed, 0.0, {**self.knobs, "steps": 0.0}, questions)
+        return EvaluationRequest(self.metric.name, seed, 0.0, {**self.knobs, "steps": 0.0}, questions)
 
     def looks(self, plan: TrainingPlan, best: Best | None) -> Looks:
         """The looks of a plan's run."""
@@ -104,7 +104,7 @@ def check_cohort(population: Population, plan: TrainingPlan) -> int:
         )
     worst = int(population.most.argmin())
     if cohort.nodes is None and population.most[worst] < least:
-        wrong = too_few(int(population.counts[worst]), int(population.most[worst]), least)
+        wrong = shortage_message(int(population.counts[worst]), int(population.most[worst]), least)
         raise PopulationError(f"user {population.users[worst]} has {wrong}; see population.with_rows")
     return nodes
 
