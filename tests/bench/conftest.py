@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.fixture
-def with_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other processes can import `small`; a package `tests` of somebody else may come before ours there."""
+def importable_numpy_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets worker processes import `numpy_peer`. They may find another package's `tests` before ours."""
     known = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *([known] if known else [])]))

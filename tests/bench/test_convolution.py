@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tegu.bench.harness.options import Request
 
+from tegu.bench.harness.options import Request
 from tegu.bench.suites import convolution
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch

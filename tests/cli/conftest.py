@@ -24,7 +24,7 @@ ITEMS = 15
 
 
 class CommandResult(NamedTuple):
-    """How a command ended, and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -51,7 +51,7 @@ def learners() -> dict[str, Learner]:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A `.tegu` file of every kind; the classifier's has a schedule, results and a paper with brackets."""
+    """A `.tegu` file of every kind. The classifier's has a schedule, results and a paper with brackets."""
     from dataclasses import replace
 
     folder, paths = tmp_path_factory.mktemp("bundles"), {}
@@ -73,7 +73,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def tegu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
-    """The command line in this process, on a wide terminal without colours."""
+    """Runs the command line in this process, on a wide terminal without colours."""
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "dumb")
     for name in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
@@ -95,11 +95,11 @@ def tegu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.fixture
 def process(tmp_path: Path) -> Callable[..., CommandResult]:
-    """Python in a process of its own, warnings being errors: `process("-m", "tegu.cli.main", ...)`."""
+    """Runs Python in a separate process with warnings as errors: `process("-m", "tegu.cli.main", ...)`."""
     environment = {**os.environ, "COLUMNS": "160", "TERM": "dumb"}
 
     def run(*arguments: object) -> CommandResult:
-        # What flwr asks click for as it is imported is deprecated; see pyproject.toml.
+        # flwr uses a deprecated function of click when it is imported; see pyproject.toml.
         command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
         return CommandResult(done.returncode, done.stdout, done.stderr)

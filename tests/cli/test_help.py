@@ -1,4 +1,4 @@
-"""What the command line says of itself, and how it ends where something is missing or misspelt."""
+"""Help texts, and errors for missing packages and misspelt names."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OPTIONS = {
     ],
     "personalise": ["--interactions", "--inputs", "--out", "--store", "--top", "--titles", "--later", "--public-key"],
     "inspect": ["--json", "--public-key"],
-    "bench": ["--pairs", "--work", "--peer", "--no-install", "--out", "--json"],
+    "bench": ["--pairs", "--task", "--peer", "--no-install", "--out", "--json"],
 }
-WORDS = {
+EXPECTED_WORDS = {
     "simulate": [
         "movielens",
         "ratings",
@@ -46,36 +46,36 @@ WORDS = {
         "ray",
     ],
     "personalise": ["without torch", "CSV", "SQLite", "begin with y", ".tegu"],
-    "inspect": ["verifying", "manifest", ".tegu"],
-    "bench": ["simulate", "device", "start", "medians"],
+    "inspect": ["Verify", "manifest", ".tegu"],
+    "bench": ["simulate", "device", "start", "scale", "wire", "medians"],
 }
 
 
 def test_help_names_every_command(tegu: Run) -> None:
-    said = tegu("--help")
-    assert said.code == 0
-    assert all(command in said.out for command in OPTIONS)
+    result = tegu("--help")
+    assert result.code == 0
+    assert all(command in result.out for command in OPTIONS)
     bare = tegu()
-    assert said.out.strip() in bare.out + bare.err, "without a command, help"
+    assert result.out.strip() in bare.out + bare.err, "without a command, tegu prints its help"
 
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_help_of_a_command(tegu: Run, command: str) -> None:
-    said = tegu(command, "--help")
-    assert said.code == 0
-    text = " ".join(said.out.split())
-    for expected in (*OPTIONS[command], *WORDS[command]):
+    result = tegu(command, "--help")
+    assert result.code == 0
+    text = " ".join(result.out.split())
+    for expected in (*OPTIONS[command], *EXPECTED_WORDS[command]):
         assert expected in text
 
 
-def assert_error(said: CommandResult, *parts: object) -> None:
+def assert_error(result: CommandResult, *parts: object) -> None:
     """Exit code 1, nothing on stdout, one line on stderr with all `parts`, no traceback."""
-    assert said.code == 1
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
-    assert said.err.startswith("tegu: ")
+    assert result.code == 1
+    assert result.out == ""
+    assert len(result.err.splitlines()) == 1
+    assert result.err.startswith("tegu: ")
     for part in parts:
-        assert str(part) in said.err
+        assert str(part) in result.err
 
 
 @pytest.mark.parametrize(
@@ -96,29 +96,29 @@ def test_unknown_names_end_with_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_names_in_a_process_of_its_own(process: Run, tmp_path: Path) -> None:
+def test_unknown_names_end_a_process_with_one_line(process: Run, tmp_path: Path) -> None:
     assert_error(process("-m", "tegu.cli.main", "simulate", "movielense"), "Did you mean 'movielens'?")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [("simulate",), ("simulate", "sine", "--rounds", "0"), ("fly",)])
-def test_misuse_is_explained(tegu: Run, arguments: tuple[str, ...]) -> None:
-    said = tegu(*arguments)
-    assert said.code == 2
-    assert said.out == ""
-    assert "Usage" in said.err
-    assert "Traceback" not in said.err
+def test_wrong_usage_prints_the_usage(tegu: Run, arguments: tuple[str, ...]) -> None:
+    result = tegu(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    assert "Usage" in result.err
+    assert "Traceback" not in result.err
 
 
-BLOCKED = """
+SCRIPT_WITHOUT_MODULE = """
 import sys
 
-class Absent:
+class MissingModule:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == {module!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path.insert(0, MissingModule())
 from tegu.cli.main import main
 sys.argv = ["tegu", *{arguments!r}]
 main()
@@ -140,15 +140,13 @@ main()
         ("torch", "sim", ["bench", "start"]),
     ],
 )
-def test_what_is_not_installed_is_named_with_its_extra(
-    process: Run, module: str, extra: str, arguments: list[str]
-) -> None:
-    said = process("-c", BLOCKED.format(module=module, arguments=arguments))
-    assert_error(said, f"{module} is not installed", f"pip install 'tegu[{extra}]'")
+def test_a_missing_package_is_named_with_its_extra(process: Run, module: str, extra: str, arguments: list[str]) -> None:
+    result = process("-c", SCRIPT_WITHOUT_MODULE.format(module=module, arguments=arguments))
+    assert_error(result, f"{module} is not installed", f"pip install 'tegu[{extra}]'")
 
 
-def test_the_device_alone_can_personalise(process: Run, bundles: dict[str, Path], tmp_path: Path) -> None:
-    """Neither torch nor flwr, nor anything of the server or the simulation, is imported; onnxruntime is asked for."""
+def test_personalise_needs_the_client_alone(process: Run, bundles: dict[str, Path], tmp_path: Path) -> None:
+    """It imports neither torch nor flwr nor the server nor the simulation. It does need onnxruntime."""
     rows = tmp_path / "rows.csv"
     rows.write_text("a,b,y\n0,1,2\n1,0,1\n")
     arguments = ["personalise", str(bundles["classification"]), "--interactions", str(rows), "--inputs", str(rows)]
@@ -163,18 +161,18 @@ finally:
     found = [name for name in heavy if name in sys.modules]
     print("HEAVY", found)
 """
-    said = process("-c", script)
-    assert said.code == 0, said.err
-    assert said.out.splitlines()[-1] == "HEAVY []"
-    assert len(said.out.splitlines()) == 4
+    result = process("-c", script)
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == "HEAVY []"
+    assert len(result.out.splitlines()) == 4
     assert_error(
-        process("-c", BLOCKED.format(module="onnxruntime", arguments=arguments)),
+        process("-c", SCRIPT_WITHOUT_MODULE.format(module="onnxruntime", arguments=arguments)),
         "onnxruntime is not installed",
         "pip install 'tegu[onnx]'",
     )
 
 
-def test_errors_that_are_no_tegu_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 

@@ -1,1 +1,1 @@
-"""Side-by-side benchmarks: Tegu and a peer in turn in the same run. Timings are never asserted."""
+"""Benchmarks that run Tegu and a peer in turn within one run. No test asserts a timing."""

@@ -1,1 +1,1 @@
-"""The command line: one command a file, `main` the way in."""
+"""The command line. `main` is the entry point, and each command has a file of its own."""

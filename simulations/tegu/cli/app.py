@@ -1,4 +1,4 @@
-"""The table of commands. Each is imported when it is called, so that no command pays for another's libraries."""
+"""The commands and their options. A command is imported when it is called, so that it loads only its own libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="tegu",
-    help="On-device federated personalisation: learn an initialisation from many people, adapt it to one.",
+    help="On-device federated personalisation: learn an initialisation from many users, adapt it to one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -107,17 +107,29 @@ def simulate(
 def personalise(
     bundle: Annotated[Path, typer.Argument(help="A .tegu file.")],
     interactions: Annotated[
-        Path, typer.Option(help="CSV with a header: columns whose names begin with y are targets, the others inputs.")
+        Path,
+        typer.Option(help="CSV file with a header. Columns whose names begin with y are targets, the others inputs."),
     ],
-    inputs: Annotated[Path | None, typer.Option(help="CSV of inputs to predict for; not needed for ranking.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV of predictions to write; stdout by default.")] = None,
-    store: Annotated[Path | None, typer.Option(help="Keep the interactions in this SQLite file.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Ranking: how many items to recommend.")] = 10,
-    titles: Annotated[Path | None, typer.Option(help="Ranking: CSV of item,title to show names.")] = None,
-    later: Annotated[Path | None, typer.Option(help="Ranking: CSV of items chosen later, to mark hits.")] = None,
-    public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="CSV file of inputs to predict for. Not needed for ranking.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write predictions to. By default, stdout.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="SQLite file that stores the interactions. By default, they are not stored.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Ranking: number of items to recommend.")] = 10,
+    titles: Annotated[
+        Path | None, typer.Option(help="Ranking: CSV file with the columns item and title, to show titles.")
+    ] = None,
+    later: Annotated[
+        Path | None, typer.Option(help="Ranking: CSV file of items that the user chose later, to mark hits.")
+    ] = None,
+    public_key: Annotated[
+        str | None,
+        typer.Option(help="Ed25519 public key in hexadecimal. The bundle must be signed with its private key."),
+    ] = None,
 ) -> None:
-    """Adapt the .tegu file BUNDLE to one person's interactions and predict, without torch."""
+    """Adapt the .tegu file BUNDLE to one user's interactions and predict, without torch."""
     from tegu.cli.commands.personalise import personalise_command  # noqa: PLC0415 # keeps --help quick
 
     personalise_command(
@@ -136,10 +148,13 @@ def personalise(
 @app.command()
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="A .tegu file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="The manifest as JSON.")] = False,
-    public_key: Annotated[str | None, typer.Option(help="Ed25519 public key in hex the bundle must carry.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    public_key: Annotated[
+        str | None,
+        typer.Option(help="Ed25519 public key in hexadecimal. The bundle must be signed with its private key."),
+    ] = None,
 ) -> None:
-    """Show what the .tegu file BUNDLE holds, after verifying it."""
+    """Verify the .tegu file BUNDLE and show its manifest and parameters."""
     from tegu.cli.commands.inspect import inspect_command  # noqa: PLC0415 # keeps --help quick
 
     inspect_command(bundle, as_json=as_json, public_key=public_key)
@@ -148,22 +163,28 @@ def inspect(
 @app.command()
 def bench(
     name: Annotated[str, typer.Argument(help="simulate, device, start, scale or wire.")],
-    pairs: Annotated[int, typer.Option(min=1, help="Runs of each, in turn: A B A B.")] = 5,
-    work: Annotated[list[str] | None, typer.Option(help="Only this work; may be repeated. All by default.")] = None,
-    peer: Annotated[list[str] | None, typer.Option(help="Only this peer; may be repeated. All by default.")] = None,
-    install: Annotated[bool, typer.Option(help="Make environments for peers that are not installed here.")] = True,
-    out: Annotated[Path | None, typer.Option(help="A plot to write, .svg or .html; the figures beside it.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Timed runs of each implementation. They alternate: A B A B.")] = 5,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Run this task only. May be repeated. By default, all tasks.")
+    ] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Run this peer only. May be repeated. By default, all peers.")
+    ] = None,
+    install: Annotated[bool, typer.Option(help="Create environments for peers that are not installed.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Plot to write, .svg or .html. The result is written beside it as .json.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
 ) -> None:
-    """Compare with peers in the same run: medians, ratios, spread.
+    """Compare Tegu with peers in the same run: medians and ratios of paired runs.
 
-    NAME is `simulate` (rounds of many users), `device` (adapting to one user), `start` (a device process to its first
-    personalised prediction), `scale` (populations up to a million) or `wire` (rounded updates). Peers that are missing
-    are named, with how to install them.
+    NAME is `simulate` (simulated rounds of many users), `device` (adapting to one user), `start` (from the start of a
+    process to its first personalised prediction), `scale` (populations of up to a million users) or `wire` (quantised
+    updates). If a peer is not installed, the command says how to install it and leaves it out.
     """
     _require_sim()
     from tegu.cli.commands.bench import bench_command  # noqa: PLC0415 # torch
 
-    result = bench_command(name, pairs=pairs, works=work or [], peers=peer or [], install=install, out=out)
+    result = bench_command(name, pairs=pairs, tasks=task or [], peers=peer or [], install=install, out=out)
     if as_json:
         typer.echo(json.dumps(result))

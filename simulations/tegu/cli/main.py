@@ -1,4 +1,4 @@
-"""`tegu`: the way in. Errors that Tegu raises on purpose end the process with one line and exit code 1."""
+"""The entry point of `tegu`. A `TeguError` ends the process with one line on stderr and exit code 1."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     try:
         require("rich", "cli")
         require("typer", "cli")  # which imports rich itself
-        from tegu.cli.app import app  # noqa: PLC0415 # after typer is known to be there
+        from tegu.cli.app import app  # noqa: PLC0415 # after the check that typer is installed
 
         app()
     except TeguError as error:

@@ -15,12 +15,12 @@ from tegu.core.bundle.manifest import Manifest
 Run = Callable[..., CommandResult]
 
 
-def test_text_says_what_the_bundle_holds(tegu: Run, bundles: dict[str, Path]) -> None:
+def test_the_text_shows_the_manifest_and_parameters(tegu: Run, bundles: dict[str, Path]) -> None:
     path = bundles["classification"]
     bundle = read_bundle(path)
-    said = tegu("inspect", path)
-    assert (said.code, said.err) == (0, "")
-    text = " ".join(said.out.split())
+    result = tegu("inspect", path)
+    assert (result.code, result.err) == (0, "")
+    text = " ".join(result.out.split())
     for expected in (
         "reptile (A [bold]paper[/bold] of [/nobody])",
         "classification",
@@ -36,19 +36,19 @@ def test_text_says_what_the_bundle_holds(tegu: Run, bundles: dict[str, Path]) ->
         "4x2",
     ):
         assert expected in text
-    assert "torch" not in text, "libraries are in the JSON"
+    assert "torch" not in text, "libraries are in the JSON only"
 
 
-def test_nothing_is_cut_on_a_narrow_terminal(tegu: Run, bundles: dict[str, Path], monkeypatch: object) -> None:
+def test_a_narrow_terminal_cuts_nothing(tegu: Run, bundles: dict[str, Path], monkeypatch: object) -> None:
     import os
 
-    os.environ["COLUMNS"] = "60"  # the fixture puts it back
-    said = tegu("inspect", bundles["classification"])
-    squeezed = "".join(cell.strip() for line in said.out.splitlines() for cell in line.split("│")[2:3])
-    assert read_bundle(bundles["classification"]).identity in squeezed
+    os.environ["COLUMNS"] = "60"  # the fixture restores it
+    result = tegu("inspect", bundles["classification"])
+    joined = "".join(cell.strip() for line in result.out.splitlines() for cell in line.split("│")[2:3])
+    assert read_bundle(bundles["classification"]).identity in joined
 
 
-def test_which_parameters_are_personal(tegu: Run, bundles: dict[str, Path]) -> None:
+def test_adapted_parameters_are_marked_personal(tegu: Run, bundles: dict[str, Path]) -> None:
     lines = [
         [cell.strip() for cell in line.split("│")[1:-1]]
         for line in tegu("inspect", bundles["ranking"]).out.splitlines()
@@ -59,15 +59,15 @@ def test_which_parameters_are_personal(tegu: Run, bundles: dict[str, Path]) -> N
 
 def test_json_is_the_manifest(tegu: Run, bundles: dict[str, Path]) -> None:
     for path in bundles.values():
-        said = tegu("inspect", path, "--json")
-        assert Manifest.from_json(said.out.encode()) == read_bundle(path).manifest
-        assert json.loads(said.out)["learner"] == "reptile"
+        result = tegu("inspect", path, "--json")
+        assert Manifest.from_json(result.out.encode()) == read_bundle(path).manifest
+        assert json.loads(result.out)["learner"] == "reptile"
 
 
 def test_a_damaged_bundle_is_not_shown(tegu: Run, bundles: dict[str, Path], tmp_path: Path) -> None:
     data = bytearray(bundles["ranking"].read_bytes())
-    place = data.index(b"film.weight")
-    data[place + 200] ^= 1
+    offset = data.index(b"film.weight")
+    data[offset + 200] ^= 1
     damaged = tmp_path / "damaged.tegu"
     damaged.write_bytes(data)
     for option in ((), ("--json",)):

@@ -1,4 +1,4 @@
-"""Amounts of memory."""
+"""Memory sizes on the command line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tegu.core.errors import DataError
     ("text", "expected"),
     [("2GiB", 2**31), ("1.5 gb", 1_500_000_000), ("512MiB", 2**29), (" 7kb ", 7000), ("4096", 4096), ("1KiB", 1024)],
 )
-def test_amounts(text: str, expected: int) -> None:
+def test_sizes(text: str, expected: int) -> None:
     assert parse_memory_size(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "2 GiB or so", "0", "-1GB", "2TiB", "1e9"])
-def test_what_is_no_amount_is_refused(text: str) -> None:
+def test_text_that_is_no_size_is_refused(text: str) -> None:
     with refused(DataError, repr(text), "2GiB"):
         parse_memory_size(text)

@@ -1,1 +1,1 @@
-"""How two programs are compared: processes, pairs of runs, agreement of results, plots."""
+"""How a benchmark compares two implementations: worker processes, paired runs, agreement of results, plots."""

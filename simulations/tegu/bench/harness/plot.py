@@ -1,4 +1,4 @@
-"""A picture of a benchmark: how many times better Tegu is than each peer, with the spread of the pairs."""
+"""A plot of a benchmark: the ratio of each peer's value to Tegu's, with its range over the pairs."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
 
 
 def render_plot(result: Mapping[str, Any], table: Sequence[Sequence[str]], *, as_page: bool) -> str:
-    """The picture as SVG, or inside an HTML page with the table.
+    """The plot as SVG, or as an HTML page that also has the table.
 
     Args:
-        result: what `tegu bench --json` prints.
+        result: the object that `tegu bench --json` prints.
         table: a header and rows of cells.
-        as_page: HTML rather than SVG.
+        as_page: whether to give an HTML page instead of SVG.
     """
-    picture = _svg(result["rows"])
+    plot = _svg(result["rows"])
     if not as_page:
-        return picture
+        return plot
     name = html.escape(f"tegu bench {result['bench']}")
     lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table]
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
-        f"<h1>{name}</h1>{picture}<table><tr>{'</tr><tr>'.join(lines)}</tr></table></html>\n"
+        f"<h1>{name}</h1>{plot}<table><tr>{'</tr><tr>'.join(lines)}</tr></table></html>\n"
     )
 
 
@@ -47,20 +47,20 @@ def _svg(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.spines[["top", "right"]].set_visible(False)
     _draw(axes, rows)
     out = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "tegu", "svg.fonttype": "none"}):  # the same picture gives the same bytes
+    with mpl.rc_context({"svg.hashsalt": "tegu", "svg.fonttype": "none"}):  # the same plot gives the same bytes
         figure.savefig(out, format="svg", metadata={"Date": None})
     return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), count=1, flags=re.DOTALL)
 
 
 def _draw(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         colour = _BETTER if row["ratio"] >= 1 else _WORSE
-        axes.plot([row["ratio_min"], row["ratio_max"]], [place, place], color=colour, lw=2)
-        axes.plot(row["ratio"], place, "o", color=colour)
-        axes.annotate(f"{row['ratio']:.3g}", (row["ratio"], place), xytext=(0, 6), textcoords="offset points")
+        axes.plot([row["ratio_min"], row["ratio_max"]], [position, position], color=colour, lw=2)
+        axes.plot(row["ratio"], position, "o", color=colour)
+        axes.annotate(f"{row['ratio']:.3g}", (row["ratio"], position), xytext=(0, 6), textcoords="offset points")
     axes.axvline(1, color="black", lw=1)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [f"{row['work']}, {row['measure']}: {row['peer']}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{row['task']}, {row['measure']}: {row['peer']}" for row in rows])
     axes.margins(y=0.3)
     axes.invert_yaxis()
-    axes.set_xlabel("times better than the peer (median and spread of the pairs)")
+    axes.set_xlabel("peer / Tegu, median and range over pairs (above 1: Tegu is better)")

@@ -1,8 +1,8 @@
-"""The two sides of a comparison, one file each: Tegu, and those it is compared with.
+"""The implementations that benchmarks compare, one file each: Tegu's own and its peers'.
 
-Every module of a side has
+Every module that a worker runs has
 
-    opened(task, folder)   a context manager that gives a `Ready`: everything loaded, compiled and warm
+    prepare_task(task, folder)   a context manager that yields a `PreparedTask`: loaded, compiled and warm
 
 and runs in a process of its own, see `tegu.bench.harness.worker`.
 """

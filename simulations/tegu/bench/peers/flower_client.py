@@ -10,33 +10,33 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 
-from tegu.bench.tasks.models import MODELS, loss_of
+from tegu.bench.tasks.models import MODELS, cross_entropy
 from tegu.bench.tasks.task import Task, read_task
 
-__all__ = ["app", "trained"]
+__all__ = ["app", "train_user"]
 
 app = ClientApp()
-_task = functools.cache(read_task)  # Ray keeps its processes: reading the rows anew each time would slow Flower down
+_task = functools.cache(read_task)  # Ray's processes persist: reading the rows in every round would slow Flower down
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """One round of one user."""
+    """Train one user in one round."""
     task = _task(Path(str(context.run_config["task"])))
     user = int(context.node_config["partition-id"])
-    state = trained(task, user, message.content.array_records["arrays"].to_torch_state_dict())
+    state = train_user(task, user, message.content.array_records["arrays"].to_torch_state_dict())
     metrics = MetricRecord({"num-examples": int((task.user == user).sum())})
     return Message(RecordDict({"arrays": ArrayRecord(state), "metrics": metrics}), reply_to=message)
 
 
-def trained(task: Task, user: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def train_user(task: Task, user: int, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Parameters after the user's local training."""
     x, y = (torch.from_numpy(part[task.user == user]) for part in (task.x, task.y))
-    model: nn.Module = MODELS[task.work.model].build()
+    model: nn.Module = MODELS[task.settings.model].build()
     model.load_state_dict(state)
-    optimiser = torch.optim.SGD(model.parameters(), lr=task.work.lr)
-    for _ in range(task.work.steps):
+    optimiser = torch.optim.SGD(model.parameters(), lr=task.settings.lr)
+    for _ in range(task.settings.steps):
         optimiser.zero_grad()
-        loss_of(model, x, y).backward()  # type: ignore[no-untyped-call] # torch leaves it bare
+        cross_entropy(model, x, y).backward()  # type: ignore[no-untyped-call] # torch leaves it bare
         optimiser.step()
     return model.state_dict()

@@ -1,6 +1,7 @@
-"""The ServerApp of a plain Flower app: federated averaging, every round timed and kept.
+"""The ServerApp of a plain Flower app: federated averaging, with the time and parameters of every round.
 
-Its first round starts Ray's processes, so one more is run than the work has: the times are those of the others.
+The first round starts Ray's processes. The app therefore runs one round more than the task has, and does not count the
+time of the first.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
         metas.extend([arrays] if number else [])
 
     first = ArrayRecord({name: torch.from_numpy(value) for name, value in task.init.items()})
-    users, rounds = task.users, task.work.rounds
+    users, rounds = task.users, task.settings.rounds
     strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=users, min_available_nodes=users)
     strategy.start(grid, first, num_rounds=rounds + 1, evaluate_fn=after_round)
     for number, meta in enumerate(metas[:rounds]):

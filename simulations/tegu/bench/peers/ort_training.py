@@ -1,6 +1,6 @@
-"""ONNX Runtime's own training build, discontinued after 1.19.2: one thread, its SGD.
+"""ONNX Runtime's training build, discontinued after 1.19.2: its own SGD on one thread.
 
-Its artifacts are generated from the forward graph `forward.onnx` of the task's folder.
+It generates its training graphs from the model's graph, `forward.onnx` in the task's folder.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ import onnx
 import onnxruntime
 from onnxruntime.training import artifacts
 from onnxruntime.training.api import CheckpointState, Module, Optimizer
-from tegu.bench.peers.prepared_task import Done, Ready
 
+from tegu.bench.peers.prepared_task import PreparedTask, TimedRun
 from tegu.bench.tasks.task import Task
 
-__all__ = ["opened"]
+__all__ = ["prepare_task"]
 
 _IR_VERSION = 10  # the newest that 1.19.2 reads
-_ERRORS = 3
+_ERRORS_ONLY = 3
 
 
 @contextmanager
-def opened(task: Task, folder: Path) -> Iterator[Ready]:
-    """See `tegu.bench.peers`. Every adaptation begins at the first parameters."""
-    onnxruntime.set_default_logger_severity(_ERRORS)
-    _generate(folder, list(task.init))
+def prepare_task(task: Task, folder: Path) -> Iterator[PreparedTask]:
+    """See `tegu.bench.peers`. Every adaptation starts from the initial parameters."""
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+    _generate_training_graphs(folder, list(task.init))
     state = CheckpointState.load_checkpoint(str(folder / "checkpoint"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     paths = [str(folder / f"{name}_model.onnx") for name in ("training", "eval", "optimizer")]
     module = Module(paths[0], state, paths[1], "cpu", options)
     optimiser = Optimizer(paths[2], module)
-    optimiser.set_learning_rate(task.work.lr)
-    first = module.get_contiguous_parameters()
+    optimiser.set_learning_rate(task.settings.lr)
+    initial = module.get_contiguous_parameters()
 
     def adapt() -> None:
-        module.copy_buffer_to_parameters(first)
-        for _ in range(task.work.steps):
+        module.copy_buffer_to_parameters(initial)
+        for _ in range(task.settings.steps):
             module(task.x, task.y)
             optimiser.step()
             module.lazy_reset_grad()
 
-    def repeat() -> Done:
+    def repeat() -> TimedRun:
         module.train()
         began = time.perf_counter()
-        for _ in range(task.work.rounds):
+        for _ in range(task.settings.rounds):
             adapt()
         seconds = time.perf_counter() - began
-        return Done(seconds, [_parameters(state, task)])
+        return TimedRun(seconds, [_parameters(state, task)])
 
     adapt()
-    yield Ready(repeat, f"onnxruntime-training {onnxruntime.__version__}, numpy {np.__version__}")
+    yield PreparedTask(repeat, f"onnxruntime-training {onnxruntime.__version__}, numpy {np.__version__}")
 
 
-def _generate(folder: Path, names: Sequence[str]) -> None:
+def _generate_training_graphs(folder: Path, names: Sequence[str]) -> None:
     artifacts.generate_artifacts(
         onnx.load(str(folder / "forward.onnx")),
         requires_grad=list(names),
@@ -69,7 +69,7 @@ def _generate(folder: Path, names: Sequence[str]) -> None:
     )
     for path in folder.glob("*_model.onnx"):
         model = onnx.load(str(path))
-        model.ir_version = min(model.ir_version, _IR_VERSION)  # today's onnx marks what it writes with its own
+        model.ir_version = min(model.ir_version, _IR_VERSION)  # onnx writes the newest version that it knows
         onnx.save(model, str(path))
 
 

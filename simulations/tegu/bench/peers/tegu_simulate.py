@@ -1,4 +1,4 @@
-"""Tegu's side of `tegu bench simulate`: rounds in this process."""
+"""Tegu in `tegu bench simulate`: rounds in this process."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from tegu.bench.peers.prepared_task import Done, Ready
 
+from tegu.bench.peers.prepared_task import PreparedTask, TimedRun
 from tegu.bench.tasks.learners import make_learner
 from tegu.bench.tasks.models import MODELS
 from tegu.bench.tasks.task import Task
@@ -23,36 +23,36 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import fastest
 from tegu.sim.training.in_process import train_in_process
 
-__all__ = ["opened"]
+__all__ = ["prepare_task"]
 
 
 @contextmanager
-def opened(task: Task, folder: Path) -> Iterator[Ready]:
+def prepare_task(task: Task, folder: Path) -> Iterator[PreparedTask]:
     """See `tegu.bench.peers`."""
     del folder
-    work = task.work
-    learner = make_learner(work)
-    population = Population.from_arrays(task.x, task.y, task.user, MODELS[work.model].spec)
-    outer = OuterRule(work.outer, work.outer_lr, work.outer_options)
-    plan = TrainingPlan(rounds=work.rounds, cohort=CohortPlan(task.users), outer=outer, episodes=work.rule)
-    first = draw_cohort(population, np.arange(len(population)), work.rule, plan.seed, 1)
+    settings = task.settings
+    learner = make_learner(settings)
+    population = Population.from_arrays(task.x, task.y, task.user, MODELS[settings.model].spec)
+    outer = OuterRule(settings.outer, settings.outer_lr, settings.outer_options)
+    plan = TrainingPlan(rounds=settings.rounds, cohort=CohortPlan(task.users), outer=outer, episodes=settings.episodes)
+    first = draw_cohort(population, np.arange(len(population)), settings.episodes, plan.seed, 1)
     engine = fastest(learner, compile_learner(learner), task.init, first)  # as `tegu simulate --engine auto`
 
-    def repeat() -> Done:
-        kept = _Metas()
+    def repeat() -> TimedRun:
+        every_round = _Recorder()
         began = time.perf_counter()
-        train_in_process(engine, population, task.init, plan, progress=kept)
-        return Done(time.perf_counter() - began, kept.metas)
+        train_in_process(engine, population, task.init, plan, progress=every_round)
+        return TimedRun(time.perf_counter() - began, every_round.metas)
 
-    yield Ready(repeat, engine.backend.name)
+    yield PreparedTask(repeat, engine.backend.name)
 
 
-class _Metas(Silent):
+class _Recorder(Silent):
     """Keeps the parameters after every round."""
 
     def __init__(self) -> None:
         self.metas: list[Tree] = []
 
     def round(self, progress: RoundProgress) -> None:
-        """Keep them."""
+        """Keep the parameters."""
         self.metas.append(progress.meta)

@@ -1,12 +1,11 @@
-"""The table of benchmarks: one file each."""
+"""All benchmarks by name. Each has a file of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tegu.bench.harness.comparison import Comparison
-from tegu.bench.harness.options import Request
-
+from tegu.bench.harness.options import BenchmarkOptions
 from tegu.bench.suites.convolution import bench_convolution
 from tegu.bench.suites.device import bench_device
 from tegu.bench.suites.scale import bench_scale
@@ -14,9 +13,9 @@ from tegu.bench.suites.simulate import bench_simulate
 from tegu.bench.suites.start import bench_start
 from tegu.bench.suites.wire import bench_wire
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHMARKS"]
 
-BENCHES: dict[str, Callable[[Request], list[Comparison]]] = {
+BENCHMARKS: dict[str, Callable[[BenchmarkOptions], list[Comparison]]] = {
     "simulate": bench_simulate,
     "device": bench_device,
     "start": bench_start,

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from tegu.bench.harness.comparison import Comparison
-from tegu.bench.harness.options import Request, chosen
-from tegu.bench.tasks.catalogue import labelled
 
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import BenchmarkOptions, select_names
+from tegu.bench.tasks.catalogue import synthetic_task
 from tegu.bench.tasks.learners import make_learner
-from tegu.bench.tasks.task import Task, Work
+from tegu.bench.tasks.task import Task, TaskSettings
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.compile.device import device_plan
 from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
@@ -53,8 +53,8 @@ class _Case:
 
 
 def _adapt(runtime: OnnxRuntime, task: Task) -> Mapping[str, Array]:
-    work = task.work
-    knobs = {"steps": float(work.steps), "lr": work.lr, "prior": work.prior}
+    settings = task.settings
+    knobs = {"steps": float(settings.steps), "lr": settings.lr, "prior": settings.prior}
     return runtime.adapt(task.init, full_batch(task.x, task.y), knobs)
 
 
@@ -69,37 +69,39 @@ _CASES = {
 }
 
 
-def bench_convolution(request: Request) -> list[Comparison]:
+def bench_convolution(options: BenchmarkOptions) -> list[Comparison]:
     """Compare variants of the graphs, pair by pair; one more of each goes first.
 
     Raises:
-        UnknownNameError: a work that is not in this benchmark.
+        UnknownNameError: no task has that name.
         RuntimeFailure: two variants disagree.
     """
-    cases = {name: _CASES[name] for name in chosen("work", _CASES, request.works)}
-    task = labelled(Work("convolution", "cnn", steps=5, lr=0.02), [20])
-    runtimes = _variants(device_plan(make_learner(task.work)), request)
-    return [_compared(name, case, runtimes, task, request) for name, case in cases.items()]
+    cases = {name: _CASES[name] for name in select_names("task", _CASES, options.tasks)}
+    task = synthetic_task(TaskSettings("convolution", "cnn", steps=5, lr=0.02), [20])
+    runtimes = _variants(device_plan(make_learner(task.settings)), options)
+    return [_compared(name, case, runtimes, task, options) for name, case in cases.items()]
 
 
-def _variants(plan: Plan, request: Request) -> dict[str, OnnxRuntime]:
+def _variants(plan: Plan, options: BenchmarkOptions) -> dict[str, OnnxRuntime]:
     """What a bundle holds, all by minimal filtering, and all by sliding."""
     filtering = {name: function for name, function in plan.traced.items() if name != PREDICT_FEW}
     slid = {name: sliding(function) for name, function in filtering.items()}
     runtimes = {}
     for name, traced in (("bundle", plan.traced), ("filtering", filtering), ("sliding", slid)):
-        request.say(f"compiling: {name}")
+        options.log(f"compiling: {name}")
         with one_thread():
             runtimes[name] = OnnxRuntime(compile_graphs(replace(plan, traced=traced), ("adapt", "predict")))
     return runtimes
 
 
-def _compared(name: str, case: _Case, runtimes: Mapping[str, OnnxRuntime], task: Task, request: Request) -> Comparison:
+def _compared(
+    name: str, case: _Case, runtimes: Mapping[str, OnnxRuntime], task: Task, options: BenchmarkOptions
+) -> Comparison:
     ours, other = list[float](), list[float]()
     _check_agreement(*(case.run(runtimes[variant], task) for variant in (case.ours, case.other)))
-    for pair in range(request.pairs + 1):
+    for pair in range(options.pairs + 1):
         seconds = [_seconds(case, runtimes[variant], task) for variant in (case.ours, case.other)]
-        request.say(f"{name}, pair {pair}: {case.ours} {seconds[0]:.2e} s, {case.other} {seconds[1]:.2e} s")
+        options.log(f"{name}, pair {pair}: {case.ours} {seconds[0]:.2e} s, {case.other} {seconds[1]:.2e} s")
         if pair:
             ours.append(seconds[0])
             other.append(seconds[1])

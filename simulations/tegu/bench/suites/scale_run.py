@@ -1,4 +1,4 @@
-"""One run of `tegu bench scale`: trains on a population on disk and prints people a second."""
+"""One run of `tegu bench scale`: trains on a population on disk and prints the users trained per second."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUNDS, COHORT = 1000, 100
 
 
 def run(folder: Path) -> float:
-    """People a second over 1,000 rounds of 100 people."""
+    """Users trained per second, over 1,000 rounds of 100 users."""
     population = read_population(folder)
     learner = reptile(nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2)), SPEC, steps=5, lr=0.1)
     engine = make_engine(learner, compile_learner(learner))

@@ -1,6 +1,6 @@
-"""From the start of a process to its first personalised prediction: Tegu's client, and the same work in torch.
+"""From the start of a process to its first personalised prediction: Tegu's client, and the same task in torch.
 
-Each run is a fresh Python process; wall time and peak memory are the operating system's.
+Each run is a new Python process. The operating system gives its wall time and peak memory.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tegu.bench.harness.comparison import Comparison
-from tegu.bench.harness.options import Request
 
+from tegu.bench.harness.comparison import Comparison
+from tegu.bench.harness.options import BenchmarkOptions
 from tegu.core.bundle.file import tree_to_bytes, write_bundle
 from tegu.core.data.spec import Spec
 from tegu.core.errors import RuntimeFailure, require
@@ -29,20 +29,20 @@ class _Cost(NamedTuple):
     mebibytes: float
 
 
-def bench_start(request: Request) -> list[Comparison]:
-    """Compare starts, pair by pair; one more of each goes first, to warm the disk cache.
+def bench_start(options: BenchmarkOptions) -> list[Comparison]:
+    """Compare starts, pair by pair. An untimed pair runs first, to warm the disk cache.
 
     Raises:
         MissingExtraError: torch is not installed.
-        RuntimeFailure: the two disagree, or one of them fails.
+        RuntimeFailure: one of the two fails, or their predictions differ.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = _prepare(Path(folder))
+        data = _write_files(Path(folder))
         ours, theirs = [], []
-        for pair in range(request.pairs + 1):
-            tegu, torch = (_run(f"tegu.bench.suites.start_{who}", paths) for who in ("tegu", "torch"))
-            _check_agreement(paths)
-            request.say(f"pair {pair} of {request.pairs}: tegu {tegu.seconds:.3f} s, torch {torch.seconds:.3f} s")
+        for pair in range(options.pairs + 1):
+            tegu, torch = (_run(f"tegu.bench.suites.start_{name}", data) for name in ("tegu", "torch"))
+            _check_predictions(data)
+            options.log(f"pair {pair} of {options.pairs}: tegu {tegu.seconds:.3f} s, torch {torch.seconds:.3f} s")
             if pair:
                 ours.append(tegu)
                 theirs.append(torch)
@@ -52,8 +52,8 @@ def bench_start(request: Request) -> list[Comparison]:
     ]
 
 
-def _prepare(folder: Path) -> Path:
-    """Write a bundle of an MLP 64-64-10, its weights alone, and ten rows."""
+def _write_files(folder: Path) -> Path:
+    """Write a bundle of an MLP 64-64-10, its weights alone and ten rows."""
     nn = require("torch.nn", "sim")
     from tegu.compile import make_bundle  # noqa: PLC0415 # torch
     from tegu.learners import reptile  # noqa: PLC0415 # torch
@@ -73,12 +73,12 @@ def _run(module: str, folder: Path) -> _Cost:
     command = [sys.executable, "-m", "tegu.bench.harness.measure", module, str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 # our own module
     if done.returncode:
-        raise RuntimeFailure(f"{module} ended with exit code {done.returncode}: see what it printed above")
+        raise RuntimeFailure(f"{module} ended with exit code {done.returncode}: see its output above")
     return _Cost(**json.loads(done.stdout))
 
 
-def _check_agreement(folder: Path) -> None:
+def _check_predictions(folder: Path) -> None:
     ours, theirs = np.load(folder / "tegu.npy"), np.load(folder / "torch.npy")
-    worst = float(np.abs(ours - theirs).max())
-    if not worst < 1e-4:
-        raise RuntimeFailure(f"tegu's and torch's predictions differ by {worst:.1e}: they did not do the same work")
+    largest = float(np.abs(ours - theirs).max())
+    if not largest < 1e-4:
+        raise RuntimeFailure(f"tegu's and torch's predictions differ by {largest:.1e}: they did not do the same work")

@@ -1,4 +1,4 @@
-"""The work of `tegu bench start`, in plain torch: load, ten SGD steps, predict."""
+"""The task of `tegu bench start` in plain torch: load, ten SGD steps, predict."""
 
 import sys
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What is measured: data, model and training, the same for Tegu and for every peer."""
+"""The tasks that benchmarks measure: data, model and training, the same for Tegu and every peer."""

@@ -1,15 +1,22 @@
-"""A work as a learner of Tegu's."""
+"""The learner of a task, for Tegu."""
 
 from __future__ import annotations
 
 from tegu.bench.tasks.models import MODELS
-from tegu.bench.tasks.task import Work
+from tegu.bench.tasks.task import TaskSettings
 from tegu.learners import Learner, reptile
 
 __all__ = ["make_learner"]
 
 
-def make_learner(work: Work) -> Learner:
-    """Reptile as the work has it."""
-    kind = MODELS[work.model]
-    return reptile(kind.build(), kind.spec, fast=work.fast, steps=work.steps, lr=work.lr, prior=work.prior)
+def make_learner(settings: TaskSettings) -> Learner:
+    """Reptile with the settings of a task."""
+    model = MODELS[settings.model]
+    return reptile(
+        model.build(),
+        model.spec,
+        fast=settings.adapted_parameters,
+        steps=settings.steps,
+        lr=settings.lr,
+        prior=settings.prior,
+    )

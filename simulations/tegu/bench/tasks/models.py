@@ -1,4 +1,4 @@
-"""The models of all works, in torch, and the loss that those of class labels are trained on."""
+"""The models of all tasks in torch, and the loss of the classification tasks."""
 
 from __future__ import annotations
 
@@ -9,25 +9,30 @@ from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
 
-__all__ = ["MODELS", "Kind", "loss_of"]
+__all__ = ["MODELS", "TaskModel", "cross_entropy"]
 
 _FILMS = 1500
 
 
-class Kind(NamedTuple):
-    """A model and what it takes and gives."""
+class TaskModel(NamedTuple):
+    """A model and its data specification.
+
+    Attributes:
+        build: builds the model, with parameters of torch's own initialisation.
+        spec: the rows that it takes and the outputs that it gives.
+    """
 
     build: Callable[[], nn.Module]
     spec: Spec
 
 
-def mlp() -> nn.Module:
-    """64-64-10, one hidden layer of rectified units."""
+def build_mlp() -> nn.Module:
+    """64-64-10, with one hidden layer of rectified linear units."""
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
-def femnist_cnn() -> nn.Module:
-    """LEAF's network for FEMNIST (Caldas et al. 2018), its hidden layer 256 wide: 62 classes of 28 x 28 pixels."""
+def build_femnist_cnn() -> nn.Module:
+    """LEAF's network for FEMNIST (Caldas et al. 2018) with a hidden layer of 256: 62 classes of 28 x 28 pixels."""
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(32, 64, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2)),
@@ -35,20 +40,21 @@ def femnist_cnn() -> nn.Module:
     )
 
 
-def film_taste() -> nn.Module:
-    """The experiment's own. Imported when it is built: a peer's process is not to carry Tegu's simulator about."""
+def build_film_model() -> nn.Module:
+    """The model of the experiment `movielens`."""
+    # Imported here, because a peer's process should not load Tegu's simulator: it would count in its memory.
     from tegu.sim.experiments.movielens import FACTORS, FilmTaste  # noqa: PLC0415 # as above
 
     return FilmTaste(_FILMS, FACTORS)
 
 
 MODELS = {
-    "mlp": Kind(mlp, Spec.classification((64,), 10)),
-    "cnn": Kind(femnist_cnn, Spec.classification((1, 28, 28), 62)),
-    "films": Kind(film_taste, Spec.ranking(_FILMS)),
+    "mlp": TaskModel(build_mlp, Spec.classification((64,), 10)),
+    "cnn": TaskModel(build_femnist_cnn, Spec.classification((1, 28, 28), 62)),
+    "films": TaskModel(build_film_model, Spec.ranking(_FILMS)),
 }
 
 
-def loss_of(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The mean loss that a work of class labels is trained on, in torch's own words."""
+def cross_entropy(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The mean cross-entropy of the model's logits for `x`, the training loss of the classification tasks."""
     return nn.functional.cross_entropy(model(x), y)

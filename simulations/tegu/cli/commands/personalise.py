@@ -1,4 +1,4 @@
-"""`tegu personalise`: what an application does with a bundle, from files. Imports no torch."""
+"""`tegu personalise`: adapt a bundle to one user and predict, from CSV to CSV. Does not import torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tegu.cli.parsing.public_key import parse_public_key
 
 from tegu.cli.parsing.csv_rows import read_columns, read_ids, read_rows, write_rows
+from tegu.cli.parsing.public_key import parse_public_key
 from tegu.client import Personalizer
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError, FileError
@@ -34,61 +34,63 @@ def personalise_command(
     """Observe the interactions, adapt, and write predictions or recommendations.
 
     Raises:
-        TeguError: files that do not fit the bundle.
+        TeguError: a file cannot be read or does not fit the bundle.
     """
-    with Personalizer.open(bundle, store, public_key=parse_public_key(public_key)) as person:
-        x, y = read_rows(interactions, person.spec)
-        if person.spec.kind != "ranking" and (y is None or inputs is None):
+    with Personalizer.open(bundle, store, public_key=parse_public_key(public_key)) as personalizer:
+        x, y = read_rows(interactions, personalizer.spec)
+        if personalizer.spec.kind != "ranking" and (y is None or inputs is None):
             raise DataError("a model that does not rank needs targets (columns y...) and --inputs to predict for")
-        before = person.recommend(top + len(x))[0] if person.spec.kind == "ranking" else np.zeros(0, np.int64)
-        person.observe(x, y)
-        report = person.adapt()
+        ranks = personalizer.spec.kind == "ranking"
+        before = personalizer.recommend(top + len(x))[0] if ranks else np.zeros(0, np.int64)
+        personalizer.observe(x, y)
+        report = personalizer.adapt()
         Console(stderr=True).print(f"{report.reason} ({report.milliseconds:.1f} ms)", highlight=False)
-        if person.spec.kind == "ranking":
+        if ranks:
             unseen = before[~np.isin(before, x)][:top]
-            _recommend(person, unseen, top, out, titles, later)
+            _recommend(personalizer, unseen, top, out, titles, later)
         elif inputs is not None:
-            _predict(person, inputs, out)
+            _predict(personalizer, inputs, out)
 
 
-def _predict(person: Personalizer, inputs: Path, out: Path | None) -> None:
-    predicted = person.predict(read_rows(inputs, person.spec)[0])
+def _predict(personalizer: Personalizer, inputs: Path, out: Path | None) -> None:
+    predicted = personalizer.predict(read_rows(inputs, personalizer.spec)[0])
     header = [f"output{i}" for i in range(predicted.shape[1])]
-    _write(out, header, [[f"{value:.6g}" for value in row] for row in predicted])
+    _write_csv(out, header, [[f"{value:.6g}" for value in row] for row in predicted])
 
 
 def _recommend(
-    person: Personalizer, before: Array, top: int, out: Path | None, titles: Path | None, later: Path | None
+    personalizer: Personalizer, before: Array, top: int, out: Path | None, titles: Path | None, later: Path | None
 ) -> None:
-    items, scores = person.recommend(top)
-    names = _titles(titles)
-    if out is not None or names is None:
+    items, scores = personalizer.recommend(top)
+    titles_by_item = _read_titles(titles)
+    if out is not None or titles_by_item is None:
         rows = [[i + 1, int(item), f"{score:.6g}"] for i, (item, score) in enumerate(zip(items, scores, strict=True))]
-        _write(out, ["rank", "item", "score"], rows)
-    if names is not None:
-        chosen = set(read_ids(later, "item")) if later is not None else set()
-        _show(before, items, names, chosen)
+        _write_csv(out, ["rank", "item", "score"], rows)
+    if titles_by_item is not None:
+        later_items = set(read_ids(later, "item")) if later is not None else set()
+        _show_ranking(before, items, titles_by_item, later_items)
 
 
-def _show(before: Array, after: Array, names: dict[int, str], chosen: set[int]) -> None:
+def _show_ranking(before: Array, after: Array, titles: dict[int, str], later_items: set[int]) -> None:
     table = Table(title="Top ten" if len(after) == 10 else f"Top {len(after)}")
     for column in ("", "before", "after"):
         table.add_column(column)
     for rank, pair in enumerate(zip(before, after, strict=True), start=1):
-        marked = [f"{'★ ' if int(item) in chosen else '  '}{names.get(int(item), str(item))}" for item in pair]
-        table.add_row(str(rank), *map(Text, marked))  # a title's brackets are no markup
+        cells = [f"{'★ ' if int(item) in later_items else '  '}{titles.get(int(item), str(item))}" for item in pair]
+        table.add_row(str(rank), *map(Text, cells))  # brackets in a title are not markup
     console = Console()
     console.print(table)
-    hits = [sum(int(item) in chosen for item in items) for items in (before, after)]
-    if chosen:
+    hits = [sum(int(item) in later_items for item in items) for items in (before, after)]
+    if later_items:
         console.print(
-            f"★ chosen by this person later: {hits[0]} of {len(before)} before, {hits[1]} after", highlight=False
+            f"★ items this user chose later: {hits[0]} of {len(before)} before, {hits[1]} after",
+            highlight=False,
         )
     torch = "torch was imported" if "torch" in sys.modules else "this process has not imported torch"
     console.print(torch, highlight=False)
 
 
-def _titles(path: Path | None) -> dict[int, str] | None:
+def _read_titles(path: Path | None) -> dict[int, str] | None:
     if path is None:
         return None
     columns = read_columns(path)
@@ -97,7 +99,7 @@ def _titles(path: Path | None) -> dict[int, str] | None:
     return dict(zip(read_ids(path, "item"), columns["title"], strict=True))
 
 
-def _write(out: Path | None, header: list[str], rows: list[list[object]] | list[list[str]]) -> None:
+def _write_csv(out: Path | None, header: list[str], rows: list[list[object]] | list[list[str]]) -> None:
     if out is None:
         write_rows(sys.stdout, header, rows)
         return

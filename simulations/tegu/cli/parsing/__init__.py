@@ -1,1 +1,1 @@
-"""What the command line reads: CSV files, keys, amounts of memory."""
+"""Parsers for the command line: CSV files, public keys, memory sizes."""

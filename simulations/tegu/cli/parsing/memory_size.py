@@ -1,4 +1,4 @@
-"""Amounts of memory as the command line takes them."""
+"""Memory sizes with a unit, as on the command line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10
 
 
 def parse_memory_size(text: str) -> int:
-    """Bytes from a number and a unit, such as "2GiB" or "1.5 GB".
+    """The number of bytes in a size such as "2GiB" or "1.5 GB".
 
     Raises:
-        DataError: not an amount above 0.
+        DataError: the text is not a size, or the size is 0.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    amount = int(float(found[1]) * _UNITS.get(found[2].upper(), 0)) if found else 0
-    if not amount:
-        raise DataError(f"{text!r} is no amount of memory: expected a number and a unit, such as 500MiB or 2GiB")
-    return amount
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    size = int(float(match[1]) * _UNITS.get(match[2].upper(), 0)) if match else 0
+    if not size:
+        raise DataError(f"{text!r} is not a memory size: expected a number and a unit, such as 500MiB or 2GiB")
+    return size

@@ -1,4 +1,4 @@
-"""Two kinds of work in turn, A B A B: medians, and the spread of the ratio pair by pair."""
+"""Results of paired runs: medians, and the ratio pair by pair."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["Comparison", "json_rows"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of one work, Tegu against a peer.
+    """One measure of one task, Tegu against a peer. Lower is better.
 
     Attributes:
-        work: what was done.
-        peer: by whom else.
-        measure: "time" or "memory".
-        unit: of the figures.
-        tegu: Tegu's figures, pair by pair.
-        other: the peer's.
+        task: name of the task.
+        peer: name of the peer.
+        measure: what was measured, such as "time" or "memory".
+        unit: unit of the values.
+        tegu: Tegu's values, pair by pair.
+        other: the peer's values, pair by pair.
     """
 
-    work: str
+    task: str
     peer: str
     measure: str
     unit: str
@@ -32,14 +32,14 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times better Tegu is, pair by pair."""
+        """The peer's value divided by Tegu's, pair by pair. Above 1, Tegu is better."""
         return [other / tegu for tegu, other in zip(self.tegu, self.other, strict=True)]
 
-    def texts(self) -> list[str]:
-        """The cells of its row in a table."""
+    def table_cells(self) -> list[str]:
+        """The cells of this comparison's row in the printed table."""
         ours, theirs, ratio = median(self.tegu), median(self.other), median(self.ratios)
         return [
-            self.work,
+            self.task,
             self.measure,
             f"{ours:.3g} {self.unit}",
             self.peer,
@@ -52,24 +52,24 @@ class Comparison:
 
 
 def json_rows(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Comparisons as the rows of `tegu bench --json`; `ratio` is how many times better Tegu is."""
+    """The rows of `tegu bench --json`. `ratio` is the median of `Comparison.ratios`."""
     return [
         {
-            "work": c.work,
+            "task": c.task,
             "peer": c.peer,
             "measure": c.measure,
             "ratio": round(median(c.ratios), 3),
             "ratio_min": round(min(c.ratios), 3),
             "ratio_max": round(max(c.ratios), 3),
             "pairs": len(c.tegu),
-            "tegu": _short(median(c.tegu)),
-            "other": _short(median(c.other)),
+            "tegu": _four_digits(median(c.tegu)),
+            "other": _four_digits(median(c.other)),
             "unit": c.unit,
         }
         for c in comparisons
     ]
 
 
-def _short(figure: float) -> float:
-    """To four digits, whatever its size: seconds of a device are small."""
-    return float(f"{figure:.4g}")
+def _four_digits(value: float) -> float:
+    """Rounded to four significant digits: times on a device may be microseconds."""
+    return float(f"{value:.4g}")

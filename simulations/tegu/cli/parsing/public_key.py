@@ -1,4 +1,4 @@
-"""Public keys as the command line takes them."""
+"""Public keys in hexadecimal, as on the command line."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["parse_public_key"]
 
 
 def parse_public_key(text: str | None) -> bytes | None:
-    """A key from its hexadecimal form.
+    """The bytes of a key in hexadecimal; None for None.
 
     Raises:
-        SignatureError: it is not hexadecimal.
+        SignatureError: the text is not hexadecimal.
     """
     if text is None:
         return None
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise SignatureError(f"the public key {text!r} is not hexadecimal: expected 64 digits") from error
+        raise SignatureError(f"the public key {text!r} is not hexadecimal: expected 64 hexadecimal digits") from error
