@@ -75,7 +75,7 @@ def test_below_the_schedule_the_initialisation_serves() -> None:
         p.observe(X[0], Y[0])
         report = p.adapt()
         np.testing.assert_allclose(p.predict(X), linear_predict(bundle.meta, X), atol=1e-6)
-    assert "the initialisation serves" in report.reason
+    assert "the initialisation is used unchanged" in report.reason
 
 
 def test_below_the_schedule_a_learner_without_steps_does_not_adapt_either() -> None:

@@ -89,7 +89,7 @@ def test_a_reader_that_keeps_old_bytes_alive_is_reported(tmp_path: Path, monkeyp
         with closing(sqlite3.connect(tmp_path / "me.db")) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM interactions").fetchone()
-            with pytest.raises(StoreError, match="may still be in its files; close that process and forget again"):
+            with pytest.raises(StoreError, match="may remain in its files: close that process and call forget again"):
                 p.forget()
         assert p.interactions == 0
         np.testing.assert_allclose(p.predict(X), linear_predict(linear_bundle().meta, X), atol=1e-5)

@@ -147,7 +147,7 @@ def test_a_bundle_in_memory_and_its_file_are_the_same_model(linear_file: Path, t
     [
         (np.zeros((2, 4)), np.zeros(2), "x has shape"),
         (np.full((1, 3), np.nan), np.zeros(1), "NaN"),
-        (np.zeros((2, 3)), np.zeros(3), "expected as many"),
+        (np.zeros((2, 3)), np.zeros(3), "expected equal numbers"),
         (np.zeros((1, 3)), None, "y is None"),
         (np.array([["a", "b", "c"]]), np.zeros(1), "dtype"),
     ],

@@ -47,7 +47,7 @@ def test_an_upgrade_abides_by_it() -> None:
         report = p.upgrade(linear_bundle(1))
         np.testing.assert_allclose(p.predict(X), expected(1), atol=1e-5)
     assert report is not None
-    assert report.effective == pytest.approx(WEIGHTS.sum() ** 2 / np.square(WEIGHTS).sum(), rel=1e-6)
+    assert report.effective_sample_size == pytest.approx(WEIGHTS.sum() ** 2 / np.square(WEIGHTS).sum(), rel=1e-6)
 
 
 def test_in_torch_as_in_onnx() -> None:
@@ -75,7 +75,7 @@ def test_a_correction_on_the_device_is_the_learners(correction) -> None:
     support = Batch(*map(torch.from_numpy, (X, Y, WEIGHTS)))
     state = learner.adapt(meta, support, learner.knobs, torch.zeros(0))
     np.testing.assert_allclose(found, learner.predict(meta, state, torch.from_numpy(X)), atol=1e-4)
-    assert report.evidence == pytest.approx(float(state["evidence"]), abs=1e-4)
+    assert report.loo_improvement == pytest.approx(float(state["evidence"]), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gradient", "correction"])
@@ -87,8 +87,8 @@ def test_without_a_half_life_every_bit_is_as_before(correction, kind: str) -> No
         for one in (p, told):
             one.observe(X, Y)
             report = one.adapt()
-            assert (report.effective, report.interactions) == (7, 7)
-            assert "count less" not in report.reason
+            assert (report.effective_sample_size, report.interactions) == (7, 7)
+            assert "less weight" not in report.reason
             state = runtime.adapt(bundle.meta, full_batch(X, Y), knobs)
             assert one.predict(X).tobytes() == runtime.predict(bundle.meta, state, X).tobytes()
 
@@ -103,8 +103,8 @@ def test_the_schedule_goes_by_the_effective_number(half_life: float | None, step
     assert report.steps == steps
     if half_life == 1.0:
         exact = (2 - 2**-6) ** 2 / ((1 - 4**-7) / (1 - 1 / 4))
-        assert report.effective == pytest.approx(exact, rel=1e-6)
-        assert report.reason.endswith("; older ones count less: 7 interactions are as good as 2.95")
+        assert report.effective_sample_size == pytest.approx(exact, rel=1e-6)
+        assert report.reason.endswith(" Older interactions have less weight: 7 interactions count as 2.95.")
 
 
 def test_below_the_schedule_the_initialisation_serves_however_many_there_are() -> None:
@@ -141,7 +141,7 @@ def test_the_newest_are_the_same_ones_with_the_same_weights(correction) -> None:
     with Personalizer.open(limited, half_life=2.0) as p, Personalizer.open(bundle, half_life=2.0) as other:
         p.observe(X, Y)
         other.observe(X[3:], Y[3:])
-        assert p.adapt().effective == other.adapt().effective
+        assert p.adapt().effective_sample_size == other.adapt().effective_sample_size
         np.testing.assert_array_equal(p.predict(X), other.predict(X))
 
 

@@ -79,7 +79,7 @@ REFUSED: dict[str, tuple[object, type[TeguError], str]] = {
     "broken predict graph": (_with_graph(NEW, "predict", b"no graph"), RuntimeFailure, "cannot load the predict"),
     "meta without weight": (replace(NEW, meta={"bias": NEW.meta["bias"]}), RuntimeFailure, "meta.weight"),
     "meta with NaN": (_nan(NEW), RuntimeFailure, "not finite"),
-    "adapting diverges": (_diverging(), RuntimeFailure, "is refused"),
+    "adapting diverges": (_diverging(), RuntimeFailure, "cannot be used"),
 }
 
 

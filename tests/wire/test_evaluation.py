@@ -14,7 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import refused, same_tree, trees
 
-from tegu.core.calibration.evaluation_request import COLUMNS, CandidateSet, EvaluationRequest, Measure, MetricSums, Who
+from tegu.core.calibration.evaluation_request import (
+    COLUMNS,
+    CandidateSet,
+    EvaluationRequest,
+    Measure,
+    MetricSums,
+    UserGroup,
+)
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.sim.federation.grid import flower_identity
@@ -39,7 +46,7 @@ questions = st.builds(
     st.integers(1, 2**40),
     st.lists(knobs, min_size=1, max_size=4),
     st.sampled_from(get_args(Measure)),
-    st.sampled_from(get_args(Who)),
+    st.sampled_from(get_args(UserGroup)),
     st.integers(1, 9),
 )
 inquiries = st.builds(
@@ -98,15 +105,15 @@ def test_an_answer_holds_metrics_alone() -> None:
 
 
 def put(field: str, value: Any) -> Callable[[RecordDict], Any]:
-    return lambda content: content["inquiry"].update({field: value})
+    return lambda content: content["request"].update({field: value})
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda content: content.pop("meta"),
-        lambda content: content.pop("inquiry"),
-        *[lambda content, name=name: content["inquiry"].pop(name) for name in EvaluationRequest._fields],
+        lambda content: content.pop("request"),
+        *[lambda content, name=name: content["request"].pop(name) for name in EvaluationRequest._fields],
         put("seed", "first"),
         put("questions", "no json"),
         put("questions", "[3]"),
@@ -138,7 +145,7 @@ def test_questions_of_another_server_are_refused(spoil: Callable[[RecordDict], A
 def test_answers_to_other_questions_are_refused(spoil: Callable[[RecordDict], Any]) -> None:
     content = evaluation_reply_content([MetricSums(2, np.zeros((2, 3))), MetricSums(2, np.zeros((1, 2)))])
     spoil(content)
-    with refused(FederationError, "replied [", "expected an answer to each question"):
+    with refused(FederationError, "replied [", "expected a result for each set of candidates"):
         read_evaluation_reply(reply(content), INQUIRY)
 
 

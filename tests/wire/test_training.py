@@ -235,7 +235,7 @@ def test_bytes_that_are_no_array_are_refused(name: str) -> None:
 
 
 def test_another_kind_of_array_is_refused() -> None:
-    with refused(FederationError, "'spoilt'", "torch.Tensor", "numpy's own format"):
+    with refused(FederationError, "'spoilt'", "torch.Tensor", "numpy's format"):
         to_tree(spoilt(numpy_bytes(META["w"]), "torch.Tensor"))
 
 

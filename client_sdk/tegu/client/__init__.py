@@ -1,10 +1,12 @@
-"""The device: predict, observe, adapt, and forget, without torch, flwr or onnx.
+"""The device: predict, observe, adapt and forget, without torch, flwr or onnx.
 
-`personalizer` what an application holds; `store` the interactions, durable; `runtime` what runs the graphs
-(`runtime_onnx`; `runtime_torch` is there to be imported by who has torch); `report` what an adaptation did.
+personalizer  the object that an application uses
+adaptation    adapting to one user within a time budget, and the report of it
+store         the user's interactions and personal state in one SQLite file
+runtimes      what runs a bundle's graphs: ONNX Runtime, or torch (`runtimes.torch_runtime`)
+federation    the Flower ClientApp: training and evaluation rounds
 
-A name is imported when it is first asked for, and ONNX Runtime when a graph is first run: a process that starts pays
-for what it uses.
+Names are imported on first use, and ONNX Runtime when a graph is first run. A process loads only what it needs.
 """
 
 from typing import TYPE_CHECKING
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
     from tegu.client.runtimes.onnx_runtime import OnnxRuntime
     from tegu.client.runtimes.runtime import Runtime
     from tegu.client.store.store import Store
-else:  # type checkers see the imports above alone, and so do not take a misspelt name for one of these
+else:  # hidden from type checkers, which would otherwise accept misspelt names
 
     def __getattr__(name: str) -> object:
-        import importlib  # noqa: PLC0415 # not to be an attribute of this package
+        import importlib  # noqa: PLC0415 # must not become an attribute of this package
 
         homes = {
             "AdaptReport": "adaptation.report",

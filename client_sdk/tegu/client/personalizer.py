@@ -1,4 +1,4 @@
-"""A model that becomes one user's own, on the device."""
+"""Personalises a model for one user, on the device."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ __all__ = ["Personalizer"]
 
 @dataclass(frozen=True)
 class _Current:
-    """What predicts. Replaced as a whole, so that a prediction in another thread never mixes two models."""
+    """The model and state in use. Replaced as a whole, so that no prediction in another thread mixes two models."""
 
     model: Model
     state: Tree | None
 
 
 class Personalizer:
-    """One user's model: predicts from the start, and better once it has adapted to what was observed.
+    """One user's model. It predicts from the start, and better after adapting to observed interactions.
 
-    Made by `open`. Methods may be called from any thread. Several processes may share one store, each predicting
-    with the state it opened or adapted itself.
+    Create it with `open`. Methods may be called from any thread. Several processes may share one store; each predicts
+    with the state that it loaded on opening or adapted itself.
     """
 
-    def __init__(self, source: BundleLoader, model: Model, store: Store, half_life: float | None = None) -> None:
+    def __init__(self, loader: BundleLoader, model: Model, store: Store, half_life: float | None = None) -> None:
         personal = store.personal()
-        self._source = source
+        self._loader = loader
         self._store = store
         self._half_life = half_life
         self._current = _Current(model, None if personal is None else personal.state)
@@ -70,43 +70,47 @@ class Personalizer:
 
         Args:
             bundle: the `.tegu` file, or a bundle in memory.
-            store: the user's SQLite file, made where it is absent; None keeps the interactions in memory. Large graphs
-                are kept in `<store>.graphs/` as ONNX Runtime optimised them, so that the next start is faster; that
-                folder may be deleted at any time.
-            public_key: where given, this bundle and any it is upgraded to must carry this Ed25519 key's signature.
-            providers: ONNX Runtime's execution providers, the preferred first; the CPU where it is None.
-            threads: threads that ONNX Runtime may use within an operator.
-            runtime: what runs the model in place of ONNX Runtime.
-            half_life: for a user whose taste may change: an interaction that is followed by so many counts half in
-                adapting, and one that is followed by twice as many a quarter; None for all to count alike.
+            store: the user's SQLite file, created if absent; None keeps the interactions in memory. Large graphs are
+                cached in `<store>.graphs/` as optimised by ONNX Runtime, so that the next start is faster. That folder
+                may be deleted at any time.
+            public_key: Ed25519 key that must have signed this bundle and every upgrade; None for no check.
+            providers: ONNX Runtime execution providers, the preferred first; None for the CPU.
+            threads: of ONNX Runtime within one operator.
+            runtime: runs the model instead of ONNX Runtime.
+            half_life: in interactions, for a user whose taste may change. An interaction followed by this many others
+                has weight 1/2 in adapting, one followed by twice as many 1/4. None for equal weights.
 
         Raises:
-            DataError: a half-life that is not above 0.
-            BundleError: the bundle cannot be read or trusted.
+            DataError: the half-life is not above 0.
+            BundleError: the bundle cannot be read or is damaged.
             SignatureError: its signature is absent or wrong.
-            RuntimeFailure: a provider that is not available.
+            RuntimeFailure: a provider is not available.
             OtherModelError: the store belongs to another model.
             StoreError: the store cannot be used.
         """
         check_half_life(half_life)
         cache = None if store is None else Path(f"{store}.graphs")
-        source = BundleLoader(public_key, providers, threads, runtime, cache)
-        model = source.model(bundle)
+        loader = BundleLoader(public_key, providers, threads, runtime, cache)
+        model = loader.load(bundle)
         opened = Store(store, model.identity, model.spec)
         try:
-            return cls(source, model, opened, half_life)
+            return cls(loader, model, opened, half_life)
         except BaseException:
             opened.close()
             raise
 
+    def __repr__(self) -> str:
+        model, state = self._current.model, "initialisation" if self._current.state is None else "adapted"
+        return f"Personalizer({model!r}, {self._store!r}, half_life={self._half_life}, state={state!r})"
+
     @property
     def manifest(self) -> Manifest:
-        """What the bundle in use says of itself."""
+        """The manifest of the bundle in use."""
         return self._current.model.manifest
 
     @property
     def spec(self) -> Spec:
-        """What the model takes and gives."""
+        """The layout of inputs and targets."""
         return self._current.model.spec
 
     @property
@@ -115,10 +119,10 @@ class Personalizer:
         return self._store.count()
 
     def predict(self, x: ArrayLike) -> Array:
-        """Predict with the personal state, or with the initialisation's where there is none yet.
+        """Predict with the personal state, or with the initialisation before the first adaptation.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single input may leave out the axis of rows.
+            x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows.
 
         Returns:
             float32 `[rows, spec.outputs]`: logits or values; for ranking, scores `[rows]`.
@@ -134,11 +138,11 @@ class Personalizer:
         """The `n` best items of the catalogue.
 
         Args:
-            n: how many, at most as many as there are.
-            exclude_seen: leave out items that were observed.
+            n: number of items. Fewer are returned where fewer are left.
+            exclude_seen: leave out observed items.
 
         Returns:
-            int64 ids and float32 scores, the best first, and the lower id first on a tie.
+            int64 ids and float32 scores, best first; of equal scores, the lower id first.
 
         Raises:
             DataError: the spec has no items, or `n` is less than 1.
@@ -151,11 +155,11 @@ class Personalizer:
         return best_items(scores, seen, n)
 
     def observe(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
-        """Store interactions; they are on the disk, all of them, when this returns.
+        """Store interactions. All of them are on the disk when this returns.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single interaction may leave out the axis of rows, here and in `y`.
-            y: `[rows, *spec.y.shape]`; may be left out for ranking, and is then a weight of 1.
+            x: `[rows, *spec.x.shape]`; a single interaction may omit the axis of rows, here and in `y`.
+            y: `[rows, *spec.y.shape]`; may be omitted for ranking, where it then is a weight of 1.
 
         Raises:
             DataError: the rows do not fit the spec; none was stored.
@@ -164,18 +168,18 @@ class Personalizer:
         self._store.append(*interaction_rows(self.spec, x, y))
 
     def adapt(self, budget_ms: float | None = None) -> AdaptReport:
-        """Adapt the initialisation to all interactions; durable when it returns.
+        """Adapt the initialisation to all interactions. The new state is on the disk when this returns.
 
         Args:
-            budget_ms: milliseconds it may take, though a first step is never left out; None for no limit.
+            budget_ms: time limit in milliseconds; at least one step is taken regardless. None for no limit.
 
         Returns:
-            What was done, and whether it is in use: a state that is not finite is dropped.
+            What was done, and whether the new state is in use. A state that is not finite is discarded.
 
         Raises:
             DataError: there are no interactions, or the budget is negative.
-            RuntimeFailure: the graphs do not run; the state from before stays.
-            StoreError: the store cannot be used; the state from before stays.
+            RuntimeFailure: the graphs do not run; the previous state stays in use.
+            StoreError: the store cannot be used; the previous state stays in use.
         """
         check_budget(budget_ms)
         started = time.perf_counter()
@@ -190,23 +194,23 @@ class Personalizer:
         return report
 
     def reset(self) -> None:
-        """Go back to the initialisation; the interactions are kept.
+        """Return to the initialisation and keep the interactions.
 
         Raises:
-            StoreError: the store cannot be written; the state from before stays.
+            StoreError: the store cannot be written; the previous state stays in use.
         """
         with self._changing:
             self._store.delete_personal()
             self._current = replace(self._current, state=None)
 
     def forget(self) -> None:
-        """Go back to the initialisation and erase all interactions, down to their bytes in the store's files.
+        """Return to the initialisation and erase all interactions, including their bytes in the store's files.
 
-        The graphs kept in `<store>.graphs/` stay: they are the bundle's, and hold nothing of the user.
+        The graphs cached in `<store>.graphs/` stay. They come from the bundle and contain nothing of the user.
 
         Raises:
-            StoreError: the store cannot be written; or everything is deleted, but another process reads the
-                store all the while, so that bytes may still be in its files: the message tells which.
+            StoreError: the store cannot be written; or everything was deleted, but another process is reading the
+                store, so that deleted bytes may remain in its files. The message says which.
         """
         with self._changing:
             self._store.delete_all()
@@ -214,26 +218,27 @@ class Personalizer:
             self._store.erase_deleted()
 
     def upgrade(self, bundle: str | Path | Bundle) -> AdaptReport | None:
-        """Change to a newer initialisation of the same spec, and adapt it to what is stored.
+        """Change to a newer bundle of the same spec, and adapt it to the stored interactions.
 
-        Whatever is raised, the old initialisation stays in use, in memory and in the store.
+        After an error the old bundle stays in use, in memory and in the store.
 
         Args:
-            bundle: as in `open`; signed by the same key, where `open` was given one.
+            bundle: as in `open`; signed by the same key if `open` was given one.
 
         Returns:
-            What adapting did; None where there is nothing to adapt to.
+            The report of adapting; None where there are no interactions.
 
         Raises:
-            BundleError: the bundle cannot be read or trusted.
+            BundleError: the bundle cannot be read or is damaged.
+            SignatureError: its signature is absent or wrong.
             StoreError: its spec differs from the store's, or the store cannot be used.
-            RuntimeFailure: its graphs do not run, or adapt to numbers that are not finite.
+            RuntimeFailure: its graphs do not run, or its adapted state is not finite.
         """
         with self._changing:
-            model = self._source.model(bundle)
+            model = self._loader.load(bundle)
             if model.spec != self.spec:
                 raise StoreError(
-                    f"the store holds rows of {self.spec}, not of {model.spec}: open the new bundle with another"
+                    f"the store holds rows of {self.spec}, not of {model.spec}: open the new bundle with another store"
                 )
             model.check()
             personal, report, erasures = self._adapted(model)
@@ -247,14 +252,14 @@ class Personalizer:
             return None, None, rows.erasures
         state, report = model.adapt(self._support(rows), None, time.perf_counter())
         if not report.kept:
-            raise RuntimeFailure(f"the new initialisation is refused: {report.reason}")
+            raise RuntimeFailure(f"the new bundle cannot be used: {report.reason}")
         return PersonalState(state, report.interactions), report, rows.erasures
 
-    def _support(self, rows: Interactions) -> NumpyBatch:
-        return Batch(rows.x, rows.y, recency_weights(len(rows.x), self._half_life))
+    def _support(self, interactions: Interactions) -> NumpyBatch:
+        return Batch(interactions.x, interactions.y, recency_weights(len(interactions.x), self._half_life))
 
     def close(self) -> None:
-        """Close the store; closing twice does no harm."""
+        """Close the store. Closing it twice is allowed."""
         self._store.close()
 
     def __enter__(self) -> Personalizer:

@@ -1,6 +1,10 @@
-"""What device and server must agree on. Depends on numpy (and safetensors) alone.
+"""What device and server share. Depends on numpy and safetensors alone.
 
-`batch` a user's rows; `tree` named parameters; `spec` what a model takes and gives; `episode` support and query;
-`manifest` and `bundle` the `.tegu` file; `signing` its signature; `precision` float32 in fewer bytes; `stored_meta`
-where the file uses it; `errors` everything that is raised.
+data         rows of users, batches, parameter trees, and the spec of a model's inputs and targets
+sampling     reproducible draws of cohorts, of support and query, and of trials for evaluation
+bundle       the `.tegu` file with its manifest and signature
+compression  parameters and updates in fewer bytes than float32
+calibration  how the server chooses a bundle's schedule from sums of users' metrics
+metrics      what predictions are evaluated by
+errors       everything that Tegu raises
 """

@@ -1,19 +1,19 @@
-"""Everything Tegu raises.
+"""Everything that Tegu raises. A message states the value found, what was expected, and the fix.
 
-TeguError                  the value found, what was expected, and the fix
-├── DataError              rows that do not fit: shape, dtype, NaN, an id out of range, an empty support
+TeguError                  any of the errors below
+├── DataError              rows do not fit the spec: shape, dtype, NaN, an id out of range, an empty support
 │   └── PopulationError    too few users, or a user with too few rows
-├── BundleError            a `.tegu` file that is truncated, altered, oversized or of another version
-│   └── SignatureError     a missing or wrong signature where a public key was given
-├── FileError              a file or folder that cannot be written: a checkpoint, a report, a plot
-├── StoreError             an interaction store that cannot be used
-│   └── OtherModelError    a store made for another model
-├── CompileError           a learner that cannot become an ONNX graph, or whose graph disagrees with torch
-├── RuntimeFailure         a runtime that cannot run the bundle
-├── FederationError        a round, a checkpoint or a reply that cannot be used
-├── PlatformError          a function of the operating system is absent here
-├── UnknownNameError       no learner, experiment or optimiser of that name (the nearest one is named)
-└── MissingExtraError      an optional dependency is absent (the `pip install` that mends it is named)
+├── BundleError            a `.tegu` file is truncated, altered, oversized or of another version
+│   └── SignatureError     a signature is absent or wrong although a public key was given
+├── FileError              a file or folder cannot be written: a checkpoint, a report, a plot
+├── StoreError             an interaction store cannot be used
+│   └── OtherModelError    the store belongs to another model
+├── CompileError           a learner cannot be compiled to ONNX, or its graph disagrees with torch
+├── RuntimeFailure         a runtime cannot run the bundle
+├── FederationError        a round, a checkpoint or a reply cannot be used
+├── PlatformError          the operating system lacks a required function
+├── UnknownNameError       no learner, experiment or optimiser has that name (the message suggests the nearest)
+└── MissingExtraError      an optional dependency is not installed (the message names the `pip install`)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 
 
 class TeguError(Exception):
-    """Root of everything Tegu raises on purpose. Pickles as its class and message, to cross processes (Ray)."""
+    """Base class of all errors that Tegu raises. Pickles as its class and message, so that it can cross processes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), str(self)), self.__dict__
@@ -56,7 +56,7 @@ def _restore(kind: type[TeguError], message: str) -> TeguError:
 
 
 class DataError(TeguError, ValueError):
-    """Rows that do not fit the model's `Spec`."""
+    """Rows do not fit the model's `Spec`."""
 
 
 class PopulationError(DataError):
@@ -64,46 +64,46 @@ class PopulationError(DataError):
 
 
 class BundleError(TeguError):
-    """A `.tegu` file that cannot be trusted or read."""
+    """A `.tegu` file cannot be read or is damaged."""
 
 
 class SignatureError(BundleError):
-    """A signature that is missing or does not match the public key given."""
+    """A signature is absent or does not match the given public key."""
 
 
 class FileError(TeguError):
-    """A file or folder that cannot be written; the message has its path and the reason."""
+    """A file or folder cannot be written. The message states its path and the reason."""
 
 
 class StoreError(TeguError):
-    """An interaction store that cannot be opened, read or written."""
+    """An interaction store cannot be opened, read or written."""
 
 
 class OtherModelError(StoreError):
-    """A store whose interactions belong to another model."""
+    """The store belongs to another model."""
 
 
 class CompileError(TeguError):
-    """A learner that cannot be compiled, or whose graph disagrees with torch."""
+    """A learner cannot be compiled, or its graph disagrees with torch."""
 
 
 class RuntimeFailure(TeguError):
-    """A runtime that cannot load or run the graphs."""
+    """A runtime cannot load or run the graphs."""
 
 
 class FederationError(TeguError):
-    """A round, a checkpoint or a reply that cannot be used."""
+    """A round, a checkpoint or a reply cannot be used."""
 
 
 class PlatformError(TeguError):
-    """Something that this operating system cannot do."""
+    """The operating system lacks a required function."""
 
 
 class UnknownNameError(TeguError, LookupError):
-    """A name that is not in a table of names."""
+    """No object of the requested kind has this name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        import difflib  # noqa: PLC0415 # slow to import, and mostly of no use
+        import difflib  # noqa: PLC0415 # slow to import, and rarely needed
 
         names = sorted(known)
         lowered = {known_name.lower(): known_name for known_name in names}
@@ -113,7 +113,7 @@ class UnknownNameError(TeguError, LookupError):
 
 
 class MissingExtraError(TeguError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed: pip install 'tegu[{extra}]'")
@@ -123,7 +123,7 @@ def require(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 
     Raises:
-        MissingExtraError: it is absent; the message names the extra that brings it.
+        MissingExtraError: the module is not installed; the message names the extra that installs it.
     """
     try:
         return importlib.import_module(module)

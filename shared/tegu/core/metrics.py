@@ -1,4 +1,4 @@
-"""What a prediction is judged by, one user and one draw at a time."""
+"""Metrics of one user's predictions, for one draw of the support at a time."""
 
 from __future__ import annotations
 
@@ -14,36 +14,35 @@ from tegu.core.errors import UnknownNameError
 
 __all__ = ["METRICS", "Metric", "default_metric", "find_metric"]
 
-TOP = 10
+_TOP = 10
 
 
-def _exact(figure: float, y: Array) -> float:
-    del figure, y
+def _zero(value: float, y: Array) -> float:
+    del value, y
     return 0.0
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure for one user.
+    """A metric of one user's predictions.
 
     Attributes:
         name: as in `metrics.json`.
-        higher_is_better: which way is better.
-        score: (outputs, y, seen) -> the figure; NaN where an output is. For ranking, outputs are the scores of all
-            items, `y` the held-back items and `seen` the support's; otherwise outputs and `y` are those of the query
-            rows, and `seen` is empty.
-        resolution: (figure, y) -> the least change of the figure that means anything, in the figure's own unit: what
-            one query row, or one held-back item, makes of it. `figure` is the initialisation's. Zero, where it is not
-            given: every change counts.
+        higher_is_better: True for accuracies, False for errors.
+        score: (outputs, y, seen) -> value; NaN if an output is NaN. For ranking, outputs are scores of all items, `y`
+            the query items and `seen` the support items. Otherwise outputs and `y` belong to the query rows, and `seen`
+            is empty.
+        resolution: (value, y) -> the smallest meaningful change, in the metric's unit: the contribution of one query
+            row or item. `value` is that of the initialisation. By default 0: every change counts.
     """
 
     name: str
     higher_is_better: bool
     score: Callable[[Array, Array, Array], float]
-    resolution: Callable[[float, Array], float] = _exact
+    resolution: Callable[[float, Array], float] = _zero
 
     def gain(self, personalised: Array, initialisation: Array) -> Array:
-        """How much better, positive for better whatever the metric."""
+        """The improvement; positive is better for every metric."""
         difference = personalised - initialisation
         return difference if self.higher_is_better else -difference
 
@@ -51,7 +50,7 @@ class Metric:
 def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
     del seen
     if np.isnan(outputs).any():
-        return math.nan  # argmax would name the NaN's class
+        return math.nan  # argmax would return the index of the NaN
     return float(np.mean(outputs.argmax(-1) == y))
 
 
@@ -65,45 +64,45 @@ def _rmse(outputs: Array, y: Array, seen: Array) -> float:
 
 
 def _recall(outputs: Array, y: Array, seen: Array) -> float:
-    """Hits among the top ten unseen items, over min(10, items held back); ties go to the lower id."""
+    """Hits among the top ten unseen items, divided by min(10, query items). Of equal scores the lower id is first."""
     scores = outputs.astype(np.float64)
     if np.isnan(scores).any():
-        return math.nan  # sorting would recommend by id
+        return math.nan  # sorting would rank by id
     scores[seen] = -np.inf
-    top = np.argsort(-scores, kind="stable")[:TOP]
+    top = np.argsort(-scores, kind="stable")[:_TOP]
     return len(np.intersect1d(top, y)) / _possible_hits(y)
 
 
-def _one_answer(figure: float, y: Array) -> float:
-    del figure
+def _one_label(value: float, y: Array) -> float:
+    del value
     return 1 / len(y)
 
 
-def _typical_row(figure: float, y: Array) -> float:
-    """A mean of squares without one typical row's share."""
-    return figure / len(y)
+def _average_row(value: float, y: Array) -> float:
+    """The contribution of one average row to a mean of squares."""
+    return value / len(y)
 
 
-def _root_of_typical_row(figure: float, y: Array) -> float:
-    """The same change as `_typical_row` to first order: d rmse = d mse / (2 rmse)."""
-    return figure / (2 * len(y))
+def _root_of_average_row(value: float, y: Array) -> float:
+    """The same change as `_average_row` to first order: d rmse = d mse / (2 rmse)."""
+    return value / (2 * len(y))
 
 
-def _one_hit(figure: float, y: Array) -> float:
-    del figure
+def _one_hit(value: float, y: Array) -> float:
+    del value
     return 1 / _possible_hits(y)
 
 
 def _possible_hits(y: Array) -> int:
-    return min(TOP, len(np.unique(y)))
+    return min(_TOP, len(np.unique(y)))
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _accuracy, _one_answer),
-        Metric("mse", False, _mse, _typical_row),
-        Metric("rmse", False, _rmse, _root_of_typical_row),
+        Metric("accuracy", True, _accuracy, _one_label),
+        Metric("mse", False, _mse, _average_row),
+        Metric("rmse", False, _rmse, _root_of_average_row),
         Metric("recall@10", True, _recall, _one_hit),
     )
 }
@@ -112,7 +111,7 @@ _DEFAULT: dict[Kind, str] = {"classification": "accuracy", "regression": "mse", 
 
 
 def default_metric(kind: Kind) -> Metric:
-    """The usual metric of a kind of problem."""
+    """The default metric of a kind of problem."""
     return METRICS[_DEFAULT[kind]]
 
 
@@ -120,7 +119,7 @@ def find_metric(name: str) -> Metric:
     """The metric called `name`.
 
     Raises:
-        UnknownNameError: there is none; the message names the nearest.
+        UnknownNameError: there is none; the message suggests the nearest.
     """
     if name not in METRICS:
         raise UnknownNameError("metric", name, METRICS)

@@ -1,4 +1,9 @@
-"""What crosses the network: the one place where trees and rounds become Flower records. Needs flwr alone."""
+"""What crosses the network, as Flower records. Needs flwr alone.
+
+training    requests and replies of training rounds
+evaluation  requests and replies of evaluation rounds
+npy         arrays as bytes
+"""
 
 from tegu.wire.evaluation import (
     evaluation_reply_content,

@@ -1,7 +1,7 @@
-"""What an evaluation round sends and what comes back, as Flower records.
+"""Requests and replies of an evaluation round, as Flower records.
 
-A message carries `meta` (arrays) and `inquiry`. A reply carries nothing but metrics: `answer-<i>` for the i-th
-question, with `users` and the `sums` over them, option by option.
+A request carries `meta` (arrays) and `request` (what to evaluate). A reply carries metrics alone: for the i-th set of
+candidates `answer-<i>`, with the number of `users` and the `sums` over them, candidate by candidate.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ from tegu.wire.training import to_tree
 __all__ = ["evaluation_reply_content", "evaluation_request_content", "read_evaluation_reply", "read_evaluation_request"]
 
 
-def evaluation_request_content(meta: ArrayRecord, inquiry: EvaluationRequest) -> RecordDict:
-    """The content that all messages of an evaluation round share; never change it."""
+def evaluation_request_content(meta: ArrayRecord, request: EvaluationRequest) -> RecordDict:
+    """The content that all requests of an evaluation round share. Do not modify it."""
     fields = {
-        "metric": inquiry.metric,
-        "seed": inquiry.seed,
-        "share": inquiry.share,
-        "fold": inquiry.fold,
-        "still": json.dumps(dict(inquiry.still)),
-        "questions": json.dumps([question._asdict() for question in inquiry.questions]),
+        "metric": request.metric,
+        "seed": request.seed,
+        "share": request.share,
+        "fold": request.fold,
+        "still": json.dumps(dict(request.still)),
+        "questions": json.dumps([question._asdict() for question in request.questions]),
     }
-    return RecordDict({"meta": meta, "inquiry": ConfigRecord(fields)})  # type: ignore[arg-type] # of its own kind
+    return RecordDict({"meta": meta, "request": ConfigRecord(fields)})  # type: ignore[arg-type] # narrower than its type says
 
 
 def read_evaluation_request(content: RecordDict) -> tuple[Tree, EvaluationRequest]:
-    """The parameters and what is asked of them.
+    """The parameters and what to evaluate.
 
     Raises:
-        FederationError: the message is not one of `evaluation_request_content`'s.
+        FederationError: the content was not made by `evaluation_request_content`.
     """
     try:
-        fields = content.config_records["inquiry"]
-        questions = [_question(each) for each in json.loads(str(fields["questions"]))]
+        fields = content.config_records["request"]
+        questions = [_candidate_set(entry) for entry in json.loads(str(fields["questions"]))]
         seed, share, fold = int(str(fields["seed"])), float(str(fields["share"])), int(str(fields["fold"]))
-        inquiry = EvaluationRequest(
+        request = EvaluationRequest(
             str(fields["metric"]), seed, share, _knobs(json.loads(str(fields["still"]))), questions, fold
         )
-        return to_tree(content.array_records["meta"]), inquiry
+        return to_tree(content.array_records["meta"]), request
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FederationError(
             f"the message holds {sorted(content)} ({error!r}): is the server a Tegu server?"
@@ -61,52 +61,52 @@ def read_evaluation_request(content: RecordDict) -> tuple[Tree, EvaluationReques
 
 
 def evaluation_reply_content(answers: list[MetricSums]) -> RecordDict:
-    """A reply's content: metrics alone."""
+    """The content of a reply: metrics alone."""
     return RecordDict(
         {
-            f"answer-{place}": MetricRecord({"users": answer.users, "sums": answer.sums.reshape(-1).tolist()})
-            for place, answer in enumerate(answers)
+            f"answer-{index}": MetricRecord({"users": answer.users, "sums": answer.sums.reshape(-1).tolist()})
+            for index, answer in enumerate(answers)
         }
     )
 
 
-def read_evaluation_reply(message: Message, inquiry: EvaluationRequest) -> list[MetricSums]:
-    """The answers in a reply, question by question.
+def read_evaluation_reply(message: Message, request: EvaluationRequest) -> list[MetricSums]:
+    """The results in a reply, one for each set of candidates.
 
     Args:
-        message: of `evaluation_reply_content`.
-        inquiry: what was asked.
+        message: with content from `evaluation_reply_content`.
+        request: what the reply answers.
 
     Raises:
-        FederationError: the node failed, or it answers something else.
+        FederationError: the node failed, or the reply does not fit the request.
     """
     if message.has_error():
         raise FederationError(f"the participant failed: {message.error.reason}")
     records = message.content.metric_records
     try:
-        return [_answer(records[f"answer-{place}"], each) for place, each in enumerate(inquiry.questions)]
+        return [_sums(records[f"answer-{index}"], wanted) for index, wanted in enumerate(request.questions)]
     except (KeyError, TypeError, ValueError) as error:
         source = message.metadata.src_node_id
         raise FederationError(
-            f"node {source} replied {sorted(message.content)} ({error!r}): expected an answer to each question"
+            f"node {source} replied {sorted(message.content)} ({error!r}): expected a result for each set of candidates"
         ) from error
 
 
-def _answer(record: MetricRecord, question: CandidateSet) -> MetricSums:
+def _sums(record: MetricRecord, wanted: CandidateSet) -> MetricSums:
     users = int(str(record["users"]))
-    sums = np.asarray(record["sums"], np.float64).reshape(len(question.options), COLUMNS[question.measure])
+    sums = np.asarray(record["sums"], np.float64).reshape(len(wanted.options), COLUMNS[wanted.measure])
     if users < 0:
-        raise ValueError(f"{users} users")
+        raise ValueError(f"users is {users}")
     return MetricSums(users, sums)
 
 
-def _question(fields: Any) -> CandidateSet:
+def _candidate_set(fields: Any) -> CandidateSet:
     question = CandidateSet(**fields)
     if question.measure not in get_args(Measure) or question.who not in get_args(UserGroup):
-        raise ValueError(f"{question.measure!r} of {question.who!r}")
+        raise ValueError(f"measure is {question.measure!r} and who is {question.who!r}")
     if question.k < 1 or question.draws < 1:
-        raise ValueError(f"{question.draws} draws of {question.k} rows")
-    return question._replace(options=[_knobs(each) for each in question.options])
+        raise ValueError(f"k is {question.k} and draws is {question.draws}")
+    return question._replace(options=[_knobs(knobs) for knobs in question.options])
 
 
 def _knobs(fields: Any) -> dict[str, float]:

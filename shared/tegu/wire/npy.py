@@ -1,7 +1,7 @@
-"""Arrays in numpy's own file format, which Flower expects; its headers are made and read once for each layout.
+"""Arrays as bytes in numpy's file format, which Flower expects. Headers are cached by dtype and shape.
 
-A round sends every parameter several times, and numpy's own functions spend ten times as long on a small array's header
-as on its numbers.
+A round sends every parameter several times. For small arrays, numpy's own functions spend ten times as long on the
+header as on the numbers.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ def to_npy(array: Array) -> bytes:
 
 
 def from_npy(data: bytes) -> Array:
-    """The array in the bytes of `to_npy`, as a copy.
+    """The array in the bytes made by `to_npy`, as a copy.
 
     Raises:
-        ValueError: the bytes are something else, or too few or too many.
+        ValueError: the bytes are not in this format, or too few or too many.
     """
     begin = _PREFIX + int.from_bytes(data[8:_PREFIX], "little")
     dtype, shape = _layout(data[:begin])
     if len(data) - begin != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{len(data) - begin} bytes for an array of {dtype}{list(shape)}")
+        raise ValueError(f"{len(data) - begin} bytes do not fit an array of {dtype}{list(shape)}")
     return np.frombuffer(data, dtype, offset=begin).reshape(shape).copy()
 
 
 @functools.lru_cache(64)
 def dtype_name(dtype: np.dtype[np.generic]) -> str:
-    """A dtype's name, as Flower stores it; numpy makes it anew each time."""
+    """A dtype's name, as Flower stores it. Cached, because numpy formats it on each call."""
     return str(dtype)
 
 
@@ -56,8 +56,8 @@ def _header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
 def _layout(header: bytes) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
     buffer = io.BytesIO(header)
     if np.lib.format.read_magic(buffer) != (1, 0):
-        raise ValueError("another version of numpy's format than 1.0")
+        raise ValueError("the header is not of version 1.0 of numpy's format")
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
     if fortran or dtype.hasobject:
-        raise ValueError(f"an array of {dtype}{' in columns' if fortran else ''}")
+        raise ValueError(f"an array of {dtype}{' in Fortran order' if fortran else ''} is not supported")
     return dtype, shape

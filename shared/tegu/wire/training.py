@@ -1,9 +1,9 @@
-"""What a round sends and what comes back, as Flower records.
+"""Requests and replies of a training round, as Flower records.
 
-A message carries `meta` (arrays) and `config` (how to draw episodes, how to clip). A reply carries `update`, the *sum*
-over its users of their clipped updates, by name or packed into few bytes, and `metrics`, with the number of those
-users. Sums add up, so one reply may stand for one device, for a SuperNode with many users, or for a whole simulated
-cohort.
+A request carries `meta` (arrays) and `config` (how to draw episodes and clip updates). A reply carries the *sum* of its
+users' clipped updates and the number of those users (`metrics`). The sum is stored by name (`update`), or encoded in
+fewer bytes (`packed`). Because sums add up, a reply may come from one device, from a SuperNode with many users, or from
+a whole simulated cohort.
 """
 
 from __future__ import annotations
@@ -36,43 +36,43 @@ __all__ = [
     "training_request_content",
 ]
 
-_NUMPY = "numpy.ndarray"  # what Flower calls the format of `tegu.wire.npy`
+_NUMPY = "numpy.ndarray"  # Flower's name for the format of `tegu.wire.npy`
 
 
 @dataclass(frozen=True)
 class RoundConfig:
-    """What a participant must know of a round.
+    """Settings of a training round.
 
     Attributes:
         round: from 1.
-        seed: of the run; with the round and the user's id it decides the episode.
-        clip: largest norm of one user's update; infinite for none.
-        rule: how much becomes support and query.
-        users: how many of a node's users take part, drawn by seed and round; 0 for all of them.
-        updates: how replies carry their update: "float32" by name, "float16" or "int8" packed.
-        share: of all users who calibrate, and so take no part; see `tegu.core.calibration.assignment`.
-        fold: which share.
+        seed: of the run. Seed, round and user name determine the episode.
+        clip: largest norm of one user's update; infinite for no clipping.
+        episodes: sizes of support and query.
+        users_per_node: number of a node's users that take part, drawn by seed and round; 0 for all of them.
+        update_precision: of the updates in replies: "float32" by name, "float16" or "int8" packed.
+        calibration_share: of all users who calibrate and do not train, see `tegu.core.calibration.assignment`.
+        fold: of cross-fitting, from 0.
     """
 
     round: int
     seed: int
     clip: float
-    rule: EpisodeRule
-    users: int = 0
-    updates: Precision = "float32"
-    share: float = 0.0
+    episodes: EpisodeRule
+    users_per_node: int = 0
+    update_precision: Precision = "float32"
+    calibration_share: float = 0.0
     fold: int = 0
 
 
 class Reply(NamedTuple):
-    """The sum of `users` users' updates; of none, where all of a node's users calibrate, it is empty."""
+    """The sum of updates and its number of users. The tree is empty where all of a node's users calibrate."""
 
     update: Tree
     users: int
 
 
 def to_record(tree: Tree) -> ArrayRecord:
-    """A tree as Flower sends it, names kept."""
+    """A tree as a Flower record of the same names."""
     record = ArrayRecord()
     for name, value in tree.items():
         array = np.asarray(value)
@@ -84,7 +84,7 @@ def to_tree(record: ArrayRecord) -> Tree:
     """The tree in a record.
 
     Raises:
-        FederationError: an entry is not one array in numpy's own format.
+        FederationError: an entry is not an array in numpy's format.
     """
     return {name: _decoded(name, array) for name, array in record.items()}
 
@@ -92,28 +92,27 @@ def to_tree(record: ArrayRecord) -> Tree:
 def _decoded(name: str, array: FlowerArray) -> Array:
     try:
         if array.stype != _NUMPY:
-            raise ValueError(f"it is stored as {array.stype!r}")  # noqa: TRY301 # one message for all that is wrong
+            raise ValueError(f"it is stored as {array.stype!r}")  # noqa: TRY301 # one message for all faults
         return from_npy(array.data)
-    except Exception as error:  # numpy raises half a dozen kinds for bytes that are no array
+    except Exception as error:  # numpy raises many kinds for bytes that are not an array
         raise FederationError(
-            f"the array {name!r} is not readable ({error!r}): expected numpy's own format, as to_record writes it"
+            f"the array {name!r} is not readable ({error!r}): expected numpy's format, as to_record writes it"
         ) from error
 
 
 def training_request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
-    """The content that all messages of a round share; never change it."""
-    rule = config.episodes
+    """The content that all requests of a round share. Do not modify it."""
     fields = ConfigRecord(
         {
             "round": config.round,
             "seed": config.seed,
             "clip": config.clip,
-            "min-support": rule.min_support,
-            "max-support": rule.max_support,
-            "max-query": rule.max_query,
-            "users": config.users_per_node,
-            "updates": config.update_precision,
-            "share": config.calibration_share,
+            "min-support": config.episodes.min_support,
+            "max-support": config.episodes.max_support,
+            "max-query": config.episodes.max_query,
+            "users-per-node": config.users_per_node,
+            "update-precision": config.update_precision,
+            "calibration-share": config.calibration_share,
             "fold": config.fold,
         }
     )
@@ -121,18 +120,18 @@ def training_request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDi
 
 
 def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
-    """The initialisation and the round's settings.
+    """The initialisation and the round's settings in a request.
 
     Raises:
-        FederationError: the message is not one of `training_request_content`'s.
+        FederationError: the content was not made by `training_request_content`.
     """
     try:
         fields = content.config_records["config"]
-        rule = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
-        number, seed, users, fold = (int(str(fields[name])) for name in ("round", "seed", "users", "fold"))
-        precision = check_precision(str(fields["updates"]))
-        clip, share = (float(str(fields[name])) for name in ("clip", "share"))
-        config = RoundConfig(number, seed, clip, rule, users, precision, share, fold)
+        episodes = EpisodeRule(*(int(str(fields[name])) for name in ("min-support", "max-support", "max-query")))
+        number, seed, users, fold = (int(str(fields[name])) for name in ("round", "seed", "users-per-node", "fold"))
+        precision = check_precision(str(fields["update-precision"]))
+        clip, share = (float(str(fields[name])) for name in ("clip", "calibration-share"))
+        config = RoundConfig(number, seed, clip, episodes, users, precision, share, fold)
         return to_tree(content.array_records["meta"]), config
     except (KeyError, ValueError, UnknownNameError) as error:
         raise FederationError(
@@ -141,17 +140,17 @@ def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
 
 
 def training_reply_content(reply: Reply) -> RecordDict:
-    """A reply's content, by name and in full precision."""
+    """The content of a reply whose update is stored by name in full precision."""
     return RecordDict({"update": to_record(reply.update), "metrics": MetricRecord({"users": reply.users})})
 
 
 def packed_reply_content(update: Packed, users: int) -> RecordDict:
-    """The content of a reply whose update is packed."""
+    """The content of a reply whose update is encoded in fewer bytes."""
     return RecordDict({"packed": to_record(update._asdict()), "metrics": MetricRecord({"users": users})})
 
 
 def payload_bytes(content: RecordDict) -> int:
-    """Bytes of all arrays in a message."""
+    """Size of all arrays in a message, in bytes."""
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
@@ -159,12 +158,12 @@ def read_training_reply(message: Message, like: Tree) -> Reply:
     """The sum of updates in a reply.
 
     Args:
-        message: of `training_reply_content` or `packed_reply_content`.
-        like: a tree of the update's layout, which packed updates do not tell.
+        message: with content from `training_reply_content` or `packed_reply_content`.
+        like: a tree with the layout of the update, which packed updates do not contain.
 
     Raises:
-        FederationError: the node failed, or the reply is none of these.
-        DataError: a packed update of another layout.
+        FederationError: the node failed, or the content is neither of the two.
+        DataError: the layout of a packed update differs.
     """
     if message.has_error():
         raise FederationError(f"the participant failed: {message.error.reason}")
@@ -178,5 +177,5 @@ def read_training_reply(message: Message, like: Tree) -> Reply:
     except (KeyError, ValueError) as error:
         source = message.metadata.src_node_id
         raise FederationError(
-            f"node {source} replied {sorted(message.content)}: expected update and metrics"
+            f"node {source} replied {sorted(message.content)}: expected update and metrics; is it a Tegu client?"
         ) from error

@@ -55,7 +55,7 @@ def test_classification_equals_torchs_predictions(
     out = tmp_path / "out.csv"
     result = tegu("personalise", bundles["classification"], "--interactions", seen, "--inputs", new, "--out", out)
     assert (result.code, result.out) == (0, "")
-    assert "adapted by all 2 steps" in result.err
+    assert "Took all 2 steps" in result.err
     header, rows = parse_csv(out.read_text())
     assert header == ["output0", "output1", "output2"]
     support, x = read_floats(seen).astype(np.float32), read_floats(new).astype(np.float32)

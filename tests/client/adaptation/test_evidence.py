@@ -1,4 +1,4 @@
-"""What a report tells of a correction: from the schedule, and from the state."""
+"""The report of a correction: its numbers come from the schedule and from the state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from tegu.client import Personalizer
-from tegu.client.adaptation.evidence import Evidence, corrected, evidence_from
+from tegu.client.adaptation.evidence import Evidence, correction_note, evidence_from
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
@@ -24,22 +24,25 @@ def manifest(*entries: ScheduleEntry) -> Manifest:
     return Manifest("residual", "", SPEC, (), {"steps": 1.0, "weight": 0.5}, entries)
 
 
-@pytest.mark.parametrize(
-    ("interactions", "others"), [(1, None), (2, (0.5, 0.25)), (7, (0.5, 0.25)), (9, (0.75, 0.125))]
-)
-def test_others_are_those_with_as_many_interactions(interactions, others):
+@pytest.mark.parametrize(("interactions", "gain"), [(1, None), (2, (0.5, 0.25)), (7, (0.5, 0.25)), (9, (0.75, 0.125))])
+def test_the_gain_is_that_of_users_with_as_many_interactions(interactions, gain):
     state = {"evidence": np.float32(0.25), "trust": np.float32(0.5)}
-    assert evidence_from(manifest(*SCHEDULE), state, {"weight": 0.5}, interactions) == (others, 0.25, 0.25)
-    assert evidence_from(manifest(*SCHEDULE), {}, {}, interactions) == (others, None, None)
+    assert evidence_from(manifest(*SCHEDULE), state, {"weight": 0.5}, interactions) == (gain, 0.25, 0.25)
+    assert evidence_from(manifest(*SCHEDULE), {}, {}, interactions) == (gain, None, None)
 
 
-def test_the_account_has_the_numbers():
-    assert corrected(Evidence((0.0123, 0.03), 0.21, 0.625), 5) == (
-        "people with as many interactions gained 0.0123 +- 0.03 by it; one of the 5 interactions is told by the others "
-        "with +0.21 less squared error; 62% of the correction is in use"
+def test_the_note_states_the_numbers():
+    assert correction_note(Evidence((0.0123, 0.03), 0.21, 0.625), 5) == (
+        "Calibration users with as many interactions gained 0.0123 +- 0.03. "
+        "Leave-one-out error on your 5 interactions improves by 0.21. 62% of the correction is applied."
     )
-    assert corrected(Evidence(None, 0.0, 0.0), 1) == (
-        "one interaction tells nothing of itself; none of the correction is in use: the initialisation serves as it is"
+    assert correction_note(Evidence(None, -0.21, 0.0), 5) == (
+        "Leave-one-out error on your 5 interactions worsens by 0.21. "
+        "None of the correction is applied, so the initialisation is used unchanged."
+    )
+    assert correction_note(Evidence(None, 0.0, 0.0), 1) == (
+        "One interaction is too few for a leave-one-out error. "
+        "None of the correction is applied, so the initialisation is used unchanged."
     )
 
 
@@ -52,7 +55,7 @@ def bundle() -> Bundle:
     return Bundle(Manifest("residual", "", SPEC, (), learner.knobs, schedule), made.meta, made.graphs)
 
 
-def test_evidence_decides_on_the_device_and_is_told(bundle):
+def test_evidence_decides_on_the_device_and_is_reported(bundle):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(12, 3)).astype(np.float32)
     with Personalizer.open(bundle) as person:
@@ -60,13 +63,13 @@ def test_evidence_decides_on_the_device_and_is_told(bundle):
         person.observe(x[:1], before[:1] + 1)
         first = person.adapt()
         np.testing.assert_array_equal(person.predict(x), before)
-        assert (first.in_use, first.others) == (0.0, (0.5, 0.25))
-        assert "none of the correction is in use" in first.reason
+        assert (first.applied_share, first.calibration_gain) == (0.0, (0.5, 0.25))
+        assert "None of the correction is applied" in first.reason
         person.observe(x[1:8], before[1:8] + 1)
         second = person.adapt()
-        assert second.evidence > 0.2
-        assert second.in_use > 0.9
-        assert f"{second.in_use:.0%} of the correction is in use" in second.reason
+        assert second.loo_improvement > 0.2
+        assert second.applied_share > 0.9
+        assert f"{second.applied_share:.0%} of the correction is applied" in second.reason
         after = person.predict(x)
         assert np.abs(after - before - 1).mean() < np.abs(before - before - 1).mean() / 2
 
@@ -78,11 +81,11 @@ def test_what_later_interactions_contradict_is_taken_back(bundle):
     with Personalizer.open(bundle) as person:
         before = person.predict(x)
         person.observe(x, before + 1)
-        trusted = person.adapt().in_use
+        trusted = person.adapt().applied_share
         noise = rng.normal(0, 3, (12, 1)).astype(np.float32)
         person.observe(rng.normal(size=(12, 3)).astype(np.float32), noise)
         report = person.adapt()
-        assert report.in_use < trusted / 2
+        assert report.applied_share < trusted / 2
         assert report.kept
 
 

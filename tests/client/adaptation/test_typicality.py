@@ -1,4 +1,4 @@
-"""Whether a user is like the people an initialisation was calibrated on, as a device finds out."""
+"""Whether a user resembles the users a bundle was calibrated on, as a device determines it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.client.graphs import linear_bundle, linear_predict, linear_rows, ranking_bundle
 
 from tegu.client import Personalizer
-from tegu.client.adaptation.typicality import typical, unlike
+from tegu.client.adaptation.typicality import atypical_note, typicality
 from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.data.batch import Array, full_batch
 
@@ -34,32 +34,34 @@ def test_the_newest_interactions_are_compared_with_as_many_of_others(steps: int)
     with Personalizer.open(linear_bundle(schedule=schedule(*losses, steps=steps))) as person:
         person.observe(X, Y)
         report = person.adapt()
-        assert report.typical == pytest.approx(4 / 6)
+        assert report.typicality == pytest.approx(4 / 6)
         assert "unlike" not in report.reason
-        assert person.adapt().typical == report.typical, "it is the initialisation that is asked, not the user's model"
+        assert person.adapt().typicality == report.typicality, "the initialisation's, not the adapted model's"
 
 
-def test_a_user_unlike_the_others_is_told() -> None:
+def test_an_atypical_user_is_reported() -> None:
     losses = tuple(own_loss(4) * share for share in np.linspace(0.1, 0.9, 39))
     with Personalizer.open(linear_bundle(schedule=schedule(*losses))) as person:
         person.observe(X, Y)
         report = person.adapt()
-    assert report.typical == 1 / 40
-    assert report.reason == "adapted by all 3 steps; unlike the people this was trained with (p = 0.025)"
+    assert report.typicality == 1 / 40
+    assert report.reason == (
+        "Took all 3 steps. Your interactions are unlike those of the users this model was calibrated on (p = 0.025)."
+    )
 
 
-def test_without_calibration_nothing_is_said() -> None:
+def test_without_calibration_nothing_is_reported() -> None:
     for entries, rows in (((), 9), (schedule(1.0), 1), (schedule(1.0), 3), (schedule(), 9)):
         with Personalizer.open(linear_bundle(schedule=entries)) as person:
             person.observe(X[:rows], Y[:rows])
             report = person.adapt()
-        assert report.typical is None
+        assert report.typicality is None
         assert "unlike" not in report.reason
 
 
-@pytest.mark.parametrize(("p", "said"), [(None, False), (1.0, False), (0.05, False), (0.049, True)])
-def test_one_in_twenty_is_unlike(p: float | None, said: bool) -> None:
-    assert bool(unlike(p)) == said
+@pytest.mark.parametrize(("p", "reported"), [(None, False), (1.0, False), (0.05, False), (0.049, True)])
+def test_below_one_in_twenty_is_atypical(p: float | None, reported: bool) -> None:
+    assert bool(atypical_note(p)) == reported
 
 
 def test_a_ranking_is_asked_for_its_whole_catalogue_once() -> None:
@@ -76,8 +78,8 @@ def test_a_ranking_is_asked_for_its_whole_catalogue_once() -> None:
         return scores[x]
 
     batch = full_batch(np.concatenate([[0], clicked]), np.ones(4, np.float32))
-    assert typical(manifest, batch, predict) == pytest.approx(2 / 3)
+    assert typicality(manifest, batch, predict) == pytest.approx(2 / 3)
     assert len(asked) == 1
     with Personalizer.open(replace(bundle, manifest=manifest)) as person:
         person.observe([0, *clicked])
-        assert person.adapt().typical == pytest.approx(2 / 3)
+        assert person.adapt().typicality == pytest.approx(2 / 3)

@@ -90,7 +90,7 @@ def test_as_many_users_take_part_as_were_asked(folder: Path) -> None:
 @pytest.mark.parametrize("fold", [0, 1])
 def test_who_calibrates_in_this_fold_does_not_train(folder: Path, fold: int) -> None:
     run = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}
-    asked = replace(CONFIG, share=0.5, fold=fold)
+    asked = replace(CONFIG, calibration_share=0.5, fold=fold)
     training = [user for user in (0, 2, 4, 6, 8) if not is_calibration_user(7, str(PEOPLE.users[user]), 0.5, fold)]
     assert 0 < len(training) < 5
     check(answered({"partition-id": 0}, run, asked), expected(training, asked))
@@ -99,7 +99,7 @@ def test_who_calibrates_in_this_fold_does_not_train(folder: Path, fold: int) -> 
 def test_what_rounding_takes_waits_for_the_next_round_of_the_same_training(folder: Path) -> None:
     """Of each fold by itself: no other training may see what the left-out users' updates have left behind."""
     run, memory = {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"}, RecordDict()
-    trainings = [replace(CONFIG, share=0.5, fold=fold, updates="int8") for fold in (0, 1)]
+    trainings = [replace(CONFIG, calibration_share=0.5, fold=fold, update_precision="int8") for fold in (0, 1)]
     first, other = (answered({"partition-id": 0}, run, config, memory) for config in trainings)
     again = answered({"partition-id": 0}, run, trainings[0], memory)
     assert max_difference(other.update, answered({"partition-id": 0}, run, trainings[1]).update) == 0

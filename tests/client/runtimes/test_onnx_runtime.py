@@ -127,7 +127,7 @@ def test_a_predict_graph_without_output_is_refused() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 3])],
     )
     graph = helper.make_model(unary, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    with pytest.raises(RuntimeFailure, match=r"gives \['y'\]: expected 'output'"):
+    with pytest.raises(RuntimeFailure, match=r"returns \['y'\]: expected 'output'"):
         OnnxRuntime({"predict": graph}).predict(BUNDLE.meta, BUNDLE.meta, X)
 
 

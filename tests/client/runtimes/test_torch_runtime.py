@@ -146,7 +146,7 @@ def test_a_device_that_is_not_there(device: Any, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("options", [{"momentun": 0.9}, {"momentum": -1}])
 def test_options_that_do_not_suit_the_optimiser(options: dict[str, float]) -> None:
-    with pytest.raises(RuntimeFailure, match="SGD does not take the options"):
+    with pytest.raises(RuntimeFailure, match="SGD refuses the options"):
         _runtime(options=options)
 
 

@@ -83,7 +83,7 @@ def test_rows_are_added_together_or_not_at_all(tmp_path: Path) -> None:
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
     make_store(tmp_path / "me.db")
-    with pytest.raises(OtherModelError, match="was made for the model a"):
+    with pytest.raises(OtherModelError, match="belongs to the model a"):
         open_store(tmp_path / "me.db", identity="b")
     with pytest.raises(OtherModelError, match="holds rows of"):
         open_store(tmp_path / "me.db", spec=Spec.ranking(3))

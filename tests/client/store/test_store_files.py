@@ -24,7 +24,7 @@ def test_a_newer_schema_asks_for_a_newer_tegu(tmp_path: Path) -> None:
 def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with sql(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE notes (text)")
-    with pytest.raises(StoreError, match="database of something else"):
+    with pytest.raises(StoreError, match="not an interaction store"):
         open_store(tmp_path / "other.db")
     with sql(tmp_path / "other.db") as connection:
         assert [row[0] for row in connection.execute("SELECT name FROM sqlite_master")] == ["notes"]
@@ -70,7 +70,7 @@ def test_damaged_pages_are_reported_when_they_are_read(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="restore a copy of it, or delete it to start anew"):
+    with pytest.raises(StoreError, match="restore a backup, or delete the file to start again"):
         open_store(path)
 
 

@@ -170,7 +170,7 @@ def test_a_dtype_that_would_be_restored_to_another_is_refused(tmp_path: Path, pr
 
 def test_a_parameter_named_as_scales_are() -> None:
     meta = {"w": np.ones(2, np.float32), "w/scales": np.full(1, 3, np.float32)}
-    with refused(BundleError, "'w/scales' is a parameter", "rename it"):
+    with refused(BundleError, "'w/scales' is reserved for the scales of 'w'", "rename it"):
         pack_parameters(meta, "int8")
     for precision in ("float32", "float16"):
         assert same_tree(unpack_parameters(pack_parameters(meta, precision)), meta)

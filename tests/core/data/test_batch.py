@@ -62,5 +62,5 @@ def test_no_users_are_refused() -> None:
 
 @pytest.mark.parametrize("rows", [0, 4])
 def test_too_long_a_user_is_refused(rows: int) -> None:
-    with refused(DataError, "5 rows", f"the {rows} asked for", "raise rows"):
+    with refused(DataError, "5 rows", f"the requested {rows}", "raise rows"):
         stack_batches([user(1), user(5)], rows)

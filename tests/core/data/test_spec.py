@@ -88,7 +88,7 @@ def test_rows_that_fit_are_converted(spec: Spec, x: Any, expected: np.ndarray[An
         (REAL, [[0, 0], [0, np.nan]], ("row 1", "drop or impute")),
         (REAL, [[0, 0], [0, 0], [-np.inf, 0]], ("row 2", "drop or impute")),
         (REAL, [[1, -1e39]], ("-1e+39", "rescale")),
-        (CLICKS, [1.0], ("float64", "whole numbers")),
+        (CLICKS, [1.0], ("float64", "integers")),
         (CLICKS, [3, 7], ("id 7", "from 0 to 6")),
         (CLICKS, [2, -1], ("id -1", "from 0 to 6")),
         (TEXT, [[0, 1, 2, 10]], ("id 10", "from 0 to 9")),
@@ -119,5 +119,5 @@ def test_inputs_and_targets_come_in_equal_numbers() -> None:
     x, y = check_rows(CLICKS, [1, 2], [1, 0.5])
     assert same_array(x, np.array([1, 2]))
     assert same_array(y, np.array([1, 0.5], np.float32))
-    with refused(DataError, "x has 2 rows", "y has 1", "as many"):
+    with refused(DataError, "x has 2 rows", "y has 1", "equal numbers"):
         check_rows(CLICKS, [1, 2], [1])

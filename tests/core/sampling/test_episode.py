@@ -255,7 +255,7 @@ def test_an_episode_keeps_the_rule_and_the_units(rows: Rows, key: int, least: in
 
 
 def test_a_user_who_cannot_be_parted_is_refused_in_words() -> None:
-    with refused(PopulationError, "5 rows, of which at most 0", "equal x, group or moment", "at least 2", "leave such"):
+    with refused(PopulationError, "5 rows, of which at most 0", "equal x, group or order", "at least 2", "leave such"):
         draw_episode(np.full(5, 7), np.arange(5), EpisodeRule(), 1)
 
 

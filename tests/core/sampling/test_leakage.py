@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Any
-
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.people import Rows, leaks, user_rows
-from tests.core.samples import refused, same_array
+from tests.core.samples import same_array
 
-from tegu.core.data.codes import ordinal_codes
-from tegu.core.errors import DataError
 from tegu.core.sampling.leakage import find_row_units, row_units_of
 
 
@@ -106,30 +100,3 @@ def test_nobody_and_users_without_rows_have_no_ties() -> None:
         none = find_row_units(np.zeros((0, 3), np.float32), np.zeros(3, np.int64), None, timed)
         assert none.max_support.tolist() == [0, 0, 0]
     assert len(find_row_units(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)).max_support) == 0
-
-
-DAYS = [datetime.date(2020, 1, day) for day in (3, 1, 2, 1)]
-
-
-@pytest.mark.parametrize(
-    "values", [[3, 1, 2, 1], [0.3, -1, 0.2, -1], ["c", "a", "b", "a"], DAYS, np.asarray(DAYS, "datetime64[s]")]
-)
-def test_codes_are_in_the_order_of_the_values(values: Any) -> None:
-    found = ordinal_codes("order", values, 4)
-    assert found.tolist() == [2, 0, 1, 0]
-    assert found.dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    ("values", "parts"),
-    [
-        ([1, 2], ["order has shape (2,)", "expected one entry a row, (3,)"]),
-        ([[1], [2], [3]], ["order has shape (3, 1)"]),
-        ([1, np.nan, 2], ["order is NaN in some row", "drop it"]),
-        (np.asarray(["2020-01-01", "NaT", "2020-01-01"], "datetime64[D]"), ["order is NaN"]),
-        (np.asarray([1, None, "a"], object), ["order holds entries that cannot be sorted", "one of a kind"]),
-    ],
-)
-def test_what_has_no_order_is_refused(values: Any, parts: list[str]) -> None:
-    with refused(DataError, *parts):
-        ordinal_codes("order", values, 3)

@@ -137,7 +137,7 @@ def test_a_round_of_nobody_leaves_the_parameters_alone() -> None:
     run_rounds(strategy, grid, META, 2)
     assert same_bits(outer.meta, META)
     assert [progress.users for progress in told.rounds] == [0, 0]
-    assert grid.configs[0].share == 0.2
+    assert grid.configs[0].calibration_share == 0.2
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.6, math.nan])

@@ -124,7 +124,7 @@ def test_equal_rows_of_one_user_belong_together() -> None:
 
 @pytest.mark.parametrize("name", ["group", "order"])
 def test_rows_without_a_group_or_an_order_are_refused(name: str) -> None:
-    with refused(DataError, f"{name} has shape (4,)", "expected one entry a row, (5,)"):
+    with refused(DataError, f"{name} has shape (4,)", "expected one entry per row, (5,)"):
         Population.from_arrays(X, Y, [1] * 5, **{name: [1] * 4})
     with refused(DataError, f"{name} is NaN"):
         Population.from_arrays(X, Y, [1] * 5, **{name: [1, 2, np.nan, 1, 1]})

@@ -1,1 +1,11 @@
-"""Adapting to one user, and the report of it."""
+"""Adapting to one user.
+
+model       a bundle with the runtime that runs it
+loader      reads, verifies and loads bundles
+inputs      checks what an application passes in
+budget      as many steps as the time budget allows
+evidence    how well adapting works for other users and for this one
+typicality  whether the user resembles the calibration users
+report      the report of an adaptation
+recommend   the best items of a catalogue
+"""

@@ -1,4 +1,4 @@
-"""As many steps as there is time for."""
+"""As many steps as the time budget allows."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ def check_budget(budget_ms: float | None) -> None:
 
 
 def adapt_within(
-    adapt: Callable[[int], Tree], wanted: int, budget_ms: float | None, started: float
+    adapt: Callable[[int], Tree], scheduled: int, budget_ms: float | None, started: float
 ) -> tuple[Tree, int]:
-    """Adapt by `wanted` steps, or by as many as fit the budget, but by one at least.
+    """Take `scheduled` steps, or as many as fit the budget, but at least one.
 
     Args:
-        adapt: from a number of steps to the state.
-        wanted: steps to take if there is time.
+        adapt: computes the state after a number of steps.
+        scheduled: steps to take if time allows.
         budget_ms: milliseconds since `started`; None for no limit.
-        started: of `time.perf_counter`, in seconds.
+        started: reading of `time.perf_counter`, in seconds.
 
     Returns:
         The state, and the number of steps it took.
     """
-    if budget_ms is None or wanted <= 1:
-        return adapt(wanted), wanted
-    adapt(0)  # loads the graph, which would else count as part of a step
+    if budget_ms is None or scheduled <= 1:
+        return adapt(scheduled), scheduled
+    adapt(0)  # loads the graph, so that loading is not timed as part of a step
     before = time.perf_counter()
     first = adapt(1)
     now = time.perf_counter()
     left = budget_ms / 1000 - (now - started)
-    steps = int(min(wanted, left / max(now - before, 1e-9)))
+    steps = int(min(scheduled, left / max(now - before, 1e-9)))
     return (adapt(steps), steps) if steps > 1 else (first, 1)

@@ -1,4 +1,4 @@
-"""What is known of a way to adapt: from others with as many interactions, and from the user's own."""
+"""How well adapting works: for calibration users with as many interactions, and for this user."""
 
 from __future__ import annotations
 
@@ -7,42 +7,55 @@ from typing import NamedTuple
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.tree import Tree
 
-__all__ = ["Evidence", "corrected", "evidence_from"]
+__all__ = ["Evidence", "correction_note", "evidence_from"]
 
 
 class Evidence(NamedTuple):
-    """See `AdaptReport`."""
+    """The attributes of the same names in `AdaptReport`."""
 
-    others: tuple[float, float] | None = None
-    evidence: float | None = None
-    in_use: float | None = None
+    calibration_gain: tuple[float, float] | None = None
+    loo_improvement: float | None = None
+    applied_share: float | None = None
 
 
 def evidence_from(manifest: Manifest, state: Tree, knobs: Knobs, interactions: int) -> Evidence:
-    """What the schedule tells of others, and the state of its user.
+    """The evidence in a bundle's schedule and in the user's state.
 
     Args:
         manifest: of the bundle.
-        state: after adapting; the scalars `evidence` and `trust` are what a correction noted.
-        knobs: that were used.
-        interactions: the effective number of rows adapted on.
+        state: after adapting. A correction stores the scalars `evidence` and `trust` in it.
+        knobs: used for adapting.
+        interactions: effective number of interactions adapted on, rounded.
     """
     reached = [entry for entry in manifest.schedule if entry.k <= interactions]
-    others = (reached[-1].gain, reached[-1].spread) if reached else None
+    calibration_gain = (reached[-1].gain, reached[-1].spread) if reached else None
     if "evidence" not in state or "trust" not in state:
-        return Evidence(others)
-    return Evidence(others, float(state["evidence"]), knobs.get("weight", 1.0) * float(state["trust"]))
+        return Evidence(calibration_gain)
+    return Evidence(calibration_gain, float(state["evidence"]), knobs.get("weight", 1.0) * float(state["trust"]))
 
 
-def corrected(known: Evidence, interactions: int) -> str:
-    """The account of a correction, for people."""
-    population = (
-        f"people with as many interactions gained {known.others[0]:.3g} +- {known.others[1]:.3g} by it; "
-        if known.others is not None
-        else ""
-    )
-    own = f"one of the {interactions} interactions is told by the others with {known.evidence:+.3g} less squared error"
-    verdict = f"{known.in_use:.0%} of the correction is in use"
-    if not known.in_use:
-        verdict = "none of the correction is in use: the initialisation serves as it is"
-    return f"{population}{own if interactions > 1 else 'one interaction tells nothing of itself'}; {verdict}"
+def correction_note(evidence: Evidence, interactions: int) -> str:
+    """The report's sentences about a correction, for people.
+
+    Args:
+        evidence: with `loo_improvement`.
+        interactions: number of interactions adapted on.
+    """
+    sentences = []
+    if evidence.calibration_gain is not None:
+        mean, deviation = evidence.calibration_gain
+        sentences.append(f"Calibration users with as many interactions gained {mean:.3g} +- {deviation:.3g}.")
+    if interactions > 1:
+        sentences.append(_loo_sentence(evidence.loo_improvement or 0.0, interactions))
+    else:
+        sentences.append("One interaction is too few for a leave-one-out error.")
+    if evidence.applied_share:
+        sentences.append(f"{evidence.applied_share:.0%} of the correction is applied.")
+    else:
+        sentences.append("None of the correction is applied, so the initialisation is used unchanged.")
+    return " ".join(sentences)
+
+
+def _loo_sentence(improvement: float, interactions: int) -> str:
+    change = "worsens" if improvement < 0 else "improves"
+    return f"Leave-one-out error on your {interactions} interactions {change} by {abs(improvement):.3g}."

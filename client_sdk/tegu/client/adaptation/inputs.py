@@ -1,4 +1,4 @@
-"""What an application hands in, as rows."""
+"""Checks what an application passes in, and brings it into rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["empty_support", "input_rows", "interaction_rows"]
 
 
 def input_rows(spec: Spec, x: ArrayLike) -> Array:
-    """Checked inputs `[rows, *spec.x.shape]`; one input may come without the axis of rows.
+    """Checked inputs `[rows, *spec.x.shape]`; a single input may omit the axis of rows.
 
     Raises:
         DataError: they do not fit `spec`.
@@ -23,15 +23,15 @@ def input_rows(spec: Spec, x: ArrayLike) -> Array:
 
 
 def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, Array]:
-    """Checked inputs and targets; one interaction may come without the axis of rows.
+    """Checked inputs and targets; a single interaction may omit the axis of rows.
 
     Args:
-        spec: what the model takes.
+        spec: of the model.
         x: `[rows, *spec.x.shape]` or `spec.x.shape`.
-        y: targets likewise; None stands for a weight of 1 each, for ranking alone.
+        y: targets likewise. For ranking, None means a weight of 1 for each row.
 
     Raises:
-        DataError: they do not fit `spec`, or `y` is None for another kind than ranking.
+        DataError: they do not fit `spec`, or `y` is None although `spec` is not for ranking.
     """
     inputs = np.asarray(x)
     one = _is_one(spec, inputs)
@@ -39,7 +39,7 @@ def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Arr
     if y is None:
         if spec.kind != "ranking":
             raise DataError(
-                f"y is None: expected a target for each row of x; only ranking goes without, not {spec.kind}"
+                f"y is None: expected a target for each row of x; only ranking may omit it, not {spec.kind}"
             )
         return check_rows(spec, inputs, np.ones(inputs.shape[:1], np.float32))
     targets = np.asarray(y)
@@ -47,7 +47,7 @@ def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Arr
 
 
 def empty_support(spec: Spec) -> NumpyBatch:
-    """One row of zeros that counts for nothing: the support of a user of whom nothing is known."""
+    """One padding row: the support of a user without interactions."""
     return Batch(
         np.zeros((1, *spec.x.shape), spec.x.dtype),
         np.zeros((1, *spec.y.shape), spec.y.dtype),

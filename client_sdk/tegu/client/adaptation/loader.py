@@ -1,4 +1,4 @@
-"""How bundles become models."""
+"""Reads, verifies and loads bundles."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["BundleLoader"]
 
 @dataclass(frozen=True)
 class BundleLoader:
-    """What an application decides once and an upgrade must abide by.
+    """Loads bundles with the options that an application chose on opening. Upgrades use the same options.
 
     Attributes:
-        public_key: Ed25519 key that every bundle must be signed by; None for no check.
-        providers: ONNX Runtime's execution providers; None for the CPU.
-        threads: that ONNX Runtime may use within an operator.
-        runtime: what runs every bundle in place of ONNX Runtime.
-        cache: folder to keep ONNX Runtime's optimised graphs in; None keeps none.
+        public_key: Ed25519 key that must have signed every bundle; None for no check.
+        providers: ONNX Runtime execution providers; None for the CPU.
+        threads: of ONNX Runtime within one operator.
+        runtime: runs every bundle instead of ONNX Runtime; None for ONNX Runtime.
+        cache: folder for graphs as optimised by ONNX Runtime; None for no cache.
     """
 
     public_key: bytes | None = None
@@ -33,17 +33,19 @@ class BundleLoader:
     runtime: Runtime | None = None
     cache: Path | None = None
 
-    def model(self, bundle: str | Path | Bundle) -> Model:
-        """The bundle, read and verified, with its runtime.
+    def load(self, bundle: str | Path | Bundle) -> Model:
+        """Read and verify a bundle, and prepare its runtime.
 
         Raises:
-            BundleError: it cannot be read or trusted.
-            SignatureError: its signature is absent or wrong, or it is in memory where a key was given.
-            RuntimeFailure: a provider that is not available.
+            BundleError: the bundle cannot be read or is damaged.
+            SignatureError: the signature is absent or wrong, or the bundle is in memory although a key was given.
+            RuntimeFailure: a provider is not available.
         """
         if not isinstance(bundle, Bundle):
             bundle = read_bundle(bundle, self.public_key)
         elif self.public_key is not None:
-            raise SignatureError("a bundle in memory carries no signature, and a public key was given: pass its path")
+            raise SignatureError(
+                "a bundle in memory has no signature, but a public key was given: pass the bundle's path"
+            )
         runtime = self.runtime or OnnxRuntime(bundle.graphs, self.providers, self.threads, self.cache)
         return Model(bundle, runtime)

@@ -1,4 +1,4 @@
-"""One initialisation together with the runtime that runs it."""
+"""A bundle together with the runtime that runs it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 import numpy as np
 
 from tegu.client.adaptation.budget import adapt_within
-from tegu.client.adaptation.evidence import Evidence, corrected, evidence_from
+from tegu.client.adaptation.evidence import Evidence, correction_note, evidence_from
 from tegu.client.adaptation.inputs import empty_support
 from tegu.client.adaptation.report import AdaptReport
-from tegu.client.adaptation.typicality import typical, unlike
+from tegu.client.adaptation.typicality import atypical_note, typicality
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, knobs_for
@@ -24,11 +24,11 @@ __all__ = ["Model"]
 
 
 class Model:
-    """A bundle that runs. It never changes: an upgrade is another model.
+    """A runnable bundle. It never changes: an upgrade creates another model.
 
     Attributes:
-        manifest: what the bundle says of itself.
-        identity: of the bundle.
+        manifest: of the bundle.
+        identity: `Bundle.identity`.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
@@ -38,16 +38,19 @@ class Model:
         self._runtime = runtime
         self._initial: Tree | None = None
 
+    def __repr__(self) -> str:
+        return f"Model(learner={self.manifest.learner!r}, kind={self.spec.kind!r}, identity={self.identity[:12]!r})"
+
     @property
     def spec(self) -> Spec:
-        """What the model takes and gives."""
+        """The layout of inputs and targets."""
         return self.manifest.spec
 
     def predict(self, state: Tree | None, x: Array) -> Array:
-        """Outputs `[rows, outputs]`, or scores `[rows]` for ranking; a state of None is the initialisation's.
+        """Outputs `[rows, outputs]`, or scores `[rows]` for ranking. A state of None means the initialisation.
 
         Raises:
-            RuntimeFailure: the graphs do not run, or give an output of another shape.
+            RuntimeFailure: the graphs do not run, or the output has an unexpected shape.
         """
         output = self._runtime.predict(self._meta, self.initial() if state is None else state, x)
         expected = (len(x),) if self.spec.kind == "ranking" else (len(x), self.spec.outputs)
@@ -56,44 +59,44 @@ class Model:
         return output
 
     def adapt(self, support: NumpyBatch, budget_ms: float | None, started: float) -> tuple[Tree, AdaptReport]:
-        """Adapt to a user, with the knobs that the schedule has for their effective number of rows.
+        """Adapt to a user with the knobs that the schedule sets for the user's effective number of rows.
 
         Args:
-            support: all rows of the user, at least one, the newest last; the mask is what each counts for.
+            support: all rows of the user, at least one, the newest last; the mask is the weight of each.
             budget_ms: milliseconds since `started`; None for no limit.
-            started: of `time.perf_counter`, in seconds.
+            started: reading of `time.perf_counter`, in seconds.
 
         Returns:
-            The state and the account of it; the state is of use only where the account says `kept`.
+            The state and the report. Use the state only where `kept` is True.
 
         Raises:
             RuntimeFailure: the graphs do not run.
         """
         support = NumpyBatch(*(part[-self.manifest.most :] for part in support))  # of 0, all
-        rows, effective = len(support.mask), effective_sample_size(support.mask)
-        counted = round(effective)  # what hardly fades is as what does not
+        rows, sample_size = len(support.mask), effective_sample_size(support.mask)
+        counted = round(sample_size)  # weights close to 1 select the same entry as weights of 1
         knobs = knobs_for(self.manifest, counted)
-        wanted = int(knobs.get("steps", 1))
+        scheduled = int(knobs.get("steps", 1))
         calibrated = self._calibrated(counted)
 
         def run(steps: int) -> Tree:
             return self._runtime.adapt(self._meta, support, {**knobs, "steps": float(steps)})
 
-        state, steps = adapt_within(run, wanted, budget_ms, started) if calibrated else (self.initial(), 0)
-        kept, reason = _verdict(state, steps, wanted, rows)
-        known = evidence_from(self.manifest, state, knobs, counted) if steps else Evidence()
-        if kept and steps and known.evidence is not None:
-            reason = corrected(known, rows)
-        if effective < rows:
-            reason += f"; older ones count less: {rows} interactions are as good as {effective:.3g}"
+        state, steps = adapt_within(run, scheduled, budget_ms, started) if calibrated else (self.initial(), 0)
+        kept, reason = _outcome(state, steps, scheduled, rows)
+        evidence = evidence_from(self.manifest, state, knobs, counted) if steps else Evidence()
+        if kept and steps and evidence.loo_improvement is not None:
+            reason = correction_note(evidence, rows)
+        if sample_size < rows:
+            reason += f" Older interactions have less weight: {rows} interactions count as {sample_size:.3g}."
         milliseconds = 1000 * (time.perf_counter() - started)
-        alike = typical(self.manifest, support, lambda x: self.predict(None, x))
-        reason += unlike(alike)
+        p = typicality(self.manifest, support, lambda x: self.predict(None, x))
+        reason += atypical_note(p)
         lr = knobs.get("lr")
-        return state, AdaptReport(steps, wanted, rows, lr, milliseconds, kept, reason, *known, alike, effective)
+        return state, AdaptReport(steps, scheduled, rows, lr, milliseconds, kept, reason, *evidence, p, sample_size)
 
     def initial(self) -> Tree:
-        """The state of a user of whom nothing is known; computed once.
+        """The state of a user without interactions; computed once.
 
         Raises:
             RuntimeFailure: the adapt graph does not run.
@@ -104,29 +107,32 @@ class Model:
         return self._initial
 
     def check(self) -> None:
-        """Run adapt and predict once, on a row that counts for nothing.
+        """Run adapt and predict once, on a padding row.
 
         Raises:
-            RuntimeFailure: they do not run, or give something that cannot be used.
+            RuntimeFailure: the graphs do not run, or their results are not finite.
         """
         output = self.predict(None, empty_support(self.spec).x)
         if not _finite(self.initial()) or not np.isfinite(output).all():
-            raise RuntimeFailure("the initialisation predicts numbers that are not finite: use another bundle")
+            raise RuntimeFailure("the initialisation predicts values that are not finite: use another bundle")
 
     def _calibrated(self, rows: int) -> bool:
-        # knobs_for says "no steps" below the first entry; a learner that has no steps would not hear it.
+        # knobs_for sets 0 steps below the first entry, but a learner without steps ignores that knob.
         schedule = self.manifest.schedule
         return not schedule or rows >= schedule[0].k
 
 
-def _verdict(state: Tree, steps: int, wanted: int, rows: int) -> tuple[bool, str]:
+def _outcome(state: Tree, steps: int, scheduled: int, rows: int) -> tuple[bool, str]:
     if not _finite(state):
-        return False, f"the state after {steps} steps is not finite: the one from before stays; lower lr or rescale"
+        return (
+            False,
+            f"The state after {steps} steps is not finite, so the previous one stays in use. Lower lr or rescale.",
+        )
     if steps == 0:
-        return True, f"the schedule takes no step at {rows} interactions: the initialisation serves as it is"
-    if steps < wanted:
-        return True, f"adapted by {steps} of {wanted} steps: the budget allowed no more"
-    return True, f"adapted by all {steps} steps"
+        return True, f"The schedule sets no steps for {rows} interactions, so the initialisation is used unchanged."
+    if steps < scheduled:
+        return True, f"Took {steps} of {scheduled} steps: the time budget ran out."
+    return True, f"Took all {steps} steps."
 
 
 def _finite(tree: Tree) -> bool:

@@ -15,7 +15,7 @@ def check_can_recommend(spec: Spec, n: int) -> None:
     """Check that a model of this spec can recommend `n` items.
 
     Raises:
-        DataError: its inputs are not item ids, its output is not one number an item, or `n` is less than 1.
+        DataError: its inputs are not item ids, its output is not one score per item, or `n` is less than 1.
     """
     if not spec.items or spec.outputs != 1 or spec.kind == "classification":
         raise DataError(
@@ -27,15 +27,15 @@ def check_can_recommend(spec: Spec, n: int) -> None:
 
 
 def best_items(scores: Array, seen: Array, n: int) -> tuple[Array, Array]:
-    """The `n` items of the highest scores, or as many as there are, best first; the lower id first on a tie.
+    """The `n` items with the highest scores, best first; of equal scores, the lower id first.
 
     Args:
         scores: `[items]`.
-        seen: int64 ids to leave out, in any order, repeated or not.
-        n: how many.
+        seen: int64 ids to leave out, in any order, possibly repeated.
+        n: number of items.
 
     Returns:
-        int64 ids and their scores, `[n]` each, or fewer where fewer are left.
+        int64 ids and their scores, `[n]` each; fewer where fewer items are left.
     """
     eligible = np.ones(len(scores), bool)
     eligible[seen] = False

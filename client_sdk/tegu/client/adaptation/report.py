@@ -1,4 +1,4 @@
-"""What an adaptation did."""
+"""The report of an adaptation."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ __all__ = ["AdaptReport"]
 
 @dataclass(frozen=True)
 class AdaptReport:
-    """The account of one `Personalizer.adapt`.
+    """What one call of `Personalizer.adapt` did.
 
     Attributes:
         steps: steps taken; 1 for a learner that adapts in closed form.
-        scheduled_steps: steps the schedule asks for with so many interactions; more than `steps` where the
-            budget did not allow them.
-        interactions: rows adapted on.
-        lr: the learning rate; None for a learner without one.
-        milliseconds: from the call until the state was computed, reading the store included, saving not.
-        kept: whether the result is in use; if not, the state from before is.
-        reason: why, for people.
-        others: mean and standard deviation of what the calibration users gained by this way of adapting with so many
-            interactions, in the metric; None where nothing was calibrated for them.
-        evidence: for a learner that corrects in closed form: how much smaller the squared error of one of the user's
-            own interactions is for what the others tell, on average; None for other learners.
-        in_use: share of the correction that is in use, from 0 to 1; None for other learners.
-        typical: the share of people never trained on whose interactions the initialisation fits no better than the
-            user's, a conformal p-value: of users like them one in twenty is at 0.05 or below. None where nothing was
-            calibrated for so many interactions.
-        effective: so many interactions of one weight are as good: fewer than there are where older ones count less
-            (`half_life`). Rounded, it is what the schedule goes by.
+        scheduled_steps: steps that the schedule sets for this number of interactions. Above `steps` where the time
+            budget ran out.
+        interactions: number of interactions adapted on.
+        lr: learning rate; None for a learner without one.
+        milliseconds: from the call until the state was computed. Includes reading the store, but not saving.
+        kept: whether the new state is in use. If False, the previous state stays in use.
+        reason: explanation for people.
+        calibration_gain: mean and standard deviation of the gain, in the metric, of calibration users with as many
+            interactions and the same knobs. None where nothing was calibrated for this number of interactions.
+        loo_improvement: leave-one-out improvement: how much adapting to the user's other interactions reduces the
+            squared error of one interaction, on average. For a learner that corrects in closed form; None for others.
+        applied_share: share of the correction that is applied, from 0 to 1; None for other learners.
+        typicality: conformal p-value: the share of calibration users whose interactions fit the initialisation no
+            better than this user's. One in twenty comparable users has 0.05 or less. None where nothing was calibrated
+            for this number of interactions.
+        effective_sample_size: Kish's effective sample size. Below `interactions` where older interactions have less
+            weight (`half_life`). Rounded, it selects the schedule entry.
     """
 
     steps: int
@@ -39,8 +39,8 @@ class AdaptReport:
     milliseconds: float
     kept: bool
     reason: str
-    others: tuple[float, float] | None = None
-    evidence: float | None = None
-    in_use: float | None = None
-    typical: float | None = None
-    effective: float | None = None
+    calibration_gain: tuple[float, float] | None = None
+    loo_improvement: float | None = None
+    applied_share: float | None = None
+    typicality: float | None = None
+    effective_sample_size: float | None = None

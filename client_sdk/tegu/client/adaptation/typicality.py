@@ -1,4 +1,4 @@
-"""Whether a user is like the people that an initialisation was calibrated on."""
+"""Whether a user resembles the users that a bundle was calibrated on."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from tegu.core.calibration.conformal import p_value
 from tegu.core.calibration.nonconformity import inputs_to_score, nonconformity
 from tegu.core.data.batch import Array, NumpyBatch
 
-__all__ = ["typical", "unlike"]
+__all__ = ["atypical_note", "typicality"]
 
-_UNLIKE = 0.05
+_ATYPICAL = 0.05  # p-values below it are reported
 
 
-def typical(manifest: Manifest, support: NumpyBatch, predict: Callable[[Array], Array]) -> float | None:
+def typicality(manifest: Manifest, support: NumpyBatch, predict: Callable[[Array], Array]) -> float | None:
     """The conformal p-value of the user's loss under the initialisation.
 
-    Of the schedule's last entry that is reached: the newest `k` interactions, as many as its losses are of.
+    The last schedule entry with `k` up to the number of rows is used, and the loss is taken over the newest `k` rows.
 
     Args:
         manifest: of the bundle.
         support: the user's rows, the newest last.
-        predict: the initialisation's answers; called once at most.
+        predict: predictions of the initialisation; called once at most.
 
     Returns:
-        See `AdaptReport.typical`.
+        See `AdaptReport.typicality`.
     """
     reached = [entry for entry in manifest.schedule if entry.k <= len(support.mask)]
     if not reached or not reached[-1].losses:
@@ -34,6 +34,8 @@ def typical(manifest: Manifest, support: NumpyBatch, predict: Callable[[Array], 
     return p_value(reached[-1].losses, nonconformity(manifest.spec, predict(inputs_to_score(manifest.spec, x)), x, y))
 
 
-def unlike(p: float | None) -> str:
-    """What a p-value says, for people; nothing where it says nothing."""
-    return f"; unlike the people this was trained with (p = {p:.2g})" if p is not None and p < _UNLIKE else ""
+def atypical_note(p: float | None) -> str:
+    """The report's sentence about an atypical user, for people; empty for a typical one."""
+    if p is None or p >= _ATYPICAL:
+        return ""
+    return f" Your interactions are unlike those of the users this model was calibrated on (p = {p:.2g})."

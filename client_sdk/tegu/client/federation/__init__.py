@@ -1,1 +1,6 @@
-"""The device in a federation: updates and evaluations on its own rows."""
+"""The device's part in a federation.
+
+client_app  the Flower ClientApp
+updates     training rounds: the sum of this device's users' updates
+evaluation  evaluation rounds: sums of metrics over this device's users
+"""

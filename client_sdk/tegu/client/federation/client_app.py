@@ -1,6 +1,6 @@
-"""The Flower ClientApp: `tegu.client.federation.client_app:app`. The one module of the client that imports flwr.
+"""The Flower ClientApp: `tegu.client.federation.client_app:app`. The only module of the client that imports flwr.
 
-Where a node finds its users and its bundle:
+A node finds its users and its bundle in one of two ways:
 
     --node-config "data='/path/users.npz' bundle='/path/init.tegu'"       a SuperNode with its own files
     run-config  partitions='/path/folder' bundle='/path/init.tegu'        a simulation: `<partition-id>.npz`
@@ -40,15 +40,15 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """One round: this node's users' updates, summed; rounding errors wait in the node's memory for the next round."""
+    """A training round: replies with the sum of this node's users' updates.
+
+    Rounding errors of a packed update stay in the node's state and are added in the next round.
+    """
     meta, config = read_training_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
-    everybody = read_users(_data(context), bundle.manifest.spec)
-    training = [
-        user
-        for user in everybody
-        if not is_calibration_user(config.seed, user.user, config.calibration_share, config.fold)
-    ]
+    local_users = read_users(_data_path(context), bundle.manifest.spec)
+    share, fold = config.calibration_share, config.fold
+    training = [user for user in local_users if not is_calibration_user(config.seed, user.user, share, fold)]
     if not training:
         return Message(training_reply_content(Reply({}, 0)), reply_to=message)
     total, users = sum_of_updates(
@@ -63,30 +63,30 @@ def train(message: Message, context: Context) -> Message:
     )
     if config.update_precision == "float32":
         return Message(training_reply_content(Reply(total, users)), reply_to=message)
-    own = f"tegu-residual-{config.calibration_share}-{config.fold}"  # of this training: what others leave out may not reach it
-    sent, residual = pack_with_feedback(total, _residual(context, own, total), config.update_precision)
-    context.state[own] = to_record(residual)
+    name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
+    sent, residual = pack_with_feedback(total, _residual(context, name, total), config.update_precision)
+    context.state[name] = to_record(residual)
     return Message(packed_reply_content(sent, users), reply_to=message)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    """One evaluation round: ways to adapt are tried on this node's users; metrics alone are sent."""
-    meta, inquiry = read_evaluation_request(message.content)
+    """An evaluation round: evaluates candidates on this node's users and replies with sums of metrics alone."""
+    meta, request = read_evaluation_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
-    users = read_users(_data(context), bundle.manifest.spec)
-    found = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest.spec, inquiry)
-    return Message(evaluation_reply_content(found), reply_to=message)
+    users = read_users(_data_path(context), bundle.manifest.spec)
+    sums = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest.spec, request)
+    return Message(evaluation_reply_content(sums), reply_to=message)
 
 
 def _residual(context: Context, name: str, update: Tree) -> Tree | None:
-    """What rounding took from the update before, unless the model has changed since."""
+    """The rounding error of the last update; None where there is none or the model has changed since."""
     record = context.state.array_records.get(name)
     residual = None if record is None else to_tree(record)
     return residual if residual is not None and has_same_layout(residual, update) else None
 
 
-def _data(context: Context) -> Path:
+def _data_path(context: Context) -> Path:
     if "data" in context.node_config:
         return Path(str(context.node_config["data"]))
     return Path(_setting(context, "partitions")) / f"{context.node_config.get('partition-id')}.npz"

@@ -1,4 +1,4 @@
-"""Answering evaluation rounds: ways to adapt tried on this device's users, on the inference runtime."""
+"""The device's part in an evaluation round: metrics of candidates on its users, computed by the inference runtime."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ __all__ = ["evaluate_users"]
 
 
 def evaluate_users(
-    runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: Spec, inquiry: EvaluationRequest
+    runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: Spec, request: EvaluationRequest
 ) -> list[MetricSums]:
-    """What these users answer, question by question: sums over those who are asked.
+    """Sums over the requested users, one for each set of candidates.
 
     Args:
         runtime: holds the graphs.
         meta: what the server sent.
-        users: whose rows these are.
-        spec: what the rows are.
-        inquiry: what is asked.
+        users: of this node.
+        spec: layout of the rows.
+        request: what to evaluate.
 
     Raises:
-        UnknownNameError: a metric of another version.
+        UnknownNameError: no such metric in this version.
         RuntimeFailure: the graphs cannot be run.
     """
-    metric, attempt = find_metric(inquiry.metric), _attempt(runtime, meta)
+    metric, attempt = find_metric(request.metric), _attempt(runtime, meta)
     return [
-        evaluate_candidates(question, inquiry.still, _trials(users, spec, inquiry, question), metric, attempt)
-        for question in inquiry.questions
+        evaluate_candidates(question, request.still, _trials(users, spec, request, question), metric, attempt)
+        for question in request.questions
     ]
 
 
-def _trials(users: Sequence[LocalUser], spec: Spec, inquiry: EvaluationRequest, question: CandidateSet) -> Trials:
-    asked = is_calibration_user if question.who == "calibration" else is_comparison_user
-    chosen = (user for user in users if asked(inquiry.seed, user.user, inquiry.share, inquiry.fold))
+def _trials(users: Sequence[LocalUser], spec: Spec, request: EvaluationRequest, question: CandidateSet) -> Trials:
+    in_group = is_calibration_user if question.who == "calibration" else is_comparison_user
+    chosen = (user for user in users if in_group(request.seed, user.user, request.share, request.fold))
     drawn = [
         trial
-        for place, user in enumerate(chosen)
-        for trial in _draws(place, user, spec, question.k, inquiry.seed, question.draws)
+        for index, user in enumerate(chosen)
+        for trial in _user_trials(index, user, spec, question.k, request.seed, question.draws)
     ]
     return Trials(spec, question.k, drawn)
 
 
-def _draws(place: int, user: LocalUser, spec: Spec, k: int, seed: int, draws: int) -> Iterator[Trial]:
-    ties = row_units_of(user.x, user.group, user.order)
-    if ties.max_support[0] >= k:
-        yield from user_trials(place, user.user, user.x, user.y, ties, spec=spec, k=k, seed=seed, draws=draws)
+def _user_trials(index: int, user: LocalUser, spec: Spec, k: int, seed: int, draws: int) -> Iterator[Trial]:
+    units = row_units_of(user.x, user.group, user.order)
+    if units.max_support[0] >= k:
+        yield from user_trials(index, user.user, user.x, user.y, units, spec=spec, k=k, seed=seed, draws=draws)
 
 
 def _attempt(runtime: Runtime, meta: Tree) -> AdaptAndPredict:
-    """One trial after the other; as in use, a state that is not finite is dropped for the initialisation's."""
+    """Runs trials one by one. As on a device, the initialisation replaces a state that is not finite."""
 
     def state(trial: Trial, knobs: Knobs) -> Tree:
         found = runtime.adapt(meta, trial.support, knobs)

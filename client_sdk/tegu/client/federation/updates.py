@@ -1,4 +1,4 @@
-"""Taking part in training: this device's users' updates for one round, summed, on the inference runtime."""
+"""The device's part in a training round: the sum of its users' updates, computed by the inference runtime."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ def sum_of_updates(
     *,
     seed: int,
     round_number: int,
-    limit: float,
-    rule: EpisodeRule,
-    asked: int = 0,
+    clip_norm: float,
+    episodes: EpisodeRule,
+    users_per_node: int = 0,
 ) -> tuple[Tree, int]:
-    """The sum over users of their clipped updates, and how many users took part.
+    """The sum of users' clipped updates, and the number of users in it.
 
-    Users with too few rows for a support and a query stay out, as do those whose rows cannot be parted.
+    Users whose rows do not allow a support and a query are skipped.
 
     Args:
         runtime: holds the `update` graph.
         meta: what the server sent.
-        users: whose rows these are.
+        users: of this node.
         seed: of the run.
-        round_number: from 1; with `seed` and the user's name it decides the episode.
-        limit: largest norm of one user's update.
-        rule: how much becomes support and query.
-        asked: how many of the users take part, drawn by seed and round; 0 for all of them.
+        round_number: from 1. Seed, round and user name determine the episode.
+        clip_norm: largest norm of one user's update.
+        episodes: sizes of support and query.
+        users_per_node: number of users that take part, drawn by seed and round; 0 for all of them.
 
     Raises:
         PopulationError: no user has enough rows.
         RuntimeFailure: the graph cannot be run.
     """
-    total, taking_part = None, 0
-    chosen = [users[place] for place in draw_users(len(users), asked, seed, round_number)]
+    total, participants = None, 0
+    chosen = [users[index] for index in draw_users(len(users), users_per_node, seed, round_number)]
     for user in chosen:
-        ties = row_units_of(user.x, user.group, user.order)
-        if ties.max_support[0] < rule.min_support:
+        units = row_units_of(user.x, user.group, user.order)
+        if units.max_support[0] < episodes.min_support:
             continue
-        episode = draw_episode(user.x, user.y, rule, episode_key(seed, round_number, user.user), ties)
-        update = clip(runtime.update(meta, *episode), limit)
-        total, taking_part = update if total is None else add(total, update), taking_part + 1
+        episode = draw_episode(user.x, user.y, episodes, episode_key(seed, round_number, user.user), units)
+        update = clip(runtime.update(meta, *episode), clip_norm)
+        total, participants = update if total is None else add(total, update), participants + 1
     if total is None:
         raise PopulationError(
-            f"none of {len(chosen)} users has more than {rule.min_support} rows: collect more, or lower min_support "
-            "(rows of equal x, group or moment are not parted)"
+            f"none of {len(chosen)} users has more than {episodes.min_support} rows: "
+            "collect more, or lower min_support (rows with equal x, group or order stay together)"
         )
-    return total, taking_part
+    return total, participants

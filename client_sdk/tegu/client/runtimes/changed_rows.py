@@ -1,4 +1,4 @@
-"""The rows of a table that adapting moved: what a graph asks for where another runtime kept the whole table."""
+"""The rows of a table that adapting changed: input of a graph where another runtime stored the whole table."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["find_changed_rows"]
 
 
 def find_changed_rows(key: str, sources: Mapping[str, Tree]) -> Array | None:
-    """The state's entry `<table>/ids` or `<table>/rows`, from the table in the state and the one in meta.
+    """The state's entry `<table>/ids` or `<table>/rows`, computed from the whole tables in the state and in meta.
 
     Args:
-        key: of the entry.
+        key: name of the entry.
         sources: `meta` and `state`.
 
     Returns:
-        int64 `[moved]` or float32 `[moved, ...]`, at least one row; None where there are no such tables.
+        int64 `[changed]` or float32 `[changed, ...]`, at least one row; None where there are no such tables.
     """
     name, _, entry = key.rpartition("/")
     tables = [sources.get(source, {}).get(name) for source in ("meta", "state")]
@@ -28,5 +28,5 @@ def find_changed_rows(key: str, sources: Mapping[str, Tree]) -> Array | None:
         return None
     before, after = (table.reshape(len(table), -1) for table in tables if table is not None)
     ids = np.flatnonzero((before != after).any(1))
-    ids = ids if len(ids) else np.zeros(1, np.int64)  # graphs run on one row or more
+    ids = ids if len(ids) else np.zeros(1, np.int64)  # graphs need at least one row
     return ids if entry == "ids" else tables[1][ids]

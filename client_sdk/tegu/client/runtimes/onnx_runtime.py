@@ -1,11 +1,11 @@
-"""The bundle's graphs in ONNX Runtime: all that a device needs to adapt, to predict and to take part in training.
+"""Runs a bundle's graphs with ONNX Runtime: adapt, predict and, for training, update.
 
-Inputs and outputs are known by name. A graph lists the inputs it reads, and is fed exactly those:
+Inputs and outputs are identified by name. A graph lists the inputs that it reads, and receives exactly those:
 
     meta.<name>  support.x|y|mask  query.x|y|mask  knob.<name>  state.<name>  x
     state.<name> (adapt)           output (predict)             update.<name> (update)
 
-Of a large table, `state.<name>/ids` and `state.<name>/rows` are the rows that are personal.
+Of a large table the state holds only the personal rows: `state.<name>/ids` and `state.<name>/rows`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ __all__ = ["OnnxRuntime", "Provider"]
 Provider: TypeAlias = "str | tuple[str, dict[str, Any]]"
 
 _CPU = "CPUExecutionProvider"
-_NO_LOG = 4  # whatever ONNX Runtime would print as it fails is in the exception it raises
+_FATAL_ONLY = 4  # log level; the exceptions of ONNX Runtime contain what it would log
 
 
 class LoadedGraph(NamedTuple):
-    """A graph's session, and the names of its inputs and outputs."""
+    """A graph's session with the names of its inputs and outputs."""
 
     session: Any
     inputs: list[str]
@@ -40,18 +40,18 @@ class LoadedGraph(NamedTuple):
 
 
 class OnnxRuntime:
-    """Runs a bundle's graphs; a graph is loaded when it is first used.
+    """Runs a bundle's graphs. Each graph is loaded on first use.
 
     Args:
-        graphs: serialised ONNX by name: `adapt`, `predict`, `update`; those that are never used may be absent.
-        providers: ONNX Runtime's execution providers, the preferred first, each a name or a pair of name
-            and options; the CPU where it is None.
-        threads: threads within one operator; 1 gives the same bits every time.
-        cache: folder to keep optimised graphs in, where that saves time; made where it is absent. They are kept
-            for the CPU alone: what other providers compile cannot be saved.
+        graphs: serialised ONNX by name: `adapt`, `predict`, `update`; graphs that are never used may be absent.
+        providers: execution providers of ONNX Runtime, the preferred first, each a name or a pair of name and
+            options; None for the CPU.
+        threads: within one operator; 1 gives reproducible bits.
+        cache: folder for optimised graphs, created if absent; None for no cache. Used for the CPU only, because
+            graphs compiled by other providers cannot be saved.
 
     Raises:
-        RuntimeFailure: a provider that is not available here.
+        RuntimeFailure: a provider is not available.
         MissingExtraError: ONNX Runtime is not installed; raised on first use where `providers` is None.
     """
 
@@ -72,6 +72,10 @@ class OnnxRuntime:
         self._threads = threads
         self._loaded: dict[str, LoadedGraph] = {}
 
+    def __repr__(self) -> str:
+        names = [provider if isinstance(provider, str) else provider[0] for provider in self._providers]
+        return f"OnnxRuntime({', '.join(sorted(self._graphs))}; {', '.join(names)}, threads={self._threads})"
+
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
         """The personal state; see `Runtime.adapt`."""
         sources = {"meta": meta, "support": support._asdict(), "knob": _knob_arrays(knobs)}
@@ -81,14 +85,16 @@ class OnnxRuntime:
         """Outputs for the rows of `x`; see `Runtime.predict`."""
         outputs = self.run("predict", {"meta": meta, "state": state, "x": {"": x}})
         if "output" not in outputs:
-            raise RuntimeFailure(f"the predict graph gives {sorted(outputs)}: expected 'output'; export it again")
+            raise RuntimeFailure(
+                f"the predict graph returns {sorted(outputs)}: expected 'output'; export the bundle again"
+            )
         return outputs["output"]
 
     def update(self, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> Tree:
-        """The direction the server subtracts, a tree of the layout of `meta`.
+        """The update direction that the server subtracts, a tree with the layout of `meta`.
 
         Raises:
-            RuntimeFailure: the graph cannot be loaded, or run on these arguments.
+            RuntimeFailure: the graph cannot be loaded or run on these arguments.
         """
         sources = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
         return _without_prefix(self.run("update", sources), "update.")
@@ -98,30 +104,30 @@ class OnnxRuntime:
 
         Args:
             graph: its name.
-            sources: inputs by what stands before the dot of their names, then by what follows (`""` for no dot).
+            sources: inputs by the part of their names before the dot, then by the part after it (`""` for no dot).
 
         Raises:
-            RuntimeFailure: the graph cannot be loaded, or an input is absent or does not fit.
+            RuntimeFailure: the graph cannot be loaded, or an input is absent or has the wrong shape or dtype.
         """
         loaded = self.load(graph)
         feed = {name: _find(graph, name, sources) for name in loaded.inputs}
         try:
             values = loaded.session.run(loaded.outputs, feed)
-        except Exception as error:  # ONNX Runtime's exceptions have no root of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise RuntimeFailure(
-                f"the {graph} graph failed ({error}): check that arrays and graphs are of one bundle"
+                f"the {graph} graph failed ({error}): check that arrays and graphs come from one bundle"
             ) from error
         return dict(zip(loaded.outputs, values, strict=True))
 
     def load(self, graph: str) -> LoadedGraph:
-        """The graph's session, made on first use; call it before several threads do.
+        """The graph's session, made on first use. Call it once before several threads share the runtime.
 
         Raises:
             RuntimeFailure: the graph is absent or cannot be loaded.
         """
         if graph not in self._loaded:
             session = self._new_session(graph)
-            # Asking for names takes as long as running several nodes.
+            # Looking up the names takes as long as running several nodes.
             inputs, outputs = ([item.name for item in items] for items in (session.get_inputs(), session.get_outputs()))
             self._loaded[graph] = LoadedGraph(session, inputs, outputs)
         return self._loaded[graph]
@@ -135,7 +141,7 @@ class OnnxRuntime:
                 return self._open(serialised)
             build = f"{ort.__version__} {ort.get_build_info()}"
             return open_with_cache(self._open, serialised, self._cache / graph, build)
-        except Exception as error:  # as above
+        except Exception as error:  # no common base class, as above
             raise RuntimeFailure(
                 f"ONNX Runtime {ort.__version__} cannot load the {graph} graph ({error}): "
                 "upgrade onnxruntime, or fetch the bundle again"
@@ -146,7 +152,7 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _NO_LOG
+        options.log_severity_level = _FATAL_ONLY
         if optimised:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if save_to is not None:

@@ -1,4 +1,4 @@
-"""What runs a learner on a device."""
+"""The protocol of what runs a learner on a device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["Runtime"]
 
 
 class Runtime(Protocol):
-    """Two of a learner's four functions: what personalising takes.
+    """The two of a learner's four functions that personalisation needs.
 
-    Both are pure: the same arguments give the same result, and no argument is changed.
+    Both are pure: equal arguments give equal results, and no argument is modified.
     """
 
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
@@ -23,7 +23,7 @@ class Runtime(Protocol):
         Args:
             meta: what the server learned.
             support: the user's rows.
-            knobs: scalars; those that the learner does not read are passed over.
+            knobs: scalars; those that the learner does not read are ignored.
 
         Raises:
             RuntimeFailure: the runtime cannot run the learner on these arguments.

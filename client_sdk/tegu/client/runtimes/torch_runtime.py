@@ -1,4 +1,4 @@
-"""The same adaptation in torch: any optimiser, and the devices that torch has. Import it only where torch is."""
+"""Adaptation in torch, with any optimiser and device that torch has. Requires torch."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ Device = Literal["cpu", "cuda", "mps"]
 
 
 class TorchRuntime:
-    """Adapts a module by gradient steps on the support's mean loss; a learner's graphs are not needed.
+    """Adapts a module by gradient steps on the mean loss of the support. It does not use the bundle's graphs.
 
-    Follows the learners' inner loop: with n real rows the step size is `lr * n / (n + prior)`, and what the bundle has
-    learned of either multiplies. With plain SGD it gives what the bundle's graphs give. The module is copied, and runs
-    in evaluation mode.
+    It follows the learners' inner loop: with n rows the step size is `lr * n / (n + prior)`, multiplied by the step
+    sizes that the bundle has learned. With plain SGD the results equal those of the bundle's graphs. The module is
+    copied and runs in evaluation mode.
 
     Args:
         model: the module that the bundle was made from.
-        manifest: of the bundle: its spec, and which parameters adapt.
-        loss: a name, a callable `(output, y) -> [rows]`, or None for the kind's usual loss.
-        device: where to compute.
-        optimiser: any of torch.optim or torch-optimizer.
-        options: its arguments besides the learning rate, which is the knob `lr`.
+        manifest: of the bundle.
+        loss: a name, a callable `(output, y) -> [rows]`, or None for the usual loss of the kind of problem.
+        device: to compute on.
+        optimiser: name of an optimiser in torch.optim or torch-optimizer.
+        options: arguments of the optimiser except the learning rate, which is the knob `lr`.
 
     Raises:
-        RuntimeFailure: the device is not available, the options do not suit the optimiser, or a parameter that
-            should adapt is not in the module.
+        RuntimeFailure: the device is not available, the optimiser refuses the options, or a parameter that adapts
+            is absent from the module.
         UnknownNameError: no such optimiser or loss.
         MissingExtraError: torch-optimizer is not installed.
     """
@@ -70,7 +70,10 @@ class TorchRuntime:
                 "pass the module that the bundle was made from"
             )
         self._loss = find_loss(loss, manifest.spec)
-        self._optimiser = _factory(optimiser, options or {})
+        self._new_optimiser = _optimiser_factory(optimiser, options or {})
+
+    def __repr__(self) -> str:
+        return f"TorchRuntime({type(self._model).__name__}, device={str(self._device)!r}, adapts={list(self._fast)})"
 
     def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
         """The fast parameters after `knobs["steps"]` steps; see `Runtime.adapt`."""
@@ -89,7 +92,7 @@ class TorchRuntime:
             return {name: value.detach().cpu().numpy() for name, value in fast.items()}
 
     def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
-        """Outputs for the rows of `x`; see `Runtime.predict`. The state may be one of the graphs', tables by rows."""
+        """Outputs for the rows of `x`; see `Runtime.predict`. The state may come from the graphs."""
         self._check_meta({**meta, **whole_parameters(state)})
         with _explained("predict"), torch.no_grad():
             output: Array = call(self._model, self._tensors({**meta, **state}), self._tensor(x)).cpu().numpy()
@@ -98,8 +101,8 @@ class TorchRuntime:
     def _descend(
         self, parameters: dict[str, Tensor], fast: dict[str, Tensor], batch: Batch[Tensor], steps: int, lr: float
     ) -> None:
-        optimiser = self._optimiser(list(fast.values()), lr=lr)
-        learned = {name: each for name in fast if (each := factor_of(parameters, name)) is not None}
+        optimiser = self._new_optimiser(list(fast.values()), lr=lr)
+        learned = {name: factor for name in fast if (factor := factor_of(parameters, name)) is not None}
         for _ in range(steps):
             before = {name: fast[name].detach().clone() for name in learned}
             loss = masked_mean(self._loss, Applied(self._model, parameters), batch)
@@ -108,7 +111,7 @@ class TorchRuntime:
                 parameter.grad = gradient
             optimiser.step()
             with torch.no_grad():
-                for name, factor in learned.items():  # so much of the step: no optimiser takes one size an entry
+                for name, factor in learned.items():  # scale the step: optimisers have no step size per entry
                     fast[name].copy_(torch.lerp(before[name], fast[name], factor))
 
     def _check_meta(self, tree: Tree) -> None:
@@ -125,7 +128,7 @@ class TorchRuntime:
         return {name: self._tensor(value) for name, value in tree.items()}
 
     def _tensor(self, array: Array) -> Tensor:
-        # A copy: steps are taken in place, and a bundle's arrays are read-only.
+        # A copy, because steps are taken in place and a bundle's arrays are read-only.
         return torch.tensor(array, device=self._device)
 
 
@@ -142,13 +145,13 @@ def _check_device(device: str) -> None:
         )
 
 
-def _factory(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim.Optimizer]:
+def _optimiser_factory(name: str, options: Mapping[str, Any]) -> Callable[..., torch.optim.Optimizer]:
     cls: Callable[..., torch.optim.Optimizer] = optimiser_class(name)
     factory = functools.partial(cls, **options)
     try:
         factory([torch.zeros(1, requires_grad=True)], lr=0.1)
     except (TypeError, ValueError, AssertionError) as error:
-        raise RuntimeFailure(f"{name} does not take the options {dict(options)} ({error}): correct them") from error
+        raise RuntimeFailure(f"{name} refuses the options {dict(options)} ({error}): correct them") from error
     return factory
 
 
@@ -157,7 +160,9 @@ def _explained(function: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, IndexError, TypeError) as error:
-        raise RuntimeFailure(f"torch cannot {function} ({error}): check module, rows and optimiser") from error
+        raise RuntimeFailure(
+            f"torch cannot {function} ({error}): check the module, the rows and the optimiser"
+        ) from error
 
 
 def _described(shape: tuple[int, ...] | None) -> str:

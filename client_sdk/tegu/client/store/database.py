@@ -1,4 +1,4 @@
-"""A SQLite file: durable at each commit, patient with other processes, and plain about what went wrong."""
+"""A SQLite file: durable at each commit, shared by processes, with errors that name the fix."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ __all__ = ["BUSY_SECONDS", "Database"]
 
 BUSY_SECONDS = 10.0
 
-_REPLACE = "restore a copy of it, or delete it to start anew"
+_RESTORE = "restore a backup, or delete the file to start again"
 _FIXES = (
     ("unable to open", "create its folder, or choose a path that can be written"),
     ("readonly", "make the file and its folder writable, or choose another path"),
-    ("not a database", "choose another path, or delete the file if it is of no use"),
-    ("locked", "another process is using it; close that, or try again later"),
+    ("not a database", "choose another path, or delete the file if it is not needed"),
+    ("locked", "another process is using it: close that process, or try again later"),
     ("full", "free some space and try again"),
     ("closed", "open it again"),
 )
 
 
 class Database:
-    """One connection, for use from any thread.
+    """One connection, usable from any thread.
 
     Args:
-        path: the file, made readable to its owner alone where it is absent; None for a database in memory.
+        path: the file. If absent, it is created readable by its owner alone. None for a database in memory.
 
     Raises:
         StoreError: the file cannot be opened or written, or is not a database.
@@ -46,20 +46,23 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for one thread at a time.
+        """The connection, held by one thread at a time.
 
         Raises:
-            StoreError: in place of what SQLite raises.
+            StoreError: for every SQLite error in the block.
         """
         with self._lock, self._explained():
             yield self._connection
 
     @contextmanager
     def transaction(self, mode: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """All of the block or, where it raises, none of it; DEFERRED sees one moment and is for reading.
+        """A transaction that commits at the end of the block, or rolls back where the block raises.
+
+        Args:
+            mode: IMMEDIATE for writing; DEFERRED for reading a consistent snapshot.
 
         Raises:
-            StoreError: in place of what SQLite raises.
+            StoreError: for every SQLite error in the block.
         """
         with self.session() as connection:
             connection.execute(f"BEGIN {mode}")
@@ -72,28 +75,28 @@ class Database:
                 raise
 
     def erase_deleted(self) -> None:
-        """Rewrite the files so that they hold nothing that was deleted.
+        """Rewrite the files so that no deleted bytes remain in them.
 
         Raises:
-            StoreError: another process reads the file all the while; its deleted bytes may still be there.
+            StoreError: another process is reading the file, so that deleted bytes may remain in it.
         """
         with self.session() as connection:
             connection.execute("VACUUM")
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             raise StoreError(
-                f"{self.name} is being read by another process: what was deleted may still be in its files; "
-                "close that process and forget again"
+                f"{self.name} is being read by another process, so deleted bytes may remain in its files: "
+                "close that process and call forget again"
             )
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
+        """Close the file. Closing it twice is allowed."""
         with self.session() as connection:
             connection.close()
 
     def damaged(self, why: object) -> StoreError:
-        """The error to raise where what is stored makes no sense."""
-        return StoreError(f"{self.name} is damaged ({why}): {_REPLACE}")
+        """The error for stored data that is not valid."""
+        return StoreError(f"{self.name} is damaged ({why}): {_RESTORE}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -101,7 +104,7 @@ class Database:
             yield
         except (sqlite3.Error, OSError) as error:
             text = str(error)
-            fix = next((fix for symptom, fix in _FIXES if symptom in text), _REPLACE)
+            fix = next((fix for symptom, fix in _FIXES if symptom in text), _RESTORE)
             raise StoreError(f"{self.name} cannot be used ({text}): {fix}") from error
 
 
@@ -126,14 +129,14 @@ def _connect(path: Path | None) -> sqlite3.Connection:
 
 
 def _make_private(path: Path) -> None:
-    # O_EXCL, because closing a handle on an open database would drop this process's locks on it.
-    # What else is wrong with the path, SQLite will say.
+    # O_EXCL, because closing a handle on an open database would release this process's locks on it.
+    # SQLite reports every other fault of the path.
     with suppress(OSError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    # SQLite's own busy timeout does not cover two processes that switch a new file to WAL at once.
+    # SQLite's busy timeout does not cover two processes that switch a new file to WAL at the same time.
     deadline = time.monotonic() + BUSY_SECONDS
     while not _switched_to_wal(connection, last=time.monotonic() > deadline):
         time.sleep(0.01)
@@ -150,7 +153,7 @@ def _switched_to_wal(connection: sqlite3.Connection, last: bool) -> bool:
 
 
 def _check_writable(connection: sqlite3.Connection) -> None:
-    # SQLite opens a read-only file without a word, and would fail at the first write only.
+    # SQLite opens a read-only file without an error and fails only at the first write.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("PRAGMA user_version = 0")
     connection.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""The tables of an interaction store, and whether a database has them."""
+"""The tables of an interaction store: created in a new database, checked in an existing one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["SCHEMA", "create_or_check_tables", "spec_json"]
 
 SCHEMA = 1
 
-_APPLICATION = int.from_bytes(b"TEGU", "big")  # in the file's header: tells a store from others' databases
+_APPLICATION = int.from_bytes(b"TEGU", "big")  # in the file's header: distinguishes a store from other databases
 _TABLES = (
     "CREATE TABLE about (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, spec TEXT NOT NULL,"
     " erasures INTEGER NOT NULL)",
@@ -23,16 +23,16 @@ _TABLES = (
 
 
 def create_or_check_tables(connection: sqlite3.Connection, name: str, identity: str, spec: Spec) -> None:
-    """Make the tables where there are none, inside the caller's transaction.
+    """Create the tables in an empty database, or check that a database is a store. Runs in the caller's transaction.
 
     Args:
         connection: to the database, in a transaction.
-        name: what errors call it.
+        name: of the store, for error messages.
         identity: of the model that a new store is made for.
         spec: of that model.
 
     Raises:
-        StoreError: a database of something else, or of another version of Tegu.
+        StoreError: the database is not a store, or was made by another version of Tegu.
     """
     application = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
@@ -43,7 +43,7 @@ def create_or_check_tables(connection: sqlite3.Connection, name: str, identity: 
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         connection.execute(f"PRAGMA user_version = {SCHEMA}")
     elif application != _APPLICATION:
-        raise StoreError(f"{name} is a database of something else, no interaction store: choose another path")
+        raise StoreError(f"{name} is a database but not an interaction store: choose another path")
     elif version != SCHEMA:
         raise StoreError(
             f"{name} has schema version {version} and this Tegu reads {SCHEMA}: upgrade tegu, or choose another path"
@@ -51,7 +51,7 @@ def create_or_check_tables(connection: sqlite3.Connection, name: str, identity: 
 
 
 def spec_json(spec: Spec) -> str:
-    """A spec as JSON, the same text for the same spec."""
+    """A spec as JSON text; equal specs give equal texts."""
     return json.dumps(spec.to_dict(), sort_keys=True)
 
 

@@ -20,12 +20,12 @@ __all__ = ["Interactions", "PersonalState", "Store"]
 
 
 class Interactions(NamedTuple):
-    """What was observed, the oldest first.
+    """Observed interactions, the oldest first.
 
     Attributes:
         x: inputs, `[rows, *spec.x.shape]`.
         y: targets, `[rows, *spec.y.shape]`.
-        erasures: how often the store had been emptied when they were read.
+        erasures: how often the store had been emptied when these were read.
     """
 
     x: Array
@@ -34,11 +34,11 @@ class Interactions(NamedTuple):
 
 
 class PersonalState(NamedTuple):
-    """A personal state.
+    """The result of an adaptation.
 
     Attributes:
-        state: what adapting gave.
-        interactions: the number of rows it was adapted on.
+        state: the adapted parameters.
+        interactions: number of interactions adapted on.
     """
 
     state: Tree
@@ -46,18 +46,18 @@ class PersonalState(NamedTuple):
 
 
 class Store:
-    """A user's interactions and state, durable once a method has returned; several processes may share the file.
+    """A user's interactions and personal state. Several processes may share the file.
 
-    Every write is one transaction: it happens whole or not at all.
+    Every write is one transaction, and durable when the method returns.
 
     Args:
-        path: the file, made where it is absent; None keeps everything in memory.
+        path: the file, created if absent; None keeps everything in memory.
         identity: of the model in use (`Bundle.identity`).
-        spec: what the model takes and gives.
+        spec: of that model.
 
     Raises:
         OtherModelError: the store was made for another model.
-        StoreError: the file cannot be opened or written, is damaged, is no store, or is of another version.
+        StoreError: the file cannot be opened or written, is damaged, is not a store, or has another version.
     """
 
     def __init__(self, path: str | Path | None, identity: str, spec: Spec) -> None:
@@ -72,6 +72,9 @@ class Store:
             self._database.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"Store({self._database.name.removeprefix('the store ')}, model={self._identity[:12]!r})"
+
     def count(self) -> int:
         """The number of interactions.
 
@@ -83,10 +86,10 @@ class Store:
             return count
 
     def append(self, x: Array, y: Array) -> None:
-        """Add rows as `check_rows` returns them, all in one transaction.
+        """Add rows, as returned by `check_rows`, in one transaction.
 
         Raises:
-            StoreError: the store cannot be written; then no row was added.
+            StoreError: the store cannot be written; no row was added.
         """
         now = time.time()
         blobs = zip(rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y), strict=True)
@@ -112,7 +115,7 @@ class Store:
             raise self._database.damaged(error) from error
 
     def personal(self) -> PersonalState | None:
-        """The personal state; None where there is none.
+        """The personal state; None before the first adaptation.
 
         Raises:
             StoreError: the store cannot be read, or the state is damaged.
@@ -128,8 +131,8 @@ class Store:
         """Replace the personal state.
 
         Args:
-            personal: the state, and how many rows it was adapted on.
-            erasures: of the `Interactions` it was adapted on.
+            personal: the new state.
+            erasures: `Interactions.erasures` of the interactions it was adapted on.
 
         Raises:
             StoreError: another process has emptied or upgraded the store since, or it cannot be written.
@@ -139,7 +142,7 @@ class Store:
             _put_personal(connection, personal)
 
     def delete_personal(self) -> None:
-        """Drop the personal state, and keep the interactions.
+        """Delete the personal state and keep the interactions.
 
         Raises:
             StoreError: the store cannot be written.
@@ -148,10 +151,10 @@ class Store:
             connection.execute("DELETE FROM personal")
 
     def delete_all(self) -> None:
-        """Drop the personal state and all interactions; `erase_deleted` then removes their bytes from the disk.
+        """Delete the personal state and all interactions; `erase_deleted` then removes their bytes from the disk.
 
         Raises:
-            StoreError: the store cannot be written; then nothing was dropped.
+            StoreError: the store cannot be written; nothing was deleted.
         """
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM personal")
@@ -159,21 +162,21 @@ class Store:
             connection.execute("UPDATE about SET erasures = erasures + 1")
 
     def erase_deleted(self) -> None:
-        """Rewrite the store's files so that they hold nothing that was deleted.
+        """Rewrite the store's files so that no deleted bytes remain in them.
 
         Raises:
-            StoreError: another process reads the store all the while; deleted rows stay deleted, but their
-                bytes may still be in its files.
+            StoreError: another process is reading the store. Deleted rows stay deleted, but their bytes may remain
+                in its files.
         """
         self._database.erase_deleted()
 
     def replace_model(self, identity: str, personal: PersonalState | None, erasures: int) -> None:
-        """Hand the store over to another model of the same spec.
+        """Assign the store to another model of the same spec.
 
         Args:
             identity: of that model.
-            personal: the state that it gives, where it was adapted.
-            erasures: of the `Interactions` it was adapted on.
+            personal: state adapted by that model; None for no state.
+            erasures: `Interactions.erasures` of the interactions it was adapted on.
 
         Raises:
             StoreError: another process has emptied or upgraded the store since, or it cannot be written.
@@ -187,26 +190,26 @@ class Store:
         self._identity = identity
 
     def close(self) -> None:
-        """Close the file; closing twice does no harm."""
+        """Close the file. Closing it twice is allowed."""
         self._database.close()
 
     def _about(self, connection: sqlite3.Connection) -> tuple[str, str, int]:
         row: tuple[str, str, int] | None = connection.execute("SELECT identity, spec, erasures FROM about").fetchone()
         if row is None:
-            raise self._database.damaged("it does not say which model it was made for")
+            raise self._database.damaged("it does not name the model it belongs to")
         return row
 
     def _check_opens(self, connection: sqlite3.Connection) -> None:
         identity, spec, _ = self._about(connection)
         if spec != spec_json(self._spec):
             raise OtherModelError(
-                f"{self._database.name} holds rows of {spec}, and the bundle takes {spec_json(self._spec)}: "
+                f"{self._database.name} holds rows of {spec}, but the bundle expects {spec_json(self._spec)}: "
                 "use another store path"
             )
         if identity != self._identity:
             raise OtherModelError(
-                f"{self._database.name} was made for the model {identity[:12]}, and the bundle is "
-                f"{self._identity[:12]}: open it with the bundle it was made for and call "
+                f"{self._database.name} belongs to the model {identity[:12]}, but the bundle is "
+                f"{self._identity[:12]}: open it with its own bundle and call "
                 "Personalizer.upgrade, or use another store path"
             )
 

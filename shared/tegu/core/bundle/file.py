@@ -1,9 +1,9 @@
-"""The `.tegu` file: a zip of stored members, written whole or not at all, verified member by member when read.
+"""The `.tegu` file: a zip of uncompressed members, written atomically, and verified member by member when read.
 
     manifest.json  meta.safetensors  adapt.onnx  predict.onnx  update.onnx  [manifest.sig]
 
-No pickle and no compression: nothing is run while reading, and nothing grows but parameters stored in fewer bytes than
-float32, at most fourfold; see `stored_meta`.
+There is no pickle, so reading executes nothing. There is no compression, so members do not grow; only parameters stored
+as float16 or int8 become float32, at most four times as large (`tegu.core.compression.stored_parameters`).
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ MAX_BYTES = 1 << 30
 
 _MANIFEST, _META, _SIGNATURE = "manifest.json", "meta.safetensors", "manifest.sig"
 _REQUIRED = frozenset({_MANIFEST, _META, *(f"{name}.onnx" for name in GRAPHS)})
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time stamp: equal contents give equal files
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time stamp, so that equal contents give equal files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
-    """An initialisation and the graphs that adapt it.
+    """An initialisation with the graphs that adapt it.
 
     Attributes:
-        manifest: what a device must know; its `members` are filled in on writing.
-        meta: what the server learned.
+        manifest: description of graphs and arrays; writing fills in its `members`.
+        meta: parameters that the server learned.
         graphs: serialised ONNX by name: `adapt`, `predict`, `update`.
     """
 
@@ -60,11 +60,17 @@ class Bundle:
     meta: Tree
     graphs: Mapping[str, bytes]
 
+    def __repr__(self) -> str:
+        parameters = sum(array.size for array in self.meta.values())
+        graphs = ", ".join(f"{name}: {len(graph)} bytes" for name, graph in self.graphs.items())
+        learner, kind = self.manifest.learner, self.manifest.spec.kind
+        return f"Bundle(learner={learner!r}, kind={kind!r}, parameters={parameters}, graphs=({graphs}))"
+
     @property
     def identity(self) -> str:
-        """Sha256 over arrays and graphs: equal exactly when both are.
+        """Sha256 over arrays and graphs. Equal exactly for bundles whose arrays and graphs are equal.
 
-        Taken from them, not from `manifest.members`, which are stale where `meta` was replaced by a newer one.
+        Computed from the contents, because `manifest.members` is stale after `meta` was replaced.
         """
         graphs = _digests(self.graphs)
         return hashlib.sha256(
@@ -76,15 +82,15 @@ def tree_to_bytes(tree: Tree) -> bytes:
     """A tree as safetensors.
 
     Raises:
-        BundleError: a name or a dtype that safetensors does not have.
+        BundleError: safetensors does not support a name or a dtype.
     """
     if "__metadata__" in tree:
-        raise BundleError("a parameter is named '__metadata__', which safetensors keeps to itself: rename it")
+        raise BundleError("a parameter is named '__metadata__', which safetensors reserves: rename it")
     try:
         return save_tensors({name: _contiguous(array) for name, array in tree.items()})
     except (SafetensorError, ValueError) as error:
         raise BundleError(
-            f"the arrays do not fit safetensors ({error}): use real numbers and printable names"
+            f"safetensors cannot store the arrays ({error}): use real numbers and printable names"
         ) from error
 
 
@@ -103,20 +109,20 @@ def tree_from_bytes(data: bytes) -> Tree:
 def write_bundle(
     path: str | Path, bundle: Bundle, private_key: bytes | None = None, precision: Precision = "float32"
 ) -> Bundle:
-    """Write `bundle`; an existing file is replaced in one step.
+    """Write `bundle`. An existing file is replaced atomically.
 
     Args:
         path: the `.tegu` file.
         bundle: what to write.
-        private_key: Ed25519, 32 bytes, to sign with; None for no signature.
-        precision: what float32 parameters are stored as; a reader has float32 again, rounded.
+        private_key: Ed25519 key of 32 bytes to sign with; None for no signature.
+        precision: in which float32 parameters are stored. Reading restores float32, rounded.
 
     Returns:
-        The bundle as a reader will see it: digests filled in, parameters as they are restored.
+        The bundle as `read_bundle` returns it: with digests, and with parameters as restored.
 
     Raises:
-        BundleError: a graph is missing, a parameter that cannot be stored, or the path cannot be written.
-        DataError: a parameter with a value that float16 or int8 cannot hold.
+        BundleError: a graph is absent, a parameter cannot be stored, or the path cannot be written.
+        DataError: float16 or int8 cannot represent a value of a parameter.
         SignatureError: the key is not an Ed25519 private key.
         UnknownNameError: no such precision.
     """
@@ -147,19 +153,19 @@ def read_bundle(path: str | Path, public_key: bytes | None = None, max_bytes: in
 
     Args:
         path: the `.tegu` file.
-        public_key: where given, the bundle must carry this key's signature.
-        max_bytes: refuse a larger file before reading it.
+        public_key: Ed25519 key that must have signed the bundle; None for no check.
+        max_bytes: larger files are refused before reading.
 
     Raises:
-        BundleError: absent, truncated, altered, oversized, of another version, or with unexpected members.
-        SignatureError: no signature, or not by `public_key`.
+        BundleError: the file is absent, truncated, altered, oversized, of another version, or has unexpected members.
+        SignatureError: the bundle is not signed with `public_key`.
     """
     path = Path(path)
     try:
         size = path.stat().st_size
         if size > max_bytes:
             raise BundleError(
-                f"{path} has {size} bytes, more than the {max_bytes} allowed: raise max_bytes if it is yours"
+                f"{path} has {size} bytes, more than the {max_bytes} allowed: raise max_bytes if you trust the file"
             )
         with zipfile.ZipFile(path) as archive:
             members = _read_members(archive, size)
@@ -186,10 +192,10 @@ def _read_members(archive: zipfile.ZipFile, size: int) -> dict[str, bytes]:
         )
     compressed = [info.filename for info in infos if info.compress_type != zipfile.ZIP_STORED]
     if compressed:
-        raise BundleError(f"{compressed} compressed: bundles hold stored members only; write it with write_bundle")
+        raise BundleError(f"{compressed} are compressed: expected uncompressed members; use write_bundle")
     claimed = sum(info.file_size for info in infos)
     if claimed > size:
-        raise BundleError(f"the members claim {claimed} bytes, the file has {size}: fetch the bundle again")
+        raise BundleError(f"the members claim {claimed} bytes, but the file has {size}: fetch the bundle again")
     return {name: archive.read(name) for name in names}
 
 
@@ -199,7 +205,7 @@ def _verified(members: Mapping[str, bytes]) -> Bundle:
     for name, found in _digests(payload).items():
         expected = manifest.members.get(name)
         if found != expected:
-            raise BundleError(f"{name} has sha256 {found}, the manifest says {expected}: fetch the bundle again")
+            raise BundleError(f"{name} has sha256 {found}, but the manifest says {expected}: fetch the bundle again")
     meta = unpack_parameters(tree_from_bytes(payload[_META]))
     return Bundle(manifest, meta, {name: payload[f"{name}.onnx"] for name in GRAPHS})
 
@@ -209,5 +215,5 @@ def _digests(payload: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _contiguous(array: Array) -> Array:
-    # safetensors writes an array's memory as it lies, which is wrong for a transposed view.
+    # safetensors writes an array's memory in storage order, which is wrong for a transposed view.
     return array if array.flags.c_contiguous else array.copy(order="C")

@@ -1,4 +1,4 @@
-"""The typed, versioned manifest of a bundle, to and from JSON."""
+"""The typed and versioned manifest of a bundle, with conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ScheduleEntry(NamedTuple):
     Attributes:
         k: number of interactions.
         knobs: values of the graph's scalar inputs.
-        gain: how much the calibration users gained by them, in the metric, on average.
+        gain: mean gain of the calibration users with these knobs, in the metric.
         spread: standard deviation of their gains.
-        losses: how badly the initialisation fits `k` interactions of each of them, ascending: mean losses
-            (`tegu.core.calibration.nonconformity`), thinned where there are many (`tegu.core.calibration.conformal`).
+        losses: mean loss of the initialisation on `k` interactions of each calibration user, ascending
+            (`tegu.core.calibration.nonconformity`). At most 99 quantiles (`tegu.core.calibration.conformal`).
     """
 
     k: int
@@ -74,10 +74,10 @@ class Manifest:
             raise DataError(f"the schedule has entries for k = {sizes}: expected ascending, each k once")
 
     def to_json(self) -> bytes:
-        """UTF-8 JSON, the same bytes for the same manifest.
+        """UTF-8 JSON; equal manifests give equal bytes.
 
         Raises:
-            BundleError: a value that JSON does not have, such as NaN or a numpy number.
+            BundleError: a value has no JSON form, such as NaN or a numpy number.
         """
         body = asdict(self) | {
             "format": FORMAT,
@@ -155,9 +155,9 @@ def _finite(value: object) -> float:
 
 
 def knobs_for(manifest: Manifest, interactions: int) -> Knobs:
-    """The knobs for a user with this many interactions: the last schedule entry whose `k` is reached.
+    """The knobs for a user with this many interactions: those of the last schedule entry whose `k` is reached.
 
-    Below the first entry nothing has been calibrated, so `steps` is 0: the initialisation serves as it is.
+    Below the first entry nothing has been calibrated, so `steps` is 0 and the initialisation is used unchanged.
     """
     if not manifest.schedule:
         return manifest.knobs

@@ -1,6 +1,6 @@
-"""Ed25519 signatures (RFC 8032) over a manifest, which holds the sha256 of everything else in the bundle.
+"""Ed25519 signatures (RFC 8032) of a manifest, which contains the sha256 of every other member of the bundle.
 
-Keys are raw: 32 bytes private, 32 bytes public. Needs the `signing` extra.
+Keys are raw bytes: 32 private, 32 public. Needs the `signing` extra.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _ED25519 = "cryptography.hazmat.primitives.asymmetric.ed25519"
 
 
 def new_key_pair() -> tuple[bytes, bytes]:
-    """A fresh `(private, public)` pair from the operating system's randomness."""
+    """A new `(private, public)` key pair from the operating system's random source."""
     key = require(_ED25519, "signing").Ed25519PrivateKey.generate()
     return key.private_bytes_raw(), key.public_key().public_bytes_raw()
 
@@ -33,12 +33,12 @@ def verify(public_key: bytes, message: bytes, signature: bytes | None) -> None:
     """Check a signature.
 
     Raises:
-        SignatureError: there is none, it does not match, or the key is not 32 bytes.
+        SignatureError: the signature is absent or does not match, or the key is not 32 bytes.
     """
     _check_length(public_key, "public")
     if signature is None:
         raise SignatureError(
-            f"the bundle is not signed, and the public key {public_key.hex()} was given: "
+            f"the bundle is not signed, but the public key {public_key.hex()} was given: "
             "sign it when writing it, or read it without a key"
         )
     module = require(_ED25519, "signing")
@@ -55,5 +55,5 @@ def verify(public_key: bytes, message: bytes, signature: bytes | None) -> None:
 def _check_length(key: bytes, which: str) -> None:
     if len(key) != 32:
         raise SignatureError(
-            f"the {which} key has {len(key)} bytes: an Ed25519 {which} key has 32, raw; make one with new_key_pair"
+            f"the {which} key has {len(key)} bytes: expected an Ed25519 key of 32 raw bytes; make one with new_key_pair"
         )

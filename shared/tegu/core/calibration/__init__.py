@@ -1,6 +1,13 @@
-"""How a schedule is found: what the server asks, what a device answers, and what is made of the answers.
+"""Calibration: how the server chooses a bundle's schedule from users' metrics.
 
-roles       who calibrates, and so takes no part in training     blend      between initialisation and correction
-question    what an evaluation round asks and gets               criterion  which way to adapt is chosen
-answer      the device's half: sums of figures over its users    normal     the normal law
+The server sends candidate knobs, devices reply with sums of metrics over their users, and the server selects.
+
+assignment           which users calibrate and take no part in training
+evaluation_request   what an evaluation round sends and receives
+evaluate_candidates  the device's half: metrics of candidates, summed over its users
+guard                how far to trust a correction; outputs between initialisation and correction
+selection            which candidate is selected
+nonconformity        how badly a user's rows fit the initialisation
+conformal            p-values of that
+normal_cdf           the normal distribution
 """

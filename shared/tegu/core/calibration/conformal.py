@@ -1,7 +1,7 @@
-"""Conformal p-values: how unusual a figure is among those of other people, without a law for them.
+"""Conformal p-values: how unusual a value is among those of other users, without a distributional assumption.
 
-Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005. Where one more person is drawn as the others
-were, the p-value is at most p with a probability of at most p.
+Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005. For a further user drawn from the same
+distribution, the p-value is at most p with a probability of at most p.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import numpy as np
 
 __all__ = ["conformal_quantiles", "p_value"]
 
-MAX_QUANTILES = 99  # p-values in hundredths
+MAX_QUANTILES = 99  # p-values in steps of a hundredth
 
 
-def conformal_quantiles(figures: Sequence[float], limit: int = MAX_QUANTILES) -> tuple[float, ...]:
-    """So many of `figures` at most, ascending, by which no p-value is smaller than by all.
+def conformal_quantiles(values: Sequence[float], limit: int = MAX_QUANTILES) -> tuple[float, ...]:
+    """At most `limit` of the values, ascending, chosen so that p-values never shrink.
 
-    The j-th largest kept is the one of rank j (n + 1) / (limit + 1) of n, rounded down, from the largest.
+    Of n values, the j-th largest kept has rank j (n + 1) / (limit + 1) from the largest, rounded down.
 
     Args:
-        figures: one a person, in any order.
-        limit: how many to keep.
+        values: one per user, in any order.
+        limit: number of values to keep.
     """
-    ordered = np.sort(np.asarray(figures, np.float64))[::-1]
+    ordered = np.sort(np.asarray(values, np.float64))[::-1]
     if len(ordered) > limit:
         ordered = ordered[np.arange(1, limit + 1) * (len(ordered) + 1) // (limit + 1) - 1]
-    return tuple(float(f"{each:.6g}") for each in ordered[::-1])
+    return tuple(float(f"{value:.6g}") for value in ordered[::-1])
 
 
-def p_value(figures: Sequence[float], own: float) -> float:
-    """`(1 + how many are at least own) / (1 + how many there are)`; as small as can be for one that is NaN."""
-    return (1 + sum(each >= own for each in figures)) / (1 + len(figures))
+def p_value(values: Sequence[float], own: float) -> float:
+    """The share of values at least as large as `own`, counting `own`; the smallest possible where `own` is NaN."""
+    return (1 + sum(value >= own for value in values)) / (1 + len(values))

@@ -1,6 +1,6 @@
-"""The device's half of calibration: ways to adapt tried on its own users, summed up in what the criterion needs.
+"""The device's half of calibration: evaluates candidate knobs on its own users and sums the results.
 
-Weights and guards of a correction are blended afterwards, so that it is computed once for all of them.
+Candidates that differ only in weight and guard share one adaptation. Their outputs are interpolated afterwards.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["AdaptAndPredict", "TrialOutputs", "evaluate_candidates"]
 
 
 class TrialOutputs(NamedTuple):
-    """What came of trials.
+    """Outputs of adapted models.
 
     Attributes:
         outputs: `[trials]` of outputs for the rows of `stacked_inputs`; padded rows may be absent.
-        notes: what adapting noted of each trial, `[trials]`: the state's scalars.
+        notes: the scalars of the adapted states by name, `[trials]` each.
     """
 
     outputs: Sequence[Array]
@@ -40,13 +40,13 @@ AdaptAndPredict: TypeAlias = Callable[[Trials, Knobs], TrialOutputs]
 def evaluate_candidates(
     question: CandidateSet, still: Knobs, trials: Trials, metric: Metric, attempt: AdaptAndPredict
 ) -> MetricSums:
-    """What these users answer.
+    """Sums over these users of the requested measure.
 
     Args:
-        question: what is asked.
-        still: knobs by which nobody adapts.
-        trials: of all users who are asked and have the rows for it, `question.draws` of each.
-        metric: what to judge by.
+        question: candidates and measure.
+        still: knobs with which nothing adapts.
+        trials: of all users in the requested group with enough rows, `question.draws` per user.
+        metric: to compute.
         attempt: adapts and predicts.
     """
     if not trials.trials:
@@ -82,7 +82,7 @@ def _gains(
 def _tried(
     options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
 ) -> Iterator[Sequence[Array]]:
-    """Each option's outputs; neighbours that differ in what is blended alone are computed once."""
+    """The outputs of each candidate; neighbours that differ only in weight and guard are adapted once."""
     for _, alike in groupby(options, key=_whole):
         knobs = list(alike)
         found = attempt(trials, _whole(knobs[0]))
@@ -91,7 +91,7 @@ def _tried(
 
 
 def _whole(knobs: Knobs) -> Knobs:
-    """The knobs of the whole correction, which is blended from; others as they are."""
+    """The knobs of the full correction, from which outputs are interpolated; knobs of other learners unchanged."""
     return {**knobs, **_WHOLE} if "weight" in knobs else knobs
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation round asks, and the answers: sums over users, so that nobody's own figures leave a device."""
+"""What an evaluation round sends and receives. Replies are sums over users: no single user's metrics leave a device."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ COLUMNS: Mapping[Measure, int] = {"scores": 2, "lines": 5, "gains": 3}
 
 
 class CandidateSet(NamedTuple):
-    """Ways to adapt on k interactions, to be tried.
+    """Candidate knobs to evaluate with k interactions.
 
     Attributes:
         k: rows of each support.
-        options: knobs of each way.
-        measure: what is summed over users. "scores": the metric and its square. "gains": the gain over not adapting,
-            its square, and the chance that it is a hurt (`criterion.harm_probability`). "lines", over trials: the
-            evidence, the gain in squared error a row, evidence squared, evidence times gain, gain squared.
-        who: those who calibrate, or as many of those who train, for comparison.
-        draws: trials of each user.
+        options: knobs of each candidate.
+        measure: what is summed. "scores", over users: the metric and its square. "gains", over users: the gain over
+            not adapting, its square, and the probability of harm (`selection.harm_probability`). "lines", over
+            trials: evidence, gain in squared error per row, squared evidence, evidence times gain, squared gain.
+        who: the calibration users, or the comparison group: as many users who train.
+        draws: trials per user.
     """
 
     k: int
@@ -39,15 +39,15 @@ class CandidateSet(NamedTuple):
 
 
 class EvaluationRequest(NamedTuple):
-    """All that an evaluation round asks.
+    """What an evaluation round sends.
 
     Attributes:
-        metric: its name.
-        seed: of the run; it decides who calibrates, and the trials.
-        share: of all users who calibrate.
-        still: knobs by which nobody adapts.
-        questions: answered one by one.
-        fold: which share, see `tegu.core.calibration.assignment`.
+        metric: name of the metric.
+        seed: of the run; determines who calibrates, and the trials.
+        share: of all users who calibrate in one fold.
+        still: knobs with which nothing adapts.
+        questions: sets of candidates, evaluated one after the other.
+        fold: from 0, see `tegu.core.calibration.assignment`.
     """
 
     metric: str
@@ -59,11 +59,11 @@ class EvaluationRequest(NamedTuple):
 
 
 class MetricSums(NamedTuple):
-    """To one question.
+    """The result for one set of candidates.
 
     Attributes:
-        users: how many have the rows for it.
-        sums: float64 `[options, columns]`, see `CandidateSet.measure`; NaN where a figure of someone is not finite.
+        users: number of users with enough rows.
+        sums: float64 `[candidates, columns]`, see `CandidateSet.measure`; NaN where some user's value is not finite.
     """
 
     users: int
@@ -71,12 +71,16 @@ class MetricSums(NamedTuple):
 
 
 def no_users(question: CandidateSet) -> MetricSums:
-    """The answer of whom it does not concern."""
+    """The result of a device without users for these candidates."""
     return MetricSums(0, np.zeros((len(question.options), COLUMNS[question.measure])))
 
 
 def add_sums(answers: Iterable[Sequence[MetricSums]]) -> list[MetricSums]:
-    """The answers of all together, question by question; there is at least one who answers."""
+    """The results of all devices added up, one for each set of candidates.
+
+    Args:
+        answers: the results of each device, at least one device.
+    """
     return [
         MetricSums(sum(each.users for each in given), np.sum([each.sums for each in given], axis=0))
         for given in zip(*answers, strict=True)

@@ -1,4 +1,4 @@
-"""Answers between an initialisation's and a corrected one's, and how far to trust the correction: for calibration."""
+"""How far to trust a correction, and outputs between those of the initialisation and the corrected ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tegu.core.sampling.trials import Trials
 
 __all__ = ["GainModel", "blend_outputs", "fit_gain_model", "gain_model_sums", "trust"]
 
-_ROUNDING = 1e-5  # of a gain: evidence that varies by less is none
+_ROUNDING = 1e-5  # relative to gains: evidence that varies by less is rounding error
 
 
 class GainModel(NamedTuple):
-    """How a person's gain follows from the evidence of its own interactions: `expected + belief * evidence`.
+    """Linear regression of a user's gain on its evidence: gain = `expected` + `belief` * evidence.
 
     Attributes:
-        expected: squared error per row.
-        belief: from 0, where evidence says nothing, to 1.
-        spread: standard deviation around it.
+        expected: intercept, in squared error per row.
+        belief: slope, from 0 (evidence is uninformative) to 1.
+        spread: residual standard deviation.
     """
 
     expected: float
@@ -33,27 +33,28 @@ class GainModel(NamedTuple):
 
 
 def blend_outputs(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
-    """Answers `factor` of the way from `before` to `after`, as a bundle would give them.
+    """Outputs interpolated from `before` to `after`, as the bundle's graphs compute them.
 
-    Where a corrected probability was outside of 0 and 1, nearly so: a bundle blends before it scales.
+    For a corrected probability outside [0, 1] the result is approximate, because a bundle interpolates before it
+    normalises.
 
     Args:
-        kind: answers of a classification are logarithms of probabilities, and are blended as probabilities.
-        before: `[trials]` of answers.
-        after: the same, wholly corrected.
-        factor: `[trials]`.
+        kind: for classification, outputs are log-probabilities and are interpolated as probabilities.
+        before: `[trials]` of outputs of the initialisation.
+        after: `[trials]` of fully corrected outputs.
+        factor: `[trials]`, 0 for `before` and 1 for `after`.
     """
     answers = zip(*(_plain(kind, each) for each in (before, after)), factor, strict=True)
     return [a + part * (b - a) for a, b, part in answers]
 
 
 def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:
-    """float64 `[5]`: what `fit_gain_model` needs of these trials.
+    """Sums over trials of evidence, gain, and their squares and product, float64 `[5]`: input of `fit_gain_model`.
 
     Args:
-        trials: what was answered.
-        before: `[trials]` of answers.
-        after: the same, wholly corrected.
+        trials: that were predicted.
+        before: `[trials]` of outputs of the initialisation.
+        after: `[trials]` of fully corrected outputs.
         evidence: `[trials]`, see `tegu.learners.algorithms.residual_correction`.
     """
     pairs = zip(*(_plain(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
@@ -63,11 +64,11 @@ def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Arr
 
 
 def fit_gain_model(trials: int, sums: Array) -> GainModel:
-    """The line through calibration trials, by least squares with its slope kept within 0 and 1.
+    """Least-squares fit over calibration trials, with the slope limited to [0, 1].
 
     Args:
-        trials: how many were summed over, at least one.
-        sums: `[5]`, of `gain_model_sums`.
+        trials: number of trials in the sums, at least one.
+        sums: `[5]`, from `gain_model_sums`.
     """
     evidence, gain, evidences, both, gains = (float(total) / trials for total in sums)
     variance, covariance = evidences - evidence * evidence, both - evidence * gain
@@ -78,7 +79,7 @@ def fit_gain_model(trials: int, sums: Array) -> GainModel:
 
 
 def trust(belief: GainModel, evidence: Array, guard: float, floor: float) -> Array:
-    """How much of the correction a device keeps, `[trials]`; the rule of `residual_correction`."""
+    """The share of the correction that a device applies, `[trials]`, as `residual_correction` computes it."""
     if guard == 0:
         return np.ones_like(evidence)
     gains = normal_cdf((belief.expected + belief.belief * evidence) / belief.spread)
@@ -91,7 +92,7 @@ def _plain(kind: Kind, answers: Sequence[Array]) -> list[Array]:
 
 
 def _error(answer: Array, y: Array) -> float:
-    """Mean squared error a row; of labels, of their probabilities. Rows behind the last target are padding."""
+    """Mean squared error per row; for labels, of their probabilities. Rows beyond the last target are padding."""
     answer = answer[: len(y)]
     wanted = np.eye(answer.shape[1])[y] if y.ndim == 1 else y
     return float(np.square(answer - wanted).sum(-1).mean())

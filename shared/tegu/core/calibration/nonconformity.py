@@ -1,4 +1,4 @@
-"""How badly answers fit a user's rows, by the usual loss of each kind of problem; in numpy, for devices too."""
+"""How badly predictions fit a user's rows, by the usual loss of each kind of problem. In numpy, for devices too."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["inputs_to_score", "nonconformity"]
 
 
 def inputs_to_score(spec: Spec, x: Array) -> Array:
-    """The inputs to predict for, to know how rows with the inputs `x` fit: the whole catalogue for a ranking."""
+    """The inputs to predict for before scoring rows with inputs `x`: the whole catalogue for ranking, else `x`."""
     return np.arange(spec.items) if spec.kind == "ranking" else x
 
 
 def nonconformity(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
-    """The mean loss of rows: cross-entropy, squared error, or what the softmax of a ranking gives the items.
+    """The mean loss of rows: cross-entropy, squared error, or for ranking the weighted softmax loss of the items.
 
     Args:
-        spec: what the model takes and gives.
-        outputs: for `inputs_to_score(spec, x)`: `[rows, outputs]`, or scores `[items]`.
+        spec: of the model.
+        outputs: predictions for `inputs_to_score(spec, x)`: `[rows, outputs]`, or scores `[items]` for ranking.
         x: `[rows, ...]`.
         y: `[rows, ...]`.
     """

@@ -1,4 +1,4 @@
-"""The normal law, entry by entry."""
+"""The standard normal distribution function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["normal_cdf"]
 _erf = np.vectorize(math.erf, otypes=[float])
 
 
-def normal_cdf(score: Array) -> Array:
-    """The probability that a standard normal variable is below each entry."""
-    chance: Array = 0.5 * (1 + _erf(score / math.sqrt(2)))
-    return chance
+def normal_cdf(z: Array) -> Array:
+    """The probability that a standard normal variable is below each entry of `z`."""
+    probability: Array = 0.5 * (1 + _erf(z / math.sqrt(2)))
+    return probability

@@ -1,9 +1,9 @@
-"""Which way to adapt: the one that gains most among those that surely gain and hurt almost nobody.
+"""Selects the candidate with the largest mean gain among those that clearly gain and harm almost nobody.
 
-A calibration user's gain is known from a few draws of the support, so whether it is hurt is known only roughly. Each
-counts with the probability that its gain is below the tolerance, and the rate of hurt users with a part of its standard
-error. Of a hundred ways that gain nothing the best seems to gain a little: a mean gain has to stand clear of 0.
-What the choice takes are sums over users; each user's part of them is computed where its rows are.
+A user's gain is estimated from a few draws of the support, so harm is uncertain. Each user counts with the probability
+that its gain is below minus the tolerance, and part of the standard error is added to the rate of harmed users.
+The best of a hundred useless candidates seems to gain a little, so the mean gain must be significantly above 0.
+Selection takes sums over users. Each user's terms are computed where its rows are.
 """
 
 from __future__ import annotations
@@ -19,54 +19,55 @@ from tegu.core.data.batch import Array
 __all__ = ["RISK", "Selection", "gain_sums", "harm_probability", "harm_rate_bound", "select_candidate"]
 
 RISK = 0.05
-_CLEAR = 1.645  # standard errors of a gain: one-sided, 95 in 100
-_DOUBT = 0.7  # standard errors of the rate: with all of it, two unlucky users of 66 forbid whatever others gain
-_ROUNDING = 1e-6  # of a gain: a device and a batch of devices differ by less
+GAIN_Z = 1.645  # standard errors that a mean gain must exceed: one-sided 95%
+HARM_Z = 0.7  # standard errors added to the harm rate; with a whole one, two unlucky users of 66 veto any candidate
+_ROUNDING = 1e-6  # relative: gains computed on one device and in a batch differ by less
 
 
 class Selection(NamedTuple):
-    """What was chosen.
+    """The selected candidate.
 
     Attributes:
-        option: its place among the options; None for not adapting.
-        gain: mean gain of the users.
-        spread: standard deviation of their gains.
+        candidate: its index; None for not adapting.
+        gain: mean gain over users.
+        spread: standard deviation of the users' gains.
     """
 
-    option: int | None
+    candidate: int | None
     gain: float
     spread: float
 
 
 def select_candidate(users: int, sums: Array, risk: float = RISK) -> Selection:
-    """The option with the largest mean gain, clear of 0, among those whose rate of hurt users is within `risk`.
+    """The candidate with the largest significant mean gain among those whose rate of harmed users is within `risk`.
 
-    Of options that gain the same to rounding, the first is taken.
+    Of candidates with equal gains up to rounding, the first is selected.
 
     Args:
-        users: how many were summed over, at least one.
-        sums: `[options, 3]`, of `gain_sums`, the gentler options first. One that is not finite is never chosen.
-        risk: share of users that may be hurt.
+        users: number of users in the sums, at least one.
+        sums: `[candidates, 3]`, from `gain_sums`, gentler candidates first. A candidate whose sums are not finite is
+            never selected.
+        risk: share of users that may be harmed.
     """
     best = Selection(None, 0.0, 0.0)
-    for place, (gain, squares, chances) in enumerate(sums):
+    for index, (gain, squares, harm) in enumerate(sums):
         mean = float(gain) / users
         spread = math.sqrt(max(float(squares) / users - mean * mean, 0.0))
-        clear = mean > _CLEAR * spread / math.sqrt(users)
-        if clear and mean > best.gain * (1 + _ROUNDING) and harm_rate_bound(users, float(chances)) <= risk:
-            best = Selection(place, mean, spread)
+        significant = mean > GAIN_Z * spread / math.sqrt(users)
+        if significant and mean > best.gain * (1 + _ROUNDING) and harm_rate_bound(users, float(harm)) <= risk:
+            best = Selection(index, mean, spread)
     return best
 
 
-def harm_rate_bound(users: int, chances: float) -> float:
-    """The expected share of users who lose more than they are to tolerate, and `_DOUBT` standard errors of it.
+def harm_rate_bound(users: int, harm: float) -> float:
+    """The expected share of harmed users plus `HARM_Z` standard errors.
 
     Args:
-        users: how many there are.
-        chances: the sum over them of `harm_probability`.
+        users: number of users.
+        harm: sum of `harm_probability` over the users.
     """
-    rate = min(chances / users, 1.0)
-    return rate + _DOUBT * math.sqrt(rate * (1 - rate) / users)
+    rate = min(harm / users, 1.0)
+    return rate + HARM_Z * math.sqrt(rate * (1 - rate) / users)
 
 
 def gain_sums(gain: Array, tolerance: Array) -> Array:
@@ -83,8 +84,8 @@ def gain_sums(gain: Array, tolerance: Array) -> Array:
 
 
 def harm_probability(gain: Array, tolerance: Array) -> Array:
-    """`[users]`: the probability that a user loses more than it is to tolerate; arguments as `gain_sums`."""
+    """The probability that each user loses more than its tolerance, `[users]`; arguments as in `gain_sums`."""
     users, draws = gain.shape
-    error = gain.std(1, ddof=1) / math.sqrt(draws) if draws > 1 else np.zeros(users)
-    doubt = np.maximum(np.maximum(error, tolerance / 4), 1e-12)
-    return normal_cdf((-tolerance - gain.mean(1)) / doubt)
+    standard_error = gain.std(1, ddof=1) / math.sqrt(draws) if draws > 1 else np.zeros(users)
+    uncertainty = np.maximum(np.maximum(standard_error, tolerance / 4), 1e-12)
+    return normal_cdf((-tolerance - gain.mean(1)) / uncertainty)

@@ -1,7 +1,7 @@
-"""A tree as one array of few bytes, and what was lost in it, to be made up for next time.
+"""Updates packed into few bytes, with error feedback.
 
-Rounding errors of one round are added to the next round's update before that is rounded ("error feedback": Seide et
-al. 2014, "1-Bit Stochastic Gradient Descent"; Karimireddy et al. 2019, arXiv:1901.09847), so that they do not pile up.
+The rounding errors of one round are added to the next round's update before it is rounded, so they do not accumulate
+(Seide et al. 2014, "1-Bit Stochastic Gradient Descent"; Karimireddy et al. 2019, arXiv:1901.09847).
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ __all__ = ["Packed", "pack", "pack_with_feedback", "unpack"]
 
 
 class Packed(NamedTuple):
-    """All entries of a tree, by name, one after the other; see `tegu.core.compression.precision.encode`."""
+    """All arrays of a tree, sorted by name and concatenated; see `tegu.core.compression.precision.encode`."""
 
     codes: Array
     scales: Array
 
 
 def pack(tree: Tree, precision: Precision) -> Packed:
-    """A tree of float32 arrays, packed."""
+    """Pack a tree of float32 arrays."""
     flat = [np.ravel(tree[name]) for name in sorted(tree)]
     return Packed(*encode(np.concatenate([*flat, np.empty(0, np.float32)]), precision))
 
 
 def unpack(packed: Packed, like: Tree) -> Tree:
-    """The packed tree, as nearly as it can be had.
+    """Unpack a tree, up to rounding.
 
     Args:
-        packed: of a tree of the layout of `like`.
-        like: any tree of that layout.
+        packed: a packed tree with the layout of `like`.
+        like: any tree with that layout.
 
     Raises:
-        DataError: another number of entries, or codes and scales that do not belong together.
+        DataError: the number of entries differs, or codes and scales do not belong together.
     """
     sizes = {name: like[name].size for name in sorted(like)}
     if packed.codes.shape != (sum(sizes.values()),):
@@ -52,13 +52,16 @@ def unpack(packed: Packed, like: Tree) -> Tree:
 
 
 def pack_with_feedback(update: Tree, residual: Tree | None, precision: Precision) -> tuple[Packed, Tree]:
-    """What to send for `update`, and the residual to keep for the next one.
+    """Pack an update plus the residual of the previous one.
 
     Args:
         update: float32.
-        residual: of the update before; None for the first.
-        precision: to send in.
+        residual: returned for the previous update; None for the first.
+        precision: to pack in.
+
+    Returns:
+        The packed update to send, and the residual to add to the next update.
     """
-    wanted = update if residual is None else add(update, residual)
-    sent = pack(wanted, precision)
-    return sent, subtract(wanted, unpack(sent, wanted))
+    exact = update if residual is None else add(update, residual)
+    sent = pack(exact, precision)
+    return sent, subtract(exact, unpack(sent, exact))

@@ -1,7 +1,7 @@
-"""Float32 numbers in fewer bytes: as float16, or as int8 with a float32 scale for every 512 of them.
+"""Float32 numbers in fewer bytes: as float16, or as int8 with one float32 scale per block of 512.
 
-What cannot be held stays visible, so that a reader can refuse it: beyond float16's range a number becomes infinite, and
-a block of int8 with a NaN or an infinity decodes to NaN throughout. Equal input gives equal bits everywhere.
+Values that cannot be represented stay detectable. Beyond float16's range a number becomes infinite. An int8 block with
+a NaN or an infinity decodes to NaN throughout. Equal input gives equal bits on every machine.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ __all__ = ["BLOCK", "Precision", "check_precision", "decode", "encode"]
 Precision: TypeAlias = Literal["float32", "float16", "int8"]
 BLOCK = 512
 
-_STEPS = 127  # symmetric: -128 is never written
-# Of the largest float32, a 127th rounds up, and 127 times that is infinite.
-_LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(_STEPS), np.float32(0))
+_MAX_CODE = 127  # symmetric: -128 is never written
+# A 127th of the largest float32 rounds up, and 127 times the rounded value is infinite.
+_MAX_SCALE = np.nextafter(np.finfo(np.float32).max / np.float32(_MAX_CODE), np.float32(0))
 
 
 def check_precision(name: str) -> Precision:
     """The precision called `name`.
 
     Raises:
-        UnknownNameError: there is none; the message names the nearest.
+        UnknownNameError: there is none; the message suggests the nearest.
     """
     for known in get_args(Precision):
         if name == known:
@@ -36,10 +36,10 @@ def check_precision(name: str) -> Precision:
 
 
 def encode(flat: Array, precision: Precision) -> tuple[Array, Array]:
-    """Codes and their scales.
+    """Encode numbers as codes and scales.
 
-    An entry of float16 is the nearest there is; beyond +-65504 that is an infinity. In int8 a block's scale is its
-    largest absolute entry over 127, and an entry is off by at most half a scale; below 1e-43 it may become 0.
+    float16 rounds to the nearest value; beyond +-65504 that is an infinity. For int8, a block's scale is its largest
+    absolute entry divided by 127, and an entry's error is at most half a scale; entries below 1e-43 may become 0.
 
     Args:
         flat: float32 `[n]`.
@@ -47,10 +47,10 @@ def encode(flat: Array, precision: Precision) -> tuple[Array, Array]:
 
     Returns:
         Codes, `[n]` of the dtype that `precision` names, and scales, float32 `[ceil(n / 512)]` for int8 and `[0]`
-        otherwise. A block of zeros has scale 0, one with a NaN or an infinity has scale NaN.
+        otherwise. A block of zeros has scale 0; a block with a NaN or an infinity has scale NaN.
 
     Raises:
-        DataError: `flat` has another dtype or more dimensions.
+        DataError: `flat` is not float32 with one dimension.
         UnknownNameError: no such precision.
     """
     if flat.dtype != np.float32 or flat.ndim != 1:
@@ -58,21 +58,21 @@ def encode(flat: Array, precision: Precision) -> tuple[Array, Array]:
     precision = check_precision(precision)
     if precision == "int8":
         return _int8(flat)
-    with np.errstate(over="ignore"):  # an infinity is what is wanted
+    with np.errstate(over="ignore"):  # infinities are intended
         return flat.astype(precision), np.zeros(0, np.float32)
 
 
 def _int8(flat: Array) -> tuple[Array, Array]:
     largest = np.maximum.reduceat(np.abs(flat), np.arange(0, len(flat), BLOCK))
-    scales = np.where(np.isfinite(largest), np.minimum(largest / np.float32(_STEPS), _LARGEST_SCALE), np.float32("nan"))
-    spread = _spread(scales, len(flat))
-    steps = np.divide(flat, spread, out=np.zeros_like(flat), where=spread > 0)
-    # A scale with few bits left (below 1e-38) can be too small for its block.
-    return np.clip(np.rint(steps), -_STEPS, _STEPS).astype(np.int8), scales
+    scales = np.where(np.isfinite(largest), np.minimum(largest / np.float32(_MAX_CODE), _MAX_SCALE), np.float32("nan"))
+    per_entry = _entry_scales(scales, len(flat))
+    codes = np.divide(flat, per_entry, out=np.zeros_like(flat), where=per_entry > 0)
+    # A subnormal scale (below 1e-38) has few bits and can be too small for its block.
+    return np.clip(np.rint(codes), -_MAX_CODE, _MAX_CODE).astype(np.int8), scales
 
 
 def decode(codes: Array, scales: Array) -> Array:
-    """What `encode` was given, but for rounding: float32 `[n]`.
+    """Decode numbers, up to rounding: float32 `[n]`.
 
     Args:
         codes: float32, float16 or int8 `[n]`.
@@ -94,11 +94,11 @@ def decode(codes: Array, scales: Array) -> Array:
         )
     numbers = codes.astype(np.float32)
     if blocks:
-        with np.errstate(over="ignore", invalid="ignore"):  # scales that nobody encoded
-            numbers *= _spread(scales, len(codes))
+        with np.errstate(over="ignore", invalid="ignore"):  # scales that do not come from encode
+            numbers *= _entry_scales(scales, len(codes))
     return numbers
 
 
-def _spread(scales: Array, count: int) -> Array:
-    """`[count]`: each entry's scale."""
+def _entry_scales(scales: Array, count: int) -> Array:
+    """The scale of each entry, `[count]`."""
     return np.repeat(scales, BLOCK)[:count]

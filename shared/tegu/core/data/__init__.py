@@ -1,1 +1,1 @@
-"""What a user has and a model takes: rows, batches, parameter trees, specs."""
+"""Rows, batches, parameter trees, and the spec of a model's inputs and targets."""

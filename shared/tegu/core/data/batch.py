@@ -1,4 +1,4 @@
-"""A user's rows, padded so that users of different sizes share one call."""
+"""Rows of users, padded so that users with different numbers of rows share one call."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 class Batch(NamedTuple, Generic[T]):
     """Rows of one user (leading axis: rows) or of a cohort (leading axes: users, rows).
 
-    Generic over the array type, because the same tuple travels through numpy and torch.
+    Generic over the array type, because numpy and torch share it.
 
     Attributes:
         x: inputs, `[rows, *spec.x.shape]`.
         y: targets, `[rows, *spec.y.shape]`.
-        mask: float32 `[rows]`, what a row counts for: 1, 0 where it is padding, or between them (`recency`).
+        mask: float32 `[rows]`, the weight of each row: 1, 0 for padding, or between them (`recency`).
     """
 
     x: T
@@ -46,7 +46,7 @@ def pad(array: Array, rows: int) -> Array:
 
 
 def stack_batches(batches: Sequence[NumpyBatch], rows: int | None = None) -> NumpyBatch:
-    """Users' batches as one, padded to `rows` rows each (the longest user's by default).
+    """Users' batches as one, `[users, rows, ...]`, padded to `rows` rows each (by default the most that a user has).
 
     Raises:
         DataError: no users, or a user with more than `rows` rows.
@@ -56,5 +56,5 @@ def stack_batches(batches: Sequence[NumpyBatch], rows: int | None = None) -> Num
     longest = max(len(batch.mask) for batch in batches)
     rows = longest if rows is None else rows
     if longest > rows:
-        raise DataError(f"a user has {longest} rows, more than the {rows} asked for: raise rows or split the user")
+        raise DataError(f"a user has {longest} rows, more than the requested {rows}: raise rows, or split the user")
     return Batch(*(np.stack([pad(part, rows) for part in parts]) for parts in zip(*batches, strict=True)))

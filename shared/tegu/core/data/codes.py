@@ -1,4 +1,4 @@
-"""Groups and orders of rows, which may be numbers, dates or words, as whole numbers."""
+"""Groups and orders of rows, given as numbers, dates or words, encoded as integers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ __all__ = ["ordinal_codes"]
 
 
 def ordinal_codes(name: str, values: ArrayLike, rows: int) -> Array:
-    """int64 `[rows]`, as different and in the same order as the values: numbers, dates or words.
+    """Ranks of the distinct values, int64 `[rows]`: equal values get equal codes, in ascending order.
 
     Args:
-        name: what they are, for errors.
-        values: `[rows]`.
-        rows: how many there have to be.
+        name: of the values, for error messages.
+        values: `[rows]` of numbers, dates or words.
+        rows: expected number of values.
 
     Raises:
-        DataError: another number of values, one that is absent, or some that cannot be sorted.
+        DataError: the number of values differs, a value is NaN, or values cannot be sorted.
     """
     found = np.asarray(values)
     if found.shape != (rows,):
-        raise DataError(f"{name} has shape {found.shape}: expected one entry a row, ({rows},)")
+        raise DataError(f"{name} has shape {found.shape}: expected one entry per row, ({rows},)")
     try:
         absent = bool((found != found).any())  # noqa: PLR0124 # NaN alone differs from itself
         ranks = np.unique(found, return_inverse=True)[1]
     except TypeError as error:
         raise DataError(
-            f"{name} holds entries that cannot be sorted ({error}): give every row one of a kind"
+            f"{name} holds entries that cannot be sorted ({error}): give all rows entries of one type"
         ) from error
     if absent:
-        raise DataError(f"{name} is NaN in some row: give every row an entry, or drop it")
+        raise DataError(f"{name} is NaN in some row: give every row an entry, or drop the row")
     return ranks.astype(np.int64)

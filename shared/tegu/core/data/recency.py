@@ -1,4 +1,4 @@
-"""What interactions count for by their age, so that a user whose taste changes is followed."""
+"""Weights of interactions by age, so that adaptation follows a user whose taste changes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["check_half_life", "effective_sample_size", "recency_weights"]
 
 
 def recency_weights(rows: int, half_life: float | None) -> Array:
-    """What each of a user's interactions counts for, float32 `[rows]`: a batch's mask.
+    """The weight of each interaction, float32 `[rows]`, for use as a batch's mask.
 
-    The newest, which is the last, counts 1, and one that is `half_life` interactions older half as much.
+    The last interaction is the newest and has weight 1. An interaction that is `half_life` older has weight 1/2.
 
     Args:
-        rows: how many there are.
-        half_life: in interactions, above 0; None where all count alike.
+        rows: number of interactions.
+        half_life: in interactions, above 0; None for equal weights.
     """
     if half_life is None:
         return np.ones(rows, np.float32)
@@ -27,14 +27,14 @@ def recency_weights(rows: int, half_life: float | None) -> Array:
 
 
 def effective_sample_size(mask: Array) -> float:
-    """How many interactions of one weight average as well as these do: the square of the sum over the sum of squares.
+    """Kish's effective sample size: the squared sum of weights over the sum of squared weights.
 
-    Noise of the same size in every interaction is as large in the mean of so many as in the weighted mean of these
-    (Kish 1965, "Survey Sampling"). It is what a schedule goes by, whose entries differ because few interactions are
-    noisy. The sum alone would be fewer: it is how much the weights leave of the interactions, against a prior.
+    With equal noise in every interaction, the weighted mean is as noisy as the mean of this many equally weighted ones
+    (Kish 1965, "Survey Sampling"). The schedule depends on it, because few interactions are noisy. The plain sum of
+    weights would be smaller; it measures how much the interactions weigh against a prior.
 
     Args:
-        mask: `[rows]`, what each counts for, one of them more than 0.
+        mask: `[rows]`, weights, at least one above 0.
     """
     weights = mask.astype(np.float64)
     return float(weights.sum() ** 2 / np.square(weights).sum())
@@ -48,5 +48,5 @@ def check_half_life(half_life: float | None) -> None:
     """
     if half_life is not None and not 0 < half_life < math.inf:
         raise DataError(
-            f"half_life is {half_life}: expected a number of interactions above 0, or None for all to count alike"
+            f"half_life is {half_life}: expected a number of interactions above 0, or None for equal weights"
         )

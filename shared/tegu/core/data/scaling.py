@@ -1,4 +1,4 @@
-"""What numbers are like: their mean and spread."""
+"""Mean and standard deviation of inputs or targets, for standardising them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Scaling", "scaling_of"]
 
 
 class Scaling(NamedTuple):
-    """Mean and spread of rows; float32, of one row's shape or of one number.
+    """Mean and standard deviation of rows; float32, with the shape of one row or of a scalar.
 
     Attributes:
-        mean: what becomes 0.
-        spread: what becomes 1; above 0.
+        mean: value that becomes 0.
+        spread: standard deviation, which becomes 1; above 0.
     """
 
     mean: Array
@@ -24,6 +24,6 @@ class Scaling(NamedTuple):
 
 
 def scaling_of(rows: Array) -> Scaling:
-    """Over the first axis; of numbers that never change the spread is 1."""
+    """The scaling of rows, over the first axis. Where all rows are equal, `spread` is 1."""
     mean, spread = (np.asarray(part(rows, axis=0, dtype=np.float64)) for part in (np.mean, np.std))
     return Scaling(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))

@@ -1,4 +1,4 @@
-"""What a model takes and gives, and the check that rows fit it."""
+"""The layout of a model's inputs and targets, and the check that rows have it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Field(NamedTuple):
     """One row of an input or a target.
 
     Attributes:
-        shape: without the leading axis of rows; `()` is one scalar a row.
+        shape: without the leading axis of rows; `()` is one scalar per row.
         dtype: `"float32"`, or `"int64"` for ids and labels.
         size: ids and labels lie in `[0, size)`; 0 means unbounded.
     """
@@ -35,13 +35,13 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True)
 class Spec:
-    """The kind of problem and the layout of its rows. Build one with the three constructors below.
+    """The kind of problem and the layout of its rows. Build one with `classification`, `regression` or `ranking`.
 
     Attributes:
         kind: what is predicted.
         x: one input row.
         y: one target row.
-        outputs: the length of an output row: classes, target values, or 1 score an item for ranking.
+        outputs: length of an output row: number of classes, number of targets, or 1 for ranking.
     """
 
     kind: Kind
@@ -70,31 +70,31 @@ class Spec:
 
     @classmethod
     def regression(cls, shape: tuple[int, ...], targets: int = 1, *, items: int = 0) -> Spec:
-        """`targets` real values a row; where `items` is given, an input is one item id (a rating, say)."""
+        """`targets` real values per row. Where `items` is given, an input is one item id, as for ratings."""
         x = Field((), "int64", items) if items else Field(tuple(shape), "float32")
         return cls("regression", x, Field((targets,), "float32"), targets)
 
     @classmethod
     def ranking(cls, items: int) -> Spec:
-        """An input is an item id in `[0, items)`, its target the weight of the feedback (1 for a click)."""
+        """An input is an item id in `[0, items)`. Its target is the weight of the feedback, 1 for a click."""
         return cls("ranking", Field((), "int64", items), Field((), "float32"), 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec in terms of JSON."""
+        """The spec as JSON-compatible values."""
         return {"kind": self.kind, "x": self.x._asdict(), "y": self.y._asdict(), "outputs": self.outputs}
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Spec:
-        """The spec that `to_dict` described.
+        """The spec described by the result of `to_dict`.
 
         Raises:
-            DataError: an entry is absent, of the wrong type, or not to be had in a spec.
+            DataError: an entry is absent, of the wrong type, or not valid in a spec.
         """
         try:
-            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _whole(body["outputs"]))
+            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _integer(body["outputs"]))
         except (KeyError, TypeError) as error:
             raise DataError(
-                f"{reprlib.repr(body)} describes no spec ({type(error).__name__}: {error}): expected what to_dict gives"
+                f"{reprlib.repr(body)} describes no spec ({type(error).__name__}: {error}): expected a to_dict result"
             ) from error
 
     @property
@@ -106,12 +106,12 @@ class Spec:
 def _field(body: Mapping[str, Any]) -> Field:
     if not isinstance(body["shape"], list | tuple):
         raise TypeError(f"expected a list of sizes, found {reprlib.repr(body['shape'])}")
-    return Field(tuple(map(_whole, body["shape"])), body["dtype"], _whole(body["size"]))
+    return Field(tuple(map(_integer, body["shape"])), body["dtype"], _integer(body["size"]))
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"expected a whole number, found {reprlib.repr(value)}")
+        raise TypeError(f"expected an integer, found {reprlib.repr(value)}")
     return value
 
 
@@ -130,7 +130,7 @@ def _check(name: str, field: Field, value: ArrayLike) -> Array:
         expected = ", ".join(map(str, ("rows", *field.shape)))
         raise DataError(f"{name} has shape {array.shape}: expected ({expected})")
     if field.dtype == "int64" and array.dtype.kind == "f":
-        raise DataError(f"{name} has dtype {array.dtype}: expected whole numbers (int64)")
+        raise DataError(f"{name} has dtype {array.dtype}: expected integers (int64)")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise DataError(f"{name} is NaN or infinite in row {row}: expected finite numbers; drop or impute that row")
@@ -146,7 +146,7 @@ def _check(name: str, field: Field, value: ArrayLike) -> Array:
 
 
 def check_x(spec: Spec, x: ArrayLike) -> Array:
-    """Inputs as the model takes them: `[rows, *spec.x.shape]` of `spec.x.dtype`.
+    """Checked inputs, `[rows, *spec.x.shape]` of `spec.x.dtype`.
 
     Raises:
         DataError: wrong shape or dtype, NaN, infinite, or an id out of range.
@@ -155,7 +155,7 @@ def check_x(spec: Spec, x: ArrayLike) -> Array:
 
 
 def check_y(spec: Spec, y: ArrayLike) -> Array:
-    """Targets as the model takes them; one value a row may leave out the last axis.
+    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`. For one value per row the last axis may be left out.
 
     Raises:
         DataError: as `check_x`.
@@ -167,12 +167,12 @@ def check_y(spec: Spec, y: ArrayLike) -> Array:
 
 
 def check_rows(spec: Spec, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """`x` and `y` as the model takes them, with as many rows each.
+    """Checked inputs and targets with equal numbers of rows.
 
     Raises:
         DataError: as `check_x`, or when the numbers of rows differ.
     """
     inputs, targets = check_x(spec, x), check_y(spec, y)
     if len(inputs) != len(targets):
-        raise DataError(f"x has {len(inputs)} rows and y has {len(targets)}: expected as many")
+        raise DataError(f"x has {len(inputs)} rows and y has {len(targets)}: expected equal numbers")
     return inputs, targets

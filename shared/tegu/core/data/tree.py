@@ -1,7 +1,7 @@
-"""Parameter trees: flat mappings from a name to an array, and the few operations the outer loop needs.
+"""Parameter trees: flat mappings from a name to an array, and the operations of the outer loop.
 
-Trees are never changed in place. Operations go by name, so the order of a tree's entries carries no meaning.
-numpy makes a scalar of a sum of 0-d arrays; `np.asarray` keeps it an array, which safetensors and torch ask for.
+Trees are never changed in place. Operations match entries by name; the order of entries has no meaning.
+numpy turns a sum of 0-d arrays into a scalar; `np.asarray` keeps it an array, as safetensors and torch require.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check_same_layout(a: Tree, b: Tree) -> None:
     """Check that two trees have the same names, shapes and dtypes.
 
     Raises:
-        DataError: they differ; the message names the first entry that does.
+        DataError: they differ; the message names the first entry that differs.
     """
     for name in sorted({*a, *b}):
         if name not in a or name not in b or (a[name].dtype, a[name].shape) != (b[name].dtype, b[name].shape):
@@ -65,12 +65,12 @@ def subtract(a: Tree, b: Tree) -> Tree:
 
 
 def scale(tree: Tree, factor: float) -> Tree:
-    """`factor * tree`, each array keeping its dtype."""
+    """`factor * tree`; each array keeps its dtype."""
     return {name: np.asarray(array * factor, dtype=array.dtype) for name, array in tree.items()}
 
 
 def zeros_like(tree: Tree) -> Tree:
-    """A tree of zeros of the same layout."""
+    """A tree of zeros with the same names, shapes and dtypes."""
     return {name: np.zeros_like(array) for name, array in tree.items()}
 
 
@@ -81,19 +81,19 @@ def norm(tree: Tree) -> float:
 
 def clip(tree: Tree, limit: float) -> Tree:
     """`tree`, scaled down so that its norm is at most `limit` (McMahan et al. 2018, flat clipping)."""
-    length = norm(tree)
-    return scale(tree, limit / length) if length > limit else dict(tree)
+    found = norm(tree)
+    return scale(tree, limit / found) if found > limit else dict(tree)
 
 
 def max_difference(a: Tree, b: Tree) -> float:
     """The largest absolute difference between entries of the same name; 0 for empty trees, NaN if any is NaN."""
     check_same_layout(a, b)
     largest = [np.max(np.abs(a[name] - b[name]), initial=0.0) for name in a]
-    return float(np.max(largest, initial=0.0))  # the builtin max loses a NaN that does not come first
+    return float(np.max(largest, initial=0.0))  # the built-in max loses a NaN that does not come first
 
 
 def digest(tree: Tree) -> str:
-    """Sha256 over names, dtypes, shapes and bytes: equal exactly when two trees are bit for bit the same."""
+    """Sha256 over names, dtypes, shapes and bytes. Equal exactly for trees that are equal bit for bit."""
     sha = hashlib.sha256()
     for name in sorted(tree):
         array = tree[name]

@@ -1,4 +1,4 @@
-"""The rows of the users whose data a node holds, and the `.npz` file they are kept in."""
+"""The users whose rows a node holds, and the `.npz` file that stores them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class LocalUser(NamedTuple):
     """A user whose rows are on this device.
 
     Attributes:
-        user: the name, unique in the federation.
+        user: name, unique in the federation.
         x: `[rows, ...]`.
         y: `[rows, ...]`.
-        group: `[rows]`, whose equal entries (a session, a day) keep rows on one side of an episode; None without any.
-        order: `[rows]`, when each row was: the support then comes before the query; None without an order.
+        group: `[rows]`; rows with equal entries (a session, a day) stay together. None for no groups.
+        order: `[rows]`, the time of each row; the support then precedes the query. None for no order.
     """
 
     user: str
@@ -48,26 +48,32 @@ def write_users(path: Path, users: Sequence[LocalUser]) -> None:
     for name, given in (("group", [user.group for user in users]), ("order", [user.order for user in users])):
         have = [entries for entries in given if entries is not None]
         if have and len(have) < len(given):
-            raise DataError(f"{len(have)} of {len(given)} users have a {name}: expected all of them or none")
+            raise DataError(
+                f"{len(have)} of {len(given)} users have a {name}: expected all of them or none; give every user one"
+            )
         columns |= {name: have} if have else {}
-    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type] # numpy has an option among the names
+    np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type] # numpy reserves some of the names
 
 
 def read_users(path: Path, spec: Spec) -> list[LocalUser]:
-    """The users in a file of `write_users`, by name.
+    """The users in a file of `write_users`, sorted by name.
 
     Raises:
-        DataError: the file cannot be read, or its rows do not fit `spec`; a group or an order is absent in some row.
+        DataError: the file cannot be read, its rows do not fit `spec`, or some row lacks a group or an order.
     """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y, user = file["x"], file["y"], file["user"].astype(str)
             given = {name: file[name] for name in ("group", "order") if name in file}
-    except Exception as error:  # numpy and zipfile raise half a dozen kinds for files that are no archive
-        raise DataError(f"cannot read {path} ({error}): expected a .npz with x, y and user") from error
+    except Exception as error:  # numpy and zipfile raise many kinds for damaged files
+        raise DataError(
+            f"cannot read {path} ({error}): expected a .npz with x, y and user, as write_users makes it"
+        ) from error
     x, y = check_rows(spec, x, y)
     if len(user) != len(x):
-        raise DataError(f"{path} has {len(x)} rows of x and {len(user)} of user: expected as many")
+        raise DataError(
+            f"{path} has {len(x)} rows of x and {len(user)} of user: expected equal numbers; use write_users"
+        )
     columns = {"x": x, "y": y, **{name: ordinal_codes(f"{path}: {name}", given[name], len(x)) for name in given}}
     chosen = {str(name): user == name for name in np.unique(user)}
     return [LocalUser(name, **{key: column[own] for key, column in columns.items()}) for name, own in chosen.items()]

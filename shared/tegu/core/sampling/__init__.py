@@ -1,1 +1,1 @@
-"""Support and query: reproducible draws that share no row, input or group."""
+"""Reproducible draws of support and query that share no row, input or group."""

@@ -1,7 +1,6 @@
-"""Random draws that depend on their keys alone, the same on every machine and in every process.
+"""Random draws that depend on their keys alone: the same on every machine and in every process.
 
-`keyed_rng` is a generator for a few keys. `splitmix` gives bits by counter rather than from a stream, so that many
-users' draws are one vectorised call.
+`keyed_rng` makes a generator from keys. `splitmix` is counter-based: one vectorised call draws for many users.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ __all__ = ["keyed_rng", "splitmix"]
 
 
 def keyed_rng(*keys: int | str) -> np.random.Generator:
-    """A generator for these keys alone, the same on every machine and in every process."""
+    """A generator seeded by these keys, the same on every machine and in every process."""
     sha = hashlib.sha256("\0".join(map(str, keys)).encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(sha[:16], "little")))
 
 
 def splitmix(keys: Array, counters: Array | np.uint64) -> Array:
-    """SplitMix64 (Steele, Lea, Flood 2014): the counter-th output, uint64, of the generator that a key seeds."""
+    """SplitMix64 (Steele, Lea, Flood 2014): the output number `counters` of a generator seeded with `keys`, uint64."""
     bits = keys + (counters + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

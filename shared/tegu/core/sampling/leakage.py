@@ -1,7 +1,8 @@
-"""Which of a user's rows belong together: one of them to adapt on and another to judge by would be a leak.
+"""Which of a user's rows belong together, so that support and query share no information.
 
-Rows with the same input (item id, or bytes of `x`) and rows of one group (a session, a day) are one *unit*. Where rows
-have an order, those of the same value are one *moment*, and moments that a group spans are one too.
+Rows with the same input (the same item id, or the same bytes of `x`) and rows of one group (a session, a day) form one
+*unit*. A unit never lies in both support and query. Where rows have an order in time, rows with the same order value
+form one *moment*; a group that spans several moments joins them into one.
 """
 
 from __future__ import annotations
@@ -15,75 +16,83 @@ from tegu.core.sampling.keyed_random import splitmix
 
 __all__ = ["RowUnits", "find_row_units", "row_units_of"]
 
-_WORDS = 1 << 16  # mixed at once: few enough for the cache
+_BLOCK_WORDS = 1 << 16  # hashed at once: few enough for the cache
 
 
 class RowUnits(NamedTuple):
-    """Of users whose rows stand one user after the other; places are counted from a user's first row.
+    """The units of users whose rows are stored one user after the other.
+
+    Row positions are counted from a user's first row.
 
     Attributes:
-        most: int64 `[users]`, rows of the largest support that leaves one to judge by; 0 where there is none.
-        tied: bool `[users]`, whether a user's rows may not be parted anywhere.
-        unit: int64 `[rows]`, the place of the first row that belongs together with this one; with an order, the first
-            with the same input.
-        line: int64 `[rows]`, the places in time; None without an order.
-        room: int64 `[rows]`, rows of the largest support that ends just before this place of `line` and leaves one to
-            judge by, 0 within a moment; None without an order.
+        max_support: int64 `[users]`, rows of the largest support that leaves at least one query row; 0 where there is
+            none.
+        has_units: bool `[users]`, whether some rows of the user must stay together, or the rows have an order.
+        unit: int64 `[rows]`, the position of the first row of the same unit. With an order, the position of the first
+            row with the same input.
+        time_order: int64 `[rows]`, row positions sorted by time; None without an order.
+        max_support_at: int64 `[rows]`, rows of the largest support that ends just before this position of `time_order`
+            and leaves at least one query row; 0 inside a moment. None without an order.
     """
 
-    most: Array
-    tied: Array
+    max_support: Array
+    has_units: Array
     unit: Array
-    line: Array | None = None
-    room: Array | None = None
+    time_order: Array | None = None
+    max_support_at: Array | None = None
 
-    def each(self, counts: Array) -> list[RowUnits]:
-        """Every user's own, from the rows of each."""
+    def split(self, counts: Array) -> list[RowUnits]:
+        """One `RowUnits` per user.
+
+        Args:
+            counts: int64 `[users]`, rows of each user.
+        """
         ends = np.cumsum(counts)[:-1]
-        most, tied = (list(users[:, None]) for users in (self.most, self.tied))
+        max_support, has_units = (list(users[:, None]) for users in (self.max_support, self.has_units))
         unit = np.split(self.unit, ends)
-        if self.line is None or self.room is None:
-            return [RowUnits(*own) for own in zip(most, tied, unit, strict=True)]
-        line, room = np.split(self.line, ends), np.split(self.room, ends)
-        return [RowUnits(*own) for own in zip(most, tied, unit, line, room, strict=True)]
+        if self.time_order is None or self.max_support_at is None:
+            return [RowUnits(*own) for own in zip(max_support, has_units, unit, strict=True)]
+        order, support = np.split(self.time_order, ends), np.split(self.max_support_at, ends)
+        return [RowUnits(*own) for own in zip(max_support, has_units, unit, order, support, strict=True)]
 
 
 def row_units_of(x: Array, group: Array | None = None, order: Array | None = None) -> RowUnits:
-    """Of one user; as `find_row_units`."""
+    """The units of one user's rows; arguments as in `find_row_units`."""
     return find_row_units(x, np.asarray([len(x)]), group, order)
 
 
 def find_row_units(x: Array, counts: Array, group: Array | None = None, order: Array | None = None) -> RowUnits:
-    """What belongs together.
+    """The units of many users' rows.
 
     Args:
-        x: `[rows, ...]`, one user after the other, as `check_rows` gives them.
+        x: `[rows, ...]`, one user after the other, as `check_rows` returns them.
         counts: int64 `[users]`, rows of each user.
-        group: `[rows]`, whose equal entries within a user keep rows together.
-        order: `[rows]`, when each row was.
+        group: `[rows]`; equal entries within a user keep rows together.
+        order: `[rows]`, the time of each row.
     """
     users = np.arange(len(counts))
     user, begin = np.repeat(users, counts), np.repeat(np.cumsum(counts) - counts, counts)
-    alike = _first(user, _fingerprints(x))
+    same_input = _first(user, _fingerprints(x))
     if order is not None:
-        line, room = _in_time(user, begin, alike, group, order)
-        most = np.zeros(len(counts), np.int64)
-        np.maximum.at(most, user, room)
-        return RowUnits(most, np.ones(len(counts), bool), alike - begin, line - begin, room)
-    unit = alike if group is None else _joined(alike, _first(user, group))
+        time_order, max_support_at = _in_time(user, begin, same_input, group, order)
+        max_support = np.zeros(len(counts), np.int64)
+        np.maximum.at(max_support, user, max_support_at)
+        has_units = np.ones(len(counts), bool)
+        return RowUnits(max_support, has_units, same_input - begin, time_order - begin, max_support_at)
+    unit = same_input if group is None else _joined(same_input, _first(user, group))
     smallest = counts.astype(np.int64)
     np.minimum.at(smallest, user, np.bincount(unit, minlength=len(x))[unit])
-    tied = np.bincount(user[unit != np.arange(len(x))], minlength=len(counts)) > 0
-    return RowUnits(counts - smallest, tied, unit - begin)
+    has_units = np.bincount(user[unit != np.arange(len(x))], minlength=len(counts)) > 0
+    return RowUnits(counts - smallest, has_units, unit - begin)
 
 
 def _fingerprints(x: Array) -> Array:
-    """uint64 `[rows]`, equal for equal bytes; different rows that share one by chance are kept together, no more."""
+    """uint64 `[rows]`: equal rows have equal fingerprints. Rows that collide by chance only stay together."""
     width = int(np.prod(x.shape[1:]))
     words = np.ascontiguousarray(x).reshape(len(x), width).view(f"u{x.itemsize}")
     if width == 1:
         return words[:, 0].astype(np.uint64)
-    places, step = np.arange(width, dtype=np.uint64), max(1, _WORDS // width)
+    places, step = np.arange(width, dtype=np.uint64), max(1, _BLOCK_WORDS // width)
     parts = (words[start : start + step].astype(np.uint64) for start in range(0, max(1, len(x)), step))
     return np.concatenate([splitmix(part, places).sum(1, dtype=np.uint64) for part in parts])
 
@@ -104,7 +113,10 @@ def _last(user: Array, key: Array) -> Array:
 
 
 def _joined(first: Array, second: Array) -> Array:
-    """The first row of all that are connected through equal entries of either; both name rows, as `_first` does."""
+    """int64 `[rows]`: the first row of each connected component, rows being connected by equal labels of either kind.
+
+    Both labellings name rows, as `_first` does.
+    """
     unit = np.arange(len(first))
     while True:
         parent = np.arange(len(first))
@@ -119,29 +131,29 @@ def _joined(first: Array, second: Array) -> Array:
         unit = parent[unit]
 
 
-def _in_time(user: Array, begin: Array, alike: Array, group: Array | None, order: Array) -> tuple[Array, Array]:
-    """See `RowUnits.line` and `RowUnits.room`; places of `line` are counted from the first row of all."""
-    line, place = np.lexsort((order, user)), np.arange(len(user))
-    until = _last(user, order[line])
+def _in_time(user: Array, begin: Array, same_input: Array, group: Array | None, order: Array) -> tuple[Array, Array]:
+    """`RowUnits.time_order`, with positions counted from the very first row, and `RowUnits.max_support_at`."""
+    time_order, position = np.lexsort((order, user)), np.arange(len(user))
+    moment_end = _last(user, order[time_order])
     if group is not None:
-        until = np.maximum(until, _last(user, group[line]))
-    ended = np.zeros(len(user), bool)
-    ended[1:] = np.maximum.accumulate(until)[:-1] < place[1:]
-    room = _room(user, begin, alike[line])
-    return line, np.where(ended, room, 0)
+        moment_end = np.maximum(moment_end, _last(user, group[time_order]))
+    between_moments = np.zeros(len(user), bool)
+    between_moments[1:] = np.maximum.accumulate(moment_end)[:-1] < position[1:]
+    max_support_at = _max_support_at(user, begin, same_input[time_order])
+    return time_order, np.where(between_moments, max_support_at, 0)
 
 
-def _room(user: Array, begin: Array, alike: Array) -> Array:
-    """Rows of the largest support that ends before each place and holds not every input seen from there on."""
-    place = np.arange(len(user))
-    ordered = np.argsort(alike, kind="stable")
-    again = alike[ordered][1:] == alike[ordered][:-1]
-    following = np.full(len(user), -1)  # where the same input is next
-    following[ordered[:-1][again]] = ordered[1:][again]
+def _max_support_at(user: Array, begin: Array, same_input: Array) -> Array:
+    """Rows of the largest support that ends before each position and leaves an unseen input from there on."""
+    position = np.arange(len(user))
+    by_input = np.argsort(same_input, kind="stable")
+    repeated = same_input[by_input][1:] == same_input[by_input][:-1]
+    next_same = np.full(len(user), -1)  # the next position with the same input
+    next_same[by_input[:-1][repeated]] = by_input[1:][repeated]
     new = np.ones(len(user), bool)
-    new[ordered[1:][again]] = False
-    newest = np.full(int(user.max(initial=0)) + 1, -1)
-    np.maximum.at(newest, user[new], place[new])
-    # The first place whose input is seen again from here on: a support that begins after it leaves that to judge by.
-    earliest = np.searchsorted(np.maximum.accumulate(following), place)
-    return np.where(place <= newest[user], place - begin, np.maximum(place - 1 - earliest, 0))
+    new[by_input[1:][repeated]] = False
+    last_new = np.full(int(user.max(initial=0)) + 1, -1)
+    np.maximum.at(last_new, user[new], position[new])
+    # The first position whose input recurs at or after this one. A support that begins after it leaves that as query.
+    earliest = np.searchsorted(np.maximum.accumulate(next_same), position)
+    return np.where(position <= last_new[user], position - begin, np.maximum(position - 1 - earliest, 0))

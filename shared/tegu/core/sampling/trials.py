@@ -1,4 +1,4 @@
-"""Trials: a user, k rows to adapt on and the rest to be judged by, the same on a device and in a simulation."""
+"""Trials for evaluation: one user, k support rows and a query. The same on a device and in a simulation."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Trial(NamedTuple):
     """One draw for one user.
 
     Attributes:
-        user: the user's place among those that trials are drawn for.
+        user: index of the user among those that trials are drawn for.
         support: k rows.
-        query: other rows of the same user that share nothing with the support (`split_rows`), at most `MAX_QUERY`; all
-            of them for ranking.
+        query: rows of the same user in other units than the support's (`split_rows`). At most `MAX_QUERY` rows, except
+            for ranking, which takes all of them.
     """
 
     user: int
@@ -50,9 +50,9 @@ class Trials(NamedTuple):
     """All trials with supports of k rows.
 
     Attributes:
-        spec: what the rows are.
+        spec: layout of the rows.
         k: rows of each support.
-        trials: user by user.
+        trials: ordered by user.
     """
 
     spec: Spec
@@ -61,41 +61,41 @@ class Trials(NamedTuple):
 
     @property
     def users(self) -> int:
-        """How many users there are."""
+        """Number of users."""
         return len({trial.user for trial in self.trials})
 
 
 def user_trials(
-    place: int, name: str, x: Array, y: Array, ties: RowUnits | None, *, spec: Spec, k: int, seed: int, draws: int
+    index: int, name: str, x: Array, y: Array, units: RowUnits | None, *, spec: Spec, k: int, seed: int, draws: int
 ) -> Iterator[Trial]:
     """`draws` trials of one user.
 
     Args:
-        place: what the trials call the user.
-        name: the user's; it decides the draws, with the seed, k and the number of the draw.
+        index: stored as `Trial.user`.
+        name: of the user. The name, the seed, k and the number of the draw determine each draw.
         x: `[rows, ...]`.
         y: `[rows, ...]`.
-        ties: what belongs together in the rows; None where nothing does.
-        spec: what the rows are.
-        k: rows of each support, at most `ties.max_support`.
+        units: which rows belong together; None where all rows are independent.
+        spec: layout of the rows.
+        k: rows of each support, at most `units.max_support`.
         seed: of the run.
-        draws: how many.
+        draws: number of trials.
     """
     limit = None if spec.kind == "ranking" else MAX_QUERY
     for draw in range(draws):
         order = keyed_rng("trial", seed, name, k, draw).permutation(len(x))
-        support, query = split_rows(order, k, ties)
+        support, query = split_rows(order, k, units)
         query = query[:limit]
-        yield Trial(place, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
+        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
 
 
 def stacked_supports(trials: Trials) -> NumpyBatch:
-    """`[trials, k, ...]`."""
+    """The supports as one batch, `[trials, k, ...]`."""
     return stack_batches([trial.support for trial in trials.trials])
 
 
 def stacked_inputs(trials: Trials) -> Array:
-    """What to predict: the query's inputs padded to `[trials, rows, ...]`, or the whole catalogue for ranking."""
+    """Inputs to predict for: the query inputs padded to `[trials, rows, ...]`; for ranking the whole catalogue."""
     spec = trials.spec
     if spec.kind == "ranking":
         return np.broadcast_to(np.arange(spec.items), (len(trials.trials), spec.items))
@@ -103,38 +103,38 @@ def stacked_inputs(trials: Trials) -> Array:
 
 
 def trial_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[trials]`: the metric of each.
+    """The metric of each trial, `[trials]`.
 
     Args:
-        trials: what was predicted.
-        outputs: `[trials]` of outputs for `stacked_inputs`; padded rows are passed over.
-        metric: what to judge by.
+        trials: that were predicted.
+        outputs: `[trials]` of outputs for `stacked_inputs`; padded rows are ignored.
+        metric: to compute.
     """
-    ranking, nothing = trials.spec.kind == "ranking", np.zeros(0, np.int64)
+    ranking, no_items = trials.spec.kind == "ranking", np.zeros(0, np.int64)
     return np.asarray(
         [
             metric.score(output, trial.query.x, trial.support.x)
             if ranking
-            else metric.score(output[: len(trial.query.y)], trial.query.y, nothing)
+            else metric.score(output[: len(trial.query.y)], trial.query.y, no_items)
             for trial, output in zip(trials.trials, outputs, strict=True)
         ]
     )
 
 
 def user_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[users]`: the metric of each user in turn, averaged over its draws; as `trial_scores`."""
+    """The metric of each user averaged over its draws, `[users]`; arguments as in `trial_scores`."""
     users = np.asarray([trial.user for trial in trials.trials])
     begins = np.flatnonzero(np.diff(users, prepend=-1))
     return np.add.reduceat(trial_scores(trials, outputs, metric), begins) / np.diff(begins, append=len(users))
 
 
 def tolerance(trials: Trials, initialisation: Sequence[Array] | Array, metric: Metric) -> Array:
-    """`[users]`: how far each user's figure may fall before it counts as harm, averaged over the user's draws.
+    """How much of each user's metric may be lost before it counts as harm, averaged over the user's draws: `[users]`.
 
     Args:
-        trials: what was predicted.
-        initialisation: `[trials]`, its outputs.
-        metric: what is judged by; one query row's part in it is tolerated.
+        trials: that were predicted.
+        initialisation: `[trials]` of outputs of the initialisation.
+        metric: to compute. A loss as large as one query row's contribution is tolerated.
     """
 
     def resolution(outputs: Array, y: Array, seen: Array) -> float:

@@ -42,7 +42,7 @@ Answer = Callable[[Sequence[Message]], list[Message]]
 _FAILED = 2  # what Flower's own nodes reply when their app raises
 _NOBODY = (
     "none of the cohort's users has more than {} rows: bring users with more, or lower min_support "
-    "(rows of equal x, group or moment are not parted)"
+    "(rows with equal x, group or order stay together)"
 )
 
 
