@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from torch import Tensor
 
 from tegu.compile.check import check_graph
-from tegu.compile.tracing.capture import Named
+from tegu.compile.named_tensors import Named
 from tegu.core.errors import CompileError
 
 CASES = [{"x": torch.tensor([1.0, -2.0])}, {"x": torch.tensor([0.5])}]

@@ -13,7 +13,7 @@ from tests.compile.families import IMAGE, ROWS_OF_4, SINGLE, mlp
 from torch import Tensor, nn
 
 from tegu.compile import compile_cohort, compile_learner
-from tegu.compile.operators import decompositions
+from tegu.compile.operators.convolution import dispatch
 from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
 from tegu.learners import reptile
@@ -104,11 +104,11 @@ def wrong_convolution(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) ->
     return grad_x, None if grad_weight is None else 1.01 * grad_weight, grad_bias
 
 
-RIGHT = decompositions._convolution_backward
+RIGHT = dispatch.convolution_backward
 
 
 def test_a_graph_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decompositions, "_convolution_backward", wrong_convolution)
+    monkeypatch.setattr(dispatch, "convolution_backward", wrong_convolution)
     message = r"the adapt graph disagrees with torch: state\.0\.weight differs by \d\.\de-\d\d relative \(limit 1e-04\)"
     with pytest.raises(CompileError, match=message):
         compile_learner(SINGLE["maxpool"].learner())

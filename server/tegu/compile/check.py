@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from torch import Tensor
 
-from tegu.compile.tracing.capture import Function
+from tegu.compile.named_tensors import Function
 from tegu.core.data.batch import Array
 from tegu.core.errors import CompileError, require
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from tegu.compile.examples import Sizes, example_users
 from tegu.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
 from tegu.compile.graphs import Plan, compile_graphs
+from tegu.compile.named_tensors import Function, Named
 from tegu.compile.summed_updates import one_after_the_other, together
-from tegu.compile.tracing.capture import Function, Named
 from tegu.core.errors import CompileError
 from tegu.learners.learner import Iterated, Learner
 from tegu.learners.threads import one_thread

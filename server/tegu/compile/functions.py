@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from tegu.compile.tracing.capture import Function, Named
+from tegu.compile.named_tensors import Function, Named
 from tegu.compile.tracing.naming import named, pick, pick_batch
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import Iterated, Learner, TorchBatch, TorchTree

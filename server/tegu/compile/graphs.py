@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tegu.compile.check import check_graph
 from tegu.compile.functions import BEGIN, STEP, Functions
+from tegu.compile.named_tensors import Named
 from tegu.compile.rewrites.few_rows import choose_by_rows
-from tegu.compile.tracing.capture import Named
 from tegu.compile.tracing.loop import loop_model
 from tegu.compile.tracing.naming import named, pick
 from tegu.compile.tracing.trace import Part, trace

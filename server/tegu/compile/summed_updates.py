@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tegu.compile.functions import episode, one_by_one, touched_update
-from tegu.compile.tracing.capture import Function, Named
+from tegu.compile.named_tensors import Function, Named
 from tegu.compile.tracing.naming import named
 from tegu.learners.learner import Learner, Together
 from tegu.learners.parameters.table_rows import whole_parameters

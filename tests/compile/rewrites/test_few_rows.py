@@ -12,9 +12,9 @@ from tests.compile.families import FAMILIES
 from tests.compile.running import DeviceGraphs, rows, run, start, tensors
 from torch import Tensor, nn
 
+from tegu.compile.named_tensors import Named
 from tegu.compile.operators.convolution.sliding import replaces_convolutions, sliding
 from tegu.compile.rewrites.few_rows import choose_by_rows
-from tegu.compile.tracing.capture import Named
 from tegu.compile.tracing.trace import Part, trace
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tegu.compile.tracing.capture import Named, capture
+from tegu.compile.named_tensors import Named
+from tegu.compile.tracing.capture import capture
 from tegu.core.errors import CompileError
 
 X = {"x": torch.arange(26.0).reshape(13, 2)}

@@ -7,7 +7,7 @@ import onnx
 import torch
 from tests.compile.running import run
 
-from tegu.compile.tracing.capture import Named
+from tegu.compile.named_tensors import Named
 from tegu.compile.tracing.trace import Part, trace
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,14 +15,12 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.decompositions import decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolFirst
 from tegu.core.errors import CompileError
 
-__all__ = ["Captured", "Function", "Named", "capture"]
-
-Named: TypeAlias = Mapping[str, Tensor]
-Function: TypeAlias = Callable[[Named], Named]
+__all__ = ["Captured", "capture"]
 
 
 class Captured(NamedTuple):

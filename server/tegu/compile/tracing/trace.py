@@ -10,7 +10,8 @@ import onnx
 import onnx_ir
 from onnx_ir import convenience
 
-from tegu.compile.tracing.capture import Function, Named, capture
+from tegu.compile.named_tensors import Function, Named
+from tegu.compile.tracing.capture import capture
 from tegu.compile.tracing.naming import named, pick
 from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
-from tegu.compile.operators.decompositions import replaces_convolution, sliding_gradients
-from tegu.compile.tracing.capture import Function, Named
+from tegu.compile.named_tensors import Function, Named
+from tegu.compile.operators.convolution.dispatch import replaces_convolution
+from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients
 
 __all__ = ["TRANSLATIONS", "replaces_convolutions", "sliding"]
 

@@ -1,0 +1,13 @@
+"""The functions that are compiled: from named tensors to named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from torch import Tensor
+
+__all__ = ["Function", "Named"]
+
+Named: TypeAlias = Mapping[str, Tensor]
+Function: TypeAlias = Callable[[Named], Named]

@@ -1,0 +1,86 @@
+"""The gradients of a convolution as other convolutions, which slide their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor
+
+__all__ = ["sliding_gradients"]
+
+_CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
+_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+
+
+def sliding_gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool] = (True, True),
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of a convolution by its input and by its weight, by other convolutions; None what is not wanted.
+
+    Args:
+        grad: the gradient by the output.
+        x: the input.
+        weight: the kernels.
+        stride: of the convolution, one number an axis; so are the next two.
+        padding: at either end.
+        dilation: between the taps.
+        groups: of channels.
+        wanted: by the input, by the weight.
+    """
+    grad_x = grad_weight = None
+    if wanted[0]:
+        dims = range(weight.dim() - 2)
+        # What the forward convolution cut off at the far edge comes back as output padding.
+        reach = [
+            (grad.shape[2 + d] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (weight.shape[2 + d] - 1) for d in dims
+        ]
+        extra = [x.shape[2 + d] - reach[d] - 1 for d in dims]
+        grad_x = _TRANSPOSED[len(dims) - 1](grad, weight, None, stride, padding, extra, groups, dilation)
+    if wanted[1]:
+        grad_weight = _weight_gradient(grad, x, weight, stride, padding, dilation, groups)
+    return grad_x, grad_weight
+
+
+def _weight_gradient(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """Correlate inputs with output gradients: rows play the channels, stride and dilation change places."""
+    correlate = _correlation if weight.dim() == 5 else _flat_correlation
+    pairs = [(x, grad)] if groups == 1 else zip(x.chunk(groups, 1), grad.chunk(groups, 1), strict=True)
+    pieces = [correlate(xs, gs, padding, dilation, stride) for xs, gs in pairs]
+    full = torch.cat(pieces) if groups > 1 else pieces[0]
+    for axis, size in enumerate(weight.shape[2:], 2):
+        full = full if full.shape[axis] == size else full.narrow(axis, 0, size)
+    return full
+
+
+def _correlation(
+    x: Tensor, grad: Tensor, padding: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """`[channels of grad, channels of x, ...]`: the channels of x play the rows of a convolution."""
+    convolution = _CONVOLUTIONS[x.dim() - 3]
+    return convolution(x.transpose(0, 1), grad.transpose(0, 1), None, stride, padding, dilation).transpose(0, 1)
+
+
+def _flat_correlation(
+    x: Tensor, grad: Tensor, padding: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """As `_correlation`; the channels of x are one more axis to slide along, so that it is one large product."""
+    convolution = _CONVOLUTIONS[x.dim() - 2]
+    kernel = grad.transpose(0, 1).unsqueeze(2)
+    return convolution(x.unsqueeze(0), kernel, None, [1, *stride], [0, *padding], [1, *dilation]).squeeze(0)

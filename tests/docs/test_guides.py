@@ -1,0 +1,78 @@
+"""Every guide's code runs, page by page, with public names alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from tests.docs.guides import PAGES, blocks, run_python, run_shell
+
+from tegu.compile import make_bundle
+from tegu.core import Spec, read_bundle, write_bundle
+from tegu.learners import reptile
+from tegu.sim.experiments.movielens import FilmTaste
+
+
+@pytest.mark.parametrize("page", [page.stem for page in PAGES])
+def test_guides_import_public_packages_alone(page: str) -> None:
+    tree = ast.parse(blocks(page, "python"))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    own = {module for module in modules if module.split(".")[0] == "tegu"}
+    assert own
+    assert all(module.count(".") == 1 for module in own), f"{own}: expected packages such as tegu.client"
+
+
+def test_embed(tmp_path: Path) -> None:
+    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), fast=["user"])
+    write_bundle(tmp_path / "init.tegu", make_bundle(learner, learner.init(0)))
+    said = run_python("embed", tmp_path)
+    assert "True adapted by all 5 steps" in said
+    assert "x holds the id -1" in said
+    assert said.rstrip().endswith("reptile"), "the signed bundle opens"
+
+
+@pytest.mark.slow
+def test_train(tmp_path: Path) -> None:
+    run_python("train", tmp_path)
+    schedule = read_bundle(tmp_path / "init.tegu").manifest.schedule
+    assert [entry.k for entry in schedule] == [1, 2, 5, 10, 20]
+    assert schedule[-1].gain > 0
+
+
+@pytest.mark.slow
+def test_learner(tmp_path: Path) -> None:
+    said = run_python("learner", tmp_path)
+    manifest = read_bundle(tmp_path / "offset.tegu").manifest
+    assert manifest.learner == "offset"
+    assert manifest.schedule[-1].gain > 0
+    before, after = (float(line.strip("[]")) for line in said.splitlines() if line.startswith("[["))
+    assert before == 0, "nobody is adapted to yet"
+    assert after > 1, "two interactions of about 3 were seen"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("superlink")
+def test_federation(tmp_path: Path) -> None:
+    run_python("federation", tmp_path)
+    script = blocks("federation", "sh")
+    assert "PORT=8000\n" in script
+    run_shell(script.replace("PORT=8000\n", f"PORT={free_ports(4)}\n"), tmp_path)
+    rounds = json.loads((tmp_path / "federated" / "rounds.json").read_text("utf-8"))
+    assert rounds["rounds"] == 3
+    assert [entry.k for entry in read_bundle(tmp_path / "federated" / "init.tegu").manifest.schedule] == [1, 5]
+
+
+def free_ports(number: int) -> int:
+    """The first of so many free ports in a row."""
+    for first in range(20000, 30000, number):
+        try:
+            for port in range(first, first + number):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError(f"no {number} free ports in a row")
