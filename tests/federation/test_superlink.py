@@ -121,6 +121,7 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
         "resumed_at": 0,
         "users": counts,
         "looks": [],
+        "decline": {},
         "meta": digest(federated.bundle.meta),
     }
     assert federated.bundle.manifest.training["users_a_round"] == counts

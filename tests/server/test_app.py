@@ -163,7 +163,10 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
         assert (found["round"], found["personalised"]) == (wanted.round, pytest.approx(wanted.personalised))
     gap = summary["training_gap"]
     assert gap["round"] == expected.kept
-    assert bool(gap["warning"]) == (gap["gap"] > 2 * gap["error"])
+    assert "warning" not in gap
+    decline = summary["decline"]
+    assert (decline["since"], decline["amount"] > 2 * decline["error"]) == (expected.kept, True)
+    assert decline["warning"].endswith(f"Round {expected.kept} is kept")
 
 
 @pytest.mark.parametrize("risk", [0.0, 1.0])

@@ -40,8 +40,8 @@ Finished = tuple[Outcome, Path]
 KEYS = {
     "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
     "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
-    "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap", "initialisations",
-    "folds",
+    "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap", "decline",
+    "initialisations", "folds",
 }  # fmt: skip
 ENTRY = {
     "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "hurt", "worse",
@@ -142,7 +142,9 @@ def test_how_those_compare_who_train_and_who_do_not(finished: Finished) -> None:
     last, judged = outcome.run.trained.looks[-1], outcome.run.judged
     assert judged is not None
     assert outcome.metrics["kept_round"] == last.round == judged.round == 6
-    assert gap == {**judged._asdict(), "warning": ""}
+    assert gap == judged._asdict()
+    decline = outcome.metrics["decline"]
+    assert (decline["round"], decline["warning"]) == (6, "")
     assert gap["gap"] == pytest.approx(gap["training"] - gap["personalised"])
     assert gap_line(outcome.metrics) in html.unescape((folder / "report.html").read_text())
 

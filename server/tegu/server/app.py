@@ -26,8 +26,10 @@ from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
 from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
+from tegu.core.metrics import Metric
 from tegu.server.calibration.calibrate import calibrated, judged, looks_for
-from tegu.server.evaluation.validation import Look, Looks, gap_in_words, mean_looks
+from tegu.server.evaluation.decline import decline_as_json
+from tegu.server.evaluation.validation import Looks, decline_of, mean_looks
 from tegu.server.progress import RoundProgress, Silent
 from tegu.server.run_config import from_config
 from tegu.server.training.checkpoint import latest_checkpoint
@@ -78,12 +80,13 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     }
     # What held-out people were told of is the start, and no longer this.
     manifest = replace(start.manifest, training=training, heldout=())
-    summary = _summary(done, found.by_fold, plan.rounds)
+    metric = plan.calibration.metric_for(manifest.spec)
+    summary = _summary(done, found.by_fold, plan.rounds, metric)
     if plan.calibration.left_out_share:
         metas = [part.meta for part in found.by_fold]
         manifest = replace(manifest, schedule=calibrated(grid, metas, manifest, plan))
         look = judged(grid, metas, manifest, plan, done.kept)
-        summary |= _gap(look, plan.calibration.metric_for(manifest.spec).name)
+        summary |= {"training_gap": look.as_json()} if look else {}
     bundle = replace(start, meta=done.meta, manifest=manifest)
     make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
@@ -119,7 +122,7 @@ def _rounds(grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fo
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
-    looks = looks_for(plan, start.manifest, checkpoint.best if checkpoint else None, fold)
+    looks = looks_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
     noted = _UsersByRound()
     strategy = MetaStrategy(
         outer,
@@ -135,9 +138,12 @@ def _rounds(grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fo
     return _Rounds(*strategy.kept, done, noted.users, looks)
 
 
-def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int) -> dict[str, Any]:
-    """`rounds.json`."""
+def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int, metric: Metric) -> dict[str, Any]:
+    """`rounds.json`; a clear decline of the validation figure is logged, too."""
     looks = mean_looks([part.looks.found for part in parts if part.looks is not None])
+    decline = decline_as_json(decline_of(looks, metric.higher_is_better), metric.name, done.kept)
+    if decline.get("warning"):
+        _log.warning("%s", decline["warning"])
     return {
         "rounds": rounds,
         "kept_round": done.kept,
@@ -145,14 +151,5 @@ def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int) -> dict[str, 
         "users": done.users,
         "meta": digest(done.meta),
         "looks": [look.as_json() for look in looks],
+        "decline": decline,
     }
-
-
-def _gap(look: Look | None, metric: str) -> dict[str, Any]:
-    """What `rounds.json` tells of those who train and those who do not; a gap between them is logged, too."""
-    if look is None:
-        return {}
-    warning = gap_in_words(look, metric)
-    if warning:
-        _log.warning("%s", warning)
-    return {"training_gap": {**look.as_json(), "warning": warning}}

@@ -42,7 +42,8 @@ def simulate(
         int,
         typer.Option(
             min=0,
-            help="Stop after this many validations without improvement and keep the best round; 0 runs every round.",
+            help="Stop after this many validations without improvement, once the figure has clearly declined, and keep "
+            "the best round; 0 runs every round.",
         ),
     ] = 0,
     folds: Annotated[

@@ -13,7 +13,8 @@ from tegu.core.errors import FileError
 from tegu.core.files import atomic_write, make_folder
 from tegu.core.process import peak_memory
 from tegu.learners.algorithms.mixture.mixture import mixture
-from tegu.server.evaluation.validation import gap_in_words
+from tegu.server.evaluation.decline import decline_as_json
+from tegu.server.evaluation.validation import decline_of
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.sim.engine import MEMORY, EngineKind
@@ -134,18 +135,15 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "higher_is_better": run.metric.higher_is_better,
         "schedule": [_shown(entry) for entry in run.bundle.manifest.schedule],
         "curve": judgement.curve,
-        **_gap(run),
+        "training_gap": run.judged.as_json() if run.judged else {},
+        "decline": decline_as_json(
+            decline_of(trained.looks, run.metric.higher_is_better), run.metric.name, trained.kept
+        ),
         "train_seconds": round(trained.seconds, 2),
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
         "peak_rss_mb": round(peak_memory(), 1),
         "meta": run.bundle.manifest.training["meta"],
     }
-
-
-def _gap(run: Run) -> dict[str, Any]:
-    """How much better off those are who train, by the initialisation that is kept."""
-    look = run.judged
-    return {"training_gap": {**look.as_json(), "warning": gap_in_words(look, run.metric.name)}} if look else {}
 
 
 def _shown(entry: ScheduleEntry) -> dict[str, Any]:

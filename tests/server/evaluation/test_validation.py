@@ -1,4 +1,4 @@
-"""Looks by hand: when, what they find, which round is best, when patience runs out, and when a gap is one."""
+"""Looks by hand: when, what they find, which round is kept, and when patience runs out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.validation import (
-    Best,
     Look,
     LookRule,
     Looks,
-    gap_in_words,
+    ValidationHistory,
     look_questions,
     mean_look,
     mean_looks,
@@ -57,8 +56,10 @@ def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence
     ]
 
 
-def looks(every: int = 1, patience: int = 0, rounds: int = 9, higher: bool = True, best: Best | None = None) -> Looks:
-    return Looks(LookRule(every, patience, higher), INQUIRY, rounds, best)
+def looks(
+    every: int = 1, patience: int = 0, rounds: int = 9, higher: bool = True, history: ValidationHistory | None = None
+) -> Looks:
+    return Looks(LookRule(every, patience, higher), INQUIRY, rounds, history)
 
 
 def scored(found: Looks, scores: Sequence[float], first: int = 1) -> None:
@@ -69,8 +70,8 @@ def scored(found: Looks, scores: Sequence[float], first: int = 1) -> None:
 
 
 def test_looks_of_several_trainings_are_one() -> None:
-    first, second = Look(3, 0.1, 0.4, 0.5, 0.1, 0.03), Look(3, 0.3, 0.6, 0.9, 0.3, 0.04)
-    both = Look(3, *(pytest.approx(figure) for figure in (0.2, 0.5, 0.7, 0.2, 0.025)))
+    first, second = Look(3, 0.1, 0.4, 0.5, 0.1, 0.03, 0.04), Look(3, 0.3, 0.6, 0.9, 0.3, 0.04, 0.03)
+    both = Look(3, *(pytest.approx(figure) for figure in (0.2, 0.5, 0.7, 0.2, 0.025, 0.025)))
     assert mean_look([first, second]) == both
     assert mean_look([]) is None
     assert mean_looks([[Look(1, 0.0, 0.0), first], [second, Look(9, 0.0, 0.0)]]) == (both,), (
@@ -98,19 +99,19 @@ def test_a_look_by_hand(higher: bool) -> None:
     assert look is not None
     gap = 0.75 - 0.5 if higher else 0.5 - 0.75
     error = math.sqrt(np.var(adapted, ddof=1) / 3 + np.var(training, ddof=1) / 4)
-    assert look == pytest.approx((1, 0.3, 0.5, 0.75, gap, error))
+    own = math.sqrt(np.var(adapted, ddof=1) / 3)
+    assert look == pytest.approx((1, 0.3, 0.5, 0.75, gap, error, own))
 
 
 def test_nobody_to_look_finds_nothing_and_nobody_to_compare_no_gap() -> None:
     found = looks(patience=1)
     assert found.take(1, [MetricSums(0, np.zeros((2, 2))), MetricSums(0, np.zeros((1, 2)))], META) is None
-    assert (found.found, found.best) == ([], None)
+    assert (found.found, found.kept, found.decline) == ([], None, None)
     look = found.take(2, [answers([0.1], [0.2], [0.3])[0], MetricSums(0, np.zeros((1, 2)))], META)
     assert look is not None
     assert look[:3] == pytest.approx((2, 0.1, 0.2))
-    assert not look.opened
     assert look.as_json() == {"round": 2, "initialisation": 0.1, "personalised": 0.2, "training": None, "gap": None,
-                              "error": None}  # fmt: skip
+                              "error": None, "personalised_error": None}  # fmt: skip
 
 
 # --- when ---------------------------------------------------------------------------------------------------------
@@ -130,13 +131,15 @@ def test_the_rounds_that_are_looked_at(every: int, rounds: int, expected: list[i
     assert seen == expected
 
 
-def test_a_resumed_run_is_looked_at_at_once_which_decides_nothing() -> None:
-    found = looks(every=5, patience=2, rounds=20, best=Best(5, 0.5, META, 1))
-    assert [number for number in (7, 8) if found.due(number)] == [7, 8]
-    found.take(7, answers([0.0], [0.9], [0.9]), META)
-    assert not found.due(8)
-    assert found.best is not None
-    assert (found.best.round, found.best.waited) == (5, 1)
+def test_patience_that_begins_with_a_resumed_run_has_no_points_before() -> None:
+    """The best one's parameters were not kept."""
+    before = looks()
+    scored(before, [0.9])
+    found = looks(patience=1, history=before.history)
+    assert (before.history.best, found.found) == (None, [])
+    scored(found, [0.5, 0.1], first=2)
+    assert found.kept is not None
+    assert found.kept.round == 2
 
 
 @pytest.mark.parametrize(("every", "patience"), [(-1, 0), (1, -1), (0, 1)])
@@ -145,70 +148,67 @@ def test_looks_that_make_no_sense_are_refused(every: int, patience: int) -> None
         LookRule(every, patience)
 
 
-# --- the best round -----------------------------------------------------------------------------------------------
+# --- the kept round -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_the_best_round_is_kept_and_patience_runs_out(higher: bool) -> None:
-    scores = [0.1, 0.4, 0.3, 0.5, 0.5, 0.2]
-    found = looks(patience=2, higher=higher)
-    waited = []
+def test_after_a_clear_decline_the_best_round_is_kept_and_patience_runs_out(higher: bool) -> None:
+    scores = [0.1, 0.4, 0.5, 0.4, 0.1]  # means of three: 0.1, 0.25, 0.33, 0.43, 0.33
+    found = looks(patience=1, higher=higher)
     for number, score in enumerate(scores, 1):
         scored(found, [score if higher else -score], number)
-        assert found.best is not None
-        waited.append(found.best.waited)
-        assert found.stopped == (number == 6)
-    assert waited == [0, 0, 1, 0, 1, 2]  # as good is not better
-    assert (found.best.round, abs(found.best.score), found.best.meta["n"]) == (4, 0.5, 4)  # type: ignore[union-attr]
+        assert found.stopped == (number == 5)
+        assert (found.kept is None) == (number < 5)
+    assert found.kept is not None
+    assert (found.kept.round, found.kept.meta["n"]) == (4, 4)
 
 
 def test_the_first_round_may_be_the_best() -> None:
     found = looks(every=3, patience=1)
     scored(found, [0.9])
     scored(found, [0.1], first=3)
-    assert found.best is not None
-    assert (found.best.round, found.stopped) == (1, True)
+    assert found.kept is not None
+    assert (found.kept.round, found.stopped) == (1, True)
+
+
+def test_patience_waits_for_so_many_points() -> None:
+    found = looks(patience=3)
+    for number, score in enumerate([0.9, 0.5, 0.4, 0.3], 1):
+        scored(found, [score], number)
+        assert found.stopped == (number == 4)
+
+
+def test_a_figure_within_noise_of_its_best_stops_nothing_and_keeps_the_last_round() -> None:
+    """The users differ by far more than the figure has fallen."""
+    found = looks(patience=1)
+    for number, score in enumerate([0.5, 0.45, 0.44, 0.43], 1):
+        users = [score - 0.4, score, score + 0.4]
+        found.take(number, answers([0.0] * 3, users, users), META)
+    assert found.decline is not None
+    assert (found.decline.since, found.decline.points) == (1, 3)
+    assert (found.kept, found.stopped) == (None, False)
 
 
 def test_without_patience_nothing_is_kept() -> None:
     found = looks()
     scored(found, [0.3, 0.2, 0.1, 0.0])
-    assert (found.best, found.stopped) == (None, False)
+    assert (found.kept, found.stopped) == (None, False)
+    assert found.decline is not None
+    assert found.decline.clear
 
 
-def test_a_figure_that_is_not_finite_is_never_the_best() -> None:
-    found = looks(patience=5)
-    scored(found, [math.nan, 0.2, math.nan, math.inf])
-    assert found.best is not None
-    assert (found.best.round, found.best.waited) == (2, 2)
-
-
-# --- the gap ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("gap", "opens"), [(0.19, False), (0.21, True), (-0.5, False), (math.nan, False)])
-def test_a_gap_of_two_standard_errors_is_told_in_words(gap: float, opens: bool) -> None:
-    look = Look(7, 0.3, 0.4, 0.4 + gap, gap, 0.1)
-    words = gap_in_words(look, "accuracy")
-    assert look.opened is opens
-    assert bool(words) is opens
-    if opens:
-        for part in (
-            "round 7",
-            "accuracy is 0.61 for people who train",
-            "0.4 for",
-            "0.21",
-            "0.1",
-            "patience",
-            "weight_decay",
-        ):
-            assert part in words
-    assert gap_in_words(None, "accuracy") == ""
+def test_a_figure_that_is_not_finite_is_never_kept() -> None:
+    found = looks(patience=2)
+    scored(found, [math.nan, 0.2, math.nan])
+    assert not found.stopped
+    scored(found, [math.inf], first=4)
+    assert found.kept is not None
+    assert (found.kept.round, found.stopped) == (2, True)
 
 
 # --- in a run -----------------------------------------------------------------------------------------------------
 
-SCORES = [0.1, 0.3, 0.2, 0.25, 0.9, 0.9]
+SCORES = [0.1, 0.5, 0.0, 0.0, 0.9, 0.9]  # means of three: 0.1, 0.3, 0.2, 0.17, ...
 
 
 class Nodes:
@@ -281,12 +281,14 @@ def test_patience_ends_the_run_with_the_best_round() -> None:
 @pytest.mark.parametrize("stopped_at", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_resumed_run_keeps_what_the_uninterrupted_one_keeps(stopped_at: int, every: int, tmp_path: Path) -> None:
-    whole, _ = run(Nodes(), looks(every, 2, rounds=6), 6)
+    before = looks(every, 2, rounds=6)
+    whole, _ = run(Nodes(), before, 6)
     run(Nodes(), looks(every, 2, rounds=6), stopped_at, tmp_path)
     checkpoint = latest_checkpoint(tmp_path)
     assert checkpoint is not None
-    again = looks(every, 2, rounds=6, best=checkpoint.best)
+    again = looks(every, 2, rounds=6, history=checkpoint.history)
     resumed, _ = run(Nodes(checkpoint.round), again, 6 - checkpoint.round, tmp_path)
+    assert again.found == before.found
     assert resumed.kept[0] == whole.kept[0]
     assert same_bits(resumed.kept[1], whole.kept[1])
 
@@ -294,11 +296,15 @@ def test_a_resumed_run_keeps_what_the_uninterrupted_one_keeps(stopped_at: int, e
 def test_a_checkpoint_holds_the_best_round(tmp_path: Path) -> None:
     run(Nodes(), looks(patience=9, rounds=6), 4, tmp_path)
     checkpoint = read_checkpoint(tmp_path / "round-000004.safetensors")
-    assert checkpoint.best is not None
-    assert (checkpoint.best.round, checkpoint.best.score, checkpoint.best.waited) == (2, pytest.approx(0.3), 2)
-    assert same_bits(checkpoint.best.meta, metas()[1])
+    found, best = checkpoint.history
+    assert best is not None
+    assert [(look.round, look.personalised) for look in found] == [
+        (number, pytest.approx(score)) for number, score in enumerate(SCORES[:4], 1)
+    ]
+    assert best.round == 2
+    assert same_bits(best.meta, metas()[1])
     assert same_bits(checkpoint.meta, metas()[3])
-    assert not same_bits(checkpoint.best.meta, checkpoint.meta)
+    assert not same_bits(best.meta, checkpoint.meta)
 
 
 def test_a_look_that_nobody_answers_is_passed_over() -> None:
@@ -311,4 +317,4 @@ def test_a_look_that_nobody_answers_is_passed_over() -> None:
     strategy, told = run(Silent(), found, 6)
     assert [look.round for look in found.found] == [1, 2, 4, 5, 6]
     assert told == [1, 2, 3, 4, 5, 6]
-    assert strategy.kept[0] == 5
+    assert strategy.kept[0] == 6

@@ -14,7 +14,7 @@ import pytest
 from tegu.server.evaluation.validation import Look
 from tegu.sim.evaluation.reliability import Reliability
 from tegu.sim.reporting.report import render_report
-from tegu.sim.reporting.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
+from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 
 METRICS: dict[str, Any] = {
     "experiment": "films & <more>",
@@ -70,17 +70,22 @@ ROWS = [
 GAP = {"round": 40, "initialisation": 0.3, "personalised": 0.4, "training": 0.46, "gap": 0.06, "error": 0.05}
 
 
-def test_the_gap_is_told_whether_it_opens_or_not() -> None:
-    calm = {**METRICS, "training_gap": {**GAP, "warning": ""}}
-    assert "0.46 for people who train and 0.4 for people who do not, with a standard error of 0.05: no gap" in gap_line(
-        calm
-    )
-    assert f"<p class=note>{gap_line(calm)}</p>" in render_report(calm, POINTS, GAINS, {})
-    opened = {**METRICS, "training_gap": {**GAP, "warning": "it opens"}}
-    assert gap_line(opened) == "warning: it opens"
-    assert "<p class=warning>warning: it opens</p>" in render_report(opened, POINTS, GAINS, {})
-    nobody = {**METRICS, "training_gap": {**GAP, "training": None, "gap": None, "error": None, "warning": ""}}
+def test_the_difference_between_training_and_validation_is_no_alarm() -> None:
+    wide = {**METRICS, "training_gap": {**GAP, "training": 0.9, "gap": 0.5}}
+    assert "0.9 for people who train and 0.4 for people who do not, with a standard error of 0.05" in gap_line(wide)
+    report = render_report(wide, POINTS, GAINS, {})
+    assert f"<p class=note>{gap_line(wide)}</p>" in report
+    assert "<p class=warning>" not in report
+    nobody = {**METRICS, "training_gap": {**GAP, "training": None, "gap": None, "error": None}}
     assert gap_line(nobody) == gap_line(METRICS) == ""
+
+
+def test_a_decline_is_told_as_a_warning() -> None:
+    calm, declined = ({**METRICS, "decline": {"since": 20, "warning": warning}} for warning in ("", "0.05 worse"))
+    assert decline_line(calm) == decline_line(METRICS) == ""
+    assert decline_line(declined) == "warning: 0.05 worse"
+    assert "<p class=warning>" not in render_report(calm, POINTS, GAINS, {})
+    assert "<p class=warning>warning: 0.05 worse</p>" in render_report(declined, POINTS, GAINS, {})
 
 
 def test_the_round_that_is_kept_is_marked() -> None:

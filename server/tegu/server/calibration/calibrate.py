@@ -13,20 +13,30 @@ from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.calibration.schedule import find_schedule
 from tegu.server.evaluation.round import ask
-from tegu.server.evaluation.validation import Best, Look, LookRule, Looks, look_of, look_questions, mean_look
+from tegu.server.evaluation.validation import (
+    Look,
+    LookRule,
+    Looks,
+    ValidationHistory,
+    look_of,
+    look_questions,
+    mean_look,
+)
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
 
 __all__ = ["calibrated", "judged", "looks_for"]
 
 
-def looks_for(plan: TrainingPlan, manifest: Manifest, best: Best | None, fold: int | None) -> Looks | None:
+def looks_for(
+    plan: TrainingPlan, manifest: Manifest, history: ValidationHistory | None, fold: int | None
+) -> Looks | None:
     """Who looks at the parameters while a federation's run goes on, and when; None for nobody.
 
     Args:
         plan: of the run.
         manifest: of the bundle to start from.
-        best: of the rounds before, where a run is resumed.
+        history: of the rounds before, where a run is resumed.
         fold: whose users are left out, to look on; None for nobody's.
     """
     stopping = plan.early_stopping
@@ -35,7 +45,7 @@ def looks_for(plan: TrainingPlan, manifest: Manifest, best: Best | None, fold: i
         return None
     rule = LookRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
     inquiry = _inquiry(plan, manifest, look_questions(plan.calibration.middle_k, manifest.knobs), fold or 0)
-    return Looks(rule, inquiry, plan.rounds, best if stopping.patience else None)
+    return Looks(rule, inquiry, plan.rounds, history)
 
 
 def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:

@@ -17,10 +17,20 @@ from tegu.core.bundle.manifest import Knobs
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
+from tegu.server.evaluation.decline import Decline, ValidationPoint, decline_from
 
-__all__ = ["Best", "Look", "LookRule", "Looks", "gap_in_words", "look_of", "look_questions", "mean_look", "mean_looks"]
-
-_CLEAR = 2.0  # standard errors: by chance one look in 44 finds a gap so wide
+__all__ = [
+    "Best",
+    "Look",
+    "LookRule",
+    "Looks",
+    "ValidationHistory",
+    "decline_of",
+    "look_of",
+    "look_questions",
+    "mean_look",
+    "mean_looks",
+]
 
 
 class Look(NamedTuple):
@@ -33,6 +43,7 @@ class Look(NamedTuple):
         training: of those who train, adapted; NaN where nobody was asked.
         gap: how much better off those who train are, whichever way of the metric is better.
         error: its standard error.
+        personalised_error: standard error of `personalised` over users.
     """
 
     round: int
@@ -41,11 +52,7 @@ class Look(NamedTuple):
     training: float = math.nan
     gap: float = math.nan
     error: float = math.nan
-
-    @property
-    def opened(self) -> bool:
-        """Whether the gap is wider than chance makes it."""
-        return self.gap > _CLEAR * self.error
+    personalised_error: float = math.nan
 
     def as_json(self) -> dict[str, float | None]:
         """By name; what is not finite, which JSON does not have, is None."""
@@ -53,12 +60,22 @@ class Look(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best round so far; after it came `waited` looks that found none better."""
+    """Parameters of the best validation point so far."""
 
     round: int
-    score: float
     meta: Tree
-    waited: int = 0
+
+
+class ValidationHistory(NamedTuple):
+    """What a resumed run must know of the validations before.
+
+    Attributes:
+        looks: in order of rounds.
+        best: None without patience.
+    """
+
+    looks: tuple[Look, ...] = ()
+    best: Best | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +84,9 @@ class LookRule:
 
     Attributes:
         every: rounds from one look to the next; there is one after the first and the last round too. 0 for none.
-        patience: so many looks in turn without a better one end the run, and the best look's parameters are kept;
-            with 0, all rounds are run and the last one's are.
+        patience: the run ends once this many validation points in turn are no better than the best and the figure has
+            clearly declined from it (`decline`). After a clear decline the best point's parameters are
+            kept, otherwise the last round's. With 0, all rounds are run and the last one's are kept.
         higher_is_better: which way of the metric is better.
     """
 
@@ -95,23 +113,49 @@ class Looks:
         rule: when.
         inquiry: what is asked, with the questions of `look_questions`.
         rounds: of the whole run.
-        best: of the rounds before, where a run is resumed.
+        history: of the rounds before, where a run is resumed.
     """
 
-    def __init__(self, rule: LookRule, inquiry: EvaluationRequest, rounds: int, best: Best | None = None) -> None:
-        self.rule, self.inquiry, self.best = rule, inquiry, best
-        self.found: list[Look] = []
+    def __init__(
+        self, rule: LookRule, inquiry: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
+    ) -> None:
+        self.rule, self.inquiry = rule, inquiry
+        if history is None or (rule.patience and history.best is None):  # the best look's parameters are not there
+            history = ValidationHistory()
+        self.found: list[Look] = list(history.looks)
         self.seconds = 0.0
+        self._best = history.best if rule.patience else None
         self._rounds, self._began = rounds, 0.0
+
+    @property
+    def history(self) -> ValidationHistory:
+        """What a checkpoint holds of the looks."""
+        return ValidationHistory(tuple(self.found), self._best)
+
+    @property
+    def decline(self) -> Decline | None:
+        """From the best look to the last; None before the first."""
+        return decline_of(self.found, self.rule.higher_is_better)
 
     @property
     def stopped(self) -> bool:
         """Whether patience has run out."""
-        return self.best is not None and 0 < self.rule.patience <= self.best.waited
+        decline, patience = self.decline, self.rule.patience
+        return decline is not None and 0 < patience <= decline.points and decline.clear
+
+    @property
+    def kept(self) -> Best | None:
+        """The best look's parameters where the figure has clearly declined from them; None to keep the last round's.
+
+        The highest of many noisy figures is partly luck, so that a difference within noise is no reason to undo
+        training. Later rounds also have the smaller steps of a decaying learning rate.
+        """
+        decline = self.decline
+        return self._best if decline is not None and decline.clear else None
 
     def due(self, number: int) -> bool:
-        """Whether to look after this round; a resumed run has a look at once, though that one decides nothing."""
-        return bool(self.rule.every) and (not self.found or self.rule.counts(number, self._rounds))
+        """Whether to look after this round."""
+        return self.rule.counts(number, self._rounds)
 
     def begin(self) -> None:
         """Note that a look begins: its time is no training time."""
@@ -123,9 +167,15 @@ class Looks:
         look = look_of(number, answers, self.rule.higher_is_better)
         if look is not None:
             self.found.append(look)
-            if self.rule.patience and self.rule.counts(number, self._rounds):
-                self.best = _better(self.best, look, meta, self.rule.higher_is_better)
+            if self.rule.patience and self.decline is not None and self.decline.since == number:
+                self._best = Best(number, meta)
         return look
+
+
+def decline_of(looks: Sequence[Look], higher_is_better: bool) -> Decline | None:
+    """How far calibration users' figure is below its best at the last look; None without looks."""
+    points = [ValidationPoint(look.round, look.personalised, look.personalised_error) for look in looks]
+    return decline_from(points, higher_is_better)
 
 
 def look_questions(k: int, knobs: Knobs, draws: int = 1) -> list[CandidateSet]:
@@ -150,10 +200,10 @@ def look_of(number: int, answers: Sequence[MetricSums], higher_is_better: bool) 
         return None
     (still, _), (personalised, variance) = (_mean(calibration, option) for option in (0, 1))
     if not comparison.users:
-        return Look(number, still, personalised)
+        return Look(number, still, personalised, personalised_error=math.sqrt(variance))
     training, other = _mean(comparison, 0)
     gap = training - personalised if higher_is_better else personalised - training
-    return Look(number, still, personalised, training, gap, math.sqrt(variance + other))
+    return Look(number, still, personalised, training, gap, math.sqrt(variance + other), math.sqrt(variance))
 
 
 def mean_look(looks: Sequence[Look]) -> Look | None:
@@ -166,7 +216,8 @@ def mean_look(looks: Sequence[Look]) -> Look | None:
         personalised=fmean(look.personalised for look in looks),
         training=fmean(look.training for look in looks),
         gap=fmean(look.gap for look in looks),
-        error=math.sqrt(sum(look.error**2 for look in looks)) / len(looks),
+        error=_error_of_mean([look.error for look in looks]),
+        personalised_error=_error_of_mean([look.personalised_error for look in looks]),
     )
 
 
@@ -180,17 +231,8 @@ def mean_looks(runs: Sequence[Sequence[Look]]) -> tuple[Look, ...]:
     return tuple(look for look in found if look is not None)
 
 
-def gap_in_words(look: Look | None, metric: str) -> str:
-    """A warning where those who train are clearly better off than those who do not; empty where they are not."""
-    if look is None or not look.opened:
-        return ""
-    return (
-        f"after round {look.round} {metric} is {look.training:.4g} for people who train and "
-        f"{look.personalised:.4g} for people who do not: worse by {look.gap:.2g}, with a standard error of "
-        f"{look.error:.2g}. The "
-        "initialisation has begun to fit those it is trained on: stop earlier (patience), let weights decay "
-        "(weight_decay of the outer optimiser), make the model smaller, or train on more people"
-    )
+def _error_of_mean(errors: Sequence[float]) -> float:
+    return math.sqrt(sum(error**2 for error in errors)) / len(errors)
 
 
 def _mean(answer: MetricSums, option: int) -> tuple[float, float]:
@@ -200,14 +242,3 @@ def _mean(answer: MetricSums, option: int) -> tuple[float, float]:
     if users == 1:
         return mean, math.inf
     return mean, max(squares / users - mean * mean, 0.0) / (users - 1)
-
-
-def _better(best: Best | None, look: Look, meta: Tree, higher_is_better: bool) -> Best:
-    better = math.isfinite(look.personalised) and (
-        best is None
-        or not math.isfinite(best.score)
-        or (look.personalised > best.score if higher_is_better else look.personalised < best.score)
-    )
-    if best is None or better:
-        return Best(look.round, look.personalised, meta)
-    return best._replace(waited=best.waited + 1)

@@ -14,7 +14,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
-from tegu.server.evaluation.validation import Best
+from tegu.server.evaluation.validation import Best, Look, ValidationHistory
 from tegu.server.training.outer_optimiser import OuterState
 
 __all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]
@@ -24,12 +24,12 @@ _PATTERN = "round-*.safetensors"
 
 
 class Checkpoint(NamedTuple):
-    """The server after `round` rounds, and the best round before, where the run keeps it."""
+    """The server after `round` rounds, and the validations of those rounds."""
 
     round: int
     meta: Tree
     outer: OuterState
-    best: Best | None = None
+    history: ValidationHistory = ValidationHistory()
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
@@ -42,9 +42,11 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
     arrays = {f"meta/{name}": array for name, array in checkpoint.meta.items()}
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
     header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}
-    if checkpoint.best is not None:
-        arrays |= {f"best/{name}": array for name, array in checkpoint.best.meta.items()}
-        header["best"] = json.dumps([checkpoint.best.round, checkpoint.best.score, checkpoint.best.waited])
+    looks, best = checkpoint.history
+    header["looks"] = json.dumps(looks)
+    if best is not None:
+        arrays |= {f"best/{name}": array for name, array in best.meta.items()}
+        header["best"] = str(best.round)
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     atomic_write(path, save(arrays, header))
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
@@ -79,9 +81,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # it is no mapping
         meta, outer, best = (_below(f"{part}/", arrays) for part in ("meta", "outer", "best"))
-        kept = _best(header["best"], best) if "best" in header else None
-        return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), kept)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        looks = tuple(Look(*look) for look in json.loads(header["looks"]))
+        history = ValidationHistory(looks, Best(int(header["best"]), best) if "best" in header else None)
+        return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), history)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FederationError(
             f"{path} is not a readable checkpoint ({error}): delete it to go back one round"
         ) from error
@@ -89,8 +92,3 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _below(prefix: str, arrays: Mapping[str, Array]) -> Tree:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _best(header: str, meta: Tree) -> Best:
-    number, score, waited = json.loads(header)
-    return Best(int(number), float(score), meta, int(waited))

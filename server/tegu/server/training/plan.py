@@ -59,8 +59,9 @@ class EarlyStopping:
     Attributes:
         validate_every: rounds between validations; 0 for none. None for about twenty in a run of this process or with
             patience, and for none in a federation without, where each is a message to every node.
-        patience: stop after this many validations without improvement and keep the best round's parameters; 0 runs
-            every round and keeps the last one's.
+        patience: stop after this many validations without improvement, once the figure has clearly declined from its
+            best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
+            the last round's otherwise. 0 runs every round and keeps the last one's.
 
     Raises:
         DataError: a negative number, or patience without validations.

@@ -21,7 +21,7 @@ from tegu.core.data.tree import Tree, add, check_same_layout, scale
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.round import questions_to, summed_answers
-from tegu.server.evaluation.validation import Looks
+from tegu.server.evaluation.validation import Looks, ValidationHistory
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
@@ -135,8 +135,8 @@ class MetaStrategy(Strategy):
 
     @property
     def kept(self) -> tuple[int, Tree]:
-        """The round whose parameters are kept, and these: the best look's where there is patience, else the last's."""
-        best = None if self._looks is None else self._looks.best
+        """The round whose parameters are kept, and these: see `LookRule.patience`."""
+        best = None if self._looks is None else self._looks.kept
         return (self._last, self._outer.meta) if best is None else (best.round, best.meta)
 
     @property
@@ -148,9 +148,10 @@ class MetaStrategy(Strategy):
         return self._looks is not None and self._looks.stopped
 
     def _end(self, number: int, meta: Tree) -> None:
-        self._last, best = number, None if self._looks is None else self._looks.best
+        self._last = number
         if self._checkpoints is not None:
-            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), best))
+            history = ValidationHistory() if self._looks is None else self._looks.history
+            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history))
         self._user_rounds += self._users
         self._progress.round(
             RoundProgress(

@@ -18,7 +18,7 @@ from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import averaged
 from tegu.sim.experiments import Experiment, find_experiment
-from tegu.sim.reporting.table import drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
+from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 from tegu.sim.run_experiment import run_experiment
 from tegu.sim.training.in_process import Backend, check_backend
 
@@ -77,7 +77,7 @@ def simulate_command(
     judged = f"{metrics['metric']} on {metrics['heldout_users']} held-out people"
     typer.echo(f"\n{name} ({metrics['learner']}): {judged}{several}{over}\n")
     typer.echo(markdown(table_rows(metrics)))
-    for line in filter(None, (stored_line(metrics), gap_line(metrics))):
+    for line in filter(None, (stored_line(metrics), gap_line(metrics), decline_line(metrics))):
         typer.echo(f"\n{line}")
     if "drift" in metrics:
         typer.echo(f"\n{drift_line(metrics)}\n")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from tegu.core.data.batch import Array
 from tegu.server.evaluation.validation import Look
 from tegu.sim.evaluation.reliability import BINS, Reliability, calibration_error
-from tegu.sim.reporting.table import GAIN, drift_line, drift_rows, gap_line, stored_line, table_rows
+from tegu.sim.reporting.table import GAIN, decline_line, drift_line, drift_rows, gap_line, stored_line, table_rows
 
 __all__ = ["render_report"]
 
@@ -105,7 +105,7 @@ def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(metrics: Mapping[str, Any]) -> str:
-    lines = [html.escape(line) for line in (stored_line(metrics), gap_line(metrics)) if line]
+    lines = [html.escape(line) for line in (stored_line(metrics), gap_line(metrics), decline_line(metrics)) if line]
     return "".join(f"<p class={'warning' if line.startswith('warning') else 'note'}>{line}</p>" for line in lines)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tegu.sim.evaluation.drift_replay import PLAIN, RECENT
 
-__all__ = ["GAIN", "drift_line", "drift_rows", "gap_line", "markdown", "stored_line", "table_rows"]
+__all__ = ["GAIN", "decline_line", "drift_line", "drift_rows", "gap_line", "markdown", "stored_line", "table_rows"]
 
 GAIN = "mean gain"
 _ADAPTING = (
@@ -105,13 +105,21 @@ def gap_line(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("training_gap", {})
     if found.get("training") is None:
         return ""
-    if found["warning"]:
-        return f"warning: {found['warning']}"
     error = "" if found["error"] is None else f", with a standard error of {found['error']:.2g}"
     return (
         f"after round {found['round']} {metrics['metric']} is {found['training']:.4g} for people who train "
-        f"and {found['personalised']:.4g} for people who do not{error}: no gap that chance would not make"
+        f"and {found['personalised']:.4g} for people who do not{error}"
     )
+
+
+def decline_line(metrics: Mapping[str, Any]) -> str:
+    """A warning where the validation figure has clearly declined from its best; empty where it has not.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+    """
+    warning = metrics.get("decline", {}).get("warning")
+    return f"warning: {warning}" if warning else ""
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -18,7 +18,7 @@ from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import shortage_message
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.evaluation.round import ask
-from tegu.server.evaluation.validation import Best, Look, LookRule, Looks, look_of, look_questions
+from tegu.server.evaluation.validation import Look, LookRule, Looks, ValidationHistory, look_of, look_questions
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
@@ -74,12 +74,12 @@ class Validation(NamedTuple):
         questions = look_questions(self.k, self.knobs, draws)
         return EvaluationRequest(self.metric.name, seed, 0.0, {**self.knobs, "steps": 0.0}, questions)
 
-    def looks(self, plan: TrainingPlan, best: Best | None) -> Looks:
+    def looks(self, plan: TrainingPlan, history: ValidationHistory | None) -> Looks:
         """The looks of a plan's run."""
         stopping = plan.early_stopping
         every = stopping.interval(plan.rounds, by_default=True)
         rule = LookRule(every, stopping.patience, self.metric.higher_is_better)
-        return Looks(rule, self.inquiry(plan.seed), plan.rounds, best if stopping.patience else None)
+        return Looks(rule, self.inquiry(plan.seed), plan.rounds, history)
 
     def judged(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Look | None:
         """A closer look at what was trained: how calibration users, and others who trained, do by it."""
@@ -143,7 +143,7 @@ def train_in_process(
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
-    looks = validation.looks(plan, checkpoint.best if checkpoint else None) if validation else None
+    looks = validation.looks(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(outer, hosted, checkpoints=checkpoints, done=done, progress=progress, looks=looks)
     received = 0
