@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.conftest import CommandResult
@@ -12,7 +14,9 @@ from tests.cli.test_help import assert_error
 from tests.sim import people
 
 from tegu.core.bundle.file import read_bundle
+from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.experiments import catalogue
+from tegu.sim.experiments.experiment import Experiment
 
 Run = Callable[..., CommandResult]
 
@@ -45,12 +49,30 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_patience_keeps_the_best_round_and_the_gap_is_told(tegu: Run, tmp_path: Path) -> None:
+def test_patience_does_not_end_a_run_within_noise_of_its_best(tegu: Run, tmp_path: Path) -> None:
     said = tegu("simulate", "tiny", "--rounds", 30, "--patience", 2, "--out", tmp_path / "run", "--json")
     assert said.code == 0, said.err
     metrics = json.loads(said.out.splitlines()[-1])
-    assert 1 <= metrics["kept_round"] < 30
-    assert f"after round {metrics['kept_round']} accuracy is" in said.out
+    assert (metrics["kept_round"], metrics["decline"]["warning"]) == (30, "")
+    assert "after round 30 accuracy is" in said.out
+    assert "warning:" not in said.out
+
+
+@pytest.mark.usefixtures("tiny")
+def test_patience_ends_a_run_that_declines_and_says_so(
+    tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(**options: Any) -> Experiment:
+        experiment = people.experiment(**options)
+        return replace(experiment, plan=replace(experiment.plan, outer=OuterRule("SGD", 30.0)))
+
+    monkeypatch.setitem(catalogue.EXPERIMENTS, "diverging", diverging)
+    said = tegu("simulate", "diverging", "--rounds", 40, "--patience", 2, "--out", tmp_path / "run", "--json")
+    assert said.code == 0, said.err
+    metrics = json.loads(said.out.splitlines()[-1])
+    assert metrics["kept_round"] == metrics["decline"]["since"] < metrics["decline"]["round"] < 40
+    assert f"warning: {metrics['decline']['warning']}" in said.out
+    assert metrics["decline"]["warning"].endswith(f"Round {metrics['kept_round']} is kept")
 
 
 @pytest.mark.usefixtures("tiny")
