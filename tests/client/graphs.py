@@ -168,8 +168,15 @@ def linear_bundle(seed: int = 0, steps: int = 5, lr: float = 0.1, schedule: tupl
         "weight": rng.normal(size=(1, FEATURES)).astype(np.float32),
         "bias": rng.normal(size=1).astype(np.float32),
     }
+    knobs = {"steps": steps, "lr": lr}
     manifest = Manifest(
-        "reptile", "none", Spec.regression((FEATURES,)), ("weight", "bias"), {"steps": steps, "lr": lr}, schedule
+        "reptile",
+        "none",
+        Spec.regression((FEATURES,)),
+        ("weight", "bias"),
+        knobs,
+        {**knobs, "steps": 0},
+        schedule,
     )
     return Bundle(manifest, meta, linear_graphs())
 
@@ -180,7 +187,8 @@ def ranking_bundle(seed: int = 0, steps: int = 20, lr: float = 1.0) -> Bundle:
         "items": rng.normal(size=(ITEMS, FACTORS)).astype(np.float32),
         "user": rng.normal(size=FACTORS).astype(np.float32),
     }
-    manifest = Manifest("reptile", "none", Spec.ranking(ITEMS), ("user",), {"steps": steps, "lr": lr})
+    knobs = {"steps": steps, "lr": lr}
+    manifest = Manifest("reptile", "none", Spec.ranking(ITEMS), ("user",), knobs, {**knobs, "steps": 0})
     return Bundle(manifest, meta, ranking_graphs())
 
 

@@ -29,12 +29,13 @@ class _Fake:
     def perf_counter(self) -> float:
         return self.now
 
-    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         self.calls += 1
-        self.now += self.load + self.seconds * knobs["steps"]
+        steps = knobs.get("steps", 1)
+        self.now += self.load + self.seconds * steps
         self.load = 0.0
         rows = support.mask.sum()
-        return {"state": np.array([knobs["steps"], rows, self.value if rows else 0.0], np.float32)}
+        return {"state": np.array([steps, rows, self.value if rows else 0.0], np.float32)}
 
     def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
         return np.full((len(x), 1), state["state"][2], np.float32)
@@ -80,7 +81,7 @@ def test_below_the_schedule_the_initialisation_serves() -> None:
 
 def test_below_the_schedule_a_learner_without_steps_does_not_adapt_either() -> None:
     bundle = linear_bundle(schedule=(ScheduleEntry(2, {}),))
-    bundle = replace(bundle, manifest=replace(bundle.manifest, knobs={"prior": 1.0}))
+    bundle = replace(bundle, manifest=replace(bundle.manifest, knobs={"prior": 1.0}, unadapted={"prior": 0.0}))
     with Personalizer.open(bundle, runtime=_Fake()) as p:
         p.observe(X[0], Y[0])
         assert p.adapt().steps == 0

@@ -118,7 +118,7 @@ def test_below_the_schedule_the_initialisation_serves_however_many_there_are() -
 class _Sum:
     """A runtime without steps, whose state is what the rows count for."""
 
-    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         return {"sum": support.mask.sum(keepdims=True)}
 
     def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
@@ -127,7 +127,7 @@ class _Sum:
 
 def test_below_the_schedule_a_learner_without_steps_does_not_adapt_either() -> None:
     bundle = linear_bundle(schedule=(ScheduleEntry(4, {}),))
-    bundle = replace(bundle, manifest=replace(bundle.manifest, knobs={"prior": 1.0}))
+    bundle = replace(bundle, manifest=replace(bundle.manifest, knobs={"prior": 1.0}, unadapted={"prior": 0.0}))
     for half_life, found in ((1.0, 0.0), (None, 7.0)):
         with Personalizer.open(bundle, runtime=_Sum(), half_life=half_life) as p:
             p.observe(X, Y)
@@ -137,7 +137,7 @@ def test_below_the_schedule_a_learner_without_steps_does_not_adapt_either() -> N
 
 def test_the_newest_are_the_same_ones_with_the_same_weights(correction) -> None:
     bundle, _ = correction
-    limited = replace(bundle, manifest=replace(bundle.manifest, most=4))
+    limited = replace(bundle, manifest=replace(bundle.manifest, window=4))
     with Personalizer.open(limited, half_life=2.0) as p, Personalizer.open(bundle, half_life=2.0) as other:
         p.observe(X, Y)
         other.observe(X[3:], Y[3:])

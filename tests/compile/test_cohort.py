@@ -31,7 +31,7 @@ from tegu.core.errors import CompileError
 from tegu.learners import fedavg, joint
 from tegu.learners.learner import Learner, TorchTree
 
-TOGETHER = [name for name in BATCHED if BATCHED[name].learner().together is not None]
+TOGETHER = [name for name in BATCHED if BATCHED[name].learner().execution.summed_update is not None]
 
 
 def users(learner: Learner, count: int, seed: int = 0) -> tuple[list[NumpyBatch], list[NumpyBatch]]:
@@ -85,7 +85,7 @@ def summed(
 ) -> Tree:
     """The graph's sums, tables whole; a learner that pools has its queries behind its supports."""
     assert graph is not None
-    if learner.pools:
+    if learner.execution.merges_query:
         rows = [
             NumpyBatch(*(np.concatenate(parts) for parts in zip(*pair, strict=True)))
             for pair in zip(supports, queries, strict=True)

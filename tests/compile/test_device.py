@@ -107,7 +107,7 @@ def test_a_bundle_holds_the_graphs_and_says_what_they_are(device_graphs: DeviceG
     bundle = make_bundle(learner, meta, device_graphs("second_order"))
     assert bundle.graphs == device_graphs("second_order")
     assert bundle.meta is meta
-    assert (bundle.manifest.learner, bundle.manifest.fast) == ("reptile", ("2.weight", "2.bias"))
+    assert (bundle.manifest.learner, bundle.manifest.adapted_parameters) == ("reptile", ("2.weight", "2.bias"))
     assert bundle.manifest.knobs == learner.knobs
 
 

@@ -75,7 +75,7 @@ def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser() -> None:
     half = {**meta, **{name: np.asarray(np.log(0.5), np.float32) for name in meta if "/" in name}}
     support = rows(LAYERS.spec, 6)
     whole, part = (runtime.adapt(tree, support, knobs) for tree in (meta, half))
-    for name in learner.fast:
+    for name in learner.adapted_parameters:
         np.testing.assert_allclose(part[name] - meta[name], 0.5 * (whole[name] - meta[name]), atol=1e-7)
     with pytest.raises(RuntimeFailure, match="parameter 'other' is absent in the module"):
         runtime.adapt({**meta, "other": meta["0.bias"]}, support, knobs)
@@ -85,6 +85,6 @@ def test_a_comparator_of_a_learner_that_learns_them_compiles() -> None:
     learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learned="layers")
     averaged = fedavg(wide(), learner)
     graphs = compile_cohort_updates(averaged, compile_cohort(learner))
-    assert averaged.together is not None
+    assert averaged.execution.summed_update is not None
     assert graphs.together is not None
     assert graphs.together_rows == 24

@@ -82,23 +82,29 @@ def specs(draw: st.DrawFn) -> Spec:
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     sizes = sorted(draw(st.sets(st.integers(1, 99), max_size=3)))
+    own = draw(knobs)
     losses = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple)
     return Manifest(
         learner=draw(st.text(max_size=8)),
         paper=draw(st.text(max_size=8)),
         spec=draw(specs()),
-        fast=tuple(draw(st.lists(st.text(max_size=5), max_size=3))),
-        knobs=draw(knobs),
+        adapted_parameters=tuple(draw(st.lists(st.text(max_size=5), max_size=3))),
+        knobs=own,
+        unadapted={name: value / 2 for name, value in own.items()},
         schedule=tuple(ScheduleEntry(k, draw(knobs), losses=draw(losses)) for k in sizes),
         training=draw(json_objects),
         heldout=tuple(draw(st.lists(json_objects, max_size=2))),
         members=draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
         candidates=tuple(draw(st.lists(knobs, max_size=2))),
+        guarded=draw(st.booleans()),
+        window=draw(st.integers(0, 9)),
+        noise=draw(st.integers(0, 9)),
     )
 
 
 def manifest() -> Manifest:
-    return Manifest("reptile", "Nichol et al. 2018", Spec.ranking(4), ("w",), {"steps": 5.0, "lr": 0.1})
+    own = {"steps": 5.0, "lr": 0.1}
+    return Manifest("reptile", "Nichol et al. 2018", Spec.ranking(4), ("w",), own, {**own, "steps": 0.0})
 
 
 def bundle() -> Bundle:

@@ -61,7 +61,7 @@ def simulated() -> Schedule:
     """By the batched simulator: trained without those who calibrate, and calibrated by them."""
     training, calibration = waves.parts()
     meta = train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta
-    found = calibrate(waves.engine(), waves.learner(), [Judge(meta, calibration)], KS, METRICS["mse"], PLAN.seed)
+    found = calibrate(waves.engine(), [Judge(meta, calibration)], KS, METRICS["mse"], PLAN.seed)
     assert [entry.k for entry in found] == [1, 2, 4], "nobody has the rows for the last"
     assert 10 <= len(calibration) < 24, "enough to leave the guard to choice"
     assert any(entry.knobs["steps"] for entry in found), "some k must be adapted at"
@@ -111,7 +111,7 @@ def cross_fitted() -> tuple[Schedule, Any]:
     parts = [waves.parts(1 / FOLDS, fold=fold) for fold in range(FOLDS)]
     metas = [train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta for training, _ in parts]
     judges = [Judge(meta, calibration) for meta, (_, calibration) in zip(metas, parts, strict=True)]
-    found = calibrate(waves.engine(), waves.learner(), judges, KS, METRICS["mse"], PLAN.seed)
+    found = calibrate(waves.engine(), judges, KS, METRICS["mse"], PLAN.seed)
     assert sum(len(calibration) for _, calibration in parts) == len(waves.population())
     kept = train_in_process(waves.engine(), waves.population(), waves.bundle().meta, PLAN).meta
     assert min(max_difference(kept, meta) for meta in metas) > 1e-4, "another training than that of all"
@@ -157,21 +157,17 @@ def test_a_superlink_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedu
 # --- the device's half against the batched one --------------------------------------------------------------------
 
 
-def inquiry(
-    metric: str, options: Sequence[Mapping[str, float]], share: float, still: Mapping[str, float]
-) -> EvaluationRequest:
+def inquiry(metric: str, options: Sequence[Mapping[str, float]], share: float) -> EvaluationRequest:
     asked: list[tuple[int, Measure, UserGroup]] = [
         (1, "gains", "calibration"), (3, "gains", "calibration"), (3, "scores", "calibration"),
         (3, "scores", "comparison"), (50, "gains", "calibration"),
     ]  # fmt: skip
-    return EvaluationRequest(
-        metric, 6, share, still, [CandidateSet(k, options, measure, who) for k, measure, who in asked]
-    )
+    return EvaluationRequest(metric, 6, share, [CandidateSet(k, options, measure, who) for k, measure, who in asked])
 
 
 def by_device(people: Population, bundle: Any, asked: EvaluationRequest) -> list[MetricSums]:
     local = [people.local(user) for user in range(len(people))]
-    return evaluate_users(OnnxRuntime(bundle.graphs), bundle.meta, local, people.spec, asked)
+    return evaluate_users(OnnxRuntime(bundle.graphs), bundle.meta, local, bundle.manifest, asked)
 
 
 def by_batches(people: Population, bundle: Any, asked: EvaluationRequest, engine: Any) -> list[MetricSums]:
@@ -188,7 +184,7 @@ def same_answers(found: Sequence[MetricSums], expected: Sequence[MetricSums]) ->
 def test_a_device_answers_as_batches_do(columns: tuple[str, ...], fold: int) -> None:
     people = tiny.again_and_again(40, frozenset(columns))
     options = [{**tiny.learner().knobs, "lr": rate} for rate in (0.1, 0.3)]
-    asked = inquiry("accuracy", options, 0.4, {**tiny.learner().knobs, "steps": 0.0})._replace(fold=fold)
+    asked = inquiry("accuracy", options, 0.4)._replace(fold=fold)
     found = by_device(people, tiny.bundle(), asked)
     same_answers(found, by_batches(people, tiny.bundle(), asked, tiny.batched_engine()))
     able = [people.most >= question.k for question in asked.questions]
@@ -205,10 +201,10 @@ def test_a_device_ranks_as_batches_do() -> None:
     made, rng = ranking_bundle(), np.random.default_rng(0)
     items = np.concatenate([rng.choice(ITEMS, 6, replace=False) for _ in range(40)])
     people = Population.from_arrays(items, np.ones(240), np.repeat(np.arange(40), 6), made.manifest.spec)
-    asked = EvaluationRequest(
-        "recall@10", 6, 0.4, made.manifest.knobs, [CandidateSet(1, [made.manifest.knobs], "scores")]
-    )
-    batches = Engine(OnnxLooped({**made.graphs, "update": made.graphs["adapt"]}))  # which is never asked for
+    asked = EvaluationRequest("recall@10", 6, 0.4, [CandidateSet(1, [made.manifest.knobs], "scores")])
+    batches = Engine(
+        OnnxLooped({**made.graphs, "update": made.graphs["adapt"]}), made.manifest
+    )  # which is never asked for
     found = by_device(people, made, asked)
     same_answers(found, by_batches(people, made, asked, batches))
     assert 0 < found[0].sums[0, 0] < found[0].users, "of eleven items ten are recommended, which misses some"
@@ -222,7 +218,7 @@ def test_a_device_corrects_as_batches_do() -> None:
         for mix in (0.0, 1.0)
         for weight, guard in ((0.5, 0.0), (1.0, 2.0))
     ]
-    asked = inquiry("mse", options, 0.45, {**knobs, "steps": 0.0})
+    asked = inquiry("mse", options, 0.45)
     asked = asked._replace(questions=[*asked.questions, CandidateSet(2, options[::2], "lines")])
     same_answers(by_device(people, waves.bundle(), asked), by_batches(people, waves.bundle(), asked, waves.engine()))
 
@@ -232,9 +228,9 @@ def test_blending_is_what_the_bundle_does() -> None:
     people, knobs = waves.population(), waves.learner().knobs
     line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
     option = {**knobs, "mix": 1.0, "ridge": 0.3, "weight": 0.75, "guard": 2.0, "floor": 0.2, **line}
-    still = {**knobs, "steps": 0.0}
+    still = waves.learner().unadapted
     asked = EvaluationRequest(
-        "mse", 6, 0.45, still, [CandidateSet(3, [option], "gains"), CandidateSet(3, [still, option], "scores")]
+        "mse", 6, 0.45, [CandidateSet(3, [option], "gains"), CandidateSet(3, [still, option], "scores")]
     )
     gains, scores = by_device(people, waves.bundle(), asked)
     assert gains.sums[0, 0] == pytest.approx(scores.sums[0, 0] - scores.sums[1, 0], rel=1e-4)
@@ -244,16 +240,16 @@ def test_blending_is_what_the_bundle_does() -> None:
 def test_whose_state_is_not_finite_keeps_the_initialisation() -> None:
     people = tiny.population(30)
     wild = {**tiny.learner().knobs, "lr": math.inf}
-    still = {**tiny.learner().knobs, "steps": 0.0}
+    still = tiny.learner().unadapted
     (found,) = by_device(
-        people, tiny.bundle(), EvaluationRequest("accuracy", 6, 0.4, still, [CandidateSet(3, [still, wild], "scores")])
+        people, tiny.bundle(), EvaluationRequest("accuracy", 6, 0.4, [CandidateSet(3, [still, wild], "scores")])
     )
     assert found.users > 3
     assert found.sums[0].tolist() == found.sums[1].tolist()
 
 
 def test_an_unknown_metric_is_named() -> None:
-    asked = inquiry("acuracy", [tiny.learner().knobs], 0.4, tiny.learner().knobs)
+    asked = inquiry("acuracy", [tiny.learner().knobs], 0.4)
     with refused(UnknownNameError, "acuracy", "Did you mean 'accuracy'"):
         by_device(tiny.population(5), tiny.bundle(), asked)
     with refused(UnknownNameError, "acuracy", "Did you mean 'accuracy'"):

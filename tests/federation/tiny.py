@@ -38,7 +38,7 @@ def batched_engine() -> Engine:
 
 
 def looped_engine() -> Engine:
-    return Engine(OnnxLooped(bundle().graphs), pools=True)
+    return Engine(OnnxLooped(bundle().graphs), bundle().manifest, learner().execution)
 
 
 def population(users: int, seed: int = 0) -> Population:

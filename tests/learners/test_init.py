@@ -63,7 +63,7 @@ def test_a_module_may_overrule_its_parts():
     ],
 )
 def test_fast_by_name_and_pattern(fast, expected):
-    assert reptile(mlp(), SPEC, fast=fast).fast == expected
+    assert reptile(mlp(), SPEC, fast=fast).adapted_parameters == expected
 
 
 def test_a_pattern_that_matches_nothing():

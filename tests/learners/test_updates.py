@@ -42,8 +42,8 @@ def test_partial_reptile_moves_the_fast_ones_toward_what_the_support_made_of_the
     meta = meta_of(learner)
     adapted = learner.adapt(meta, SUPPORT, learner.knobs, NO_NOISE)
     update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
-    fast = {name: update[name] for name in learner.fast}
-    assert_trees_close(fast, {name: meta[name] - adapted[name] for name in learner.fast})
+    fast = {name: update[name] for name in learner.adapted_parameters}
+    assert_trees_close(fast, {name: meta[name] - adapted[name] for name in learner.adapted_parameters})
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"inner": "adam"}], ids=["sgd", "momentum", "adam"])
@@ -110,7 +110,7 @@ def test_predict_puts_the_state_in_place_of_the_initialisation():
     model = mlp()
     learner = reptile(model, SPEC, fast=["2"])
     meta = meta_of(learner)
-    state = {name: meta[name] + 1 for name in learner.fast}
+    state = {name: meta[name] + 1 for name in learner.adapted_parameters}
     model.load_state_dict({**meta, **state})
     torch.testing.assert_close(learner.predict(meta, state, QUERY.x), model(QUERY.x))
 

@@ -47,8 +47,13 @@ def population() -> Population:
     return Population.from_arrays(x, y, np.arange(40) % 5)
 
 
+def engine() -> Engine:
+    made = linear_bundle()
+    return Engine(OnnxLooped(made.graphs), made.manifest)
+
+
 def grid() -> InProcessGrid:
-    return InProcessGrid(5, answer_with(Engine(OnnxLooped(linear_bundle().graphs)), population(), 5))
+    return InProcessGrid(5, answer_with(engine(), population(), 5))
 
 
 def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
@@ -58,8 +63,8 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
-    engine = Engine(OnnxLooped(linear_bundle().graphs))
-    expected = train_in_process(engine, population(), linear_bundle().meta, PLAN)
+    runner = engine()
+    expected = train_in_process(runner, population(), linear_bundle().meta, PLAN)
     with flower_identity():
         written = train(grid(), config(tmp_path))
     found = read_bundle(tmp_path / "out" / "init.tegu")
@@ -83,7 +88,7 @@ def test_what_held_out_people_gained_by_the_start_is_not_said_of_the_result(tmp_
 
 def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
     """The same command again: it finds the checkpoints, runs the rounds that are missing, and ends in the same bits."""
-    answer = answer_with(Engine(OnnxLooped(linear_bundle().graphs)), population(), 5)
+    answer = answer_with(engine(), population(), 5)
     rounds = 0
 
     def interrupted(messages: Sequence[Message]) -> Message:
@@ -149,12 +154,12 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
     who = np.asarray([is_calibration_user(plan.seed, name, share) for name in names])
     training, calibration = (people.subset(np.flatnonzero(part)) for part in (~who, who))
     assert 0 < who.sum() < 5
-    engine = Engine(OnnxLooped(linear_bundle().graphs))
+    runner = engine()
     with flower_identity():
         written = train(grid(), config(tmp_path, **to_config(plan)))
-    validation = Validation(calibration, METRICS["mse"], 2, linear_bundle().manifest.knobs)
+    validation = Validation(calibration, METRICS["mse"], 2, linear_bundle().manifest)
     alone = replace(plan, cohort=CohortPlan(len(training), len(training)))
-    expected = train_in_process(engine, training, linear_bundle().meta, alone, validation=validation)
+    expected = train_in_process(runner, training, linear_bundle().meta, alone, validation=validation)
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert summary["kept_round"] == expected.kept == written.manifest.training["kept_round"]
     assert len(summary["looks"]) == len(expected.looks) < 30
@@ -175,9 +180,9 @@ def test_the_federation_calibrates_with_the_plans_risk(
 ) -> None:
     asked: list[float] = []
 
-    def noted(ask: Any, still: Any, candidates: Any, ks: Any, allowed: float = 0.05) -> Any:
+    def noted(ask: Any, manifest: Any, ks: Any, allowed: float = 0.05) -> Any:
         asked.append(allowed)
-        return find_schedule(ask, still, candidates, ks, allowed)
+        return find_schedule(ask, manifest, ks, allowed)
 
     monkeypatch.setattr("tegu.server.calibration.calibrate.find_schedule", noted)
     calibrating = {"calibration-share": 0.4, "calibration-ks": "1,2", "calibration-risk": risk}

@@ -7,25 +7,44 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.sim.data.cohort import Cohort
 from tegu.sim.data.population import Population
 
 META: Tree = {"level": np.zeros((), np.float32)}
+RATES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+KNOBS = {"steps": 2.0, "lr": 1.0}
+LEVELS = Manifest(
+    "levels",
+    "",
+    Spec.regression((1,)),
+    ("level",),
+    KNOBS,
+    {**KNOBS, "steps": 0.0},
+    candidates=tuple({**KNOBS, "lr": rate} for rate in RATES),
+)
 
 
 class Stepper:
     """Predicts `meta + lr * steps * slope` for every row: how far to go is all that there is to choose."""
 
-    def __init__(self, slope: float = 1.0, bad_above: float = math.inf, users: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        manifest: Manifest = LEVELS,
+        slope: float = 1.0,
+        bad_above: float = math.inf,
+        users: Sequence[int] | None = None,
+    ) -> None:
+        self.manifest = manifest
         self.slope, self.bad_above, self.users = slope, bad_above, users
 
     def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
         raise NotImplementedError
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         far = knobs["steps"] * knobs["lr"]
         value = np.float32(math.nan if far > self.bad_above else meta["level"] + far * self.slope)
         states = np.full(len(supports.mask), value, np.float32)

@@ -172,7 +172,7 @@ def compiled_once() -> Iterator[None]:
 
 def _remembered(name: str) -> Callable[..., Any]:
     def call(learner: Learner, *others: Any) -> Any:
-        key = (name, learner.name, repr(learner.spec), learner.fast, tuple(learner.knobs.items()))
+        key = (name, learner.name, repr(learner.spec), learner.adapted_parameters, tuple(learner.knobs.items()))
         if key not in _COMPILED:
             _COMPILED[key] = getattr(compiling, name)(learner, *others)
         return _COMPILED[key]

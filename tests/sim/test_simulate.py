@@ -25,7 +25,7 @@ def test_what_is_given_takes_the_place_of_the_plans(tmp_path: Path) -> None:
     )
     assert run.plan == people.plan(2, seed=7, cohort=3, nodes=9, ks=(2,), validate_every=1)
     assert run.ks == (2,)
-    assert run.learner.units == (None, None)  # a learner is taken as it is
+    assert run.learner.execution.example_scaling == (None, None)  # a learner is taken as it is
     assert [progress.round for progress in told.rounds] == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"round-{n:06d}.safetensors" for n in (1, 2)]
 

@@ -36,7 +36,7 @@ from tegu.wire import (
 META: Tree = {"w": np.arange(3, dtype=np.float32)}
 OPTIONS = [{"lr": 0.1, "steps": 1.0}, {"lr": 0.3, "steps": 2.0}]
 INQUIRY = EvaluationRequest(
-    "mse", 4, 0.2, {"steps": 0.0}, [CandidateSet(3, OPTIONS, "gains"), CandidateSet(5, OPTIONS[:1], "scores")], 3
+    "mse", 4, 0.2, [CandidateSet(3, OPTIONS, "gains"), CandidateSet(5, OPTIONS[:1], "scores")], 3
 )
 finite = st.floats(allow_nan=False, allow_infinity=False)
 names = st.text(min_size=1, max_size=8)
@@ -54,7 +54,6 @@ inquiries = st.builds(
     names,
     st.integers(0, 2**63 - 1),
     st.floats(0, 0.5),
-    knobs,
     st.lists(questions, min_size=1, max_size=4),
     st.integers(0, 99),
 )
@@ -121,7 +120,6 @@ def put(field: str, value: Any) -> Callable[[RecordDict], Any]:
         put("questions", '[{"k": 1, "options": [], "measure": "gains", "who": "heldout"}]'),
         put("questions", '[{"k": 0, "options": [], "measure": "gains"}]'),
         put("questions", '[{"k": 1, "options": [3], "measure": "gains"}]'),
-        put("still", "[]"),
     ],
 )
 def test_questions_of_another_server_are_refused(spoil: Callable[[RecordDict], Any]) -> None:

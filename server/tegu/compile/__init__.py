@@ -15,6 +15,6 @@ cohort          the graphs batched over users, for simulation
 """
 
 from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
-from tegu.compile.device import compile_learner, make_bundle
+from tegu.compile.device import compile_learner, make_bundle, manifest_of
 
-__all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates", "compile_learner", "make_bundle"]
+__all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates", "compile_learner", "make_bundle", "manifest_of"]

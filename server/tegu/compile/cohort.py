@@ -10,8 +10,8 @@ from tegu.compile.functions import Functions, batched, block_sums, functions, on
 from tegu.compile.graphs import Plan, compile_graphs
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.summed_updates import one_after_the_other, together
-from tegu.core.errors import CompileError
-from tegu.learners.learner import Iterated, Learner
+from tegu.compile.tracing.naming import knob_tensors, named
+from tegu.learners.learner import Learner
 from tegu.learners.threads import one_thread
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates"]
@@ -31,12 +31,12 @@ class CohortGraphs:
     """Serialised ONNX over many users at once.
 
     Attributes:
-        adapt: meta, support `[users, rows, ...]`, knobs -> state `[users, ...]`.
+        adapt: meta, support `[users, rows, ...]`, knobs, noise `[users, noise]` -> state `[users, ...]`.
         predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output.
-        update: meta, support, query (none for a learner that pools), `blocks` `[blocks, users]`, `clip` -> sums of
-            clipped updates `[blocks, ...]`; of tables by rows, each user's clipped rows and their ids.
-        together: meta, support, query -> the sum of all users' updates, none clipped, tables by rows as above; None for
-            a learner without such a sum.
+        update: meta, support, query (none for a learner that merges it), noise, `blocks` `[blocks, users]`, `clip` ->
+            sums of clipped updates `[blocks, ...]`; of tables by rows, each user's clipped rows and their ids.
+        together: meta, support, query, noise -> the sum of all users' updates, none clipped, tables by rows as above;
+            None for a learner without such a sum.
         together_rows: up to which it takes less time than `update`.
     """
 
@@ -72,33 +72,35 @@ def compile_cohort_updates(learner: Learner, graphs: CohortGraphs) -> CohortGrap
 
 
 def _updates(learner: Learner) -> tuple[str, ...]:
-    return ("update",) if learner.together is None else ("update", "together")
+    return ("update",) if learner.execution.summed_update is None else ("update", "together")
 
 
 def _with_updates(graphs: CohortGraphs, learner: Learner, compiled: Mapping[str, bytes]) -> CohortGraphs:
-    rows = 0.0 if learner.together is None else learner.together.rows
+    summed = learner.execution.summed_update
+    rows = 0.0 if summed is None else summed.max_rows
     return replace(graphs, update=compiled["update"], together=compiled.get("together"), together_rows=rows)
 
 
 def _plan(learner: Learner) -> Plan:
-    if learner.noise or not isinstance(learner.adapt, Iterated):
-        raise CompileError(
-            f"{learner.name} draws noise or is not iterated: expected an iterated learner without noise; "
-            "run its device graphs user by user"
-        )
-    sums = {} if learner.together is None else {"together": together(learner.together)}
+    summed = learner.execution.summed_update
+    sums = {} if summed is None else {"together": together(summed)}
     return Plan(
         traced={**_of_many(learner, batched), **sums},
         reference={**_of_many(learner, one_by_one), "together": one_after_the_other(learner)},
         examples={graph: _users(learner, sizes, seed=0) for graph, sizes in _TRACED.items()},
         cases=[_users(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
+        unadapted=named("knob", knob_tensors(learner.unadapted)),
         label="cohort ",
     )
 
 
 def _users(learner: Learner, sizes: Sizes, seed: int) -> Named:
     inputs = example_users(learner, sizes, seed)
-    return {name: value for name, value in inputs.items() if not (learner.pools and name.startswith("query."))}
+    return {
+        name: value
+        for name, value in inputs.items()
+        if not (learner.execution.merges_query and name.startswith("query."))
+    }
 
 
 def _of_many(learner: Learner, over_users: Callable[[Function], Function]) -> Functions:

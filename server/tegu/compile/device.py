@@ -6,13 +6,14 @@ from tegu.compile.examples import Sizes, example_inputs
 from tegu.compile.functions import functions
 from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
 from tegu.compile.operators.convolution.sliding import replaces_convolutions, sliding
+from tegu.compile.tracing.naming import knob_tensors, named
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner
 from tegu.learners.threads import one_thread
 
-__all__ = ["compile_learner", "device_plan", "make_bundle"]
+__all__ = ["compile_learner", "device_plan", "make_bundle", "manifest_of"]
 
 # To trace with: sizes that models rarely have, others for each graph. Then to check with.
 _TRACED = {"adapt": Sizes(13, 1), "predict": Sizes(23, 11), "update": Sizes(17, 19)}
@@ -41,7 +42,7 @@ def device_plan(learner: Learner) -> Plan:
     one = functions(learner)
     predict = one["predict"]
     few = {PREDICT_FEW: sliding(predict)} if replaces_convolutions(predict, examples["predict"]) else {}
-    return Plan({**one, **few}, one, examples, cases)
+    return Plan({**one, **few}, one, examples, cases, named("knob", knob_tensors(learner.unadapted)))
 
 
 def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = None) -> Bundle:
@@ -50,13 +51,20 @@ def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = 
     Raises:
         CompileError: as `compile_learner`.
     """
-    manifest = Manifest(
+    return Bundle(manifest_of(learner), meta, compile_learner(learner) if graphs is None else graphs)
+
+
+def manifest_of(learner: Learner) -> Manifest:
+    """What a bundle says of the learner; nothing is said of training yet."""
+    return Manifest(
         learner.name,
         learner.paper,
         learner.spec,
-        learner.fast,
+        learner.adapted_parameters,
         learner.knobs,
-        most=learner.most,
-        candidates=tuple(learner.candidates),
+        learner.unadapted,
+        candidates=tuple(learner.calibration.candidates),
+        guarded=learner.calibration.guarded,
+        window=learner.calibration.window,
+        noise=learner.noise,
     )
-    return Bundle(manifest, meta, compile_learner(learner) if graphs is None else graphs)

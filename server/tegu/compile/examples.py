@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tegu.compile.tracing.naming import flat_batch, knob_tensors, named
+from tegu.core.bundle.manifest import with_steps
 from tegu.core.data.batch import Array, Batch
 from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import Field
@@ -50,7 +51,7 @@ def example_batch(learner: Learner, rows: int, rng: np.random.Generator, padding
     """Random rows as the learner takes them, the last `padding` of them masked."""
     mask = np.ones(rows, np.float32)
     mask[rows - padding :] = 0
-    fields = zip((learner.spec.x, learner.spec.y), learner.units, strict=True)
+    fields = zip((learner.spec.x, learner.spec.y), learner.execution.example_scaling, strict=True)
     x, y = (_rows(field, rows, rng, standard) for field, standard in fields)
     return Batch(x, y, torch.from_numpy(mask))
 
@@ -84,7 +85,7 @@ def _one_user(learner: Learner, shared: dict[str, Tensor], sizes: Sizes, rng: np
     meta = {name.removeprefix("meta."): value for name, value in shared.items() if name.startswith("meta.")}
     noise = {"noise": _normal((learner.noise,), rng)} if learner.noise else {}
     support = example_batch(learner, sizes.support, rng, sizes.padding)
-    once = knob_tensors({**learner.knobs, "steps": 1})  # any state will do
+    once = knob_tensors(with_steps(learner.knobs, 1))  # any state will do
     state = learner.adapt(meta, support, once, noise.get("noise", torch.zeros(0)))
     return {
         **flat_batch("support", support),

@@ -139,6 +139,6 @@ def _shrinkage(updates: list[Tensor], limit: Tensor) -> Tensor:
 
 def _owners(values: Named) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What is a user's, and what all users share."""
-    theirs = ("support", "query", "state", "carry", "x")
+    theirs = ("support", "query", "state", "carry", "x", "noise")
     own = {name: value for name, value in values.items() if name.split(".", maxsplit=1)[0] in theirs}
     return own, {name: value for name, value in values.items() if name not in own}

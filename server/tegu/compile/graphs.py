@@ -13,6 +13,7 @@ from tegu.compile.check import check_graph
 from tegu.compile.functions import BEGIN, STEP, Functions
 from tegu.compile.named_tensors import Named
 from tegu.compile.rewrites.few_rows import choose_by_rows
+from tegu.compile.tracing.loop import STEPS as STEPS_INPUT
 from tegu.compile.tracing.loop import loop_model
 from tegu.compile.tracing.naming import named, pick
 from tegu.compile.tracing.trace import Part, trace
@@ -30,7 +31,7 @@ _INPUTS = {
     "predict": ("meta", "state", "x"),
     PREDICT_FEW: ("meta", "state", "x"),
     "update": ("meta", "support", "query", "noise", "blocks", "clip"),
-    "together": ("meta", "support", "query"),
+    "together": ("meta", "support", "query", "noise"),
 }
 
 
@@ -43,6 +44,7 @@ class Plan:
         reference: those that the graphs must agree with.
         examples: by graph, inputs to trace with; no two graphs share a size of a dynamic axis.
         cases: inputs to check with; axes whose size differs from the examples' are dynamic.
+        unadapted: inputs `knob.<name>` by which nobody adapts, to check `adapt` with.
         label: goes before the graphs' names in errors.
     """
 
@@ -50,6 +52,7 @@ class Plan:
     reference: Functions
     examples: Mapping[str, Named]
     cases: Sequence[Named]
+    unadapted: Named
     label: str = ""
 
 
@@ -66,13 +69,11 @@ def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, by
         compiled["adapt"] = _looped(plan, compiled[BEGIN], compiled[STEP])
     if PREDICT_FEW in compiled:
         compiled["predict"] = choose_by_rows(compiled[PREDICT_FEW], compiled["predict"], _FEW_ROWS)
-    # 0, 1, 2, ... steps, so that the loop's trip count is checked too.
-    stepped = [{**case, "knob.steps": torch.tensor(steps)} for steps, case in enumerate(plan.cases)]
     return {
         graph: check_graph(
             compiled[graph],
             plan.reference[graph],
-            stepped if graph == "adapt" else plan.cases,
+            _adapt_cases(plan) if graph == "adapt" else plan.cases,
             f"{plan.label}{graph}",
         )
         for graph in wanted
@@ -83,6 +84,13 @@ def _parts_of(plan: Plan, graph: str) -> tuple[str, ...]:
     """The names of what is traced for a graph: its parts where the plan has them, else the whole."""
     parts = {"adapt": (BEGIN, STEP), "predict": (PREDICT_FEW, "predict")}.get(graph, (graph,))
     return parts if parts[0] in plan.traced else (graph,)
+
+
+def _adapt_cases(plan: Plan) -> list[Named]:
+    """Inputs to check `adapt` with: 0, 1, 2, ... steps check a loop's trip count; others also include `unadapted`."""
+    if BEGIN in plan.traced:
+        return [{**case, STEPS_INPUT: torch.tensor(steps)} for steps, case in enumerate(plan.cases)]
+    return [*plan.cases, {**plan.cases[0], **plan.unadapted}]
 
 
 def _part(plan: Plan, name: str) -> Part:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from tegu.compile.functions import episode, one_by_one, touched_update
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.tracing.naming import named
-from tegu.learners.learner import Learner, Together
+from tegu.learners.learner import Learner, SummedUpdate
 from tegu.learners.parameters.table_rows import whole_parameters
 
 __all__ = ["one_after_the_other", "together"]
 
 
-def together(sums: Together) -> Function:
-    """A learner's `Together.total`: meta, supports and queries `[users, ...]` -> `update.<name>`."""
+def together(sums: SummedUpdate) -> Function:
+    """A learner's `SummedUpdate.compute`: meta, supports, queries and noise `[users, ...]` -> `update.<name>`."""
 
     def total(values: Named) -> Named:
-        found = sums.total(*episode(values))
+        found = sums.compute(*episode(values))
         # A graph's output may not be its input, which ids can be.
         return named("update", {name: value.clone() for name, value in found.items()})
 

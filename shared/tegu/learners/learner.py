@@ -19,12 +19,26 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
+from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
 from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
+from tegu.core.errors import DataError
 
-__all__ = ["Adapt", "Iterated", "Learner", "Losses", "Together", "TorchBatch", "TorchKnobs", "TorchTree", "Update"]
+__all__ = [
+    "Adapt",
+    "CalibrationOptions",
+    "Execution",
+    "Iterated",
+    "Learner",
+    "RowLosses",
+    "SummedUpdate",
+    "TorchBatch",
+    "TorchKnobs",
+    "TorchTree",
+    "Update",
+]
 
 TorchTree: TypeAlias = dict[str, Tensor]
 TorchBatch: TypeAlias = Batch[Tensor]
@@ -32,7 +46,7 @@ TorchKnobs: TypeAlias = Mapping[str, Tensor] | Mapping[str, float]
 Adapt: TypeAlias = Callable[[TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
 Predict: TypeAlias = Callable[[TorchTree, TorchTree, Tensor], Tensor]
 Update: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], TorchTree]
-Losses: TypeAlias = Callable[[TorchTree, TorchBatch], Tensor]
+RowLosses: TypeAlias = Callable[[TorchTree, TorchBatch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,17 +71,53 @@ class Iterated:
         return self.finish(carry)
 
 
-class Together(NamedTuple):
-    """The sum of many users' updates, for less than the updates take.
+class SummedUpdate(NamedTuple):
+    """The sum of many users' updates, computed for less than the updates take.
 
     Attributes:
-        rows: of support and query together, up to which it takes less; infinite where it always does.
-        total: (meta, supports `[users, ...]`, queries `[users, ...]`, noise) -> the sum of what `Learner.update` gives
-            for them, to rounding; of tables by rows each user's own, `[users, ...]`.
+        max_rows: of support and query together, up to which it takes less; infinite where it always does.
+        compute: (meta, supports `[users, ...]`, queries `[users, ...]`, noise `[users, noise]`, or `[0]` where none is
+            drawn) -> the sum of what `Learner.update` gives for them, to rounding; of tables by rows each user's own,
+            `[users, ...]`.
     """
 
-    rows: float
-    total: Update
+    max_rows: float
+    compute: Update
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What calibration may try, and what devices need for it.
+
+    Attributes:
+        candidates: knobs to try on calibration users, besides `Learner.unadapted`; the gentler ones first.
+        guarded: the candidates are corrections under a guard: their knobs include those of
+            `tegu.core.calibration.guard.Guard`, and the state notes the scalars `EVIDENCE` and `TRUST`.
+        window: so many of a user's newest rows a device adapts on; 0 for all.
+        row_losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None where none is told.
+    """
+
+    candidates: Sequence[Mapping[str, float]] = ()
+    guarded: bool = False
+    window: int = 0
+    row_losses: RowLosses | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the four functions may be executed faster, or checked. Leaving all of it out changes no result.
+
+    Attributes:
+        summed_update: the sum of many users' updates for less than the updates take, where there is such a way.
+        order_invariant: `update` does not tell in which order rows come, rounding apart.
+        merges_query: `update` takes support and query as one set of rows, so that either may be empty.
+        example_scaling: of inputs and of targets, for rows to try graphs on; None for numbers around 0, as large as 1.
+    """
+
+    summed_update: SummedUpdate | None = None
+    order_invariant: bool = False
+    merges_query: bool = False
+    example_scaling: tuple[Scaling | None, Scaling | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -78,40 +128,47 @@ class Learner:
         name: as in `LEARNERS`.
         paper: the publication it follows.
         spec: what the model takes and gives.
-        fast: names of the parameters that adapt; they are the entries of `state`, tables perhaps by rows.
-        knobs: default knobs; a graph has an input for each. `steps` is a whole number.
+        adapted_parameters: names of the parameters that adapt; they are the entries of `state`, tables perhaps by rows.
+        knobs: default knobs; a graph has an input for each. `steps` is a whole number, and says how often an `Iterated`
+            repeats its step; other learners have no such knob.
+        unadapted: the same knobs with values by which nobody adapts. The state is then the initialisation's, whatever
+            the support and the noise.
         init: seed -> meta, float32 numpy arrays.
         adapt: see the module's text; often an `Iterated`.
         predict: outputs `[rows, outputs]`, or scores `[rows]` for ranking.
         update: see the module's text.
-        noise: length of the `noise` vector; 0 for a learner that draws nothing.
-        pools: `update` takes support and query as one set of rows, so that either may be empty.
-        any_order: `update` does not tell in which order rows come, rounding apart.
-        together: the sum of many users' updates for less than the updates take, where there is such a way.
-        most: so many of a user's newest rows a device adapts on; 0 for all.
-        candidates: knobs to try on calibration users, besides not adapting.
-        trained_as: the learner by gradient steps whose updates these are, where this one adapts otherwise.
-        losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None where none is told.
-        initialisations: how many of them `meta` holds; see `mixture`.
-        units: what inputs and targets are like, for rows to try graphs on; None for numbers around 0, as large as 1.
+        noise: length of the `noise` vector, standard normal, of each user; 0 for a learner that draws none.
+        calibration: what calibration may try.
+        execution: how the functions may be executed faster.
+        gradient_learner: the learner by gradient steps whose updates these are, where this one adapts otherwise.
+
+    Raises:
+        DataError: `unadapted` has other knobs than `knobs`, or an `Iterated` comes without `steps`.
     """
 
     name: str
     paper: str
     spec: Spec
-    fast: tuple[str, ...]
+    adapted_parameters: tuple[str, ...]
     knobs: Mapping[str, float]
+    unadapted: Mapping[str, float]
     init: Callable[[int], Tree]
     adapt: Adapt
     predict: Predict
     update: Update = field(repr=False)
     noise: int = 0
-    pools: bool = False
-    any_order: bool = False
-    together: Together | None = field(default=None, repr=False)
-    most: int = 0
-    candidates: Sequence[Mapping[str, float]] = field(default=(), repr=False)
-    trained_as: Learner | None = field(default=None, repr=False)
-    losses: Losses | None = field(default=None, repr=False)
-    initialisations: int = 1
-    units: tuple[Scaling | None, Scaling | None] = field(default=(None, None), repr=False)
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions, repr=False)
+    execution: Execution = field(default_factory=Execution, repr=False)
+    gradient_learner: Learner | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if set(self.unadapted) != set(self.knobs):
+            raise DataError(
+                f"unadapted has the knobs {sorted(self.unadapted)} and the learner {sorted(self.knobs)}: "
+                "expected a value for each of them; write {**knobs, ...}"
+            )
+        if isinstance(self.adapt, Iterated) and STEPS not in self.knobs:
+            raise DataError(
+                f"{self.name} repeats a step and has the knobs {sorted(self.knobs)}: expected {STEPS!r} among them, "
+                "the number of steps; name it, or give adapt as a plain function"
+            )

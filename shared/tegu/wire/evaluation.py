@@ -34,7 +34,6 @@ def evaluation_request_content(meta: ArrayRecord, request: EvaluationRequest) ->
         "seed": request.seed,
         "share": request.share,
         "fold": request.fold,
-        "still": json.dumps(dict(request.still)),
         "questions": json.dumps([question._asdict() for question in request.questions]),
     }
     return RecordDict({"meta": meta, "request": ConfigRecord(fields)})  # type: ignore[arg-type] # narrower than its type says
@@ -50,9 +49,7 @@ def read_evaluation_request(content: RecordDict) -> tuple[Tree, EvaluationReques
         fields = content.config_records["request"]
         questions = [_candidate_set(entry) for entry in json.loads(str(fields["questions"]))]
         seed, share, fold = int(str(fields["seed"])), float(str(fields["share"])), int(str(fields["fold"]))
-        request = EvaluationRequest(
-            str(fields["metric"]), seed, share, _knobs(json.loads(str(fields["still"]))), questions, fold
-        )
+        request = EvaluationRequest(str(fields["metric"]), seed, share, questions, fold)
         return to_tree(content.array_records["meta"]), request
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FederationError(

@@ -17,6 +17,7 @@ from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import draw_users
+from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.learner import Learner
 from tegu.server.evaluation.validation import Look, mean_look
 from tegu.server.progress import SILENT, Progress
@@ -64,7 +65,7 @@ class Run:
 
     def initialisation(self) -> Method:
         """Predict without adapting."""
-        return adapted(self.engine, self.bundle.meta, {**self.learner.knobs, "steps": 0.0})
+        return adapted(self.engine, self.bundle.meta, self.learner.unadapted)
 
     def personalised(self, k: int) -> Method:
         """Adapt as a device with `k` interactions would."""
@@ -129,13 +130,13 @@ def run_plan(
     ks, watched_k = _usable(plan.calibration.ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
-    validation = Validation(split.calibration, metric, watched_k, learner.knobs)
+    validation = Validation(split.calibration, metric, watched_k, chosen.manifest)
     train = _training(backend, learner, graphs, chosen, plan, validation)
     found = fitted(split, plan, train, progress, checkpoints)
     trained = found.trained
-    schedule = calibrate(chosen, learner, found.judges, ks, metric, plan.seed, plan.calibration.risk)
+    schedule = calibrate(chosen, found.judges, ks, metric, plan.seed, plan.calibration.risk)
     made = make_bundle(learner, trained.meta, graphs)
-    provenance = _provenance(split, plan, backend, trained, learner.initialisations)
+    provenance = _provenance(split, plan, backend, trained)
     return Run(
         replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
         split,
@@ -216,9 +217,7 @@ def _judged(engine: Engine, validation: Validation, parts: Sequence[Part], seed:
     return mean_look([look for look in looks if look is not None])
 
 
-def _provenance(
-    split: Split, plan: TrainingPlan, backend: str, trained: Trained, initialisations: int
-) -> dict[str, Any]:
+def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained) -> dict[str, Any]:
     return {
         "folds": plan.calibration.folds or 0,
         "train_users": len(split.train),
@@ -227,7 +226,7 @@ def _provenance(
         "rounds": plan.rounds,
         "kept_round": trained.kept,
         "cohort": plan.cohort.size,
-        "initialisations": initialisations,
+        "initialisations": count_initialisations(trained.meta),
         "seed": plan.seed,
         "outer": plan.outer.name,
         "outer_lr": plan.outer.lr,

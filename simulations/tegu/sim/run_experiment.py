@@ -120,7 +120,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
     return {
         "experiment": experiment.name,
         "learner": run.learner.name,
-        "initialisations": run.learner.initialisations,
+        "initialisations": run.bundle.manifest.training["initialisations"],
         "backend": backend,
         "engine": run.engine.backend.name,
         "seed": run.plan.seed,

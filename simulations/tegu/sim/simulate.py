@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import nn
 
+from tegu.core.data.scaling import Scaling
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.algorithms.residual_correction import residual
@@ -99,5 +100,9 @@ def _default(model: nn.Module, population: Population, seed: int) -> Learner:
     if x is None and y is None:
         return residual(model, spec)
     learner = residual(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None)
-    trained_as = learner.trained_as and replace(learner.trained_as, units=(x, y))
-    return replace(learner, units=(x, y), trained_as=trained_as)
+    alike = learner.gradient_learner and _scaled(learner.gradient_learner, x, y)
+    return replace(_scaled(learner, x, y), gradient_learner=alike)
+
+
+def _scaled(learner: Learner, x: Scaling | None, y: Scaling | None) -> Learner:
+    return replace(learner, execution=replace(learner.execution, example_scaling=(x, y)))

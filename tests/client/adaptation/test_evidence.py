@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,22 +13,24 @@ from tegu.client.adaptation.evidence import Evidence, correction_note, evidence_
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+from tegu.core.calibration.guard import Guard
 from tegu.core.data.spec import Spec
 from tegu.learners.algorithms.residual_correction import residual
 
+KNOBS = {"steps": 1.0, **asdict(Guard(0.5, 0.0, 0.0, 0.0, 0.0, 1.0))}
 SPEC = Spec.regression((3,), 1)
 SCHEDULE = (ScheduleEntry(2, {"steps": 1.0}, 0.5, 0.25), ScheduleEntry(8, {"steps": 1.0}, 0.75, 0.125))
 
 
-def manifest(*entries: ScheduleEntry) -> Manifest:
-    return Manifest("residual", "", SPEC, (), {"steps": 1.0, "weight": 0.5}, entries)
+def manifest(*entries: ScheduleEntry, guarded: bool = True) -> Manifest:
+    return Manifest("residual", "", SPEC, (), KNOBS, {**KNOBS, "steps": 0.0}, entries, guarded=guarded)
 
 
 @pytest.mark.parametrize(("interactions", "gain"), [(1, None), (2, (0.5, 0.25)), (7, (0.5, 0.25)), (9, (0.75, 0.125))])
 def test_the_gain_is_that_of_users_with_as_many_interactions(interactions, gain):
     state = {"evidence": np.float32(0.25), "trust": np.float32(0.5)}
-    assert evidence_from(manifest(*SCHEDULE), state, {"weight": 0.5}, interactions) == (gain, 0.25, 0.25)
-    assert evidence_from(manifest(*SCHEDULE), {}, {}, interactions) == (gain, None, None)
+    assert evidence_from(manifest(*SCHEDULE), state, KNOBS, interactions) == (gain, 0.25, 0.25)
+    assert evidence_from(manifest(*SCHEDULE, guarded=False), state, KNOBS, interactions) == (gain, None, None)
 
 
 def test_the_note_states_the_numbers():
@@ -52,7 +54,7 @@ def bundle() -> Bundle:
     made = make_bundle(learner, learner.init(0))
     knobs = {**learner.knobs, "mix": 1.0, "ridge": 0.1, "weight": 1.0, "guard": 4.0, "belief": 1.0, "spread": 0.1}
     schedule = (ScheduleEntry(1, {**knobs, "expected": 0.0}, 0.5, 0.25),)
-    return Bundle(Manifest("residual", "", SPEC, (), learner.knobs, schedule), made.meta, made.graphs)
+    return replace(made, manifest=replace(made.manifest, schedule=schedule, window=0))
 
 
 def test_evidence_decides_on_the_device_and_is_reported(bundle):
@@ -90,8 +92,8 @@ def test_what_later_interactions_contradict_is_taken_back(bundle):
 
 
 def test_only_the_newest_interactions_are_adapted_on(bundle):
-    assert bundle.manifest.most == 0
-    limited = Bundle(replace(bundle.manifest, most=4), bundle.meta, bundle.graphs)
+    assert bundle.manifest.window == 0
+    limited = Bundle(replace(bundle.manifest, window=4), bundle.meta, bundle.graphs)
     x = np.random.default_rng(2).normal(size=(9, 3)).astype(np.float32)
     with Personalizer.open(limited) as person, Personalizer.open(bundle) as other:
         before = person.predict(x)
@@ -104,5 +106,6 @@ def test_only_the_newest_interactions_are_adapted_on(bundle):
 
 def test_a_bundle_of_a_correction_says_how_many():
     learner = residual(nn.Linear(3, 1), SPEC)
-    assert learner.most == 256
-    assert Manifest.from_json(Manifest("residual", "", SPEC, (), {}, most=256).to_json()).most == 256
+    assert learner.calibration.window == 256
+    read = Manifest.from_json(make_bundle(learner, learner.init(0), {}).manifest.to_json())
+    assert (read.window, read.guarded, read.unadapted) == (256, True, learner.unadapted)

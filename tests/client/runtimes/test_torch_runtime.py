@@ -95,7 +95,7 @@ def test_nothing_that_is_passed_in_changes() -> None:
     model = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1)).train()
     bundle = replace(
         BUNDLE,
-        manifest=replace(BUNDLE.manifest, fast=("1.bias",)),
+        manifest=replace(BUNDLE.manifest, adapted_parameters=("1.bias",)),
         meta={f"1.{name}": value for name, value in BUNDLE.meta.items()},
     )
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -133,7 +133,7 @@ def test_a_module_of_another_model_is_refused(meta: Any, message: str) -> None:
 
 def test_fast_parameters_must_be_in_the_module() -> None:
     with pytest.raises(RuntimeFailure, match="the bundle adapts 'head'"):
-        TorchRuntime(nn.Linear(3, 1), replace(BUNDLE.manifest, fast=("bias", "head")))
+        TorchRuntime(nn.Linear(3, 1), replace(BUNDLE.manifest, adapted_parameters=("bias", "head")))
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps", "abacus"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.guard import GainModel, blend_outputs, fit_gain_model, gain_model_sums, trust
+from tegu.core.calibration.guard import Guard, blend_outputs, fit_gain_model, gain_model_sums, trust
 from tegu.core.data.batch import Array, full_batch
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.sampling.trials import Trial, Trials
@@ -67,8 +67,9 @@ def test_a_blend_is_between(kind: Kind) -> None:
 
 
 def test_trust_by_hand() -> None:
-    belief = GainModel(0.0, 1.0, 1.0)
     evidence = np.asarray([-1.0, 0.0, 0.5, 9.0])
-    assert trust(belief, evidence, 2.0, 0.0) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
-    assert trust(belief, evidence, 2.0, 0.25) == pytest.approx([0.25, 0.25, 0.25 + 1.5 * 0.19146246, 1.0])
-    assert trust(belief, evidence, 0.0, 0.25).tolist() == [1.0] * 4
+    assert trust(Guard(1.0, 2.0, 0.0, 0.0, 1.0, 1.0), evidence) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
+    assert trust(Guard(1.0, 2.0, 0.25, 0.0, 1.0, 1.0), evidence) == pytest.approx(
+        [0.25, 0.25, 0.25 + 1.5 * 0.19146246, 1.0]
+    )
+    assert trust(Guard(1.0, 0.0, 0.25, 0.0, 1.0, 1.0), evidence).tolist() == [1.0] * 4

@@ -128,14 +128,16 @@ def test_it_trains_as_reptile():
     meta, support, query = meta_of(learner), rows(4), rows(3, 1)
     updates = [one.update(meta, support, query, NO_NOISE) for one in (learner, like)]
     assert_trees_close(*updates, rtol=0, atol=0)
-    assert learner.trained_as.knobs == like.knobs
-    assert learner.pools
+    assert learner.gradient_learner.knobs == like.knobs
+    assert learner.execution.merges_query
 
 
 def test_candidates_are_kernels_and_ridges():
     learner = residual(mlp(), SPEC)
-    assert {(c["mix"], c["ridge"]) for c in learner.candidates} == {(m, r) for m in (0, 1) for r in (0.03, 0.1, 0.3, 1)}
-    assert all(math.isfinite(value) for c in learner.candidates for value in c.values())
+    assert {(c["mix"], c["ridge"]) for c in learner.calibration.candidates} == {
+        (m, r) for m in (0, 1) for r in (0.03, 0.1, 0.3, 1)
+    }
+    assert all(math.isfinite(value) for c in learner.calibration.candidates for value in c.values())
 
 
 class Tail(nn.Module):

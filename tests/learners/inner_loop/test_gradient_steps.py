@@ -45,7 +45,7 @@ def test_only_fast_parameters_adapt(options, optimiser):
     learner = reptile(model, SPEC, fast=["2"], steps=4, lr=0.3, **options)
     meta, support = meta_of(learner), rows(6)
     found = learner.adapt(meta, support, learner.knobs, NO_NOISE)
-    assert set(found) == {"2.weight", "2.bias"} == set(learner.fast)
+    assert set(found) == {"2.weight", "2.bias"} == set(learner.adapted_parameters)
     assert_trees_close(found, trained(model, meta, optimiser, [support] * 4, fast="2"))
 
 

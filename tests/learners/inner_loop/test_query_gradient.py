@@ -69,7 +69,7 @@ def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, per_rows):
     for expected, *pair in zip(each, supports, queries, strict=True):
         torch.testing.assert_close(learner.update(meta, *pair, NO_NOISE), expected)
     stacked = [Batch(*(torch.stack(parts) for parts in zip(*batches, strict=True))) for batches in (supports, queries)]
-    found = learner.together.total(meta, *stacked, NO_NOISE)
+    found = learner.execution.summed_update.compute(meta, *stacked, NO_NOISE)
     for name in meta:
         torch.testing.assert_close(found[name], sum(one[name] for one in each))
     assert found["user"].abs().max() > 1e-3
@@ -94,5 +94,7 @@ def test_an_update_takes_the_gradient_of_what_is_not_fast():
 def test_it_pays_for_any_number_of_rows_and_not_for_comparators():
     model = mlp()
     partial = reptile(model, SPEC, fast=["2"])
-    assert partial.together.rows == math.inf
-    assert [one.name for build in (joint, fedavg, local_only) if (one := build(model, partial)).together] == []
+    assert partial.execution.summed_update.max_rows == math.inf
+    assert [
+        one.name for build in (joint, fedavg, local_only) if (one := build(model, partial)).execution.summed_update
+    ] == []

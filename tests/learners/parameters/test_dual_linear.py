@@ -93,7 +93,7 @@ def together(
 ) -> dict[str, Tensor]:
     """The sum of the users' updates."""
     supports, queries = (Batch(*map(torch.stack, zip(*rows, strict=True))) for rows in zip(*users, strict=True))
-    return learner.together.total(meta, supports, queries, NO_NOISE)
+    return learner.execution.summed_update.compute(meta, supports, queries, NO_NOISE)
 
 
 def side_by_side() -> nn.Module:
@@ -145,11 +145,11 @@ def test_users_without_a_real_row_change_nothing():
 
 @pytest.mark.parametrize("options", [{"momentum": 0.9}, {"inner": "adam"}], ids=str)
 def test_other_optimisers_have_no_such_form(options):
-    assert reptile(deep(), SPEC, **options).together is None
+    assert reptile(deep(), SPEC, **options).execution.summed_update is None
 
 
 def test_it_pays_up_to_half_again_as_many_rows_as_the_layer_has_inputs():
-    assert reptile(deep(), SPEC).together.rows == 1.5 * WIDTH
+    assert reptile(deep(), SPEC).execution.summed_update.max_rows == 1.5 * WIDTH
 
 
 def test_comparators_have_their_own():
@@ -159,5 +159,5 @@ def test_comparators_have_their_own():
     for learner in (fedavg(deep(), like), partial):
         expected = learner.update(meta, support, query, NO_NOISE)
         assert_trees_close(together(learner, meta, (support, query)), expected, **EXACT)
-    assert joint(deep(), like).together is None
-    assert local_only(deep(), like).together is None
+    assert joint(deep(), like).execution.summed_update is None
+    assert local_only(deep(), like).execution.summed_update is None

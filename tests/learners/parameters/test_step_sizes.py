@@ -79,8 +79,8 @@ def test_step_sizes_follow_the_query_loss_through_adaptation(way, fast, learned)
     learner = reptile(mlp(), SPEC, fast=fast, learned=learned, **SIZES, **WAYS[way])
     meta = moved_meta(learner)
     update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
-    expected = pulls_by_hand(meta, learner.fast, **WAYS[way])
-    assert set(expected) == {*(f"{name}/log_lr" for name in learner.fast), "/log_prior"}
+    expected = pulls_by_hand(meta, learner.adapted_parameters, **WAYS[way])
+    assert set(expected) == {*(f"{name}/log_lr" for name in learner.adapted_parameters), "/log_prior"}
     assert_trees_close({name: update[name] for name in expected}, expected, rtol=1e-8, atol=1e-11)
     assert all(value.abs().max() > 1e-5 for value in expected.values())
 
@@ -129,7 +129,7 @@ def test_nothing_is_learned_unless_asked_for():
     model = mlp()
     plain = reptile(model, SPEC, **SIZES)
     assert list(plain.init(0)) == list(NAMES)
-    assert plain.pools
+    assert plain.execution.merges_query
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
     by_kind = {
         kind: {n: v.shape for n, v in reptile(model, SPEC, learned=kind, **SIZES).init(0).items() if "/" in n}
@@ -144,7 +144,7 @@ def test_only_what_adapts_has_a_step_size_and_no_prior_is_no_prior():
     meta = learner.init(0)
     assert [name for name in meta if "/" in name] == ["2.weight/log_lr", "2.bias/log_lr"]
     assert all(meta[name].dtype == np.float32 and meta[name].shape == () for name in meta if "/" in name)
-    assert learner.fast == ("2.weight", "2.bias")
+    assert learner.adapted_parameters == ("2.weight", "2.bias")
     assert set(learner.adapt(meta_of(learner), rows(4), learner.knobs, NO_NOISE)) == {"2.weight", "2.bias"}
 
 
@@ -160,17 +160,17 @@ def test_knobs_multiply_what_is_learned():
 
 def test_queries_are_kept_apart_and_other_sums_are_as_one_by_one():
     model = mlp()
-    assert not reptile(model, SPEC, learned="layers").pools
+    assert not reptile(model, SPEC, learned="layers").execution.merges_query
     wide, spec = nn.Sequential(nn.Linear(16, 6), nn.Tanh(), nn.Linear(6, 3)), Spec.classification((16,), 3)
-    assert reptile(wide, spec).together is not None
-    assert reptile(wide, spec, learned="layers").together is None
+    assert reptile(wide, spec).execution.summed_update is not None
+    assert reptile(wide, spec, learned="layers").execution.summed_update is None
     learner = reptile(model, SPEC, fast=["2"], learned="layers", **SIZES)
     meta = moved_meta(learner)
     supports, queries = ([rows(4, seed + user, dtype=torch.float64) for user in range(5)] for seed in (10, 50))
     each = [learner.update(meta, *pair, NO_NOISE) for pair in zip(supports, queries, strict=True)]
     many = [Batch(*(torch.stack(parts) for parts in zip(*batches, strict=True))) for batches in (supports, queries)]
     expected = {name: torch.stack([one[name] for one in each]).sum(0) for name in meta}
-    assert_trees_close(learner.together.total(meta, *many, NO_NOISE), expected, rtol=1e-9)
+    assert_trees_close(learner.execution.summed_update.compute(meta, *many, NO_NOISE), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
@@ -253,7 +253,7 @@ def test_what_differs_between_people_moves_and_what_does_not_stays(learned):
     assert sizes["bias"] > 2
     assert sizes["weight"] < 0.7
     # Even the step size that suits plain Reptile best, chosen on the people it is judged on, is no match.
-    best = min(judged(plain, metas[0], knobs) for knobs in plain.candidates)
+    best = min(judged(plain, metas[0], knobs) for knobs in plain.calibration.candidates)
     assert judged(learner, metas[1], learner.knobs) < 0.5 * best
 
 

@@ -113,7 +113,7 @@ def test_the_state_holds_the_rows_of_the_support():
     meta, support = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5, padding=2)
     state = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert set(state) == {"items.weight/ids", "items.weight/rows", "user"}
-    assert set(learner.fast) == {"items.weight", "user"}
+    assert set(learner.adapted_parameters) == {"items.weight", "user"}
     torch.testing.assert_close(state["items.weight/ids"], support.x)
     assert state["items.weight/rows"].shape == (7, 4)
 

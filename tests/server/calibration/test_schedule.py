@@ -7,12 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, no_users
+from tegu.core.data.spec import Spec
 from tegu.server.calibration.schedule import find_schedule
 
 STEPS = {"steps": 2.0, "lr": 0.1}
-CORRECTION = {"steps": 1.0, "ridge": 0.1, "weight": 0.5, "guard": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
-STILL = {"steps": 0.0}
+CORRECTION = {
+    "steps": 1.0,
+    "ridge": 0.1,
+    "weight": 0.5,
+    "guard": 0.0,
+    "floor": 0.0,
+    "expected": 0.0,
+    "belief": 0.0,
+    "spread": 1.0,
+}
+UNADAPTED = {**STEPS, "steps": 0.0}
+
+
+def manifest(*candidates: dict[str, float], guarded: bool = False) -> Manifest:
+    own = candidates[0]
+    unadapted = {**own, "steps": 0.0}
+    return Manifest("any", "", Spec.ranking(3), (), own, unadapted, candidates=candidates, guarded=guarded)
 
 
 class Devices:
@@ -41,7 +58,7 @@ class Devices:
 
 def test_gradient_steps_take_one_round() -> None:
     devices = Devices({1: 30, 5: 20})
-    entries = find_schedule(devices, STILL, [STEPS, {**STEPS, "lr": 0.2}], [5, 1, 5, 9])
+    entries = find_schedule(devices, manifest(STEPS, {**STEPS, "lr": 0.2}), [5, 1, 5, 9])
     assert [[(q.k, q.measure, len(q.options)) for q in asked] for asked in devices.rounds] == [
         [(1, "gains", 2), (5, "gains", 2), (9, "gains", 2)]
     ]
@@ -50,11 +67,11 @@ def test_gradient_steps_take_one_round() -> None:
 
 def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
     devices = Devices({1: 30, 5: 20})
-    entries = find_schedule(devices, STILL, [CORRECTION, STEPS], [1, 5, 9])
+    entries = find_schedule(devices, manifest(CORRECTION, guarded=True), [1, 5, 9])
     first, second = devices.rounds
     assert [(q.k, q.measure, list(q.options)) for q in first] == [(k, "lines", [CORRECTION]) for k in (1, 5, 9)]
-    assert [(q.k, q.measure, len(q.options)) for q in second] == [(1, "gains", 29), (5, "gains", 29), (9, "gains", 1)]
-    for each in second[0].options[:-1]:
+    assert [(q.k, q.measure, len(q.options)) for q in second] == [(1, "gains", 28), (5, "gains", 28)]
+    for each in second[0].options:
         assert (each["expected"], each["belief"]) == pytest.approx((1.0, 0.5))
         assert each["spread"] < 1e-6
     assert [entry.k for entry in entries] == [1, 5]
@@ -64,7 +81,7 @@ def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
 @pytest.mark.parametrize(("users", "guards"), [(9, {2.0}), (10, {0.0, 2.0, 4.0})])
 def test_a_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> None:
     devices = Devices({3: users})
-    find_schedule(devices, STILL, [CORRECTION], [3])
+    find_schedule(devices, manifest(CORRECTION, guarded=True), [3])
     options = devices.rounds[1][0].options
     assert {each["guard"] for each in options} == guards
     assert {each["floor"] for each in options} == ({0.0} if users < 10 else {0.0, 0.15, 0.3})
@@ -80,13 +97,13 @@ def test_a_floor_is_only_of_what_gains_on_average() -> None:
             return [each._replace(sums=each.sums * [1, -1, 1, 1, 1]) for each in found] if lines else found
 
     devices = Losing({3: 20})
-    find_schedule(devices, STILL, [CORRECTION], [3])
+    find_schedule(devices, manifest(CORRECTION, guarded=True), [3])
     assert {(each["guard"], each["floor"]) for each in devices.rounds[1][0].options} == {(0, 0), (2, 0), (4, 0)}
 
 
 def test_nobody_at_any_k_is_an_empty_schedule() -> None:
-    assert find_schedule(Devices({}), STILL, [CORRECTION], [1, 2]) == ()
-    assert find_schedule(Devices({}), STILL, [STEPS], [1, 2]) == ()
+    assert find_schedule(Devices({}), manifest(CORRECTION, guarded=True), [1, 2]) == ()
+    assert find_schedule(Devices({}), manifest(STEPS), [1, 2]) == ()
 
 
 def test_what_hurts_is_not_adapted_with() -> None:
@@ -95,7 +112,7 @@ def test_what_hurts_is_not_adapted_with() -> None:
             found = super().answer(question)
             return found._replace(sums=found.sums + np.asarray([0, 0, 0.2 * found.users]))
 
-    (entry,) = find_schedule(Hurting({2: 50}), STILL, [STEPS], [2])
-    assert entry[:4] == (2, STILL, 0.0, 0.0)
-    (entry,) = find_schedule(Hurting({2: 50}), STILL, [STEPS], [2], risk=0.3)
+    (entry,) = find_schedule(Hurting({2: 50}), manifest(STEPS), [2])
+    assert entry[:4] == (2, UNADAPTED, 0.0, 0.0)
+    (entry,) = find_schedule(Hurting({2: 50}), manifest(STEPS), [2], risk=0.3)
     assert entry.knobs == STEPS, "whoever allows more risk has it"

@@ -20,7 +20,7 @@ from tegu.wire import evaluation_reply_content, read_evaluation_request, to_reco
 
 META = random_tree(0)
 QUESTIONS = [CandidateSet(1, [{"lr": 0.1}, {"lr": 0.2}], "gains"), CandidateSet(4, [{"lr": 0.1}], "scores")]
-INQUIRY = EvaluationRequest("mse", 3, 0.2, {"steps": 0.0}, QUESTIONS)
+INQUIRY = EvaluationRequest("mse", 3, 0.2, QUESTIONS)
 Node = Callable[[], Sequence[MetricSums]]
 
 

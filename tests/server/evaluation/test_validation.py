@@ -12,8 +12,10 @@ from flwr.app import Message
 from tests.core.samples import refused
 from tests.server.fake import Recorded, random_tree, run_rounds, same_bits
 
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.validation import (
@@ -39,7 +41,8 @@ from tegu.wire import (
 )
 
 KNOBS = {"steps": 2.0, "lr": 0.1}
-INQUIRY = EvaluationRequest("accuracy", 3, 0.2, {"steps": 0.0, "lr": 0.1}, look_questions(5, KNOBS))
+MANIFEST = Manifest("reptile", "", Spec.ranking(3), (), KNOBS, {**KNOBS, "steps": 0.0})
+INQUIRY = EvaluationRequest("accuracy", 3, 0.2, look_questions(5, MANIFEST))
 META = random_tree(0)
 PLAN = TrainingPlan(rounds=6, cohort=CohortPlan(3))
 
@@ -84,8 +87,8 @@ def test_looks_of_several_trainings_are_one() -> None:
 
 
 def test_a_look_asks_for_the_learners_own_knobs_and_for_none() -> None:
-    validation, training = look_questions(5, KNOBS)
-    assert [validation.options, training.options] == [[{**KNOBS, "steps": 0.0}, KNOBS], [KNOBS]]
+    validation, training = look_questions(5, MANIFEST)
+    assert [validation.options, training.options] == [[MANIFEST.unadapted, KNOBS], [KNOBS]]
     assert [(q.k, q.measure, q.who, q.draws) for q in (validation, training)] == [
         (5, "scores", "calibration", 1),
         (5, "scores", "comparison", 1),

@@ -50,7 +50,7 @@ class Slow(Silent):
         print(progress.round, flush=True)
         time.sleep(pause)
 
-engine = Engine(OnnxLooped(bundle.graphs))
+engine = Engine(OnnxLooped(bundle.graphs), bundle.manifest)
 trained = train_in_process(engine, population, bundle.meta, plan, checkpoints=folder, progress=Slow())
 write_bundle(result, replace(bundle, meta=trained.meta))
 """

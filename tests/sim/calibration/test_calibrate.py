@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.sim import people
 from tests.sim.conftest import Tiny
-from tests.sim.levels import META, Stepper, at_level
+from tests.sim.levels import LEVELS, META, RATES, Stepper, at_level
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
@@ -21,21 +21,20 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.training.cross_fitting import Judge
 
-RATES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-KNOBS = {"steps": 2.0, "lr": 1.0}
-LEARNER = replace(people.learner(), knobs=KNOBS, candidates=[{**KNOBS, "lr": rate} for rate in RATES])
 MSE = METRICS["mse"]
 
 
 def test_a_gradient_learner_tries_its_own_steps_at_several_sizes() -> None:
     learner = people.learner()
-    assert [option["lr"] / learner.knobs["lr"] for option in learner.candidates] == pytest.approx(list(RATES))
-    assert {option["steps"] for option in learner.candidates} == {learner.knobs["steps"]}
+    assert [option["lr"] / learner.knobs["lr"] for option in learner.calibration.candidates] == pytest.approx(
+        list(RATES)
+    )
+    assert {option["steps"] for option in learner.calibration.candidates} == {learner.knobs["steps"]}
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
-    (entry,) = calibrate(Stepper(), LEARNER, [Judge(META, at_level(2 * rate))], [3], MSE, 0)
+    (entry,) = calibrate(Stepper(), [Judge(META, at_level(2 * rate))], [3], MSE, 0)
     assert (entry.k, entry.knobs) == (3, {"steps": 2.0, "lr": rate})
     assert entry.gain == pytest.approx(4 * rate * rate)
     assert entry.spread == pytest.approx(0, abs=1e-6)
@@ -44,29 +43,28 @@ def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
 def test_each_judges_its_own_parameters_and_all_choose_together() -> None:
     """Ten are 2 away from 0, thirty 3 away from 1: a rate of 1.5 gains 3 and 9 for them, a rate of 1 gains 4 and 8."""
     judges = [Judge(META, at_level(2.0, users=10)), Judge({"level": np.float32(1.0)}, at_level(4.0, users=30))]
-    (entry,) = calibrate(Stepper(), LEARNER, judges, [3], MSE, 0)
+    (entry,) = calibrate(Stepper(), judges, [3], MSE, 0)
     assert (entry.knobs["lr"], entry.gain) == (1.5, pytest.approx((10 * 3 + 30 * 9) / 40))
     assert entry.losses == pytest.approx([4.0] * 10 + [9.0] * 30)
 
 
 def test_a_k_that_only_some_have_the_rows_for_is_judged_by_them() -> None:
     judges = [Judge(META, at_level(2.0, rows=8)), Judge(META, at_level(8.0, rows=4))]
-    entries = calibrate(Stepper(), LEARNER, judges, [3, 7], MSE, 0)
+    entries = calibrate(Stepper(), judges, [3, 7], MSE, 0)
     assert [entry.knobs["lr"] for entry in entries] == [2.0, 1.0]
     assert [len(entry.losses) for entry in entries] == [12, 6]
 
 
 def test_no_step_is_chosen_where_adapting_hurts() -> None:
-    (entry,) = calibrate(Stepper(slope=-1), LEARNER, [Judge(META, at_level(2.0))], [3], MSE, 0)
+    (entry,) = calibrate(Stepper(slope=-1), [Judge(META, at_level(2.0))], [3], MSE, 0)
     assert entry[:4] == (3, {"steps": 0.0, "lr": 1.0}, 0.0, 0.0)
 
 
 def test_the_gentler_of_two_equals_is_chosen() -> None:
-    (entry,) = calibrate(Stepper(slope=0), LEARNER, [Judge(META, at_level(2.0))], [3], MSE, 0)
+    (entry,) = calibrate(Stepper(slope=0), [Judge(META, at_level(2.0))], [3], MSE, 0)
     assert entry.knobs["steps"] == 0
-    (entry,) = calibrate(
-        Stepper(), LEARNER, [Judge(META, at_level(3.5))], [3], MSE, 0
-    )  # 1.5 and 2.0 are as far from it
+    between = at_level(3.5)  # 1.5 and 2.0 are as far from it
+    (entry,) = calibrate(Stepper(), [Judge(META, between)], [3], MSE, 0)
     assert entry.knobs["lr"] == 1.5
 
 
@@ -76,12 +74,12 @@ def test_what_gains_most_on_average_is_not_chosen_where_it_hurts_some() -> None:
     mixed = Population.from_arrays(
         np.concatenate([far.x, near.x]), np.concatenate([far.y, near.y]), np.repeat(np.arange(40), 8)
     )
-    (entry,) = calibrate(Stepper(), LEARNER, [Judge(META, mixed)], [3], MSE, 0)
+    (entry,) = calibrate(Stepper(), [Judge(META, mixed)], [3], MSE, 0)
     assert entry.knobs == {"steps": 2.0, "lr": 0.25}  # to 0.5: nobody loses, as by the next, to 1
 
 
 def test_a_rate_that_diverges_never_wins() -> None:
-    (entry,) = calibrate(Stepper(bad_above=2.5), LEARNER, [Judge(META, at_level(8.0))], [3], MSE, 0)
+    (entry,) = calibrate(Stepper(bad_above=2.5), [Judge(META, at_level(8.0))], [3], MSE, 0)
     assert entry.knobs["lr"] == 1.0
 
 
@@ -99,24 +97,24 @@ def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
     population = at_level(8.0)
     if metric == "accuracy":
         population = Population.from_arrays(population.x, np.zeros(48, int), np.repeat(np.arange(6), 8))
-    (entry,) = calibrate(Poisoned(), LEARNER, [Judge(META, population)], [3], METRICS[metric], 0)
+    (entry,) = calibrate(Poisoned(), [Judge(META, population)], [3], METRICS[metric], 0)
     assert entry.knobs["lr"] * entry.knobs["steps"] <= 2.5
 
 
 def test_a_k_that_nobody_has_the_rows_for_is_left_out() -> None:
-    entries = calibrate(Stepper(), LEARNER, [Judge(META, at_level(2.0, rows=8))], [9, 7, 2, 8, 2], MSE, 0)
+    entries = calibrate(Stepper(), [Judge(META, at_level(2.0, rows=8))], [9, 7, 2, 8, 2], MSE, 0)
     assert [entry.k for entry in entries] == [2, 7]
 
 
 def test_a_metric_of_ones_own() -> None:
     worst = Metric("worst", False, lambda outputs, y, seen: float(np.abs(outputs - y).max()))
-    (entry,) = calibrate(Stepper(), LEARNER, [Judge(META, at_level(8.0))], [3], worst, 0)
+    (entry,) = calibrate(Stepper(), [Judge(META, at_level(8.0))], [3], worst, 0)
     assert entry.knobs["lr"] == 4.0
 
 
 def test_an_independent_loop_chooses_the_same(tiny: Tiny) -> None:
     population, meta = people.people(40, seed=5), tiny.learner.init(0)
-    entries = calibrate(tiny.engines["onnx"], tiny.learner, [Judge(meta, population)], [1, 3], METRICS["accuracy"], 7)
+    entries = calibrate(tiny.engines["onnx"], [Judge(meta, population)], [1, 3], METRICS["accuracy"], 7)
     for entry in entries:
         trials = draw_trials(population, entry.k, 7).trials
 
@@ -151,20 +149,22 @@ def _hurt(gains: list[list[float]], tolerances: list[float]) -> float:
 class Corrector(Stepper):
     """Predicts `weight` for whoever's support has a positive row, and as much less for the others: evidence tells."""
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         sign = np.sign(supports.y[:, 0, 0])
         moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
         return {"level": np.full(len(sign), moved, np.float32), "evidence": (4 * sign).astype(np.float32)}
 
 
 CORRECTION = {"steps": 1.0, "weight": 0.5, "guard": 0.0, "floor": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+MANIFEST = replace(
+    LEVELS, knobs=CORRECTION, unadapted={**CORRECTION, "steps": 0.0}, candidates=(CORRECTION,), guarded=True
+)
 
 
 def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> None:
-    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
     levels = np.repeat([1.0] * 30 + [-1.0] * 10, 8).astype(np.float32)
     mixed = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
-    (entry,) = calibrate(Corrector(), learner, [Judge(META, mixed)], [3], MSE, 0)
+    (entry,) = calibrate(Corrector(MANIFEST), [Judge(META, mixed)], [3], MSE, 0)
     assert entry.knobs["guard"] > 0
     assert entry.knobs["weight"] == 1.0
     # A gain of 1 for three quarters, of -3 for the others, at evidence of 4 and -4.
@@ -174,17 +174,15 @@ def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> Non
 
 
 def test_everybody_alike_needs_no_guard() -> None:
-    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
-    (entry,) = calibrate(Corrector(), learner, [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
+    (entry,) = calibrate(Corrector(MANIFEST), [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
     assert (entry.knobs["weight"], entry.gain) == (1.0, pytest.approx(1.0))
 
 
 def test_a_part_is_kept_where_the_whole_hurts_and_a_part_helps_everybody() -> None:
     """Whoever the evidence speaks against wants a fifth of the correction, which is short of what guards grant it."""
-    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION])
     levels = np.repeat([1.0] * 30 + [0.2] * 10, 8).astype(np.float32)
     firm = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
-    (entry,) = calibrate(Telling(), learner, [Judge(META, firm)], [3], MSE, 0)
+    (entry,) = calibrate(Telling(MANIFEST), [Judge(META, firm)], [3], MSE, 0)
     assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.15)
     assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.04 - 0.05**2)) / 40, abs=1e-5)
 
@@ -192,7 +190,7 @@ def test_a_part_is_kept_where_the_whole_hurts_and_a_part_helps_everybody() -> No
 class Telling(Stepper):
     """Predicts `weight` for everybody; evidence is 4 for whose level is 1, and -4 for the others."""
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         high = np.where(supports.y[:, 0, 0] > 0.5, np.float32(4.0), np.float32(-4.0))
         moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
         return {"level": np.full(len(high), moved, np.float32), "evidence": high}
@@ -202,11 +200,10 @@ def test_a_correction_is_computed_once_for_all_that_is_blended_of_it() -> None:
     class Counting(Corrector):
         adapted: tuple[dict[str, float], ...] = ()
 
-        def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
             self.adapted = (*self.adapted, dict(knobs))
-            return super().adapt(meta, supports, knobs)
+            return super().adapt(meta, supports, knobs, noise)
 
-    engine, other = Counting(), {**CORRECTION, "ridge": 2.0}
-    learner = replace(people.learner(), knobs=CORRECTION, candidates=[CORRECTION, other])
-    calibrate(engine, learner, [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
+    engine = Counting(replace(MANIFEST, candidates=({**CORRECTION, "ridge": 1.0}, {**CORRECTION, "ridge": 2.0})))
+    calibrate(engine, [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
     assert sum(bool(knobs["steps"]) for knobs in engine.adapted) == 2 * 2, "for the line, and for the gains"

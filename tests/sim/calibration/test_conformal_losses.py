@@ -53,7 +53,7 @@ def test_one_loss_of_each_user_is_in_the_schedule(tiny: Tiny) -> None:
     population = people.people(30)
     meta = fitted(population)
     engine = tiny.engines["onnx"]
-    entries = calibrate(engine, tiny.learner, [Judge(meta, population)], [1, K], METRICS["accuracy"], 0)
+    entries = calibrate(engine, [Judge(meta, population)], [1, K], METRICS["accuracy"], 0)
     for entry in entries:
         expected = losses_of(meta, population, entry.k)
         assert len(entry.losses) == len(expected) == (population.most >= entry.k).sum()
@@ -62,9 +62,8 @@ def test_one_loss_of_each_user_is_in_the_schedule(tiny: Tiny) -> None:
 
 def test_many_are_thinned(tiny: Tiny) -> None:
     population = people.people(150, least=8)
-    still = {**tiny.learner.knobs, "steps": 0.0}
     meta = tiny.learner.init(0)
-    found = support_losses(tiny.engines["onnx"], [(meta, draw_trials(population, K, 0))], still)
+    found = support_losses(tiny.engines["onnx"], [(meta, draw_trials(population, K, 0))])
     assert len(found) == 99
     everyone = losses_of(meta, population, K).values()
     assert found[-1] == pytest.approx(max(everyone), rel=1e-4)
@@ -75,8 +74,7 @@ def test_people_of_the_same_kind_are_typical_and_others_are_not(tiny: Tiny) -> N
     everyone = people.people(700, seed=3, least=12, most=24)
     train, calibration, rest = (everyone.subset(range(*part)) for part in ((0, 200), (200, 300), (300, 700)))
     meta = fitted(train)
-    still = {**tiny.learner.knobs, "steps": 0.0}
-    kept = support_losses(tiny.engines["onnx"], [(meta, draw_trials(calibration, 10, 0))], still)
+    kept = support_losses(tiny.engines["onnx"], [(meta, draw_trials(calibration, 10, 0))])
     ps = np.asarray([p_value(kept, own) for own in losses_of(meta, rest, 10).values()])
     assert len(ps) == 400
     for level in (0.05, 0.1, 0.2, 0.5):

@@ -50,12 +50,12 @@ def test_of_many_people_a_thousand_are_asked() -> None:
 def test_graphs_are_tried_on_rows_of_the_learners_units() -> None:
     people = population(scale=1000.0, offset=5e4)
     learner = simulate(people, network(), rounds=1, cohort=2).learner
-    assert learner.units[0] is not None
-    assert learner.trained_as is not None
+    assert learner.execution.example_scaling[0] is not None
+    assert learner.gradient_learner is not None
     rows = example_batch(learner, 500, np.random.default_rng(0))
-    np.testing.assert_allclose(rows.x.mean(0), learner.units[0].mean, rtol=0.02)
-    np.testing.assert_allclose(rows.x.std(0), learner.units[0].spread, rtol=0.2)
-    assert learner.trained_as.units == learner.units
+    np.testing.assert_allclose(rows.x.mean(0), learner.execution.example_scaling[0].mean, rtol=0.02)
+    np.testing.assert_allclose(rows.x.std(0), learner.execution.example_scaling[0].spread, rtol=0.2)
+    assert learner.gradient_learner.execution.example_scaling == learner.execution.example_scaling
 
 
 def population(scale: float = 1.0, offset: float = 0.0) -> Population:

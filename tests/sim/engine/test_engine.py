@@ -130,11 +130,13 @@ def test_a_batch_that_fails_ends_the_others(tiny: Tiny, workers: int) -> None:
         def together(self, rows: int) -> None:
             """None."""
 
-        def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+        def block_sums(
+            self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+        ) -> Tree:
             calls.append(len(calls))
             if len(calls) == 3:
                 raise ArithmeticError("the third")
-            return engine.backend.block_sums(meta, support, query, block, limit)
+            return engine.backend.block_sums(meta, support, query, noise, block, limit)
 
     one_block = int(1.01 * workers * 8 * engine.user_bytes(16))
     failing = replace(engine, backend=Failing(), memory=one_block, workers=workers)
@@ -146,17 +148,21 @@ def test_a_batch_that_fails_ends_the_others(tiny: Tiny, workers: int) -> None:
     assert max_difference(replace(failing, backend=engine.backend).sum_updates(meta, cohort(9), LIMIT), meta) > 0
 
 
+def in_order(engine: Engine, invariant: bool) -> Engine:
+    return replace(engine, execution=replace(engine.execution, order_invariant=invariant))
+
+
 @pytest.mark.parametrize("minibatches", [1, 2])
 def test_rows_come_in_the_order_drawn_where_that_matters(minibatches: int) -> None:
     population = people.people(30)
     learner = reptile(people.classifier(), population.spec, steps=3, lr=0.3, minibatches=minibatches)
-    assert learner.any_order == (minibatches == 1)
+    assert learner.execution.order_invariant == (minibatches == 1)
     engine, meta = make_engine(learner, compile_learner(learner)), learner.init(0)
     every_row = draw_cohort(population, np.arange(30), EpisodeRule(1, 64, 64), 0, 1)
-    assert every_row.pooled(engine.any_order).as_they_lie == (minibatches == 1)
-    as_drawn = replace(engine, any_order=False).sum_updates(meta, every_row, math.inf)
+    assert every_row.pooled(engine.execution.order_invariant).as_they_lie == (minibatches == 1)
+    as_drawn = in_order(engine, False).sum_updates(meta, every_row, math.inf)
     CLOSE(norm(subtract(engine.sum_updates(meta, every_row, math.inf), as_drawn)), 0)
-    other = replace(engine, any_order=True).sum_updates(meta, every_row, math.inf)
+    other = in_order(engine, True).sum_updates(meta, every_row, math.inf)
     assert (norm(subtract(other, as_drawn)) > 0.01) == (minibatches == 2)
 
 
@@ -170,14 +176,18 @@ def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
         def together(self, rows: int) -> None:
             """None."""
 
-        def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+        def block_sums(
+            self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+        ) -> Tree:
             sizes.append(support.mask.shape[0] * int(engine.user_bytes(support.mask.shape[1] + query.mask.shape[1])))
-            return engine.backend.block_sums(meta, support, query, block, limit)
+            return engine.backend.block_sums(meta, support, query, noise, block, limit)
 
         adapt, predict = engine.backend.adapt, engine.backend.predict
 
     memory = int(50 * engine.user_bytes(16))
-    counting = Engine(Counting(), pools=True, user_bytes=engine.user_bytes, memory=memory, workers=2)
+    counting = Engine(
+        Counting(), engine.manifest, engine.execution, user_bytes=engine.user_bytes, memory=memory, workers=2
+    )
     counting.sum_updates(meta, cohort(90), LIMIT)
     assert memory / 8 < max(sizes) <= memory / 2
     with refused(DataError, "memory is 1000 bytes", "2 blocks of 8 users", "allow more"):

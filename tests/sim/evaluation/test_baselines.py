@@ -20,7 +20,6 @@ from tegu.core.data.tree import Tree, digest
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.trials import Trials
 from tegu.learners.baselines.fedsgd import joint
-from tegu.learners.learner import Learner
 from tegu.server.progress import SILENT
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan
@@ -116,7 +115,7 @@ def test_local_only_starts_from_nothing(compared: Compared) -> None:
 def _some_rate_of(run: Run, method: Method, meta: Tree) -> None:
     """The method adapts `meta` with one of the candidates: which one is the calibration's own test."""
     still = {**run.learner.knobs, "steps": 0.0}
-    for option in (still, *run.learner.candidates):
+    for option in (still, *run.learner.calibration.candidates):
         try:
             same_outputs(
                 run,
@@ -227,9 +226,9 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
     """Nobody judges what it has trained: else a comparator would adapt as those do whom it knows."""
     asked = dict[str, Sequence[Judge]]()
 
-    def calibrated(engine: Any, learner: Learner, judges: Sequence[Judge], *rest: Any) -> Any:
-        asked[learner.name] = judges
-        return calibrate(engine, learner, judges, *rest)
+    def calibrated(engine: Any, judges: Sequence[Judge], *rest: Any) -> Any:
+        asked[engine.manifest.learner] = judges
+        return calibrate(engine, judges, *rest)
 
     monkeypatch.setattr("tegu.sim.evaluation.baselines.calibrate", calibrated)
     with people.compiled_once():

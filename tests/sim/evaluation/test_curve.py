@@ -91,7 +91,7 @@ def test_what_is_tolerated_is_one_answer_or_one_hit() -> None:
 
 def test_whoever_diverges_keeps_the_initialisation_as_on_a_device() -> None:
     class Some(Stepper):
-        def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+        def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
             states = super().adapt(meta, supports, knobs)["level"].copy()
             if knobs["steps"]:
                 states[1] = math.inf

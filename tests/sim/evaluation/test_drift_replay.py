@@ -77,7 +77,7 @@ def on_a_device(bundle: Bundle, streams: Streams, person: int, way: Way) -> list
 @pytest.mark.parametrize("most", [256, 6])
 @pytest.mark.parametrize("way", [Way(), Way(2.5), Way(told=True), Way(5.0, told=True), Way(adapts=False)])
 def test_the_replay_is_what_a_device_does(run: Run, way: Way, most: int) -> None:
-    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, most=most))
+    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, window=most))
     people = STREAMS.of(STREAMS.users[[3, 111]])
     replayed = replay(replace(run, bundle=bundle), people, way, people.moments())
     for person, errors in enumerate(replayed):

@@ -102,7 +102,7 @@ def test_what_the_experiment_is() -> None:
     experiment = movielens(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("movielens", "recall@10", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
-    assert experiment.learner.fast == ("user",)
+    assert experiment.learner.adapted_parameters == ("user",)
     assert list(experiment.classical) == ["popularity", "ease"]
     meta = experiment.learner.init(2)
     assert {name: array.shape for name, array in meta.items()} == {

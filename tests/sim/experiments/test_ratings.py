@@ -101,7 +101,8 @@ def test_what_the_experiments_are(build: Any, items: int, factors: int, kinds: i
     experiment: Experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (build.__name__, "rmse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
-    assert (experiment.learner.name, experiment.learner.trained_as.fast) == ("residual", ("taste.weight",))
+    learner = experiment.learner
+    assert (learner.name, learner.gradient_learner.adapted_parameters) == ("residual", ("taste.weight",))
     assert list(experiment.classical) == ["item_mean", "item_mean_user_bias"]
     meta = experiment.learner.init(2)
     assert {name: array.shape for name, array in meta.items()} == {
@@ -137,7 +138,7 @@ def test_the_means_of_items_are_learned(build: Any) -> None:
     means = np.bincount(items, y[:, 0], len(counts))[often] / counts[often]
     meta = {name: torch.as_tensor(value) for name, value in run.bundle.meta.items()}
     # Not the effects alone: what most people like is partly in the taste that everybody starts with.
-    learned = experiment.learner.trained_as.predict(
+    learned = experiment.learner.gradient_learner.predict(
         meta, {"taste.weight": meta["taste.weight"]}, torch.as_tensor(often)
     )
     assert np.corrcoef(learned[:, 0], means)[0, 1] > 0.9

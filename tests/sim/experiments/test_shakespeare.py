@@ -63,7 +63,8 @@ def test_what_the_experiment_is() -> None:
     experiment = shakespeare(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("shakespeare", "accuracy", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
-    assert (experiment.learner.name, experiment.learner.trained_as.fast) == ("residual", ("head.weight", "head.bias"))
+    learner = experiment.learner
+    assert (learner.name, learner.gradient_learner.adapted_parameters) == ("residual", ("head.weight", "head.bias"))
     assert (experiment.population.spec.x.size, experiment.population.spec.outputs) == (CLASSES, CLASSES)
     split = experiment.population.split(2)
     assert not set(split.train.users) & set(split.heldout.users)

@@ -52,9 +52,10 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
             population = swings(200, 30, 0, signs)
             model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
             learner = reptile(model, population.spec, steps=5, lr=0.05)
+            options = learner.calibration
             run = simulate(
                 population,
-                replace(learner, candidates=learner.candidates[1:4:2]),
+                replace(learner, calibration=replace(options, candidates=options.candidates[1:4:2])),
                 rounds=200,
                 cohort=20,
                 initialisations=number,

@@ -167,7 +167,7 @@ def test_pushed_messages_are_answered_once_each() -> None:
         def sum_updates(self, *arguments: object) -> Tree:
             return {"number": bundle().meta["0.bias"] * 0 + next(calls)}
 
-    grid = InProcessGrid(3, answer_with(Counting(looped_engine().backend), population(USERS), 3))
+    grid = InProcessGrid(3, answer_with(Counting(looped_engine().backend, bundle().manifest), population(USERS), 3))
     content = training_request_content(to_record(bundle().meta), CONFIG)
 
     def push() -> list[str]:

@@ -150,7 +150,7 @@ def test_a_run_keeps_what_everybody_trained_and_what_folds_chose() -> None:
     assert digest(found.bundle.meta) == digest(alone.meta)
     assert [digest(judge.meta) for judge in found.judges] == [digest(meta) for meta in metas]
     assert len({digest(meta) for meta in (*metas, alone.meta)}) == 4
-    expected = calibrate(engine, learner, judges, (1, 3), ACCURACY, plan.seed)
+    expected = calibrate(engine, judges, (1, 3), ACCURACY, plan.seed)
     assert found.bundle.manifest.schedule == expected
     assert [len(entry.losses) for entry in expected] == [32, 32], "everybody who is not held out"
     assert found.bundle.manifest.training["folds"] == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tegu.core.bundle.manifest import Knobs, Manifest
+from tegu.core.calibration.guard import EVIDENCE, TRUST, Guard
 from tegu.core.data.tree import Tree
 
 __all__ = ["Evidence", "correction_note", "evidence_from"]
@@ -23,15 +24,15 @@ def evidence_from(manifest: Manifest, state: Tree, knobs: Knobs, interactions: i
 
     Args:
         manifest: of the bundle.
-        state: after adapting. A correction stores the scalars `evidence` and `trust` in it.
+        state: after adapting. A guarded learner stores the scalars `EVIDENCE` and `TRUST` in it.
         knobs: used for adapting.
         interactions: effective number of interactions adapted on, rounded.
     """
     reached = [entry for entry in manifest.schedule if entry.k <= interactions]
     calibration_gain = (reached[-1].gain, reached[-1].spread) if reached else None
-    if "evidence" not in state or "trust" not in state:
+    if not manifest.guarded:
         return Evidence(calibration_gain)
-    return Evidence(calibration_gain, float(state["evidence"]), knobs.get("weight", 1.0) * float(state["trust"]))
+    return Evidence(calibration_gain, float(state[EVIDENCE]), Guard.of(knobs).weight * float(state[TRUST]))
 
 
 def correction_note(evidence: Evidence, interactions: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import numpy as np
@@ -13,12 +14,13 @@ from tegu.client.adaptation.report import AdaptReport
 from tegu.client.adaptation.typicality import atypical_note, typicality
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.file import Bundle
-from tegu.core.bundle.manifest import Manifest, knobs_for
+from tegu.core.bundle.manifest import Manifest, knobs_for, steps_of, with_steps
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.recency import effective_sample_size
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
+from tegu.core.sampling.episode import NO_NOISE, draw_noise
 
 __all__ = ["Model"]
 
@@ -72,17 +74,18 @@ class Model:
         Raises:
             RuntimeFailure: the graphs do not run.
         """
-        support = NumpyBatch(*(part[-self.manifest.most :] for part in support))  # of 0, all
+        support = NumpyBatch(*(part[-self.manifest.window :] for part in support))  # a window of 0 keeps all rows
         rows, sample_size = len(support.mask), effective_sample_size(support.mask)
         counted = round(sample_size)  # weights close to 1 select the same entry as weights of 1
         knobs = knobs_for(self.manifest, counted)
-        scheduled = int(knobs.get("steps", 1))
-        calibrated = self._calibrated(counted)
+        adapts = knobs != self.manifest.unadapted
+        scheduled = (steps_of(knobs) or 1) if adapts else 0
+        noise = self._noise(support)
 
         def run(steps: int) -> Tree:
-            return self._runtime.adapt(self._meta, support, {**knobs, "steps": float(steps)})
+            return self._runtime.adapt(self._meta, support, with_steps(knobs, steps), noise)
 
-        state, steps = adapt_within(run, scheduled, budget_ms, started) if calibrated else (self.initial(), 0)
+        state, steps = adapt_within(run, scheduled, budget_ms, started) if adapts else (self.initial(), 0)
         kept, reason = _outcome(state, steps, scheduled, rows)
         evidence = evidence_from(self.manifest, state, knobs, counted) if steps else Evidence()
         if kept and steps and evidence.loo_improvement is not None:
@@ -102,8 +105,8 @@ class Model:
             RuntimeFailure: the adapt graph does not run.
         """
         if self._initial is None:
-            knobs = {**knobs_for(self.manifest, 0), "steps": 0.0}
-            self._initial = self._runtime.adapt(self._meta, empty_support(self.spec), knobs)
+            none, noise = empty_support(self.spec), np.zeros(self.manifest.noise, np.float32)
+            self._initial = self._runtime.adapt(self._meta, none, self.manifest.unadapted, noise)
         return self._initial
 
     def check(self) -> None:
@@ -116,10 +119,12 @@ class Model:
         if not _finite(self.initial()) or not np.isfinite(output).all():
             raise RuntimeFailure("the initialisation predicts values that are not finite: use another bundle")
 
-    def _calibrated(self, rows: int) -> bool:
-        # knobs_for sets 0 steps below the first entry, but a learner without steps ignores that knob.
-        schedule = self.manifest.schedule
-        return not schedule or rows >= schedule[0].k
+    def _noise(self, support: NumpyBatch) -> Array:
+        """The learner's noise. Rows and bundle determine it, so that adapting again gives the same state."""
+        if not self.manifest.noise:
+            return NO_NOISE
+        rows = hashlib.sha256(b"".join(part.tobytes() for part in support)).hexdigest()
+        return draw_noise(self.manifest.noise, "device", self.identity, rows)
 
 
 def _outcome(state: Tree, steps: int, scheduled: int, rows: int) -> tuple[bool, str]:

@@ -60,6 +60,7 @@ def train(message: Message, context: Context) -> Message:
         clip_norm=config.clip,
         episodes=config.episodes,
         users_per_node=config.users_per_node,
+        noise=bundle.manifest.noise,
     )
     if config.update_precision == "float32":
         return Message(training_reply_content(Reply(total, users)), reply_to=message)
@@ -75,7 +76,7 @@ def evaluate(message: Message, context: Context) -> Message:
     meta, request = read_evaluation_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
     users = read_users(_data_path(context), bundle.manifest.spec)
-    sums = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest.spec, request)
+    sums = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest, request)
     return Message(evaluation_reply_content(sums), reply_to=message)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tegu.client.runtimes.runtime import Runtime
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user
 from tegu.core.calibration.evaluate_candidates import AdaptAndPredict, TrialOutputs, evaluate_candidates
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
@@ -16,13 +16,13 @@ from tegu.core.data.tree import Tree
 from tegu.core.data.users import LocalUser
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.leakage import row_units_of
-from tegu.core.sampling.trials import Trial, Trials, user_trials
+from tegu.core.sampling.trials import Trial, Trials, trial_noise, user_trials
 
 __all__ = ["evaluate_users"]
 
 
 def evaluate_users(
-    runtime: Runtime, meta: Tree, users: Sequence[LocalUser], spec: Spec, request: EvaluationRequest
+    runtime: Runtime, meta: Tree, users: Sequence[LocalUser], manifest: Manifest, request: EvaluationRequest
 ) -> list[MetricSums]:
     """Sums over the requested users, one for each set of candidates.
 
@@ -30,16 +30,16 @@ def evaluate_users(
         runtime: holds the graphs.
         meta: what the server sent.
         users: of this node.
-        spec: layout of the rows.
+        manifest: of the bundle that holds the graphs.
         request: what to evaluate.
 
     Raises:
         UnknownNameError: no such metric in this version.
         RuntimeFailure: the graphs cannot be run.
     """
-    metric, attempt = find_metric(request.metric), _attempt(runtime, meta)
+    metric, attempt = find_metric(request.metric), _attempt(runtime, meta, manifest)
     return [
-        evaluate_candidates(question, request.still, _trials(users, spec, request, question), metric, attempt)
+        evaluate_candidates(question, manifest, _trials(users, manifest.spec, request, question), metric, attempt)
         for question in request.questions
     ]
 
@@ -61,13 +61,14 @@ def _user_trials(index: int, user: LocalUser, spec: Spec, k: int, seed: int, dra
         yield from user_trials(index, user.user, user.x, user.y, units, spec=spec, k=k, seed=seed, draws=draws)
 
 
-def _attempt(runtime: Runtime, meta: Tree) -> AdaptAndPredict:
+def _attempt(runtime: Runtime, meta: Tree, manifest: Manifest) -> AdaptAndPredict:
     """Runs trials one by one. As on a device, the initialisation replaces a state that is not finite."""
 
     def state(trial: Trial, knobs: Knobs) -> Tree:
-        found = runtime.adapt(meta, trial.support, knobs)
+        noise = trial_noise(trial, manifest.noise)
+        found = runtime.adapt(meta, trial.support, knobs, noise)
         finite = all(np.isfinite(array).all() for array in found.values())
-        return found if finite else runtime.adapt(meta, trial.support, {**knobs, "steps": 0.0})
+        return found if finite else runtime.adapt(meta, trial.support, manifest.unadapted, noise)
 
     def attempt(trials: Trials, knobs: Knobs) -> TrialOutputs:
         states = [state(trial, knobs) for trial in trials.trials]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.data.tree import Tree, add, clip
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import PopulationError
-from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key
+from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key, episode_noise
 from tegu.core.sampling.leakage import row_units_of
 
 __all__ = ["sum_of_updates"]
@@ -24,6 +26,7 @@ def sum_of_updates(
     clip_norm: float,
     episodes: EpisodeRule,
     users_per_node: int = 0,
+    noise: int = 0,
 ) -> tuple[Tree, int]:
     """The sum of users' clipped updates, and the number of users in it.
 
@@ -38,6 +41,8 @@ def sum_of_updates(
         clip_norm: largest norm of one user's update.
         episodes: sizes of support and query.
         users_per_node: number of users that take part, drawn by seed and round; 0 for all of them.
+        noise: length of the noise that the learner draws per user (`Manifest.noise`). Seed, round and user name
+            determine it.
 
     Raises:
         PopulationError: no user has enough rows.
@@ -49,8 +54,10 @@ def sum_of_updates(
         units = row_units_of(user.x, user.group, user.order)
         if units.max_support[0] < episodes.min_support:
             continue
-        episode = draw_episode(user.x, user.y, episodes, episode_key(seed, round_number, user.user), units)
-        update = clip(runtime.update(meta, *episode), clip_norm)
+        key = episode_key(seed, round_number, user.user)
+        episode = draw_episode(user.x, user.y, episodes, key, units)
+        (drawn,) = episode_noise(noise, np.asarray([key], np.uint64))
+        update = clip(runtime.update(meta, *episode, drawn), clip_norm)
         total, participants = update if total is None else add(total, update), participants + 1
     if total is None:
         raise PopulationError(

@@ -2,7 +2,7 @@
 
 Inputs and outputs are identified by name. A graph lists the inputs that it reads, and receives exactly those:
 
-    meta.<name>  support.x|y|mask  query.x|y|mask  knob.<name>  state.<name>  x
+    meta.<name>  support.x|y|mask  query.x|y|mask  knob.<name>  noise  state.<name>  x
     state.<name> (adapt)           output (predict)             update.<name> (update)
 
 Of a large table the state holds only the personal rows: `state.<name>/ids` and `state.<name>/rows`.
@@ -18,10 +18,11 @@ import numpy as np
 
 from tegu.client.runtimes.changed_rows import find_changed_rows
 from tegu.client.runtimes.graph_cache import MIN_CACHED_BYTES, open_with_cache
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import STEPS, Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure, require
+from tegu.core.sampling.episode import NO_NOISE
 
 __all__ = ["OnnxRuntime", "Provider"]
 
@@ -76,9 +77,9 @@ class OnnxRuntime:
         names = [provider if isinstance(provider, str) else provider[0] for provider in self._providers]
         return f"OnnxRuntime({', '.join(sorted(self._graphs))}; {', '.join(names)}, threads={self._threads})"
 
-    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs, noise: Array = NO_NOISE) -> Tree:
         """The personal state; see `Runtime.adapt`."""
-        sources = {"meta": meta, "support": support._asdict(), "knob": _knob_arrays(knobs)}
+        sources = {"meta": meta, "support": support._asdict(), "knob": _knob_arrays(knobs), "noise": {"": noise}}
         return _without_prefix(self.run("adapt", sources), "state.")
 
     def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
@@ -90,13 +91,20 @@ class OnnxRuntime:
             )
         return outputs["output"]
 
-    def update(self, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> Tree:
+    def update(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array = NO_NOISE) -> Tree:
         """The update direction that the server subtracts, a tree with the layout of `meta`.
+
+        Args:
+            meta: what the server sent.
+            support: rows to adapt on.
+            query: rows to judge by.
+            noise: standard normal, float32 `[Manifest.noise]`.
 
         Raises:
             RuntimeFailure: the graph cannot be loaded or run on these arguments.
         """
-        sources = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
+        rows = {"support": support._asdict(), "query": query._asdict()}
+        sources = {"meta": meta, **rows, "noise": {"": noise}}
         return _without_prefix(self.run("update", sources), "update.")
 
     def run(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> dict[str, Array]:
@@ -172,7 +180,7 @@ def _check_providers(providers: Sequence[Provider]) -> None:
 
 
 def _knob_arrays(knobs: Knobs) -> dict[str, Array]:
-    return {name: np.asarray(value, np.int64 if name == "steps" else np.float32) for name, value in knobs.items()}
+    return {name: np.asarray(value, np.int64 if name == STEPS else np.float32) for name, value in knobs.items()}
 
 
 def _find(graph: str, name: str, sources: Mapping[str, Mapping[str, Array]]) -> Array:

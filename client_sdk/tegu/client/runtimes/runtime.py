@@ -17,13 +17,14 @@ class Runtime(Protocol):
     Both are pure: equal arguments give equal results, and no argument is modified.
     """
 
-    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """The personal state.
 
         Args:
             meta: what the server learned.
             support: the user's rows.
             knobs: scalars; those that the learner does not read are ignored.
+            noise: standard normal, float32 `[Manifest.noise]`.
 
         Raises:
             RuntimeFailure: the runtime cannot run the learner on these arguments.

@@ -15,6 +15,7 @@ from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
+from tegu.core.sampling.episode import NO_NOISE
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.modules.functional import Applied, call
 from tegu.learners.modules.losses import OutputLoss, find_loss, masked_mean
@@ -62,7 +63,7 @@ class TorchRuntime:
         self._device = torch.device(device)
         self._model = copy.deepcopy(model).eval().to(self._device)
         self._shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
-        self._fast = manifest.fast
+        self._fast = manifest.adapted_parameters
         unknown = sorted(set(self._fast) - set(self._shapes))
         if unknown:
             raise RuntimeFailure(
@@ -75,8 +76,9 @@ class TorchRuntime:
     def __repr__(self) -> str:
         return f"TorchRuntime({type(self._model).__name__}, device={str(self._device)!r}, adapts={list(self._fast)})"
 
-    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs) -> Tree:
-        """The fast parameters after `knobs["steps"]` steps; see `Runtime.adapt`."""
+    def adapt(self, meta: Tree, support: NumpyBatch, knobs: Knobs, noise: Array = NO_NOISE) -> Tree:
+        """The fast parameters after `knobs["steps"]` steps; see `Runtime.adapt`. It draws no noise."""
+        del noise
         self._check_meta(meta)
         missing = sorted({"steps", "lr"} - set(knobs))
         if missing:

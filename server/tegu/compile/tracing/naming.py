@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import TorchBatch
 
@@ -39,6 +40,6 @@ def pick_batch(prefix: str, values: Mapping[str, Tensor]) -> TorchBatch:
 def knob_tensors(knobs: Mapping[str, float]) -> dict[str, Tensor]:
     """Knobs as graph inputs: `steps` int64, all others float32."""
     return {
-        name: torch.tensor(value, dtype=torch.int64 if name == "steps" else torch.float32)
+        name: torch.tensor(value, dtype=torch.int64 if name == STEPS else torch.float32)
         for name, value in knobs.items()
     }

@@ -44,7 +44,7 @@ def looks_for(
     if not every or not plan.calibration.left_out(fold).share:
         return None
     rule = LookRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
-    inquiry = _inquiry(plan, manifest, look_questions(plan.calibration.middle_k, manifest.knobs), fold or 0)
+    inquiry = _inquiry(plan, manifest, look_questions(plan.calibration.middle_k, manifest), fold or 0)
     return Looks(rule, inquiry, plan.rounds, history)
 
 
@@ -67,15 +67,13 @@ def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Trai
         each = zip(records, inquiries, strict=True)
         return add_sums(ask(grid, record, inquiry, "calibration", plan.calibration.nodes) for record, inquiry in each)
 
-    still = {**manifest.knobs, "steps": 0.0}
-    candidates, ks, risk = manifest.candidates or (manifest.knobs,), plan.calibration.ks, plan.calibration.risk
-    schedule = find_schedule(answered, still, candidates, ks, risk)
+    schedule = find_schedule(answered, manifest, plan.calibration.ks, plan.calibration.risk)
     if not schedule:
         share = plan.calibration.left_out_share
         raise FederationError(
             f"nobody calibrates: of the connected nodes' users, none of the share of {share} that was drawn has "
-            f"more than k = {min(ks)} rows; connect more nodes and run again (the checkpoints stay), name smaller "
-            "ks, or set calibration-share to 0 and keep the old schedule"
+            f"more than k = {min(plan.calibration.ks)} rows; connect more nodes and run again (the checkpoints stay), "
+            "name smaller ks, or set calibration-share to 0 and keep the old schedule"
         )
     return schedule
 
@@ -93,7 +91,7 @@ def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Training
     Raises:
         FederationError: no node answers.
     """
-    questions = look_questions(plan.calibration.middle_k, manifest.knobs, DRAWS)
+    questions = look_questions(plan.calibration.middle_k, manifest, DRAWS)
     answers = (
         ask(grid, to_record(meta), _inquiry(plan, manifest, questions, fold), "validation", plan.calibration.nodes)
         for fold, meta in enumerate(metas)
@@ -105,6 +103,5 @@ def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Training
 
 def _inquiry(plan: TrainingPlan, manifest: Manifest, questions: Sequence[CandidateSet], fold: int) -> EvaluationRequest:
     """What an evaluation round asks of the devices that hold the manifest's graphs."""
-    calibration, still = plan.calibration, {**manifest.knobs, "steps": 0.0}
-    metric = calibration.metric_for(manifest.spec).name
-    return EvaluationRequest(metric, plan.seed, calibration.left_out_share, still, questions, fold)
+    metric = plan.calibration.metric_for(manifest.spec).name
+    return EvaluationRequest(metric, plan.seed, plan.calibration.left_out_share, questions, fold)

@@ -1,17 +1,18 @@
 """The server's half of calibration: from what devices answer to the schedule, for each number of interactions.
 
-Two evaluation rounds where a correction is among the candidates, one otherwise. The first asks for the line by which
+Two evaluation rounds for a guarded learner, one otherwise. The first asks for the line by which
 evidence tells a gain; the second tries every weight and guard with that line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TypeAlias
 
-from tegu.core.bundle.manifest import Knobs, ScheduleEntry
+from tegu.core.bundle.manifest import Knobs, Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums
-from tegu.core.calibration.guard import GainModel, fit_gain_model
+from tegu.core.calibration.guard import GainModel, Guard, fit_gain_model
 from tegu.core.calibration.selection import RISK, select_candidate
 from tegu.core.sampling.trials import DRAWS
 
@@ -24,46 +25,42 @@ _GUARDS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0
 _FEW = 10  # so many users cannot show that one in twenty is hurt: the guard, the gentlest, is not left to choice
 
 
-def find_schedule(
-    ask: Ask, still: Knobs, candidates: Sequence[Knobs], ks: Iterable[int], risk: float = RISK
-) -> tuple[ScheduleEntry, ...]:
+def find_schedule(ask: Ask, manifest: Manifest, ks: Iterable[int], risk: float = RISK) -> tuple[ScheduleEntry, ...]:
     """For each k the way to adapt that `choose` takes, or none.
 
     A k that no calibration user has enough rows for is left out.
 
     Args:
         ask: one evaluation round, from questions to their answers.
-        still: knobs by which nobody adapts.
-        candidates: ways to adapt, the gentler ones first. Those with a `weight` are corrections, and every weight,
-            guard and floor is tried of them.
+        manifest: of the learner. Its candidates are tried, or its own knobs where it has none; where they are guarded,
+            every weight, guard and floor of each.
         ks: numbers of interactions.
         risk: the largest share of people that may be hurt.
     """
-    sizes = sorted(set(ks))
-    corrections = [knobs for knobs in candidates if "weight" in knobs]
-    lines = _lines(ask, corrections, sizes) if corrections else {}
-    questions = [CandidateSet(k, list(_options(candidates, lines.get(k))), "gains") for k in sizes]
-    questions = [question for question in questions if question.options]
+    sizes, candidates = sorted(set(ks)), manifest.candidates or (manifest.knobs,)
+    if manifest.guarded:
+        lines = _lines(ask, candidates, sizes)
+        questions = [CandidateSet(k, list(_guarded(candidates, found)), "gains") for k, found in lines.items()]
+    else:
+        questions = [CandidateSet(k, candidates, "gains") for k in sizes]
     answers = ask(questions) if questions else []
     return tuple(
-        _entry(question, found, still, risk) for question, found in zip(questions, answers, strict=True) if found.users
+        _entry(question, found, manifest.unadapted, risk)
+        for question, found in zip(questions, answers, strict=True)
+        if found.users
     )
 
 
-def _lines(ask: Ask, corrections: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
-    answers = ask([CandidateSet(k, corrections, "lines") for k in sizes])
+def _lines(ask: Ask, candidates: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
+    """By k; one that nobody has the rows for is left out."""
+    answers = ask([CandidateSet(k, candidates, "lines") for k in sizes])
     return {k: found for k, found in zip(sizes, answers, strict=True) if found.users}
 
 
-def _options(candidates: Sequence[Knobs], lines: MetricSums | None) -> Iterable[Knobs]:
-    """All ways to try; of corrections none where nobody has told the line."""
-    found = iter([] if lines is None else lines.sums)
-    for knobs in candidates:
-        if "weight" not in knobs:
-            yield knobs
-        elif lines is not None:
-            sums = next(found)
-            yield from _weighed(knobs, fit_gain_model(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
+def _guarded(candidates: Sequence[Knobs], lines: MetricSums) -> Iterable[Knobs]:
+    """All ways to try."""
+    for knobs, sums in zip(candidates, lines.sums, strict=True):
+        yield from _weighed(knobs, fit_gain_model(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
 
 
 def _weighed(knobs: Knobs, belief: GainModel, users: int, *, gains: bool) -> Iterable[Knobs]:
@@ -71,10 +68,10 @@ def _weighed(knobs: Knobs, belief: GainModel, users: int, *, gains: bool) -> Ite
     guards = [each for each in _GUARDS if gains or not each[1]]
     for weight in _WEIGHTS:
         for guard, floor in guards[:1] if users < _FEW else guards:
-            yield {**knobs, "weight": weight, "guard": guard, "floor": floor, **belief._asdict()}
+            yield {**knobs, **asdict(Guard(weight, guard, floor, *belief))}
 
 
-def _entry(question: CandidateSet, found: MetricSums, still: Knobs, risk: float) -> ScheduleEntry:
+def _entry(question: CandidateSet, found: MetricSums, unadapted: Knobs, risk: float) -> ScheduleEntry:
     chosen = select_candidate(found.users, found.sums, risk)
-    knobs = still if chosen.candidate is None else question.options[chosen.candidate]
+    knobs = unadapted if chosen.candidate is None else question.options[chosen.candidate]
     return ScheduleEntry(question.k, knobs, chosen.gain, chosen.spread)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
@@ -178,15 +178,15 @@ def decline_of(looks: Sequence[Look], higher_is_better: bool) -> Decline | None:
     return decline_from(points, higher_is_better)
 
 
-def look_questions(k: int, knobs: Knobs, draws: int = 1) -> list[CandidateSet]:
+def look_questions(k: int, manifest: Manifest, draws: int = 1) -> list[CandidateSet]:
     """What a look asks: the metric at k, by the learner's own knobs.
 
     Args:
         k: rows of each support.
-        knobs: the learner's own.
+        manifest: of the learner, whose own knobs are tried, and those by which nobody adapts.
         draws: trials of each user; one costs little, many times in a run.
     """
-    both = [{**knobs, "steps": 0.0}, knobs]
+    both = [manifest.unadapted, manifest.knobs]
     return [
         CandidateSet(k, both, "scores", "calibration", draws),
         CandidateSet(k, both[1:], "scores", "comparison", draws),

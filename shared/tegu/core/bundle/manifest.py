@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from tegu.core.data.spec import Spec
 from tegu.core.errors import BundleError, DataError, TeguError
 
-__all__ = ["FORMAT", "Knobs", "Manifest", "ScheduleEntry", "knobs_for"]
+__all__ = ["FORMAT", "STEPS", "Knobs", "Manifest", "ScheduleEntry", "knobs_for", "steps_of", "with_steps"]
 
-FORMAT = 1
+FORMAT = 2
+STEPS = "steps"  # the knob, a whole number, by which an iterated learner says how often it repeats its step
 Knobs: TypeAlias = Mapping[str, float]
 T = TypeVar("T")
 
@@ -46,29 +47,41 @@ class Manifest:
         learner: name of the learner, as in the table of learners.
         paper: the publication it follows.
         spec: what the model takes and gives.
-        fast: names of the parameters that adapt; the others stay as the server learned them.
+        adapted_parameters: names of the parameters that adapt; the others stay as the server learned them.
         knobs: default values of the graph's scalar inputs (`steps`, `lr`, ...).
+        unadapted: values of the same inputs by which nobody adapts: the initialisation serves as it is.
         schedule: knobs by number of interactions, ascending in `k`; where it is empty, `knobs` serve always.
         training: how it was trained: users, rounds, seeds, library versions, how it is stored. Free-form, for people.
         heldout: results on people never seen in training, an entry for each k. Free-form, for people.
         members: sha256 in hexadecimal of every other member of the file.
-        most: so many of the newest interactions are adapted on; 0 for all.
         candidates: knobs that calibration tries, the gentler ones first; of no use to a device on its own.
+        guarded: the candidates are corrections under a guard: their knobs include those of
+            `tegu.core.calibration.guard.Guard`, and the state notes its findings as scalars.
+        window: so many of the newest interactions are adapted on; 0 for all.
+        noise: length of the graphs' input `noise`; 0 for a learner that draws none.
     """
 
     learner: str
     paper: str
     spec: Spec
-    fast: tuple[str, ...]
+    adapted_parameters: tuple[str, ...]
     knobs: Knobs
+    unadapted: Knobs
     schedule: tuple[ScheduleEntry, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     heldout: tuple[Mapping[str, Any], ...] = ()
     members: Mapping[str, str] = field(default_factory=dict)
-    most: int = 0
     candidates: tuple[Knobs, ...] = ()
+    guarded: bool = False
+    window: int = 0
+    noise: int = 0
 
     def __post_init__(self) -> None:
+        if set(self.unadapted) != set(self.knobs):
+            raise DataError(
+                f"unadapted has the knobs {sorted(self.unadapted)} and the learner {sorted(self.knobs)}: "
+                "expected a value for each of them; write {**knobs, ...}"
+            )
         sizes = [entry.k for entry in self.schedule]
         if sizes != sorted(set(sizes)):
             raise DataError(f"the schedule has entries for k = {sizes}: expected ascending, each k once")
@@ -102,10 +115,9 @@ class Manifest:
             raise BundleError(f"the manifest is not JSON ({error}): fetch the bundle again") from error
         found = body.get("format") if isinstance(body, dict) else None
         if found != FORMAT:
-            raise BundleError(
-                f"the bundle has format version {found!r} and this Tegu reads {FORMAT}: "
-                "upgrade tegu, or export the bundle again"
-            )
+            newer = isinstance(found, int) and found > FORMAT
+            fix = "upgrade tegu" if newer else "export the bundle again"
+            raise BundleError(f"the bundle has format version {found!r} and this Tegu reads {FORMAT}: {fix}")
         try:
             return _parse(body)
         except (KeyError, TypeError, ValueError, OverflowError, TeguError) as error:
@@ -118,14 +130,17 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         learner=_typed(body["learner"], str),
         paper=_typed(body["paper"], str),
         spec=Spec.from_dict(_typed(body["spec"], dict)),
-        fast=tuple(_typed(name, str) for name in _typed(body["fast"], list)),
+        adapted_parameters=tuple(_typed(name, str) for name in _typed(body["adapted_parameters"], list)),
         knobs=_knobs(body["knobs"]),
+        unadapted=_knobs(body["unadapted"]),
         schedule=tuple(_entry(entry) for entry in _typed(body["schedule"], list)),
         training=_typed(body["training"], dict),
         heldout=tuple(_typed(entry, dict) for entry in _typed(body["heldout"], list)),
         members={name: _typed(sha, str) for name, sha in _typed(body["members"], dict).items()},
-        most=_typed(body["most"], int),
         candidates=tuple(_knobs(knobs) for knobs in _typed(body["candidates"], list)),
+        guarded=_flag(body["guarded"]),
+        window=_typed(body["window"], int),
+        noise=_typed(body["noise"], int),
     )
 
 
@@ -133,6 +148,12 @@ def _typed(value: object, *kinds: type[T]) -> T:
     if isinstance(value, bool) or not isinstance(value, kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
         raise TypeError(f"expected {expected}, found {reprlib.repr(value)}")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, found {reprlib.repr(value)}")
     return value
 
 
@@ -157,9 +178,19 @@ def _finite(value: object) -> float:
 def knobs_for(manifest: Manifest, interactions: int) -> Knobs:
     """The knobs for a user with this many interactions: those of the last schedule entry whose `k` is reached.
 
-    Below the first entry nothing has been calibrated, so `steps` is 0 and the initialisation is used unchanged.
+    Below the first entry nothing has been calibrated, so the knobs are `unadapted`.
     """
     if not manifest.schedule:
         return manifest.knobs
     reached = [entry.knobs for entry in manifest.schedule if entry.k <= interactions]
-    return {**manifest.knobs, **(reached[-1] if reached else {"steps": 0.0})}
+    return {**manifest.knobs, **reached[-1]} if reached else manifest.unadapted
+
+
+def steps_of(knobs: Knobs) -> int | None:
+    """How many steps the knobs ask for; None where they belong to a learner without repeated steps."""
+    return int(knobs[STEPS]) if STEPS in knobs else None
+
+
+def with_steps(knobs: Knobs, steps: int) -> Knobs:
+    """The knobs with so many steps; unchanged where they belong to a learner without repeated steps."""
+    return {**knobs, STEPS: float(steps)} if STEPS in knobs else knobs

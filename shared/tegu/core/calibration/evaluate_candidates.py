@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, no_users
-from tegu.core.calibration.guard import GainModel, blend_outputs, gain_model_sums, trust
+from tegu.core.calibration.guard import EVIDENCE, Guard, blend_outputs, gain_model_sums, trust, whole
 from tegu.core.calibration.selection import gain_sums
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
@@ -38,13 +38,13 @@ AdaptAndPredict: TypeAlias = Callable[[Trials, Knobs], TrialOutputs]
 
 
 def evaluate_candidates(
-    question: CandidateSet, still: Knobs, trials: Trials, metric: Metric, attempt: AdaptAndPredict
+    question: CandidateSet, manifest: Manifest, trials: Trials, metric: Metric, attempt: AdaptAndPredict
 ) -> MetricSums:
     """Sums over these users of the requested measure.
 
     Args:
         question: candidates and measure.
-        still: knobs with which nothing adapts.
+        manifest: of the learner.
         trials: of all users in the requested group with enough rows, `question.draws` per user.
         metric: to compute.
         attempt: adapts and predicts.
@@ -54,10 +54,12 @@ def evaluate_candidates(
     if question.measure == "scores":
         sums = [_scores(trials, metric, attempt(trials, knobs)) for knobs in question.options]
     elif question.measure == "lines":
-        before = attempt(trials, still).outputs
-        sums = [_line(trials, before, attempt(trials, _whole(knobs))) for knobs in question.options]
+        before = attempt(trials, manifest.unadapted).outputs
+        sums = [_line(trials, before, attempt(trials, whole(knobs))) for knobs in question.options]
     else:
-        sums = list(_gains(question, trials, attempt(trials, still).outputs, metric, attempt))
+        before = attempt(trials, manifest.unadapted).outputs
+        tried = (_guarded if manifest.guarded else _plain)(question.options, trials, before, attempt)
+        sums = list(_gains(question, trials, before, metric, tried))
     return MetricSums(trials.users, np.stack(sums))
 
 
@@ -67,38 +69,36 @@ def _scores(trials: Trials, metric: Metric, found: TrialOutputs) -> Array:
 
 
 def _line(trials: Trials, before: Sequence[Array], found: TrialOutputs) -> Array:
-    return gain_model_sums(trials, before, found.outputs, found.notes["evidence"])
+    return gain_model_sums(trials, before, found.outputs, found.notes[EVIDENCE])
 
 
 def _gains(
-    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, attempt: AdaptAndPredict
+    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, tried: Iterator[Sequence[Array]]
 ) -> Iterator[Array]:
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
-    for outputs in _tried(question.options, trials, before, attempt):
+    for outputs in tried:
         gain = metric.gain(trial_scores(trials, outputs, metric), scores)
         yield gain_sums(gain.reshape(-1, question.draws), within)
 
 
-def _tried(
+def _plain(
     options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
 ) -> Iterator[Sequence[Array]]:
-    """The outputs of each candidate; neighbours that differ only in weight and guard are adapted once."""
-    for _, alike in groupby(options, key=_whole):
-        knobs = list(alike)
-        found = attempt(trials, _whole(knobs[0]))
-        for each in knobs:
-            yield _blend(each, trials, before, found) if "weight" in each else found.outputs
+    """Each option's outputs."""
+    del before
+    for knobs in options:
+        yield attempt(trials, knobs).outputs
 
 
-def _whole(knobs: Knobs) -> Knobs:
-    """The knobs of the full correction, from which outputs are interpolated; knobs of other learners unchanged."""
-    return {**knobs, **_WHOLE} if "weight" in knobs else knobs
+def _guarded(
+    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
+) -> Iterator[Sequence[Array]]:
+    """The outputs of each candidate; neighbours that differ only in the guard are adapted once."""
+    for knobs, alike in groupby(options, key=whole):
+        found = attempt(trials, knobs)
+        for each in alike:
+            yield _blend(Guard.of(each), trials, before, found)
 
 
-def _blend(knobs: Knobs, trials: Trials, before: Sequence[Array], whole: TrialOutputs) -> list[Array]:
-    belief, evidence = GainModel(*(knobs[name] for name in GainModel._fields)), whole.notes["evidence"]
-    factor = knobs["weight"] * trust(belief, evidence, knobs["guard"], knobs["floor"])
-    return blend_outputs(trials.spec.kind, before, whole.outputs, factor)
-
-
-_WHOLE = {"weight": 1.0, "guard": 0.0, "floor": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+def _blend(own: Guard[float], trials: Trials, before: Sequence[Array], found: TrialOutputs) -> list[Array]:
+    return blend_outputs(trials.spec.kind, before, found.outputs, own.weight * trust(own, found.notes[EVIDENCE]))

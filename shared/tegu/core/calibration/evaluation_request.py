@@ -45,7 +45,6 @@ class EvaluationRequest(NamedTuple):
         metric: name of the metric.
         seed: of the run; determines who calibrates, and the trials.
         share: of all users who calibrate in one fold.
-        still: knobs with which nothing adapts.
         questions: sets of candidates, evaluated one after the other.
         fold: from 0, see `tegu.core.calibration.assignment`.
     """
@@ -53,7 +52,6 @@ class EvaluationRequest(NamedTuple):
     metric: str
     seed: int
     share: float
-    still: Knobs
     questions: Sequence[CandidateSet]
     fold: int = 0
 

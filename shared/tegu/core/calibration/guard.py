@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from tegu.core.bundle.manifest import Knobs
 from tegu.core.calibration.normal_cdf import normal_cdf
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Kind
 from tegu.core.sampling.trials import Trials
 
-__all__ = ["GainModel", "blend_outputs", "fit_gain_model", "gain_model_sums", "trust"]
+__all__ = [
+    "EVIDENCE",
+    "TRUST",
+    "GainModel",
+    "Guard",
+    "blend_outputs",
+    "fit_gain_model",
+    "gain_model_sums",
+    "trust",
+    "whole",
+]
 
+T = TypeVar("T")
+EVIDENCE, TRUST = "evidence", "trust"  # scalars in the state of a guarded learner
 _ROUNDING = 1e-5  # relative to gains: evidence that varies by less is rounding error
 
 
@@ -30,6 +44,37 @@ class GainModel(NamedTuple):
     expected: float
     belief: float
     spread: float
+
+
+@dataclass(frozen=True)
+class Guard(Generic[T]):
+    """The knobs that decide how much of a guarded correction is applied; `residual_correction` has the formula.
+
+    Attributes:
+        weight: largest share of the correction that is applied, from 0 to 1.
+        guard: how fast the applied share rises with the probability of a gain; 0 always applies all of it.
+        floor: share that is applied however small that probability is.
+        expected: see `GainModel`.
+        belief: see `GainModel`.
+        spread: see `GainModel`.
+    """
+
+    weight: T
+    guard: T
+    floor: T
+    expected: T
+    belief: T
+    spread: T
+
+    @classmethod
+    def of(cls, knobs: Mapping[str, T]) -> Guard[T]:
+        """The guard among a guarded learner's knobs."""
+        return cls(**{field.name: knobs[field.name] for field in fields(cls)})
+
+
+def whole(knobs: Knobs) -> Knobs:
+    """The knobs of the whole correction, with everything kept; others as they are."""
+    return {**knobs, **asdict(Guard(1.0, 0.0, 0.0, 0.0, 0.0, 1.0))}
 
 
 def blend_outputs(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
@@ -78,12 +123,12 @@ def fit_gain_model(trials: int, sums: Array) -> GainModel:
     return GainModel(gain - slope * evidence, slope, max(math.sqrt(max(around, 0.0)), 1e-9))
 
 
-def trust(belief: GainModel, evidence: Array, guard: float, floor: float) -> Array:
-    """The share of the correction that a device applies, `[trials]`, as `residual_correction` computes it."""
-    if guard == 0:
+def trust(own: Guard[float], evidence: Array) -> Array:
+    """The share of the correction that a device applies, before `weight`, `[trials]`."""
+    if own.guard == 0:
         return np.ones_like(evidence)
-    gains = normal_cdf((belief.expected + belief.belief * evidence) / belief.spread)
-    kept: Array = floor + (1 - floor) * np.clip(guard * (gains - 0.5), 0.0, 1.0)
+    gains = normal_cdf((own.expected + own.belief * evidence) / own.spread)
+    kept: Array = own.floor + (1 - own.floor) * np.clip(own.guard * (gains - 0.5), 0.0, 1.0)
     return kept
 
 

@@ -16,18 +16,22 @@ from tegu.core.sampling.keyed_random import keyed_rng, splitmix
 from tegu.core.sampling.leakage import RowUnits, row_units_of
 
 __all__ = [
+    "NO_NOISE",
     "Episode",
     "EpisodeRule",
     "draw_episode",
+    "draw_noise",
     "draw_order",
     "draw_sizes",
     "draw_users",
     "episode_key",
     "episode_keys",
+    "episode_noise",
     "shortage_message",
     "split_rows",
 ]
 
+NO_NOISE: Array = np.zeros(0, np.float32)  # of a learner that draws none
 _NAME_KEY = np.asarray([0x74656775], np.uint64)  # arbitrary, but the same everywhere
 
 
@@ -55,6 +59,22 @@ class EpisodeRule:
     def __post_init__(self) -> None:
         if not 1 <= self.min_support <= self.max_support or self.max_query < 1:
             raise DataError(f"{self}: expected 1 <= min_support <= max_support and max_query >= 1")
+
+
+def draw_noise(length: int, *keys: int | str) -> Array:
+    """A learner's noise for these keys: standard normal, float32 `[length]`."""
+    return keyed_rng("noise", *keys).standard_normal(length).astype(np.float32)
+
+
+def episode_noise(length: int, keys: Array) -> Array:
+    """The noise of each user's update, float32 `[users, length]`.
+
+    Args:
+        length: the learner's `noise`.
+        keys: uint64 `[users]`, from `episode_keys`: seed, round and user determine the draw.
+    """
+    drawn = [draw_noise(length, "episode", int(key)) for key in keys] if length else []
+    return np.asarray(drawn, np.float32).reshape(len(keys), length)
 
 
 def draw_users(population: int, users: int, seed: int, round_number: int) -> Array:

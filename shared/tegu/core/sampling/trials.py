@@ -11,7 +11,7 @@ import numpy as np
 from tegu.core.data.batch import Array, NumpyBatch, full_batch, stack_batches
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import Metric
-from tegu.core.sampling.episode import split_rows
+from tegu.core.sampling.episode import NO_NOISE, draw_noise, split_rows
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits
 
@@ -21,7 +21,9 @@ __all__ = [
     "Trial",
     "Trials",
     "stacked_inputs",
+    "stacked_noise",
     "stacked_supports",
+    "trial_noise",
     "trial_scores",
     "user_scores",
     "user_trials",
@@ -39,11 +41,13 @@ class Trial(NamedTuple):
         support: k rows.
         query: rows of the same user in other units than the support's (`split_rows`). At most `MAX_QUERY` rows, except
             for ranking, which takes all of them.
+        keys: determine the learner's noise, if it draws any.
     """
 
     user: int
     support: NumpyBatch
     query: NumpyBatch
+    keys: tuple[int | str, ...] = ()
 
 
 class Trials(NamedTuple):
@@ -83,15 +87,27 @@ def user_trials(
     """
     limit = None if spec.kind == "ranking" else MAX_QUERY
     for draw in range(draws):
-        order = keyed_rng("trial", seed, name, k, draw).permutation(len(x))
+        keys = ("trial", seed, name, k, draw)
+        order = keyed_rng(*keys).permutation(len(x))
         support, query = split_rows(order, k, units)
         query = query[:limit]
-        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]))
+        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]), keys)
 
 
 def stacked_supports(trials: Trials) -> NumpyBatch:
     """The supports as one batch, `[trials, k, ...]`."""
     return stack_batches([trial.support for trial in trials.trials])
+
+
+def trial_noise(trial: Trial, length: int) -> Array:
+    """The noise of one trial's adaptation, float32 `[length]`."""
+    return draw_noise(length, *trial.keys) if length else NO_NOISE
+
+
+def stacked_noise(trials: Trials, length: int) -> Array:
+    """`[trials, length]`, of `trial_noise`."""
+    drawn = [trial_noise(trial, length) for trial in trials.trials]
+    return np.stack(drawn) if drawn else np.zeros((0, length), np.float32)
 
 
 def stacked_inputs(trials: Trials) -> Array:

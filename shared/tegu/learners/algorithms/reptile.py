@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.learners.inner_loop.dual_steps import together_by_spans
+from tegu.learners.inner_loop.dual_steps import summed_by_spans
 from tegu.learners.inner_loop.gradient_steps import (
     InnerOptimiser,
     concatenate,
@@ -30,13 +30,21 @@ from tegu.learners.inner_loop.gradient_steps import (
     row_losses,
     run_steps,
 )
-from tegu.learners.inner_loop.query_gradient import together_of, update_of
-from tegu.learners.learner import Learner, Together, TorchBatch, TorchTree, Update
+from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
+from tegu.learners.learner import (
+    CalibrationOptions,
+    Execution,
+    Learner,
+    SummedUpdate,
+    TorchBatch,
+    TorchTree,
+    Update,
+)
 from tegu.learners.modules.checks import prepared
 from tegu.learners.modules.functional import call, fast_names, initial_parameters
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import looked_up
-from tegu.learners.parameters.step_sizes import Learned, learned_entries, learning, learning_together
+from tegu.learners.parameters.step_sizes import Learned, learned_entries, learning, learning_summed
 from tegu.learners.parameters.table_rows import changes
 
 __all__ = ["PAPER", "reptile"]
@@ -77,7 +85,7 @@ def reptile(
         momentum: of the inner SGD.
         learned: "layers" to learn a factor on `lr` for each parameter tensor that adapts, "parameters" for each of its
             entries; and one on `prior`, unless that is 0. The query tells how, so that supports and queries are kept
-            apart (`pools` is False). None for `lr` and `prior` as they are.
+            apart (`Execution.merges_query` is False). None for `lr` and `prior` as they are.
         per_rows: where only some parameters adapt, so many query rows count as one user for the others: who has more
             tells them more, as clients weigh in McMahan et al. 2017 (arXiv:1602.05629). 0 to count everybody alike.
 
@@ -114,28 +122,33 @@ def reptile(
         return before, after
 
     update: Update = toward if every_parameter_adapts else update_of(through, (*names, *entries))
-    together: Together | None = None
+    summed: SummedUpdate | None = None
     if not every_parameter_adapts:
-        together = together_of(through, (*names, *entries))
+        summed = summed_update_of(through, (*names, *entries))
     elif inner == "sgd" and not (momentum or tables or entries):
-        together = together_by_spans(model, rows_loss, spec, knobs, minibatches)
+        summed = summed_by_spans(model, rows_loss, spec, knobs, minibatches)
     if entries:
-        update, together = learning(update, judged), together and learning_together(together, judged)
+        update, summed = learning(update, judged), summed and learning_summed(summed, judged)
     return Learner(
         name="reptile",
         paper=PAPER,
         spec=spec,
-        fast=names,
+        adapted_parameters=names,
         knobs=knobs,
+        unadapted={**knobs, "steps": 0.0},
         init=lambda seed: {**initial_parameters(model, seed), **entries},
         adapt=adapt,
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
-        pools=every_parameter_adapts and not entries,
-        any_order=minibatches == 1,
-        together=together,
-        candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
-        losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),
+        calibration=CalibrationOptions(
+            candidates=[{**knobs, "lr": lr * rate} for rate in _RATES],
+            row_losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),
+        ),
+        execution=Execution(
+            summed_update=summed,
+            order_invariant=minibatches == 1,
+            merges_query=every_parameter_adapts and not entries,
+        ),
     )
 
 

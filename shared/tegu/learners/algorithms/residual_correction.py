@@ -22,16 +22,17 @@ alone decides.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tegu.core.calibration.guard import EVIDENCE, TRUST, Guard
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.reptile import reptile
-from tegu.learners.learner import Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import CalibrationOptions, Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.checks import prepared
 from tegu.learners.modules.features import look
 from tegu.learners.operators.exportable import one_hot
@@ -44,15 +45,10 @@ _KNOBS = {
     "steps": 1.0,
     "mix": 0.0,
     "ridge": 0.1,
-    "weight": 0.5,
-    "guard": 0.0,
-    "floor": 0.0,
-    "expected": 0.0,
-    "belief": 0.0,
-    "spread": 1.0,
+    **asdict(Guard(weight=0.5, guard=0.0, floor=0.0, expected=0.0, belief=0.0, spread=1.0)),
 }
-_MOST = 256  # rows: the inverse takes their number to the third, 20 ms for a hundred
-_STATE = ("inputs", "weights", "mix", "trust", "evidence")
+_WINDOW = 256  # rows: the inverse takes their number to the third, 20 ms for a hundred
+_STATE = ("inputs", "weights", "mix", TRUST, EVIDENCE)
 _LEAST = 1e-4  # a corrected probability is no smaller, before all are scaled to add up to 1
 _SCALED = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))  # mix and ridge
 _UNSCALED = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
@@ -92,7 +88,7 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
         answer, inputs = answers(meta, support.x)
         targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
         missed = targets - answer
-        scalars = {name: missed.new_zeros(()) for name in ("mix", "trust", "evidence")}
+        scalars = {name: missed.new_zeros(()) for name in ("mix", TRUST, EVIDENCE)}
         return {"inputs": inputs, "missed": missed, "weights": torch.zeros_like(missed), **scalars}
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
@@ -102,8 +98,9 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
         missed = carry["missed"] * support.mask.sqrt().unsqueeze(-1)
         saved = missed.square().sum(-1) - found.left_out.square().sum(-1)
         evidence = saved.sum() / support.mask.sum().clamp(min=1)
-        own = trust(evidence, knobs)
-        moved = {"weights": knobs["weight"] * own * found.weights, "trust": own, "evidence": evidence}
+        own = Guard[Any].of(knobs)
+        kept = trust(own, evidence)
+        moved = {"weights": own.weight * kept * found.weights, TRUST: kept, EVIDENCE: evidence}
         return {**carry, **moved, "mix": carry["mix"] * 0 + knobs["mix"]}
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
@@ -118,23 +115,34 @@ def residual(model: nn.Module, spec: Spec, *, scaled: bool = True, **training: A
         like,
         name="residual",
         paper=PAPER,
-        fast=(),
+        adapted_parameters=(),
         knobs=_KNOBS,
-        candidates=[{**_KNOBS, "mix": mix, "ridge": ridge} for mix, ridge in (_SCALED if scaled else _UNSCALED)],
+        unadapted={**_KNOBS, "steps": 0.0},
         adapt=Iterated(begin, step, lambda carry: {name: carry[name] for name in _STATE}),
         predict=predict,
-        most=_MOST,
-        trained_as=like,
+        calibration=CalibrationOptions(
+            candidates=[{**_KNOBS, "mix": mix, "ridge": ridge} for mix, ridge in (_SCALED if scaled else _UNSCALED)],
+            guarded=True,
+            window=_WINDOW,
+            row_losses=like.calibration.row_losses,
+        ),
+        gradient_learner=like,
     )
 
 
-def trust(evidence: Tensor, knobs: TorchKnobs) -> Tensor:
-    """How much of a correction to keep, from `floor` to 1; see the module's text."""
-    score = (knobs["expected"] + knobs["belief"] * evidence) / knobs["spread"]
+def trust(own: Guard[Any], evidence: Tensor) -> Tensor:
+    """How much of a correction to keep, from `floor` to 1; see the module's text.
+
+    Args:
+        own: scalars, numbers or tensors.
+        evidence: a scalar.
+    """
+    score = (own.expected + own.belief * evidence) / own.spread
     gains = 0.5 * (1 + torch.erf(score / math.sqrt(2)))
-    off = torch.as_tensor(knobs["guard"] == 0).to(evidence.dtype)
-    sure = (knobs["guard"] * (gains - 0.5) + off).clamp(0.0, 1.0)
-    return knobs["floor"] + (1 - knobs["floor"]) * sure
+    off = torch.as_tensor(own.guard == 0).to(evidence.dtype)
+    sure = (own.guard * (gains - 0.5) + off).clamp(0.0, 1.0)
+    kept: Tensor = own.floor + (1 - own.floor) * sure
+    return kept
 
 
 def _product(a: Tensor, b: Tensor, mix: Tensor | float) -> Tensor:

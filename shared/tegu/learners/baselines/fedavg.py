@@ -13,9 +13,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from tegu.learners.inner_loop.dual_steps import together_by_spans
+from tegu.learners.inner_loop.dual_steps import summed_by_spans
 from tegu.learners.inner_loop.gradient_steps import concatenate, inner_loop, run_steps
-from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import prepared
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import looked_up
@@ -53,5 +53,10 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         adapted = run_steps(local, without_learned(meta), concatenate(support, query), like.knobs)
         return changes(meta, adapted) | {name: torch.zeros_like(value) for name, value in only_learned(meta).items()}
 
-    together = None if tables else together_by_spans(model, rows_loss, like.spec, like.knobs)
-    return replace(like, name="fedavg", paper=PAPER, update=update, pools=True, any_order=True, together=together)
+    execution = Execution(
+        summed_update=None if tables else summed_by_spans(model, rows_loss, like.spec, like.knobs),
+        order_invariant=True,
+        merges_query=True,
+        example_scaling=like.execution.example_scaling,
+    )
+    return replace(like, name="fedavg", paper=PAPER, update=update, execution=execution)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients
-from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import prepared
 from tegu.learners.modules.losses import OutputLoss, find_loss
 
@@ -43,4 +43,5 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
         everything = concatenate(support, query)
         return gradients(model, rows_loss, meta, meta, everything)
 
-    return replace(like, name="joint", paper=PAPER, update=update, pools=True, any_order=True, together=None)
+    execution = Execution(order_invariant=True, merges_query=True, example_scaling=like.execution.example_scaling)
+    return replace(like, name="joint", paper=PAPER, update=update, execution=execution)

@@ -45,9 +45,9 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         like,
         name="local_only",
         paper="",
-        fast=names,
+        adapted_parameters=names,
         adapt=inner_loop(model, rows_loss, names, "sgd", tables=looked_up(model, rows_loss, like.spec, names)),
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
-        together=None,
+        execution=replace(like.execution, summed_update=None),
     )

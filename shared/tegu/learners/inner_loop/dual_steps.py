@@ -13,22 +13,22 @@ from torch.func import vmap
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients, minibatch, step_size
-from tegu.learners.learner import Together, TorchBatch, TorchTree
+from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree
 from tegu.learners.modules.checks import example_rows
 from tegu.learners.modules.functional import Applied
 from tegu.learners.modules.losses import Loss
 from tegu.learners.modules.parameter_reads import Uses
 from tegu.learners.parameters.dual_linear import Span, SpanState, outputs_key, summed_spans
 
-__all__ = ["find_spans", "together_by_spans"]
+__all__ = ["find_spans", "summed_by_spans"]
 
 _ROWS = 3
 _WORTH = 16  # entries of an input: with fewer there is little to be saved
 
 
-def together_by_spans(
+def summed_by_spans(
     model: nn.Module, loss: Loss, spec: Spec, knobs: Mapping[str, float], minibatches: int = 1
-) -> Together | None:
+) -> SummedUpdate | None:
     """Sums of changes by SGD of all parameters on support and query together, where some layers can move by spans.
 
     It pays up to half again as many rows as the narrowest of them has inputs: three quarters of the products, there.
@@ -51,7 +51,7 @@ def together_by_spans(
         del noise
         return summed_spans(vmap(each, (None, 0, 0))(meta, support, query))
 
-    return Together(1.5 * min(span.width for span in spans), total)
+    return SummedUpdate(1.5 * min(span.width for span in spans), total)
 
 
 def _changes(

@@ -13,10 +13,10 @@ from typing import TypeAlias
 from torch import Tensor
 from torch.func import grad, vmap
 
-from tegu.learners.learner import Together, TorchBatch, TorchTree, Update
+from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree, Update
 from tegu.learners.parameters.table_rows import whole_parameters
 
-__all__ = ["Objective", "together_of", "update_of"]
+__all__ = ["Objective", "summed_update_of", "update_of"]
 
 Objective: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], tuple[Tensor, TorchTree]]
 
@@ -35,21 +35,22 @@ def update_of(objective: Objective, fast: Collection[str]) -> Update:
     return update
 
 
-def together_of(objective: Objective, fast: Collection[str]) -> Together:
+def summed_update_of(objective: Objective, fast: Collection[str]) -> SummedUpdate:
     """The sum of many users' updates: the gradient is taken once, of the sum of losses.
 
     No user has a gradient of its own, which for a shared table would be as large as the table.
     """
-    each = vmap(objective, (None, 0, 0, None))
 
     def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
+        each = vmap(objective, (None, 0, 0, 0 if noise.dim() > 1 else None))
+
         def summed(own: TorchTree) -> tuple[Tensor, TorchTree]:
             losses, moved = each(own, support, query, noise)
             return losses.sum(), moved | {name: value.sum(0) for name, value in whole_parameters(moved).items()}
 
         return _followed(meta, fast, summed)
 
-    return Together(math.inf, total)
+    return SummedUpdate(math.inf, total)
 
 
 def _followed(

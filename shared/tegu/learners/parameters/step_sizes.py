@@ -35,7 +35,7 @@ from torch.func import grad_and_value, vmap
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.learners.learner import Together, TorchBatch, TorchKnobs, TorchTree, Update
+from tegu.learners.learner import SummedUpdate, TorchBatch, TorchKnobs, TorchTree, Update
 
 __all__ = [
     "Judged",
@@ -44,7 +44,7 @@ __all__ = [
     "learned_entries",
     "learned_knobs",
     "learning",
-    "learning_together",
+    "learning_summed",
     "only_learned",
     "without_learned",
 ]
@@ -128,14 +128,14 @@ def learning(update: Update, judged: Judged) -> Update:
     return both
 
 
-def learning_together(together: Together, judged: Judged) -> Together:
+def learning_summed(summed: SummedUpdate, judged: Judged) -> SummedUpdate:
     """The same of many users' updates at once; each user's gradient is bounded before the sum."""
 
     def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         each = vmap(lambda *rows: _pulls(judged, meta, *rows))(support, query)
-        return together.total(meta, support, query, noise) | {name: value.sum(0) for name, value in each.items()}
+        return summed.compute(meta, support, query, noise) | {name: value.sum(0) for name, value in each.items()}
 
-    return together._replace(total=total)
+    return summed._replace(compute=total)
 
 
 def _pulls(judged: Judged, meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:

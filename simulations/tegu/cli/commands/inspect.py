@@ -69,7 +69,9 @@ def _parameter_table(bundle: Bundle) -> Table:
         table.add_column(column)
     for name, array in sorted(bundle.meta.items()):
         table.add_row(
-            Text(name), "x".join(map(str, array.shape)) or "scalar", "yes" if name in bundle.manifest.fast else ""
+            Text(name),
+            "x".join(map(str, array.shape)) or "scalar",
+            "yes" if name in bundle.manifest.adapted_parameters else "",
         )
     return table
 

@@ -12,7 +12,6 @@ from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, add_sums
 from tegu.core.calibration.selection import RISK
 from tegu.core.metrics import Metric
-from tegu.learners.learner import Learner
 from tegu.server.calibration.schedule import find_schedule
 from tegu.server.evaluation.round import ask
 from tegu.sim.calibration.conformal_losses import support_losses
@@ -27,7 +26,6 @@ __all__ = ["calibrate"]
 
 def calibrate(
     engine: Engine,
-    learner: Learner,
     judges: Sequence[Judge],
     ks: Sequence[int],
     metric: Metric,
@@ -40,8 +38,7 @@ def calibrate(
     calibration users, too, which a federation does not ask: its answers are sums over users.
 
     Args:
-        engine: runs the learner.
-        learner: its candidates are tried.
+        engine: runs the learner, whose candidates are tried.
         judges: initialisations, and for each of them calibration users, never held-out ones. What they answer is
             summed up, and one schedule chosen for all.
         ks: numbers of interactions.
@@ -49,18 +46,17 @@ def calibrate(
         seed: decides the trials.
         risk: the largest share of people that may be hurt.
     """
-    still = {**learner.knobs, "steps": 0.0}
     grids = [InProcessGrid(1, answer_with(engine, people, 1, people, {metric.name: metric})) for _, people in judges]
     records = [to_record(meta) for meta, _ in judges]
 
     def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
-        inquiry = EvaluationRequest(metric.name, seed, 0.0, still, questions)
+        inquiry = EvaluationRequest(metric.name, seed, 0.0, questions)
         return add_sums(ask(*each, inquiry, "calibration") for each in zip(grids, records, strict=True))
 
     def losses(k: int) -> tuple[float, ...]:
         able = [(meta, people) for meta, people in judges if (people.most >= k).any()]
-        return support_losses(engine, ((meta, draw_trials(people, k, seed)) for meta, people in able), still)
+        return support_losses(engine, ((meta, draw_trials(people, k, seed)) for meta, people in able))
 
     with flower_identity():
-        schedule = find_schedule(answered, still, learner.candidates, ks, risk)
+        schedule = find_schedule(answered, engine.manifest, ks, risk)
     return tuple(entry._replace(losses=losses(entry.k)) for entry in schedule)

@@ -11,7 +11,7 @@ from tegu.core.data.tree import Tree
 
 __all__ = ["Backend", "TogetherSum"]
 
-TogetherSum: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch], Tree]
+TogetherSum: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch, Array], Tree]
 
 
 class Backend(Protocol):
@@ -22,7 +22,7 @@ class Backend(Protocol):
         """As in `ENGINES`."""
 
     def together(self, rows: int) -> TogetherSum | None:
-        """(meta, support, query) -> the sum of all these users' updates, none of them clipped.
+        """(meta, support, query, noise) -> the sum of all these users' updates, none of them clipped.
 
         A tree as `block_sums` gives it, less the axis of blocks; None where `block_sums` is as fast.
 
@@ -30,13 +30,16 @@ class Backend(Protocol):
             rows: that users have, padded, in support and query.
         """
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+    def block_sums(
+        self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+    ) -> Tree:
         """Sums of updates over blocks of users.
 
         Args:
             meta: the initialisation.
             support: `[users, rows, ...]`.
-            query: `[users, rows, ...]`, of no rows at all for a learner that pools.
+            query: `[users, rows, ...]`, of no rows at all for a learner that merges it with the support.
+            noise: `[users, noise]`, of length 0 for a learner that draws none.
             block: so many users are summed to one block, in their order; the last block may have fewer.
             limit: largest norm of one user's update; infinite for none.
 
@@ -45,8 +48,8 @@ class Backend(Protocol):
             the sum, but each user's rows `[users, touched, ...]` under `<name>/rows` and their ids under `<name>/ids`.
         """
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
-        """States `[users, ...]` from supports `[users, rows, ...]`."""
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
+        """States `[users, ...]` from supports `[users, rows, ...]` and noise `[users, noise]`."""
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """Outputs `[users, rows, ...]` from states `[users, ...]` and inputs `[users, rows, ...]`."""

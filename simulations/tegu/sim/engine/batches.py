@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tegu.core.data.batch import NumpyBatch
+from tegu.core.data.batch import Array, NumpyBatch
+from tegu.core.sampling.episode import episode_noise
 from tegu.sim.data.cohort import Cohort, gather
 from tegu.sim.engine.backend import TogetherSum
 
@@ -38,21 +39,24 @@ class Batch(NamedTuple):
     Attributes:
         support: `[users, rows, ...]`.
         query: `[users, rows, ...]`.
+        noise: `[users, noise]`, each user's own.
     """
 
     support: NumpyBatch
     query: NumpyBatch
+    noise: Array
     block: int
     together: TogetherSum | None
 
 
-def gathered(group: Group) -> Iterator[Batch]:
-    """The group's batches."""
+def gathered(group: Group, noise: int) -> Iterator[Batch]:
+    """The group's batches, with so many numbers of noise for each user."""
     begin, end = group.cuts[0].start, group.cuts[-1].stop
     support, query = gather(group.bucket.part(slice(begin, end)), group.bucket.longest)
     for cut in group.cuts:
         users = slice(cut.start - begin, cut.stop - begin)
-        yield Batch(users_in(support, users), users_in(query, users), group.block, group.together)
+        drawn = episode_noise(noise, group.bucket.keys[cut])
+        yield Batch(users_in(support, users), users_in(query, users), drawn, group.block, group.together)
 
 
 def users_in(batch: NumpyBatch, users: slice) -> NumpyBatch:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
-from tegu.compile import compile_cohort, compile_cohort_updates, compile_learner
+from tegu.compile import compile_cohort, compile_cohort_updates, compile_learner, manifest_of
 from tegu.core.data.tree import Tree
 from tegu.core.errors import CompileError, UnknownNameError
 from tegu.learners.learner import Learner
@@ -55,8 +55,8 @@ def make_engine(
 def _engine(backend: Backend, learner: Learner, memory: int) -> Engine:
     return Engine(
         backend,
-        pools=learner.pools,
-        any_order=learner.any_order,
+        manifest_of(learner),
+        learner.execution,
         user_bytes=footprint(learner),
         memory=memory,
         together_bytes=footprint_together(learner),

@@ -13,11 +13,12 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 import torch
 
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
+from tegu.learners.learner import Execution
 from tegu.sim.data.cohort import Cohort, buckets
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.batches import Batch, Group, even_parts, gathered, users_in, whole_blocks
@@ -44,8 +45,8 @@ class Engine:
 
     Attributes:
         backend: what runs the learner.
-        pools: as the learner's.
-        any_order: as the learner's.
+        manifest: what a bundle says of the learner.
+        execution: how the learner may be executed faster.
         user_bytes: from a user's rows to the bytes that its update takes, as `footprint` tells.
         memory: bytes that all batches in work together may take.
         workers: threads, one a core.
@@ -53,8 +54,8 @@ class Engine:
     """
 
     backend: Backend
-    pools: bool = False
-    any_order: bool = False
+    manifest: Manifest
+    execution: Execution = field(default_factory=Execution)
     user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
     workers: int = field(default_factory=usable_cpus)
@@ -69,24 +70,39 @@ class Engine:
         Raises:
             DataError: `memory` is too small for one block of users.
         """
-        if self.pools:
-            cohort = cohort.pooled(self.any_order)
+        if self.execution.merges_query:
+            cohort = cohort.pooled(self.execution.order_invariant)
 
         def compute(batch: Batch) -> Tree:
             if batch.together is not None:
-                total = batch.together(meta, batch.support, batch.query)
+                total = batch.together(meta, batch.support, batch.query, batch.noise)
                 return {name: value[None] if name in meta else value for name, value in total.items()}
-            sums = self.backend.block_sums(meta, batch.support, batch.query, batch.block, limit)
+            sums = self.backend.block_sums(meta, batch.support, batch.query, batch.noise, batch.block, limit)
             blocks = -(-len(batch.support.mask) // batch.block)
             return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
-        batches = (batch for group in self._groups(cohort, math.isinf(limit)) for batch in gathered(group))
+        batches = (
+            batch for group in self._groups(cohort, math.isinf(limit)) for batch in gathered(group, self.manifest.noise)
+        )
         return folded(meta, self._each(compute, batches))
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
-        """States `[users, ...]` from supports `[users, rows, ...]`."""
-        parts = [users_in(supports, part) for part in self._parts(len(supports.mask))]
-        states = self._map(lambda part: self.backend.adapt(meta, part, knobs), parts)
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
+        """States `[users, ...]` from supports `[users, rows, ...]`.
+
+        Args:
+            meta: the initialisation.
+            supports: every user's rows.
+            knobs: how to adapt.
+            noise: `[users, noise]`; zeros where it is None, which serves a learner that draws none and a state that
+                does not adapt.
+        """
+        users = len(supports.mask)
+        drawn = np.zeros((users, self.manifest.noise), np.float32) if noise is None else noise
+
+        def one(part: slice) -> Tree:
+            return self.backend.adapt(meta, users_in(supports, part), knobs, drawn[part])
+
+        states = self._map(one, self._parts(users))
         return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:

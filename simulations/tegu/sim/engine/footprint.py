@@ -46,13 +46,13 @@ def footprint(learner: Learner) -> Callable[[int], float]:
 
 def footprint_together(learner: Learner) -> Callable[[int], float]:
     """As `footprint`, a user's share where the updates of a few users are summed together; 0 where they cannot be."""
-    if learner.together is None:
+    if learner.execution.summed_update is None:
         return lambda rows: 0.0
-    total, meta = learner.together.total, _meta(learner)
+    total, meta = learner.execution.summed_update.compute, _meta(learner)
 
     def bytes_of(rows: int) -> float:
         many = [Batch(*(part.expand(TOGETHER, *part.shape) for part in batch)) for batch in _example(learner, rows)]
-        return _allocated(total, meta, *many, torch.zeros(learner.noise)) / TOGETHER
+        return _allocated(total, meta, *many, torch.zeros(TOGETHER, learner.noise)) / TOGETHER
 
     return _line(bytes_of)
 

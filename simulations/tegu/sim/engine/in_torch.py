@@ -34,22 +34,26 @@ class TorchBatched:
 
     def together(self, rows: int) -> TogetherSum | None:
         """See `Backend`."""
-        if self.learner.together is None or rows > self.learner.together.rows:
+        summed = self.learner.execution.summed_update
+        if summed is None or rows > summed.max_rows:
             return None
-        total = together(self.learner.together)
-        return lambda meta, *rows: _called(total, "update", named("meta", _tensors(meta)) | _both(*rows))
+        total = together(summed)
+        return lambda meta, *users: _called(total, "update", named("meta", _tensors(meta)) | _users(*users))
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+    def block_sums(
+        self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+    ) -> Tree:
         """See `Backend`."""
-        inputs = _both(support, query) | named("meta", _tensors(meta))
+        inputs = _users(support, query, noise) | named("meta", _tensors(meta))
         blocks = membership(len(support.mask), block)
         inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
         updates = batched(lambda values: touched_update(self.learner, values))
         return _called(block_sums(updates), "update", inputs)
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
-        inputs = _rows("support", supports) | named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
+        shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
+        inputs = _rows("support", supports) | _noise(noise) | shared
         return _called(batched(functions(self.learner)["adapt"]), "state", inputs)
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
@@ -68,21 +72,23 @@ class TorchLooped:
     def together(self, rows: int) -> None:
         """There is nothing to be saved for one user at a time."""
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+    def block_sums(
+        self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+    ) -> Tree:
         """See `Backend`."""
         shared, update = named("meta", _tensors(meta)), functions(self.learner)["update"]
 
-        def one(own_support: NumpyBatch, own_query: NumpyBatch) -> Tree:
-            return _called(update, "update", shared | _both(own_support, own_query))
+        def one(own_support: NumpyBatch, own_query: NumpyBatch, own_noise: Array) -> Tree:
+            return _called(update, "update", shared | _users(own_support, own_query, own_noise))
 
-        return sum_in_blocks(one, support, query, block, limit)
+        return sum_in_blocks(one, support, query, noise, block, limit)
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
         shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
         each = (NumpyBatch(*parts) for parts in zip(*supports, strict=True))
-        adapt = functions(self.learner)["adapt"]
-        return stacked([_called(adapt, "state", shared | _rows("support", support)) for support in each])
+        adapt, pairs = functions(self.learner)["adapt"], zip(each, noise, strict=True)
+        return stacked([_called(adapt, "state", shared | _rows("support", rows) | _noise(own)) for rows, own in pairs])
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
@@ -102,8 +108,12 @@ def _tensors(tree: Tree) -> dict[str, Tensor]:
     return {name: torch.tensor(value) for name, value in tree.items()}  # copies: received arrays are read-only
 
 
-def _both(support: NumpyBatch, query: NumpyBatch) -> dict[str, Tensor]:
-    return _rows("support", support) | _rows("query", query)
+def _users(support: NumpyBatch, query: NumpyBatch, noise: Array) -> dict[str, Tensor]:
+    return _rows("support", support) | _rows("query", query) | _noise(noise)
+
+
+def _noise(noise: Array) -> dict[str, Tensor]:
+    return {"noise": torch.from_numpy(noise)} if noise.shape[-1] else {}
 
 
 def _rows(prefix: str, batch: NumpyBatch) -> dict[str, Tensor]:

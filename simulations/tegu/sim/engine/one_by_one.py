@@ -11,15 +11,17 @@ from tegu.core.data.tree import Tree, clip
 
 __all__ = ["each_state", "stacked", "sum_in_blocks", "users_of"]
 
-Update = Callable[[NumpyBatch, NumpyBatch], Tree]
+Update = Callable[[NumpyBatch, NumpyBatch, Array], Tree]
 
 
-def sum_in_blocks(update: Update, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+def sum_in_blocks(
+    update: Update, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+) -> Tree:
     """See `Backend.block_sums`; users are added one after the other."""
     sums: dict[str, Array] = {}
     blocks = -(-len(support.mask) // block)
-    for user, (own_support, own_query) in enumerate(zip(users_of(support), users_of(query), strict=True)):
-        for name, value in clip(update(own_support, own_query), limit).items():
+    for user, own in enumerate(zip(users_of(support), users_of(query), noise, strict=True)):
+        for name, value in clip(update(*own), limit).items():
             total = sums.setdefault(name, np.zeros((blocks, *value.shape), value.dtype))
             total[user // block] += value
     return sums

@@ -43,23 +43,28 @@ class OnnxBatched:
         """See `Backend`."""
         return self._together if self.graphs.together is not None and rows <= self.graphs.together_rows else None
 
-    def _together(self, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> Tree:
-        return self._sums("together", {"meta": meta, "support": support._asdict(), "query": query._asdict()})
+    def _together(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array) -> Tree:
+        return self._sums("together", _sources(meta, support, query, noise))
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+    def block_sums(
+        self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+    ) -> Tree:
         """See `Backend`."""
-        groups = {"meta": meta, "support": support._asdict(), "query": query._asdict()}
         blocks = membership(len(support.mask), block)
         alone = {"blocks": {"": blocks}, "clip": {"": np.asarray(limit, np.float32)}}
-        return self._sums("update", {**groups, **alone})
+        return self._sums("update", {**_sources(meta, support, query, noise), **alone})
 
     def _sums(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> Tree:
         return {name.removeprefix("update."): value for name, value in self._runtime.run(graph, sources).items()}
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
-        return self._runtime.adapt(meta, supports, knobs)
+        return self._runtime.adapt(meta, supports, knobs, noise)
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
         return self._runtime.predict(meta, states, x)
+
+
+def _sources(meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array) -> dict[str, Mapping[str, Array]]:
+    return {"meta": meta, "support": support._asdict(), "query": query._asdict(), "noise": {"": noise}}

@@ -37,14 +37,17 @@ class OnnxLooped:
     def together(self, rows: int) -> None:
         """There is nothing to be saved for one user at a time."""
 
-    def block_sums(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, block: int, limit: float) -> Tree:
+    def block_sums(
+        self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
+    ) -> Tree:
         """See `Backend`."""
-        return sum_in_blocks(lambda *rows: self._runtime.update(meta, *rows), support, query, block, limit)
+        return sum_in_blocks(lambda *own: self._runtime.update(meta, *own), support, query, noise, block, limit)
 
-    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs) -> Tree:
+    def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
         each = (NumpyBatch(*parts) for parts in zip(*supports, strict=True))
-        return stacked([self._runtime.adapt(meta, support, knobs) for support in each])
+        pairs = zip(each, noise, strict=True)
+        return stacked([self._runtime.adapt(meta, support, knobs, own) for support, own in pairs])
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""

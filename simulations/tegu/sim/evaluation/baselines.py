@@ -45,13 +45,13 @@ def comparators(experiment: Experiment, run: Run, progress: Progress) -> Baselin
         progress: told what begins, and of every round.
     """
     found = {name: _at_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
-    if run.learner.initialisations > 1:
+    if experiment.initialisations > 1:
         progress.stage("one_initialisation: the same for everybody")
         found["one_initialisation"] = _alone(experiment, run, progress)
     progress.stage("local_only: every user alone")
-    like = experiment.learner.trained_as or experiment.learner
+    like = experiment.learner.gradient_learner or experiment.learner
     engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
-    if (trained := run.learner.trained_as) is not None:
+    if (trained := run.learner.gradient_learner) is not None:
         own = engine if trained is like else make_engine(trained, compile_learner(trained))
         found["finetuned"] = _at_every_k(adapted(own, run.bundle.meta, trained.knobs))
     found["local_only"] = _local(experiment, run, like)
@@ -72,14 +72,14 @@ def _fedavg(
     except FederationError as error:
         progress.stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
         return {}
-    return {"fedavg": _at_every_k(adapted(engine, meta, {**like.knobs, "steps": 0.0}))}
+    return {"fedavg": _at_every_k(adapted(engine, meta, like.unadapted))}
 
 
 def _alone(experiment: Experiment, run: Run, progress: Progress) -> Callable[[int], Method]:
     learner = experiment.learner
     engine = make_engine(learner, compile_learner(learner))
     found = _fitted(engine, learner, run, progress)
-    chosen = _calibrated(engine, learner, found.judges, run)
+    chosen = _calibrated(engine, found.judges, run)
     return lambda k: adapted(engine, found.trained.meta, chosen[k])
 
 
@@ -92,8 +92,8 @@ def _joint(
 ) -> dict[str, Callable[[int], Method]]:
     learner = joint(experiment.model, like, loss=experiment.loss)
     found = _fitted(engine_like(engine, learner), learner, run, progress)
-    meta, chosen = found.trained.meta, _calibrated(engine, learner, found.judges, run)
-    still = adapted(engine, meta, {**like.knobs, "steps": 0.0})
+    meta, chosen = found.trained.meta, _calibrated(engine, found.judges, run)
+    still = adapted(engine, meta, like.unadapted)
     return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(engine, meta, chosen[k])}
 
 
@@ -101,7 +101,7 @@ def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], M
     learner = local_only(experiment.model, like, loss=experiment.loss)
     engine = make_engine(learner, compile_learner(learner))
     meta = learner.init(run.plan.seed)
-    chosen = _calibrated(engine, learner, [Judge(meta, run.split.calibration)], run)
+    chosen = _calibrated(engine, [Judge(meta, run.split.calibration)], run)
     return lambda k: adapted(engine, meta, chosen[k])
 
 
@@ -115,7 +115,7 @@ def _fitted(engine: Engine, learner: Learner, run: Run, progress: Progress) -> F
     return fitted(run.split, run.plan, train, progress)
 
 
-def _calibrated(engine: Engine, learner: Learner, judges: Sequence[Judge], run: Run) -> dict[int, Knobs]:
-    entries = calibrate(engine, learner, judges, run.ks, run.metric, run.plan.seed)
-    manifest = replace(run.bundle.manifest, knobs=learner.knobs, schedule=entries)
+def _calibrated(engine: Engine, judges: Sequence[Judge], run: Run) -> dict[int, Knobs]:
+    entries = calibrate(engine, judges, run.ks, run.metric, run.plan.seed)
+    manifest = replace(engine.manifest, schedule=entries)
     return {k: knobs_for(manifest, k) for k in run.ks}  # as a device would choose

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tegu.core.bundle.manifest import Knobs, knobs_for
+from tegu.core.bundle.manifest import knobs_for
 from tegu.core.data.batch import Array, Batch, full_batch
 from tegu.core.data.recency import effective_sample_size, recency_weights
 from tegu.core.sampling.keyed_random import keyed_rng
@@ -91,15 +91,16 @@ def replay(run: Run, streams: Streams, way: Way, moments: Sequence[Moment]) -> A
 
 def _figures(run: Run, streams: Streams, way: Way, moment: Moment) -> Array:
     begin = streams.change if way.told and moment.changed else 0
-    most = run.bundle.manifest.most or moment.interactions
+    most = run.bundle.manifest.window or moment.interactions
     seen = slice(max(begin, moment.interactions - most), moment.interactions)
     mask = recency_weights(seen.stop - seen.start, way.half_life if way.adapts else None)
-    knobs: Knobs = knobs_for(run.bundle.manifest, round(effective_sample_size(mask))) if len(mask) else {}
+    knobs = knobs_for(run.bundle.manifest, round(effective_sample_size(mask))) if len(mask) else run.learner.unadapted
     if not way.adapts or not len(mask):
-        seen, mask, knobs = slice(1), np.zeros(1, np.float32), {**run.learner.knobs, "steps": 0.0}
+        seen, mask, knobs = slice(1), np.zeros(1, np.float32), run.learner.unadapted
+    keys: tuple[int | str, ...] = ("drift", run.plan.seed, *map(int, moment))
     each = zip(streams.x, streams.y, streams.query_x, streams.query_y[:, int(moment.changed)], strict=True)
     trials = [
-        Trial(user, Batch(x[seen], y[seen], mask), full_batch(query_x, query_y))
+        Trial(user, Batch(x[seen], y[seen], mask), full_batch(query_x, query_y), (*keys, str(streams.users[user])))
         for user, (x, y, query_x, query_y) in enumerate(each)
     ]
     method = adapted(run.engine, run.bundle.meta, knobs)

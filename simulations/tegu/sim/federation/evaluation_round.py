@@ -82,7 +82,7 @@ def answers_of(
     metric, attempt = metrics[inquiry.metric], partial(_attempt, engine, meta)
     return [
         evaluate_candidates(
-            question, inquiry.still, _trials(asked(question.who), question, inquiry.seed), metric, attempt
+            question, engine.manifest, _trials(asked(question.who), question, inquiry.seed), metric, attempt
         )
         for question in inquiry.questions
     ]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from tegu.core.bundle.manifest import Knobs
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest
 from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError, UnknownNameError
@@ -61,18 +61,18 @@ class Validation(NamedTuple):
         people: calibration users.
         metric: what they judge by.
         k: interactions they adapt on.
-        knobs: by which they do: the learner's own.
+        manifest: of the learner, by whose own knobs they do.
     """
 
     people: Population
     metric: Metric
     k: int
-    knobs: Knobs
+    manifest: Manifest
 
     def inquiry(self, seed: int, draws: int = 1) -> EvaluationRequest:
         """What a look asks."""
-        questions = look_questions(self.k, self.knobs, draws)
-        return EvaluationRequest(self.metric.name, seed, 0.0, {**self.knobs, "steps": 0.0}, questions)
+        questions = look_questions(self.k, self.manifest, draws)
+        return EvaluationRequest(self.metric.name, seed, 0.0, questions)
 
     def looks(self, plan: TrainingPlan, history: ValidationHistory | None) -> Looks:
         """The looks of a plan's run."""

@@ -14,6 +14,7 @@ from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.learners import mixture, reptile, residual
+from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.parameters.copies import copy_of
 
 REGRESSION = Spec.regression((4,), 2)
@@ -74,7 +75,7 @@ def responsibilities(kind, base, meta, batch, temperature=TEMPERATURE, number=2)
 def test_one_initialisation_is_the_learner_itself():
     learner = reptile(mlp(), SPEC)
     assert mixture(learner, 1) is learner
-    assert learner.initialisations == 1
+    assert count_initialisations(learner.init(0)) == 1
 
 
 @pytest.mark.parametrize("number", [0, -1])
@@ -85,8 +86,11 @@ def test_none_is_refused(number):
 
 def test_a_learner_without_steps_or_losses_is_refused():
     learner = reptile(mlp(), SPEC)
-    for other in (replace(learner, losses=None), replace(learner, adapt=lambda *_: {})):
-        with pytest.raises(DataError, match="reptile is not iterated or tells no losses"):
+    for other in (
+        replace(learner, calibration=replace(learner.calibration, row_losses=None)),
+        replace(learner, adapt=lambda *_: {}),
+    ):
+        with pytest.raises(DataError, match="reptile is not iterated or tells no row losses"):
             mixture(other, 2)
 
 
@@ -160,9 +164,9 @@ def test_each_learns_from_its_own_users(kind):
     many = mixture(base, 2)
     meta, support, query = meta_apart(many), draw(4, 1, 2), draw(3, 5)
     update = many.update(meta, support, query, NO_NOISE)
-    found = responsibilities(kind, base, meta, both(support, query) if base.pools else support)
+    found = responsibilities(kind, base, meta, both(support, query) if base.execution.merges_query else support)
     prior = torch.softmax(torch.tensor([0.7, -0.4]), 0).tolist()
-    assert base.pools == (kind != "ranking")
+    assert base.execution.merges_query == (kind != "ranking")
     for number in range(2):
         alone = base.update(copy_of(meta, number), support, query, NO_NOISE)
         expected = {name: pull(prior[number], found[number]) * value for name, value in alone.items()}
@@ -205,7 +209,7 @@ def test_a_table_by_rows_keeps_its_ids():
     meta = meta_of(many)
     update = many.update(meta, batch, batch, NO_NOISE)
     assert update["1/0.weight/ids"].tolist() == [3, 60, 3, 3, 60, 3]
-    assert many.fast == ("0/0.weight", "1/0.weight")
+    assert many.adapted_parameters == ("0/0.weight", "1/0.weight")
     state = many.adapt(meta, batch, many.knobs, NO_NOISE)
     assert state["1/0.weight/ids"].tolist() == [3, 60, 3]
 
@@ -248,7 +252,7 @@ def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
 
 
 def base_of(learner):
-    return learner.trained_as
+    return learner.gradient_learner
 
 
 @pytest.mark.parametrize("kind", BASES)
@@ -282,24 +286,24 @@ def test_evidence_is_what_choosing_and_correcting_save(kind, count, padding):
 
 def test_a_correction_trains_as_what_it_is_trained_as():
     many = mixture(residual(mlp(), SPEC), 2)
-    assert many.trained_as.initialisations == 2
+    assert count_initialisations(many.gradient_learner.init(0)) == 2
     meta, support, query = meta_apart(many), rows(4), rows(3, 1)
-    updates = [one.update(meta, support, query, NO_NOISE) for one in (many, many.trained_as)]
+    updates = [one.update(meta, support, query, NO_NOISE) for one in (many, many.gradient_learner)]
     assert_trees_close(*updates, rtol=0, atol=0)
-    assert many.together is None
+    assert many.execution.summed_update is None
 
 
 def test_candidates_choose_alone_or_adapt_too():
     for base in (reptile(mlp(), SPEC), residual(mlp(), SPEC)):
         many = mixture(base, 2)
-        own = [{n: v for n, v in way.items() if n != "temperature"} for way in many.candidates]
-        assert {way["temperature"] for way in many.candidates} == {1.0, 4.0}
-        assert all(own.count(way) == 2 for way in base.candidates)
-        assert len(own) == 2 + 2 * len(base.candidates)
+        own = [{n: v for n, v in way.items() if n != "temperature"} for way in many.calibration.candidates]
+        assert {way["temperature"] for way in many.calibration.candidates} == {1.0, 4.0}
+        assert all(own.count(way) == 2 for way in base.calibration.candidates)
+        assert len(own) == 2 + 2 * len(base.calibration.candidates)
         meta, support, x = meta_apart(many), rows(6), rows(5, 9).x
-        alone = {**many.candidates[0], **({"weight": 1.0} if "weight" in base.knobs else {})}
-        found = responsibilities("classification", base.trained_as or base, meta, support)
-        answers = [(base.trained_as or base).predict(copy_of(meta, n), {}, x).softmax(-1) for n in range(2)]
+        alone = {**many.calibration.candidates[0], **({"weight": 1.0} if "weight" in base.knobs else {})}
+        found = responsibilities("classification", base.gradient_learner or base, meta, support)
+        answers = [(base.gradient_learner or base).predict(copy_of(meta, n), {}, x).softmax(-1) for n in range(2)]
         expected = (found[0] * answers[0] + found[1] * answers[1]).log()
         state = many.adapt(meta, support, alone, NO_NOISE)
         torch.testing.assert_close(many.predict(meta, state, x), expected, rtol=1e-2, atol=1e-3)

@@ -11,10 +11,12 @@ responsibilities, found without the row, take the place of p; and what the corre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
+from tegu.core.calibration.guard import EVIDENCE, TRUST, Guard
 from tegu.learners.algorithms.residual_correction import trust
 from tegu.learners.learner import TorchKnobs, TorchTree
 
@@ -41,7 +43,7 @@ class Corrected(NamedTuple):
     Attributes:
         copies: of each initialisation, what its state is made of.
         shares: to mix by, scalars.
-        notes: `trust` and `evidence`, scalars, as a correction's own state has them.
+        notes: `TRUST` and `EVIDENCE`, scalars, as a correction's own state has them.
     """
 
     copies: list[TorchTree]
@@ -51,7 +53,8 @@ class Corrected(NamedTuple):
 
 def wholly(knobs: TorchKnobs) -> TorchKnobs:
     """The knobs by which each initialisation is wholly corrected: how far to go is decided for all together."""
-    return cast("TorchKnobs", {**knobs, "weight": 1.0, "guard": 0.0, "floor": 0.0})
+    own: Guard[Any] = replace(Guard.of(knobs), weight=1.0, guard=0.0, floor=0.0)
+    return cast("TorchKnobs", {**knobs, **vars(own)})
 
 
 def corrected(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, knobs: TorchKnobs) -> Corrected:
@@ -65,12 +68,13 @@ def corrected(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, kno
         knobs: of the correction.
     """
     evidence = _evidence(copies, assigned, mask)
-    own = trust(evidence, knobs)
-    part = knobs["weight"] * own
+    own = Guard[Any].of(knobs)
+    kept = trust(own, evidence)
+    part = own.weight * kept
     shares = [(1 - part) * p + part * r for p, r in zip(assigned.prior, assigned.found, strict=True)]
     factors = [part * r / q.clamp(min=1e-12) for r, q in zip(assigned.found, shares, strict=True)]
     scaled = [{**copy, "weights": copy["weights"] * f} for copy, f in zip(copies, factors, strict=True)]
-    return Corrected(scaled, shares, {"trust": own, "evidence": evidence})
+    return Corrected(scaled, shares, {TRUST: kept, EVIDENCE: evidence})
 
 
 def _evidence(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor) -> Tensor:
@@ -79,7 +83,7 @@ def _evidence(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor) -> 
     after = _mixed(missed, [share.unsqueeze(-1) for share in assigned.others])
     saved = (before.square() - after.square()).sum(-1)
     picking = (saved * mask).sum() / mask.sum().clamp(min=1)
-    return picking + _mixed([copy["evidence"] for copy in copies], assigned.found)
+    return picking + _mixed([copy[EVIDENCE] for copy in copies], assigned.found)
 
 
 def _mixed(values: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:

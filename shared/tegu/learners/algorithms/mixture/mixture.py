@@ -26,22 +26,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tegu.core.calibration.guard import EVIDENCE, TRUST
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.mixture.guarded_correction import Assigned, corrected, wholly
 from tegu.learners.algorithms.mixture.responsibility import fits, left_out, shares
 from tegu.learners.inner_loop.gradient_steps import concatenate
-from tegu.learners.learner import Iterated, Learner, Losses, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import Iterated, Learner, RowLosses, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.parameters.copies import copy_of, merged, start
 from tegu.learners.parameters.table_rows import fixed_entries
 
-__all__ = ["PAPER", "mixture"]
+__all__ = ["PAPER", "count_initialisations", "mixture"]
 
 PAPER = "Marfoq et al. 2021, Federated multi-task learning under a mixture of distributions, arXiv:2108.10252"
 _TEMPERATURES = (4.0, 1.0)  # the gentler first, which training has
 _LEAK = 0.02  # of all responsibility is shared out evenly in training
 _CHOICE_ALONE = {"lr": 0.0, "ridge": 1e4}  # knobs of learners by which nothing is left of adapting but the choice
-_NOTES = ("trust", "evidence")
+_NOTES = (TRUST, EVIDENCE)
 
 
 class _Several(NamedTuple):
@@ -49,13 +50,13 @@ class _Several(NamedTuple):
 
     learner: Learner
     base: Iterated
-    losses: Losses
+    losses: RowLosses
     numbers: range
 
     @property
     def corrects(self) -> bool:
         """Whether it is a correction, which is guarded as a whole."""
-        return "weight" in self.learner.knobs
+        return self.learner.calibration.guarded
 
 
 def mixture(learner: Learner, initialisations: int) -> Learner:
@@ -70,43 +71,49 @@ def mixture(learner: Learner, initialisations: int) -> Learner:
     rows are alike and each initialisation is wrong for all of them in the same way.
 
     Args:
-        learner: iterated, with `losses`.
+        learner: iterated, with row losses.
         initialisations: how many.
 
     Raises:
-        DataError: fewer than one, or a learner that is not iterated or tells no losses.
+        DataError: fewer than one, or a learner that is not iterated or tells no row losses.
     """
     if initialisations < 1:
         raise DataError(f"initialisations is {initialisations}: expected at least 1")
     if initialisations == 1:
         return learner
-    if not isinstance(learner.adapt, Iterated) or learner.losses is None:
+    losses = learner.calibration.row_losses
+    if not isinstance(learner.adapt, Iterated) or losses is None:
         raise DataError(
-            f"{learner.name} is not iterated or tells no losses: several initialisations need both, as reptile has them"
+            f"{learner.name} is not iterated or tells no row losses: "
+            "several initialisations need both, as reptile has them"
         )
-    several = _Several(learner, learner.adapt, learner.losses, range(initialisations))
+    several = _Several(learner, learner.adapt, losses, range(initialisations))
     knobs = {**learner.knobs, "temperature": _TEMPERATURES[0]}
     return replace(
         learner,
         paper=f"{learner.paper}; {PAPER}",
-        fast=tuple(f"{number}/{name}" for number in several.numbers for name in learner.fast),
+        adapted_parameters=tuple(f"{n}/{name}" for n in several.numbers for name in learner.adapted_parameters),
         knobs=knobs,
+        unadapted={**learner.unadapted, "temperature": _TEMPERATURES[0]},
         init=partial(_init, several),
         adapt=Iterated(partial(_begin, several), partial(_step, several), partial(_finish, several)),
         predict=partial(_predict, several),
         update=partial(_update, several),
-        together=None,
-        candidates=_candidates(learner),
-        trained_as=learner.trained_as and mixture(learner.trained_as, initialisations),
-        losses=None,
-        initialisations=initialisations,
+        calibration=replace(learner.calibration, candidates=_candidates(learner), row_losses=None),
+        execution=replace(learner.execution, summed_update=None),
+        gradient_learner=learner.gradient_learner and mixture(learner.gradient_learner, initialisations),
     )
+
+
+def count_initialisations(meta: Tree) -> int:
+    """How many initialisations there are in what was trained."""
+    return max(1, sum(name.startswith("share/") for name in meta))
 
 
 def _candidates(learner: Learner) -> list[Mapping[str, float]]:
     """Choosing alone, then choosing and adapting."""
     alone = {name: value for name, value in _CHOICE_ALONE.items() if name in learner.knobs}
-    ways = [*([{**learner.knobs, **alone}] if alone else []), *learner.candidates]
+    ways = [*([{**learner.knobs, **alone}] if alone else []), *learner.calibration.candidates]
     return [{**way, "temperature": temperature} for way in ways for temperature in _TEMPERATURES]
 
 
@@ -158,7 +165,7 @@ def _predict(several: _Several, meta: TorchTree, state: TorchTree, x: Tensor) ->
 
 
 def _update(several: _Several, meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
-    rows = concatenate(support, query) if several.learner.pools else support
+    rows = concatenate(support, query) if several.learner.execution.merges_query else support
     knobs = {"temperature": _TEMPERATURES[0]}
     prior, found, _ = _assigned(several, meta, _losses(several, meta, rows), rows.mask, knobs)
     updates = [
