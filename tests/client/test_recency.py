@@ -20,7 +20,7 @@ from tegu.core.data.batch import Array, Batch, NumpyBatch, full_batch
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 
 X, Y = linear_rows(7)
 HALF_LIFE = 1.5
@@ -61,7 +61,7 @@ def test_in_torch_as_in_onnx() -> None:
 
 @pytest.fixture(scope="module")
 def correction() -> tuple[Bundle, object]:
-    learner = residual(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), Spec.regression((3,), 1))
+    learner = residual_correction(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), Spec.regression((3,), 1))
     return make_bundle(learner, learner.init(0)), learner
 
 
@@ -75,7 +75,7 @@ def test_a_correction_on_the_device_is_the_learners(correction) -> None:
     support = Batch(*map(torch.from_numpy, (X, Y, WEIGHTS)))
     state = learner.adapt(meta, support, learner.knobs, torch.zeros(0))
     np.testing.assert_allclose(found, learner.predict(meta, state, torch.from_numpy(X)), atol=1e-4)
-    assert report.loo_improvement == pytest.approx(float(state["evidence"]), abs=1e-4)
+    assert report.loo_improvement == pytest.approx(float(state["loo_improvement"]), abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gradient", "correction"])

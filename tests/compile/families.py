@@ -128,24 +128,26 @@ BATCHED = {
         mlp(nn.GroupNorm(2, 6), nn.Tanh()), ROWS_OF_4, {"steps": 2, "momentum": 0.9, "minibatches": 2}
     ),
     "adam": Family(mlp(nn.Tanh()), ROWS_OF_4, {"inner": "adam", "steps": 2}),
-    "second_order": Family(mlp(nn.Tanh()), ROWS_OF_4, {"fast": ["2"], "steps": 2}),
+    "second_order": Family(mlp(nn.Tanh()), ROWS_OF_4, {"adapted_parameters": ["2"], "steps": 2}),
     "regression": Family(mlp(nn.Tanh(), outputs=2), Spec.regression((4,), 2), {"loss": _smooth}),
-    "ranking": Family(Factors(), Spec.ranking(12), {"fast": ["user"], "steps": 2}),
+    "ranking": Family(Factors(), Spec.ranking(12), {"adapted_parameters": ["user"], "steps": 2}),
     "tokens": Family(Tokens(), Spec.classification((5,), 3, tokens=11), {"loss": _torch_cross_entropy}),
     "gru": Family(Recurrent("GRU"), SEQUENCE, {}),
     "rows": Family(Ratings(), RATINGS, {"steps": 2}),
     "rows_momentum": Family(Ratings(), RATINGS, {"steps": 3, "momentum": 0.9, "minibatches": 2}),
     "rows_adam": Family(Ratings(), RATINGS, {"steps": 2, "inner": "adam"}),
-    "rows_in_part": Family(Ratings(), RATINGS, {"steps": 2, "fast": ["bias", "user"]}),
+    "rows_in_part": Family(Ratings(), RATINGS, {"steps": 2, "adapted_parameters": ["bias", "user"]}),
     "wide": Family(wide(), Spec.classification((16,), 3), {"steps": 3, "prior": 2.0}),
     "wide_minibatches": Family(wide(nn.LayerNorm(6)), Spec.classification((16,), 3), {"steps": 3, "minibatches": 2}),
-    "learned_layers": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "prior": 2.0, "learned": "layers"}),
+    "learned_layers": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "prior": 2.0, "learn_step_sizes": "layers"}),
     "learned_parameters": Family(
-        mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "momentum": 0.9, "minibatches": 2, "learned": "parameters"}
+        mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "momentum": 0.9, "minibatches": 2, "learn_step_sizes": "parameters"}
     ),
-    "learned_adam": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "inner": "adam", "learned": "layers"}),
-    "learned_in_part": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "fast": ["2"], "learned": "parameters"}),
-    "learned_rows": Family(Ratings(), RATINGS, {"steps": 2, "prior": 3.0, "learned": "layers"}),
+    "learned_adam": Family(mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "inner": "adam", "learn_step_sizes": "layers"}),
+    "learned_in_part": Family(
+        mlp(nn.Tanh()), ROWS_OF_4, {"steps": 2, "adapted_parameters": ["2"], "learn_step_sizes": "parameters"}
+    ),
+    "learned_rows": Family(Ratings(), RATINGS, {"steps": 2, "prior": 3.0, "learn_step_sizes": "layers"}),
     "rows_read_twice": Family(Sentences(), Spec.classification((3,), 3, tokens=200), {"steps": 2}),
 }
 
@@ -182,7 +184,7 @@ SINGLE = {
     "relu_maxpool": Family(image(CONV, nn.ReLU(), nn.MaxPool2d((2, 3)), features=48), IMAGE, {"steps": 2}),
     "maxpool_overlapping": Family(image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {}),
     "conv_before_what_adapts": Family(
-        image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {"fast": ["4"], "steps": 2}
+        image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {"adapted_parameters": ["4"], "steps": 2}
     ),
     "lstm_two_layers": Family(Recurrent("LSTM", layers=2), SEQUENCE, {}),
 }

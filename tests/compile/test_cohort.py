@@ -28,7 +28,7 @@ from tegu.compile import compile_cohort, compile_cohort_updates
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import CompileError
-from tegu.learners import fedavg, joint
+from tegu.learners import fedavg, fedsgd
 from tegu.learners.learner import Learner, TorchTree
 
 TOGETHER = [name for name in BATCHED if BATCHED[name].learner().execution.summed_update is not None]
@@ -160,7 +160,7 @@ def test_graphs_take_the_inputs_of_the_contract(cohort_graphs: CohortsOf) -> Non
     assert input_names(graphs.predict) == {"meta.0.weight", "meta.0.bias", "state.2.weight", "state.2.bias", "x"}
 
 
-@pytest.mark.parametrize("comparator", [joint, fedavg])
+@pytest.mark.parametrize("comparator", [fedsgd, fedavg])
 def test_the_update_of_a_comparator_alone(comparator: Callable[..., Learner], cohort_graphs: CohortsOf) -> None:
     family = BATCHED["relu"]
     learner = comparator(family.model, family.learner())

@@ -23,13 +23,13 @@ from torch import nn
 
 from tegu.compile import compile_cohort, compile_learner
 from tegu.core.data.batch import NumpyBatch
-from tegu.learners import mixture, residual
+from tegu.learners import mixture, residual_correction
 
 LEARNERS = {
     "gradients": lambda: mixture(BATCHED["relu"].learner(), 2),
     "rows": lambda: mixture(BATCHED["rows_in_part"].learner(), 2),
     "ranking": lambda: mixture(BATCHED["ranking"].learner(), 2),
-    "correction": lambda: mixture(residual(mlp(nn.Tanh()), ROWS_OF_4, steps=2), 3),
+    "correction": lambda: mixture(residual_correction(mlp(nn.Tanh()), ROWS_OF_4, steps=2), 3),
 }
 
 

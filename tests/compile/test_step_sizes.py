@@ -68,7 +68,7 @@ def test_torch_on_the_device_takes_the_same_steps(name: str, device_graphs: Devi
 
 
 def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser() -> None:
-    learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learned="layers")
+    learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learn_step_sizes="layers")
     manifest = make_bundle(learner, learner.init(0), {}).manifest
     runtime = TorchRuntime(mlp(nn.Tanh()), manifest, optimiser="Adam")
     meta, knobs = dict(learner.init(0)), {"steps": 1.0, "lr": 0.01}
@@ -82,7 +82,7 @@ def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser() -> None:
 
 
 def test_a_comparator_of_a_learner_that_learns_them_compiles() -> None:
-    learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learned="layers")
+    learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learn_step_sizes="layers")
     averaged = fedavg(wide(), learner)
     graphs = compile_cohort_updates(averaged, compile_cohort(learner))
     assert averaged.execution.summed_update is not None

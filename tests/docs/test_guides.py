@@ -26,7 +26,7 @@ def test_guides_import_public_packages_alone(page: str) -> None:
 
 
 def test_embed(tmp_path: Path) -> None:
-    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), fast=["user"])
+    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"])
     write_bundle(tmp_path / "init.tegu", make_bundle(learner, learner.init(0)))
     said = run_python("embed", tmp_path)
     assert "True adapted by all 5 steps" in said

@@ -52,7 +52,7 @@ def test_training_writes_a_bundle_that_helps(tmp_path: Path) -> None:
 
 
 def test_the_device_recommends_and_adapts(tmp_path: Path) -> None:
-    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), fast=["user"])
+    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"])
     (tmp_path / "runs/movielens").mkdir(parents=True)
     write_bundle(tmp_path / "runs/movielens/init.tegu", make_bundle(learner, learner.init(0)))
     said = run(block("On the device") + AGAIN, tmp_path)
@@ -71,7 +71,7 @@ def test_every_figure_of_the_demo_has_its_method() -> None:
     assert names[2:] == [
         "personalised", "initialisation", "popularity", "ease", "local_only", "fedsgd", "fedsgd_finetuned", "fedavg",
         "mean gain", "gain, 95% CI lower", "gain, 95% CI upper", "mean gain, worst decile", "hurt by adapting",
-        "any decline", "held-out people",
+        "any decline", "held-out users",
     ]  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def same_schedule(found: Schedule, expected: Schedule) -> None:
     for one, other in zip(found, expected, strict=True):
         assert one.knobs == pytest.approx(other.knobs, rel=1e-4, abs=1e-5)
         # Errors are about 1, of which float32 keeps seven digits, and a gain may be next to nothing.
-        assert (one.gain, one.spread) == pytest.approx((other.gain, other.spread), rel=1e-4, abs=1e-6)
+        assert (one.gain, one.gain_sd) == pytest.approx((other.gain, other.gain_sd), rel=1e-4, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_a_device_ranks_as_batches_do() -> None:
 
 def test_a_device_corrects_as_batches_do() -> None:
     people, knobs = waves.population(), waves.learner().knobs
-    line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
+    line = {"intercept": 0.4, "slope": 0.5, "residual_sd": 0.8}
     options = [
         {**knobs, "mix": mix, "ridge": 0.3, "weight": weight, "guard": guard, "floor": 0.2, **line}
         for mix in (0.0, 1.0)
@@ -226,7 +226,7 @@ def test_a_device_corrects_as_batches_do() -> None:
 def test_blending_is_what_the_bundle_does() -> None:
     """ "scores" runs the graph with every knob, "gains" blends: for numbers they must agree."""
     people, knobs = waves.population(), waves.learner().knobs
-    line = {"expected": 0.4, "belief": 0.5, "spread": 0.8}
+    line = {"intercept": 0.4, "slope": 0.5, "residual_sd": 0.8}
     option = {**knobs, "mix": 1.0, "ridge": 0.3, "weight": 0.75, "guard": 2.0, "floor": 0.2, **line}
     still = waves.learner().unadapted
     asked = EvaluationRequest(

@@ -11,7 +11,7 @@ from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
@@ -33,7 +33,7 @@ def population() -> Population:
 @cache
 def learner() -> Learner:
     model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
-    return residual(model, population().spec, steps=3, lr=0.05)
+    return residual_correction(model, population().spec, steps=3, lr=0.05)
 
 
 @cache

@@ -63,9 +63,11 @@ def test_a_module_may_overrule_its_parts():
     ],
 )
 def test_fast_by_name_and_pattern(fast, expected):
-    assert reptile(mlp(), SPEC, fast=fast).adapted_parameters == expected
+    assert reptile(mlp(), SPEC, adapted_parameters=fast).adapted_parameters == expected
 
 
 def test_a_pattern_that_matches_nothing():
-    with pytest.raises(DataError, match=r"fast='head\.\*' matches no parameter: expected one of 0\.weight, 0\.bias"):
-        reptile(mlp(), SPEC, fast=["head.*"])
+    with pytest.raises(
+        DataError, match=r"adapted_parameters='head\.\*' matches no parameter: expected one of 0\.weight, 0\.bias"
+    ):
+        reptile(mlp(), SPEC, adapted_parameters=["head.*"])

@@ -18,15 +18,15 @@ from tests.learners.toys import (
 )
 
 from tegu.core.data.spec import Spec
-from tegu.learners import fedavg, joint, reptile
+from tegu.learners import fedavg, fedsgd, reptile
 
 MODEL = mlp()
 WHOLE = reptile(MODEL, SPEC, steps=3, lr=0.3, prior=2.0)
 LEARNERS = {
     "whole": WHOLE,
-    "partial": reptile(MODEL, SPEC, fast=["2"], steps=2, lr=0.3, momentum=0.5),
+    "partial": reptile(MODEL, SPEC, adapted_parameters=["2"], steps=2, lr=0.3, momentum=0.5),
     "adam": reptile(MODEL, SPEC, steps=2, inner="adam"),
-    "joint": joint(MODEL, WHOLE),
+    "fedsgd": fedsgd(MODEL, WHOLE),
     "fedavg": fedavg(MODEL, WHOLE),
 }
 
@@ -52,7 +52,7 @@ def test_a_padded_user_is_the_user(name, support, query, padding):
 
 @pytest.mark.parametrize("fast", [None, ["user"]], ids=["whole", "partial"])
 def test_a_padded_ranking_user_is_the_user(fast):
-    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=fast, steps=3)
+    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=fast, steps=3)
     meta = meta_of(learner)
     ids = torch.tensor([3, 5, 8, 0, 0])
     padded = rows(3)._replace(x=ids, y=torch.ones(5), mask=torch.tensor([1.0, 1, 1, 0, 0]))

@@ -14,7 +14,7 @@ from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_clo
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.learners import reptile
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 
 WEIGHTS = torch.tensor([0.1, 0.9, 0.25, 0.5, 0.7, 1.0])
 
@@ -55,7 +55,7 @@ def in_numpy(model, meta, support, weights, knobs, x):
 @pytest.mark.parametrize("padding", [0, 3])
 def test_a_correction_is_weighted_ridge_regression(kind, padding):
     model, spec, draw = CASES[kind]
-    learner = residual(model, spec)
+    learner = residual_correction(model, spec)
     meta, real, x = meta_of(learner), draw(6, 1), rows(5, 9).x
     support = draw(6, 1, padding)._replace(mask=torch.cat([WEIGHTS, torch.zeros(padding)]))
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
@@ -66,9 +66,9 @@ def test_a_correction_is_weighted_ridge_regression(kind, padding):
         expected = np.clip(expected, 1e-4, 1)
         expected = np.log(expected / expected.sum(1, keepdims=True))
     np.testing.assert_allclose(learner.predict(meta, state, x), expected, atol=2e-4)
-    assert float(state["evidence"]) == pytest.approx(evidence, abs=1e-4)
+    assert float(state["loo_improvement"]) == pytest.approx(evidence, abs=1e-4)
     plain = learner.adapt(meta, real, {**learner.knobs, **CORRECT}, NO_NOISE)
-    assert abs(float(plain["evidence"]) - evidence) > 0.01, "the weights matter here"
+    assert abs(float(plain["loo_improvement"]) - evidence) > 0.01, "the weights matter here"
 
 
 def test_two_halves_are_one():
@@ -76,7 +76,7 @@ def test_two_halves_are_one():
     twice = torch.tensor([0, 1, 2, 2, 3])
     once, halves = regression_rows(4), torch.tensor([1.0, 1.0, 0.5, 0.5, 1.0])
     double = Batch(once.x[twice], once.y[twice], halves)
-    for learner in (residual(mlp(2), REGRESSION), reptile(mlp(2), REGRESSION, steps=3, lr=0.2, prior=2.0)):
+    for learner in (residual_correction(mlp(2), REGRESSION), reptile(mlp(2), REGRESSION, steps=3, lr=0.2, prior=2.0)):
         meta, x = meta_of(learner), rows(5, 9).x
         answers = [
             learner.predict(meta, learner.adapt(meta, batch, learner.knobs, NO_NOISE), x) for batch in (once, double)
@@ -87,7 +87,7 @@ def test_two_halves_are_one():
 @pytest.mark.parametrize("fast", [None, ["2"]])
 def test_gradient_steps_are_of_the_weighted_mean(fast):
     model, support = mlp(), rows(6, 1)._replace(mask=WEIGHTS)
-    learner = reptile(model, SPEC, fast=fast, steps=4, lr=0.6, prior=2.0, momentum=0.5)
+    learner = reptile(model, SPEC, adapted_parameters=fast, steps=4, lr=0.6, prior=2.0, momentum=0.5)
     meta = meta_of(learner)
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
@@ -104,7 +104,7 @@ def test_gradient_steps_are_of_the_weighted_mean(fast):
 
 
 def test_a_ranking_takes_the_weighted_mean_of_clicks():
-    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=3, lr=0.5)
+    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=3, lr=0.5)
     meta, clicks = meta_of(learner), torch.tensor([3, 5, 8, 1, 3, 0])
     support = Batch(clicks, torch.ones(6), WEIGHTS)
     user = meta["user"].clone()

@@ -29,7 +29,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.training.in_process import Validation, train_in_process
+from tegu.sim.training.in_process import Validator, train_in_process
 
 PLAN = TrainingPlan(
     rounds=4,
@@ -157,7 +157,7 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
     runner = engine()
     with flower_identity():
         written = train(grid(), config(tmp_path, **to_config(plan)))
-    validation = Validation(calibration, METRICS["mse"], 2, linear_bundle().manifest)
+    validation = Validator(calibration, METRICS["mse"], 2, linear_bundle().manifest)
     alone = replace(plan, cohort=CohortPlan(len(training), len(training)))
     expected = train_in_process(runner, training, linear_bundle().meta, alone, validation=validation)
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())

@@ -38,7 +38,8 @@ from tegu.sim.federation import evaluation_round as batched
 from tegu.sim.run import run_plan
 from tegu.sim.training.in_process import train_in_process
 
-RULE = EpisodeRule(1, 6, 5)
+RULE_ROWS = 6, 5
+RULE = EpisodeRule(1, *RULE_ROWS)
 KINDS = get_args(EngineKind)
 SEED, ROUND = 4, 3
 
@@ -112,6 +113,15 @@ def test_noise_depends_on_seed_and_round_and_not_on_the_batch(name: str, kind: E
     same_rows = [each._replace(order=order) for each in (people, other)]
     one, two = (chosen.sum_updates(meta, each, math.inf) for each in same_rows)
     assert norm(subtract(one, two)) > 1e-3, "the same rows with the noise of another round"
+
+
+@pytest.mark.parametrize("name", ["noisy closed form", "noisy steps"])
+def test_each_user_keeps_its_noise_however_the_cohort_is_cut(name: str) -> None:
+    chosen, meta, people = engine(name, "onnx"), bundle(name).meta, population(200)
+    everybody = draw_cohort(people, np.arange(200), RULE, SEED, ROUND)
+    one_block = int(1.01 * 8 * chosen.user_bytes(sum(RULE_ROWS)))
+    small = replace(chosen, memory=one_block, workers=1).sum_updates(meta, everybody, 0.3)
+    close(small, replace(chosen, workers=1).sum_updates(meta, everybody, 0.3))
 
 
 def test_no_two_users_rounds_or_seeds_share_their_noise() -> None:

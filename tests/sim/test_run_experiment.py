@@ -82,7 +82,7 @@ def test_metrics_have_exactly_the_documented_keys(finished: Finished) -> None:
     assert metrics == outcome.metrics
     assert set(metrics) == KEYS
     assert all(set(entry) == ENTRY for entry in metrics["curve"])
-    baselines = {"local_only", "joint", "joint_finetuned", "fedavg"}
+    baselines = {"local_only", "fedsgd", "fedsgd_finetuned", "fedavg"}
     assert all(set(entry["baselines"]) == baselines for entry in metrics["curve"])
     assert all(set(entry["ece"]) == {"initialisation", "personalised"} for entry in metrics["curve"])
     assert all(map(math.isfinite, numbers(metrics)))
@@ -233,7 +233,7 @@ def test_the_stages_are_told(tmp_path: Path) -> None:
     told = Recorded()
     run_experiment(people.experiment(rounds=2), tmp_path, told)
     assert [stage.split(":")[0].split()[0] for stage in told.stages] == [
-        "reptile", "local_only", "joint", "fedavg", "judging",
+        "reptile", "local_only", "fedsgd", "fedavg", "judging",
     ]  # fmt: skip
     assert [progress.round for progress in told.rounds] == [1, 2] * 3
     assert [progress.look is None for progress in told.rounds] == [False] * 2 + [True] * 4

@@ -60,7 +60,7 @@ def _rows(field: Field, rows: int, rng: np.random.Generator, standard: Scaling |
     if field.dtype == "int64":
         return torch.from_numpy(rng.integers(field.size or _UNBOUNDED_IDS, size=(rows, *field.shape)))
     drawn = _normal((rows, *field.shape), rng)
-    return drawn if standard is None else drawn * torch.tensor(standard.spread) + torch.tensor(standard.mean)
+    return drawn if standard is None else drawn * torch.tensor(standard.std) + torch.tensor(standard.mean)
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:

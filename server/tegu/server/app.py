@@ -27,9 +27,9 @@ from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.core.metrics import Metric
-from tegu.server.calibration.calibrate import calibrated, judged, looks_for
+from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
 from tegu.server.evaluation.decline import decline_as_json
-from tegu.server.evaluation.validation import Looks, decline_of, mean_looks
+from tegu.server.evaluation.validation import Validations, decline_of, mean_validations
 from tegu.server.progress import RoundProgress, Silent
 from tegu.server.run_config import from_config
 from tegu.server.training.checkpoint import latest_checkpoint
@@ -84,8 +84,8 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     summary = _summary(done, found.by_fold, plan.rounds, metric)
     if plan.calibration.left_out_share:
         metas = [part.meta for part in found.by_fold]
-        manifest = replace(manifest, schedule=calibrated(grid, metas, manifest, plan))
-        look = judged(grid, metas, manifest, plan, done.kept)
+        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan))
+        look = final_validation(grid, metas, manifest, plan, done.kept)
         summary |= {"training_gap": look.as_json()} if look else {}
     bundle = replace(start, meta=done.meta, manifest=manifest)
     make_folder(out)
@@ -100,7 +100,7 @@ class _Rounds(NamedTuple):
     meta: Tree
     resumed_at: int
     users: Mapping[str, int]
-    looks: Looks | None
+    looks: Validations | None
 
 
 class _UsersByRound(Silent):
@@ -122,7 +122,7 @@ def _rounds(grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fo
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
-    looks = looks_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
+    looks = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
     noted = _UsersByRound()
     strategy = MetaStrategy(
         outer,
@@ -140,7 +140,7 @@ def _rounds(grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fo
 
 def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int, metric: Metric) -> dict[str, Any]:
     """`rounds.json`; a clear decline of the validation figure is logged, too."""
-    looks = mean_looks([part.looks.found for part in parts if part.looks is not None])
+    looks = mean_validations([part.looks.found for part in parts if part.looks is not None])
     decline = decline_as_json(decline_of(looks, metric.higher_is_better), metric.name, done.kept)
     if decline.get("warning"):
         _log.warning("%s", decline["warning"])

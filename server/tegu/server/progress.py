@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from tegu.core.data.tree import Tree
-from tegu.server.evaluation.validation import Look
+from tegu.server.evaluation.validation import Validation
 
 __all__ = ["SILENT", "Progress", "RoundProgress", "Silent"]
 
@@ -29,7 +29,7 @@ class RoundProgress(NamedTuple):
     user_rounds: int
     seconds: float
     meta: Tree
-    look: Look | None = None
+    look: Validation | None = None
 
 
 class Progress(Protocol):

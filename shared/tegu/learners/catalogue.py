@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from tegu.core.errors import UnknownNameError
 from tegu.learners.algorithms.reptile import reptile
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
 
 __all__ = ["LEARNERS", "find_learner"]
 
-LEARNERS: dict[str, Callable[..., Learner]] = {"reptile": reptile, "residual": residual}
+LEARNERS: dict[str, Callable[..., Learner]] = {"reptile": reptile, "residual_correction": residual_correction}
 
 
 def find_learner(name: str) -> Callable[..., Learner]:

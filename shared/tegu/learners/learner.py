@@ -92,7 +92,7 @@ class CalibrationOptions:
     Attributes:
         candidates: knobs to try on calibration users, besides `Learner.unadapted`; the gentler ones first.
         guarded: the candidates are corrections under a guard: their knobs include those of
-            `tegu.core.calibration.guard.Guard`, and the state notes the scalars `EVIDENCE` and `TRUST`.
+            `tegu.core.calibration.guard.Guard`, and the state holds the scalars `LOO_IMPROVEMENT` and `SHRINKAGE`.
         window: so many of a user's newest rows a device adapts on; 0 for all.
         row_losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None where none is told.
     """

@@ -31,7 +31,9 @@ def _require_sim() -> None:
 def simulate(
     experiment: Annotated[
         str,
-        typer.Argument(help="movielens, ratings, insteval, shakespeare, sine, opposed, agreeing or drift."),
+        typer.Argument(
+            help="movielens, ratings, insteval, shakespeare, sine, two_groups, one_group or changing_sines."
+        ),
     ],
     learner: Annotated[
         str | None, typer.Option(help="Learner to train: reptile or residual; the experiment's own by default.")
@@ -76,8 +78,8 @@ def simulate(
     """Train on many simulated people and compare with baselines on people never seen.
 
     EXPERIMENT is `movielens` (film clicks), `ratings` (of films), `insteval` (ratings of lecturers), `shakespeare` (the
-    next character), `sine` (few-shot regression), `opposed` (two groups of people who want opposite things), `agreeing`
-    (one group of them) or `drift` (people whose taste changes, and who is followed how soon).
+    next character), `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences),
+    `one_group` (one of these groups) or `changing_sines` (users whose preferences change).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
     """

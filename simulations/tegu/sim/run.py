@@ -19,7 +19,7 @@ from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import draw_users
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.learner import Learner
-from tegu.server.evaluation.validation import Look, mean_look
+from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.calibration.calibrate import calibrate
@@ -28,7 +28,7 @@ from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.engine.predictions import Method, adapted
 from tegu.sim.training.cross_fitting import Judge, Part, Train, fitted, split_for, with_folds
-from tegu.sim.training.in_process import Backend, Trained, Validation, check_backend, train_in_process
+from tegu.sim.training.in_process import Backend, Trained, Validator, check_backend, train_in_process
 
 __all__ = ["Run", "run_plan", "with_heldout"]
 
@@ -59,7 +59,7 @@ class Run:
     engine: Engine
     plan: TrainingPlan
     trained: Trained
-    judged: Look | None
+    judged: Validation | None
     metric: Metric
     ks: tuple[int, ...]
 
@@ -130,7 +130,7 @@ def run_plan(
     ks, watched_k = _usable(plan.calibration.ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
-    validation = Validation(split.calibration, metric, watched_k, chosen.manifest)
+    validation = Validator(split.calibration, metric, watched_k, chosen.manifest)
     train = _training(backend, learner, graphs, chosen, plan, validation)
     found = fitted(split, plan, train, progress, checkpoints)
     trained = found.trained
@@ -185,7 +185,7 @@ def _training(
     graphs: dict[str, bytes],
     engine: Engine,
     plan: TrainingPlan,
-    validation: Validation,
+    validation: Validator,
 ) -> Train:
     """How to train once."""
 
@@ -209,12 +209,12 @@ def _training(
     return in_process if backend == "inprocess" else on_ray
 
 
-def _judged(engine: Engine, validation: Validation, parts: Sequence[Part], seed: int) -> Look | None:
+def _judged(engine: Engine, validation: Validator, parts: Sequence[Part], seed: int) -> Validation | None:
     looks = (
         validation._replace(people=part.fold.calibration).judged(engine, part.fold.train, part.trained, seed)
         for part in parts
     )
-    return mean_look([look for look in looks if look is not None])
+    return mean_validation([look for look in looks if look is not None])
 
 
 def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained) -> dict[str, Any]:

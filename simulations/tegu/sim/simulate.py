@@ -11,7 +11,7 @@ from torch import nn
 from tegu.core.data.scaling import Scaling
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.algorithms.reptile import reptile
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
 from tegu.learners.modules.standardised import Standardised, squared_error_in
 from tegu.server.progress import SILENT, Progress
@@ -98,8 +98,8 @@ def _default(model: nn.Module, population: Population, seed: int) -> Learner:
         return reptile(model, spec)
     x, y = standards_of(population.split(seed).train, seed)
     if x is None and y is None:
-        return residual(model, spec)
-    learner = residual(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None)
+        return residual_correction(model, spec)
+    learner = residual_correction(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None)
     alike = learner.gradient_learner and _scaled(learner.gradient_learner, x, y)
     return replace(_scaled(learner, x, y), gradient_learner=alike)
 

@@ -42,8 +42,8 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
     lines = said.out.splitlines()
     assert "tiny (reptile): accuracy on 8 held-out people" in said.out
     for name in (
-        "personalised", "initialisation", "local_only", "joint", "fedavg", "mean gain", "gain, 95% from",
-        "gain, 95% to", "worst tenth's gain", "hurt by adapting", "worse at all",
+        "personalised", "initialisation", "local_only", "fedsgd", "fedavg", "mean gain", "gain, 95% CI lower",
+        "gain, 95% CI upper", "mean gain, worst decile", "hurt by adapting", "any decline",
     ):  # fmt: skip
         assert sum(line.startswith(f"| {name} ") for line in lines) == 1
 
@@ -93,7 +93,7 @@ def test_people_whose_taste_changes_have_a_table_of_their_own(tegu: Run, tmp_pat
     first = tmp_path / "run" if seeds == 1 else tmp_path / "run/seed-0"
     assert "When taste changes" in (first / "report.html").read_text()
     assert json.loads((first / "metrics.json").read_text())["drift"]["change"] == 4
-    assert "joint" not in said.err, "other learners are not compared"
+    assert "fedsgd" not in said.err, "other learners are not compared"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -132,7 +132,7 @@ def test_several_initialisations_stand_next_to_one(tegu: Run, tmp_path: Path) ->
 @pytest.mark.usefixtures("tiny")
 def test_the_learner_that_is_named_is_trained_printed_and_written(tegu: Run, tmp_path: Path) -> None:
     found = {}
-    for arguments in ((), ("--learner", "reptile"), ("--learner", "residual")):
+    for arguments in ((), ("--learner", "reptile"), ("--learner", "residual_correction")):
         said = tegu("simulate", "tiny", *arguments, "--rounds", 2, "--out", tmp_path / "run", "--json")
         assert said.code == 0, said.err
         learner = arguments[-1] if arguments else "reptile"
@@ -140,15 +140,19 @@ def test_the_learner_that_is_named_is_trained_printed_and_written(tegu: Run, tmp
         assert f"{learner}: compiling" in said.err
         assert json.loads(said.out.splitlines()[-1])["learner"] == learner
         found[arguments] = read_bundle(tmp_path / "run/init.tegu").manifest
-    assert [manifest.learner for manifest in found.values()] == ["reptile", "reptile", "residual"]
+    assert [manifest.learner for manifest in found.values()] == ["reptile", "reptile", "residual_correction"]
     assert [set(manifest.knobs) >= {"ridge"} for manifest in found.values()] == [False, False, True]
 
 
 @pytest.mark.usefixtures("tiny")
 def test_a_learner_that_does_not_suit_is_refused_in_one_line(tegu: Run, tmp_path: Path) -> None:
-    assert_error(tegu("simulate", "tiny", "--learner", "residua", "--out", tmp_path), "Did you mean 'residual'?")
     assert_error(
-        tegu("simulate", "tiny-ranking", "--learner", "residual", "--out", tmp_path), "a ranking has no residuals"
+        tegu("simulate", "tiny", "--learner", "residual_correctio", "--out", tmp_path),
+        "Did you mean 'residual_correction'?",
+    )
+    assert_error(
+        tegu("simulate", "tiny-ranking", "--learner", "residual_correction", "--out", tmp_path),
+        "a ranking has no residuals",
     )
 
 
@@ -172,7 +176,7 @@ def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     said = tegu("simulate", "tiny", "--rounds", 1)
     assert (tmp_path / "runs/tiny/metrics.json").exists(), "without --out, runs/<experiment>"
-    for stage in ("reptile: compiling", "local_only:", "joint:", "fedavg:", "judging", "written: runs/tiny"):
+    for stage in ("reptile: compiling", "local_only:", "fedsgd:", "fedavg:", "judging", "written: runs/tiny"):
         assert stage in said.err
         assert stage not in said.out
     assert all(line.startswith(("|", "tiny (reptile): ", "after round 1 ")) for line in said.out.splitlines() if line)

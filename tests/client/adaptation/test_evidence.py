@@ -15,7 +15,7 @@ from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.calibration.guard import Guard
 from tegu.core.data.spec import Spec
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 
 KNOBS = {"steps": 1.0, **asdict(Guard(0.5, 0.0, 0.0, 0.0, 0.0, 1.0))}
 SPEC = Spec.regression((3,), 1)
@@ -23,12 +23,12 @@ SCHEDULE = (ScheduleEntry(2, {"steps": 1.0}, 0.5, 0.25), ScheduleEntry(8, {"step
 
 
 def manifest(*entries: ScheduleEntry, guarded: bool = True) -> Manifest:
-    return Manifest("residual", "", SPEC, (), KNOBS, {**KNOBS, "steps": 0.0}, entries, guarded=guarded)
+    return Manifest("residual_correction", "", SPEC, (), KNOBS, {**KNOBS, "steps": 0.0}, entries, guarded=guarded)
 
 
 @pytest.mark.parametrize(("interactions", "gain"), [(1, None), (2, (0.5, 0.25)), (7, (0.5, 0.25)), (9, (0.75, 0.125))])
 def test_the_gain_is_that_of_users_with_as_many_interactions(interactions, gain):
-    state = {"evidence": np.float32(0.25), "trust": np.float32(0.5)}
+    state = {"loo_improvement": np.float32(0.25), "shrinkage": np.float32(0.5)}
     assert evidence_from(manifest(*SCHEDULE), state, KNOBS, interactions) == (gain, 0.25, 0.25)
     assert evidence_from(manifest(*SCHEDULE, guarded=False), state, KNOBS, interactions) == (gain, None, None)
 
@@ -50,10 +50,10 @@ def test_the_note_states_the_numbers():
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    learner = residual(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), SPEC)
+    learner = residual_correction(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), SPEC)
     made = make_bundle(learner, learner.init(0))
-    knobs = {**learner.knobs, "mix": 1.0, "ridge": 0.1, "weight": 1.0, "guard": 4.0, "belief": 1.0, "spread": 0.1}
-    schedule = (ScheduleEntry(1, {**knobs, "expected": 0.0}, 0.5, 0.25),)
+    knobs = {**learner.knobs, "mix": 1.0, "ridge": 0.1, "weight": 1.0, "guard": 4.0, "slope": 1.0, "residual_sd": 0.1}
+    schedule = (ScheduleEntry(1, {**knobs, "intercept": 0.0}, 0.5, 0.25),)
     return replace(made, manifest=replace(made.manifest, schedule=schedule, window=0))
 
 
@@ -105,7 +105,7 @@ def test_only_the_newest_interactions_are_adapted_on(bundle):
 
 
 def test_a_bundle_of_a_correction_says_how_many():
-    learner = residual(nn.Linear(3, 1), SPEC)
+    learner = residual_correction(nn.Linear(3, 1), SPEC)
     assert learner.calibration.window == 256
     read = Manifest.from_json(make_bundle(learner, learner.init(0), {}).manifest.to_json())
     assert (read.window, read.guarded, read.unadapted) == (256, True, learner.unadapted)

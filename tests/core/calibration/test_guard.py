@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.guard import Guard, blend_outputs, fit_gain_model, gain_model_sums, trust
+from tegu.core.calibration.guard import Guard, blend_outputs, fit_gain_model, gain_model_sums, shrinkage
 from tegu.core.data.batch import Array, full_batch
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.sampling.trials import Trial, Trials
@@ -39,8 +39,8 @@ def test_the_line_is_that_of_least_squares(trials: int, slope: float, seed: int)
 def test_evidence_that_is_rounding_tells_nothing() -> None:
     """With one interaction it is zero but for rounding, which differs from device to device."""
     gain = np.asarray([1.0, 2.0, 4.0])
-    assert fit_gain_model(3, sums(gain * 1e-7, gain)).belief == 0
-    assert fit_gain_model(3, sums(gain * 1e-3, gain)).belief == 1
+    assert fit_gain_model(3, sums(gain * 1e-7, gain)).slope == 0
+    assert fit_gain_model(3, sums(gain * 1e-3, gain)).slope == 1
 
 
 def test_evidence_is_summed_in_double_precision() -> None:
@@ -68,8 +68,8 @@ def test_a_blend_is_between(kind: Kind) -> None:
 
 def test_trust_by_hand() -> None:
     evidence = np.asarray([-1.0, 0.0, 0.5, 9.0])
-    assert trust(Guard(1.0, 2.0, 0.0, 0.0, 1.0, 1.0), evidence) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
-    assert trust(Guard(1.0, 2.0, 0.25, 0.0, 1.0, 1.0), evidence) == pytest.approx(
+    assert shrinkage(Guard(1.0, 2.0, 0.0, 0.0, 1.0, 1.0), evidence) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])
+    assert shrinkage(Guard(1.0, 2.0, 0.25, 0.0, 1.0, 1.0), evidence) == pytest.approx(
         [0.25, 0.25, 0.25 + 1.5 * 0.19146246, 1.0]
     )
-    assert trust(Guard(1.0, 0.0, 0.25, 0.0, 1.0, 1.0), evidence).tolist() == [1.0] * 4
+    assert shrinkage(Guard(1.0, 0.0, 0.25, 0.0, 1.0, 1.0), evidence).tolist() == [1.0] * 4

@@ -57,7 +57,7 @@ def test_sums_of_parts_choose_as_everybodys_own_figures(users: int, draws: int, 
     assert found.candidate == expected
     assert found.gain == pytest.approx(best)
     if expected is not None:
-        assert found.spread == pytest.approx(gains[expected].mean(1).std(), abs=1e-7)
+        assert found.gain_sd == pytest.approx(gains[expected].mean(1).std(), abs=1e-7)
 
 
 def test_few_users_cannot_show_that_one_in_twenty_is_hurt() -> None:

@@ -16,8 +16,8 @@ from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.learners import reptile
-from tegu.learners.algorithms.residual_correction import residual
-from tegu.learners.modules.features import look
+from tegu.learners.algorithms.residual_correction import residual_correction
+from tegu.learners.modules.features import forward_with_features
 
 REGRESSION = Spec.regression((4,), 2)
 CORRECT = {"mix": 0.4, "ridge": 0.3, "weight": 0.8, "guard": 0.0}
@@ -64,7 +64,7 @@ CASES = {"classification": (mlp(), SPEC, rows), "regression": (mlp(2), REGRESSIO
 @pytest.mark.parametrize(("count", "padding"), [(1, 0), (6, 0), (6, 3)])
 def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
     model, spec, draw = CASES[kind]
-    learner = residual(model, spec)
+    learner = residual_correction(model, spec)
     meta, support, x = meta_of(learner), draw(count, 1, padding), rows(5, 9).x
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
     base, correction, evidence = in_numpy(model, meta, support, CORRECT, x)
@@ -75,14 +75,14 @@ def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
         expected = np.log(expected / expected.sum(1, keepdims=True))
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert np.abs(correction).max() > 0.05
-    assert float(state["evidence"]) == pytest.approx(evidence, abs=1e-4)
-    assert float(state["trust"]) == 1.0
+    assert float(state["loo_improvement"]) == pytest.approx(evidence, abs=1e-4)
+    assert float(state["shrinkage"]) == 1.0
 
 
 @pytest.mark.parametrize("kind", CASES)
 def test_without_a_step_the_initialisation_answers(kind):
     model, spec, draw = CASES[kind]
-    learner = residual(model, spec)
+    learner = residual_correction(model, spec)
     meta, x = meta_of(learner), rows(5, 9).x
     state = learner.adapt(meta, draw(6), {**learner.knobs, "steps": 0}, NO_NOISE)
     output = reptile(model, spec).predict(meta, {}, x)
@@ -91,7 +91,7 @@ def test_without_a_step_the_initialisation_answers(kind):
 
 
 def test_probabilities_stay_such():
-    learner = residual(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC)
     meta, support = meta_of(learner), rows(12)
     state = learner.adapt(meta, support, {**learner.knobs, "ridge": 0.03, "weight": 1.0}, NO_NOISE)
     answers = learner.predict(meta, state, rows(50, 3).x).exp()
@@ -100,31 +100,31 @@ def test_probabilities_stay_such():
 
 
 @pytest.mark.parametrize(("guard", "floor"), [(2.0, 0.0), (4.0, 0.0), (4.0, 0.3)])
-@pytest.mark.parametrize(("expected", "belief", "spread"), [(0.1, 0.0, 0.3), (0.0, 1.0, 0.2), (-0.5, 0.5, 0.1)])
-def test_trust_is_the_chance_of_a_gain(guard, floor, expected, belief, spread):
-    learner = residual(mlp(), SPEC)
+@pytest.mark.parametrize(("intercept", "slope", "residual_sd"), [(0.1, 0.0, 0.3), (0.0, 1.0, 0.2), (-0.5, 0.5, 0.1)])
+def test_shrinkage_is_the_probability_of_a_gain(guard, floor, intercept, slope, residual_sd):
+    learner = residual_correction(mlp(), SPEC)
     meta, support = meta_of(learner), rows(8, 2)
-    told = {"guard": guard, "floor": floor, "expected": expected, "belief": belief, "spread": spread}
+    told = {"guard": guard, "floor": floor, "intercept": intercept, "slope": slope, "residual_sd": residual_sd}
     whole = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, "floor": floor}, NO_NOISE)
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, **told}, NO_NOISE)
-    evidence = float(state["evidence"])
-    chance = NormalDist().cdf((expected + belief * evidence) / spread)
+    evidence = float(state["loo_improvement"])
+    chance = NormalDist().cdf((intercept + slope * evidence) / residual_sd)
     assert evidence != 0
     sure = min(max(guard * (chance - 0.5), 0.0), 1.0)
-    assert float(state["trust"]) == pytest.approx(floor + (1 - floor) * sure, abs=1e-5)
-    assert float(whole["trust"]) == 1.0, "without a guard there is nothing to lift"
-    torch.testing.assert_close(state["weights"], state["trust"] * whole["weights"])
+    assert float(state["shrinkage"]) == pytest.approx(floor + (1 - floor) * sure, abs=1e-5)
+    assert float(whole["shrinkage"]) == 1.0, "without a guard there is nothing to lift"
+    torch.testing.assert_close(state["weights"], state["shrinkage"] * whole["weights"])
 
 
 def test_one_interaction_is_no_evidence():
-    learner = residual(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC)
     state = learner.adapt(meta_of(learner), rows(1), {**learner.knobs, **CORRECT}, NO_NOISE)
-    assert float(state["evidence"]) == pytest.approx(0, abs=1e-6)
+    assert float(state["loo_improvement"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_it_trains_as_reptile():
     options = {"steps": 3, "lr": 0.4, "prior": 2.0}
-    learner, like = residual(mlp(), SPEC, **options), reptile(mlp(), SPEC, **options)
+    learner, like = residual_correction(mlp(), SPEC, **options), reptile(mlp(), SPEC, **options)
     meta, support, query = meta_of(learner), rows(4), rows(3, 1)
     updates = [one.update(meta, support, query, NO_NOISE) for one in (learner, like)]
     assert_trees_close(*updates, rtol=0, atol=0)
@@ -133,7 +133,7 @@ def test_it_trains_as_reptile():
 
 
 def test_candidates_are_kernels_and_ridges():
-    learner = residual(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC)
     assert {(c["mix"], c["ridge"]) for c in learner.calibration.candidates} == {
         (m, r) for m in (0, 1) for r in (0.03, 0.1, 0.3, 1)
     }
@@ -154,15 +154,15 @@ class Tail(nn.Module):
 def test_features_are_the_input_of_the_last_linear_layer():
     model, x = Tail(), rows(5).x
     meta = {name: value.detach() for name, value in model.named_parameters()}
-    seen = look(model, meta, x)
+    seen = forward_with_features(model, meta, x)
     torch.testing.assert_close(seen.features, torch.tanh(model.first(x)))
     torch.testing.assert_close(seen.output, model(x))
     plain = nn.Conv1d(4, 3, 1)
     convolved = nn.Sequential(nn.Unflatten(1, (4, 1)), plain, nn.Flatten())
     meta = {name: value.detach() for name, value in convolved.named_parameters()}
-    torch.testing.assert_close(look(convolved, meta, x).features, convolved(x))
+    torch.testing.assert_close(forward_with_features(convolved, meta, x).features, convolved(x))
 
 
 def test_a_ranking_is_refused():
-    with pytest.raises(DataError, match="a ranking has no residuals to correct: use reptile with fast="):
-        residual(nn.Embedding(5, 1), Spec.ranking(5))
+    with pytest.raises(DataError, match="a ranking has no residuals to correct: use reptile with adapted_parameters="):
+        residual_correction(nn.Embedding(5, 1), Spec.ranking(5))

@@ -42,7 +42,7 @@ def test_adapt_is_torch_optim(options, optimiser, steps):
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
 def test_only_fast_parameters_adapt(options, optimiser):
     model = mlp()
-    learner = reptile(model, SPEC, fast=["2"], steps=4, lr=0.3, **options)
+    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3, **options)
     meta, support = meta_of(learner), rows(6)
     found = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert set(found) == {"2.weight", "2.bias"} == set(learner.adapted_parameters)

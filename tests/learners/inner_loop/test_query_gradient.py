@@ -11,7 +11,7 @@ from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, meta_of, mlp
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.learners import fedavg, joint, reptile
+from tegu.learners import fedavg, fedsgd, reptile
 from tegu.learners.baselines.local_only import local_only
 from tegu.learners.inner_loop.query_gradient import update_of
 
@@ -58,14 +58,22 @@ def cohort(users: int) -> tuple[list[Batch[torch.Tensor]], list[Batch[torch.Tens
     return supports, [Batch(*(part[by] for part in each)) for each, by in zip(behind, order, strict=True)]
 
 
-@pytest.mark.parametrize("per_rows", [0.0, 2.5])
+@pytest.mark.parametrize("rows_per_weight", [0.0, 2.5])
 @pytest.mark.parametrize("users", [1, 7])
-def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, per_rows):
-    learner = reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=STEPS, lr=LR, prior=PRIOR, per_rows=per_rows)
+def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, rows_per_weight):
+    learner = reptile(
+        Factors(),
+        Spec.ranking(ITEMS),
+        adapted_parameters=["user"],
+        steps=STEPS,
+        lr=LR,
+        prior=PRIOR,
+        rows_per_weight=rows_per_weight,
+    )
     meta, (supports, queries) = meta_of(learner, dtype=torch.float64), cohort(users)
     each = [by_hand(meta, *pair) for pair in zip(supports, queries, strict=True)]
     for found, query in zip(each, queries, strict=True):
-        found["items.weight"] *= float(query.mask.sum()) / per_rows if per_rows else 1.0
+        found["items.weight"] *= float(query.mask.sum()) / rows_per_weight if rows_per_weight else 1.0
     for expected, *pair in zip(each, supports, queries, strict=True):
         torch.testing.assert_close(learner.update(meta, *pair, NO_NOISE), expected)
     stacked = [Batch(*(torch.stack(parts) for parts in zip(*batches, strict=True))) for batches in (supports, queries)]
@@ -76,9 +84,12 @@ def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, per_rows):
 
 
 def test_rows_count_only_where_something_is_learned_by_gradients():
-    for per_rows, fast, wrong in ((64.0, None, "and every parameter adapts"), (-1.0, ["2"], "per_rows is -1.0")):
+    for rows_per_weight, fast, wrong in (
+        (64.0, None, "and every parameter adapts"),
+        (-1.0, ["2"], "rows_per_weight is -1.0"),
+    ):
         with pytest.raises(DataError, match=wrong):
-            reptile(mlp(), SPEC, fast=fast, per_rows=per_rows)
+            reptile(mlp(), SPEC, adapted_parameters=fast, rows_per_weight=rows_per_weight)
 
 
 def test_an_update_takes_the_gradient_of_what_is_not_fast():
@@ -93,8 +104,8 @@ def test_an_update_takes_the_gradient_of_what_is_not_fast():
 
 def test_it_pays_for_any_number_of_rows_and_not_for_comparators():
     model = mlp()
-    partial = reptile(model, SPEC, fast=["2"])
+    partial = reptile(model, SPEC, adapted_parameters=["2"])
     assert partial.execution.summed_update.max_rows == math.inf
     assert [
-        one.name for build in (joint, fedavg, local_only) if (one := build(model, partial)).execution.summed_update
+        one.name for build in (fedsgd, fedavg, local_only) if (one := build(model, partial)).execution.summed_update
     ] == []

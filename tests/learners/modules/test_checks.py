@@ -9,7 +9,7 @@ from torch import nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
-from tegu.learners import fedavg, joint, reptile
+from tegu.learners import fedavg, fedsgd, reptile
 from tegu.learners.baselines.local_only import local_only
 
 
@@ -65,7 +65,7 @@ def test_a_model_that_is_not_a_function_of_a_row(model, message):
         reptile(model, SPEC)
 
 
-@pytest.mark.parametrize("comparator", [joint, fedavg, local_only])
+@pytest.mark.parametrize("comparator", [fedsgd, fedavg, local_only])
 def test_comparators_check_too(comparator):
     with pytest.raises(DataError, match=r"\(3, 9\)"):
         comparator(mlp(9), reptile(mlp(), SPEC))

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
-from tegu.learners import fedavg, joint, reptile
+from tegu.learners import fedavg, fedsgd, reptile
 from tegu.learners.baselines.local_only import local_only
-from tegu.learners.inner_loop.dual_steps import find_spans
+from tegu.learners.inner_loop.dual_steps import find_dual_layers
 from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import find_loss
 
@@ -58,7 +58,7 @@ OTHERWISE = {
 
 
 def found(model: nn.Module, spec: Spec = SPEC) -> list[tuple[str, str | None, int]]:
-    return [tuple(span) for span in find_spans(model, find_loss(None, spec), spec)]
+    return [tuple(span) for span in find_dual_layers(model, find_loss(None, spec), spec)]
 
 
 @pytest.mark.parametrize("use", ONCE)
@@ -155,9 +155,9 @@ def test_it_pays_up_to_half_again_as_many_rows_as_the_layer_has_inputs():
 def test_comparators_have_their_own():
     like = reptile(deep(), SPEC, steps=3, lr=0.2)
     meta, support, query = meta_of(like, dtype=torch.float64), rows(4, 6), rows(3, 7)
-    partial = fedavg(deep(), reptile(deep(), SPEC, fast=["2"], steps=3, lr=0.2))
+    partial = fedavg(deep(), reptile(deep(), SPEC, adapted_parameters=["2"], steps=3, lr=0.2))
     for learner in (fedavg(deep(), like), partial):
         expected = learner.update(meta, support, query, NO_NOISE)
         assert_trees_close(together(learner, meta, (support, query)), expected, **EXACT)
-    assert joint(deep(), like).execution.summed_update is None
+    assert fedsgd(deep(), like).execution.summed_update is None
     assert local_only(deep(), like).execution.summed_update is None

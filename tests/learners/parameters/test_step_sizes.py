@@ -15,7 +15,7 @@ from torch.func import vmap
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError, UnknownNameError
-from tegu.learners import fedavg, joint, mixture, reptile, residual
+from tegu.learners import fedavg, fedsgd, mixture, reptile, residual_correction
 from tegu.learners.baselines.local_only import local_only
 
 STEPS, LR, PRIOR = 3, 0.4, 2.0
@@ -76,7 +76,7 @@ def pulls_by_hand(meta, fast, **options):
 @pytest.mark.parametrize("fast", [None, ["2"]], ids=["whole", "in part"])
 @pytest.mark.parametrize("way", WAYS)
 def test_step_sizes_follow_the_query_loss_through_adaptation(way, fast, learned):
-    learner = reptile(mlp(), SPEC, fast=fast, learned=learned, **SIZES, **WAYS[way])
+    learner = reptile(mlp(), SPEC, adapted_parameters=fast, learn_step_sizes=learned, **SIZES, **WAYS[way])
     meta = moved_meta(learner)
     update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
     expected = pulls_by_hand(meta, learner.adapted_parameters, **WAYS[way])
@@ -88,7 +88,7 @@ def test_step_sizes_follow_the_query_loss_through_adaptation(way, fast, learned)
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
 @pytest.mark.parametrize("way", WAYS)
 def test_adapting_takes_the_learned_steps(way, learned):
-    learner = reptile(mlp(), SPEC, learned=learned, **SIZES, **WAYS[way])
+    learner = reptile(mlp(), SPEC, learn_step_sizes=learned, **SIZES, **WAYS[way])
     meta = moved_meta(learner)
     leaves = {name: value.clone().requires_grad_() for name, value in meta.items()}
     expected = adapted_by_hand(leaves, [SUPPORT] * STEPS, NAMES, **WAYS[way])
@@ -98,7 +98,7 @@ def test_adapting_takes_the_learned_steps(way, learned):
 
 @pytest.mark.parametrize("way", ["sgd", "momentum", "adam"])
 def test_parameters_follow_reptile_by_the_learned_steps(way):
-    learner = reptile(mlp(), SPEC, learned="layers", **SIZES, **WAYS[way])
+    learner = reptile(mlp(), SPEC, learn_step_sizes="layers", **SIZES, **WAYS[way])
     meta = moved_meta(learner)
     real = [
         batch._replace(**{k: v[: int(batch.mask.sum())] for k, v in batch._asdict().items()})
@@ -116,7 +116,10 @@ def test_parameters_follow_reptile_by_the_learned_steps(way):
 @pytest.mark.parametrize("way", WAYS)
 def test_training_begins_as_plain_reptile_to_the_bit(way, fast, learned):
     model, support, query = mlp(), rows(6), rows(5, seed=1)
-    plain, learner = (reptile(model, SPEC, fast=fast, learned=kind, **SIZES, **WAYS[way]) for kind in (None, learned))
+    plain, learner = (
+        reptile(model, SPEC, adapted_parameters=fast, learn_step_sizes=kind, **SIZES, **WAYS[way])
+        for kind in (None, learned)
+    )
     meta, first = meta_of(learner), meta_of(plain)
     states = [one.adapt(tree, support, learner.knobs, NO_NOISE) for one, tree in ((learner, meta), (plain, first))]
     assert_trees_close(*states, rtol=0, atol=0)
@@ -132,7 +135,7 @@ def test_nothing_is_learned_unless_asked_for():
     assert plain.execution.merges_query
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
     by_kind = {
-        kind: {n: v.shape for n, v in reptile(model, SPEC, learned=kind, **SIZES).init(0).items() if "/" in n}
+        kind: {n: v.shape for n, v in reptile(model, SPEC, learn_step_sizes=kind, **SIZES).init(0).items() if "/" in n}
         for kind in ("layers", "parameters")
     }
     assert by_kind["layers"] == {"/log_prior": (), **{f"{name}/log_lr": () for name in NAMES}}
@@ -140,7 +143,7 @@ def test_nothing_is_learned_unless_asked_for():
 
 
 def test_only_what_adapts_has_a_step_size_and_no_prior_is_no_prior():
-    learner = reptile(mlp(), SPEC, fast=["2"], learned="layers")
+    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], learn_step_sizes="layers")
     meta = learner.init(0)
     assert [name for name in meta if "/" in name] == ["2.weight/log_lr", "2.bias/log_lr"]
     assert all(meta[name].dtype == np.float32 and meta[name].shape == () for name in meta if "/" in name)
@@ -150,7 +153,7 @@ def test_only_what_adapts_has_a_step_size_and_no_prior_is_no_prior():
 
 def test_knobs_multiply_what_is_learned():
     model = mlp()
-    learner, plain = (reptile(model, SPEC, learned=kind, **SIZES) for kind in ("layers", None))
+    learner, plain = (reptile(model, SPEC, learn_step_sizes=kind, **SIZES) for kind in ("layers", None))
     meta = meta_of(learner) | {f"{name}/log_lr": torch.tensor(math.log(3.0)) for name in NAMES}
     meta |= {"/log_prior": torch.tensor(math.log(0.5))}
     found = learner.adapt(meta, rows(6), defaults(learner, lr=0.1, prior=8.0), NO_NOISE)
@@ -160,11 +163,11 @@ def test_knobs_multiply_what_is_learned():
 
 def test_queries_are_kept_apart_and_other_sums_are_as_one_by_one():
     model = mlp()
-    assert not reptile(model, SPEC, learned="layers").execution.merges_query
+    assert not reptile(model, SPEC, learn_step_sizes="layers").execution.merges_query
     wide, spec = nn.Sequential(nn.Linear(16, 6), nn.Tanh(), nn.Linear(6, 3)), Spec.classification((16,), 3)
     assert reptile(wide, spec).execution.summed_update is not None
-    assert reptile(wide, spec, learned="layers").execution.summed_update is None
-    learner = reptile(model, SPEC, fast=["2"], learned="layers", **SIZES)
+    assert reptile(wide, spec, learn_step_sizes="layers").execution.summed_update is None
+    learner = reptile(model, SPEC, adapted_parameters=["2"], learn_step_sizes="layers", **SIZES)
     meta = moved_meta(learner)
     supports, queries = ([rows(4, seed + user, dtype=torch.float64) for user in range(5)] for seed in (10, 50))
     each = [learner.update(meta, *pair, NO_NOISE) for pair in zip(supports, queries, strict=True)]
@@ -175,7 +178,7 @@ def test_queries_are_kept_apart_and_other_sums_are_as_one_by_one():
 
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
 def test_no_user_moves_a_step_size_by_more_than_a_tenth(learned):
-    learner = reptile(mlp(1), Spec.regression((4,)), learned=learned, steps=5, lr=3.0)
+    learner = reptile(mlp(1), Spec.regression((4,)), learn_step_sizes=learned, steps=5, lr=3.0)
     support, query = (batch._replace(y=100 * batch.x[:, :1]) for batch in (rows(6), rows(5, seed=1)))
     update = learner.update(meta_of(learner), support, query, NO_NOISE)
     reach = {name: float(value.square().mean().sqrt()) for name, value in update.items() if "/" in name}
@@ -193,7 +196,7 @@ def test_the_unit_of_the_loss_does_not_matter():
             spec,
             loss=lambda output, y, u=unit: u * (output - y).square().mean(-1),
             lr=0.1 / unit,
-            learned="layers",
+            learn_step_sizes="layers",
         )
         update = learner.update(meta_of(learner), support, query, NO_NOISE)
         updates.append({name: value for name, value in update.items() if "/" in name})
@@ -203,7 +206,7 @@ def test_the_unit_of_the_loss_does_not_matter():
 
 @pytest.mark.parametrize(("support", "query"), [(0, 5), (5, 0), (0, 0)])
 def test_who_has_nothing_to_adapt_on_or_to_judge_by_teaches_nothing(support, query):
-    learner = reptile(mlp(), SPEC, learned="parameters", **SIZES)
+    learner = reptile(mlp(), SPEC, learn_step_sizes="parameters", **SIZES)
     batches = rows(support, padding=3), rows(query, seed=1, padding=3)
     update = learner.update(meta_of(learner), *batches, NO_NOISE)
     assert not any(value.any() for name, value in update.items() if "/" in name)
@@ -247,7 +250,7 @@ def judged(learner, meta, knobs):
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
 def test_what_differs_between_people_moves_and_what_does_not_stays(learned):
     model = nn.Linear(FEATURES, 1)
-    plain, learner = (reptile(model, LINE, steps=4, lr=0.05, learned=kind) for kind in (None, learned))
+    plain, learner = (reptile(model, LINE, steps=4, lr=0.05, learn_step_sizes=kind) for kind in (None, learned))
     metas = trained_here(plain, 150), trained_here(learner, 150)
     sizes = {name: float(metas[1][f"{name}/log_lr"].mean().exp()) for name in ("weight", "bias")}
     assert sizes["bias"] > 2
@@ -258,16 +261,16 @@ def test_what_differs_between_people_moves_and_what_does_not_stays(learned):
 
 
 def test_the_prior_grows_where_people_are_alike_and_shrinks_where_they_differ():
-    learner = reptile(nn.Linear(FEATURES, 1), LINE, steps=4, lr=0.1, prior=5.0, learned="layers")
+    learner = reptile(nn.Linear(FEATURES, 1), LINE, steps=4, lr=0.1, prior=5.0, learn_step_sizes="layers")
     alike, different = (float(trained_here(learner, 60, spread)["/log_prior"]) for spread in (0.0, 2.0))
     assert alike > 0.1
     assert different < -0.1
 
 
-@pytest.mark.parametrize("build", [joint, fedavg, local_only])
+@pytest.mark.parametrize("build", [fedsgd, fedavg, local_only])
 def test_comparators_leave_step_sizes_as_they_are(build):
     model, support, query = mlp(), rows(6), rows(5, seed=1)
-    plain, learner = (build(model, reptile(model, SPEC, learned=kind, **SIZES)) for kind in (None, "layers"))
+    plain, learner = (build(model, reptile(model, SPEC, learn_step_sizes=kind, **SIZES)) for kind in (None, "layers"))
     meta = meta_of(learner)
     update = learner.update(meta, support, query, NO_NOISE)
     expected = plain.update(meta_of(plain), support, query, NO_NOISE)
@@ -277,7 +280,7 @@ def test_comparators_leave_step_sizes_as_they_are(build):
 
 
 def test_several_initialisations_have_their_own_step_sizes():
-    learner = mixture(reptile(mlp(), SPEC, learned="layers", **SIZES), 2)
+    learner = mixture(reptile(mlp(), SPEC, learn_step_sizes="layers", **SIZES), 2)
     meta = meta_of(learner)
     assert {"0/0.weight/log_lr", "1/2.bias/log_lr", "0//log_prior"} <= meta.keys()
     update = learner.update(meta, rows(6), rows(5, seed=1), NO_NOISE)
@@ -292,7 +295,10 @@ def test_several_initialisations_have_their_own_step_sizes():
 
 def test_a_correction_trains_by_learned_steps_and_takes_none_itself():
     model = mlp()
-    learner, like = residual(model, SPEC, learned="layers", **SIZES), reptile(model, SPEC, learned="layers", **SIZES)
+    learner, like = (
+        residual_correction(model, SPEC, learn_step_sizes="layers", **SIZES),
+        reptile(model, SPEC, learn_step_sizes="layers", **SIZES),
+    )
     meta = meta_of(learner) | {"0.weight/log_lr": torch.tensor(1.0)}
     updates = [one.update(meta, rows(6), rows(5, seed=1), NO_NOISE) for one in (learner, like)]
     assert_trees_close(*updates, rtol=0, atol=0)
@@ -304,13 +310,15 @@ def test_what_is_refused():
     with pytest.raises(
         UnknownNameError, match=r"no way to learn step sizes is called 'layer'. Did you mean 'layers'\?"
     ):
-        reptile(mlp(), SPEC, learned="layer")
+        reptile(mlp(), SPEC, learn_step_sizes="layer")
     table = nn.Sequential(nn.Embedding(500, 4), nn.Linear(4, 1))
     spec = Spec.regression((), items=500)
     message = (
         r"learned='parameters', and '0.weight' of shape \[500, 4\] adapts by the rows looked up: expected .*'layers'"
     )
     with pytest.raises(DataError, match=message):
-        reptile(table, spec, learned="parameters")
-    assert "0.weight/log_lr" in reptile(table, spec, learned="layers").init(0)
-    assert reptile(table, spec, fast=["1"], learned="parameters").init(0)["1.weight/log_lr"].shape == (1, 4)
+        reptile(table, spec, learn_step_sizes="parameters")
+    assert "0.weight/log_lr" in reptile(table, spec, learn_step_sizes="layers").init(0)
+    assert reptile(table, spec, adapted_parameters=["1"], learn_step_sizes="parameters").init(0)[
+        "1.weight/log_lr"
+    ].shape == (1, 4)

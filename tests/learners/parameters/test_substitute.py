@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tegu.learners.parameters.substitute import bound
+from tegu.learners.parameters.substitute import substituted
 
 
 class Tied(nn.Module):
@@ -48,14 +48,14 @@ def test_it_computes_with_the_parameters_given(name: str) -> None:
     before, parameters = {n: v.clone() for n, v in model.state_dict().items()}, others(model, 1)
     expected = functional_call(model, parameters, (x,))
     expected = expected[0] if isinstance(expected, tuple) else expected
-    torch.testing.assert_close(output(bound(model, parameters), x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(output(substituted(model, parameters), x), expected, rtol=0, atol=0)
     assert all(torch.equal(value, before[n]) for n, value in model.state_dict().items())
 
 
 def test_gradients_reach_the_parameters_given() -> None:
     model = MODELS["tied"]()
     parameters = {name: value.requires_grad_() for name, value in others(model, 2).items()}
-    output(bound(model, parameters), torch.randn(4, 3)).sum().backward()
+    output(substituted(model, parameters), torch.randn(4, 3)).sum().backward()
     assert all(value.grad is not None for value in parameters.values())
     assert all(value.grad is None for value in model.parameters())
 
@@ -63,10 +63,10 @@ def test_gradients_reach_the_parameters_given() -> None:
 def test_threads_do_not_see_each_others_parameters() -> None:
     model, x = MODELS["mlp"](), torch.randn(64, 3)
     trees = [others(model, seed) for seed in range(4)]
-    expected = [output(bound(model, tree), x) for tree in trees]
+    expected = [output(substituted(model, tree), x) for tree in trees]
 
     def repeated(index: int) -> bool:
-        return all(torch.equal(output(bound(model, trees[index]), x), expected[index]) for _ in range(300))
+        return all(torch.equal(output(substituted(model, trees[index]), x), expected[index]) for _ in range(300))
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(repeated, range(4)))

@@ -109,7 +109,7 @@ def test_what_becomes_personal_is_what_training_whole_tables_gives(model, spec, 
 
 
 def test_the_state_holds_the_rows_of_the_support():
-    learner = reptile(Ratings(), RATINGS, fast=["items", "user"])
+    learner = reptile(Ratings(), RATINGS, adapted_parameters=["items", "user"])
     meta, support = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5, padding=2)
     state = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert set(state) == {"items.weight/ids", "items.weight/rows", "user"}
@@ -149,7 +149,7 @@ def added_up(meta, update):
 
 def test_fedavg_trains_whole_tables_by_rows():
     model = Ratings()
-    learner = fedavg(model, reptile(model, RATINGS, fast=["user"], steps=3))
+    learner = fedavg(model, reptile(model, RATINGS, adapted_parameters=["user"], steps=3))
     meta, support, query = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5), rows(RATINGS, 4, seed=1)
     update = learner.update(meta, support, query, NO_NOISE)
     _, expected = trained(model, meta, functools.partial(SGD, lr=0.1), joined(support, query), 3)
@@ -159,7 +159,7 @@ def test_fedavg_trains_whole_tables_by_rows():
 
 def test_local_only_keeps_the_rows_it_trained():
     model = Ratings()
-    learner = local_only(model, reptile(model, RATINGS, fast=["user"], steps=3))
+    learner = local_only(model, reptile(model, RATINGS, adapted_parameters=["user"], steps=3))
     meta, support = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5)
     state = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     module, _ = trained(model, meta, functools.partial(SGD, lr=0.1), support, 3)
@@ -169,7 +169,7 @@ def test_local_only_keeps_the_rows_it_trained():
 
 def test_a_mixture_of_rows_and_whole_parameters_adapts_and_the_rest_learns_through_it():
     model = Ratings()
-    learner = reptile(model, RATINGS, fast=["bias", "user"], steps=3, lr=0.1)
+    learner = reptile(model, RATINGS, adapted_parameters=["bias", "user"], steps=3, lr=0.1)
     meta = meta_of(learner, dtype=torch.float64)
     support, query = rows(RATINGS, 5), rows(RATINGS, 4, seed=1)
     update = learner.update(meta, support, query, NO_NOISE)

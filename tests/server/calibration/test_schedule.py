@@ -19,9 +19,9 @@ CORRECTION = {
     "weight": 0.5,
     "guard": 0.0,
     "floor": 0.0,
-    "expected": 0.0,
-    "belief": 0.0,
-    "spread": 1.0,
+    "intercept": 0.0,
+    "slope": 0.0,
+    "residual_sd": 1.0,
 }
 UNADAPTED = {**STEPS, "steps": 0.0}
 
@@ -72,8 +72,8 @@ def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
     assert [(q.k, q.measure, list(q.options)) for q in first] == [(k, "lines", [CORRECTION]) for k in (1, 5, 9)]
     assert [(q.k, q.measure, len(q.options)) for q in second] == [(1, "gains", 28), (5, "gains", 28)]
     for each in second[0].options:
-        assert (each["expected"], each["belief"]) == pytest.approx((1.0, 0.5))
-        assert each["spread"] < 1e-6
+        assert (each["intercept"], each["slope"]) == pytest.approx((1.0, 0.5))
+        assert each["residual_sd"] < 1e-6
     assert [entry.k for entry in entries] == [1, 5]
     assert {name: entries[0].knobs[name] for name in ("weight", "guard")} == {"weight": 1.0, "guard": 2.0}
 

@@ -14,7 +14,7 @@ from tests.server.fake import random_tree, same_bits
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
-from tegu.server.evaluation.round import ask
+from tegu.server.evaluation.round import run_evaluation_round
 from tegu.sim.federation.grid import InProcessGrid, flower_identity
 from tegu.wire import evaluation_reply_content, read_evaluation_request, to_record
 
@@ -49,7 +49,9 @@ def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[MetricSums], l
         return replies
 
     with flower_identity():
-        return ask(InProcessGrid(len(nodes), answer), to_record(META), INQUIRY, "calibration", most), sorted(told)
+        return run_evaluation_round(
+            InProcessGrid(len(nodes), answer), to_record(META), INQUIRY, "calibration", most
+        ), sorted(told)
 
 
 def broken() -> list[MetricSums]:

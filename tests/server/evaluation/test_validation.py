@@ -19,13 +19,13 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.validation import (
-    Look,
-    LookRule,
-    Looks,
+    Validation,
     ValidationHistory,
-    look_questions,
-    mean_look,
-    mean_looks,
+    ValidationRule,
+    Validations,
+    mean_validation,
+    mean_validations,
+    validation_candidates,
 )
 from tegu.server.training.checkpoint import latest_checkpoint, read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
@@ -42,7 +42,7 @@ from tegu.wire import (
 
 KNOBS = {"steps": 2.0, "lr": 0.1}
 MANIFEST = Manifest("reptile", "", Spec.ranking(3), (), KNOBS, {**KNOBS, "steps": 0.0})
-INQUIRY = EvaluationRequest("accuracy", 3, 0.2, look_questions(5, MANIFEST))
+INQUIRY = EvaluationRequest("accuracy", 3, 0.2, validation_candidates(5, MANIFEST))
 META = random_tree(0)
 PLAN = TrainingPlan(rounds=6, cohort=CohortPlan(3))
 
@@ -61,11 +61,11 @@ def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence
 
 def looks(
     every: int = 1, patience: int = 0, rounds: int = 9, higher: bool = True, history: ValidationHistory | None = None
-) -> Looks:
-    return Looks(LookRule(every, patience, higher), INQUIRY, rounds, history)
+) -> Validations:
+    return Validations(ValidationRule(every, patience, higher), INQUIRY, rounds, history)
 
 
-def scored(found: Looks, scores: Sequence[float], first: int = 1) -> None:
+def scored(found: Validations, scores: Sequence[float], first: int = 1) -> None:
     """One look a round; the parameters of a round are its number."""
     for number, score in enumerate(scores, first):
         assert found.due(number)
@@ -73,21 +73,21 @@ def scored(found: Looks, scores: Sequence[float], first: int = 1) -> None:
 
 
 def test_looks_of_several_trainings_are_one() -> None:
-    first, second = Look(3, 0.1, 0.4, 0.5, 0.1, 0.03, 0.04), Look(3, 0.3, 0.6, 0.9, 0.3, 0.04, 0.03)
-    both = Look(3, *(pytest.approx(figure) for figure in (0.2, 0.5, 0.7, 0.2, 0.025, 0.025)))
-    assert mean_look([first, second]) == both
-    assert mean_look([]) is None
-    assert mean_looks([[Look(1, 0.0, 0.0), first], [second, Look(9, 0.0, 0.0)]]) == (both,), (
+    first, second = Validation(3, 0.1, 0.4, 0.5, 0.1, 0.03, 0.04), Validation(3, 0.3, 0.6, 0.9, 0.3, 0.04, 0.03)
+    both = Validation(3, *(pytest.approx(figure) for figure in (0.2, 0.5, 0.7, 0.2, 0.025, 0.025)))
+    assert mean_validation([first, second]) == both
+    assert mean_validation([]) is None
+    assert mean_validations([[Validation(1, 0.0, 0.0), first], [second, Validation(9, 0.0, 0.0)]]) == (both,), (
         "only the third round is both's"
     )
-    assert mean_looks([]) == ()
+    assert mean_validations([]) == ()
 
 
 # --- what is asked and found --------------------------------------------------------------------------------------
 
 
 def test_a_look_asks_for_the_learners_own_knobs_and_for_none() -> None:
-    validation, training = look_questions(5, MANIFEST)
+    validation, training = validation_candidates(5, MANIFEST)
     assert [validation.options, training.options] == [[MANIFEST.unadapted, KNOBS], [KNOBS]]
     assert [(q.k, q.measure, q.who, q.draws) for q in (validation, training)] == [
         (5, "scores", "calibration", 1),
@@ -148,7 +148,7 @@ def test_patience_that_begins_with_a_resumed_run_has_no_points_before() -> None:
 @pytest.mark.parametrize(("every", "patience"), [(-1, 0), (1, -1), (0, 1)])
 def test_looks_that_make_no_sense_are_refused(every: int, patience: int) -> None:
     with refused(DataError, f"{every} rounds apart", f"patience for {patience}"):
-        LookRule(every, patience)
+        ValidationRule(every, patience)
 
 
 # --- the kept round -----------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class Nodes:
         return [Message(training_reply_content(Reply(update, 1)), reply_to=message) for message in messages]
 
 
-def run(nodes: Nodes, found: Looks, rounds: int, folder: Path | None = None) -> tuple[MetaStrategy, list[int]]:
+def run(nodes: Nodes, found: Validations, rounds: int, folder: Path | None = None) -> tuple[MetaStrategy, list[int]]:
     """The strategy after `rounds` further rounds, and of which rounds it told."""
     checkpoint = None if folder is None else latest_checkpoint(folder)
     outer = OuterOptimiser(checkpoint.meta if checkpoint else META, OuterRule("Adam", 0.1), 6)

@@ -18,7 +18,7 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.progress import RoundProgress
 from tegu.server.training.checkpoint import read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.plan import NOBODY, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import EVERYBODY_TRAINS, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import Reply, RoundConfig
 
@@ -60,7 +60,9 @@ def of(size: int, *, seed: int = 0, wait_seconds: float = 60.0) -> TrainingPlan:
     return TrainingPlan(seed=seed, cohort=CohortPlan(size, wait_seconds=wait_seconds))
 
 
-def trained(grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = NOBODY) -> Tree:
+def trained(
+    grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = EVERYBODY_TRAINS
+) -> Tree:
     outer = OuterOptimiser(META, OuterRule("SGD", lr), rounds)
     run_rounds(MetaStrategy(outer, plan, left_out=left_out), grid, META, rounds)
     return outer.meta

@@ -37,7 +37,7 @@ def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
     (entry,) = calibrate(Stepper(), [Judge(META, at_level(2 * rate))], [3], MSE, 0)
     assert (entry.k, entry.knobs) == (3, {"steps": 2.0, "lr": rate})
     assert entry.gain == pytest.approx(4 * rate * rate)
-    assert entry.spread == pytest.approx(0, abs=1e-6)
+    assert entry.gain_sd == pytest.approx(0, abs=1e-6)
 
 
 def test_each_judges_its_own_parameters_and_all_choose_together() -> None:
@@ -152,10 +152,18 @@ class Corrector(Stepper):
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         sign = np.sign(supports.y[:, 0, 0])
         moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
-        return {"level": np.full(len(sign), moved, np.float32), "evidence": (4 * sign).astype(np.float32)}
+        return {"level": np.full(len(sign), moved, np.float32), "loo_improvement": (4 * sign).astype(np.float32)}
 
 
-CORRECTION = {"steps": 1.0, "weight": 0.5, "guard": 0.0, "floor": 0.0, "expected": 0.0, "belief": 0.0, "spread": 1.0}
+CORRECTION = {
+    "steps": 1.0,
+    "weight": 0.5,
+    "guard": 0.0,
+    "floor": 0.0,
+    "intercept": 0.0,
+    "slope": 0.0,
+    "residual_sd": 1.0,
+}
 MANIFEST = replace(
     LEVELS, knobs=CORRECTION, unadapted={**CORRECTION, "steps": 0.0}, candidates=(CORRECTION,), guarded=True
 )
@@ -168,7 +176,7 @@ def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> Non
     assert entry.knobs["guard"] > 0
     assert entry.knobs["weight"] == 1.0
     # A gain of 1 for three quarters, of -3 for the others, at evidence of 4 and -4.
-    found = [entry.knobs[name] for name in ("expected", "belief", "spread")]
+    found = [entry.knobs[name] for name in ("intercept", "slope", "residual_sd")]
     assert found == pytest.approx([-1.0, 0.5, 0.0], abs=1e-5)
     assert entry.gain == pytest.approx(0.75)
 
@@ -193,7 +201,7 @@ class Telling(Stepper):
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         high = np.where(supports.y[:, 0, 0] > 0.5, np.float32(4.0), np.float32(-4.0))
         moved = np.float32(knobs["weight"] if knobs["steps"] else 0.0)
-        return {"level": np.full(len(high), moved, np.float32), "evidence": high}
+        return {"level": np.full(len(high), moved, np.float32), "loo_improvement": high}
 
 
 def test_a_correction_is_computed_once_for_all_that_is_blended_of_it() -> None:

@@ -13,8 +13,8 @@ from tegu.sim.data.scaling import standards_of
 
 def test_a_standard_by_hand() -> None:
     found = scaling_of(np.asarray([[1.0, 5.0], [3.0, 5.0]], np.float32))
-    assert (found.mean.tolist(), found.spread.tolist()) == ([2.0, 5.0], [1.0, 1.0])  # the second never changes
-    assert found.mean.dtype == found.spread.dtype == np.float32
+    assert (found.mean.tolist(), found.std.tolist()) == ([2.0, 5.0], [1.0, 1.0])  # the second never changes
+    assert found.mean.dtype == found.std.dtype == np.float32
 
 
 def test_every_feature_has_its_own_and_pictures_have_one() -> None:
@@ -26,7 +26,7 @@ def test_every_feature_has_its_own_and_pictures_have_one() -> None:
     assert x is not None
     assert y is not None
     np.testing.assert_allclose(x.mean, vectors.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(x.spread, vectors.std(0), rtol=1e-5)
+    np.testing.assert_allclose(x.std, vectors.std(0), rtol=1e-5)
     np.testing.assert_allclose(y, (targets.mean(keepdims=True), targets.std(keepdims=True)), rtol=1e-5)
     x, y = standards_of(Population.from_arrays(pictures, (targets > 0).astype(int), people), 0)
     assert x is not None
@@ -54,7 +54,7 @@ def test_graphs_are_tried_on_rows_of_the_learners_units() -> None:
     assert learner.gradient_learner is not None
     rows = example_batch(learner, 500, np.random.default_rng(0))
     np.testing.assert_allclose(rows.x.mean(0), learner.execution.example_scaling[0].mean, rtol=0.02)
-    np.testing.assert_allclose(rows.x.std(0), learner.execution.example_scaling[0].spread, rtol=0.2)
+    np.testing.assert_allclose(rows.x.std(0), learner.execution.example_scaling[0].std, rtol=0.2)
     assert learner.gradient_learner.execution.example_scaling == learner.execution.example_scaling
 
 

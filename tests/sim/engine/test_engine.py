@@ -20,7 +20,7 @@ from tegu.core.data.tree import Tree, add, clip, digest, max_difference, norm, s
 from tegu.core.errors import CompileError, DataError, UnknownNameError
 from tegu.core.sampling.episode import Episode, EpisodeRule, draw_episode, episode_key
 from tegu.core.sampling.trials import stacked_inputs, stacked_supports
-from tegu.learners import Learner, fedavg, joint, reptile, residual
+from tegu.learners import Learner, fedavg, fedsgd, reptile, residual_correction
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine, check_engine, engine_like, fastest, make_engine
@@ -51,15 +51,15 @@ def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]
 
 def test_an_engine_without_workers_has_one_a_processor_on_every_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS and Windows do not say which processors a process may use."""
-    backend = make_engine(reptile(people.classifier(), people.people().spec), {}, "torch-loop").backend
+    made = make_engine(reptile(people.classifier(), people.people().spec), {}, "torch-loop")
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    assert Engine(backend).workers == 3
+    assert Engine(made.backend, made.manifest).workers == 3
 
 
 def test_corrections_go_user_by_user_too() -> None:
     """Their states have scalars."""
-    learner = residual(people.classifier(), people.people().spec)
+    learner = residual_correction(people.classifier(), people.people().spec)
     looped, batched = (make_engine(learner, compile_learner(learner), kind) for kind in ("onnx-loop", "onnx"))
     meta, (supports, x, _) = learner.init(0), users_batch(5)
     states = [engine.adapt(meta, supports, learner.knobs) for engine in (looped, batched)]
@@ -236,7 +236,7 @@ def test_a_comparators_engine_differs_in_its_update_alone(tiny: Tiny, kind: str)
     meta, users = tiny.learner.init(0), 6
     supports, _, _ = users_batch(users)
     engine = replace(tiny.engines[kind], workers=3, memory=1 << 29)
-    for build, one in ((joint, _joint_update), (fedavg, reptile_update)):
+    for build, one in ((fedsgd, _joint_update), (fedavg, reptile_update)):
         other = engine_like(engine, build(people.classifier(), tiny.learner))
         assert type(other.backend) is type(engine.backend)
         assert (other.workers, other.memory) == (3, 1 << 29)

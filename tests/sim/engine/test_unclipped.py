@@ -17,7 +17,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree, clip, digest, max_difference, norm
 from tegu.core.errors import DataError
 from tegu.core.sampling.episode import Episode, EpisodeRule, draw_episode, episode_key
-from tegu.learners import Learner, joint, reptile
+from tegu.learners import Learner, fedsgd, reptile
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
@@ -30,7 +30,9 @@ RULE = EpisodeRule(1, 5, 9)
 
 
 def learner(films: int = FILMS) -> Learner:
-    return reptile(FilmTaste(films, 5), Spec.ranking(films), fast=["user"], steps=STEPS, lr=LR, prior=PRIOR)
+    return reptile(
+        FilmTaste(films, 5), Spec.ranking(films), adapted_parameters=["user"], steps=STEPS, lr=LR, prior=PRIOR
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_sums_are_plain_torch_clipped_or_not(engines: dict[str, Engine], meta: T
 def test_the_one_gradient_is_taken_where_nobody_is_clipped(engines: dict[str, Engine]) -> None:
     has = {kind: engine.backend.together(99) is not None for kind, engine in engines.items()}
     assert has == {"onnx": True, "onnx-loop": False, "torch-vmap": True, "torch-loop": False}
-    comparator = engine_like(engines["onnx"], joint(FilmTaste(FILMS, 5), learner()))
+    comparator = engine_like(engines["onnx"], fedsgd(FilmTaste(FILMS, 5), learner()))
     assert comparator.backend.together(1) is None
 
 

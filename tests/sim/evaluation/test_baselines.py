@@ -19,7 +19,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree, digest
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.trials import Trials
-from tegu.learners.baselines.fedsgd import joint
+from tegu.learners.baselines.fedsgd import fedsgd
 from tegu.server.progress import SILENT
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan
@@ -92,19 +92,19 @@ def gradients(meta: Tree, x: Array, y: Array) -> Tree:
     return {name: np.asarray(parameter.grad) for name, parameter in model.named_parameters()}
 
 
-def test_joint_is_a_round_of_fedsgd(compared: Compared) -> None:
+def test_fedsgd_is_one_gradient_step_a_round(compared: Compared) -> None:
     _, run, baselines, _ = compared
     gradient = mean_of_users(run, gradients)
     meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
-    same_outputs(run, baselines["joint"](3), people.with_parameters(meta))
-    assert baselines["joint"](1) is baselines["joint"](3), "it does not adapt"
+    same_outputs(run, baselines["fedsgd"](3), people.with_parameters(meta))
+    assert baselines["fedsgd"](1) is baselines["fedsgd"](3), "it does not adapt"
 
 
-def test_joint_finetuned_adapts_what_joint_learned(compared: Compared) -> None:
+def test_fedsgd_finetuned_adapts_what_fedsgd_learned(compared: Compared) -> None:
     _, run, baselines, _ = compared
     gradient = mean_of_users(run, gradients)
     meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
-    _some_rate_of(run, baselines["joint_finetuned"](3), meta)
+    _some_rate_of(run, baselines["fedsgd_finetuned"](3), meta)
 
 
 def test_local_only_starts_from_nothing(compared: Compared) -> None:
@@ -149,14 +149,14 @@ def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
     told = Recorded()
     with people.compiled_once():
         baselines = comparators(experiment, run, told)
-    assert list(baselines) == ["constant", "local_only", "joint", "joint_finetuned"]
+    assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned"]
     assert told.stages[-1].startswith("fedavg is left out: it diverges with a step size of 0.3 (")
 
 
 def test_every_baseline_and_stage_is_there(compared: Compared) -> None:
     _, run, baselines, stages = compared
-    assert list(baselines) == ["constant", "local_only", "joint", "joint_finetuned", "fedavg"]
-    assert [stage.split(":")[0] for stage in stages] == ["local_only", "joint", "fedavg"]
+    assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned", "fedavg"]
+    assert [stage.split(":")[0] for stage in stages] == ["local_only", "fedsgd", "fedavg"]
     most = np.bincount(run.split.train.y).argmax()
     outputs = baselines["constant"](1)(draw_trials(run.split.heldout, 1, 0))
     assert {int(output[0].argmax()) for output in outputs} == {most}
@@ -237,10 +237,10 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
         run = run_plan(experiment.population, experiment.learner, plan)
         comparators(experiment, run, SILENT)
     everybody = set(run.split.train.users.tolist())
-    first, second = asked["joint"]
+    first, second = asked["fedsgd"]
     assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == everybody
     assert not set(first.people.users.tolist()) & set(second.people.users.tolist())
-    learner = joint(experiment.model, experiment.learner)
+    learner = fedsgd(experiment.model, experiment.learner)
     engine = engine_like(run.engine, learner)
     for judge_of, other in ((first, second), (second, first)):
         alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), plan).meta

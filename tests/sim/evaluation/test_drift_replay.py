@@ -14,7 +14,7 @@ from tegu.core.bundle.file import Bundle
 from tegu.core.data.batch import Array
 from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.streams import Moment, Streams
@@ -32,7 +32,7 @@ def run() -> Run:
     """The scenario in short."""
     population = before_the_change(STREAMS)
     network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
-    learner = residual(network, population.spec, steps=10, lr=0.02, minibatches=5)
+    learner = residual_correction(network, population.spec, steps=10, lr=0.02, minibatches=5)
     plan = TrainingPlan(
         rounds=150,
         cohort=CohortPlan(20),

@@ -15,7 +15,7 @@ def run(seed: int, hurt: float, ks: tuple[int, ...] = (1, 5), **baselines: float
     entry = {"users": 10 + seed, "initialisation": 0.5, "personalised": 0.75, "hurt": hurt, **shown}
     return {
         "experiment": "toy",
-        "learner": "residual",
+        "learner": "residual_correction",
         "metric": "accuracy",
         "higher_is_better": True,
         "rounds": 3,
@@ -39,9 +39,9 @@ def test_figures_are_means_and_people_are_counted() -> None:
 
 
 def test_what_only_some_have_is_left_out() -> None:
-    found = averaged([run(0, 0.0, (1, 5, 20), joint=1.0, fedavg=0.5), run(1, 0.0, (5, 20, 50), joint=0.5)])
+    found = averaged([run(0, 0.0, (1, 5, 20), fedsgd=1.0, fedavg=0.5), run(1, 0.0, (5, 20, 50), fedsgd=0.5)])
     assert [entry["k"] for entry in found["curve"]] == [5, 20]
-    assert found["curve"][0]["baselines"] == {"joint": 0.75}
+    assert found["curve"][0]["baselines"] == {"fedsgd": 0.75}
     assert "train_seconds" not in found
     assert "drift" not in found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tegu.core.data.batch import Array
-from tegu.sim.experiments.changing_sines import NOISE, USERS, before_the_change, changing_waves, drift
+from tegu.sim.experiments.changing_sines import NOISE, USERS, before_the_change, changing_sines, changing_waves
 from tegu.sim.experiments.sine import sine
 
 
@@ -66,12 +66,12 @@ def test_the_server_sees_what_was_before() -> None:
 
 
 def test_what_the_experiment_is() -> None:
-    experiment = drift(seed=2, rounds=9, cohort=3)
-    assert (experiment.name, experiment.metric.name, experiment.ks) == ("drift", "mse", (1, 2, 5, 10, 20))
+    experiment = changing_sines(seed=2, rounds=9, cohort=3)
+    assert (experiment.name, experiment.metric.name, experiment.ks) == ("changing_sines", "mse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert experiment.streams is not None
     assert experiment.streams.y.tobytes() == changing_waves(USERS, 2).y.tobytes()
     assert experiment.population.x.tobytes() == before_the_change(experiment.streams).x.tobytes()
     like = sine(seed=2)
     assert (experiment.learner.name, experiment.plan.episodes) == (like.learner.name, like.plan.episodes)
-    assert drift(seed=0).plan.rounds == 400
+    assert changing_sines(seed=0).plan.rounds == 400

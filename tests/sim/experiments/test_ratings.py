@@ -102,7 +102,7 @@ def test_what_the_experiments_are(build: Any, items: int, factors: int, kinds: i
     assert (experiment.name, experiment.metric.name, experiment.ks) == (build.__name__, "rmse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     learner = experiment.learner
-    assert (learner.name, learner.gradient_learner.adapted_parameters) == ("residual", ("taste.weight",))
+    assert (learner.name, learner.gradient_learner.adapted_parameters) == ("residual_correction", ("taste.weight",))
     assert list(experiment.classical) == ["item_mean", "item_mean_user_bias"]
     meta = experiment.learner.init(2)
     assert {name: array.shape for name, array in meta.items()} == {

@@ -64,7 +64,10 @@ def test_what_the_experiment_is() -> None:
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("shakespeare", "accuracy", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     learner = experiment.learner
-    assert (learner.name, learner.gradient_learner.adapted_parameters) == ("residual", ("head.weight", "head.bias"))
+    assert (learner.name, learner.gradient_learner.adapted_parameters) == (
+        "residual_correction",
+        ("head.weight", "head.bias"),
+    )
     assert (experiment.population.spec.x.size, experiment.population.spec.outputs) == (CLASSES, CLASSES)
     split = experiment.population.split(2)
     assert not set(split.train.users) & set(split.heldout.users)

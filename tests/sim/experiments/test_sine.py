@@ -50,7 +50,7 @@ def test_what_the_experiment_is() -> None:
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("sine", "mse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert (len(experiment.population), set(experiment.population.counts)) == (USERS, {ROWS})
-    assert (experiment.learner.name, experiment.learner.execution.merges_query) == ("residual", True)
+    assert (experiment.learner.name, experiment.learner.execution.merges_query) == ("residual_correction", True)
     assert (sine(seed=0).plan.rounds, sine(seed=0).plan.cohort.size) == (1500, 25)
 
 

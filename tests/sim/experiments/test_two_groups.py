@@ -16,12 +16,12 @@ from tegu.server.training.plan import CalibrationPlan, TrainingPlan
 from tegu.sim import simulate
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments.catalogue import Build
-from tegu.sim.experiments.two_groups import ROWS, USERS, agreeing, opposed, swings
+from tegu.sim.experiments.two_groups import ROWS, USERS, one_group, signed_sines, two_groups
 from tegu.sim.run import Run
 
 
 def sizes(signs: tuple[int, ...]) -> np.ndarray:
-    population = swings(300, 200, 1, signs)
+    population = signed_sines(300, 200, 1, signs)
     each = [population.rows(user) for user in range(300)]
     wave = [np.sin(x[:, 0], dtype=np.float64) for x, _ in each]
     return np.asarray([wave @ y[:, 0] / (wave @ wave) for wave, (_, y) in zip(wave, each, strict=True)])
@@ -34,7 +34,7 @@ def test_people_are_opposed_or_agree() -> None:
     assert sizes((1,)).min() > 1.6 - 0.15
 
 
-@pytest.mark.parametrize(("build", "name"), [(opposed, "opposed"), (agreeing, "agreeing")])
+@pytest.mark.parametrize(("build", "name"), [(two_groups, "two_groups"), (one_group, "one_group")])
 def test_what_the_experiments_are(build: Build, name: str) -> None:
     experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (name, "mse", (1, 2, 5, 10))
@@ -47,9 +47,9 @@ def test_what_the_experiments_are(build: Build, name: str) -> None:
 def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
     """Seeds 0 to 2, whole experiments: see the README. Here fewer people, rounds and candidates, by gradient steps."""
     errors = {}
-    for name, signs in (("opposed", (-1, 1)), ("agreeing", (1,))):
+    for name, signs in (("two_groups", (-1, 1)), ("one_group", (1,))):
         for number in (1, 2):
-            population = swings(200, 30, 0, signs)
+            population = signed_sines(200, 30, 0, signs)
             model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
             learner = reptile(model, population.spec, steps=5, lr=0.05)
             options = learner.calibration
@@ -66,10 +66,10 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
                 ),
             )
             errors[name, number] = judge(run, {}).curve[0]["personalised"]
-            if (name, number) == ("opposed", 2):
+            if (name, number) == ("two_groups", 2):
                 _check_device(run)
-    assert errors["opposed", 2] < 0.5 * errors["opposed", 1]
-    assert errors["agreeing", 2] < 1.05 * errors["agreeing", 1]
+    assert errors["two_groups", 2] < 0.5 * errors["two_groups", 1]
+    assert errors["one_group", 2] < 1.05 * errors["one_group", 1]
 
 
 def _check_device(run: Run) -> None:

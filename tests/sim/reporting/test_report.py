@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tegu.server.evaluation.validation import Look
+from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.reliability import Reliability
 from tegu.sim.reporting.report import render_report
 from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
@@ -49,7 +49,7 @@ METRICS: dict[str, Any] = {
     "train_seconds": 41.2,
     "user_rounds_per_second": 1234.5,
 }
-POINTS = [Look(1, 0.1, 0.11), Look(40, 0.3, 0.4)]
+POINTS = [Validation(1, 0.1, 0.11), Validation(40, 0.3, 0.4)]
 GAINS = {1: np.asarray([0.1, -0.1, 0.0]), 5: np.asarray([0.2, 0.1])}
 ROWS = [
     ["recall@10", "k = 1", "k = 5"],
@@ -58,12 +58,12 @@ ROWS = [
     ["popularity", "0.315", "0.315"],
     ["local_only", "0.111", "0.111"],
     ["mean gain", "+0.010", "+0.050"],
-    ["gain, 95% from", "-0.010", "+0.030"],
-    ["gain, 95% to", "+0.040", "+0.080"],
-    ["worst tenth's gain", "-0.100", "-0.100"],
+    ["gain, 95% CI lower", "-0.010", "+0.030"],
+    ["gain, 95% CI upper", "+0.040", "+0.080"],
+    ["mean gain, worst decile", "-0.100", "-0.100"],
     ["hurt by adapting", "0.4%", "0.4%"],
-    ["worse at all", "25.0%", "25.0%"],
-    ["held-out people", "22", "18"],
+    ["any decline", "25.0%", "25.0%"],
+    ["held-out users", "22", "18"],
 ]
 
 
@@ -200,7 +200,7 @@ def test_the_page_is_the_same_bytes_for_the_same_run() -> None:
 
 def test_the_pictures_say_what_the_table_says() -> None:
     text = render_report(METRICS, POINTS, GAINS, {})
-    assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% hurt, 25.0% worse at all -->" in text
+    assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% hurt, 25.0% any decline -->" in text
     assert "What adapting gives" in text
 
 
@@ -233,8 +233,8 @@ DRIFT_ROWS = [
     ["resetting", *["0.500"] * 6, "0", "0.500"],
     ["initialisation", *["0.250"] * 6, "-", "0.250"],
     ["recency: mean gain", "-0.250", "-0.250", "+7.750", "+7.625", "+7.500", "+7.125", "", "-0.250"],
-    ["recency: gain, 95% from", "-0.260", "-0.260", "+7.740", "+7.615", "+7.490", "+7.115", "", "-0.260"],
-    ["recency: gain, 95% to", "-0.230", "-0.230", "+7.770", "+7.645", "+7.520", "+7.145", "", "-0.230"],
+    ["recency: gain, 95% CI lower", "-0.260", "-0.260", "+7.740", "+7.615", "+7.490", "+7.115", "", "-0.260"],
+    ["recency: gain, 95% CI upper", "-0.230", "-0.230", "+7.770", "+7.645", "+7.520", "+7.145", "", "-0.230"],
 ]
 
 

@@ -17,7 +17,7 @@ from tegu.compile import compile_learner
 from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import PopulationError
 from tegu.core.metrics import METRICS
-from tegu.server.evaluation.validation import Look
+from tegu.server.evaluation.validation import Validation
 from tegu.server.progress import Progress, RoundProgress
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
@@ -92,7 +92,7 @@ class Noted:
         meta: Tree = {"number": np.asarray(len(self.asked))}
         for number in range(1, self._rounds + 1):
             progress.round(RoundProgress(number, self._rounds, 10, 10 * number, 0.5 * number, meta))
-        looks = () if looking is None else (Look(2, 1.0, 1.0 + len(self.asked), 5.0, 1.0, 0.3, 0.3),)
+        looks = () if looking is None else (Validation(2, 1.0, 1.0 + len(self.asked), 5.0, 1.0, 0.3, 0.3),)
         return Trained(meta, 2.0, 30, 7, self._rounds, looks)
 
 
@@ -110,7 +110,7 @@ def test_nobody_judges_what_it_has_trained(tmp_path: Path) -> None:
     assert set.union(*(names(judges) for _, judges in found.judges)) == names(split.train)
     assert found.trained.meta["number"] == 5
     assert (found.trained.seconds, found.trained.user_rounds, found.trained.received) == (10.0, 150, 35)
-    assert found.trained.looks == (Look(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15), pytest.approx(0.15)),)
+    assert found.trained.looks == (Validation(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15), pytest.approx(0.15)),)
 
 
 def test_without_folds_there_is_one_training_and_others_judge_it() -> None:

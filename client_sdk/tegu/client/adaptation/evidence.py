@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tegu.core.bundle.manifest import Knobs, Manifest
-from tegu.core.calibration.guard import EVIDENCE, TRUST, Guard
+from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.tree import Tree
 
 __all__ = ["Evidence", "correction_note", "evidence_from"]
@@ -24,15 +24,15 @@ def evidence_from(manifest: Manifest, state: Tree, knobs: Knobs, interactions: i
 
     Args:
         manifest: of the bundle.
-        state: after adapting. A guarded learner stores the scalars `EVIDENCE` and `TRUST` in it.
+        state: after adapting. A guarded learner stores the scalars `LOO_IMPROVEMENT` and `SHRINKAGE` in it.
         knobs: used for adapting.
         interactions: effective number of interactions adapted on, rounded.
     """
     reached = [entry for entry in manifest.schedule if entry.k <= interactions]
-    calibration_gain = (reached[-1].gain, reached[-1].spread) if reached else None
+    calibration_gain = (reached[-1].gain, reached[-1].gain_sd) if reached else None
     if not manifest.guarded:
         return Evidence(calibration_gain)
-    return Evidence(calibration_gain, float(state[EVIDENCE]), Guard.of(knobs).weight * float(state[TRUST]))
+    return Evidence(calibration_gain, float(state[LOO_IMPROVEMENT]), Guard.of(knobs).weight * float(state[SHRINKAGE]))
 
 
 def correction_note(evidence: Evidence, interactions: int) -> str:

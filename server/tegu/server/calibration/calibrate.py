@@ -12,25 +12,25 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.calibration.schedule import find_schedule
-from tegu.server.evaluation.round import ask
+from tegu.server.evaluation.round import run_evaluation_round
 from tegu.server.evaluation.validation import (
-    Look,
-    LookRule,
-    Looks,
+    Validation,
     ValidationHistory,
-    look_of,
-    look_questions,
-    mean_look,
+    ValidationRule,
+    Validations,
+    mean_validation,
+    validation_candidates,
+    validation_from_sums,
 )
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
 
-__all__ = ["calibrated", "judged", "looks_for"]
+__all__ = ["calibrate", "final_validation", "validations_for"]
 
 
-def looks_for(
+def validations_for(
     plan: TrainingPlan, manifest: Manifest, history: ValidationHistory | None, fold: int | None
-) -> Looks | None:
+) -> Validations | None:
     """Who looks at the parameters while a federation's run goes on, and when; None for nobody.
 
     Args:
@@ -43,12 +43,12 @@ def looks_for(
     every = stopping.interval(plan.rounds, by_default=False)
     if not every or not plan.calibration.left_out(fold).share:
         return None
-    rule = LookRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
-    inquiry = _inquiry(plan, manifest, look_questions(plan.calibration.middle_k, manifest), fold or 0)
-    return Looks(rule, inquiry, plan.rounds, history)
+    rule = ValidationRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
+    inquiry = _inquiry(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
+    return Validations(rule, inquiry, plan.rounds, history)
 
 
-def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:
+def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:
     """The schedule that the federation's calibration users find: one or two evaluation rounds for each fold.
 
     Args:
@@ -65,7 +65,10 @@ def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Trai
     def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         inquiries = (_inquiry(plan, manifest, questions, fold) for fold in range(len(records)))
         each = zip(records, inquiries, strict=True)
-        return add_sums(ask(grid, record, inquiry, "calibration", plan.calibration.nodes) for record, inquiry in each)
+        return add_sums(
+            run_evaluation_round(grid, record, inquiry, "calibration", plan.calibration.nodes)
+            for record, inquiry in each
+        )
 
     schedule = find_schedule(answered, manifest, plan.calibration.ks, plan.calibration.risk)
     if not schedule:
@@ -78,12 +81,14 @@ def calibrated(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Trai
     return schedule
 
 
-def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan, number: int) -> Look | None:
+def final_validation(
+    grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan, number: int
+) -> Validation | None:
     """A closer look at what was trained: how those who calibrate, and others who trained, do by it.
 
     Args:
         grid: the nodes.
-        metas: as `calibrated`.
+        metas: as `calibrate`.
         manifest: of the bundle.
         plan: who calibrates.
         number: the round that they are of.
@@ -91,14 +96,16 @@ def judged(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Training
     Raises:
         FederationError: no node answers.
     """
-    questions = look_questions(plan.calibration.middle_k, manifest, DRAWS)
+    questions = validation_candidates(plan.calibration.middle_k, manifest, DRAWS)
     answers = (
-        ask(grid, to_record(meta), _inquiry(plan, manifest, questions, fold), "validation", plan.calibration.nodes)
+        run_evaluation_round(
+            grid, to_record(meta), _inquiry(plan, manifest, questions, fold), "validation", plan.calibration.nodes
+        )
         for fold, meta in enumerate(metas)
     )
     higher_is_better = plan.calibration.metric_for(manifest.spec).higher_is_better
-    looks = (look_of(number, each, higher_is_better) for each in answers)
-    return mean_look([look for look in looks if look is not None])
+    looks = (validation_from_sums(number, each, higher_is_better) for each in answers)
+    return mean_validation([look for look in looks if look is not None])
 
 
 def _inquiry(plan: TrainingPlan, manifest: Manifest, questions: Sequence[CandidateSet], fold: int) -> EvaluationRequest:

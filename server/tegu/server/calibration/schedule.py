@@ -74,4 +74,4 @@ def _weighed(knobs: Knobs, belief: GainModel, users: int, *, gains: bool) -> Ite
 def _entry(question: CandidateSet, found: MetricSums, unadapted: Knobs, risk: float) -> ScheduleEntry:
     chosen = select_candidate(found.users, found.sums, risk)
     knobs = unadapted if chosen.candidate is None else question.options[chosen.candidate]
-    return ScheduleEntry(question.k, knobs, chosen.gain, chosen.spread)
+    return ScheduleEntry(question.k, knobs, chosen.gain, chosen.gain_sd)

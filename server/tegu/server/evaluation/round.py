@@ -13,13 +13,15 @@ from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.wire import evaluation_request_content, read_evaluation_reply
 
-__all__ = ["ask", "questions_to", "summed_answers"]
+__all__ = ["evaluation_messages", "run_evaluation_round", "sum_replies"]
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 3600.0
 
 
-def ask(grid: Grid, meta: ArrayRecord, inquiry: EvaluationRequest, name: str, nodes: int = 0) -> list[MetricSums]:
+def run_evaluation_round(
+    grid: Grid, meta: ArrayRecord, inquiry: EvaluationRequest, name: str, nodes: int = 0
+) -> list[MetricSums]:
     """One evaluation round out of turn.
 
     Args:
@@ -34,17 +36,19 @@ def ask(grid: Grid, meta: ArrayRecord, inquiry: EvaluationRequest, name: str, no
     """
     connected = sorted(grid.get_node_ids())
     chosen = [connected[place] for place in draw_users(len(connected), nodes, inquiry.seed, 0)]
-    messages = questions_to(chosen, meta, inquiry, name)
-    return summed_answers(grid.send_and_receive(messages, timeout=_TIMEOUT), inquiry, name)
+    messages = evaluation_messages(chosen, meta, inquiry, name)
+    return sum_replies(grid.send_and_receive(messages, timeout=_TIMEOUT), inquiry, name)
 
 
-def questions_to(nodes: Sequence[int], meta: ArrayRecord, inquiry: EvaluationRequest, name: str) -> list[Message]:
-    """One message to each of the nodes; arguments as `ask`."""
+def evaluation_messages(
+    nodes: Sequence[int], meta: ArrayRecord, inquiry: EvaluationRequest, name: str
+) -> list[Message]:
+    """One message to each of the nodes; arguments as `run_evaluation_round`."""
     content = evaluation_request_content(meta, inquiry)
     return [Message(content, dst_node_id=node, message_type=MessageType.EVALUATE, group_id=name) for node in nodes]
 
 
-def summed_answers(replies: Iterable[Message], inquiry: EvaluationRequest, name: str) -> list[MetricSums]:
+def sum_replies(replies: Iterable[Message], inquiry: EvaluationRequest, name: str) -> list[MetricSums]:
     """The answers of all nodes together, question by question; a reply that cannot be used is left out.
 
     Raises:

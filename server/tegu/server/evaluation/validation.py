@@ -21,19 +21,19 @@ from tegu.server.evaluation.decline import Decline, ValidationPoint, decline_fro
 
 __all__ = [
     "Best",
-    "Look",
-    "LookRule",
-    "Looks",
+    "Validation",
     "ValidationHistory",
+    "ValidationRule",
+    "Validations",
     "decline_of",
-    "look_of",
-    "look_questions",
-    "mean_look",
-    "mean_looks",
+    "mean_validation",
+    "mean_validations",
+    "validation_candidates",
+    "validation_from_sums",
 ]
 
 
-class Look(NamedTuple):
+class Validation(NamedTuple):
     """Means of the metric after so many rounds.
 
     Attributes:
@@ -74,12 +74,12 @@ class ValidationHistory(NamedTuple):
         best: None without patience.
     """
 
-    looks: tuple[Look, ...] = ()
+    looks: tuple[Validation, ...] = ()
     best: Best | None = None
 
 
 @dataclass(frozen=True)
-class LookRule:
+class ValidationRule:
     """When to look, and when to stop.
 
     Attributes:
@@ -106,23 +106,23 @@ class LookRule:
         return bool(self.every) and (number in (1, rounds) or number % self.every == 0)
 
 
-class Looks:
+class Validations:
     """All looks of a run.
 
     Args:
         rule: when.
-        inquiry: what is asked, with the questions of `look_questions`.
+        inquiry: what is asked, with the questions of `validation_candidates`.
         rounds: of the whole run.
         history: of the rounds before, where a run is resumed.
     """
 
     def __init__(
-        self, rule: LookRule, inquiry: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
+        self, rule: ValidationRule, inquiry: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
     ) -> None:
         self.rule, self.inquiry = rule, inquiry
         if history is None or (rule.patience and history.best is None):  # the best look's parameters are not there
             history = ValidationHistory()
-        self.found: list[Look] = list(history.looks)
+        self.found: list[Validation] = list(history.looks)
         self.seconds = 0.0
         self._best = history.best if rule.patience else None
         self._rounds, self._began = rounds, 0.0
@@ -161,10 +161,10 @@ class Looks:
         """Note that a look begins: its time is no training time."""
         self._began = time.perf_counter()
 
-    def take(self, number: int, answers: Sequence[MetricSums], meta: Tree) -> Look | None:
+    def take(self, number: int, answers: Sequence[MetricSums], meta: Tree) -> Validation | None:
         """What the answers tell of the parameters after a round; None where nobody has answered."""
         self.seconds += time.perf_counter() - self._began
-        look = look_of(number, answers, self.rule.higher_is_better)
+        look = validation_from_sums(number, answers, self.rule.higher_is_better)
         if look is not None:
             self.found.append(look)
             if self.rule.patience and self.decline is not None and self.decline.since == number:
@@ -172,13 +172,13 @@ class Looks:
         return look
 
 
-def decline_of(looks: Sequence[Look], higher_is_better: bool) -> Decline | None:
+def decline_of(looks: Sequence[Validation], higher_is_better: bool) -> Decline | None:
     """How far calibration users' figure is below its best at the last look; None without looks."""
     points = [ValidationPoint(look.round, look.personalised, look.personalised_error) for look in looks]
     return decline_from(points, higher_is_better)
 
 
-def look_questions(k: int, manifest: Manifest, draws: int = 1) -> list[CandidateSet]:
+def validation_candidates(k: int, manifest: Manifest, draws: int = 1) -> list[CandidateSet]:
     """What a look asks: the metric at k, by the learner's own knobs.
 
     Args:
@@ -193,24 +193,24 @@ def look_questions(k: int, manifest: Manifest, draws: int = 1) -> list[Candidate
     ]
 
 
-def look_of(number: int, answers: Sequence[MetricSums], higher_is_better: bool) -> Look | None:
-    """What the answers to `look_questions` tell of the parameters after a round; None where nobody has answered."""
+def validation_from_sums(number: int, answers: Sequence[MetricSums], higher_is_better: bool) -> Validation | None:
+    """What the answers to `validation_candidates` tell of the parameters after a round; None where nobody has answered."""
     calibration, comparison = answers
     if not calibration.users:
         return None
     (still, _), (personalised, variance) = (_mean(calibration, option) for option in (0, 1))
     if not comparison.users:
-        return Look(number, still, personalised, personalised_error=math.sqrt(variance))
+        return Validation(number, still, personalised, personalised_error=math.sqrt(variance))
     training, other = _mean(comparison, 0)
     gap = training - personalised if higher_is_better else personalised - training
-    return Look(number, still, personalised, training, gap, math.sqrt(variance + other), math.sqrt(variance))
+    return Validation(number, still, personalised, training, gap, math.sqrt(variance + other), math.sqrt(variance))
 
 
-def mean_look(looks: Sequence[Look]) -> Look | None:
+def mean_validation(looks: Sequence[Validation]) -> Validation | None:
     """The mean of looks at as many trainings, each by other people; None of none."""
     if not looks:
         return None
-    return Look(
+    return Validation(
         round=max(look.round for look in looks),
         initialisation=fmean(look.initialisation for look in looks),
         personalised=fmean(look.personalised for look in looks),
@@ -221,13 +221,13 @@ def mean_look(looks: Sequence[Look]) -> Look | None:
     )
 
 
-def mean_looks(runs: Sequence[Sequence[Look]]) -> tuple[Look, ...]:
+def mean_validations(runs: Sequence[Sequence[Validation]]) -> tuple[Validation, ...]:
     """The means of several trainings' looks, after each round that all were looked at."""
     if not runs:
         return ()
     by_round = [{look.round: look for look in looks} for looks in runs]
     common = sorted(set.intersection(*(set(looks) for looks in by_round)))
-    found = (mean_look([looks[number] for looks in by_round]) for number in common)
+    found = (mean_validation([looks[number] for looks in by_round]) for number in common)
     return tuple(look for look in found if look is not None)
 
 

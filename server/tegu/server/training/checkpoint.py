@@ -14,7 +14,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
-from tegu.server.evaluation.validation import Best, Look, ValidationHistory
+from tegu.server.evaluation.validation import Best, Validation, ValidationHistory
 from tegu.server.training.outer_optimiser import OuterState
 
 __all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]
@@ -81,7 +81,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # it is no mapping
         meta, outer, best = (_below(f"{part}/", arrays) for part in ("meta", "outer", "best"))
-        looks = tuple(Look(*look) for look in json.loads(header["looks"]))
+        looks = tuple(Validation(*look) for look in json.loads(header["looks"]))
         history = ValidationHistory(looks, Best(int(header["best"]), best) if "best" in header else None)
         return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), history)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -18,7 +18,15 @@ from tegu.core.metrics import Metric, default_metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.outer_optimiser import OuterRule
 
-__all__ = ["NOBODY", "CalibrationPlan", "CohortPlan", "EarlyStopping", "LeftOut", "TrainingPlan", "UpdatePlan"]
+__all__ = [
+    "EVERYBODY_TRAINS",
+    "CalibrationPlan",
+    "CohortPlan",
+    "EarlyStopping",
+    "LeftOut",
+    "TrainingPlan",
+    "UpdatePlan",
+]
 
 _VALIDATIONS = 20  # in a run whose plan leaves their interval open
 _SHARE = 0.1  # of users who calibrate in a federation, where the plan leaves it open
@@ -104,7 +112,7 @@ class LeftOut(NamedTuple):
     fold: int = 0
 
 
-NOBODY = LeftOut()
+EVERYBODY_TRAINS = LeftOut()
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,7 @@ class CalibrationPlan:
 
     def left_out(self, fold: int | None) -> LeftOut:
         """Who is left out of the training of this fold; of that with everybody, for None."""
-        return NOBODY if fold is None else LeftOut(self.left_out_share, fold)
+        return EVERYBODY_TRAINS if fold is None else LeftOut(self.left_out_share, fold)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from flwr.serverapp.strategy import Strategy
 from tegu.core.data.tree import Tree, add, check_same_layout, scale
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import draw_users
-from tegu.server.evaluation.round import questions_to, summed_answers
-from tegu.server.evaluation.validation import Looks, ValidationHistory
+from tegu.server.evaluation.round import evaluation_messages, sum_replies
+from tegu.server.evaluation.validation import ValidationHistory, Validations
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
-from tegu.server.training.plan import NOBODY, LeftOut, TrainingPlan
+from tegu.server.training.plan import EVERYBODY_TRAINS, LeftOut, TrainingPlan
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to_record, training_request_content
 
 __all__ = ["MetaStrategy"]
@@ -52,11 +52,11 @@ class MetaStrategy(Strategy):
         outer: OuterOptimiser,
         plan: TrainingPlan,
         *,
-        left_out: LeftOut = NOBODY,
+        left_out: LeftOut = EVERYBODY_TRAINS,
         checkpoints: Path | None = None,
         done: int = 0,
         progress: Progress = SILENT,
-        looks: Looks | None = None,
+        looks: Validations | None = None,
     ) -> None:
         self._outer, self._plan, self._left_out, self._looks = outer, plan, left_out, looks
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
@@ -118,7 +118,7 @@ class MetaStrategy(Strategy):
         if looks is None or looks.stopped or not looks.due(number):
             return []
         looks.begin()
-        return questions_to(sorted(grid.get_node_ids()), arrays, looks.inquiry, f"round {number}")
+        return evaluation_messages(sorted(grid.get_node_ids()), arrays, looks.inquiry, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """What a look has found; one that nobody answers is passed over."""
@@ -127,7 +127,7 @@ class MetaStrategy(Strategy):
             return None
         meta, look = self._outer.meta, None
         try:
-            look = looks.take(number, summed_answers(replies, looks.inquiry, f"round {number}"), meta)
+            look = looks.take(number, sum_replies(replies, looks.inquiry, f"round {number}"), meta)
         except FederationError as error:
             _log.warning("round %d is not judged: %s", number, error)
         self._end(number, meta)

@@ -27,7 +27,7 @@ class ScheduleEntry(NamedTuple):
         k: number of interactions.
         knobs: values of the graph's scalar inputs.
         gain: mean gain of the calibration users with these knobs, in the metric.
-        spread: standard deviation of their gains.
+        gain_sd: standard deviation of their gains.
         losses: mean loss of the initialisation on `k` interactions of each calibration user, ascending
             (`tegu.core.calibration.nonconformity`). At most 99 quantiles (`tegu.core.calibration.conformal`).
     """
@@ -35,7 +35,7 @@ class ScheduleEntry(NamedTuple):
     k: int
     knobs: Knobs
     gain: float = 0.0
-    spread: float = 0.0
+    gain_sd: float = 0.0
     losses: tuple[float, ...] = ()
 
 
@@ -159,7 +159,7 @@ def _flag(value: object) -> bool:
 
 def _entry(value: object) -> ScheduleEntry:
     entry = _typed(value, dict)
-    known = _knobs({name: entry.get(name, 0.0) for name in ("gain", "spread")})
+    known = _knobs({name: entry.get(name, 0.0) for name in ("gain", "gain_sd")})
     losses = [_finite(number) for number in _typed(entry.get("losses", []), list)]
     return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]), **known, losses=tuple(losses))
 

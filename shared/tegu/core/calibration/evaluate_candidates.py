@@ -13,7 +13,14 @@ import numpy as np
 
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, no_users
-from tegu.core.calibration.guard import EVIDENCE, Guard, blend_outputs, gain_model_sums, trust, whole
+from tegu.core.calibration.guard import (
+    LOO_IMPROVEMENT,
+    Guard,
+    blend_outputs,
+    fully_corrected_knobs,
+    gain_model_sums,
+    shrinkage,
+)
 from tegu.core.calibration.selection import gain_sums
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
@@ -55,7 +62,7 @@ def evaluate_candidates(
         sums = [_scores(trials, metric, attempt(trials, knobs)) for knobs in question.options]
     elif question.measure == "lines":
         before = attempt(trials, manifest.unadapted).outputs
-        sums = [_line(trials, before, attempt(trials, whole(knobs))) for knobs in question.options]
+        sums = [_line(trials, before, attempt(trials, fully_corrected_knobs(knobs))) for knobs in question.options]
     else:
         before = attempt(trials, manifest.unadapted).outputs
         tried = (_guarded if manifest.guarded else _plain)(question.options, trials, before, attempt)
@@ -69,7 +76,7 @@ def _scores(trials: Trials, metric: Metric, found: TrialOutputs) -> Array:
 
 
 def _line(trials: Trials, before: Sequence[Array], found: TrialOutputs) -> Array:
-    return gain_model_sums(trials, before, found.outputs, found.notes[EVIDENCE])
+    return gain_model_sums(trials, before, found.outputs, found.notes[LOO_IMPROVEMENT])
 
 
 def _gains(
@@ -94,11 +101,13 @@ def _guarded(
     options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
 ) -> Iterator[Sequence[Array]]:
     """The outputs of each candidate; neighbours that differ only in the guard are adapted once."""
-    for knobs, alike in groupby(options, key=whole):
+    for knobs, alike in groupby(options, key=fully_corrected_knobs):
         found = attempt(trials, knobs)
         for each in alike:
             yield _blend(Guard.of(each), trials, before, found)
 
 
 def _blend(own: Guard[float], trials: Trials, before: Sequence[Array], found: TrialOutputs) -> list[Array]:
-    return blend_outputs(trials.spec.kind, before, found.outputs, own.weight * trust(own, found.notes[EVIDENCE]))
+    return blend_outputs(
+        trials.spec.kind, before, found.outputs, own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT])
+    )

@@ -16,34 +16,34 @@ from tegu.core.data.spec import Kind
 from tegu.core.sampling.trials import Trials
 
 __all__ = [
-    "EVIDENCE",
-    "TRUST",
+    "LOO_IMPROVEMENT",
+    "SHRINKAGE",
     "GainModel",
     "Guard",
     "blend_outputs",
     "fit_gain_model",
+    "fully_corrected_knobs",
     "gain_model_sums",
-    "trust",
-    "whole",
+    "shrinkage",
 ]
 
 T = TypeVar("T")
-EVIDENCE, TRUST = "evidence", "trust"  # scalars in the state of a guarded learner
+LOO_IMPROVEMENT, SHRINKAGE = "loo_improvement", "shrinkage"  # scalars in the state of a guarded learner
 _ROUNDING = 1e-5  # relative to gains: evidence that varies by less is rounding error
 
 
 class GainModel(NamedTuple):
-    """Linear regression of a user's gain on its evidence: gain = `expected` + `belief` * evidence.
+    """Linear regression of a user's gain on its evidence: gain = `intercept` + `slope` * evidence.
 
     Attributes:
-        expected: intercept, in squared error per row.
-        belief: slope, from 0 (evidence is uninformative) to 1.
-        spread: residual standard deviation.
+        intercept: intercept, in squared error per row.
+        slope: slope, from 0 (evidence is uninformative) to 1.
+        residual_sd: residual standard deviation.
     """
 
-    expected: float
-    belief: float
-    spread: float
+    intercept: float
+    slope: float
+    residual_sd: float
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Guard(Generic[T]):
         weight: largest share of the correction that is applied, from 0 to 1.
         guard: how fast the applied share rises with the probability of a gain; 0 always applies all of it.
         floor: share that is applied however small that probability is.
-        expected: see `GainModel`.
-        belief: see `GainModel`.
-        spread: see `GainModel`.
+        intercept: see `GainModel`.
+        slope: see `GainModel`.
+        residual_sd: see `GainModel`.
     """
 
     weight: T
     guard: T
     floor: T
-    expected: T
-    belief: T
-    spread: T
+    intercept: T
+    slope: T
+    residual_sd: T
 
     @classmethod
     def of(cls, knobs: Mapping[str, T]) -> Guard[T]:
@@ -72,7 +72,7 @@ class Guard(Generic[T]):
         return cls(**{field.name: knobs[field.name] for field in fields(cls)})
 
 
-def whole(knobs: Knobs) -> Knobs:
+def fully_corrected_knobs(knobs: Knobs) -> Knobs:
     """The knobs of the whole correction, with everything kept; others as they are."""
     return {**knobs, **asdict(Guard(1.0, 0.0, 0.0, 0.0, 0.0, 1.0))}
 
@@ -123,11 +123,11 @@ def fit_gain_model(trials: int, sums: Array) -> GainModel:
     return GainModel(gain - slope * evidence, slope, max(math.sqrt(max(around, 0.0)), 1e-9))
 
 
-def trust(own: Guard[float], evidence: Array) -> Array:
+def shrinkage(own: Guard[float], evidence: Array) -> Array:
     """The share of the correction that a device applies, before `weight`, `[trials]`."""
     if own.guard == 0:
         return np.ones_like(evidence)
-    gains = normal_cdf((own.expected + own.belief * evidence) / own.spread)
+    gains = normal_cdf((own.intercept + own.slope * evidence) / own.residual_sd)
     kept: Array = own.floor + (1 - own.floor) * np.clip(own.guard * (gains - 0.5), 0.0, 1.0)
     return kept
 

@@ -30,12 +30,12 @@ class Selection(NamedTuple):
     Attributes:
         candidate: its index; None for not adapting.
         gain: mean gain over users.
-        spread: standard deviation of the users' gains.
+        gain_sd: standard deviation of the users' gains.
     """
 
     candidate: int | None
     gain: float
-    spread: float
+    gain_sd: float
 
 
 def select_candidate(users: int, sums: Array, risk: float = RISK) -> Selection:

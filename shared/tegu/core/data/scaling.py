@@ -16,14 +16,14 @@ class Scaling(NamedTuple):
 
     Attributes:
         mean: value that becomes 0.
-        spread: standard deviation, which becomes 1; above 0.
+        std: standard deviation, which becomes 1; above 0.
     """
 
     mean: Array
-    spread: Array
+    std: Array
 
 
 def scaling_of(rows: Array) -> Scaling:
-    """The scaling of rows, over the first axis. Where all rows are equal, `spread` is 1."""
-    mean, spread = (np.asarray(part(rows, axis=0, dtype=np.float64)) for part in (np.mean, np.std))
-    return Scaling(mean.astype(np.float32), np.where(spread > 0, spread, 1.0).astype(np.float32))
+    """The scaling of rows, over the first axis. Where all rows are equal, `std` is 1."""
+    mean, std = (np.asarray(part(rows, axis=0, dtype=np.float64)) for part in (np.mean, np.std))
+    return Scaling(mean.astype(np.float32), np.where(std > 0, std, 1.0).astype(np.float32))

@@ -5,11 +5,11 @@ Nichol, Achiam, Schulman, "On First-Order Meta-Learning Algorithms", 2018, arXiv
     adapt   K steps of gradient descent on the support
     update  meta - adapt(meta, all of the user's rows)
 
-Where only some parameters adapt (`fast`), the others have no adapted value to move toward. They follow the gradient
+Where only some parameters adapt (`adapted_parameters`), the others have no adapted value to move toward. They follow the gradient
 of the query loss *through* the adaptation (Finn et al. 2017, MAML), so that they learn to be adapted around; the fast
 ones still follow Reptile's rule, on the support.
 
-Step sizes and the prior may be learned as well (`learned`): `tegu.learners.parameters.step_sizes` says how.
+Step sizes and the prior may be learned as well (`learn_step_sizes`): `tegu.learners.parameters.step_sizes` says how.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.learners.inner_loop.dual_steps import summed_by_spans
+from tegu.learners.inner_loop.dual_steps import summed_by_dual_steps
 from tegu.learners.inner_loop.gradient_steps import (
     InnerOptimiser,
     concatenate,
@@ -40,12 +40,12 @@ from tegu.learners.learner import (
     TorchTree,
     Update,
 )
-from tegu.learners.modules.checks import prepared
-from tegu.learners.modules.functional import call, fast_names, initial_parameters
+from tegu.learners.modules.checks import checked_module
+from tegu.learners.modules.functional import adapted_parameter_names, call, initial_parameters
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import looked_up
 from tegu.learners.parameters.step_sizes import Learned, learned_entries, learning, learning_summed
-from tegu.learners.parameters.table_rows import changes
+from tegu.learners.parameters.table_rows import parameter_changes
 
 __all__ = ["PAPER", "reptile"]
 
@@ -58,15 +58,15 @@ def reptile(
     spec: Spec,
     *,
     loss: str | OutputLoss | None = None,
-    fast: Sequence[str] | None = None,
+    adapted_parameters: Sequence[str] | None = None,
     steps: int = 5,
     lr: float = 0.1,
     prior: float = 0.0,
     minibatches: int = 1,
     inner: InnerOptimiser = "sgd",
     momentum: float = 0.0,
-    learned: Learned | None = None,
-    per_rows: float = 0.0,
+    learn_step_sizes: Learned | None = None,
+    rows_per_weight: float = 0.0,
 ) -> Learner:
     """A Reptile learner for any module that is a function of its parameters and its input.
 
@@ -75,7 +75,7 @@ def reptile(
             scores `[rows]`. It is not changed.
         spec: what the model takes and gives.
         loss: a name in `modules.losses.LOSSES`, a callable `(output, y) -> [rows]`, or the kind's usual loss.
-        fast: names or patterns of the parameters that adapt (all by default); the rest is learned by the server
+        adapted_parameters: names or patterns of the parameters that adapt (all by default); the rest is learned by the server
             and stays fixed on the device.
         steps: inner steps in training, and the default on the device.
         lr: their step size.
@@ -83,37 +83,39 @@ def reptile(
         minibatches: in training, each inner step sees one of so many parts of the user's rows, in turn.
         inner: "sgd" or "adam".
         momentum: of the inner SGD.
-        learned: "layers" to learn a factor on `lr` for each parameter tensor that adapts, "parameters" for each of its
+        learn_step_sizes: "layers" to learn a factor on `lr` for each parameter tensor that adapts, "parameters" for each of its
             entries; and one on `prior`, unless that is 0. The query tells how, so that supports and queries are kept
             apart (`Execution.merges_query` is False). None for `lr` and `prior` as they are.
-        per_rows: where only some parameters adapt, so many query rows count as one user for the others: who has more
+        rows_per_weight: where only some parameters adapt, so many query rows count as one user for the others: who has more
             tells them more, as clients weigh in McMahan et al. 2017 (arXiv:1602.05629). 0 to count everybody alike.
 
     Raises:
         CompileError: the module keeps running statistics, or is not a function of each row alone.
-        DataError: a pattern in `fast` matches nothing, the module does not fit `spec`, there would be a step size for
-            every entry of a table that adapts by rows, or `per_rows` is negative or means nothing.
+        DataError: a pattern in `adapted_parameters` matches nothing, the module does not fit `spec`, there would be a step size for
+            every entry of a table that adapts by rows, or `rows_per_weight` is negative or means nothing.
         UnknownNameError: no such loss, inner optimiser or way to learn step sizes.
     """
-    model = prepared(model, spec)
+    model = checked_module(model, spec)
     rows_loss = find_loss(loss, spec)
-    names = fast_names(model, fast)
+    names = adapted_parameter_names(model, adapted_parameters)
     tables = looked_up(model, rows_loss, spec, names)
     adapt = inner_loop(model, rows_loss, names, inner, momentum, tables)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
-    entries = learned_entries(model, names, tables, learned, prior)
+    entries = learned_entries(model, names, tables, learn_step_sizes, prior)
     every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
-    _check_per_rows(per_rows, every_parameter_adapts)
+    _check_per_rows(rows_per_weight, every_parameter_adapts)
 
     def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        return changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
+        return parameter_changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
 
     def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
         adapted = run_steps(adapt, meta, support, knobs, minibatches)
         after = mean_loss(model, rows_loss, meta | adapted, query, support)
-        return after * (query.mask.sum() / per_rows) if per_rows else after, changes(meta, adapted)
+        return after * (query.mask.sum() / rows_per_weight) if rows_per_weight else after, parameter_changes(
+            meta, adapted
+        )
 
     def judged(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> tuple[Tensor, Tensor]:
         # Without minibatches: step sizes are learned for devices, which have none.
@@ -126,7 +128,7 @@ def reptile(
     if not every_parameter_adapts:
         summed = summed_update_of(through, (*names, *entries))
     elif inner == "sgd" and not (momentum or tables or entries):
-        summed = summed_by_spans(model, rows_loss, spec, knobs, minibatches)
+        summed = summed_by_dual_steps(model, rows_loss, spec, knobs, minibatches)
     if entries:
         update, summed = learning(update, judged), summed and learning_summed(summed, judged)
     return Learner(
@@ -152,10 +154,10 @@ def reptile(
     )
 
 
-def _check_per_rows(per_rows: float, every_parameter_adapts: bool) -> None:
-    if not 0 <= per_rows < math.inf or (per_rows and every_parameter_adapts):
+def _check_per_rows(rows_per_weight: float, every_parameter_adapts: bool) -> None:
+    if not 0 <= rows_per_weight < math.inf or (rows_per_weight and every_parameter_adapts):
         where = " and every parameter adapts" if every_parameter_adapts else ""
         raise DataError(
-            f"per_rows is {per_rows}{where}: expected 0, or a number of query rows where only some parameters adapt, "
+            f"rows_per_weight is {rows_per_weight}{where}: expected 0, or a number of query rows where only some parameters adapt, "
             "for Reptile's rule moves toward every user alike; leave it out, or name fewer in fast"
         )

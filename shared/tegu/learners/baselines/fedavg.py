@@ -13,14 +13,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from tegu.learners.inner_loop.dual_steps import summed_by_spans
+from tegu.learners.inner_loop.dual_steps import summed_by_dual_steps
 from tegu.learners.inner_loop.gradient_steps import concatenate, inner_loop, run_steps
 from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
-from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import looked_up
 from tegu.learners.parameters.step_sizes import only_learned, without_learned
-from tegu.learners.parameters.table_rows import changes
+from tegu.learners.parameters.table_rows import parameter_changes
 
 __all__ = ["PAPER", "fedavg"]
 
@@ -42,7 +42,7 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         DataError: as `reptile`.
         UnknownNameError: no such loss.
     """
-    model = prepared(model, like.spec)
+    model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
     names = tuple(name for name, _ in model.named_parameters())
     tables = looked_up(model, rows_loss, like.spec, names)
@@ -51,10 +51,12 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
         adapted = run_steps(local, without_learned(meta), concatenate(support, query), like.knobs)
-        return changes(meta, adapted) | {name: torch.zeros_like(value) for name, value in only_learned(meta).items()}
+        return parameter_changes(meta, adapted) | {
+            name: torch.zeros_like(value) for name, value in only_learned(meta).items()
+        }
 
     execution = Execution(
-        summed_update=None if tables else summed_by_spans(model, rows_loss, like.spec, like.knobs),
+        summed_update=None if tables else summed_by_dual_steps(model, rows_loss, like.spec, like.knobs),
         order_invariant=True,
         merges_query=True,
         example_scaling=like.execution.example_scaling,

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients
 from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
-from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.losses import OutputLoss, find_loss
 
-__all__ = ["PAPER", "joint"]
+__all__ = ["PAPER", "fedsgd"]
 
 PAPER = "McMahan et al. 2017, Communication-Efficient Learning (FedSGD), arXiv:1602.05629"
 
 
-def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
+def fedsgd(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
     """Joint training of `model`, adapting as `like` does.
 
     Args:
@@ -35,7 +35,7 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
         DataError: as `reptile`.
         UnknownNameError: no such loss.
     """
-    model = prepared(model, like.spec)
+    model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
@@ -44,4 +44,4 @@ def joint(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = No
         return gradients(model, rows_loss, meta, meta, everything)
 
     execution = Execution(order_invariant=True, merges_query=True, example_scaling=like.execution.example_scaling)
-    return replace(like, name="joint", paper=PAPER, update=update, execution=execution)
+    return replace(like, name="fedsgd", paper=PAPER, update=update, execution=execution)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tegu.learners.inner_loop.gradient_steps import inner_loop
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
-from tegu.learners.modules.checks import prepared
+from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import looked_up
@@ -33,7 +33,7 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         DataError: as `reptile`.
         UnknownNameError: no such loss.
     """
-    model = prepared(model, like.spec)
+    model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
     names = tuple(name for name, _ in model.named_parameters())
 

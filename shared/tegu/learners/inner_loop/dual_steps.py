@@ -17,16 +17,16 @@ from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree
 from tegu.learners.modules.checks import example_rows
 from tegu.learners.modules.functional import Applied
 from tegu.learners.modules.losses import Loss
-from tegu.learners.modules.parameter_reads import Uses
-from tegu.learners.parameters.dual_linear import Span, SpanState, outputs_key, summed_spans
+from tegu.learners.modules.parameter_reads import ParameterReads
+from tegu.learners.parameters.dual_linear import DualLinear, DualState, outputs_key, summed_dual_weights
 
-__all__ = ["find_spans", "summed_by_spans"]
+__all__ = ["find_dual_layers", "summed_by_dual_steps"]
 
 _ROWS = 3
 _WORTH = 16  # entries of an input: with fewer there is little to be saved
 
 
-def summed_by_spans(
+def summed_by_dual_steps(
     model: nn.Module, loss: Loss, spec: Spec, knobs: Mapping[str, float], minibatches: int = 1
 ) -> SummedUpdate | None:
     """Sums of changes by SGD of all parameters on support and query together, where some layers can move by spans.
@@ -40,7 +40,7 @@ def summed_by_spans(
         knobs: `steps`, `lr`, `prior`.
         minibatches: see `run_steps`.
     """
-    spans = find_spans(model, loss, spec)
+    spans = find_dual_layers(model, loss, spec)
     if not spans:
         return None
 
@@ -49,7 +49,7 @@ def summed_by_spans(
 
     def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        return summed_spans(vmap(each, (None, 0, 0))(meta, support, query))
+        return summed_dual_weights(vmap(each, (None, 0, 0))(meta, support, query))
 
     return SummedUpdate(1.5 * min(span.width for span in spans), total)
 
@@ -57,7 +57,7 @@ def summed_by_spans(
 def _changes(
     model: nn.Module,
     loss: Loss,
-    spans: Sequence[Span],
+    spans: Sequence[DualLinear],
     meta: TorchTree,
     support: TorchBatch,
     knobs: Mapping[str, float],
@@ -78,15 +78,15 @@ def _changes(
 
 
 def _begun(
-    model: nn.Module, loss: Loss, spans: Sequence[Span], meta: TorchTree, support: TorchBatch
-) -> list[SpanState]:
+    model: nn.Module, loss: Loss, spans: Sequence[DualLinear], meta: TorchTree, support: TorchBatch
+) -> list[DualState]:
     calls = {call.weight: call for call in _watched(model, loss, meta, support).calls}
     return [
-        SpanState.begin(span, meta[span.weight], calls[span.weight].bias, calls[span.weight].inputs) for span in spans
+        DualState.begin(span, meta[span.weight], calls[span.weight].bias, calls[span.weight].inputs) for span in spans
     ]
 
 
-def find_spans(model: nn.Module, loss: Loss, spec: Spec) -> tuple[Span, ...]:
+def find_dual_layers(model: nn.Module, loss: Loss, spec: Spec) -> tuple[DualLinear, ...]:
     """The layers whose input, one vector a row, depends on no parameter; weight and bias serve this one layer, once.
 
     Args:
@@ -111,7 +111,7 @@ def find_spans(model: nn.Module, loss: Loss, spec: Spec) -> tuple[Span, ...]:
             and call.inputs.shape[-1] >= _WORTH
         )
 
-    return tuple(Span(call.weight, call.bias_name, call.inputs.shape[1]) for call in usual.calls if by_span(call))
+    return tuple(DualLinear(call.weight, call.bias_name, call.inputs.shape[1]) for call in usual.calls if by_span(call))
 
 
 def _watched(model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch) -> _Linear:
@@ -135,7 +135,7 @@ class _Call(NamedTuple):
         return tuple(self.inputs.shape[:-1])
 
 
-class _Linear(Uses):
+class _Linear(ParameterReads):
     """Notes the calls of linear layers, and parameters that were used otherwise."""
 
     def __init__(self, parameters: TorchTree) -> None:

@@ -13,13 +13,13 @@ from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.learners.modules.functional import call
 
-__all__ = ["example_rows", "prepared"]
+__all__ = ["checked_module", "example_rows"]
 
 _ROWS = 3
 _UNBOUNDED_IDS = 8
 
 
-def prepared(model: nn.Module, spec: Spec) -> nn.Module:
+def checked_module(model: nn.Module, spec: Spec) -> nn.Module:
     """A copy of `model` in evaluation mode (dropout off), once it is known to fit `spec`.
 
     Raises:

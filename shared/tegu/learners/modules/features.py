@@ -12,10 +12,10 @@ from torch.overrides import TorchFunctionMode
 from tegu.learners.learner import TorchTree
 from tegu.learners.modules.functional import call
 
-__all__ = ["Seen", "look"]
+__all__ = ["Outputs", "forward_with_features"]
 
 
-class Seen(NamedTuple):
+class Outputs(NamedTuple):
     """A model's view of some rows.
 
     Attributes:
@@ -28,7 +28,7 @@ class Seen(NamedTuple):
     features: Tensor
 
 
-def look(model: nn.Module, parameters: TorchTree, x: Tensor) -> Seen:
+def forward_with_features(model: nn.Module, parameters: TorchTree, x: Tensor) -> Outputs:
     """The model's output for `x`, and its features.
 
     Args:
@@ -39,7 +39,7 @@ def look(model: nn.Module, parameters: TorchTree, x: Tensor) -> Seen:
     watching = _LastLinear()
     with watching:
         output = call(model, parameters, x)
-    return Seen(output, output if watching.input is None else watching.input)
+    return Outputs(output, output if watching.input is None else watching.input)
 
 
 class _LastLinear(TorchFunctionMode):

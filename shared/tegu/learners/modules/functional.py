@@ -14,11 +14,11 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.learners.learner import TorchTree
 from tegu.learners.operators.exportable import Lookup, PlainOperators, from_table
-from tegu.learners.parameters.dual_linear import span_outputs, without_spans
-from tegu.learners.parameters.substitute import bound
+from tegu.learners.parameters.dual_linear import dual_outputs, without_dual_state
+from tegu.learners.parameters.substitute import substituted
 from tegu.learners.parameters.table_rows import look_up, whole_parameters
 
-__all__ = ["Applied", "call", "fast_names", "initial_parameters"]
+__all__ = ["Applied", "adapted_parameter_names", "call", "initial_parameters"]
 
 
 def call(model: nn.Module, parameters: TorchTree, x: Tensor, lookup: Lookup | None = None) -> Tensor:
@@ -31,8 +31,8 @@ def call(model: nn.Module, parameters: TorchTree, x: Tensor, lookup: Lookup | No
         x: its input.
         lookup: what embeddings get for ids and a table; what `parameters` says, by default.
     """
-    with PlainOperators(lookup or look_up(parameters), span_outputs(parameters)):
-        output: Tensor = bound(model, without_spans(whole_parameters(parameters)))(x)
+    with PlainOperators(lookup or look_up(parameters), dual_outputs(parameters)):
+        output: Tensor = substituted(model, without_dual_state(whole_parameters(parameters)))(x)
     return output
 
 
@@ -56,11 +56,11 @@ class Applied:
             return table if wanted is ids and len(ids) == len(table) else from_table(wanted, table)
 
         with PlainOperators(rows):
-            scores: Tensor = bound(self.model, self.parameters)(ids)
+            scores: Tensor = substituted(self.model, self.parameters)(ids)
         return scores
 
 
-def fast_names(model: nn.Module, fast: Sequence[str] | None) -> tuple[str, ...]:
+def adapted_parameter_names(model: nn.Module, fast: Sequence[str] | None) -> tuple[str, ...]:
     """Names of the parameters that adapt: all by default, or those that match one of the patterns in `fast`.
 
     Args:
@@ -77,7 +77,7 @@ def fast_names(model: nn.Module, fast: Sequence[str] | None) -> tuple[str, ...]:
     for pattern in fast:
         matched = {n for n in names if fnmatch.fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")}
         if not matched:
-            raise DataError(f"fast={pattern!r} matches no parameter: expected one of {', '.join(names)}")
+            raise DataError(f"adapted_parameters={pattern!r} matches no parameter: expected one of {', '.join(names)}")
         chosen |= matched
     return tuple(name for name in names if name in chosen)
 

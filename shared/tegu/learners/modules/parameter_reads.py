@@ -10,13 +10,13 @@ from torch.overrides import TorchFunctionMode
 
 from tegu.learners.learner import TorchTree
 
-__all__ = ["Uses"]
+__all__ = ["ParameterReads"]
 
 _GETTERS: tuple[Any, ...] = (Tensor.shape, Tensor.dtype, Tensor.device, Tensor.ndim, Tensor.requires_grad)
 _HARMLESS = (*(getter.__get__ for getter in _GETTERS), Tensor.size, Tensor.dim)
 
 
-class Uses(TorchFunctionMode):
+class ParameterReads(TorchFunctionMode):
     """While it lasts, notes the parameters that functions of torch are given.
 
     Args:

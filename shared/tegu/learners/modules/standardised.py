@@ -26,9 +26,9 @@ class Standardised(nn.Module):
     """
 
     x_mean: Tensor
-    x_spread: Tensor
+    x_std: Tensor
     y_mean: Tensor
-    y_spread: Tensor
+    y_std: Tensor
 
     def __init__(self, model: nn.Module, x: Scaling | None, y: Scaling | None) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ class Standardised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The model's outputs `[rows, ...]` for inputs `[rows, ...]`, both in their own units."""
-        output: Tensor = self.model((x - self.x_mean) / self.x_spread if self._takes else x)
-        return output * self.y_spread + self.y_mean if self._gives else output
+        output: Tensor = self.model((x - self.x_mean) / self.x_std if self._takes else x)
+        return output * self.y_std + self.y_mean if self._gives else output
 
 
 def squared_error_in(y: Scaling) -> OutputLoss:
     """Squared error in units of the targets' spread: `(output, y) -> [rows]`, averaged over targets."""
-    spread = torch.as_tensor(y.spread, dtype=torch.float32)
+    spread = torch.as_tensor(y.std, dtype=torch.float32)
 
     def rows(output: Tensor, wanted: Tensor) -> Tensor:
         return ((output - wanted) / spread).square().mean(-1)

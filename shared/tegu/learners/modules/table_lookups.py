@@ -13,7 +13,7 @@ from tegu.learners.learner import TorchBatch, TorchTree
 from tegu.learners.modules.checks import example_rows
 from tegu.learners.modules.functional import Applied
 from tegu.learners.modules.losses import Loss
-from tegu.learners.modules.parameter_reads import Uses
+from tegu.learners.modules.parameter_reads import ParameterReads
 from tegu.learners.operators.exportable import Lookup, from_table
 
 __all__ = ["find_lookups", "looked_up"]
@@ -85,7 +85,7 @@ def _watched(
 ) -> tuple[dict[str, list[Tensor]], set[str]]:
     """`find_lookups`, and the names of the parameters that were used in another way."""
     same = {id(value): value.clone() for value in parameters.values()}  # to read without being watched
-    uses = Uses(parameters)
+    uses = ParameterReads(parameters)
     with torch.no_grad(), uses:
         found = find_lookups(model, loss, parameters, batch, lambda ids, table: same.get(id(table), table)[ids])
     return found, uses.names

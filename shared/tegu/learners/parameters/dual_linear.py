@@ -23,13 +23,13 @@ from torch import Tensor
 
 from tegu.learners.learner import TorchTree
 
-__all__ = ["Span", "SpanState", "outputs_key", "span_outputs", "summed_spans", "without_spans"]
+__all__ = ["DualLinear", "DualState", "dual_outputs", "outputs_key", "summed_dual_weights", "without_dual_state"]
 
 T = TypeVar("T")
 _INPUTS, _PULLS, _OUTPUTS = "/inputs", "/pulls", "/outputs"
 
 
-class Span(NamedTuple):
+class DualLinear(NamedTuple):
     """A layer that may move so.
 
     Attributes:
@@ -43,7 +43,7 @@ class Span(NamedTuple):
     width: int
 
 
-class SpanState(NamedTuple):
+class DualState(NamedTuple):
     """Where a layer is.
 
     Attributes:
@@ -59,40 +59,40 @@ class SpanState(NamedTuple):
     pulls: Tensor
 
     @classmethod
-    def begin(cls, span: Span, weight: Tensor, bias: Tensor | None, inputs: Tensor) -> SpanState:
+    def begin(cls, span: DualLinear, weight: Tensor, bias: Tensor | None, inputs: Tensor) -> DualState:
         """Before the first step; `bias` is the layer's, a parameter or not."""
         kernel = inputs @ inputs.T
         outputs = F.linear(inputs, weight, bias)
         return cls(inputs, kernel if span.bias is None else kernel + 1, outputs, torch.zeros_like(outputs))
 
-    def step(self, gradient: Tensor) -> SpanState:
+    def step(self, gradient: Tensor) -> DualState:
         """After a step of this size and direction at the outputs."""
         return self._replace(outputs=self.outputs - self.kernel @ gradient, pulls=self.pulls + gradient)
 
-    def change(self, span: Span) -> TorchTree:
+    def change(self, span: DualLinear) -> TorchTree:
         """What is to be subtracted from the layer's parameters: `inputs`, `pulls` and the bias's own."""
         bias = {} if span.bias is None else {span.bias: self.pulls.sum(0)}
         return {span.weight + _INPUTS: self.inputs, span.weight + _PULLS: self.pulls, **bias}
 
 
-def outputs_key(span: Span) -> str:
+def outputs_key(span: DualLinear) -> str:
     """The entry with what the layer gives."""
     return span.weight + _OUTPUTS
 
 
-def span_outputs(tree: TorchTree) -> dict[int, Tensor]:
+def dual_outputs(tree: TorchTree) -> dict[int, Tensor]:
     """What layers give, by the identity of their weight."""
     names = [key.removesuffix(_OUTPUTS) for key in tree if key.endswith(_OUTPUTS)]
     return {id(tree[name]): tree[name + _OUTPUTS] for name in names}
 
 
-def summed_spans(changes: TorchTree) -> TorchTree:
+def summed_dual_weights(changes: TorchTree) -> TorchTree:
     """The sum over users of their changes `[users, ...]`, weights written out: one product for all users' rows."""
     names = [key.removesuffix(_PULLS) for key in changes if key.endswith(_PULLS)]
     weights = {name: changes[name + _PULLS].flatten(0, 1).T @ changes[name + _INPUTS].flatten(0, 1) for name in names}
-    return weights | {name: value.sum(0) for name, value in without_spans(changes).items()}
+    return weights | {name: value.sum(0) for name, value in without_dual_state(changes).items()}
 
 
-def without_spans(tree: Mapping[str, T]) -> dict[str, T]:
+def without_dual_state(tree: Mapping[str, T]) -> dict[str, T]:
     """The tree without what stands beside weights."""
     return {key: value for key, value in tree.items() if not key.endswith((_INPUTS, _PULLS, _OUTPUTS))}

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from tegu.learners.learner import TorchTree
 
-__all__ = ["bound"]
+__all__ = ["substituted"]
 
 
-def bound(module: nn.Module, parameters: TorchTree) -> nn.Module:
+def substituted(module: nn.Module, parameters: TorchTree) -> nn.Module:
     """A shallow copy of `module` that has `parameters`; the module itself is not touched.
 
     `torch.func.functional_call` puts them into the module while the call lasts, where another thread would see them.

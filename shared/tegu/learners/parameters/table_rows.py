@@ -22,9 +22,9 @@ from tegu.learners.operators.exportable import Lookup, from_table, joined
 
 __all__ = [
     "begin_rows",
-    "changes",
     "fixed_entries",
     "look_up",
+    "parameter_changes",
     "row_entries",
     "rows_key",
     "whole_parameters",
@@ -98,7 +98,7 @@ def _tables(tree: Iterable[str]) -> list[str]:
     return [key.removesuffix(_ROWS) for key in tree if key.endswith(_ROWS)]
 
 
-def changes(meta: TorchTree, state: TorchTree) -> TorchTree:
+def parameter_changes(meta: TorchTree, state: TorchTree) -> TorchTree:
     """`meta - state` of all that is in `state`, tables by rows where they are so in it."""
     result = {name: meta[name] - value for name, value in whole_parameters(state).items()}
     for name in _tables(state):

@@ -15,7 +15,7 @@ def make_learner(settings: TaskSettings) -> Learner:
     return reptile(
         model.build(),
         model.spec,
-        fast=settings.adapted_parameters,
+        adapted_parameters=settings.adapted_parameters,
         steps=settings.steps,
         lr=settings.lr,
         prior=settings.prior,

@@ -13,7 +13,7 @@ from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationReq
 from tegu.core.calibration.selection import RISK
 from tegu.core.metrics import Metric
 from tegu.server.calibration.schedule import find_schedule
-from tegu.server.evaluation.round import ask
+from tegu.server.evaluation.round import run_evaluation_round
 from tegu.sim.calibration.conformal_losses import support_losses
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
@@ -51,7 +51,9 @@ def calibrate(
 
     def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         inquiry = EvaluationRequest(metric.name, seed, 0.0, questions)
-        return add_sums(ask(*each, inquiry, "calibration") for each in zip(grids, records, strict=True))
+        return add_sums(
+            run_evaluation_round(*each, inquiry, "calibration") for each in zip(grids, records, strict=True)
+        )
 
     def losses(k: int) -> tuple[float, ...]:
         able = [(meta, people) for meta, people in judges if (people.most >= k).any()]

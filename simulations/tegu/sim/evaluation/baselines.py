@@ -11,7 +11,7 @@ from tegu.compile import compile_learner
 from tegu.core.bundle.manifest import Knobs, knobs_for
 from tegu.core.errors import FederationError
 from tegu.learners.baselines.fedavg import fedavg
-from tegu.learners.baselines.fedsgd import joint
+from tegu.learners.baselines.fedsgd import fedsgd
 from tegu.learners.baselines.local_only import local_only
 from tegu.learners.learner import Learner
 from tegu.server.progress import Progress
@@ -35,7 +35,7 @@ def comparators(experiment: Experiment, run: Run, progress: Progress) -> Baselin
 
     `one_initialisation` is the experiment's learner as it is, where the run has it several times; `finetuned` adapts
     the run's own initialisation by the gradient steps that it was trained with, where the learner
-    adapts otherwise; `joint` is trained with the run's own outer optimiser, rounds and cohort; `joint_finetuned` then
+    adapts otherwise; `fedsgd` is trained with the run's own outer optimiser, rounds and cohort; `fedsgd_finetuned` then
     adapts with a step size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1, and is left
     out where it diverges; `local_only` shares nothing.
 
@@ -55,8 +55,8 @@ def comparators(experiment: Experiment, run: Run, progress: Progress) -> Baselin
         own = engine if trained is like else make_engine(trained, compile_learner(trained))
         found["finetuned"] = _at_every_k(adapted(own, run.bundle.meta, trained.knobs))
     found["local_only"] = _local(experiment, run, like)
-    progress.stage("joint: one gradient step a client a round")
-    found |= _joint(experiment, run, like, engine, progress)
+    progress.stage("fedsgd: one gradient step a client a round")
+    found |= _fedsgd(experiment, run, like, engine, progress)
     progress.stage("fedavg: local training, averaged")
     return found | _fedavg(experiment, run, like, engine, progress)
 
@@ -87,14 +87,15 @@ def _at_every_k(method: Method) -> Callable[[int], Method]:
     return lambda k: method
 
 
-def _joint(
+def _fedsgd(
     experiment: Experiment, run: Run, like: Learner, engine: Engine, progress: Progress
 ) -> dict[str, Callable[[int], Method]]:
-    learner = joint(experiment.model, like, loss=experiment.loss)
-    found = _fitted(engine_like(engine, learner), learner, run, progress)
+    learner = fedsgd(experiment.model, like, loss=experiment.loss)
+    engine = engine_like(engine, learner)
+    found = _fitted(engine, learner, run, progress)
     meta, chosen = found.trained.meta, _calibrated(engine, found.judges, run)
     still = adapted(engine, meta, like.unadapted)
-    return {"joint": _at_every_k(still), "joint_finetuned": lambda k: adapted(engine, meta, chosen[k])}
+    return {"fedsgd": _at_every_k(still), "fedsgd_finetuned": lambda k: adapted(engine, meta, chosen[k])}
 
 
 def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], Method]:

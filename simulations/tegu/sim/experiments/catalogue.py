@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from tegu.core.errors import UnknownNameError
-from tegu.sim.experiments.changing_sines import drift
+from tegu.sim.experiments.changing_sines import changing_sines
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
 from tegu.sim.experiments.ratings import ratings
 from tegu.sim.experiments.shakespeare import shakespeare
 from tegu.sim.experiments.sine import sine
-from tegu.sim.experiments.two_groups import agreeing, opposed
+from tegu.sim.experiments.two_groups import one_group, two_groups
 
 __all__ = ["EXPERIMENTS", "Build", "find_experiment"]
 
@@ -25,11 +25,11 @@ class Build(Protocol):
 
 
 EXPERIMENTS: dict[str, Build] = {
-    "agreeing": agreeing,
-    "drift": drift,
+    "one_group": one_group,
+    "changing_sines": changing_sines,
     "insteval": insteval,
     "movielens": movielens,
-    "opposed": opposed,
+    "two_groups": two_groups,
     "ratings": ratings,
     "shakespeare": shakespeare,
     "sine": sine,

@@ -18,7 +18,7 @@ from tegu.sim.data.streams import Streams
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.sine import wave_experiment
 
-__all__ = ["before_the_change", "changing_waves", "drift"]
+__all__ = ["before_the_change", "changing_sines", "changing_waves"]
 
 USERS, BEFORE, AFTER, QUERIES = 600, 40, 40, 50
 NOISE = 0.5  # standard deviation: 0.25 of any error is the noise of the rows that judge
@@ -26,7 +26,7 @@ NOISE = 0.5  # standard deviation: 0.25 of any error is the noise of the rows th
 
 def changing_waves(users: int, seed: int, before: int = BEFORE, after: int = AFTER) -> Streams:
     """People of two waves each, `before` interactions of the one and then `after` of the other."""
-    rng = keyed_rng("drift", seed)
+    rng = keyed_rng("changing_sines", seed)
     amplitude, phase = rng.uniform(0.1, 5.0, (users, 2, 1)), rng.uniform(0.0, np.pi, (users, 2, 1))
 
     def rows(number: int) -> tuple[Array, Array]:
@@ -58,8 +58,10 @@ def before_the_change(streams: Streams) -> Population:
     return Population.from_arrays(x, y, np.repeat(streams.users, streams.change), Spec.regression((1,)))
 
 
-def drift(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+def changing_sines(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment; trained as `sine`, for fewer rounds."""
     streams = changing_waves(USERS, seed)
     people = before_the_change(streams)
-    return replace(wave_experiment("drift", people, seed=seed, rounds=rounds or 400, cohort=cohort), streams=streams)
+    return replace(
+        wave_experiment("changing_sines", people, seed=seed, rounds=rounds or 400, cohort=cohort), streams=streams
+    )

@@ -14,7 +14,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
@@ -48,7 +48,7 @@ def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None)
     """The experiment; only a student's taste adapts."""
     population = lecturer_ratings()
     model = ItemRatings(LECTURERS, factors=4, level=3.0, bias=0.5)
-    options: dict[str, Any] = {"fast": ["taste.weight"], "steps": 10, "lr": 0.5, "prior": 20.0}
+    options: dict[str, Any] = {"adapted_parameters": ["taste.weight"], "steps": 10, "lr": 0.5, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=CohortPlan(cohort or 100),
@@ -61,7 +61,7 @@ def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None)
         name="insteval",
         population=population,
         model=model,
-        learner=residual(model, population.spec, scaled=False, **options),
+        learner=residual_correction(model, population.spec, normalise_features=False, **options),
         options=options,
         plan=plan,
         classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},

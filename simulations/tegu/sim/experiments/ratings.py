@@ -15,7 +15,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
@@ -79,11 +79,11 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
     # By person, ratings are 0.1 above what they are by row, for who rates much is harder to please: 4 makes up for it.
     model = ItemRatings(FILMS, factors=16, level=4.0, bias=0.5, known=kinds)
     options: dict[str, Any] = {
-        "fast": ["taste.weight"],
+        "adapted_parameters": ["taste.weight"],
         "steps": 10,
         "lr": 0.5,
         "prior": 10.0,
-        "per_rows": 64.0,  # counted by person, items are known less well: few people have most ratings
+        "rows_per_weight": 64.0,  # counted by person, items are known less well: few people have most ratings
     }
     plan = TrainingPlan(
         rounds=rounds or 600,
@@ -102,7 +102,7 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         name="ratings",
         population=population,
         model=model,
-        learner=residual(model, population.spec, scaled=False, **options),
+        learner=residual_correction(model, population.spec, normalise_features=False, **options),
         options=options,
         plan=plan,
         classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},

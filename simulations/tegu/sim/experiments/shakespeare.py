@@ -16,7 +16,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
@@ -90,7 +90,7 @@ def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = No
     """The experiment; the last layer adapts."""
     population = roles()
     model = NextCharacter(population.spec.outputs, WINDOW)
-    options: dict[str, Any] = {"fast": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
+    options: dict[str, Any] = {"adapted_parameters": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=CohortPlan(cohort or 30),
@@ -102,7 +102,7 @@ def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = No
         name="shakespeare",
         population=population,
         model=model,
-        learner=residual(model, population.spec, **options),
+        learner=residual_correction(model, population.spec, **options),
         options=options,
         plan=plan,
     )

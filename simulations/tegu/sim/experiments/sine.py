@@ -14,7 +14,7 @@ from torch import nn
 from tegu.core.data.spec import Spec
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
@@ -63,7 +63,7 @@ def wave_experiment(name: str, population: Population, *, seed: int, rounds: int
         name=name,
         population=population,
         model=model,
-        learner=residual(model, population.spec, **options),
+        learner=residual_correction(model, population.spec, **options),
         options=options,
         plan=plan,
     )

@@ -15,20 +15,20 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.learners.algorithms.residual_correction import residual
+from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
 
-__all__ = ["agreeing", "opposed", "swings"]
+__all__ = ["one_group", "signed_sines", "two_groups"]
 
 USERS, ROWS = 600, 30
 
 
-def swings(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Population:
+def signed_sines(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Population:
     """`users` of `rows` points each, the sign of each drawn from `signs`."""
-    rng = keyed_rng("swings", seed)
+    rng = keyed_rng("signed_sines", seed)
     size = rng.uniform(0.8, 1.2, (users, 1)) * rng.choice(signs, (users, 1))
     x = rng.uniform(-5.0, 5.0, (users, rows))
     y = size * 2 * np.sin(x) + 0.3 * rng.standard_normal(x.shape)
@@ -36,19 +36,19 @@ def swings(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Populati
     return Population.from_arrays(_column(x), _column(y), user, Spec.regression((1,)))
 
 
-def opposed(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+def two_groups(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment with two groups."""
-    return _experiment("opposed", (-1, 1), seed, rounds, cohort)
+    return _experiment("two_groups", (-1, 1), seed, rounds, cohort)
 
 
-def agreeing(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
+def one_group(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """The experiment with one."""
-    return _experiment("agreeing", (1,), seed, rounds, cohort)
+    return _experiment("one_group", (1,), seed, rounds, cohort)
 
 
 def _experiment(name: str, signs: tuple[int, ...], seed: int, rounds: int | None, cohort: int | None) -> Experiment:
     model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
-    population = swings(USERS, ROWS, seed, signs)
+    population = signed_sines(USERS, ROWS, seed, signs)
     options: dict[str, Any] = {"steps": 10, "lr": 0.02}
     plan = TrainingPlan(
         rounds=rounds or 300,
@@ -62,7 +62,7 @@ def _experiment(name: str, signs: tuple[int, ...], seed: int, rounds: int | None
         name=name,
         population=population,
         model=model,
-        learner=residual(model, population.spec, **options),
+        learner=residual_correction(model, population.spec, **options),
         options=options,
         plan=plan,
     )

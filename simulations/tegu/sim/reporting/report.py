@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tegu.core.data.batch import Array
-from tegu.server.evaluation.validation import Look
+from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.reliability import BINS, Reliability, calibration_error
 from tegu.sim.reporting.table import GAIN, decline_line, drift_line, drift_rows, gap_line, stored_line, table_rows
 
@@ -45,7 +45,7 @@ _TERMS = (
 
 def render_report(
     metrics: Mapping[str, Any],
-    points: Sequence[Look],
+    points: Sequence[Validation],
     gains: Mapping[int, Array],
     reliability: Mapping[int, Mapping[str, Reliability]],
 ) -> str:
@@ -168,7 +168,7 @@ def _plot_mean_gain(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
     axes.axhline(0, color="black", lw=1)
     axes.fill_between(places, low, high, color=_ACCENT, alpha=0.2, lw=0, label="its 95% interval")
     axes.plot(places, gain, color=_ACCENT, lw=3, marker="o", label="mean gain")
-    axes.plot(places, worst, color=_HURT, lw=2, ls="--", marker="o", label="worst tenth's gain")
+    axes.plot(places, worst, color=_HURT, lw=2, ls="--", marker="o", label="mean gain, worst decile")
     axes.set_xticks(list(places), [str(entry["k"]) for entry in curve])
     axes.set_xlabel("interactions (k)")
     axes.set_ylabel("gain over the initialisation")
@@ -184,7 +184,7 @@ def _plot_gains(axes: Axes, entry: Mapping[str, Any], gains: Array) -> None:
     axes.axvline(0, color="black", lw=1)
     axes.set_title(
         f"k = {entry['k']}: mean {entry['gain']:+.3f} ({entry['gain_low']:+.3f} to {entry['gain_high']:+.3f}), "
-        f"{entry['hurt']:.1%} hurt, {entry['worse']:.1%} worse at all",
+        f"{entry['hurt']:.1%} hurt, {entry['worse']:.1%} any decline",
         loc="left",
         fontsize="medium",
     )
@@ -205,7 +205,7 @@ def _plot_reliability(axes: Axes, found: Mapping[str, Reliability]) -> None:
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _plot_learning(axes: Axes, points: Sequence[Look], metric: str, kept: int) -> None:
+def _plot_learning(axes: Axes, points: Sequence[Validation], metric: str, kept: int) -> None:
     rounds = [point.round for point in points]
     axes.plot(rounds, [p.initialisation for p in points], color=_GREY, ls="--", marker=".", label="initialisation")
     axes.plot(rounds, [p.personalised for p in points], color=_ACCENT, marker="o", label="personalised")

@@ -12,11 +12,11 @@ __all__ = ["GAIN", "decline_line", "drift_line", "drift_rows", "gap_line", "mark
 GAIN = "mean gain"
 _ADAPTING = (
     (GAIN, "gain", "+.3f"),
-    ("gain, 95% from", "gain_low", "+.3f"),
-    ("gain, 95% to", "gain_high", "+.3f"),
-    ("worst tenth's gain", "worst_decile_gain", "+.3f"),
+    ("gain, 95% CI lower", "gain_low", "+.3f"),
+    ("gain, 95% CI upper", "gain_high", "+.3f"),
+    ("mean gain, worst decile", "worst_decile_gain", "+.3f"),
     ("hurt by adapting", "hurt", ".1%"),
-    ("worse at all", "worse", ".1%"),
+    ("any decline", "worse", ".1%"),
 )
 _SINCE = (0, 1, 2, 5, 10, 20, 40)  # interactions after a change
 
@@ -32,7 +32,7 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows += [[name, *(f"{entry[name]:.3f}" for entry in curve)] for name in ("personalised", "initialisation")]
     rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in curve[0]["baselines"]]
     rows += [[title, *(f"{entry[name]:{form}}" for entry in curve)] for title, name, form in _ADAPTING]
-    rows.append(["held-out people", *(str(entry["users"]) for entry in curve)])
+    rows.append(["held-out users", *(str(entry["users"]) for entry in curve)])
     return rows
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from tegu.core.calibration.assignment import uniform_draw
 from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError
-from tegu.server.evaluation.validation import mean_looks
+from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit
 from tegu.server.training.plan import TrainingPlan
@@ -161,7 +161,7 @@ def _together(found: CrossFitted[Trained]) -> Trained:
         seconds=sum(each.seconds for each in everything),
         user_rounds=sum(each.user_rounds for each in everything),
         received=sum(each.received for each in everything),
-        looks=mean_looks([each.looks for each in found.by_fold]),
+        looks=mean_validations([each.looks for each in found.by_fold]),
     )
 
 

@@ -17,8 +17,15 @@ from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import shortage_message
 from tegu.core.sampling.trials import DRAWS
-from tegu.server.evaluation.round import ask
-from tegu.server.evaluation.validation import Look, LookRule, Looks, ValidationHistory, look_of, look_questions
+from tegu.server.evaluation.round import run_evaluation_round
+from tegu.server.evaluation.validation import (
+    Validation,
+    ValidationHistory,
+    ValidationRule,
+    Validations,
+    validation_candidates,
+    validation_from_sums,
+)
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
@@ -29,7 +36,7 @@ from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import Answer, InProcessGrid, answer_with, flower_identity
 from tegu.wire import to_record
 
-__all__ = ["Backend", "Trained", "Validation", "check_backend", "check_cohort", "train_in_process"]
+__all__ = ["Backend", "Trained", "Validator", "check_backend", "check_cohort", "train_in_process"]
 
 Backend: TypeAlias = Literal["inprocess", "ray"]
 
@@ -51,10 +58,10 @@ class Trained(NamedTuple):
     user_rounds: int
     received: int = 0
     kept: int = 0
-    looks: tuple[Look, ...] = ()
+    looks: tuple[Validation, ...] = ()
 
 
-class Validation(NamedTuple):
+class Validator(NamedTuple):
     """Who looks at the parameters while a run goes on.
 
     Attributes:
@@ -71,22 +78,22 @@ class Validation(NamedTuple):
 
     def inquiry(self, seed: int, draws: int = 1) -> EvaluationRequest:
         """What a look asks."""
-        questions = look_questions(self.k, self.manifest, draws)
+        questions = validation_candidates(self.k, self.manifest, draws)
         return EvaluationRequest(self.metric.name, seed, 0.0, questions)
 
-    def looks(self, plan: TrainingPlan, history: ValidationHistory | None) -> Looks:
+    def looks(self, plan: TrainingPlan, history: ValidationHistory | None) -> Validations:
         """The looks of a plan's run."""
         stopping = plan.early_stopping
         every = stopping.interval(plan.rounds, by_default=True)
-        rule = LookRule(every, stopping.patience, self.metric.higher_is_better)
-        return Looks(rule, self.inquiry(plan.seed), plan.rounds, history)
+        rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better)
+        return Validations(rule, self.inquiry(plan.seed), plan.rounds, history)
 
-    def judged(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Look | None:
+    def judged(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
         """A closer look at what was trained: how calibration users, and others who trained, do by it."""
         grid = InProcessGrid(1, _answer(engine, training, 1, self))
         with flower_identity():
-            answers = ask(grid, to_record(trained.meta), self.inquiry(seed, DRAWS), "validation")
-        return look_of(trained.kept, answers, self.metric.higher_is_better)
+            answers = run_evaluation_round(grid, to_record(trained.meta), self.inquiry(seed, DRAWS), "validation")
+        return validation_from_sums(trained.kept, answers, self.metric.higher_is_better)
 
 
 def check_cohort(population: Population, plan: TrainingPlan) -> int:
@@ -117,7 +124,7 @@ def train_in_process(
     *,
     checkpoints: Path | None = None,
     progress: Progress = SILENT,
-    validation: Validation | None = None,
+    validation: Validator | None = None,
 ) -> Trained:
     """Run the plan's rounds in this process.
 
@@ -164,7 +171,7 @@ def _hosted(plan: TrainingPlan) -> TrainingPlan:
     return replace(plan, cohort=CohortPlan(size=1, users_per_node=plan.cohort.size))
 
 
-def _answer(engine: Engine, population: Population, nodes: int, validation: Validation | None) -> Answer:
+def _answer(engine: Engine, population: Population, nodes: int, validation: Validator | None) -> Answer:
     if validation is None:
         return answer_with(engine, population, nodes)
     metric = validation.metric

@@ -13,7 +13,7 @@ from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_clo
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.learners import mixture, reptile, residual
+from tegu.learners import mixture, reptile, residual_correction
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.parameters.copies import copy_of
 
@@ -37,7 +37,7 @@ def learners(steps=3):
     return {
         "classification": (reptile(mlp(), SPEC, steps=steps, lr=0.4, prior=2.0), rows),
         "regression": (reptile(mlp(2), REGRESSION, steps=steps, lr=0.1), regression_rows),
-        "ranking": (reptile(Factors(), Spec.ranking(ITEMS), fast=["user"], steps=steps, lr=0.5), clicks),
+        "ranking": (reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=steps, lr=0.5), clicks),
     }
 
 
@@ -215,7 +215,10 @@ def test_a_table_by_rows_keeps_its_ids():
 
 
 CORRECT = {"mix": 0.4, "ridge": 0.3, "weight": 0.8, "guard": 0.0}
-BASES = {"classification": (residual(mlp(), SPEC), rows), "regression": (residual(mlp(2), REGRESSION), regression_rows)}
+BASES = {
+    "classification": (residual_correction(mlp(), SPEC), rows),
+    "regression": (residual_correction(mlp(2), REGRESSION), regression_rows),
+}
 
 
 def plain(kind, answer):
@@ -224,7 +227,7 @@ def plain(kind, answer):
 
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize(
-    ("told", "padding"), [({}, 0), ({"guard": 2.0, "floor": 0.1, "expected": 0.05, "spread": 0.2}, 3)]
+    ("told", "padding"), [({}, 0), ({"guard": 2.0, "floor": 0.1, "intercept": 0.05, "residual_sd": 0.2}, 3)]
 )
 def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
     """From the initialisations as the population mixes them to the user's own, each corrected."""
@@ -243,7 +246,7 @@ def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
         ends = [base.adapt(own, support, {**whole, "steps": steps}, NO_NOISE) for steps in (0, 1)]
         first, last = (plain(kind, base.predict(own, each, x)) for each in ends)
         before, after = before + prior[number] * first, after + found[number] * last
-    trust = float(state["trust"])
+    trust = float(state["shrinkage"])
     assert (trust == 1.0) == (not told)
     assert trust > 0.05
     expected = before + 0.8 * trust * (after - before)
@@ -270,7 +273,7 @@ def test_evidence_is_what_choosing_and_correcting_save(kind, count, padding):
         own = copy_of(meta, number)
         output = base_of(base).predict(own, {}, real.x)
         missed.append(target - (output.softmax(-1) if kind == "classification" else output))
-        corrections.append(float(base.adapt(own, real, {**base.knobs, **CORRECT}, NO_NOISE)["evidence"]))
+        corrections.append(float(base.adapt(own, real, {**base.knobs, **CORRECT}, NO_NOISE)["loo_improvement"]))
     saved = []
     for row in range(count):
         others = Batch(*(torch.cat([part[:row], part[row + 1 :]]) for part in real))
@@ -280,12 +283,12 @@ def test_evidence_is_what_choosing_and_correcting_save(kind, count, padding):
         saved.append(float(before.square().sum() - after.square().sum()))
     found = responsibilities(kind, base_of(base), meta, real)
     expected = np.mean(saved) + sum(r * each for r, each in zip(found, corrections, strict=True))
-    assert float(state["evidence"]) == pytest.approx(expected, abs=1e-4)
+    assert float(state["loo_improvement"]) == pytest.approx(expected, abs=1e-4)
     assert (abs(expected) > 1e-3) == (count > 1)
 
 
 def test_a_correction_trains_as_what_it_is_trained_as():
-    many = mixture(residual(mlp(), SPEC), 2)
+    many = mixture(residual_correction(mlp(), SPEC), 2)
     assert count_initialisations(many.gradient_learner.init(0)) == 2
     meta, support, query = meta_apart(many), rows(4), rows(3, 1)
     updates = [one.update(meta, support, query, NO_NOISE) for one in (many, many.gradient_learner)]
@@ -294,7 +297,7 @@ def test_a_correction_trains_as_what_it_is_trained_as():
 
 
 def test_candidates_choose_alone_or_adapt_too():
-    for base in (reptile(mlp(), SPEC), residual(mlp(), SPEC)):
+    for base in (reptile(mlp(), SPEC), residual_correction(mlp(), SPEC)):
         many = mixture(base, 2)
         own = [{n: v for n, v in way.items() if n != "temperature"} for way in many.calibration.candidates]
         assert {way["temperature"] for way in many.calibration.candidates} == {1.0, 4.0}

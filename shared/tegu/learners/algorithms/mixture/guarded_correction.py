@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
-from tegu.core.calibration.guard import EVIDENCE, TRUST, Guard
-from tegu.learners.algorithms.residual_correction import trust
+from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
+from tegu.learners.algorithms.residual_correction import shrinkage
 from tegu.learners.learner import TorchKnobs, TorchTree
 
-__all__ = ["Assigned", "Corrected", "corrected", "wholly"]
+__all__ = ["Assigned", "Corrected", "fully_corrected_knobs", "guarded_correction"]
 
 
 class Assigned(NamedTuple):
@@ -43,7 +43,7 @@ class Corrected(NamedTuple):
     Attributes:
         copies: of each initialisation, what its state is made of.
         shares: to mix by, scalars.
-        notes: `TRUST` and `EVIDENCE`, scalars, as a correction's own state has them.
+        notes: `SHRINKAGE` and `LOO_IMPROVEMENT`, scalars, as a correction's own state has them.
     """
 
     copies: list[TorchTree]
@@ -51,13 +51,13 @@ class Corrected(NamedTuple):
     notes: TorchTree
 
 
-def wholly(knobs: TorchKnobs) -> TorchKnobs:
+def fully_corrected_knobs(knobs: TorchKnobs) -> TorchKnobs:
     """The knobs by which each initialisation is wholly corrected: how far to go is decided for all together."""
     own: Guard[Any] = replace(Guard.of(knobs), weight=1.0, guard=0.0, floor=0.0)
     return cast("TorchKnobs", {**knobs, **vars(own)})
 
 
-def corrected(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, knobs: TorchKnobs) -> Corrected:
+def guarded_correction(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, knobs: TorchKnobs) -> Corrected:
     """As much of the way as the knobs and the user's own rows speak for.
 
     Args:
@@ -69,12 +69,12 @@ def corrected(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, kno
     """
     evidence = _evidence(copies, assigned, mask)
     own = Guard[Any].of(knobs)
-    kept = trust(own, evidence)
+    kept = shrinkage(own, evidence)
     part = own.weight * kept
     shares = [(1 - part) * p + part * r for p, r in zip(assigned.prior, assigned.found, strict=True)]
     factors = [part * r / q.clamp(min=1e-12) for r, q in zip(assigned.found, shares, strict=True)]
     scaled = [{**copy, "weights": copy["weights"] * f} for copy, f in zip(copies, factors, strict=True)]
-    return Corrected(scaled, shares, {TRUST: kept, EVIDENCE: evidence})
+    return Corrected(scaled, shares, {SHRINKAGE: kept, LOO_IMPROVEMENT: evidence})
 
 
 def _evidence(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def _evidence(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor) -> 
     after = _mixed(missed, [share.unsqueeze(-1) for share in assigned.others])
     saved = (before.square() - after.square()).sum(-1)
     picking = (saved * mask).sum() / mask.sum().clamp(min=1)
-    return picking + _mixed([copy[EVIDENCE] for copy in copies], assigned.found)
+    return picking + _mixed([copy[LOO_IMPROVEMENT] for copy in copies], assigned.found)
 
 
 def _mixed(values: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:

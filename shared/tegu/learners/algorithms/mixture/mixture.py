@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tegu.core.calibration.guard import EVIDENCE, TRUST
+from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.learners.algorithms.mixture.guarded_correction import Assigned, corrected, wholly
+from tegu.learners.algorithms.mixture.guarded_correction import Assigned, fully_corrected_knobs, guarded_correction
 from tegu.learners.algorithms.mixture.responsibility import fits, left_out, shares
 from tegu.learners.inner_loop.gradient_steps import concatenate
 from tegu.learners.learner import Iterated, Learner, RowLosses, TorchBatch, TorchKnobs, TorchTree
@@ -42,7 +42,7 @@ PAPER = "Marfoq et al. 2021, Federated multi-task learning under a mixture of di
 _TEMPERATURES = (4.0, 1.0)  # the gentler first, which training has
 _LEAK = 0.02  # of all responsibility is shared out evenly in training
 _CHOICE_ALONE = {"lr": 0.0, "ridge": 1e4}  # knobs of learners by which nothing is left of adapting but the choice
-_NOTES = (TRUST, EVIDENCE)
+_NOTES = (SHRINKAGE, LOO_IMPROVEMENT)
 
 
 class _Several(NamedTuple):
@@ -135,7 +135,7 @@ def _begin(several: _Several, meta: TorchTree, support: TorchBatch) -> TorchTree
 def _step(
     several: _Several, meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor
 ) -> TorchTree:
-    own = wholly(knobs) if several.corrects else knobs
+    own = fully_corrected_knobs(knobs) if several.corrects else knobs
     copies = [
         several.base.step(copy_of(meta, number), copy_of(carry, number), support, own, noise)
         for number in several.numbers
@@ -143,7 +143,7 @@ def _step(
     assigned = _assigned(several, meta, [carry[f"loss/{n}"] for n in several.numbers], support.mask, knobs)
     if not several.corrects:
         return {**carry, **merged(copies), **_by_number("share", assigned.found)}
-    whole = corrected(copies, assigned, support.mask, knobs)
+    whole = guarded_correction(copies, assigned, support.mask, knobs)
     return {**carry, **merged(whole.copies), **_by_number("share", whole.shares), **whole.notes}
 
 
