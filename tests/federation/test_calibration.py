@@ -25,6 +25,7 @@ from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationReq
 from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
+from tegu.server import APP_DIR
 from tegu.server.app import train
 from tegu.server.deployment import local_federation
 from tegu.server.run_config import to_config
@@ -36,7 +37,7 @@ from tegu.sim.federation import evaluation_round as batched
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.training.cross_fitting import Judge
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import APP_DIR, write_partitions
+from tegu.sim.training.on_ray import write_partitions
 
 slow = pytest.mark.slow
 Schedule = Sequence[ScheduleEntry]

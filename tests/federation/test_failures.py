@@ -17,13 +17,14 @@ from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server import APP_DIR
 from tegu.server.deployment import LocalFlower, local_federation
 from tegu.server.deployment import local_flower as module
 from tegu.server.deployment.environment import Scalar
 from tegu.server.run_config import to_config
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import APP_DIR, write_partitions
+from tegu.sim.training.on_ray import write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failures")]
 

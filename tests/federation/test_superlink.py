@@ -18,12 +18,13 @@ from tests.federation.tiny import bundle, flower_processes, looped_engine, popul
 from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
 from tegu.core.data.tree import digest, max_difference
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server import APP_DIR
 from tegu.server.deployment import FlowerRun, local_federation
 from tegu.server.run_config import to_config
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import APP_DIR, write_partitions
+from tegu.sim.training.on_ray import write_partitions
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("superlink")

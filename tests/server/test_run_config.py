@@ -16,10 +16,10 @@ from tegu.core.compression.precision import Precision
 from tegu.core.errors import DataError, FederationError, TeguError, UnknownNameError
 from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server import APP_DIR
 from tegu.server.run_config import from_config, to_config
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
-from tegu.sim.training.on_ray import APP_DIR
 
 PATHS = {"bundle", "out", "checkpoints", "partitions"}
 FULL = TrainingPlan(

@@ -39,7 +39,9 @@ from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import to_record
 
-__all__ = ["app", "train"]
+__all__ = ["APP_DIR", "app", "train"]
+
+APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 
 _log = logging.getLogger(__name__)
 _PATHS = ("bundle", "out", "checkpoints", "partitions")  # in the run configuration, and of no plan

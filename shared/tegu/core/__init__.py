@@ -6,5 +6,103 @@ bundle       the `.tegu` file with its manifest and signature
 compression  parameters and updates in fewer bytes than float32
 calibration  how the server chooses a bundle's schedule from sums of users' metrics
 metrics      what predictions are evaluated by
+files        files that are written whole or not at all
+process      memory, processors and functions of the operating system
 errors       everything that Tegu raises
+
+Names are imported on first use.
 """
+
+from typing import TYPE_CHECKING
+
+from tegu.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
+    from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+    from tegu.core.bundle.signing import new_key_pair
+    from tegu.core.data.spec import Spec
+    from tegu.core.data.users import LocalUser, read_users, write_users
+    from tegu.core.errors import (
+        BundleError,
+        CompileError,
+        DataError,
+        FederationError,
+        FileError,
+        MissingExtraError,
+        OtherModelError,
+        PlatformError,
+        PopulationError,
+        RuntimeFailure,
+        SignatureError,
+        StoreError,
+        TeguError,
+        UnknownNameError,
+    )
+    from tegu.core.metrics import METRICS, Metric, find_metric
+    from tegu.core.sampling.episode import EpisodeRule
+else:  # hidden from type checkers, which would otherwise accept misspelt names
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "Bundle": "bundle.file",
+            "BundleError": "errors",
+            "CompileError": "errors",
+            "DataError": "errors",
+            "EpisodeRule": "sampling.episode",
+            "FederationError": "errors",
+            "FileError": "errors",
+            "LocalUser": "data.users",
+            "METRICS": "metrics",
+            "Manifest": "bundle.manifest",
+            "Metric": "metrics",
+            "MissingExtraError": "errors",
+            "OtherModelError": "errors",
+            "PlatformError": "errors",
+            "PopulationError": "errors",
+            "RuntimeFailure": "errors",
+            "ScheduleEntry": "bundle.manifest",
+            "SignatureError": "errors",
+            "Spec": "data.spec",
+            "StoreError": "errors",
+            "TeguError": "errors",
+            "UnknownNameError": "errors",
+            "find_metric": "metrics",
+            "new_key_pair": "bundle.signing",
+            "read_bundle": "bundle.file",
+            "read_users": "data.users",
+            "write_bundle": "bundle.file",
+            "write_users": "data.users",
+        },
+    )
+
+__all__ = [
+    "METRICS",
+    "Bundle",
+    "BundleError",
+    "CompileError",
+    "DataError",
+    "EpisodeRule",
+    "FederationError",
+    "FileError",
+    "LocalUser",
+    "Manifest",
+    "Metric",
+    "MissingExtraError",
+    "OtherModelError",
+    "PlatformError",
+    "PopulationError",
+    "RuntimeFailure",
+    "ScheduleEntry",
+    "SignatureError",
+    "Spec",
+    "StoreError",
+    "TeguError",
+    "UnknownNameError",
+    "find_metric",
+    "new_key_pair",
+    "read_bundle",
+    "read_users",
+    "write_bundle",
+    "write_users",
+]

@@ -1,20 +1,36 @@
-"""Learners: four pure functions each, one paper a file, in torch. A device needs none of this."""
+"""Learners: four pure functions each, in torch. A device needs none of this.
+
+algorithms  meta-learning algorithms, one paper a file
+baselines   learners to compare with
+learner     what a learner is
+catalogue   learners by name
+inner_loop  adapting by gradient steps
+solvers     closed-form solvers
+modules     what is done with a `torch.nn.Module` before a learner uses it
+parameters  forms that parameters take while a user adapts
+operators   operators in a form that exports to ONNX and batches over users
+"""
 
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.baselines.fedavg import fedavg
 from tegu.learners.baselines.fedsgd import fedsgd
+from tegu.learners.baselines.local_only import local_only
 from tegu.learners.catalogue import LEARNERS, find_learner
-from tegu.learners.learner import Iterated, Learner
+from tegu.learners.learner import CalibrationOptions, Execution, Iterated, Learner, SummedUpdate
 
 __all__ = [
     "LEARNERS",
+    "CalibrationOptions",
+    "Execution",
     "Iterated",
     "Learner",
+    "SummedUpdate",
     "fedavg",
     "fedsgd",
     "find_learner",
+    "local_only",
     "mixture",
     "reptile",
     "residual_correction",

@@ -1,17 +1,40 @@
 """Simulation: many users on one machine.
 
-population     users' rows, and their split by user      train       rounds on the in-process grid (`ray`: on Flower's)
-engine         batched graphs over users                 calibrate   how hard to adapt, by number of interactions
-grid           Flower's Grid in this process             simulate    a population and a learner -> a bundle
-trials         held-out users, k rows each               run         what a simulation gives
-evaluate       methods and their scores                  judge       the curve on people never seen
-comparators    what a learner is shown against           run_folder  an experiment -> `runs/<name>/`
-crossfit       who trains and who judges it            stored      what fewer bytes cost
+simulate        train on a population and calibrate a bundle, by default settings or by a plan
+run             what a run gives
+run_experiment  an experiment and its folder: bundle, metrics, report
+data            populations, in memory or on disk
+engine          updates, states and predictions of many users at once
+federation      nodes that hold many users, in this process
+training        rounds in this process, or on Ray; cross-fitting
+calibration     choosing a bundle's schedule, batched over users
+evaluation      held-out users, baselines, confidence intervals
+reporting       tables, plots and reports
+experiments     built-in experiments
 """
 
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
-from tegu.sim.run import Run
+from tegu.sim.data.population_on_disk import read_population, write_population
+from tegu.sim.experiments.catalogue import EXPERIMENTS, find_experiment
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.run import Run, run_plan
+from tegu.sim.run_experiment import run_experiment
 from tegu.sim.simulate import simulate
+from tegu.sim.training.on_ray import write_partitions
 
-__all__ = ["Population", "Run", "Split", "TrainingPlan", "simulate"]
+__all__ = [
+    "EXPERIMENTS",
+    "Experiment",
+    "Population",
+    "Run",
+    "Split",
+    "TrainingPlan",
+    "find_experiment",
+    "read_population",
+    "run_experiment",
+    "run_plan",
+    "simulate",
+    "write_partitions",
+    "write_population",
+]

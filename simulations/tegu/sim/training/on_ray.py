@@ -10,10 +10,10 @@ import json
 import tempfile
 from pathlib import Path
 
-import tegu.server.app
 from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
 from tegu.core.data.users import write_users
 from tegu.core.errors import FederationError
+from tegu.server.app import APP_DIR
 from tegu.server.deployment import local_simulation
 from tegu.server.run_config import to_config
 from tegu.server.training.plan import TrainingPlan
@@ -21,9 +21,8 @@ from tegu.sim.data.population import Population
 from tegu.sim.federation.grid import partitions
 from tegu.sim.training.in_process import Trained, check_cohort
 
-__all__ = ["APP_DIR", "train_on_ray", "write_partitions"]
+__all__ = ["train_on_ray", "write_partitions"]
 
-APP_DIR = Path(tegu.server.app.__file__).parent / "flower_app"
 _TAIL = 2000  # characters of the log in an error
 
 
