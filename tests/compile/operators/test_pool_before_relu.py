@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad
 
-from tegu.compile.operators.pool_before_relu import PoolFirst
+from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
 from tegu.compile.tracing.capture import capture
 
 POOLS = [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 1)]
@@ -33,7 +33,7 @@ def test_values_and_gradients_are_those_of_pooling_last(pool: nn.Module, relu: C
         return (output * torch.linspace(-1, 1, output.numel()).reshape(output.shape)).sum(), output
 
     (expected, values), (found, reordered) = grad(model, has_aux=True)(x), (None, None)
-    with PoolFirst():
+    with PoolBeforeReLU():
         found, reordered = grad(model, has_aux=True)(x)
     assert torch.equal(reordered, values)
     assert torch.equal(found, expected)
@@ -59,12 +59,12 @@ def test_what_relu_gave_is_still_there_for_others() -> None:
 
     x = torch.randn(1, 2, 4, 4)
     expected = functional_call(Skip(), {}, (x,))
-    with PoolFirst():
+    with PoolBeforeReLU():
         torch.testing.assert_close(functional_call(Skip(), {}, (x,)), expected)
 
 
 def test_indices_are_of_what_relu_gave() -> None:
     x = torch.tensor([[[-2.0, -1.0], [-3.0, -4.0]]])
-    with PoolFirst():
+    with PoolBeforeReLU():
         values, indices = nn.functional.max_pool2d(torch.relu(x), 2, return_indices=True)
     assert (values.item(), indices.item()) == (0, 0)

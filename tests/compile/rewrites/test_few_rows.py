@@ -13,9 +13,9 @@ from tests.compile.running import DeviceGraphs, rows, run, start, tensors
 from torch import Tensor, nn
 
 from tegu.compile.named_tensors import Named
-from tegu.compile.operators.convolution.sliding import replaces_convolutions, sliding
+from tegu.compile.operators.convolution.sliding import has_replaced_convolutions, sliding
 from tegu.compile.rewrites.few_rows import choose_by_rows
-from tegu.compile.tracing.trace import Part, trace
+from tegu.compile.tracing.trace import GraphSource, trace
 
 
 def times(factor: str) -> onnx.ModelProto:
@@ -91,8 +91,8 @@ def applied(layer: nn.Conv2d) -> Callable[[Named], dict[str, Tensor]]:
 def test_a_convolution_is_kept_whole(name: str) -> None:
     layer = LAYERS[name].requires_grad_(False)
     x = torch.randn(7, layer.in_channels, 14, 14, generator=torch.Generator().manual_seed(0))
-    assert replaces_convolutions(applied(layer), {"x": x})
-    model = trace({"graph": Part(sliding(applied(layer)), {"x": x}, {"x": (0,)})})["graph"]
+    assert has_replaced_convolutions(applied(layer), {"x": x})
+    model = trace({"graph": GraphSource(sliding(applied(layer)), {"x": x}, {"x": (0,)})})["graph"]
     assert "Conv" in {node.op_type for node in model.graph.node}
     assert not {node.op_type for node in model.graph.node} & {"MatMul", "Gemm"}
     found = run(model.SerializeToString(), x=x[:1].numpy())["y"]
@@ -120,4 +120,4 @@ def test_gradients_are_those_of_torch(name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_convolutions_that_nothing_replaces(name: str) -> None:
     layer = OTHERS[name].requires_grad_(False)
-    assert not replaces_convolutions(applied(layer), {"x": torch.randn(7, layer.in_channels, 14, 14)})
+    assert not has_replaced_convolutions(applied(layer), {"x": torch.randn(7, layer.in_channels, 14, 14)})

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from tests.compile.families import FAMILIES
 from tests.compile.running import DeviceGraphs, knobs, rows, run, start
 
-from tegu.compile.tracing.hoist import hoist
+from tegu.compile.tracing.hoist import hoist_invariant
 from tegu.compile.tracing.loop import loop_model
 from tegu.core.errors import CompileError
 
@@ -55,7 +55,7 @@ def test_hoisting() -> None:
         node("e", "w"),
         node("b", "g", then_branch=branch),
     ]
-    before, within = hoist(nodes, {"carry"}, {"next"})
+    before, within = hoist_invariant(nodes, {"carry"}, {"next"})
     assert [n.output[0] for n in before] == ["b", "d", "f"]
     assert [n.output[0] for n in within] == ["c", "e", "next", "w", "g"]
 
@@ -99,5 +99,5 @@ def test_entries_of_the_carry(q: onnx.NodeProto, expected: float, carried: list[
 
 
 def test_different_operator_sets() -> None:
-    with pytest.raises(CompileError, match="export both alike"):
+    with pytest.raises(CompileError, match="export both with the same"):
         loop_model(graph([], [], [], opset=17), step(node("x", "next.q")), ["p", "q"], ["p"])

@@ -8,7 +8,7 @@ import torch
 from tests.compile.running import run
 
 from tegu.compile.named_tensors import Named
-from tegu.compile.tracing.trace import Part, trace
+from tegu.compile.tracing.trace import GraphSource, trace
 
 
 def test_outputs_that_are_equal_keep_their_own_names_and_places() -> None:
@@ -16,7 +16,7 @@ def test_outputs_that_are_equal_keep_their_own_names_and_places() -> None:
         both = values["x"] + 1
         return {"third": both * 2, "first": both.clone(), "second": both.clone()}
 
-    model = trace({"alike": Part(alike, {"x": torch.ones(13, 2)}, {"x": (0,)})})["alike"]
+    model = trace({"alike": GraphSource(alike, {"x": torch.ones(13, 2)}, {"x": (0,)})})["alike"]
     onnx.checker.check_model(model, full_check=True)
     assert [output.name for output in model.graph.output] == ["third", "first", "second"]
     found = run(model.SerializeToString(), x=np.full((5, 2), 3, np.float32))

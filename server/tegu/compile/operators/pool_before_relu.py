@@ -10,13 +10,13 @@ import torch.nn.functional as F  # noqa: N812 # the name torch's own documentati
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["PoolFirst"]
+__all__ = ["PoolBeforeReLU"]
 
 _RELU = (F.relu, torch.relu, Tensor.relu)
 _MAX_POOL = (F.max_pool1d, F.max_pool2d, torch.max_pool1d, torch.max_pool2d)
 
 
-class PoolFirst(TorchFunctionMode):
+class PoolBeforeReLU(TorchFunctionMode):
     """While it lasts, the maximum of what ReLU gave is computed as ReLU of the maximum.
 
     The gradient is the same too: where the maximum is positive, its first place is that of the input's maximum, and

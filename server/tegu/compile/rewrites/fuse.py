@@ -10,7 +10,7 @@ from onnx_ir.passes import common
 from onnxscript.rewriter import RewritePass
 from onnxscript.rewriter.rules import common as rules
 
-from tegu.compile.rewrites.replace_node import put_in_place_of
+from tegu.compile.rewrites.replace_node import replace_node
 
 __all__ = ["fuse"]
 
@@ -175,4 +175,4 @@ def _flags(gemm: ir.Node) -> dict[str, int | float]:
 def _replace(
     node: ir.Node, operator: str, inputs: Sequence[ir.Value | None], **attributes: float | Sequence[int]
 ) -> None:
-    put_in_place_of(node, [ir.node(operator, inputs, attributes, name=node.name)])
+    replace_node(node, [ir.node(operator, inputs, attributes, name=node.name)])

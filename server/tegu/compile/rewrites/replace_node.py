@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from onnx_ir import convenience
 
-__all__ = ["put_in_place_of"]
+__all__ = ["replace_node"]
 
 
-def put_in_place_of(node: ir.Node, new: Sequence[ir.Node]) -> None:
+def replace_node(node: ir.Node, new: Sequence[ir.Node]) -> None:
     """Who reads what `node` makes reads what the last of `new` makes: under its name, of its shape and type."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)  # noqa: S101 # nodes in a model always have theirs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tegu.compile.rewrites.replace_node import put_in_place_of
+from tegu.compile.rewrites.replace_node import replace_node
 
 __all__ = ["sink_transposes"]
 
@@ -54,7 +54,7 @@ def _sink(node: ir.Node, order: list[int]) -> None:
     assert old.shape is not None  # noqa: S101 # `_order` has looked
     inner.outputs[0].shape = ir.Shape([old.shape[axis] for axis in _inverse(order)])
     inner.outputs[0].type = old.type
-    put_in_place_of(node, [*nodes, inner, back])
+    replace_node(node, [*nodes, inner, back])
 
 
 def _permutation(value: ir.Value | None) -> list[int] | None:

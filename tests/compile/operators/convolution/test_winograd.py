@@ -73,7 +73,7 @@ def test_rounding_stays_small_in_float32(kernel: int, size: int) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 5])
 def test_the_table_filters_where_it_pays(rows: int, padding: int) -> None:
     (x, weight, bias, grad), edge, expected = example(5, padding, rows, (14, 18), 16, 24)
-    assert winograd.pays(x.shape, weight.shape, edge)
+    assert winograd.is_faster(x.shape, weight.shape, edge)
     output = TABLE[ATEN.convolution.default](x, weight, bias, *settings(edge))
     gradients = TABLE[ATEN.convolution_backward.default](grad, x, weight, [24], *settings(edge), [True] * 3)
     found, right = [output, *gradients], [*expected, grad.sum([0, 2, 3])]
@@ -110,7 +110,7 @@ def test_other_convolutions_stay_as_they_are(name: str) -> None:
 def test_few_channels_by_windows(padding: tuple[int, int], channels: int, kernel: tuple[int, int], rows: int) -> None:
     x = torch.randn(rows, channels, 9, 12, generator=RNG, dtype=torch.float64)
     layer = nn.Conv2d(channels, 8, kernel, padding=padding, dtype=torch.float64)
-    assert unfolded.pays(x.shape, layer.weight.shape)
+    assert unfolded.is_faster(x.shape, layer.weight.shape)
     assert layer.bias is not None
     output = layer(x)
     grad = torch.randn(output.shape, generator=RNG, dtype=torch.float64)
@@ -129,7 +129,7 @@ def test_few_channels_by_windows(padding: tuple[int, int], channels: int, kernel
 @pytest.mark.parametrize(("kernel", "size"), [(5, 14), (5, 8), (3, 14), (3, 28)])
 def test_it_multiplies_less_than_sliding_where_it_pays(kernel: int, size: int) -> None:
     (x, weight, bias, grad), edge, _ = example(kernel, "same", 20, (size, size), 32, 64)
-    assert winograd.pays(x.shape, weight.shape, edge)
+    assert winograd.is_faster(x.shape, weight.shape, edge)
     counted = [
         multiplications(lambda: winograd.convolution(x, weight, bias, edge)),
         multiplications(lambda: winograd.input_gradient(grad, x, weight, edge)),

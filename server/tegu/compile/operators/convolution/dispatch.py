@@ -28,7 +28,7 @@ def convolution(
     """`aten.convolution` in its fastest form; NotImplemented leaves the operator as it is."""
     del output_padding
     if not transposed and replaces_convolution(x, weight, stride, padding, dilation, groups):
-        if winograd.pays(x.shape, weight.shape, padding):
+        if winograd.is_faster(x.shape, weight.shape, padding):
             return winograd.convolution(x, weight, bias, padding)
         return im2col.convolution(x, weight, bias, padding)
     return NotImplemented
@@ -40,7 +40,7 @@ def replaces_convolution(
     """Whether minimal filtering or im2col is faster than sliding for a convolution that is not transposed."""
     shapes = x.shape, weight.shape
     plain = x.dim() == 4 and groups == 1 and {*stride, *dilation} == {1}
-    return plain and (winograd.pays(*shapes, padding) or im2col.pays(*shapes))
+    return plain and (winograd.is_faster(*shapes, padding) or im2col.is_faster(*shapes))
 
 
 def convolution_backward(
@@ -66,7 +66,7 @@ def convolution_backward(
         raise CompileError("the gradient of a transposed convolution cannot be compiled: use Upsample and Conv")
     if not replaces_convolution(x, weight, stride, padding, dilation, groups):
         grad_x, grad_weight = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, output_mask)
-    elif winograd.pays(x.shape, weight.shape, padding):
+    elif winograd.is_faster(x.shape, weight.shape, padding):
         grad_x = winograd.input_gradient(grad, x, weight, padding) if output_mask[0] else None
         grad_weight = winograd.weight_gradient(grad, x, weight, padding) if output_mask[1] else None
     else:

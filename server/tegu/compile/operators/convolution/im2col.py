@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
-__all__ = ["convolution", "pays", "weight_gradient"]
+__all__ = ["convolution", "is_faster", "weight_gradient"]
 
 _ENTRIES = 32  # of a window at most; windows take as many times the memory of the input's planes
 _FILTERS = 8  # at least
 
 
-def pays(x: Sequence[object], weight: Sequence[object]) -> bool:
+def is_faster(x: Sequence[object], weight: Sequence[object]) -> bool:
     """Whether windows are few enough, by the shapes of the input and of the kernels.
 
     The convolution is one of stride 1, dilation 1 and one group over two axes. Where the input is data, all steps share

@@ -16,7 +16,7 @@ from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.convolution.dispatch import replaces_convolution
 from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients
 
-__all__ = ["TRANSLATIONS", "replaces_convolutions", "sliding"]
+__all__ = ["TRANSLATIONS", "has_replaced_convolutions", "sliding"]
 
 
 def sliding(function: Function) -> Function:
@@ -29,7 +29,7 @@ def sliding(function: Function) -> Function:
     return slid
 
 
-def replaces_convolutions(function: Function, inputs: Named) -> bool:
+def has_replaced_convolutions(function: Function, inputs: Named) -> bool:
     """Whether a convolution of `function` would be compiled to something else than an ONNX Conv."""
     with _Sliding() as mode, torch.no_grad():
         function(inputs)

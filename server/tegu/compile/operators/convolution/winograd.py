@@ -29,13 +29,13 @@ from tegu.compile.operators.convolution.minimal_filtering import (
 )
 from tegu.core.data.batch import Array
 
-__all__ = ["convolution", "input_gradient", "pays", "weight_gradient"]
+__all__ = ["convolution", "input_gradient", "is_faster", "weight_gradient"]
 
 _CHANNELS = 8  # of input and of output at least
 _SHARE = 0.8  # of the multiplications of sliding at most: large images are transformed by matrices mostly of zeros
 
 
-def pays(x: Sequence[object], weight: Sequence[object], padding: Sequence[int]) -> bool:
+def is_faster(x: Sequence[object], weight: Sequence[object], padding: Sequence[int]) -> bool:
     """Whether to expect less time than sliding the kernel takes, by counting multiplications.
 
     Args:
