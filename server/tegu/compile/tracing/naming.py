@@ -12,7 +12,7 @@ from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import TorchBatch
 
-__all__ = ["batch_under_prefix", "flat_batch", "knob_tensors", "named", "pick"]
+__all__ = ["batch_under_prefix", "flat_batch", "knob_tensors", "named", "pick", "under_prefix", "with_prefix"]
 
 T = TypeVar("T")
 
