@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tegu.compile.functions import one_by_one, touched_update
+from tegu.compile.functions import one_by_one, touched_update, update_arguments
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.tracing.naming import with_prefix
 from tegu.learners.learner import Learner, SummedUpdate

@@ -99,7 +99,7 @@ def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tenso
 
 
 def _windows(x: Tensor, kernel: tuple[int, int], height: int, width: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The columns of all windows, `[height, rows of a window, width, 1, channels * n]`, and the rows of their maxima."""
+    """The columns of all windows `[height, rows of a window, width, 1, n * channels]`, and the rows of their maxima."""
     covered = _planes_last(_cropped(x, height * kernel[0], width * kernel[1]))
     columns = covered.reshape(height, kernel[0], width, kernel[1], -1).chunk(kernel[1], 3)
     return columns, _maximum(columns).chunk(kernel[0], 1)

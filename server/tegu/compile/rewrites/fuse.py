@@ -39,7 +39,7 @@ def fuse(model: ir.Model) -> None:
 
 
 def _multiplication_by_one(node: ir.Node) -> None:
-    """x * 1 is x."""
+    """Multiplication by 1: x * 1 is x."""
     for value, factor in (node.inputs, node.inputs[::-1]) if node.op_type == "Mul" else ():
         if _number(factor) == 1 and _same_shape(value, node.outputs[0]):
             _bypass(node, value)
@@ -47,7 +47,7 @@ def _multiplication_by_one(node: ir.Node) -> None:
 
 
 def _addition_of_zero(node: ir.Node) -> None:
-    """x + 0 is x. The number must be exactly 0: onnxscript's rule also drops an epsilon of 1e-8."""
+    """Addition of 0: x + 0 is x. The number must be exactly 0: onnxscript's rule also drops an epsilon of 1e-8."""
     for value, term in (node.inputs, node.inputs[::-1]) if node.op_type == "Add" else ():
         if _number(term) == 0 and _same_shape(value, node.outputs[0]):
             _bypass(node, value)

@@ -14,7 +14,7 @@ from tests.compile.running import DeviceGraphs, run, start
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tegu.compile.operators.convolution import im2col as unfolded
+from tegu.compile.operators.convolution import im2col
 from tegu.compile.operators.convolution import winograd
 from tegu.compile.operators.decompositions import decomposition_table
 
@@ -110,7 +110,7 @@ def test_other_convolutions_stay_as_they_are(name: str) -> None:
 def test_few_channels_by_windows(padding: tuple[int, int], channels: int, kernel: tuple[int, int], rows: int) -> None:
     x = torch.randn(rows, channels, 9, 12, generator=RNG, dtype=torch.float64)
     layer = nn.Conv2d(channels, 8, kernel, padding=padding, dtype=torch.float64)
-    assert unfolded.is_faster(x.shape, layer.weight.shape)
+    assert im2col.is_faster(x.shape, layer.weight.shape)
     assert layer.bias is not None
     output = layer(x)
     grad = torch.randn(output.shape, generator=RNG, dtype=torch.float64)
