@@ -29,10 +29,10 @@ def max_pool2d(
     dilation: Sequence[int] = (1, 1),
     ceil_mode: bool = False,
 ) -> Any:
-    """Maxima `[n, channels, height, width]` and their int64 indices, for adjacent windows and channels-last memory.
+    """Maxima `[n, channels, height, width]` and their int64 indices.
 
-    The gradient computes the same maxima, so the graph shares them. For any other input this returns NotImplemented,
-    which keeps the operator.
+    Windows must be adjacent, and channels innermost in memory. Otherwise this returns NotImplemented, which keeps the
+    operator. The gradient computes the same maxima, and the graph shares them.
     """
     if x.dim() != 4 or x.stride(1) != 1 or not _adjacent(kernel_size, stride, padding, dilation, ceil_mode):
         return NotImplemented

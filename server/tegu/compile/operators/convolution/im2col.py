@@ -11,13 +11,13 @@ from torch import Tensor
 __all__ = ["convolution", "is_faster", "weight_gradient"]
 
 _MAX_WINDOW = 32  # entries of a window; the windows take that many times the memory of one channel
-_MIN_MIN_FILTERS = 8
+_MIN_FILTERS = 8
 
 
 def is_faster(x: Sequence[object], weight: Sequence[object]) -> bool:
     """Whether to expect less time than sliding the kernel takes.
 
-    If the input is data, all steps share its windows. Pooling gains from the output's channels-last memory.
+    If the input is data, all steps share its windows. Its output has channels innermost in memory, which suits pooling.
 
     Args:
         x: `[n, channels, height, width]`, the input's shape. Stride and dilation are 1, and there is one group.
