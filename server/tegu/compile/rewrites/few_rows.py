@@ -9,6 +9,7 @@ from onnx.compose import add_prefix
 __all__ = ["choose_by_rows"]
 
 _INPUT = "x"  # its leading axis is the number of rows
+_LIMIT = "most"  # part of the bytes of a bundle, and so of its identity
 
 
 def choose_by_rows(few: onnx.ModelProto, many: onnx.ModelProto, limit: int) -> onnx.ModelProto:
@@ -19,13 +20,13 @@ def choose_by_rows(few: onnx.ModelProto, many: onnx.ModelProto, limit: int) -> o
         many: its inputs and outputs become those of the result.
         limit: the largest number of rows for `few`.
     """
-    constants = [helper.make_tensor(name, TensorProto.INT64, [], [n]) for name, n in (("first", 0), ("limit", limit))]
+    constants = [helper.make_tensor(name, TensorProto.INT64, [], [n]) for name, n in (("first", 0), (_LIMIT, limit))]
     outputs = [value.name for value in many.graph.output]
     branches = {"then_branch": _branch(few, "few/"), "else_branch": _branch(many, "many/")}
     nodes = [
         helper.make_node("Shape", [_INPUT], ["shape"]),
         helper.make_node("Gather", ["shape", "first"], ["rows"]),
-        helper.make_node("LessOrEqual", ["rows", "limit"], ["few"]),
+        helper.make_node("LessOrEqual", ["rows", _LIMIT], ["few"]),
         helper.make_node("If", ["few"], outputs, **branches),
     ]
     graph = helper.make_graph(nodes, many.graph.name, many.graph.input, many.graph.output, initializer=constants)

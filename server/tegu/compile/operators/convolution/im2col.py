@@ -17,7 +17,8 @@ _MIN_FILTERS = 8
 def is_faster(x: Sequence[object], weight: Sequence[object]) -> bool:
     """Whether to expect less time than sliding the kernel takes.
 
-    If the input is data, all steps share its windows. Its output has channels innermost in memory, which suits pooling.
+    All steps share the windows of an input that is data. The output has channels innermost in memory, which suits
+    pooling.
 
     Args:
         x: `[n, channels, height, width]`, the input's shape. Stride and dilation are 1, and there is one group.

@@ -20,7 +20,10 @@ __all__ = ["TRANSLATIONS", "has_replaced_convolutions", "sliding"]
 
 
 def sliding(function: Function) -> Function:
-    """`function` with each 2-D convolution kept as one operator, and gradients by `sliding_gradients`."""
+    """`function` with each convolution that `dispatch` would replace kept as one operator.
+
+    Gradients are those of `sliding_gradients`.
+    """
 
     def with_sliding_convolutions(values: Named) -> Named:
         with _KeepConvolutions():
@@ -76,8 +79,8 @@ def _kept_convolution(
     pads, strides, dilations = (list(_pair(value)) for value in (padding, stride, dilation))
     if form_of(input, weight, strides, pads, dilations, groups) == "sliding":
         return None
-    some_bias = weight.new_zeros(len(weight)) if bias is None else bias
-    result: Tensor = _Convolution.apply(input, weight, some_bias, pads)  # type: ignore[no-untyped-call] # torch does not annotate it
+    bias_or_zeros = weight.new_zeros(len(weight)) if bias is None else bias
+    result: Tensor = _Convolution.apply(input, weight, bias_or_zeros, pads)  # type: ignore[no-untyped-call] # torch does not annotate it
     return result
 
 
