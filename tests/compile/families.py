@@ -1,4 +1,4 @@
-"""Model families, each small enough to compile in a second or two."""
+"""Families of small models; each compiles in a second or two."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATINGS = Spec.regression((), items=50)
 
 
 class Family(NamedTuple):
-    """How to build a learner: one inner step in updates unless `options` say otherwise."""
+    """A model and the options of `reptile`, with one inner step unless `options` sets another number."""
 
     model: nn.Module
     spec: Spec
@@ -27,7 +27,7 @@ class Family(NamedTuple):
 
 
 class Tokens(nn.Module):
-    """A padding index, a buffer, and a mean over positions."""
+    """A text model with a padding index, a buffer, and a mean over positions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Tokens(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """The last output of a recurrent layer, classified."""
+    """A classifier on the last output of a recurrent layer."""
 
     def __init__(self, kind: str, layers: int = 1) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Factors(nn.Module):
 
 
 class Ratings(nn.Module):
-    """Ratings of items by one user: factors and biases of the items, and the user's own."""
+    """Ratings of items by one user: factors and biases of the items, and factors of the user."""
 
     def __init__(self, items: int = 50, factors: int = 4) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Ratings(nn.Module):
 
 
 class Sentences(nn.Module):
-    """A vocabulary read twice, for tokens and for what they repeat, with a padding token, and positions."""
+    """A text model that reads its vocabulary twice, with a padding token and position embeddings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def mlp(*layers: nn.Module, outputs: int = 3) -> nn.Sequential:
 
 
 def wide(*layers: nn.Module) -> nn.Sequential:
-    """Its first layer can move by spans."""
+    """A network whose first layer can be adapted in the dual form."""
     return nn.Sequential(nn.Linear(16, 6), *layers, nn.Tanh(), nn.Linear(6, 3))
 
 
@@ -151,7 +151,7 @@ BATCHED = {
     "rows_read_twice": Family(Sentences(), Spec.classification((3,), 3, tokens=200), {"steps": 2}),
 }
 
-# Convolutions have no batched form.
+# Convolutions and some recurrent layers have no form batched over users.
 SINGLE = {
     "conv1d_strided": Family(
         nn.Sequential(nn.Conv1d(2, 4, 3, stride=2, padding=1), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8, 3)),

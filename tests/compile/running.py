@@ -1,4 +1,4 @@
-"""Running graphs, and made-up rows of any spec: independent of the compiler's own examples and checks."""
+"""Helpers to run graphs and to draw random rows, independent of the compiler's own examples and checks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tegu.core.data.spec import Field, Spec
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 
-DeviceGraphs: TypeAlias = Callable[[str], dict[str, bytes]]
-CohortsOf: TypeAlias = Callable[[str], CohortGraphs]
+DeviceGraphsOf: TypeAlias = Callable[[str], dict[str, bytes]]
+CohortGraphsOf: TypeAlias = Callable[[str], CohortGraphs]
 
 NO_NOISE = torch.zeros(0)
 
 
 def run(graph: bytes, **groups: Any) -> Tree:
-    """Outputs by name. A group of inputs is a batch, a tree or a scalar; those the graph does not take are left out."""
+    """The graph's outputs by name. A group of inputs is a batch, a tree or an array; unused inputs are left out."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -57,7 +57,7 @@ def rows(spec: Spec, count: int, seed: int = 0, padding: int = 0) -> NumpyBatch:
 
 
 def start(learner: Learner, seed: int = 0) -> dict[str, Array]:
-    """A point near the initialisation."""
+    """Random parameters near the initialisation."""
     rng = np.random.default_rng(seed + 100)
     return {n: np.asarray(v + 0.2 * rng.standard_normal(v.shape), np.float32) for n, v in learner.init(seed).items()}
 
@@ -75,7 +75,7 @@ def torch_batch(batch: NumpyBatch) -> TorchBatch:
 
 
 def update_of(learner: Learner, meta: Tree, support: NumpyBatch, query: NumpyBatch) -> TorchTree:
-    """What the learner sends to the server, as a tree of the layout of `meta`."""
+    """The update that the learner sends to the server, with whole tables, as in `meta`."""
     update = learner.update(tensors(meta), torch_batch(support), torch_batch(query), NO_NOISE)
     for name in [name.removesuffix("/rows") for name in update if name.endswith("/rows")]:
         ids, rows = update.pop(f"{name}/ids"), update.pop(f"{name}/rows")
@@ -84,7 +84,7 @@ def update_of(learner: Learner, meta: Tree, support: NumpyBatch, query: NumpyBat
 
 
 def assert_close(found: Tree, prefix: str, expected: TorchTree) -> None:
-    """Entries `prefix.<name>`, and no others, to what float32 allows."""
+    """Assert that `found` has exactly the entries `prefix.<name>`, with the expected values up to float32 rounding."""
     assert {name.removeprefix(f"{prefix}.") for name in found} == set(expected)
     for name, value in expected.items():
         np.testing.assert_allclose(

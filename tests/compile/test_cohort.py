@@ -1,4 +1,4 @@
-"""The graphs batched over users, against one user after the other."""
+"""The graphs batched over users, compared with torch user by user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from tests.compile.families import BATCHED, SINGLE
 from tests.compile.running import (
     NO_NOISE,
-    CohortsOf,
+    CohortGraphsOf,
     assert_close,
     input_names,
     knobs,
@@ -31,11 +31,11 @@ from tegu.core.errors import CompileError
 from tegu.learners import fedavg, fedsgd
 from tegu.learners.learner import Learner, TorchTree
 
-TOGETHER = [name for name in BATCHED if BATCHED[name].learner().execution.summed_update is not None]
+WITH_SUMMED_UPDATE = [name for name in BATCHED if BATCHED[name].learner().execution.summed_update is not None]
 
 
 def users(learner: Learner, count: int, seed: int = 0) -> tuple[list[NumpyBatch], list[NumpyBatch]]:
-    """Users of different sizes, padded alike: supports and queries."""
+    """Supports and queries of users with different numbers of rows, padded to the same number."""
     supports = [rows(learner.spec, 1 + user % 4, seed + user, 4 - user % 4) for user in range(count)]
     queries = [rows(learner.spec, 3, seed + 50 + user) for user in range(count)]
     return supports, queries
@@ -48,7 +48,7 @@ def clipped_sum(
     weight: Sequence[float] | Array,
     limit: float,
 ) -> tuple[TorchTree, list[float]]:
-    """Sum over users of weight * update, each update scaled down to a norm of at most `limit`, in float64."""
+    """The weighted sum of updates clipped to the norm `limit`, computed in float64, and the norms before clipping."""
     total, norms = dict[str, Tensor](), list[float]()
     for pair, share in zip(pairs, weight, strict=True):
         update = {name: value.detach().double() for name, value in update_of(learner, meta, *pair).items()}
@@ -59,7 +59,7 @@ def clipped_sum(
 
 
 @pytest.mark.parametrize("name", BATCHED)
-def test_many_users_at_once_are_as_one_by_one(name: str, cohort_graphs: CohortsOf) -> None:
+def test_adapt_and_predict_of_many_users_equal_torch_user_by_user(name: str, cohort_graphs: CohortGraphsOf) -> None:
     learner, graphs = BATCHED[name].learner(), cohort_graphs(name)
     for count in (1, 3):
         meta, (supports, queries) = start(learner, count), users(learner, count, seed=count)
@@ -83,7 +83,7 @@ def summed(
     blocks: Sequence[Sequence[float]] | Array,
     limit: float,
 ) -> Tree:
-    """The graph's sums, tables whole; a learner that pools has its queries behind its supports."""
+    """The graph's sums with whole tables. A learner that merges the query gets it behind the support."""
     assert graph is not None
     if learner.execution.merges_query:
         rows = [
@@ -98,32 +98,34 @@ def summed(
     for name in [name.removesuffix("/rows") for name in found if name.endswith("/rows")]:
         ids, moved = found.pop(f"{name}/ids"), found.pop(f"{name}/rows")
         found[name] = np.zeros((len(blocks), *meta[name.removeprefix("update.")].shape), np.float32)
-        for block, weights in enumerate(blocks):  # a user's rows are counted by its weight already
+        for block, weights in enumerate(blocks):  # the graph has weighted each user's rows
             for user in np.flatnonzero(weights):
                 np.add.at(found[name][block], ids[user], moved[user])
     return found
 
 
 @pytest.mark.parametrize("name", BATCHED)
-@pytest.mark.parametrize("cut", [True, False], ids=["clipped", "whole"])
-def test_the_update_is_a_sum_of_clipped_updates_in_each_block(name: str, cut: bool, cohort_graphs: CohortsOf) -> None:
+@pytest.mark.parametrize("clip", [True, False], ids=["clipped", "whole"])
+def test_update_sums_clipped_updates_in_each_block(name: str, clip: bool, cohort_graphs: CohortGraphsOf) -> None:
     learner = BATCHED[name].learner()
     meta, (supports, queries), blocks = start(learner), users(learner, 4), [[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     pairs = list(zip(supports, queries, strict=True))
     _, norms = clipped_sum(learner, meta, pairs, blocks[0], 1.0)
-    limit = float(np.median(norms)) if cut else 1e9
+    limit = float(np.median(norms)) if clip else 1e9
     sums = [clipped_sum(learner, meta, pairs, weight, limit)[0] for weight in blocks]
     expected = {n: torch.stack([each[n] for each in sums]) for n in sums[0]}
     found = summed(learner, cohort_graphs(name).update, meta, supports, queries, blocks, limit)
     assert_close(found, "update", expected)
 
 
-@pytest.mark.parametrize("name", TOGETHER)
-@pytest.mark.parametrize(("count", "asked"), [(1, 3), (5, 3), (5, 0)])
-def test_users_summed_together_are_as_one_by_one(name: str, count: int, asked: int, cohort_graphs: CohortsOf) -> None:
+@pytest.mark.parametrize("name", WITH_SUMMED_UPDATE)
+@pytest.mark.parametrize(("count", "query_rows"), [(1, 3), (5, 3), (5, 0)])
+def test_the_summed_update_equals_the_sum_of_each_users_update(
+    name: str, count: int, query_rows: int, cohort_graphs: CohortGraphsOf
+) -> None:
     learner = BATCHED[name].learner()
     meta, (supports, _) = start(learner), users(learner, count)
-    queries = [rows(learner.spec, asked, 50 + user, 3 - asked) for user in range(count)]
+    queries = [rows(learner.spec, query_rows, 50 + user, 3 - query_rows) for user in range(count)]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), np.ones(count), np.inf)
     found = summed(learner, cohort_graphs(name).together, meta, supports, queries, np.ones((1, count)), np.inf)
     assert_close(
@@ -131,18 +133,25 @@ def test_users_summed_together_are_as_one_by_one(name: str, count: int, asked: i
     )
 
 
-def test_which_sums_are_taken_together(cohort_graphs: CohortsOf) -> None:
-    assert TOGETHER == ["second_order", "ranking", "rows_in_part", "wide", "wide_minibatches", "learned_in_part"]
+def test_which_learners_have_a_summed_update(cohort_graphs: CohortGraphsOf) -> None:
+    assert WITH_SUMMED_UPDATE == [
+        "second_order",
+        "ranking",
+        "rows_in_part",
+        "wide",
+        "wide_minibatches",
+        "learned_in_part",
+    ]
     assert cohort_graphs("relu").together is None
     assert cohort_graphs("relu").together_rows == 0
-    at_once = cohort_graphs("ranking").together
-    assert at_once is not None
-    assert not {"clip", "blocks"} & input_names(at_once)
+    summed_update = cohort_graphs("ranking").together
+    assert summed_update is not None
+    assert not {"clip", "blocks"} & input_names(summed_update)
     assert [cohort_graphs(name).together_rows for name in ("ranking", "wide")] == [np.inf, 24]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])
-def test_steps_are_an_input(steps: int, cohort_graphs: CohortsOf) -> None:
+def test_the_number_of_steps_is_an_input(steps: int, cohort_graphs: CohortGraphsOf) -> None:
     learner = BATCHED["relu"].learner()
     meta, (supports, _) = start(learner), users(learner, 3)
     found = run(cohort_graphs("relu").adapt, meta=meta, support=stacked(supports), knob=knobs(learner, steps=steps))
@@ -151,7 +160,7 @@ def test_steps_are_an_input(steps: int, cohort_graphs: CohortsOf) -> None:
     assert_close(found, "state", {n: torch.stack([state[n] for state in states]) for n in states[0]})
 
 
-def test_graphs_take_the_inputs_of_the_contract(cohort_graphs: CohortsOf) -> None:
+def test_graphs_have_the_documented_inputs(cohort_graphs: CohortGraphsOf) -> None:
     graphs = cohort_graphs("second_order")
     meta = {f"meta.{layer}.{kind}" for layer in "02" for kind in ("weight", "bias")}
     support = {"support.x", "support.y", "support.mask"}
@@ -160,10 +169,12 @@ def test_graphs_take_the_inputs_of_the_contract(cohort_graphs: CohortsOf) -> Non
     assert input_names(graphs.predict) == {"meta.0.weight", "meta.0.bias", "state.2.weight", "state.2.bias", "x"}
 
 
-@pytest.mark.parametrize("comparator", [fedsgd, fedavg])
-def test_the_update_of_a_comparator_alone(comparator: Callable[..., Learner], cohort_graphs: CohortsOf) -> None:
+@pytest.mark.parametrize("baseline", [fedsgd, fedavg])
+def test_a_baselines_update_replaces_the_learners(
+    baseline: Callable[..., Learner], cohort_graphs: CohortGraphsOf
+) -> None:
     family = BATCHED["relu"]
-    learner = comparator(family.model, family.learner())
+    learner = baseline(family.model, family.learner())
     meta, (supports, queries), weight = start(learner), users(learner, 3), [1.0, 2.0, 0.5]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), weight, 0.1)
     found = summed(
@@ -172,7 +183,7 @@ def test_the_update_of_a_comparator_alone(comparator: Callable[..., Learner], co
     assert_close(found, "update", {n: value[None] for n, value in expected.items()})
 
 
-def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs: CohortsOf) -> None:
+def test_compiling_only_the_update_gives_the_same_update(cohort_graphs: CohortGraphsOf) -> None:
     learner, graphs = BATCHED["relu"].learner(), cohort_graphs("relu")
     meta, (supports, queries) = start(learner), users(learner, 3)
     results = [
@@ -183,7 +194,7 @@ def test_the_update_alone_is_the_one_of_the_whole(cohort_graphs: CohortsOf) -> N
         np.testing.assert_array_equal(results[0][name], results[1][name])
 
 
-def test_convolutions_have_no_batched_form() -> None:
+def test_a_model_without_a_batched_form_raises() -> None:
     message = r"axis 0 of cohort adapt begin\.support\.\w+ is fixed at its example's size of 6: expected code for any"
     with pytest.raises(CompileError, match=message):
         compile_cohort(SINGLE["maxpool"].learner())

@@ -1,4 +1,4 @@
-"""The graphs of a bundle against torch, for many kinds of models."""
+"""The graphs of a bundle compared with torch, for many families of models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tests.compile.families import FAMILIES
 from tests.compile.running import (
     NO_NOISE,
-    DeviceGraphs,
+    DeviceGraphsOf,
     assert_close,
     input_names,
     knobs,
@@ -26,7 +26,7 @@ SIZES = [(1, 1, 0), (3, 2, 2), (16, 9, 0)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_graphs_do_what_torch_does_at_any_number_of_rows(name: str, device_graphs: DeviceGraphs) -> None:
+def test_graphs_equal_torch_at_any_number_of_rows(name: str, device_graphs: DeviceGraphsOf) -> None:
     learner, graphs = FAMILIES[name].learner(), device_graphs(name)
     for seed, (support, query, padding) in enumerate(SIZES):
         meta = start(learner, seed)
@@ -46,7 +46,7 @@ def test_graphs_do_what_torch_does_at_any_number_of_rows(name: str, device_graph
 
 @pytest.mark.parametrize("name", ["relu", "groupnorm_momentum", "adam", "ranking"])
 @pytest.mark.parametrize("steps", [0, 1, 7])
-def test_steps_are_an_input(name: str, steps: int, device_graphs: DeviceGraphs) -> None:
+def test_the_number_of_steps_is_an_input(name: str, steps: int, device_graphs: DeviceGraphsOf) -> None:
     learner = FAMILIES[name].learner()
     meta, support = start(learner), rows(learner.spec, 5)
     found = run(device_graphs(name)["adapt"], meta=meta, support=support, knob=knobs(learner, steps=steps))
@@ -57,7 +57,7 @@ def test_steps_are_an_input(name: str, steps: int, device_graphs: DeviceGraphs) 
 
 
 @pytest.mark.parametrize("changed", [{"lr": 0.7}, {"prior": 9.0}, {"lr": 0.3, "prior": 0.0}])
-def test_knobs_are_inputs(changed: dict[str, float], device_graphs: DeviceGraphs) -> None:
+def test_knobs_are_inputs(changed: dict[str, float], device_graphs: DeviceGraphsOf) -> None:
     learner = FAMILIES["relu"].learner()
     meta, support = start(learner), rows(learner.spec, 5)
     found = run(device_graphs("relu")["adapt"], meta=meta, support=support, knob=knobs(learner, **changed))
@@ -71,7 +71,7 @@ SUPPORT = {name for name in BATCH if name.startswith("support")}
 ALL = {f"{layer}.{kind}" for layer in "02" for kind in ("weight", "bias")}
 
 
-def test_graphs_take_the_inputs_of_the_contract(device_graphs: DeviceGraphs) -> None:
+def test_graphs_have_the_documented_inputs(device_graphs: DeviceGraphsOf) -> None:
     graphs = device_graphs("relu")
     meta = {f"meta.{name}" for name in ALL}
     assert input_names(graphs["adapt"]) == meta | SUPPORT | {"knob.steps", "knob.lr", "knob.prior"}
@@ -79,13 +79,13 @@ def test_graphs_take_the_inputs_of_the_contract(device_graphs: DeviceGraphs) -> 
     assert input_names(graphs["predict"]) == {f"state.{name}" for name in ALL} | {"x"}
 
 
-def test_what_stays_fixed_is_read_from_meta(device_graphs: DeviceGraphs) -> None:
+def test_parameters_that_are_not_adapted_are_read_from_meta(device_graphs: DeviceGraphsOf) -> None:
     graphs = device_graphs("second_order")
     names = input_names(graphs["predict"])
     assert names == {"meta.0.weight", "meta.0.bias", "state.2.weight", "state.2.bias", "x"}
 
 
-def test_graphs_are_plain_onnx(device_graphs: DeviceGraphs) -> None:
+def test_graphs_use_only_standard_onnx_operators(device_graphs: DeviceGraphsOf) -> None:
     for name in ("relu", "ranking", "maxpool_overlapping"):
         for graph in device_graphs(name).values():
             model = onnx.load_from_string(graph)
@@ -94,14 +94,14 @@ def test_graphs_are_plain_onnx(device_graphs: DeviceGraphs) -> None:
             assert not model.functions
 
 
-def test_predict_of_a_ranking_gives_one_score_an_item(device_graphs: DeviceGraphs) -> None:
+def test_a_ranking_predicts_one_score_per_item(device_graphs: DeviceGraphsOf) -> None:
     learner = FAMILIES["ranking"].learner()
     meta = start(learner)
     found = run(device_graphs("ranking")["predict"], meta=meta, state={"user": meta["user"]}, x=np.arange(12))
     np.testing.assert_allclose(found["output"], meta["items.weight"] @ meta["user"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_bundle_holds_the_graphs_and_says_what_they_are(device_graphs: DeviceGraphs) -> None:
+def test_a_bundle_has_the_graphs_and_their_manifest(device_graphs: DeviceGraphsOf) -> None:
     learner = FAMILIES["second_order"].learner()
     meta = learner.init(0)
     bundle = make_bundle(learner, meta, device_graphs("second_order"))
@@ -112,6 +112,6 @@ def test_a_bundle_holds_the_graphs_and_says_what_they_are(device_graphs: DeviceG
 
 
 def test_compiling_twice_gives_the_same_bytes() -> None:
-    """A bundle's identity hangs on them: a store would not open with the same model compiled again."""
+    """A bundle's identity depends on the bytes: otherwise a store would refuse the same model compiled again."""
     first, second = (compile_learner(FAMILIES["relu"].learner()) for _ in range(2))
     assert first == second

@@ -1,4 +1,4 @@
-"""What cannot be compiled is refused, says why, and leaves nothing behind."""
+"""Models that cannot be compiled raise errors that say why, and compiling leaves no global state changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tegu.learners.learner import Learner
 
 
 class Branching(nn.Linear):
-    """Each row by itself, and yet branching on data."""
+    """A layer whose control flow depends on the data."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) if (x * 0).sum() >= 0 else x[:, :3]
@@ -38,27 +38,27 @@ class Solved(nn.Linear):
         return solution.mT
 
 
-def state() -> tuple[object, ...]:
+def global_state() -> tuple[object, ...]:
     names = ("torch.onnx", "torch._subclasses.fake_tensor", "onnxscript", "onnx_ir")
     levels = [logging.getLogger(name).level for name in names]
     return levels, list(warnings.filters), torch.get_num_threads(), torch.is_grad_enabled()
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    before = state()
+def global_state_is_restored() -> Iterator[None]:
+    before = global_state()
     yield
-    assert state() == before
+    assert global_state() == before
 
 
-def test_success_leaves_nothing_behind_either() -> None:
+def test_compiling_leaves_the_random_generator_unchanged() -> None:
     learner = reptile(nn.Sequential(nn.Linear(4, 3)), ROWS_OF_4, steps=1)
     before = torch.get_rng_state()
     compile_learner(learner)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-REFUSED = [
+INVALID = [
     pytest.param(
         Branching(4, 3), r"the adapt step graph.*control flow or a shape depends on the data.*torch\.where", id="branch"
     ),
@@ -67,54 +67,54 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("model", "message"), REFUSED)
-def test_models_that_cannot_be_compiled(model: nn.Module, message: str) -> None:
+@pytest.mark.parametrize(("model", "message"), INVALID)
+def test_models_that_cannot_be_compiled_raise(model: nn.Module, message: str) -> None:
     learner = reptile(model, ROWS_OF_4, steps=1)
     with pytest.raises(CompileError, match=message):
         compile_learner(learner)
 
 
-def test_the_gradient_of_a_transposed_convolution() -> None:
+def test_the_gradient_of_a_transposed_convolution_raises() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(2, 2, 2), nn.Flatten(), nn.Linear(200, 3))
     with pytest.raises(CompileError, match="transposed convolution cannot be compiled: use Upsample and Conv"):
         compile_learner(reptile(model, IMAGE, steps=1))
 
 
-def test_adaptive_pooling_with_unequal_windows() -> None:
+def test_adaptive_pooling_with_unequal_windows_raises() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(18, 3))
     with pytest.raises(CompileError, match=r"from 8 x 8 to 3 x 3 has unequal windows.*choose an output that divides"):
         compile_learner(reptile(model, IMAGE, steps=1))
 
 
-def test_average_pooling_that_overhangs() -> None:
+def test_average_pooling_beyond_the_input_raises() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AvgPool2d(3, ceil_mode=True), nn.Flatten(), nn.Linear(18, 3))
     with pytest.raises(CompileError, match="ceil_mode=True cannot be compiled: pad the input"):
         compile_learner(reptile(model, IMAGE, steps=1))
 
 
-@pytest.mark.parametrize("compiled", [compile_learner, compile_cohort])
-def test_a_loss_that_is_not_one_value_a_row(compiled: Callable[[Learner], object]) -> None:
+@pytest.mark.parametrize("compile_graphs", [compile_learner, compile_cohort])
+def test_a_loss_without_one_value_per_row_raises(compile_graphs: Callable[[Learner], object]) -> None:
     learner = reptile(mlp(), ROWS_OF_4, loss=lambda output, y: output.square(), steps=1)
     with pytest.raises(DataError, match=r"the loss has shape \(\d+, 3\): expected one value a row"):
-        compiled(learner)
+        compile_graphs(learner)
 
 
-def wrong_convolution(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor | None, ...]:
-    grad_x, grad_weight, grad_bias = RIGHT(grad, x, weight, *options)
+def wrong_convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor | None, ...]:
+    grad_x, grad_weight, grad_bias = CORRECT_BACKWARD(grad, x, weight, *options)
     return grad_x, None if grad_weight is None else 1.01 * grad_weight, grad_bias
 
 
-RIGHT = dispatch.convolution_backward
+CORRECT_BACKWARD = dispatch.convolution_backward
 
 
-def test_a_graph_that_disagrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "convolution_backward", wrong_convolution)
+def test_a_wrong_graph_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "convolution_backward", wrong_convolution_backward)
     message = r"the adapt graph disagrees with torch: state\.0\.weight differs by \d\.\de-\d\d relative \(limit 1e-04\)"
     with pytest.raises(CompileError, match=message):
         compile_learner(SINGLE["maxpool"].learner())
 
 
-def test_a_ranking_model_over_the_wrong_number_of_items() -> None:
+def test_a_ranking_model_with_too_few_items_raises() -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:
             super().__init__()

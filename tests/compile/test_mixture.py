@@ -1,4 +1,4 @@
-"""The graphs of several initialisations against torch, for one user and for many."""
+"""The graphs of a mixture compared with torch, for one user and for many."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEARNERS = {
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_the_graphs_of_a_device(name: str) -> None:
+def test_device_graphs_equal_torch(name: str) -> None:
     learner = LEARNERS[name]()
     graphs = compile_learner(learner)
     for seed, (count, padding, steps) in enumerate([(1, 0, 2), (5, 2, 0), (14, 0, 1)]):
@@ -56,16 +56,18 @@ def test_the_graphs_of_a_device(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gradients", "correction"])
-def test_the_graphs_of_many_users(name: str) -> None:
+def test_cohort_graphs_equal_torch(name: str) -> None:
     learner = LEARNERS[name]()
     graphs, meta = compile_cohort(learner), start(learner)
     supports = [rows(learner.spec, 1 + user % 4, user, 4 - user % 4) for user in range(5)]
     states = [learner.adapt(tensors(meta), torch_batch(one), learner.knobs, NO_NOISE) for one in supports]
     stack = {n: torch.stack([state[n] for state in states]).detach() for n in states[0]}
     assert_close(run(graphs.adapt, meta=meta, support=stacked(supports), knob=knobs(learner)), "state", stack)
-    nothing = NumpyBatch(*(part[:0] for part in supports[0]))
-    updates = [update_of(learner, meta, one, nothing) for one in supports]
+    no_query = NumpyBatch(*(part[:0] for part in supports[0]))
+    updates = [update_of(learner, meta, one, no_query) for one in supports]
     expected = {n: torch.stack([each[n] for each in updates]) for n in updates[0]}
-    everyone = np.eye(5, dtype=np.float32)
-    found = run(graphs.update, meta=meta, support=stacked(supports), blocks=everyone, clip=np.asarray(1e9, np.float32))
+    one_block_per_user = np.eye(5, dtype=np.float32)
+    found = run(
+        graphs.update, meta=meta, support=stacked(supports), blocks=one_block_per_user, clip=np.asarray(1e9, np.float32)
+    )
     assert_close(found, "update", expected)

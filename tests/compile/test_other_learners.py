@@ -1,4 +1,4 @@
-"""Learners that are not Reptile: adaptation in one go, and noise."""
+"""Learners other than Reptile: adaptation without steps, and noise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tests.compile.families import ROWS_OF_4, mlp
 from tests.compile.running import input_names, knobs, rows, run, stacked, start
 from torch import Tensor
@@ -20,7 +21,7 @@ BASE = reptile(mlp(), ROWS_OF_4, steps=1)
 
 
 def shifted(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
-    """The mean input, plus noise, onto the first layer's bias."""
+    """Add the mean input and noise to the first layer's bias."""
     mean = (support.x * support.mask.unsqueeze(-1)).sum() / support.mask.sum().clamp(min=1)
     return {"0.bias": meta["0.bias"] + knobs["lr"] * (mean + noise)}
 
@@ -37,7 +38,7 @@ def test_noise_is_an_input() -> None:
     assert input_names(graphs["adapt"]) == {"meta.0.bias", "support.x", "support.mask", "knob.lr", "noise"}
 
 
-def test_a_cohort_has_noise_of_each_users_own():
+def test_each_user_of_a_cohort_has_its_own_noise() -> None:
     meta, users = start(BASE), stacked([rows(ROWS_OF_4, 5, seed=seed, padding=2) for seed in range(3)])
     noise = np.arange(18, dtype=np.float32).reshape(3, 6)
     graphs = compile_cohort(NOISY)
@@ -46,19 +47,20 @@ def test_a_cohort_has_noise_of_each_users_own():
     np.testing.assert_allclose(found["state.0.bias"], meta["0.bias"] + 0.5 * (means + noise), rtol=1e-4)
 
 
-def test_the_check_tries_the_knobs_by_which_nobody_adapts():
-    """A graph that adapts all the same would be found out, for torch says otherwise."""
-    cases = _adapt_cases(Plan({}, {}, {}, [{"knob.share": 1.0}, {"knob.share": 2.0}], {"knob.share": 0.0}))
-    assert [case["knob.share"] for case in cases] == [1.0, 2.0, 0.0]
+def test_a_graph_is_also_checked_with_the_unadapted_knobs() -> None:
+    """A graph that adapts with these knobs would disagree with torch."""
+    first, second, unadapted = ({"knob.share": torch.tensor(share)} for share in (1.0, 2.0, 0.0))
+    cases = _adapt_cases(Plan({}, {}, {}, [first, second], unadapted))
+    assert [float(case["knob.share"]) for case in cases] == [1.0, 2.0, 0.0]
 
 
-def test_a_learner_names_a_value_of_every_knob_by_which_nobody_adapts():
+def test_unadapted_without_a_value_for_every_knob_raises() -> None:
     with pytest.raises(
         DataError, match=r"unadapted has the knobs \['steps'\] and the learner \['lr', 'prior', 'steps'\]"
     ):
         replace(BASE, unadapted={"steps": 0.0})
 
 
-def test_a_repeated_step_needs_a_number_of_steps():
+def test_a_repeated_step_without_a_steps_knob_raises() -> None:
     with pytest.raises(DataError, match="reptile repeats a step and has the knobs \\['lr'\\]: expected 'steps'"):
         replace(BASE, knobs={"lr": 0.1}, unadapted={"lr": 0.0})

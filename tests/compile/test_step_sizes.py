@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.compile.families import BATCHED, mlp, wide
-from tests.compile.running import DeviceGraphs, input_names, rows, start
+from tests.compile.running import DeviceGraphsOf, input_names, rows, start
 from torch import nn
 
 from tegu.client import Personalizer
@@ -22,7 +22,7 @@ from tegu.learners import fedavg, reptile
 LAYERS = BATCHED["learned_layers"]
 
 
-def test_steps_and_updates_read_them_and_predictions_do_not(device_graphs: DeviceGraphs) -> None:
+def test_adapt_and_update_read_learned_step_sizes_and_predict_does_not(device_graphs: DeviceGraphsOf) -> None:
     learned = {"meta./log_prior", *(f"meta.{n}.{kind}/log_lr" for n in "02" for kind in ("weight", "bias"))}
     graphs = device_graphs("learned_layers")
     assert learned <= input_names(graphs["adapt"])
@@ -32,7 +32,9 @@ def test_steps_and_updates_read_them_and_predictions_do_not(device_graphs: Devic
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_a_device_takes_the_learned_steps(precision: Precision, device_graphs: DeviceGraphs, tmp_path: Path) -> None:
+def test_a_device_uses_the_learned_step_sizes(
+    precision: Precision, device_graphs: DeviceGraphsOf, tmp_path: Path
+) -> None:
     learner, graphs = LAYERS.learner(), device_graphs("learned_layers")
     still = {f"{n}.{kind}/log_lr": np.asarray(-30.0, np.float32) for n in "02" for kind in ("weight", "bias")}
     meta = {**learner.init(0), **still, "2.bias/log_lr": np.asarray(1.5, np.float32)}
@@ -43,31 +45,31 @@ def test_a_device_takes_the_learned_steps(precision: Precision, device_graphs: D
         person.observe(support.x, support.y)
         assert person.adapt().kept
         moved = person.predict(support.x) - before
-    # The last bias alone moves, by as much as everyone's logits.
+    # Only the last bias changes, so the logits of all rows change by the same amount.
     assert np.abs(moved).max() > 1e-3
     np.testing.assert_allclose(moved, np.broadcast_to(moved[:1], moved.shape), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["learned_layers", "learned_parameters", "learned_in_part", "learned_rows"])
-def test_torch_on_the_device_takes_the_same_steps(name: str, device_graphs: DeviceGraphs, tmp_path: Path) -> None:
+def test_the_torch_runtime_uses_the_same_step_sizes(name: str, device_graphs: DeviceGraphsOf, tmp_path: Path) -> None:
     family = BATCHED[name]
     learner = family.learner()
     write_bundle(tmp_path / "init.tegu", make_bundle(learner, start(learner), device_graphs(name)))
     bundle = read_bundle(tmp_path / "init.tegu")
-    support, asked = rows(learner.spec, 6), rows(learner.spec, 9, seed=1)
+    support, query = rows(learner.spec, 6), rows(learner.spec, 9, seed=1)
     momentum = {"momentum": family.options.get("momentum", 0.0)}
-    answers = []
+    outputs = []
     for runtime in (None, TorchRuntime(family.model, bundle.manifest, options=momentum)):
         with Personalizer.open(bundle, runtime=runtime) as person:
             person.observe(support.x, support.y)
-            before = person.predict(asked.x)
+            before = person.predict(query.x)
             person.adapt()
-            answers.append(person.predict(asked.x))
-    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
-    assert np.abs(answers[0] - before).max() > 1e-3
+            outputs.append(person.predict(query.x))
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-5)
+    assert np.abs(outputs[0] - before).max() > 1e-3
 
 
-def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser() -> None:
+def test_the_torch_runtime_scales_the_steps_of_any_optimiser() -> None:
     learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learn_step_sizes="layers")
     manifest = make_bundle(learner, learner.init(0), {}).manifest
     runtime = TorchRuntime(mlp(nn.Tanh()), manifest, optimiser="Adam")
@@ -81,7 +83,7 @@ def test_torch_on_the_device_multiplies_the_steps_of_any_optimiser() -> None:
         runtime.adapt({**meta, "other": meta["0.bias"]}, support, knobs)
 
 
-def test_a_comparator_of_a_learner_that_learns_them_compiles() -> None:
+def test_a_baseline_of_a_learner_with_learned_step_sizes_compiles() -> None:
     learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learn_step_sizes="layers")
     averaged = fedavg(wide(), learner)
     graphs = compile_cohort_updates(averaged, compile_cohort(learner))

@@ -1,4 +1,4 @@
-"""Large tables in graphs: read by Gather alone, never copied; and what that means on the device."""
+"""Large tables in graphs are read by Gather and never copied; adapted rows are stored on the device by id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from tests.compile.families import BATCHED, RATINGS, Ratings
-from tests.compile.running import CohortsOf, DeviceGraphs, rows, start
+from tests.compile.running import CohortGraphsOf, DeviceGraphsOf, rows, start
 
 from tegu.client import OnnxRuntime, Personalizer
 from tegu.client.runtimes.runtime import Runtime
@@ -25,7 +25,7 @@ TABLES = {"meta.items.weight", "meta.bias.weight"}
 
 
 @pytest.fixture
-def bundle(device_graphs: DeviceGraphs) -> Bundle:
+def bundle(device_graphs: DeviceGraphsOf) -> Bundle:
     learner = FAMILY.learner()
     return make_bundle(learner, start(learner), device_graphs("rows"))
 
@@ -42,21 +42,23 @@ def readers(data: bytes, names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["rows", "rows_momentum", "rows_adam"])
-def test_tables_are_read_by_gather_alone(name: str, device_graphs: DeviceGraphs, cohort_graphs: CohortsOf) -> None:
+def test_tables_are_read_only_by_gather(
+    name: str, device_graphs: DeviceGraphsOf, cohort_graphs: CohortGraphsOf
+) -> None:
     many = cohort_graphs(name)
     for graphs in (device_graphs(name), {"adapt": many.adapt, "predict": many.predict, "update": many.update}):
         for data in graphs.values():
             assert readers(data, TABLES) == {"Gather"}
 
 
-def test_steps_do_not_see_the_tables(device_graphs: DeviceGraphs) -> None:
+def test_the_loop_does_not_read_the_tables(device_graphs: DeviceGraphsOf) -> None:
     for node in _nodes(onnx.load_from_string(device_graphs("rows")["adapt"]).graph):
         if node.op_type == "Loop":
             (body,) = [attribute.g for attribute in node.attribute if attribute.name == "body"]
             assert not any(TABLES & set(inner.input) for inner in _nodes(body))
 
 
-def test_no_transpose_leaves_its_input_as_it_is(device_graphs: DeviceGraphs) -> None:
+def test_no_transpose_keeps_the_order_of_axes(device_graphs: DeviceGraphsOf) -> None:
     for graph in device_graphs("rows_in_part").values():
         for node in _nodes(onnx.load_from_string(graph).graph):
             orders = [list(a.ints) for a in node.attribute if node.op_type == "Transpose"]
@@ -70,7 +72,7 @@ def states_of(bundle: Bundle) -> tuple[tuple[Runtime, Runtime], list[Tree]]:
     return runtimes, [runtime.adapt(bundle.meta, support, knobs) for runtime in runtimes]
 
 
-def test_either_runtime_reads_the_others_state(bundle: Bundle) -> None:
+def test_each_runtime_reads_the_others_state(bundle: Bundle) -> None:
     runtimes, states = states_of(bundle)
     assert "items.weight/rows" in states[0]
     assert states[1]["items.weight"].shape == (50, 4)
@@ -81,7 +83,7 @@ def test_either_runtime_reads_the_others_state(bundle: Bundle) -> None:
     assert np.abs(outputs[0] - runtimes[1].predict(bundle.meta, {}, x)).max() > 0.01
 
 
-def test_a_person_goes_through_life(bundle: Bundle, tmp_path: Path) -> None:
+def test_adapt_reopen_with_another_runtime_and_reset(bundle: Bundle, tmp_path: Path) -> None:
     support, store, x = rows(RATINGS, 6), tmp_path / "me.db", np.arange(50)
     with Personalizer.open(bundle, store=store) as p:
         before = p.predict(x)
@@ -100,7 +102,7 @@ def test_a_person_goes_through_life(bundle: Bundle, tmp_path: Path) -> None:
         np.testing.assert_array_equal(p.predict(x), before)
 
 
-def test_the_store_grows_with_the_clicks_and_not_with_the_catalogue(tmp_path: Path) -> None:
+def test_the_size_of_the_store_does_not_depend_on_the_number_of_items(tmp_path: Path) -> None:
     sizes = []
     for items in (64, 6400):
         learner = reptile(Ratings(items), Spec.regression((), items=items), steps=1, lr=0.1)

@@ -1,4 +1,4 @@
-"""A graph's outputs against torch's, on inputs that it was not traced with."""
+"""Compare a graph's outputs with torch's, on inputs that the graph was not traced with."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tegu.core.errors import CompileError, require
 __all__ = ["FLOOR", "TOLERANCE", "check_graph"]
 
 TOLERANCE = 1e-4
-# Differences are relative to a tensor's largest entry, or to this where all are smaller: an update is a difference of
-# float32 numbers near 1, so 1e-6 of it is rounding.
+# Differences are relative to a tensor's largest absolute entry, but to no less than FLOOR. An update is a difference of
+# float32 numbers near 1, so an error of 1e-6 in it is rounding.
 FLOOR = 1e-2
-# A ReLU or a maximum on the verge makes much of rounding, torch's own included. So a graph may be as far from float64
-# as torch's float32 is, twice over, but never farther than this.
-_EXCUSABLE = 1e-2
-_ERRORS = 3
+# A ReLU or a maximum near a tie magnifies rounding, in torch too. So a graph's distance from float64 may be twice that
+# of torch's float32, but never more than this.
+_MAX_ROUNDING = 1e-2
+_LOG_ERRORS_ONLY = 3
 
 
 def check_graph(
@@ -31,11 +31,21 @@ def check_graph(
     graph: str,
     tolerance: float = TOLERANCE,
 ) -> bytes:
-    """Serialise `model` once it agrees with `function` on every case.
+    """Serialise `model` after checking that it agrees with `function` on every case.
+
+    Args:
+        model: the graph; its inputs and outputs are named as those of `function`.
+        function: the reference, in torch.
+        cases: inputs by name.
+        graph: the graph's name in errors.
+        tolerance: the largest relative difference allowed.
+
+    Returns:
+        The serialised model.
 
     Raises:
-        CompileError: it does not run, or a tensor differs by more than `tolerance` relative, and by more than rounding
-            explains; the message names the graph, the tensor and the worst difference.
+        CompileError: the model does not run, or a tensor differs by more than `tolerance` and by more than rounding
+            explains. The message names the graph, the tensor and the difference.
     """
     data: bytes = model.SerializeToString()
     run = _runner(data, graph)
@@ -46,17 +56,17 @@ def check_graph(
         if not all(difference <= tolerance for difference in worst.values()):  # also true for NaN
             exact = _in_float64(function, case) or expected
             for name, value in exact.items():
-                own = _difference(graph, name, value, expected[name])
-                limit = max(tolerance, min(2 * own, _EXCUSABLE))
-                _refuse(graph, name, _difference(graph, name, value, found[name]), limit)
+                rounding = _difference(graph, name, value, expected[name])
+                limit = max(tolerance, min(2 * rounding, _MAX_ROUNDING))
+                _raise_if_above(graph, name, _difference(graph, name, value, found[name]), limit)
     return data
 
 
 def _runner(data: bytes, graph: str) -> Callable[[Mapping[str, Tensor]], dict[str, Array]]:
     ort = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1  # cases are tiny: waking threads takes longer than running them
-    options.log_severity_level = _ERRORS  # it warns of what it might have merged and did not
+    options.intra_op_num_threads = 1  # cases are small: starting threads takes longer than running them
+    options.log_severity_level = _LOG_ERRORS_ONLY  # warnings concern optimisations that it did not apply
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
@@ -76,11 +86,11 @@ def _runner(data: bytes, graph: str) -> Callable[[Mapping[str, Tensor]], dict[st
 
 
 def _in_float64(function: Function, case: Mapping[str, Tensor]) -> dict[str, Array] | None:
-    """The function's results in double precision, or None where its model insists on float32."""
+    """The function's results in double precision. None means that the model accepts only float32."""
     precise = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in case.items()}
     try:
         return {name: tensor.detach().numpy() for name, tensor in function(precise).items()}
-    except Exception:  # torch raises many types for a mixture of dtypes
+    except Exception:  # torch raises many exception types when dtypes are mixed
         return None
 
 
@@ -94,7 +104,7 @@ def _difference(graph: str, name: str, expected: Array, found: Array) -> float:
     return float(np.max(np.abs(expected - found), initial=0.0)) / scale
 
 
-def _refuse(graph: str, name: str, difference: float, limit: float) -> None:
+def _raise_if_above(graph: str, name: str, difference: float, limit: float) -> None:
     if not difference <= limit:  # also true for NaN
         raise CompileError(
             f"the {graph} graph disagrees with torch: {name} differs by {difference:.1e} relative (limit {limit:.0e}); "

@@ -1,12 +1,12 @@
-"""The three graphs of a bundle: one user, any number of rows."""
+"""The three graphs of a bundle, for one user and any number of rows."""
 
 from __future__ import annotations
 
 from tegu.compile.examples import Sizes, example_inputs
 from tegu.compile.functions import functions
 from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
-from tegu.compile.operators.convolution.sliding import replaces_convolutions, sliding
-from tegu.compile.tracing.naming import knob_tensors, named
+from tegu.compile.operators.convolution.sliding import has_replaced_convolutions, sliding
+from tegu.compile.tracing.naming import knob_tensors, with_prefix
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import Tree
@@ -15,17 +15,21 @@ from tegu.learners.threads import one_thread
 
 __all__ = ["compile_learner", "device_plan", "make_bundle", "manifest_of"]
 
-# To trace with: sizes that models rarely have, others for each graph. Then to check with.
+# Sizes to trace with, which differ from graph to graph and rarely occur in models.
 _TRACED = {"adapt": Sizes(13, 1), "predict": Sizes(23, 11), "update": Sizes(17, 19)}
+# Sizes to check with.
 _CHECKED = (Sizes(1, 2), Sizes(4, 1, 1), Sizes(10, 7), Sizes(19, 23, 5))
 
 
 def compile_learner(learner: Learner) -> dict[str, bytes]:
-    """`adapt`, `predict` and `update` as serialised ONNX, checked against torch at several numbers of rows.
+    """Compile `adapt`, `predict` and `update`, and check them against torch at several numbers of rows.
+
+    Returns:
+        Serialised ONNX by graph.
 
     Raises:
         CompileError: the model cannot be compiled, or a graph disagrees with torch.
-        DataError: the loss is not one value a row.
+        DataError: the loss does not give one value per row.
     """
     with one_thread():
         return compile_graphs(device_plan(learner))
@@ -35,27 +39,35 @@ def device_plan(learner: Learner) -> Plan:
     """What `compile_learner` compiles.
 
     Raises:
-        DataError: the loss is not one value a row.
+        DataError: the loss does not give one value per row.
     """
     examples = {graph: example_inputs(learner, sizes, seed=0) for graph, sizes in _TRACED.items()}
     cases = [example_inputs(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)]
-    one = functions(learner)
-    predict = one["predict"]
-    few = {PREDICT_FEW: sliding(predict)} if replaces_convolutions(predict, examples["predict"]) else {}
-    return Plan({**one, **few}, one, examples, cases, named("knob", knob_tensors(learner.unadapted)))
+    of_one_user = functions(learner)
+    predict = of_one_user["predict"]
+    few = {PREDICT_FEW: sliding(predict)} if has_replaced_convolutions(predict, examples["predict"]) else {}
+    return Plan(
+        {**of_one_user, **few}, of_one_user, examples, cases, with_prefix("knob", knob_tensors(learner.unadapted))
+    )
 
 
 def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = None) -> Bundle:
-    """A bundle of `meta` and the learner's graphs, which are compiled here where they are not given.
+    """A bundle of `meta` and the learner's graphs.
+
+    Args:
+        learner: what the bundle runs.
+        meta: its meta-parameters, float32 arrays by name.
+        graphs: the result of `compile_learner`. None means to compile them now.
 
     Raises:
         CompileError: as `compile_learner`.
+        DataError: as `compile_learner`.
     """
     return Bundle(manifest_of(learner), meta, compile_learner(learner) if graphs is None else graphs)
 
 
 def manifest_of(learner: Learner) -> Manifest:
-    """What a bundle says of the learner; nothing is said of training yet."""
+    """The manifest of a bundle of this learner, without any record of training."""
     return Manifest(
         learner.name,
         learner.paper,

@@ -1,4 +1,4 @@
-"""Made-up inputs for a learner's functions, to trace and to check graphs with."""
+"""Random inputs that fit a learner's functions, to trace and to check graphs with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tegu.compile.tracing.naming import flat_batch, knob_tensors, named
+from tegu.compile.tracing.naming import flat_batch, knob_tensors, with_prefix
 from tegu.core.bundle.manifest import with_steps
 from tegu.core.data.batch import Array, Batch
 from tegu.core.data.scaling import Scaling
@@ -18,11 +18,19 @@ from tegu.learners.learner import Learner, TorchBatch
 __all__ = ["Sizes", "example_batch", "example_inputs", "example_users"]
 
 _UNBOUNDED_IDS = 8
-_MOVE, _CONSTANT_SIZE = 0.3, 0.3  # all of a bias is often 0, all of a norm's weight 1
+_PERTURBATION = 0.3  # relative to the spread of a parameter's entries
+_CONSTANT_SCALE = 0.3  # for a parameter without spread: a bias is often all 0, a norm's weight all 1
 
 
 class Sizes(NamedTuple):
-    """Rows of the support and of the query (`x` has as many), rows of padding in the support, and users."""
+    """Numbers of rows and users.
+
+    Attributes:
+        support: rows of the support, padding included.
+        query: rows of the query, and of `x`.
+        padding: masked rows at the end of the support.
+        users: users.
+    """
 
     support: int
     query: int
@@ -31,16 +39,19 @@ class Sizes(NamedTuple):
 
 
 def example_inputs(learner: Learner, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-    """All inputs of `functions(learner)`, one user's."""
+    """All inputs of `functions(learner)` by name, for one user."""
     rng = np.random.default_rng(seed)
-    shared = _shared(learner, rng)
+    shared = _shared_inputs(learner, rng)
     return shared | _one_user(learner, shared, sizes, rng)
 
 
 def example_users(learner: Learner, sizes: Sizes, seed: int) -> dict[str, Tensor]:
-    """The inputs of several users, stacked, and those of the cohort's update: `blocks` `[blocks, users]` and `clip`."""
+    """The inputs of several users by name, stacked along a leading axis.
+
+    The inputs of the cohort's update are included: `blocks` `[blocks, users]` and `clip` `[]`, both float32.
+    """
     rng = np.random.default_rng(seed)
-    shared = _shared(learner, rng)
+    shared = _shared_inputs(learner, rng)
     users = [_one_user(learner, shared, sizes, rng) for _ in range(sizes.users)]
     stacked = {name: torch.stack([user[name] for user in users]) for name in users[0]}
     blocks = torch.from_numpy(rng.uniform(0.5, 2, (sizes.users // 2 + 2, sizes.users)).astype(np.float32))
@@ -48,49 +59,49 @@ def example_users(learner: Learner, sizes: Sizes, seed: int) -> dict[str, Tensor
 
 
 def example_batch(learner: Learner, rows: int, rng: np.random.Generator, padding: int = 0) -> TorchBatch:
-    """Random rows as the learner takes them, the last `padding` of them masked."""
+    """Random rows that fit the learner's spec and scaling; the last `padding` rows are masked."""
     mask = np.ones(rows, np.float32)
     mask[rows - padding :] = 0
     fields = zip((learner.spec.x, learner.spec.y), learner.execution.example_scaling, strict=True)
-    x, y = (_rows(field, rows, rng, standard) for field, standard in fields)
+    x, y = (_rows(field, rows, rng, scaling) for field, scaling in fields)
     return Batch(x, y, torch.from_numpy(mask))
 
 
-def _rows(field: Field, rows: int, rng: np.random.Generator, standard: Scaling | None) -> Tensor:
+def _rows(field: Field, rows: int, rng: np.random.Generator, scaling: Scaling | None) -> Tensor:
     if field.dtype == "int64":
         return torch.from_numpy(rng.integers(field.size or _UNBOUNDED_IDS, size=(rows, *field.shape)))
     drawn = _normal((rows, *field.shape), rng)
-    return drawn if standard is None else drawn * torch.tensor(standard.std) + torch.tensor(standard.mean)
+    return drawn if scaling is None else drawn * torch.tensor(scaling.std) + torch.tensor(scaling.mean)
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.asarray(rng.standard_normal(shape), np.float32))
 
 
-def _shared(learner: Learner, rng: np.random.Generator) -> dict[str, Tensor]:
-    meta = {name: _moved(array, rng) for name, array in learner.init(0).items()}
-    return named("meta", meta) | named("knob", knob_tensors(learner.knobs))
+def _shared_inputs(learner: Learner, rng: np.random.Generator) -> dict[str, Tensor]:
+    meta = {name: _perturbed(array, rng) for name, array in learner.init(0).items()}
+    return with_prefix("meta", meta) | with_prefix("knob", knob_tensors(learner.knobs))
 
 
-def _moved(array: Array, rng: np.random.Generator) -> Tensor:
-    """Initial parameters moved off their zeros, where a wrong gradient could hide.
+def _perturbed(array: Array, rng: np.random.Generator) -> Tensor:
+    """Initial parameters plus noise, since zeros can hide a wrong gradient.
 
-    Little for their size: large steps on a wild point would magnify rounding until right graphs look wrong.
+    The noise is small compared with the parameters. Large noise would magnify rounding until correct graphs fail.
     """
-    size = float(array.std()) or _CONSTANT_SIZE
-    return torch.from_numpy(array) + _MOVE * size * _normal(array.shape, rng)
+    scale = float(array.std()) or _CONSTANT_SCALE
+    return torch.from_numpy(array) + _PERTURBATION * scale * _normal(array.shape, rng)
 
 
 def _one_user(learner: Learner, shared: dict[str, Tensor], sizes: Sizes, rng: np.random.Generator) -> dict[str, Tensor]:
     meta = {name.removeprefix("meta."): value for name, value in shared.items() if name.startswith("meta.")}
     noise = {"noise": _normal((learner.noise,), rng)} if learner.noise else {}
     support = example_batch(learner, sizes.support, rng, sizes.padding)
-    once = knob_tensors(with_steps(learner.knobs, 1))  # any state will do
-    state = learner.adapt(meta, support, once, noise.get("noise", torch.zeros(0)))
+    one_step = knob_tensors(with_steps(learner.knobs, 1))  # any state serves as an example
+    state = learner.adapt(meta, support, one_step, noise.get("noise", torch.zeros(0)))
     return {
         **flat_batch("support", support),
         **flat_batch("query", example_batch(learner, sizes.query, rng)),
-        **named("state", state),
+        **with_prefix("state", state),
         "x": example_batch(learner, sizes.query, rng).x,
         **noise,
     }

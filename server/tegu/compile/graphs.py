@@ -1,4 +1,4 @@
-"""Functions -> the graphs `adapt`, `predict` and `update`, checked; for one user or for many."""
+"""Compile functions to the graphs `adapt`, `predict` and `update`, and check them; for one user or for many."""
 
 from __future__ import annotations
 
@@ -13,39 +13,38 @@ from tegu.compile.check import check_graph
 from tegu.compile.functions import BEGIN, STEP, Functions
 from tegu.compile.named_tensors import Named
 from tegu.compile.rewrites.few_rows import choose_by_rows
-from tegu.compile.tracing.loop import STEPS as STEPS_INPUT
-from tegu.compile.tracing.loop import loop_model
-from tegu.compile.tracing.naming import named, pick
-from tegu.compile.tracing.trace import Part, trace
+from tegu.compile.tracing.loop import STEPS_INPUT, loop_model
+from tegu.compile.tracing.naming import under_prefix, with_prefix
+from tegu.compile.tracing.trace import GraphSource, trace
 from tegu.core.bundle.file import GRAPHS
 
 __all__ = ["PREDICT_FEW", "Plan", "compile_graphs"]
 
 PREDICT_FEW = "predict few rows"
-_FEW_ROWS = 2  # measured on the FEMNIST network: 2 rows take as long by either graph, 1 row 0.6 of the time by this one
+_FEW_ROWS = 2  # on the FEMNIST network PREDICT_FEW takes 0.6 of the time for 1 row, and as long for 2
 
-_INPUTS = {
+_INPUTS = {  # by the name of what is traced
     "adapt": ("meta", "support", "knob", "noise"),
     BEGIN: ("meta", "support"),
     STEP: ("meta", "carry", "support", "knob", "noise"),
     "predict": ("meta", "state", "x"),
     PREDICT_FEW: ("meta", "state", "x"),
     "update": ("meta", "support", "query", "noise", "blocks", "clip"),
-    "together": ("meta", "support", "query", "noise"),
+    "summed_update": ("meta", "support", "query", "noise"),
 }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compile, and how to know that it came out right.
+    """What to compile, and what to check it against.
 
     Attributes:
-        traced: the functions to trace; PREDICT_FEW, where there is one, is "predict" for few rows.
-        reference: those that the graphs must agree with.
-        examples: by graph, inputs to trace with; no two graphs share a size of a dynamic axis.
-        cases: inputs to check with; axes whose size differs from the examples' are dynamic.
-        unadapted: inputs `knob.<name>` by which nobody adapts, to check `adapt` with.
-        label: goes before the graphs' names in errors.
+        traced: the functions to trace, by name. PREDICT_FEW, if present, is "predict" for few rows.
+        reference: the functions that the graphs must agree with, by graph.
+        examples: inputs to trace with, by graph. No two graphs share a size of a dynamic axis.
+        cases: inputs to check with. An axis is dynamic if its size in a case differs from that in the example.
+        unadapted: inputs `knob.<name>` for no adaptation, to check `adapt` with.
+        label: a prefix of the graphs' names in errors.
     """
 
     traced: Functions
@@ -55,16 +54,22 @@ class Plan:
     unadapted: Named
     label: str = ""
 
+    def __repr__(self) -> str:
+        return f"Plan(traced={sorted(self.traced)}, cases={len(self.cases)}, label={self.label!r})"
+
 
 def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, bytes]:
-    """The graphs called `wanted`.
+    """Compile the graphs called `wanted`, and check each against torch.
+
+    Returns:
+        Serialised ONNX by graph.
 
     Raises:
-        CompileError: they cannot be compiled, or one disagrees with torch.
+        CompileError: a graph cannot be compiled, or disagrees with torch.
     """
-    parts = [part for graph in wanted for part in _parts_of(plan, graph)]
-    models = trace({f"{plan.label}{part}": _part(plan, part) for part in parts})
-    compiled = {part: models[f"{plan.label}{part}"] for part in parts}
+    pieces = [piece for graph in wanted for piece in _pieces_of(plan, graph)]
+    models = trace({f"{plan.label}{piece}": _source(plan, piece) for piece in pieces})
+    compiled = {piece: models[f"{plan.label}{piece}"] for piece in pieces}
     if BEGIN in compiled:
         compiled["adapt"] = _looped(plan, compiled[BEGIN], compiled[STEP])
     if PREDICT_FEW in compiled:
@@ -80,41 +85,44 @@ def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, by
     }
 
 
-def _parts_of(plan: Plan, graph: str) -> tuple[str, ...]:
-    """The names of what is traced for a graph: its parts where the plan has them, else the whole."""
-    parts = {"adapt": (BEGIN, STEP), "predict": (PREDICT_FEW, "predict")}.get(graph, (graph,))
-    return parts if parts[0] in plan.traced else (graph,)
+def _pieces_of(plan: Plan, graph: str) -> tuple[str, ...]:
+    """Names of the functions to trace for a graph: its pieces if the plan has them, otherwise the whole."""
+    pieces = {"adapt": (BEGIN, STEP), "predict": (PREDICT_FEW, "predict")}.get(graph, (graph,))
+    return pieces if pieces[0] in plan.traced else (graph,)
 
 
 def _adapt_cases(plan: Plan) -> list[Named]:
-    """Inputs to check `adapt` with: 0, 1, 2, ... steps check a loop's trip count; others also include `unadapted`."""
+    """Inputs to check `adapt` with.
+
+    A repeated step is checked with 0, 1, 2, ... steps. Any other `adapt` is checked with the `unadapted` knobs too.
+    """
     if BEGIN in plan.traced:
         return [{**case, STEPS_INPUT: torch.tensor(steps)} for steps, case in enumerate(plan.cases)]
     return [*plan.cases, {**plan.cases[0], **plan.unadapted}]
 
 
-def _part(plan: Plan, name: str) -> Part:
+def _source(plan: Plan, name: str) -> GraphSource:
     graph = name.split(maxsplit=1)[0]
     example, *cases = [
         _with_carry(plan, case) if name == STEP else case for case in (plan.examples[graph], *plan.cases)
     ]
     inputs = {key: value for key, value in example.items() if key.split(".", maxsplit=1)[0] in _INPUTS[name]}
-    return Part(plan.traced[name], inputs, {key: _dynamic(key, value, cases) for key, value in inputs.items()})
+    return GraphSource(plan.traced[name], inputs, {key: _dynamic(key, value, cases) for key, value in inputs.items()})
 
 
 def _with_carry(plan: Plan, inputs: Named) -> Named:
-    return {**inputs, **named("carry", _carry(plan, inputs))}
+    return {**inputs, **with_prefix("carry", _carry(plan, inputs))}
 
 
 def _carry(plan: Plan, inputs: Named) -> Named:
-    return pick("begin", plan.traced[BEGIN](inputs))
+    return under_prefix("begin", plan.traced[BEGIN](inputs))
 
 
 def _dynamic(key: str, value: Tensor, cases: Sequence[Named]) -> tuple[int, ...]:
-    """The axes of another size in one of the cases."""
+    """The axes whose size differs in one of the cases."""
     return tuple(axis for axis, size in enumerate(value.shape) if any(case[key].shape[axis] != size for case in cases))
 
 
 def _looped(plan: Plan, begin: onnx.ModelProto, step: onnx.ModelProto) -> onnx.ModelProto:
     example = plan.examples["adapt"]
-    return loop_model(begin, step, list(_carry(plan, example)), list(pick("state", example)))
+    return loop_model(begin, step, list(_carry(plan, example)), list(under_prefix("state", example)))

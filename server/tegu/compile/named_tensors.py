@@ -1,4 +1,4 @@
-"""The functions that are compiled: from named tensors to named tensors."""
+"""Types of the functions that are compiled: they take and return tensors by name."""
 
 from __future__ import annotations
 

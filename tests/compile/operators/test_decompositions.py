@@ -1,4 +1,4 @@
-"""Gradients written out, against torch's own."""
+"""The decompositions, compared with torch's own operators and gradients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
 @pytest.mark.parametrize("size", [9, 10, 11])
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_convolutions(dims: int, size: int, options: dict[str, Any]) -> None:
+def test_gradients_of_convolutions(dims: int, size: int, options: dict[str, Any]) -> None:
     layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](4, 8, 3, **options)
     x = torch.randn(2, 4, *[size, size - 2, 7][:dims], generator=RNG).requires_grad_()
     output = layer(x)
@@ -46,7 +46,7 @@ def test_convolutions(dims: int, size: int, options: dict[str, Any]) -> None:
         torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-4)
 
 
-def test_only_the_gradients_asked_for() -> None:
+def test_only_the_gradients_in_the_output_mask_are_computed() -> None:
     x, weight, grad = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 3, 3), torch.randn(1, 1, 2, 2)
     settings = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
     found = TABLE[ATEN.convolution_backward.default](grad, x, weight, None, *settings, [False, True, False])
@@ -67,7 +67,7 @@ POOLS = [
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
-def test_pooling(pool: Any) -> None:
+def test_gradients_of_pooling(pool: Any) -> None:
     x = torch.randn(2, 3, 9, 8, generator=RNG).requires_grad_()
     output = pool(x)
     grad = torch.randn(output.shape, generator=RNG)
@@ -94,12 +94,12 @@ def test_the_first_of_equal_maxima_gets_the_gradient(kernel: tuple[int, int], sh
     (expected,) = torch.autograd.grad(output, x, grad)
     settings = (kernel, kernel, (0, 0), (1, 1), False)
     backward = TABLE[ATEN.max_pool2d_with_indices_backward.default]
-    # Without indices: windows side by side need none, and giving them takes long.
+    # Adjacent windows need no indices, so wrong ones make no difference.
     assert torch.equal(backward(grad, x, *settings, torch.full_like(indices, -1)), expected)
 
 
 @pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (9, 8), (1, 1)], ids=str)
-def test_maxima_where_planes_are_innermost(kernel: tuple[int, int]) -> None:
+def test_max_pooling_of_channels_last_inputs(kernel: tuple[int, int]) -> None:
     x = torch.randn(2, 3, 9, 8, generator=RNG).round().contiguous(memory_format=torch.channels_last)
     settings = (kernel, kernel, (0, 0), (1, 1), False)
     found = TABLE[ATEN.max_pool2d_with_indices.default](x, *settings)
@@ -108,14 +108,14 @@ def test_maxima_where_planes_are_innermost(kernel: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("settings", [((2, 2), (1, 1)), ((3, 3), (3, 3), (1, 1)), ((2, 2), (2, 2), (0, 0), (2, 2))])
-def test_other_max_pools_stay_as_they_are(settings: tuple[tuple[int, int], ...]) -> None:
+def test_other_max_pooling_is_kept(settings: tuple[tuple[int, int], ...]) -> None:
     x = torch.randn(2, 3, 9, 8).contiguous(memory_format=torch.channels_last)
     assert TABLE[ATEN.max_pool2d_with_indices.default](x, *settings) is NotImplemented
     assert TABLE[ATEN.max_pool2d_with_indices.default](x.contiguous(), (2, 2)) is NotImplemented
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.5])
-def test_relu(threshold: float) -> None:
+def test_gradient_of_relu(threshold: float) -> None:
     x = torch.randn(4, 5, generator=RNG).mul(2).round().div(2).requires_grad_()
     output, grad = nn.functional.threshold(x, threshold, 0.0), torch.randn(4, 5, generator=RNG)
     (expected,) = torch.autograd.grad(output, x, grad)
@@ -137,11 +137,11 @@ def test_squeezing_several_axes(dims: list[int]) -> None:
     assert TABLE[ATEN.squeeze.dims](x, dims).shape == x.squeeze(dims).shape
 
 
-def test_squares_are_products() -> None:
+def test_squares_become_products() -> None:
     x = torch.randn(5, generator=RNG)
     assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 2), x * x)
-    assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 1), x)  # of which a square's gradient has twice
-    assert TABLE[ATEN.pow.Tensor_Scalar](x, 3) is NotImplemented  # and stays what it is
+    assert torch.equal(TABLE[ATEN.pow.Tensor_Scalar](x, 1), x)  # the gradient of a square has a first power
+    assert TABLE[ATEN.pow.Tensor_Scalar](x, 3) is NotImplemented
     learner = reptile(nn.Linear(2, 1), Spec.regression((2,)))
     for graph in (compile_cohort(learner).update, compile_learner(learner)["adapt"]):
         assert "Pow" not in {node.op_type for node in onnx.load_from_string(graph).graph.node}

@@ -1,4 +1,4 @@
-"""Rewriting nodes: fewer of them, the same results."""
+"""Fused graphs have fewer nodes and the same results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIXED = (
 
 
 def model(body: str) -> onnx.ModelProto:
-    """`y`, and `z` where there is one, of the inputs that `body` names."""
+    """A model with the nodes of `body` and the outputs `y` and `z`, if `body` has them."""
     outputs = [name for name in "yz" if f"{name} = " in body]
     inputs = ", ".join(f"float[{','.join(map(str, shape))}] {name}" for name, shape in INPUTS.items())
     head = '<ir_version: 9, opset_import: ["" : 18]> test'
@@ -42,7 +42,7 @@ def run(proto: onnx.ModelProto) -> list[np.ndarray]:
 
 
 def fused(body: str) -> list[str]:
-    """The operators that are left, once it is known that they give what the others gave."""
+    """The operators after fusing, having asserted that the results are the same."""
     before = model(body)
     after = ir.from_proto(before)
     fuse(after)
@@ -90,12 +90,12 @@ FUSED = {
 
 
 @pytest.mark.parametrize("name", FUSED)
-def test_two_nodes_become_one(name: str) -> None:
+def test_nodes_are_fused(name: str) -> None:
     body, operators = FUSED[name]
     assert fused(body) == operators
 
 
-LEFT = {
+KEPT = {
     "a product that serves twice": ("p = MatMul(a, b) q = Sub(c, p) y = Mul(p, q)", ["Gemm", "Sub", "Mul"]),
     "a product that is broadcast": ("p = Gemm(a, b) y = Sub(v, p)", ["Gemm", "Sub"]),
     "a product with a sum of its own": ("p = Gemm(a, b, v) y = Sub(c, p)", ["Gemm", "Sub"]),
@@ -133,7 +133,7 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("name", LEFT)
-def test_what_would_change_the_result_is_left(name: str) -> None:
-    body, operators = LEFT[name]
+@pytest.mark.parametrize("name", KEPT)
+def test_nodes_are_kept_if_fusing_would_change_the_result(name: str) -> None:
+    body, operators = KEPT[name]
     assert fused(body) == operators

@@ -1,4 +1,4 @@
-"""Transposes moved behind arithmetic: fewer of them, the same results."""
+"""Sinking transposes leaves fewer of them and the same results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tegu.compile.rewrites.sink_transposes import sink_transposes
 HEAD = '<ir_version: 9, opset_import: ["" : 18]> test (float[2,3,4] a, float[2,3,4] b, float[4,2,3] c, float[3] v)'
 THERE, BACK = "Transpose<perm = [2, 0, 1]>", "Transpose<perm = [1, 2, 0]>"
 
-# How many transposes are left.
+# Nodes, and the number of transposes left.
 SUNK = {
     "both": (f"s = {THERE}(a) t = {THERE}(b) u = Mul(s, t) w = {BACK}(u) y = Neg(w)", 0),
     "in a row": (f"s = {THERE}(a) t = Relu(s) u = Neg(t) w = {BACK}(u) y = Neg(w)", 0),

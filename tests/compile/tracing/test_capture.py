@@ -1,4 +1,4 @@
-"""Capturing a function of any number of rows."""
+"""Capturing functions with a dynamic number of rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tegu.core.errors import CompileError
 X = {"x": torch.arange(26.0).reshape(13, 2)}
 
 
-def test_only_the_named_axes_are_symbols() -> None:
+def test_only_dynamic_axes_are_symbolic() -> None:
     captured = capture(lambda v: {"y": v["x"] * 2, "n": v["x"].sum(0)}, X, {"x": (0,)})
     (x,) = [node for node in captured.module.graph.nodes if node.op == "placeholder"]
     shape = x.meta["val"].shape
@@ -31,7 +31,7 @@ def test_equal_sizes_share_a_symbol() -> None:
     assert sizes[0] == sizes[1] != sizes[2]
 
 
-def test_writing_in_place_becomes_a_value() -> None:
+def test_in_place_writes_become_values() -> None:
     def in_place(values: Named) -> Named:
         y = values["x"] * 1
         y[:, 0].mul_(3)
@@ -48,12 +48,12 @@ def test_writing_in_place_becomes_a_value() -> None:
 @pytest.mark.parametrize(
     "fixing", [lambda x: x.reshape(13, 2), lambda x: x + torch.ones(13, 1), lambda x: x if len(x) == 13 else -x]
 )
-def test_a_function_that_fixes_an_axis(fixing: Callable[[Tensor], Tensor]) -> None:
+def test_a_function_that_fixes_a_dynamic_axis_raises(fixing: Callable[[Tensor], Tensor]) -> None:
     with pytest.raises(CompileError, match=r"axis 0 of x is fixed at its example's size of 13: expected code for any"):
         capture(lambda values: {"y": fixing(values["x"])}, X, {"x": (0,)})
 
 
-def test_rows_of_a_table_are_looked_up() -> None:
+def test_indexing_a_table_by_row_becomes_an_embedding() -> None:
     inputs = {"table": torch.randn(50, 4), "ids": torch.arange(13)}
     captured = capture(lambda v: {"y": v["table"][v["ids"]]}, inputs, {"ids": (0,)})
     assert [node.target for node in captured.module.graph.nodes if node.op == "call_function"] == [
@@ -65,14 +65,14 @@ def test_rows_of_a_table_are_looked_up() -> None:
 
 
 @pytest.mark.parametrize("chosen", [lambda x: x[x[:, 0] > 0], lambda x: x[:, torch.tensor([1, 0])]])
-def test_other_indices_stay(chosen: Callable[[Tensor], Tensor]) -> None:
+def test_other_indexing_is_kept(chosen: Callable[[Tensor], Tensor]) -> None:
     captured = capture(lambda v: {"y": chosen(v["x"]).sum(0)}, {"x": torch.randn(50, 2)}, {})
     targets = [node.target for node in captured.module.graph.nodes]
     assert torch.ops.aten.index.Tensor in targets
     assert torch.ops.aten.embedding.default not in targets
 
 
-def test_a_number_of_entries_is_a_product_of_sizes() -> None:
+def test_numel_becomes_a_product_of_sizes() -> None:
     captured = capture(lambda v: {"y": torch.zeros(v["x"].numel())}, X, {"x": (0,)})
     assert torch.ops.aten.sym_numel.default not in [node.target for node in captured.module.graph.nodes]
     (found,) = captured.module(torch.ones(5, 2))

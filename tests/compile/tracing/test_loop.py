@@ -1,4 +1,4 @@
-"""Steps in a loop of the graph, against a loop outside of it."""
+"""The loop over steps in a graph, compared with one step at a time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from tests.compile.families import FAMILIES
-from tests.compile.running import DeviceGraphs, knobs, rows, run, start
+from tests.compile.running import DeviceGraphsOf, knobs, rows, run, start
 
-from tegu.compile.tracing.hoist import hoist
+from tegu.compile.tracing.hoist import hoist_invariant
 from tegu.compile.tracing.loop import loop_model
 from tegu.core.errors import CompileError
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu_layernorm", "maxpool"])
-def test_steps_of_one_call_are_those_of_many_calls_to_the_bit(name: str, device_graphs: DeviceGraphs) -> None:
+def test_seven_steps_in_one_call_equal_seven_calls_bit_for_bit(name: str, device_graphs: DeviceGraphsOf) -> None:
     learner, graph = FAMILIES[name].learner(), device_graphs(name)["adapt"]
     meta, support = start(learner), rows(learner.spec, 6, padding=1)
     at_once = run(graph, meta=meta, support=support, knob=knobs(learner, steps=7))
@@ -29,7 +29,7 @@ def test_steps_of_one_call_are_those_of_many_calls_to_the_bit(name: str, device_
 
 
 @pytest.mark.parametrize("name", ["relu", "adam", "maxpool", "tokens"])
-def test_every_node_of_the_loop_depends_on_the_step_before(name: str, device_graphs: DeviceGraphs) -> None:
+def test_every_node_in_the_loop_depends_on_the_previous_step(name: str, device_graphs: DeviceGraphsOf) -> None:
     (loop,) = [n for n in onnx.load_from_string(device_graphs(name)["adapt"]).graph.node if n.op_type == "Loop"]
     body = loop.attribute[0].g
     changing = {value.name for value in body.input}
@@ -39,11 +39,11 @@ def test_every_node_of_the_loop_depends_on_the_step_before(name: str, device_gra
 
 
 def node(*names: str, **attributes: Any) -> onnx.NodeProto:
-    """The last of the names is what the node makes."""
+    """A Sum node; the last of `names` is its output."""
     return helper.make_node("Sum", names[:-1], names[-1:], **attributes)
 
 
-def test_hoisting() -> None:
+def test_hoisting_splits_invariant_nodes_from_the_rest() -> None:
     branch = helper.make_graph([node("w", "inside")], "branch", [], [])
     nodes = [
         node("a", "b"),
@@ -55,13 +55,13 @@ def test_hoisting() -> None:
         node("e", "w"),
         node("b", "g", then_branch=branch),
     ]
-    before, within = hoist(nodes, {"carry"}, {"next"})
+    before, within = hoist_invariant(nodes, {"carry"}, {"next"})
     assert [n.output[0] for n in before] == ["b", "d", "f"]
     assert [n.output[0] for n in within] == ["c", "e", "next", "w", "g"]
 
 
 def graph(nodes: list[onnx.NodeProto], inputs: list[str], outputs: list[str], opset: int = 18) -> onnx.ModelProto:
-    """A model of vectors."""
+    """A model whose inputs and outputs are vectors."""
     given, made = (
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n"]) for n in names] for names in (inputs, outputs)
     )
@@ -84,12 +84,14 @@ def step(q: onnx.NodeProto) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("q", "expected", "carried"),
     [
-        (helper.make_node("Identity", ["carry.q"], ["next.q"]), 1 + 3 * (1 + 4), ["p"]),  # it stays as it begins
+        (helper.make_node("Identity", ["carry.q"], ["next.q"]), 1 + 3 * (1 + 4), ["p"]),  # unchanged
         (helper.make_node("Identity", ["twice"], ["next.q"]), (1 + 1 + 4) + 2 * (4 + 4), ["p", "q"]),
         (node("carry.q", "carry.q", "next.q"), 1 + (1 + 2 + 4) + 3 * 4, ["p", "q"]),
     ],
 )
-def test_entries_of_the_carry(q: onnx.NodeProto, expected: float, carried: list[str]) -> None:
+def test_only_changing_entries_of_the_carry_are_loop_variables(
+    q: onnx.NodeProto, expected: float, carried: list[str]
+) -> None:
     model = loop_model(BEGIN, step(q), ["p", "q"], ["p", "q"])
     x, meta = np.full(2, 2, np.float32), {"p": np.ones(2, np.float32)}
     found = run(model.SerializeToString(), meta=meta, x=x, knob={"steps": np.array(3)})
@@ -98,6 +100,6 @@ def test_entries_of_the_carry(q: onnx.NodeProto, expected: float, carried: list[
     assert list(loop.output) == [f"final/{name}" for name in carried]
 
 
-def test_different_operator_sets() -> None:
-    with pytest.raises(CompileError, match="export both alike"):
+def test_different_operator_sets_raise() -> None:
+    with pytest.raises(CompileError, match="export both with the same"):
         loop_model(graph([], [], [], opset=17), step(node("x", "next.q")), ["p", "q"], ["p"])

@@ -1,1 +1,8 @@
-"""Operators that torch's ONNX exporter lacks, or that ONNX Runtime runs faster in another form."""
+"""Operators that torch's ONNX exporter lacks, or that ONNX Runtime runs faster in another form.
+
+decompositions    the table of replacements
+convolution/      convolutions by Winograd's algorithms, by im2col, or by sliding kernels
+pooling           the gradients of pooling
+pool_before_relu  max pooling before ReLU while tracing
+broadcast_matmul  a matrix product that broadcasts without copying
+"""

@@ -1,4 +1,4 @@
-"""A product of stacks of matrices that broadcasts without copying, as ONNX's MatMul does."""
+"""A batched matrix product that broadcasts without copying, as ONNX's MatMul does."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 @_product.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
-    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call] # torch leaves it bare
+    lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call] # torch does not annotate it
     return a.new_empty((*lead, a.shape[-2], b.shape[-1]))
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """`torch.matmul`, which a recording keeps whole: torch would expand and reshape both factors to one batch axis.
+    """`torch.matmul` as one operator: recorded as it is, torch expands and reshapes both factors to one batch axis.
 
-    For decompositions alone: it has no gradient.
+    Use it in decompositions only, since it has no gradient.
     """
     result: Tensor = _product(a, b)
     return result

@@ -1,4 +1,4 @@
-"""Operators that torch.onnx cannot translate, written in terms of those that it can."""
+"""Replacements for operators that torch.onnx cannot translate, or that ONNX Runtime runs slowly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["decomposition_table"]
 
 
 def decomposition_table() -> dict[Any, Callable[..., Any]]:
-    """Torch's core table and the entries of this file."""
+    """Torch's core table with the entries of this package."""
     aten = torch.ops.aten
     return {
         **_core(),
@@ -37,23 +37,24 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
 @functools.cache
 def _core() -> dict[Any, Callable[..., Any]]:
     table = dict[Any, Callable[..., Any]](core_aten_decompositions())
-    table.pop(torch.ops.aten.squeeze.dim, None)  # it would become squeeze.dims, which has no translation
+    table.pop(torch.ops.aten.squeeze.dim, None)  # its entry gives squeeze.dims, which has no translation
     return table
 
 
 def _threshold_backward(grad: Tensor, x: Tensor, threshold: float) -> Tensor:
-    """Of ReLU. By multiplication: a choice between two tensors takes ONNX Runtime ten times as long."""
+    """The gradient of ReLU, by multiplication. ONNX Runtime takes ten times as long for a Where."""
     return grad * (x > threshold).to(grad.dtype)
 
 
 def _power(x: Tensor, exponent: float) -> Any:
-    """Squares by multiplication, and their gradients by none: ONNX Runtime's Pow takes thirty times as long."""
+    """Squares by multiplication, and first powers by a copy. ONNX Runtime's Pow takes thirty times as long."""
     if exponent == 1:
         return x.clone()
     return x * x if exponent == 2 else NotImplemented
 
 
 def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:
+    """One axis at a time, the last first."""
     for dim in sorted((dim % x.dim() for dim in dims), reverse=True):
         if x.shape[dim] == 1:
             x = torch.ops.aten.squeeze.dim(x, dim)

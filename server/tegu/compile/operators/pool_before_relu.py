@@ -1,4 +1,4 @@
-"""Max pooling before ReLU in place of after it: the same values and gradients, and ReLU has a quarter of the work."""
+"""Max pooling before ReLU instead of after it. Values and gradients are the same, and ReLU has fewer entries."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import torch.nn.functional as F  # noqa: N812 # the name torch's own documentati
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["PoolFirst"]
+__all__ = ["PoolBeforeReLU"]
 
 _RELU = (F.relu, torch.relu, Tensor.relu)
 _MAX_POOL = (F.max_pool1d, F.max_pool2d, torch.max_pool1d, torch.max_pool2d)
 
 
-class PoolFirst(TorchFunctionMode):
-    """While it lasts, the maximum of what ReLU gave is computed as ReLU of the maximum.
+class PoolBeforeReLU(TorchFunctionMode):
+    """While this mode is active, max pooling of a ReLU's output is computed as ReLU of the max-pooled input.
 
-    The gradient is the same too: where the maximum is positive, its first place is that of the input's maximum, and
-    elsewhere nothing passes through ReLU.
+    The gradient is the same. If the maximum is positive, it is at the same place before and after ReLU. Otherwise
+    ReLU's gradient is zero.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._rectified: dict[int, tuple[Tensor, Tensor]] = {}  # by its identity: what ReLU gave, and what it got
+        # ReLU's output and input, by the id of the output. Keeping the output keeps its id from being used again.
+        self._rectified: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Gradients of pooling, in operators that torch.onnx can translate."""
+"""Pooling and its gradients, in operators that torch.onnx can translate."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ def max_pool2d(
     dilation: Sequence[int] = (1, 1),
     ceil_mode: bool = False,
 ) -> Any:
-    """Maxima and their indices, where planes are innermost in memory: the gradient takes the same maxima.
+    """Maxima `[n, channels, height, width]` and their int64 indices.
 
-    Elsewhere NotImplemented, which leaves the operator as it is.
+    Windows must be adjacent, and channels innermost in memory. Otherwise this returns NotImplemented, which keeps the
+    operator. The gradient computes the same maxima, and the graph shares them.
     """
-    if x.dim() != 4 or x.stride(1) != 1 or not _side_by_side(kernel_size, stride, padding, dilation, ceil_mode):
+    if x.dim() != 4 or x.stride(1) != 1 or not _adjacent(kernel_size, stride, padding, dilation, ceil_mode):
         return NotImplemented
     kernel = _pair(kernel_size)
     height, width = x.shape[-2] // kernel[0], x.shape[-1] // kernel[1]
     _, rows = _windows(x, kernel, height, width)
-    maxima = _planes_first(_largest(rows).reshape(height, width, -1, x.shape[1]))
-    # Nearly always nobody reads the indices, and recordings drop what nobody reads.
+    maxima = _planes_first(_maximum(rows).reshape(height, width, -1, x.shape[1]))
+    # The indices are rarely read, and capturing drops what is not read.
     first = _to_first_maximum(torch.ones_like(maxima), x, kernel)
-    places = torch.arange(x.shape[-2] * x.shape[-1], dtype=x.dtype).reshape(x.shape[-2:])
-    indices = F.avg_pool2d(first * places, kernel, divisor_override=1)
+    positions = torch.arange(x.shape[-2] * x.shape[-1], dtype=x.dtype).reshape(x.shape[-2:])
+    indices = F.avg_pool2d(first * positions, kernel, divisor_override=1)
     return maxima, indices.to(torch.int64)
 
 
@@ -56,21 +57,22 @@ def max_pool2d_backward(
     ceil_mode: bool,
     indices: Tensor,
 ) -> Tensor:
-    """Each output's gradient goes to the input it came from, the first of several; overlapping windows add up."""
+    """Pass each output's gradient to the maximum, or to the first of equal maxima. Overlapping windows add up."""
     kernel = _pair(kernel_size)
-    if _side_by_side(kernel_size, stride, padding, dilation, ceil_mode):
+    if _adjacent(kernel_size, stride, padding, dilation, ceil_mode):
         return _to_first_maximum(grad, x, kernel)
     flat = torch.zeros_like(x).flatten(-2)
     return flat.scatter_add(-1, indices.flatten(-2), grad.flatten(-2)).reshape(x.shape)
 
 
-def _side_by_side(
+def _adjacent(
     kernel_size: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> bool:
+    """Whether windows neither overlap nor leave gaps, and lie within the input."""
     return (
         _pair(stride or kernel_size) == _pair(kernel_size)
         and not any(padding)
@@ -80,16 +82,16 @@ def _side_by_side(
 
 
 def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """The gradient of maxima over windows side by side.
+    """The gradient by `x` of maxima over adjacent windows.
 
-    Positions in a plane lead and planes are innermost, so that every operator works on long contiguous runs. The
-    maximum is taken again (pooling that gives indices takes longer than this whole function): within rows, then over
-    them, so that the first in reading order wins, as in torch.
+    Height and width are the leading axes, and channels are innermost in memory, so every operator works on long
+    contiguous runs. The maximum is computed again, since pooling with indices takes longer than this whole function.
+    It is taken within rows and then over rows, so the first maximum in reading order wins, as in torch.
     """
     height, width = grad.shape[-2:]
     columns, rows = _windows(x, kernel, height, width)
-    of_rows = _shares(_planes_last(grad).reshape(height, 1, width, 1, -1), rows, _largest(rows))
-    of_columns = _shares(torch.cat(of_rows, 1), columns, _largest(columns))
+    of_rows = _give_to_first(_planes_last(grad).reshape(height, 1, width, 1, -1), rows, _maximum(rows))
+    of_columns = _give_to_first(torch.cat(of_rows, 1), columns, _maximum(columns))
     covered = (height * kernel[0], width * kernel[1])
     result = _planes_first(torch.cat(of_columns, 3).reshape(*covered, -1, *x.shape[1:-2]))
     edge = [0, x.shape[-1] - covered[1], 0, x.shape[-2] - covered[0]]
@@ -97,10 +99,10 @@ def _to_first_maximum(grad: Tensor, x: Tensor, kernel: tuple[int, int]) -> Tenso
 
 
 def _windows(x: Tensor, kernel: tuple[int, int], height: int, width: int) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The columns of all windows, `[height, rows of a window, width, 1, planes]`, and the rows of their maxima."""
+    """The columns of all windows `[height, rows of a window, width, 1, n * channels]`, and the rows of their maxima."""
     covered = _planes_last(_cropped(x, height * kernel[0], width * kernel[1]))
     columns = covered.reshape(height, kernel[0], width, kernel[1], -1).chunk(kernel[1], 3)
-    return columns, _largest(columns).chunk(kernel[0], 1)
+    return columns, _maximum(columns).chunk(kernel[0], 1)
 
 
 def _cropped(x: Tensor, height: int, width: int) -> Tensor:
@@ -109,25 +111,26 @@ def _cropped(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _planes_last(x: Tensor) -> Tensor:
-    """`[height, width, ...]`."""
+    """Move height and width to the front: `[height, width, ...]`."""
     return x.permute(-2, -1, *range(x.dim() - 2))
 
 
 def _planes_first(x: Tensor) -> Tensor:
+    """Undo `_planes_last`."""
     return x.permute(*range(2, x.dim()), 0, 1)
 
 
-def _largest(parts: Sequence[Tensor]) -> Tensor:
+def _maximum(parts: Sequence[Tensor]) -> Tensor:
     return functools.reduce(torch.maximum, parts)
 
 
-def _shares(grad: Tensor, parts: Sequence[Tensor], largest: Tensor) -> list[Tensor]:
-    """All of `grad` for the first of the parts that equals `largest`, nothing for the others."""
-    shares, left = list[Tensor](), grad
+def _give_to_first(grad: Tensor, parts: Sequence[Tensor], largest: Tensor) -> list[Tensor]:
+    """Split `grad`: all of it for the first of `parts` that equals `largest`, and zero for the others."""
+    shares, rest = list[Tensor](), grad
     for part in parts[:-1]:
-        shares.append(left * (part == largest).to(grad.dtype))
-        left = left - shares[-1]
-    return [*shares, left]
+        shares.append(rest * (part == largest).to(grad.dtype))
+        rest = rest - shares[-1]
+    return [*shares, rest]
 
 
 def avg_pool2d_backward(
@@ -140,10 +143,10 @@ def avg_pool2d_backward(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Tensor:
-    """Each output's gradient is spread evenly over its window: a transposed convolution with ones, channel by channel.
+    """Spread each output's gradient evenly over its window: a transposed convolution with ones, channel by channel.
 
     Raises:
-        CompileError: `ceil_mode`, whose windows overhang.
+        CompileError: `ceil_mode` is True, so windows may extend beyond the input.
     """
     if ceil_mode:
         raise CompileError("the gradient of average pooling with ceil_mode=True cannot be compiled: pad the input")
@@ -162,13 +165,17 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Tensor:
     """Average pooling with equal windows.
 
     Raises:
-        CompileError: the output does not divide the input.
+        CompileError: a size of the output does not divide that of the input.
     """
     return F.avg_pool2d(x, _window(x, output_size))
 
 
 def adaptive_avg_pool2d_backward(grad: Tensor, x: Tensor) -> Tensor:
-    """The gradient of `adaptive_avg_pool2d`."""
+    """The gradient of `adaptive_avg_pool2d` by its input.
+
+    Raises:
+        CompileError: as `adaptive_avg_pool2d`.
+    """
     window = _window(x, grad.shape[-2:])
     return avg_pool2d_backward(grad, x, window, window, (0, 0), False, True, None)
 

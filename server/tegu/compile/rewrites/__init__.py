@@ -1,1 +1,7 @@
-"""Rewrites of a finished ONNX graph into fewer or faster nodes."""
+"""Rewrites of a finished ONNX graph into fewer or faster nodes.
+
+fuse             one node in place of two
+sink_transposes  transposes after elementwise operators, where they cancel
+few_rows         a choice between two graphs by the number of rows
+replace_node     new nodes in place of one
+"""

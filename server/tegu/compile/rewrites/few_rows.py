@@ -1,4 +1,4 @@
-"""Two graphs of one function as one: the number of rows chooses."""
+"""Combine two graphs of one function: the number of rows decides which of them runs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from onnx.compose import add_prefix
 
 __all__ = ["choose_by_rows"]
 
-_ROWS = "x"  # the input whose leading axis counts them
+_INPUT = "x"  # its leading axis is the number of rows
+_LIMIT = "most"  # part of the bytes of a bundle, and so of its identity
 
 
-def choose_by_rows(few: onnx.ModelProto, many: onnx.ModelProto, most: int) -> onnx.ModelProto:
-    """A model that runs `few` for up to `most` rows of the input `x`, and `many` for more.
+def choose_by_rows(few: onnx.ModelProto, many: onnx.ModelProto, limit: int) -> onnx.ModelProto:
+    """A model that runs `few` if the input `x` has at most `limit` rows, and `many` otherwise.
 
     Args:
-        few: gives what `many` gives, of the same inputs.
-        many: its inputs and outputs are those of the result.
-        most: rows.
+        few: computes the same outputs as `many` from the same inputs.
+        many: its inputs and outputs become those of the result.
+        limit: the largest number of rows for `few`.
     """
-    constants = [helper.make_tensor(name, TensorProto.INT64, [], [n]) for name, n in (("first", 0), ("most", most))]
+    constants = [helper.make_tensor(name, TensorProto.INT64, [], [n]) for name, n in (("first", 0), (_LIMIT, limit))]
     outputs = [value.name for value in many.graph.output]
     branches = {"then_branch": _branch(few, "few/"), "else_branch": _branch(many, "many/")}
     nodes = [
-        helper.make_node("Shape", [_ROWS], ["shape"]),
+        helper.make_node("Shape", [_INPUT], ["shape"]),
         helper.make_node("Gather", ["shape", "first"], ["rows"]),
-        helper.make_node("LessOrEqual", ["rows", "most"], ["few"]),
+        helper.make_node("LessOrEqual", ["rows", _LIMIT], ["few"]),
         helper.make_node("If", ["few"], outputs, **branches),
     ]
     graph = helper.make_graph(nodes, many.graph.name, many.graph.input, many.graph.output, initializer=constants)
@@ -35,7 +36,7 @@ def choose_by_rows(few: onnx.ModelProto, many: onnx.ModelProto, most: int) -> on
 
 
 def _branch(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
-    """The model's graph without inputs of its own: it reads those of the graph around it."""
+    """The model's graph without inputs. It reads the inputs of the graph around it."""
     graph: onnx.GraphProto = add_prefix(model, prefix, rename_inputs=False).graph
     graph.ClearField("input")
     return graph

@@ -1,4 +1,4 @@
-"""New nodes where one stood."""
+"""Replace a node of a graph with new nodes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from onnx_ir import convenience
 
-__all__ = ["put_in_place_of"]
+__all__ = ["replace_node"]
 
 
-def put_in_place_of(node: ir.Node, new: Sequence[ir.Node]) -> None:
-    """Who reads what `node` makes reads what the last of `new` makes: under its name, of its shape and type."""
+def replace_node(node: ir.Node, new: Sequence[ir.Node]) -> None:
+    """Replace `node`: the outputs of the last node in `new` take over its outputs' readers, names, shapes and types."""
     graph = node.graph
-    assert isinstance(graph, ir.Graph)  # noqa: S101 # nodes in a model always have theirs
+    assert isinstance(graph, ir.Graph)  # noqa: S101 # every node of a model has a graph
     convenience.replace_nodes_and_values(graph, node, [node], new, node.outputs, new[-1].outputs)

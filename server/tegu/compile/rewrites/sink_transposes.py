@@ -1,29 +1,30 @@
-"""Transposes meet and vanish: arithmetic entry by entry may as well come before them."""
+"""Move transposes behind elementwise operators, so that they meet other transposes and cancel."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from tegu.compile.rewrites.replace_node import put_in_place_of
+from tegu.compile.rewrites.replace_node import replace_node
 
 __all__ = ["sink_transposes"]
 
-_ENTRY_BY_ENTRY = {"Add", "Cast", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Neg", "Relu", "Sqrt", "Sub"}
+_ELEMENTWISE = {"Add", "Cast", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Neg", "Relu", "Sqrt", "Sub"}
 
 
 def sink_transposes(model: ir.Model) -> None:
-    """Make `op(Transpose(a), Transpose(b))` of the graph `Transpose(op(a, b))`, in place.
+    """Rewrite `op(Transpose(a), Transpose(b))` to `Transpose(op(a, b))`, in place.
 
-    Where one input is not transposed, it is transposed the other way if that spares the result's own transposing.
+    If one input is not transposed, it gets the inverse transpose, provided that this removes the transposes of the
+    result.
     """
     for node in list(model.graph):
-        order = _order(node) if node.op_type in _ENTRY_BY_ENTRY else None
+        order = _order(node) if node.op_type in _ELEMENTWISE else None
         if order is not None:
             _sink(node, order)
 
 
 def _order(node: ir.Node) -> list[int] | None:
-    """How the transposes that may come after `node` order the axes."""
+    """The axes of a transpose that can move behind `node`. None means that none can."""
     result = node.outputs[0]
     if result.is_graph_output() or result.shape is None:
         return None
@@ -51,10 +52,10 @@ def _sink(node: ir.Node, order: list[int]) -> None:
             inputs.append(nodes[-1].outputs[0])
     inner = ir.node(node.op_type, inputs, dict(node.attributes), name=node.name)
     back = ir.node("Transpose", inner.outputs, {"perm": order})
-    assert old.shape is not None  # noqa: S101 # `_order` has looked
+    assert old.shape is not None  # noqa: S101 # `_order` has checked it
     inner.outputs[0].shape = ir.Shape([old.shape[axis] for axis in _inverse(order)])
     inner.outputs[0].type = old.type
-    put_in_place_of(node, [*nodes, inner, back])
+    replace_node(node, [*nodes, inner, back])
 
 
 def _permutation(value: ir.Value | None) -> list[int] | None:

@@ -1,1 +1,9 @@
-"""From a torch function to an ONNX graph."""
+"""From a torch function to an ONNX graph.
+
+trace      several functions to ONNX models, in one export
+capture    a function to a graph of aten operators
+translate  aten operators to ONNX
+naming     names of graph inputs and outputs
+loop       one step to an ONNX Loop over steps
+hoist      nodes that no step changes, before the loop
+"""

@@ -1,4 +1,4 @@
-"""A torch function of named tensors -> a graph of aten operators, gradients and all."""
+"""Capture a torch function of named tensors as a graph of aten operators, gradients included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.decompositions import decomposition_table
-from tegu.compile.operators.pool_before_relu import PoolFirst
+from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
 from tegu.core.errors import CompileError
 
 __all__ = ["Captured", "capture"]
@@ -27,20 +27,29 @@ class Captured(NamedTuple):
     """A graph of aten operators.
 
     Attributes:
-        module: its placeholders are the inputs in their order, its output a tuple.
-        fake: the mode that its nodes' example values belong to.
-        outputs: the names of its outputs.
+        module: the graph. Its placeholders are the inputs in order, and its output is a tuple.
+        fake: the mode of the example values in the graph's nodes.
+        outputs: the names of the outputs, in order.
     """
 
     module: GraphModule
     fake: FakeTensorMode
     outputs: list[str]
 
+    def __repr__(self) -> str:
+        return f"Captured({len(self.module.graph.nodes)} nodes, outputs={self.outputs})"
+
 
 def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[int]]) -> Captured:
     """Record what `function` does to `inputs`.
 
-    Only dynamic axes are symbols, equal ones sharing one: every symbol costs at every operator that it meets.
+    Only dynamic axes become symbolic sizes, and axes of equal size share a symbol: each symbol makes every operator
+    that it reaches slower to record.
+
+    Args:
+        function: the function to record.
+        inputs: examples of its inputs, by name.
+        dynamic: for each input, the axes whose size may change.
 
     Raises:
         CompileError: the function fixes the size of a dynamic axis.
@@ -48,7 +57,7 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     names, outputs = list(inputs), list[str]()
 
     def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
-        with PoolFirst():
+        with PoolBeforeReLU():
             result = function(dict(zip(names, tensors, strict=True)))
         outputs[:] = list(result)
         return tuple(result.values())
@@ -57,10 +66,10 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     examples = [_fake_input(fake, name, tensor, dynamic.get(name, ())) for name, tensor in inputs.items()]
     module = _recorded(positional, examples)
     if any(_writes(node.target) for node in module.graph.nodes):
-        # Of the recording, since functionalize does not know the gradients that learners write by hand.
+        # Functionalise the recording, since functionalize does not support the learners' custom gradients.
         module = _recorded(functionalize(module), examples)
     for name, example in zip(names, examples, strict=True):
-        _refuse_fixed(name, example, dynamic.get(name, ()))
+        _check_dynamic(name, example, dynamic.get(name, ()))
     return Captured(module, fake, outputs)
 
 
@@ -71,15 +80,15 @@ def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Te
         decomposition_table=decomposition_table(),
         _allow_non_fake_inputs=True,  # a module's buffers become constants of the graph
     )(*examples)
-    # Batching rules ask for sizes that nobody uses.
+    # Batching rules read sizes that no operator uses.
     module.graph.eliminate_dead_code()
-    _multiply_out(module)
-    _gather_rows(module)
+    _replace_numel(module)
+    _index_to_embedding(module)
     return module
 
 
-def _multiply_out(module: GraphModule) -> None:
-    """Numbers of entries, which torch.onnx cannot translate, as products of sizes."""
+def _replace_numel(module: GraphModule) -> None:
+    """Replace numbers of entries, which torch.onnx cannot translate, with products of sizes."""
     graph = module.graph
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sym_numel.default):
         product, value = list[Any](), 1
@@ -93,8 +102,8 @@ def _multiply_out(module: GraphModule) -> None:
         graph.erase_node(node)
 
 
-def _gather_rows(module: GraphModule) -> None:
-    """Rows of a table as a look-up, which becomes one Gather; of an index torch.onnx makes six operators."""
+def _index_to_embedding(module: GraphModule) -> None:
+    """Replace indexing of a table's rows with an embedding, which is one Gather in ONNX; indexing is six operators."""
     for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.index.Tensor):
         table, (rows, *others) = node.args
         matrix = table.meta["val"].dim() == 2
@@ -105,17 +114,17 @@ def _gather_rows(module: GraphModule) -> None:
 def _fake_input(fake: FakeTensorMode, name: str, tensor: Tensor, axes: Sequence[int]) -> Tensor:
     sizes = [DimDynamic.DUCK if axis in axes else DimDynamic.STATIC for axis in range(tensor.dim())]
     context: StatelessSymbolicContext[..., object] = StatelessSymbolicContext(dynamic_sizes=sizes)
-    own = tensor.clone()  # one fake tensor is made of a tensor, however often it is an input
-    return fake.from_tensor(own, source=ConstantSource(name), symbolic_context=context)
+    copy = tensor.clone()  # two inputs may be the same tensor, and a tensor has only one fake tensor
+    return fake.from_tensor(copy, source=ConstantSource(name), symbolic_context=context)
 
 
 def _writes(target: object) -> bool:
     return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
-def _refuse_fixed(name: str, example: Tensor, axes: Sequence[int]) -> None:
+def _check_dynamic(name: str, example: Tensor, axes: Sequence[int]) -> None:
     for axis in axes:
-        size: Any = example.shape[axis]  # an int where a symbol never was: of a size of 1
+        size: Any = example.shape[axis]  # an axis of size 1 never becomes a symbol: it is an int
         fixed = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
         if fixed is not None:
             raise CompileError(

@@ -1,4 +1,4 @@
-"""Nodes of a loop's body that would give the same in every turn belong before the loop."""
+"""Loop-invariant nodes: those that give the same result in every iteration can run once, before the loop."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Collection, Sequence
 
 import onnx
 
-__all__ = ["hoist"]
+__all__ = ["hoist_invariant"]
 
 
-def hoist(
+def hoist_invariant(
     nodes: Sequence[onnx.NodeProto], varying: Collection[str], results: Collection[str]
 ) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-    """Those of `nodes` that depend on no value in `varying`, and the others; each in the order given.
+    """Split a loop's body into the nodes to run before the loop and the nodes to keep; both keep their order.
 
     Args:
-        nodes: in an order in which they can run.
-        varying: names of values that change from turn to turn.
-        results: names of values that the body gives: the nodes that make them stay in it.
+        nodes: the body's nodes, in an order in which they can run.
+        varying: names of values that change between iterations.
+        results: names of the body's outputs. The nodes that make them stay in the body.
     """
     before, within = list[onnx.NodeProto](), list[onnx.NodeProto]()
     changing = set(varying)
@@ -31,6 +31,6 @@ def hoist(
 
 
 def _read(node: onnx.NodeProto) -> set[str]:
-    """Names that a node reads, and whatever is read within it."""
+    """Names that a node or one of its subgraphs reads."""
     graphs = (graph for entry in node.attribute for graph in (entry.g, *entry.graphs))
     return set(node.input).union(*(_read(inner) for graph in graphs for inner in graph.node))

@@ -1,4 +1,4 @@
-"""One step of an `Iterated` -> an ONNX `Loop` whose trip count is an input."""
+"""Repeat the step of an `Iterated` with an ONNX `Loop` whose trip count is an input."""
 
 from __future__ import annotations
 
@@ -8,50 +8,53 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.compose import add_prefix
 
-from tegu.compile.tracing.hoist import hoist
+from tegu.compile.tracing.hoist import hoist_invariant
 from tegu.core.errors import CompileError
 
-__all__ = ["loop_model"]
+__all__ = ["STEPS_INPUT", "loop_model"]
 
-BEGIN, CARRY, NEXT, STEPS = "begin.", "carry.", "next.", "knob.steps"
-_PREFIX = "start/"
+STEPS_INPUT = "knob.steps"
+_BEGIN, _CARRY, _NEXT = "begin.", "carry.", "next."
+_PREFIX = "start/"  # of the nodes and values of `begin`
 
 
 def loop_model(
     begin: onnx.ModelProto, step: onnx.ModelProto, carry: Sequence[str], state: Sequence[str], prefix: str = "state."
 ) -> onnx.ModelProto:
-    """`begin`, then `step` as often as the input `knob.steps` says, then the entries of the carry called `state`.
+    """A model that runs `begin`, then `step` for `knob.steps` times, and gives the entries of the carry in `state`.
 
-    What every step would compute alike is computed once, before the first.
+    What is the same in every step is computed once, before the first.
 
     Args:
         begin: gives `begin.<name>` for every name in `carry`.
-        step: from `carry.<name>` and anything else to `next.<name>`.
-        carry: names of what goes from step to step.
-        state: those of them that are the result.
-        prefix: of the outputs' names.
+        step: maps `carry.<name>`, and any other inputs, to `next.<name>`.
+        carry: names of the values that one step hands to the next.
+        state: names of the values in the carry that are the result.
+        prefix: the prefix of the outputs' names.
 
     Raises:
         CompileError: the two models were exported with different operator sets.
     """
     if [(o.domain, o.version) for o in begin.opset_import] != [(o.domain, o.version) for o in step.opset_import]:
         raise CompileError(
-            f"begin has operator sets {begin.opset_import} and step {step.opset_import}: export both alike"
+            f"begin has operator sets {begin.opset_import} and step has {step.opset_import}: export both with the same"
         )
     start = add_prefix(begin, _PREFIX, rename_inputs=False)
-    begun = {name: f"{_PREFIX}{BEGIN}{name}" for name in carry}
-    types = {value.name.removeprefix(NEXT): value.type for value in step.graph.output}
-    moving = {name: types[name] for name in carry if not _hands_on(step, name)}
-    before, within = hoist(step.graph.node, {f"{CARRY}{n}" for n in moving}, {f"{NEXT}{n}" for n in moving})
-    final = {**begun, **{name: f"final/{name}" for name in moving}}
+    first = {name: f"{_PREFIX}{_BEGIN}{name}" for name in carry}
+    types = {value.name.removeprefix(_NEXT): value.type for value in step.graph.output}
+    changing = {name: types[name] for name in carry if not _is_unchanged(step, name)}
+    before, within = hoist_invariant(
+        step.graph.node, {f"{_CARRY}{n}" for n in changing}, {f"{_NEXT}{n}" for n in changing}
+    )
+    final = {**first, **{name: f"final/{name}" for name in changing}}
     loop = helper.make_node(
         "Loop",
-        [STEPS, "", *(begun[name] for name in moving)],
-        [final[name] for name in moving],
+        [STEPS_INPUT, "", *(first[name] for name in changing)],
+        [final[name] for name in changing],
         name="steps",
-        body=_body(within, moving),
+        body=_body(within, changing),
     )
-    fixed = [helper.make_node("Identity", [begun[n]], [f"{CARRY}{n}"]) for n in carry if n not in moving]
+    fixed = [helper.make_node("Identity", [first[n]], [f"{_CARRY}{n}"]) for n in carry if n not in changing]
     finish = [helper.make_node("Identity", [final[name]], [f"{prefix}{name}"]) for name in state]
     graph = helper.make_graph(
         [*start.graph.node, *fixed, *before, loop, *finish],
@@ -65,30 +68,30 @@ def loop_model(
     return model
 
 
-def _hands_on(step: onnx.ModelProto, name: str) -> bool:
-    """Whether the step gives this entry of the carry as it got it."""
-    ends = ("Identity", [f"{CARRY}{name}"], [f"{NEXT}{name}"])
-    return any((node.op_type, list(node.input), list(node.output)) == ends for node in step.graph.node)
+def _is_unchanged(step: onnx.ModelProto, name: str) -> bool:
+    """Whether the step hands this entry of the carry on unchanged."""
+    identity = ("Identity", [f"{_CARRY}{name}"], [f"{_NEXT}{name}"])
+    return any((node.op_type, list(node.input), list(node.output)) == identity for node in step.graph.node)
 
 
 def _body(nodes: Sequence[onnx.NodeProto], carry: Mapping[str, onnx.TypeProto]) -> onnx.GraphProto:
-    """Nodes that make `next.<name>` of `carry.<name>` as a loop body; the rest is captured from the graph around it."""
+    """A loop body of nodes that map `carry.<name>` to `next.<name>`. It reads other values from the graph around it."""
     return helper.make_graph(
         [helper.make_node("Identity", ["go_on"], ["still"]), *nodes],
         "step",
         [
             helper.make_tensor_value_info("iteration", TensorProto.INT64, []),
             helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            *(helper.make_value_info(f"{CARRY}{name}", kind) for name, kind in carry.items()),
+            *(helper.make_value_info(f"{_CARRY}{name}", kind) for name, kind in carry.items()),
         ],
         [
             helper.make_tensor_value_info("still", TensorProto.BOOL, []),
-            *(helper.make_value_info(f"{NEXT}{name}", kind) for name, kind in carry.items()),
+            *(helper.make_value_info(f"{_NEXT}{name}", kind) for name, kind in carry.items()),
         ],
     )
 
 
 def _inputs(begin: onnx.ModelProto, step: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     found = {value.name: value for value in [*begin.graph.input, *step.graph.input]}
-    steps = helper.make_tensor_value_info(STEPS, TensorProto.INT64, [])
-    return [*(value for name, value in found.items() if not name.startswith(CARRY)), steps]
+    steps = helper.make_tensor_value_info(STEPS_INPUT, TensorProto.INT64, [])
+    return [*(value for name, value in found.items() if not name.startswith(_CARRY)), steps]

@@ -12,34 +12,37 @@ from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import TorchBatch
 
-__all__ = ["flat_batch", "knob_tensors", "named", "pick", "pick_batch"]
+__all__ = ["batch_under_prefix", "flat_batch", "knob_tensors", "named", "pick", "under_prefix", "with_prefix"]
 
 T = TypeVar("T")
 
 
-def named(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
-    """Entries with `prefix.` before their names."""
+def with_prefix(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """The entries with `<prefix>.` before their names."""
     return {f"{prefix}.{name}": value for name, value in values.items()}
 
 
-def pick(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
-    """The entries that `named` gave this prefix, without it."""
+def under_prefix(prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """The entries whose names begin with `<prefix>.`, named without it."""
     return {name[len(prefix) + 1 :]: value for name, value in values.items() if name.startswith(f"{prefix}.")}
 
 
 def flat_batch(prefix: str, batch: TorchBatch) -> dict[str, Tensor]:
-    """`<prefix>.x`, `<prefix>.y`, `<prefix>.mask`."""
-    return named(prefix, batch._asdict())
+    """A batch as tensors named `<prefix>.x`, `<prefix>.y` and `<prefix>.mask`."""
+    return with_prefix(prefix, batch._asdict())
 
 
-def pick_batch(prefix: str, values: Mapping[str, Tensor]) -> TorchBatch:
-    """The batch that `flat_batch` gave this prefix."""
+def batch_under_prefix(prefix: str, values: Mapping[str, Tensor]) -> TorchBatch:
+    """The batch that `flat_batch` named with this prefix."""
     return Batch(values[f"{prefix}.x"], values[f"{prefix}.y"], values[f"{prefix}.mask"])
 
 
 def knob_tensors(knobs: Mapping[str, float]) -> dict[str, Tensor]:
-    """Knobs as graph inputs: `steps` int64, all others float32."""
+    """Knobs as graph inputs `[]`: `steps` is int64, all others are float32."""
     return {
         name: torch.tensor(value, dtype=torch.int64 if name == STEPS else torch.float32)
         for name, value in knobs.items()
     }
+
+
+named, pick = with_prefix, under_prefix  # the names that `tegu.sim.engine.in_torch` imports

@@ -1,4 +1,4 @@
-"""Torch functions of named tensors -> ONNX models with those names."""
+"""Export torch functions of named tensors to ONNX models with the same names."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from onnx_ir import convenience
 
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.tracing.capture import capture
-from tegu.compile.tracing.naming import named, pick
+from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
 
-__all__ = ["Part", "trace"]
+__all__ = ["GraphSource", "trace"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Part:
-    """What becomes one graph.
+class GraphSource:
+    """A function to export as one graph.
 
     Attributes:
-        function: from named tensors to named tensors, without side effects; it may call `torch.func` transforms.
-        inputs: examples of its inputs. Dynamic axes of one size are taken for the same; no other part may have a
-            dynamic axis of that size.
+        function: from named tensors to named tensors, without side effects. It may call `torch.func` transforms.
+        inputs: examples of its inputs. Dynamic axes of equal size share one symbolic size. No other source in the same
+            `trace` may have a dynamic axis of that size.
         dynamic: for each input, the axes whose size may change.
     """
 
@@ -36,39 +36,44 @@ class Part:
     inputs: Named
     dynamic: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shapes = {name: tuple(value.shape) for name, value in self.inputs.items()}
+        return f"GraphSource(inputs={shapes}, dynamic={dict(self.dynamic)})"
 
-def trace(parts: Mapping[str, Part]) -> dict[str, onnx.ModelProto]:
-    """Export functions, gradients and all; together, since the exporter takes longer to start than to work.
+
+def trace(sources: Mapping[str, GraphSource]) -> dict[str, onnx.ModelProto]:
+    """Export functions, gradients included, in one call: the exporter takes longer to start than to work.
 
     Args:
-        parts: by the name of the graph, for errors.
+        sources: what to export, by the graph's name, which errors give.
 
     Returns:
-        Models whose inputs and outputs carry the names of a part's inputs and of its function's result. Inputs that do
-        not matter to the result are left out.
+        A model for each source. Inputs and outputs have the names of the function's. Inputs that do not affect the
+        result are left out.
 
     Raises:
-        CompileError: control flow that depends on data, an axis that the model fixes, or an operator without
-            translation.
+        CompileError: control flow depends on data, the model fixes a dynamic axis, or an operator has no translation.
     """
 
-    def together(values: Named) -> Named:
-        return _joined({graph: _run(graph, part.function, pick(graph, values)) for graph, part in parts.items()})
+    def all_graphs(values: Named) -> Named:
+        return _joined(
+            {graph: _run(graph, source.function, under_prefix(graph, values)) for graph, source in sources.items()}
+        )
 
-    inputs = _joined({graph: part.inputs for graph, part in parts.items()})
-    dynamic = _joined({graph: part.dynamic for graph, part in parts.items()})
+    inputs = _joined({graph: source.inputs for graph, source in sources.items()})
+    dynamic = _joined({graph: source.dynamic for graph, source in sources.items()})
     with quiet():
         try:
-            model = translate(capture(together, inputs, dynamic), list(inputs))
-            return {graph: _extract(model, f"{graph}.") for graph in parts}
+            model = translate(capture(all_graphs, inputs, dynamic), list(inputs))
+            return {graph: _extract(model, f"{graph}.") for graph in sources}
         except TeguError:
             raise
-        except Exception as error:  # torch raises dozens of types here, many of them private
-            raise CompileError(_explain(" or ".join(parts), error)) from error
+        except Exception as error:  # torch raises dozens of exception types here, many of them private
+            raise CompileError(_explain(" or ".join(sources), error)) from error
 
 
 def _joined(groups: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
-    return {name: value for graph, group in groups.items() for name, value in named(graph, group).items()}
+    return {name: value for graph, group in groups.items() for name, value in with_prefix(graph, group).items()}
 
 
 def _run(graph: str, function: Function, values: Named) -> Named:
@@ -81,7 +86,7 @@ def _run(graph: str, function: Function, values: Named) -> Named:
 
 
 def _extract(model: onnx_ir.Model, prefix: str) -> onnx.ModelProto:
-    """The part of `model` whose inputs and outputs begin with `prefix`, without it."""
+    """The part of `model` whose inputs and outputs have `prefix`, with the prefix removed from their names."""
     graph = convenience.extract(
         model.graph,
         [value for value in model.graph.inputs if str(value.name).startswith(prefix)],
@@ -96,7 +101,7 @@ def _extract(model: onnx_ir.Model, prefix: str) -> onnx.ModelProto:
 
 
 def _ordered(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, and the same bytes each time: onnx_ir lists constants as a set has them."""
+    """The model with its constants sorted: onnx_ir lists them in the order of a set, and bytes must be reproducible."""
     model.graph.initializer.sort(key=lambda tensor: tensor.name)
     model.graph.value_info.sort(key=lambda value: value.name)
     return model
@@ -107,7 +112,7 @@ def _explain(graph: str, error: Exception) -> str:
     first = next((line for cause in reversed(causes) for line in str(cause).splitlines() if line.strip()), "")
     found = f"{type(causes[-1]).__name__}: {first}"
     data_dependent = ("data-dependent", "GuardOnDataDependent", "data dependent", "is_nonzero", "local_scalar_dense")
-    if any(sign in f"{type(cause).__name__} {cause}" for cause in causes for sign in data_dependent):
+    if any(phrase in f"{type(cause).__name__} {cause}" for cause in causes for phrase in data_dependent):
         return (
             f"the {graph} graph cannot be compiled: the model's control flow or a shape depends on the data "
             f"({found}); write it with torch.where, or choose the branch before the model is built"

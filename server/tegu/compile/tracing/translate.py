@@ -1,4 +1,4 @@
-"""A graph of aten operators -> ONNX."""
+"""Translate a graph of aten operators to ONNX."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 
-from tegu.compile.operators.broadcast_matmul import TRANSLATIONS as PRODUCTS
+from tegu.compile.operators.broadcast_matmul import TRANSLATIONS as MATMUL
 from tegu.compile.operators.convolution.sliding import TRANSLATIONS as SLIDING
 from tegu.compile.rewrites.fuse import fuse
 from tegu.compile.rewrites.sink_transposes import sink_transposes
@@ -35,10 +35,14 @@ OPSET = 18
 
 
 def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
-    """The ONNX model of a captured graph; its inputs are named `inputs`, in order.
+    """The ONNX model of a captured graph.
+
+    Args:
+        captured: the graph.
+        inputs: names for its inputs, in order.
 
     Raises:
-        torch.onnx.OnnxExporterError: an operator without translation.
+        torch.onnx.OnnxExporterError: an operator has no translation.
     """
     program = torch.onnx.export(
         _program(captured),
@@ -46,19 +50,19 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
         input_names=list(inputs),
         output_names=captured.outputs,
         opset_version=OPSET,
-        custom_translation_table={**PRODUCTS, **SLIDING},
+        custom_translation_table={**MATMUL, **SLIDING},
         dynamo=True,
-        optimize=False,  # its rewriting rules take longer than everything else together
+        optimize=False,  # torch's rewrite rules take longer than the rest of the compilation
         verbose=False,
     )
-    assert program is not None  # noqa: S101 # it is None only when a path to write to is given
+    assert program is not None  # noqa: S101 # None is returned only if a path to write to is given
     return _simplified(program.model, captured.outputs)
 
 
 def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
-    """Fold and share what can be; ONNX Runtime does the rest while loading."""
+    """Fold constants and remove duplicates. ONNX Runtime does the rest while it loads the model."""
     common.InlinePass()(model)
-    _drop_idle_transposes(model)
+    _drop_identity_transposes(model)
     onnxscript.optimizer.fold_constants(model)
     common.IdentityEliminationPass()(model)
     sink_transposes(model)
@@ -77,12 +81,12 @@ def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
     )
     onnx_ir.passes.Sequential(*passes)(model)
     for value, name in zip(model.graph.outputs, outputs, strict=True):
-        value.name = name  # of two that are equal one had taken the other's name
+        value.name = name  # two equal outputs become one value, which has only one of the names
     return model
 
 
-def _drop_idle_transposes(model: onnx_ir.Model) -> None:
-    """Indexing is translated with transposes that change nothing; ONNX Runtime would copy whole tables for them."""
+def _drop_identity_transposes(model: onnx_ir.Model) -> None:
+    """Drop the transposes of indexing that keep the order of axes: ONNX Runtime would copy whole tables for them."""
     for node in model.graph:
         order = list(node.attributes["perm"].as_ints()) if node.op_type == "Transpose" else None
         if order is not None and order == sorted(order):
@@ -91,7 +95,7 @@ def _drop_idle_transposes(model: onnx_ir.Model) -> None:
 
 
 def _program(captured: Captured) -> ExportedProgram:
-    """The graph as torch.onnx takes it, without tracing it anew as torch.export would."""
+    """The graph in the form that torch.onnx takes. torch.export would trace it again."""
     graph = captured.module.graph
     constants = _lift_constants(captured)
     inputs, results = list[InputSpec](), list[Any]()
@@ -106,13 +110,17 @@ def _program(captured: Captured) -> ExportedProgram:
     program = ExportedProgram(
         captured.module, graph, ExportGraphSignature(inputs, outputs), {}, {}, [], constants=constants
     )
-    # The capture has decomposed every operator already; doing it again takes three times as long as the capture.
+    # The capture has decomposed every operator. A second decomposition takes three times as long as the capture.
     program.run_decompositions = lambda *_: program
     return program
 
 
 def _lift_constants(captured: Captured) -> dict[str, Any]:
-    """Make placeholders of the tensors that the graph reads as attributes: their values by placeholder name."""
+    """Turn the tensors that the graph reads as attributes into placeholders.
+
+    Returns:
+        Their values, by the placeholder's name.
+    """
     module, graph = captured.module, captured.module.graph
     first = next(iter(graph.nodes))
     lifted: dict[str, fx.Node] = {}
@@ -131,7 +139,7 @@ def _lift_constants(captured: Captured) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Exporting prints deprecations and notes that concern torch's own code, not the user's."""
+    """Silence warnings and log messages of the export, which concern torch's own code, not the user's."""
     names = ("torch.onnx", "torch._subclasses.fake_tensor", "onnxscript", "onnx_ir")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

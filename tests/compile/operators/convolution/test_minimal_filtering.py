@@ -1,4 +1,4 @@
-"""The identity that defines minimal filtering, in exact numbers."""
+"""The identity that defines minimal filtering, in exact fractions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ PRODUCTS = {(4, 3): 6, (7, 3): 10, (4, 5): 9, (7, 5): 13}
 
 
 @pytest.mark.parametrize(("outputs", "taps"), PAIRS)
-def test_the_products_make_the_correlation_exactly(outputs: int, taps: int) -> None:
+def test_the_matrices_give_exact_correlation(outputs: int, taps: int) -> None:
     filtering = minimal_filtering(outputs, taps)
     assert len(filtering.data) == len(filtering.kernel) == len(filtering.output) == PRODUCTS[outputs, taps]
     for y in range(outputs):
         for tap in range(taps):
-            for place in range(outputs + taps - 1):
-                # Of kernel entry `tap` times datum `place` in output `y`: bilinear, so that these are all there is.
+            for index in range(outputs + taps - 1):
+                # The coefficient of kernel entry `tap` times datum `index` in output `y`. Both sides are bilinear, so
+                # equal coefficients prove the identity.
                 rows = zip(filtering.output, filtering.kernel, filtering.data, strict=True)
-                found = sum((o[y] * k[tap] * d[place] for o, k, d in rows), Fraction(0))
-                assert found == (place == y + tap)
+                found = sum((o[y] * k[tap] * d[index] for o, k, d in rows), Fraction(0))
+                assert found == (index == y + tap)

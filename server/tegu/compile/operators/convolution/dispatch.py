@@ -1,9 +1,9 @@
-"""Which form a convolution and its gradients take: minimal filtering, im2col, or the sliding kernel."""
+"""Which form a convolution and its gradients take: Winograd's minimal filtering, im2col, or the sliding kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
@@ -11,7 +11,29 @@ from tegu.compile.operators.convolution import im2col, winograd
 from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients
 from tegu.core.errors import CompileError
 
-__all__ = ["convolution", "convolution_backward", "replaces_convolution"]
+__all__ = ["Form", "convolution", "convolution_backward", "form_of"]
+
+Form: TypeAlias = Literal["winograd", "im2col", "sliding"]
+
+
+def form_of(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
+) -> Form:
+    """The form expected to be fastest for many rows, for a convolution that is not transposed.
+
+    Args:
+        x: the input `[n, channels, ...]`.
+        weight: the kernels `[filters, channels / groups, ...]`.
+        stride: one number an axis, as `padding` and `dilation`.
+        padding: zeros at either end of an axis.
+        dilation: the distance between a kernel's entries.
+        groups: groups of channels.
+    """
+    if x.dim() != 4 or groups != 1 or {*stride, *dilation} != {1}:
+        return "sliding"
+    if winograd.is_faster(x.shape, weight.shape, padding):
+        return "winograd"
+    return "im2col" if im2col.is_faster(x.shape, weight.shape) else "sliding"
 
 
 def convolution(
@@ -25,22 +47,14 @@ def convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Any:
-    """`aten.convolution` in its fastest form; NotImplemented leaves the operator as it is."""
+    """`aten.convolution` in its fastest form. NotImplemented keeps the operator, which becomes an ONNX Conv."""
     del output_padding
-    if not transposed and replaces_convolution(x, weight, stride, padding, dilation, groups):
-        if winograd.pays(x.shape, weight.shape, padding):
-            return winograd.convolution(x, weight, bias, padding)
+    form = "sliding" if transposed else form_of(x, weight, stride, padding, dilation, groups)
+    if form == "winograd":
+        return winograd.convolution(x, weight, bias, padding)
+    if form == "im2col":
         return im2col.convolution(x, weight, bias, padding)
     return NotImplemented
-
-
-def replaces_convolution(
-    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int
-) -> bool:
-    """Whether minimal filtering or im2col is faster than sliding for a convolution that is not transposed."""
-    shapes = x.shape, weight.shape
-    plain = x.dim() == 4 and groups == 1 and {*stride, *dilation} == {1}
-    return plain and (winograd.pays(*shapes, padding) or im2col.pays(*shapes))
 
 
 def convolution_backward(
@@ -64,13 +78,14 @@ def convolution_backward(
     del bias_sizes, output_padding
     if transposed:
         raise CompileError("the gradient of a transposed convolution cannot be compiled: use Upsample and Conv")
-    if not replaces_convolution(x, weight, stride, padding, dilation, groups):
-        grad_x, grad_weight = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, output_mask)
-    elif winograd.pays(x.shape, weight.shape, padding):
+    form = form_of(x, weight, stride, padding, dilation, groups)
+    if form == "winograd":
         grad_x = winograd.input_gradient(grad, x, weight, padding) if output_mask[0] else None
         grad_weight = winograd.weight_gradient(grad, x, weight, padding) if output_mask[1] else None
-    else:
+    elif form == "im2col":
         only_x = (output_mask[0], False)
         grad_x, _ = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, only_x)
         grad_weight = im2col.weight_gradient(grad, x, weight, padding) if output_mask[1] else None
+    else:
+        grad_x, grad_weight = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, output_mask)
     return grad_x, grad_weight, grad.sum([0, *range(2, grad.dim())]) if output_mask[2] else None

@@ -1,4 +1,4 @@
-"""Convolutions of few channels: the input's windows side by side, once, and products with them."""
+"""Convolutions by im2col, for few channels: copy the input's windows into one matrix, and multiply by it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
-__all__ = ["convolution", "pays", "weight_gradient"]
+__all__ = ["convolution", "is_faster", "weight_gradient"]
 
-_ENTRIES = 32  # of a window at most; windows take as many times the memory of the input's planes
-_FILTERS = 8  # at least
+_MAX_WINDOW = 32  # entries of a window; the windows take that many times the memory of one channel
+_MIN_FILTERS = 8
 
 
-def pays(x: Sequence[object], weight: Sequence[object]) -> bool:
-    """Whether windows are few enough, by the shapes of the input and of the kernels.
+def is_faster(x: Sequence[object], weight: Sequence[object]) -> bool:
+    """Whether to expect less time than sliding the kernel takes.
 
-    The convolution is one of stride 1, dilation 1 and one group over two axes. Where the input is data, all steps share
-    its windows; and an output whose planes are innermost suits pooling.
+    All steps share the windows of an input that is data. The output has channels innermost in memory, which suits
+    pooling.
+
+    Args:
+        x: `[n, channels, height, width]`, the input's shape. Stride and dilation are 1, and there is one group.
+        weight: `[filters, channels, kernel height, kernel width]`, the kernels' shape.
     """
     sizes = [size for size in (*x[1:], *weight) if isinstance(size, int)]
-    return len(sizes) == 7 and sizes[4] * sizes[5] * sizes[6] <= _ENTRIES and sizes[3] >= _FILTERS and sizes[5] > 1
+    return (
+        len(sizes) == 7 and sizes[4] * sizes[5] * sizes[6] <= _MAX_WINDOW and sizes[3] >= _MIN_FILTERS and sizes[5] > 1
+    )
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:
-    """`[n, filters, height, width]`; in memory its planes are innermost."""
+    """The output `[n, filters, height, width]`, whose height and width are outermost in memory."""
     height, width = (x.shape[2 + d] + 2 * padding[d] - weight.shape[2 + d] + 1 for d in range(2))
     kernels = weight.permute(3, 2, 1, 0).reshape(-1, len(weight))
     windows = _windows(x, weight, padding).t()
@@ -34,14 +40,14 @@ def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequenc
 
 
 def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, padding: Sequence[int]) -> Tensor:
-    """The gradient by `weight` where `grad` is that by the output."""
+    """The gradient by `weight`, given the gradient `grad` by the output."""
     filters, channels, height, width = weight.shape
     gradient = _windows(x, weight, padding) @ grad.permute(2, 3, 0, 1).reshape(-1, filters)
     return gradient.reshape(width, height, channels, filters).permute(3, 2, 1, 0)
 
 
 def _windows(x: Tensor, weight: Tensor, padding: Sequence[int]) -> Tensor:
-    """`[kernel width * kernel height * channels, height * width * n]`."""
+    """The input's windows `[kernel width * kernel height * channels, height * width * n]`."""
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0])).permute(1, 2, 3, 0)
     for axis, taps in ((1, weight.shape[2]), (2, weight.shape[3])):
         size = padded.shape[axis] - taps + 1

@@ -1,4 +1,4 @@
-"""Minimal filtering in one dimension: the matrices of Winograd's algorithms, exact."""
+"""Minimal filtering in one dimension: the matrices of Winograd's algorithms, in exact fractions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Matrix: TypeAlias = tuple[tuple[Fraction, ...], ...]
 
 
 class Filtering(NamedTuple):
-    """Correlation by few products: `y[i] = sum of g[t] * d[i + t]` is `output.T @ ((kernel @ g) * (data @ d))`.
+    """Correlation with few products: `y[i] = sum of g[t] * d[i + t]` is `output.T @ ((kernel @ g) * (data @ d))`.
 
     Attributes:
         data: `[products, outputs + taps - 1]`.
@@ -26,12 +26,13 @@ class Filtering(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """Where polynomials are evaluated: at infinity, at real points, and at complex ones (their conjugates say no more).
+    """Where polynomials are evaluated: at infinity, at real points and at complex points, one of each conjugate pair.
 
-    With real points alone rounding grows fast. On the unit circle it does not, but a product of complex numbers takes
-    three real ones. These sets were searched for: of so many products they round least, as nearly as short fractions
-    go. Two tiles of 7 outputs of 5 taps, in float32, are 8 times as exact as four of 4 outputs at 0, 1, -1, 2, -2, 1/2,
-    -1/2 and infinity, and over two axes they need two thirds of the products.
+    With real points only, rounding errors grow fast with their number. On the unit circle they do not, but a product of
+    complex numbers takes three real products. These sets were found by search: for their number of products they have
+    the smallest rounding error among short fractions. In float32, two tiles of 7 outputs and 5 taps are 8 times as
+    exact as four tiles of 4 outputs at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity. Over two axes they take two thirds of
+    the products.
     """
 
     real: tuple[Fraction, ...]
@@ -43,7 +44,7 @@ def _both_signs(*points: Fraction) -> tuple[Fraction, ...]:
 
 
 _ZERO, _I = Fraction(0), (Fraction(0), Fraction(1))
-_POINTS = {  # by the number of data
+_POINTS = {  # by the number of data of a tile
     6: _Points((_ZERO, *_both_signs(Fraction(2, 3), Fraction(3, 2)))),
     8: _Points((_ZERO, *_both_signs(Fraction(5, 7), Fraction(7, 5))), (_I,)),
     9: _Points(_both_signs(Fraction(1, 3), Fraction(7, 8), Fraction(8, 5)), (_I,)),
@@ -52,15 +53,19 @@ _POINTS = {  # by the number of data
         tuple((real, Fraction(12, 13)) for real in _both_signs(Fraction(5, 13))),
     ),
 }
-OUTPUTS = {3: (4, 7), 5: (4, 7)}  # by the number of taps
+OUTPUTS = {3: (4, 7), 5: (4, 7)}  # outputs of a tile, by the number of taps
 
 
 @functools.cache
 def minimal_filtering(outputs: int, taps: int) -> Filtering:
     """The matrices for one of the pairs in `OUTPUTS`.
 
-    Polynomials multiply point by point: a kernel's with an output's. Interpolating gives the coefficients of their
-    product, and interpolation transposed turns data into what the products take.
+    A product of two polynomials, with the kernel's and the output's coefficients, is computed point by point and then
+    interpolated. Correlation is the transpose of this algorithm: interpolation, transposed, transforms the data.
+
+    Args:
+        outputs: outputs of a tile.
+        taps: entries of the kernel.
     """
     size = outputs + taps - 1
     points = _POINTS[size]
@@ -76,19 +81,19 @@ def minimal_filtering(outputs: int, taps: int) -> Filtering:
 
 
 def transposed(matrix: Matrix) -> Matrix:
-    """Rows for columns."""
+    """The matrix with rows and columns swapped."""
     return tuple(zip(*matrix, strict=True))
 
 
 def _values(points: _Points, terms: int) -> Matrix:
-    """From a polynomial's terms to its values, a complex one's two parts apart; at infinity, its last term."""
+    """From a polynomial's coefficients to its values. A complex value is two rows; at infinity it is the last term."""
     complexes = [part for point in points.complex for part in transposed(_complex_powers(*point, terms))]
     reals = [tuple(point**power for power in range(terms)) for point in points.real]
     return (*reals, *complexes, tuple(Fraction(power == terms - 1) for power in range(terms)))
 
 
 def _factors(points: _Points, terms: int) -> Matrix:
-    """`_values`, and after a complex value's two parts their sum."""
+    """`_values` with a third row after the two of each complex value: their sum."""
     values, count = _values(points, terms), len(points.real)
     parts = list[tuple[Fraction, ...]]()
     for real, imaginary in zip(values[count:-1:2], values[count + 1 : -1 : 2], strict=True):
@@ -105,7 +110,7 @@ def _complex_powers(real: Fraction, imaginary: Fraction, count: int) -> Matrix:
 
 
 def _inverse(matrix: Matrix) -> Matrix:
-    """By elimination; `matrix` has an inverse."""
+    """The inverse of a regular matrix, by Gauss-Jordan elimination."""
     size = len(matrix)
     rows = [[*row, *(Fraction(i == j) for j in range(size))] for i, row in enumerate(matrix)]
     for column in range(size):

@@ -1,4 +1,4 @@
-"""Convolutions that slide their kernels: faster than any preparation where rows are few."""
+"""Keep convolutions as single ONNX Conv operators: for few rows these are faster than the forms of `dispatch`."""
 
 from __future__ import annotations
 
@@ -13,54 +13,57 @@ from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 from tegu.compile.named_tensors import Function, Named
-from tegu.compile.operators.convolution.dispatch import replaces_convolution
+from tegu.compile.operators.convolution.dispatch import form_of
 from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients
 
-__all__ = ["TRANSLATIONS", "replaces_convolutions", "sliding"]
+__all__ = ["TRANSLATIONS", "has_replaced_convolutions", "sliding"]
 
 
 def sliding(function: Function) -> Function:
-    """`function`, whose convolutions over two axes become one ONNX Conv each, and their gradients others."""
+    """`function` with each convolution that `dispatch` would replace kept as one operator.
 
-    def slid(values: Named) -> Named:
-        with _Sliding():
+    Gradients are those of `sliding_gradients`.
+    """
+
+    def with_sliding_convolutions(values: Named) -> Named:
+        with _KeepConvolutions():
             return function(values)
 
-    return slid
+    return with_sliding_convolutions
 
 
-def replaces_convolutions(function: Function, inputs: Named) -> bool:
-    """Whether a convolution of `function` would be compiled to something else than an ONNX Conv."""
-    with _Sliding() as mode, torch.no_grad():
+def has_replaced_convolutions(function: Function, inputs: Named) -> bool:
+    """Whether `dispatch` would replace a convolution of `function`, so that `sliding` makes a difference."""
+    with _KeepConvolutions() as mode, torch.no_grad():
         function(inputs)
-    return bool(mode.kept)
+    return bool(mode.has_kept)
 
 
-class _Sliding(TorchFunctionMode):
-    """While it lasts, the convolutions that the decompositions would replace are kept whole.
+class _KeepConvolutions(TorchFunctionMode):
+    """While this mode is active, convolutions that `dispatch` would replace are kept as one operator.
 
     Attributes:
-        kept: whether there was one.
+        has_kept: whether there was such a convolution.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: bool = False
+        self.has_kept: bool = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """See `torch.overrides`."""
         options = kwargs or {}
-        result = _kept(*args, **options) if func is F.conv2d else None
+        result = _kept_convolution(*args, **options) if func is F.conv2d else None
         if result is None:
             return func(*args, **options)
-        self.kept = True
+        self.has_kept = True
         return result
 
 
-def _kept(
-    input: Tensor,  # noqa: A002 # torch's own names of the parameters
+def _kept_convolution(
+    input: Tensor,  # noqa: A002 # the parameter's name in torch
     weight: Tensor,
     bias: Tensor | None = None,
     stride: int | Sequence[int] = 1,
@@ -68,21 +71,21 @@ def _kept(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    """The convolution as one operator; None where the decompositions leave it alone."""
+    """The convolution as one operator. None means that `dispatch` does not replace it."""
     if padding == "same" and not all(size % 2 for size in weight.shape[2:]):
-        return None  # the two ends are padded differently
+        return None  # torch pads the two ends differently
     if isinstance(padding, str):
         padding = [size // 2 if padding == "same" else 0 for size in weight.shape[2:]]
-    edge, steps, gaps = (list(_pair(value)) for value in (padding, stride, dilation))
-    if not replaces_convolution(input, weight, steps, edge, gaps, groups):
+    pads, strides, dilations = (list(_pair(value)) for value in (padding, stride, dilation))
+    if form_of(input, weight, strides, pads, dilations, groups) == "sliding":
         return None
-    added = weight.new_zeros(len(weight)) if bias is None else bias
-    result: Tensor = _Convolution.apply(input, weight, added, edge)  # type: ignore[no-untyped-call] # torch leaves it bare
+    bias_or_zeros = weight.new_zeros(len(weight)) if bias is None else bias
+    result: Tensor = _Convolution.apply(input, weight, bias_or_zeros, pads)  # type: ignore[no-untyped-call] # torch does not annotate it
     return result
 
 
 class _Convolution(torch.autograd.Function):
-    """The operator with its gradients: those that custom operators have do not go with `torch.func`."""
+    """The operator with its gradients. `torch.func` does not support gradients registered with a custom operator."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, padding: Sequence[int]) -> Tensor:
@@ -97,8 +100,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        by_both = sliding_gradients(grad, x, weight, [1, 1], ctx.padding, [1, 1], 1)
-        return *by_both, grad.sum([0, 2, 3]), None
+        grad_x, grad_weight = sliding_gradients(grad, x, weight, [1, 1], ctx.padding, [1, 1], 1)
+        return grad_x, grad_weight, grad.sum([0, 2, 3]), None
 
 
 @torch.library.custom_op("tegu::sliding_convolution", mutates_args=())

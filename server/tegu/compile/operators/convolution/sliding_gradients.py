@@ -1,4 +1,4 @@
-"""The gradients of a convolution as other convolutions, which slide their kernels."""
+"""The gradients of a convolution by its input and by its weight, computed by other convolutions."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def sliding_gradients(
     groups: int,
     wanted: Sequence[bool] = (True, True),
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of a convolution by its input and by its weight, by other convolutions; None what is not wanted.
+    """The gradients by `x` and by `weight`, of their shapes; None for each that is not wanted.
 
     Args:
-        grad: the gradient by the output.
-        x: the input.
-        weight: the kernels.
-        stride: of the convolution, one number an axis; so are the next two.
-        padding: at either end.
-        dilation: between the taps.
-        groups: of channels.
-        wanted: by the input, by the weight.
+        grad: the gradient by the output `[n, filters, ...]`.
+        x: the input `[n, channels, ...]`, with 1 to 3 axes after the channels.
+        weight: the kernels `[filters, channels / groups, ...]`.
+        stride: one number an axis, as `padding` and `dilation`.
+        padding: zeros at either end of an axis.
+        dilation: the distance between a kernel's entries.
+        groups: groups of channels.
+        wanted: whether to compute the gradient by `x`, and that by `weight`.
     """
     grad_x = grad_weight = None
     if wanted[0]:
         dims = range(weight.dim() - 2)
-        # What the forward convolution cut off at the far edge comes back as output padding.
+        # Entries at the far edge that the forward convolution did not reach are output padding here.
         reach = [
             (grad.shape[2 + d] - 1) * stride[d] - 2 * padding[d] + dilation[d] * (weight.shape[2 + d] - 1) for d in dims
         ]
@@ -59,8 +59,8 @@ def _weight_gradient(
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """Correlate inputs with output gradients: rows play the channels, stride and dilation change places."""
-    correlate = _correlation if weight.dim() == 5 else _flat_correlation
+    """Correlate inputs with output gradients: rows take the place of channels, and stride and dilation swap."""
+    correlate = _correlation if weight.dim() == 5 else _correlation_of_one_row
     pairs = [(x, grad)] if groups == 1 else zip(x.chunk(groups, 1), grad.chunk(groups, 1), strict=True)
     pieces = [correlate(xs, gs, padding, dilation, stride) for xs, gs in pairs]
     full = torch.cat(pieces) if groups > 1 else pieces[0]
@@ -72,15 +72,15 @@ def _weight_gradient(
 def _correlation(
     x: Tensor, grad: Tensor, padding: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
-    """`[channels of grad, channels of x, ...]`: the channels of x play the rows of a convolution."""
+    """`[channels of grad, channels of x, ...]`: a convolution whose rows are the channels of `x`."""
     convolution = _CONVOLUTIONS[x.dim() - 3]
     return convolution(x.transpose(0, 1), grad.transpose(0, 1), None, stride, padding, dilation).transpose(0, 1)
 
 
-def _flat_correlation(
+def _correlation_of_one_row(
     x: Tensor, grad: Tensor, padding: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
-    """As `_correlation`; the channels of x are one more axis to slide along, so that it is one large product."""
+    """As `_correlation`, as one large product: the channels of `x` are one more axis along which the kernel slides."""
     convolution = _CONVOLUTIONS[x.dim() - 2]
     kernel = grad.transpose(0, 1).unsqueeze(2)
     return convolution(x.unsqueeze(0), kernel, None, [1, *stride], [0, *padding], [1, *dilation]).squeeze(0)
