@@ -106,7 +106,7 @@ def test_noise_depends_on_seed_and_round_and_not_on_the_batch(name: str, kind: E
     chosen, meta = engine(name, kind), bundle(name).meta
     people, parted = cohort(), cohort()
     whole = chosen.sum_updates(meta, people, math.inf)
-    halves = [chosen.sum_updates(meta, parted.part(part), math.inf) for part in (slice(0, 8), slice(8, None))]
+    halves = [chosen.sum_updates(meta, parted.select(part), math.inf) for part in (slice(0, 8), slice(8, None))]
     close({entry: halves[0][entry] + halves[1][entry] for entry in whole}, whole)
     other = people._replace(keys=episode_keys(SEED, ROUND + 1, people.population.users[people.users]))
     order = np.arange(people.population.counts.max())[None].repeat(len(people.users), 0)
@@ -160,9 +160,9 @@ def test_a_device_answers_an_evaluation_round_as_batches_do(name: str) -> None:
     asked = EvaluationRequest("accuracy", 6, 0.5, questions)
     local = [people.local(user) for user in range(len(people))]
     found = evaluate_users(OnnxRuntime(made.graphs), made.meta, local, made.manifest, asked)
-    whom = batched.asked_of(people, None, asked)
+    whom = batched.select_users(people, None, asked)
     for kind in KINDS:
-        expected = batched.answers_of(engine(name, kind), made.meta, whom, asked, METRICS)
+        expected = batched.evaluate_batched(engine(name, kind), made.meta, whom, asked, METRICS)
         for one, other in zip(found, expected, strict=True):
             assert one.users == other.users > 5
             np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.sim import people
 from tests.sim.conftest import Tiny
-from tests.sim.levels import LEVELS, META, RATES, Stepper, at_level
+from tests.sim.level_engine import LEVELS, META, RATES, LevelEngine, users_at_level
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
@@ -19,7 +19,7 @@ from tegu.core.metrics import METRICS, Metric
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 
 MSE = METRICS["mse"]
 
@@ -34,7 +34,7 @@ def test_a_gradient_learner_tries_its_own_steps_at_several_sizes() -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
-    (entry,) = calibrate(Stepper(), [Judge(META, at_level(2 * rate))], [3], MSE, 0)
+    (entry,) = calibrate(LevelEngine(), [Evaluator(META, users_at_level(2 * rate))], [3], MSE, 0)
     assert (entry.k, entry.knobs) == (3, {"steps": 2.0, "lr": rate})
     assert entry.gain == pytest.approx(4 * rate * rate)
     assert entry.gain_sd == pytest.approx(0, abs=1e-6)
@@ -42,44 +42,47 @@ def test_the_schedule_has_the_rate_that_fits(rate: float) -> None:
 
 def test_each_judges_its_own_parameters_and_all_choose_together() -> None:
     """Ten are 2 away from 0, thirty 3 away from 1: a rate of 1.5 gains 3 and 9 for them, a rate of 1 gains 4 and 8."""
-    judges = [Judge(META, at_level(2.0, users=10)), Judge({"level": np.float32(1.0)}, at_level(4.0, users=30))]
-    (entry,) = calibrate(Stepper(), judges, [3], MSE, 0)
+    judges = [
+        Evaluator(META, users_at_level(2.0, users=10)),
+        Evaluator({"level": np.float32(1.0)}, users_at_level(4.0, users=30)),
+    ]
+    (entry,) = calibrate(LevelEngine(), judges, [3], MSE, 0)
     assert (entry.knobs["lr"], entry.gain) == (1.5, pytest.approx((10 * 3 + 30 * 9) / 40))
     assert entry.losses == pytest.approx([4.0] * 10 + [9.0] * 30)
 
 
 def test_a_k_that_only_some_have_the_rows_for_is_judged_by_them() -> None:
-    judges = [Judge(META, at_level(2.0, rows=8)), Judge(META, at_level(8.0, rows=4))]
-    entries = calibrate(Stepper(), judges, [3, 7], MSE, 0)
+    judges = [Evaluator(META, users_at_level(2.0, rows=8)), Evaluator(META, users_at_level(8.0, rows=4))]
+    entries = calibrate(LevelEngine(), judges, [3, 7], MSE, 0)
     assert [entry.knobs["lr"] for entry in entries] == [2.0, 1.0]
     assert [len(entry.losses) for entry in entries] == [12, 6]
 
 
 def test_no_step_is_chosen_where_adapting_hurts() -> None:
-    (entry,) = calibrate(Stepper(slope=-1), [Judge(META, at_level(2.0))], [3], MSE, 0)
+    (entry,) = calibrate(LevelEngine(slope=-1), [Evaluator(META, users_at_level(2.0))], [3], MSE, 0)
     assert entry[:4] == (3, {"steps": 0.0, "lr": 1.0}, 0.0, 0.0)
 
 
 def test_the_gentler_of_two_equals_is_chosen() -> None:
-    (entry,) = calibrate(Stepper(slope=0), [Judge(META, at_level(2.0))], [3], MSE, 0)
+    (entry,) = calibrate(LevelEngine(slope=0), [Evaluator(META, users_at_level(2.0))], [3], MSE, 0)
     assert entry.knobs["steps"] == 0
-    between = at_level(3.5)  # 1.5 and 2.0 are as far from it
-    (entry,) = calibrate(Stepper(), [Judge(META, between)], [3], MSE, 0)
+    between = users_at_level(3.5)  # 1.5 and 2.0 are as far from it
+    (entry,) = calibrate(LevelEngine(), [Evaluator(META, between)], [3], MSE, 0)
     assert entry.knobs["lr"] == 1.5
 
 
 def test_what_gains_most_on_average_is_not_chosen_where_it_hurts_some() -> None:
     """A fifth of the people are at 0.4 and lose by going to 8; the others are there and gain very much."""
-    far, near = at_level(8.0, users=32), at_level(0.4, users=8)
+    far, near = users_at_level(8.0, users=32), users_at_level(0.4, users=8)
     mixed = Population.from_arrays(
         np.concatenate([far.x, near.x]), np.concatenate([far.y, near.y]), np.repeat(np.arange(40), 8)
     )
-    (entry,) = calibrate(Stepper(), [Judge(META, mixed)], [3], MSE, 0)
+    (entry,) = calibrate(LevelEngine(), [Evaluator(META, mixed)], [3], MSE, 0)
     assert entry.knobs == {"steps": 2.0, "lr": 0.25}  # to 0.5: nobody loses, as by the next, to 1
 
 
 def test_a_rate_that_diverges_never_wins() -> None:
-    (entry,) = calibrate(Stepper(bad_above=2.5), [Judge(META, at_level(8.0))], [3], MSE, 0)
+    (entry,) = calibrate(LevelEngine(bad_above=2.5), [Evaluator(META, users_at_level(8.0))], [3], MSE, 0)
     assert entry.knobs["lr"] == 1.0
 
 
@@ -87,34 +90,34 @@ def test_a_rate_that_diverges_never_wins() -> None:
 def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
     """Also where the first class, which argmax makes of NaN, is everybody's."""
 
-    class Poisoned(Stepper):
+    class Poisoned(LevelEngine):
         def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
             level = states["level"][:, None, None]
             logits = np.concatenate([level - 3, np.zeros_like(level)], -1)
             outputs = np.where(level > 2.5, np.nan, logits if metric == "accuracy" else level)
             return np.broadcast_to(outputs, (*x.shape[:2], outputs.shape[-1]))
 
-    population = at_level(8.0)
+    population = users_at_level(8.0)
     if metric == "accuracy":
         population = Population.from_arrays(population.x, np.zeros(48, int), np.repeat(np.arange(6), 8))
-    (entry,) = calibrate(Poisoned(), [Judge(META, population)], [3], METRICS[metric], 0)
+    (entry,) = calibrate(Poisoned(), [Evaluator(META, population)], [3], METRICS[metric], 0)
     assert entry.knobs["lr"] * entry.knobs["steps"] <= 2.5
 
 
 def test_a_k_that_nobody_has_the_rows_for_is_left_out() -> None:
-    entries = calibrate(Stepper(), [Judge(META, at_level(2.0, rows=8))], [9, 7, 2, 8, 2], MSE, 0)
+    entries = calibrate(LevelEngine(), [Evaluator(META, users_at_level(2.0, rows=8))], [9, 7, 2, 8, 2], MSE, 0)
     assert [entry.k for entry in entries] == [2, 7]
 
 
 def test_a_metric_of_ones_own() -> None:
     worst = Metric("worst", False, lambda outputs, y, seen: float(np.abs(outputs - y).max()))
-    (entry,) = calibrate(Stepper(), [Judge(META, at_level(8.0))], [3], worst, 0)
+    (entry,) = calibrate(LevelEngine(), [Evaluator(META, users_at_level(8.0))], [3], worst, 0)
     assert entry.knobs["lr"] == 4.0
 
 
 def test_an_independent_loop_chooses_the_same(tiny: Tiny) -> None:
     population, meta = people.people(40, seed=5), tiny.learner.init(0)
-    entries = calibrate(tiny.engines["onnx"], [Judge(meta, population)], [1, 3], METRICS["accuracy"], 7)
+    entries = calibrate(tiny.engines["onnx"], [Evaluator(meta, population)], [1, 3], METRICS["accuracy"], 7)
     for entry in entries:
         trials = draw_trials(population, entry.k, 7).trials
 
@@ -146,7 +149,7 @@ def _hurt(gains: list[list[float]], tolerances: list[float]) -> float:
     return rate + 0.7 * math.sqrt(rate * (1 - rate) / len(gains))
 
 
-class Corrector(Stepper):
+class Corrector(LevelEngine):
     """Predicts `weight` for whoever's support has a positive row, and as much less for the others: evidence tells."""
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
@@ -172,7 +175,7 @@ MANIFEST = replace(
 def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> None:
     levels = np.repeat([1.0] * 30 + [-1.0] * 10, 8).astype(np.float32)
     mixed = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
-    (entry,) = calibrate(Corrector(MANIFEST), [Judge(META, mixed)], [3], MSE, 0)
+    (entry,) = calibrate(Corrector(MANIFEST), [Evaluator(META, mixed)], [3], MSE, 0)
     assert entry.knobs["guard"] > 0
     assert entry.knobs["weight"] == 1.0
     # A gain of 1 for three quarters, of -3 for the others, at evidence of 4 and -4.
@@ -182,7 +185,7 @@ def test_a_guard_keeps_those_from_harm_whose_evidence_speaks_against_it() -> Non
 
 
 def test_everybody_alike_needs_no_guard() -> None:
-    (entry,) = calibrate(Corrector(MANIFEST), [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
+    (entry,) = calibrate(Corrector(MANIFEST), [Evaluator(META, users_at_level(1.0, users=20))], [3], MSE, 0)
     assert (entry.knobs["weight"], entry.gain) == (1.0, pytest.approx(1.0))
 
 
@@ -190,12 +193,12 @@ def test_a_part_is_kept_where_the_whole_hurts_and_a_part_helps_everybody() -> No
     """Whoever the evidence speaks against wants a fifth of the correction, which is short of what guards grant it."""
     levels = np.repeat([1.0] * 30 + [0.2] * 10, 8).astype(np.float32)
     firm = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
-    (entry,) = calibrate(Telling(MANIFEST), [Judge(META, firm)], [3], MSE, 0)
+    (entry,) = calibrate(Telling(MANIFEST), [Evaluator(META, firm)], [3], MSE, 0)
     assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.15)
     assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.04 - 0.05**2)) / 40, abs=1e-5)
 
 
-class Telling(Stepper):
+class Telling(LevelEngine):
     """Predicts `weight` for everybody; evidence is 4 for whose level is 1, and -4 for the others."""
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
@@ -213,5 +216,5 @@ def test_a_correction_is_computed_once_for_all_that_is_blended_of_it() -> None:
             return super().adapt(meta, supports, knobs, noise)
 
     engine = Counting(replace(MANIFEST, candidates=({**CORRECTION, "ridge": 1.0}, {**CORRECTION, "ridge": 2.0})))
-    calibrate(engine, [Judge(META, at_level(1.0, users=20))], [3], MSE, 0)
+    calibrate(engine, [Evaluator(META, users_at_level(1.0, users=20))], [3], MSE, 0)
     assert sum(bool(knobs["steps"]) for knobs in engine.adapted) == 2 * 2, "for the line, and for the gains"

@@ -18,7 +18,7 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.calibration.conformal_losses import support_losses
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 
 K = 5
 
@@ -28,7 +28,7 @@ def rows_of(population: Population) -> tuple[Array, Array]:
     return np.concatenate(x), np.concatenate(y)
 
 
-def fitted(population: Population) -> Tree:
+def cross_fit_population(population: Population) -> Tree:
     """The classifier for everybody, by plain torch."""
     torch.manual_seed(0)
     model, (x, y) = people.classifier(), rows_of(population)
@@ -51,12 +51,12 @@ def losses_of(meta: Tree, population: Population, k: int) -> dict[int, float]:
 
 def test_one_loss_of_each_user_is_in_the_schedule(tiny: Tiny) -> None:
     population = people.people(30)
-    meta = fitted(population)
+    meta = cross_fit_population(population)
     engine = tiny.engines["onnx"]
-    entries = calibrate(engine, [Judge(meta, population)], [1, K], METRICS["accuracy"], 0)
+    entries = calibrate(engine, [Evaluator(meta, population)], [1, K], METRICS["accuracy"], 0)
     for entry in entries:
         expected = losses_of(meta, population, entry.k)
-        assert len(entry.losses) == len(expected) == (population.most >= entry.k).sum()
+        assert len(entry.losses) == len(expected) == (population.max_support >= entry.k).sum()
         np.testing.assert_allclose(entry.losses, sorted(expected.values()), rtol=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_people_of_the_same_kind_are_typical_and_others_are_not(tiny: Tiny) -> N
     """P(p <= level) is at most the level; over 400 people it is that of a binomial, give or take who calibrated."""
     everyone = people.people(700, seed=3, least=12, most=24)
     train, calibration, rest = (everyone.subset(range(*part)) for part in ((0, 200), (200, 300), (300, 700)))
-    meta = fitted(train)
+    meta = cross_fit_population(train)
     kept = support_losses(tiny.engines["onnx"], [(meta, draw_trials(calibration, 10, 0))])
     ps = np.asarray([p_value(kept, own) for own in losses_of(meta, rest, 10).values()])
     assert len(ps) == 400

@@ -74,7 +74,7 @@ def test_a_given_spec_stands() -> None:
 def test_rows_that_do_not_fit_are_refused() -> None:
     with refused(DataError, "(2,)", "pass spec, or make x float32"):
         Population.from_arrays(X.astype(int), Y.astype(np.float32), [1] * 5)
-    with refused(DataError, "(4,)", "expected one entry a row, (5,)"):
+    with refused(DataError, "(4,)", "expected one entry per row, (5,)"):
         Population.from_arrays(X, Y, [1] * 4)
     with refused(DataError, "5 rows", "4"):
         Population.from_arrays(X, Y[:4], [1] * 5)
@@ -106,18 +106,18 @@ def test_groups_and_times_are_the_users_rows() -> None:
     al, bo, cy = (people.local(user) for user in range(3))
     assert [each.group.tolist() for each in (al, bo, cy) if each.group is not None] == [[1, 1], [0, 0], [2]]
     assert [each.order.tolist() for each in (al, bo, cy) if each.order is not None] == [[1, 1], [3, 2], [0]]
-    assert people.most.tolist() == [0, 0, 0], "one moment, one session, one row"
-    assert people.tied.tolist() == [True, True, True]
+    assert people.max_support.tolist() == [0, 0, 0], "one moment, one session, one row"
+    assert people.has_units.tolist() == [True, True, True]
 
 
 def test_equal_rows_of_one_user_belong_together() -> None:
     people = Population.from_arrays([3, 3, 5, 3, 4], np.zeros(5), [0, 0, 0, 1, 1])
-    assert (people.most.tolist(), people.tied.tolist()) == ([2, 1], [True, False])
+    assert (people.max_support.tolist(), people.has_units.tolist()) == ([2, 1], [True, False])
     chosen = people.subset([1])
-    assert (chosen.most.tolist(), chosen.tied.tolist()) == ([1], [False])
-    assert people.ties(np.asarray([1, 0])).unit.tolist() == [0, 1, 0, 0, 2]
+    assert (chosen.max_support.tolist(), chosen.has_units.tolist()) == ([1], [False])
+    assert people.row_units(np.asarray([1, 0])).unit.tolist() == [0, 1, 0, 0, 2]
     days = Population.from_arrays([3, 3, 5, 3, 4], np.zeros(5), [0, 0, 0, 1, 1], group=[0, 1, 1, 0, 0])
-    assert days.most.tolist() == [0, 0]
+    assert days.max_support.tolist() == [0, 0]
     assert len(days.with_rows(2)) == 0, "nobody can be parted"
     assert len(days.with_rows(1)) == 2
 

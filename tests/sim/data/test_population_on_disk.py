@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.core.people import Rows
 from tests.core.samples import refused
 from tests.federation.tiny import SPEC, batched_engine, bundle, population
-from tests.sim.tied import tied_people, together
+from tests.sim.row_units import population_of, users_with_row_units
 
 from tegu.core.data.tree import digest
 from tegu.core.data.users import LocalUser
@@ -51,18 +51,21 @@ def test_everybody_is_as_before(tmp_path: Path) -> None:
     assert [len(part) for part in after.split(0)] == [len(part) for part in before.split(0)]
 
 
-@given(people=tied_people())
+@given(people=users_with_row_units())
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_belongs_together_is_stored(tmp_path: Path, people: list[Rows]) -> None:
     """Over whatever was in the folder before."""
-    before = together(people)
+    before = population_of(people)
     after = write_population(tmp_path, before.spec, (before.local(user) for user in range(len(before))))
-    assert (after.most.tolist(), after.tied.tolist()) == (before.most.tolist(), before.tied.tolist())
+    assert (after.max_support.tolist(), after.has_units.tolist()) == (
+        before.max_support.tolist(),
+        before.has_units.tolist(),
+    )
     rule = EpisodeRule(1, 4, 5)
     first, second = (draw_cohort(population, np.arange(len(people)), rule, 1, 2) for population in (before, after))
     assert first.users.tolist() == second.users.tolist()
     if len(first.users):
-        for one, other in zip(gather(first, first.longest), gather(second, second.longest), strict=True):
+        for one, other in zip(gather(first, first.max_rows), gather(second, second.max_rows), strict=True):
             assert [part.tobytes() for part in one] == [part.tobytes() for part in other]
 
 
@@ -70,13 +73,13 @@ def test_ties_are_found_some_users_at_a_time(tmp_path: Path, monkeypatch: pytest
     before = Population.from_arrays([1, 1, 2, 1, 2, 3, 5, 5], np.zeros(8), [0, 0, 0, 1, 1, 2, 3, 3])
     monkeypatch.setattr(population_files, "_USERS", 2)
     after = write_population(tmp_path, before.spec, (before.local(user) for user in range(4)))
-    assert (after.most.tolist(), after.tied.tolist()) == ([2, 1, 0, 0], [True, False, False, True])
+    assert (after.max_support.tolist(), after.has_units.tolist()) == ([2, 1, 0, 0], [True, False, False, True])
 
 
 def test_a_group_of_some_users_alone_is_refused(tmp_path: Path) -> None:
     x, y = np.zeros((2, 4), np.float32), np.zeros(2, int)
     users = [LocalUser("a", x, y), LocalUser("b", x, y, np.arange(2))]
-    with refused(DataError, "user b has rows, group", "before have rows", "of all users or of none"):
+    with refused(DataError, "user b has rows, group", "before have rows", "for all users or for none"):
         write_population(tmp_path, SPEC, iter(users))
     with refused(DataError, "order of c has shape (3,)", "(2,)"):
         write_population(tmp_path, SPEC, iter([LocalUser("c", x, y, None, np.arange(3))]))

@@ -8,7 +8,7 @@ from torch import nn
 from tegu.compile.examples import example_batch
 from tegu.core.data.scaling import scaling_of
 from tegu.sim import Population, simulate
-from tegu.sim.data.scaling import standards_of
+from tegu.sim.data.scaling import scaling_of_users
 
 
 def test_a_standard_by_hand() -> None:
@@ -22,17 +22,17 @@ def test_every_feature_has_its_own_and_pictures_have_one() -> None:
     vectors = rng.normal([1, 100], [0.1, 30], (400, 2)).astype(np.float32)
     pictures = rng.normal(3, 2, (400, 4, 5)).astype(np.float32)
     people, targets = np.repeat(np.arange(20), 20), rng.normal(-5, 8, 400).astype(np.float32)
-    x, y = standards_of(Population.from_arrays(vectors, targets, people), 0)
+    x, y = scaling_of_users(Population.from_arrays(vectors, targets, people), 0)
     assert x is not None
     assert y is not None
     np.testing.assert_allclose(x.mean, vectors.mean(0), rtol=1e-5)
     np.testing.assert_allclose(x.std, vectors.std(0), rtol=1e-5)
     np.testing.assert_allclose(y, (targets.mean(keepdims=True), targets.std(keepdims=True)), rtol=1e-5)
-    x, y = standards_of(Population.from_arrays(pictures, (targets > 0).astype(int), people), 0)
+    x, y = scaling_of_users(Population.from_arrays(pictures, (targets > 0).astype(int), people), 0)
     assert x is not None
     assert y is None
     np.testing.assert_allclose([*x], [pictures.mean(), pictures.std()], rtol=1e-5)
-    assert standards_of(Population.from_arrays(np.arange(400) % 7, (targets > 0).astype(int), people), 0) == (
+    assert scaling_of_users(Population.from_arrays(np.arange(400) % 7, (targets > 0).astype(int), people), 0) == (
         None,
         None,
     )
@@ -40,7 +40,7 @@ def test_every_feature_has_its_own_and_pictures_have_one() -> None:
 
 def test_of_many_people_a_thousand_are_asked() -> None:
     people = Population.from_arrays(np.arange(4000.0), np.zeros(4000, int), np.repeat(np.arange(2000), 2))
-    first, again, other = (standards_of(people, seed)[0] for seed in (1, 1, 2))
+    first, again, other = (scaling_of_users(people, seed)[0] for seed in (1, 1, 2))
     assert first is not None
     assert first == again
     assert first != other

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.people import Rows, leaks
 from tests.core.samples import refused
-from tests.sim.tied import places as own_places
-from tests.sim.tied import tied_people, together
+from tests.sim.row_units import places as own_places
+from tests.sim.row_units import population_of, users_with_row_units
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
@@ -51,15 +51,15 @@ def test_support_and_query_share_no_row(kind: str, k: int) -> None:
             assert trial.query.y.reshape(-1).tolist() == query
 
 
-@given(tied_people(), st.integers(1, 5), st.integers(0, 99))
+@given(users_with_row_units(), st.integers(1, 5), st.integers(0, 99))
 @settings(deadline=None, max_examples=200)
 def test_rows_that_belong_together_are_on_one_side(people: list[Rows], k: int, seed: int) -> None:
     able = [user for user, rows in enumerate(people) if rows.ties.max_support[0] >= k]
     if not able:
-        with refused(PopulationError, f"k = {k}", "less what cannot be parted", "smaller k"):
-            draw_trials(together(people), k, seed)
+        with refused(PopulationError, f"k = {k}", "rows that must stay together", "smaller k"):
+            draw_trials(population_of(people), k, seed)
         return
-    trials, again = (draw_trials(together(people), k, seed, draws=3) for _ in range(2))
+    trials, again = (draw_trials(population_of(people), k, seed, draws=3) for _ in range(2))
     assert [trial.user for trial in trials.trials] == [user for user in able for _ in range(3)]
     for trial, same in zip(trials.trials, again.trials, strict=True):
         support, query = own_places(trial.support.y), own_places(trial.query.y)

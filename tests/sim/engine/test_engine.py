@@ -127,7 +127,7 @@ def test_a_batch_that_fails_ends_the_others(tiny: Tiny, workers: int) -> None:
     class Failing:
         name, adapt, predict = "failing", engine.backend.adapt, engine.backend.predict
 
-        def together(self, rows: int) -> None:
+        def summed_update(self, rows: int) -> None:
             """None."""
 
         def block_sums(
@@ -159,7 +159,7 @@ def test_rows_come_in_the_order_drawn_where_that_matters(minibatches: int) -> No
     assert learner.execution.order_invariant == (minibatches == 1)
     engine, meta = make_engine(learner, compile_learner(learner)), learner.init(0)
     every_row = draw_cohort(population, np.arange(30), EpisodeRule(1, 64, 64), 0, 1)
-    assert every_row.pooled(engine.execution.order_invariant).as_they_lie == (minibatches == 1)
+    assert every_row.merged(engine.execution.order_invariant).in_storage_order == (minibatches == 1)
     as_drawn = in_order(engine, False).sum_updates(meta, every_row, math.inf)
     CLOSE(norm(subtract(engine.sum_updates(meta, every_row, math.inf), as_drawn)), 0)
     other = in_order(engine, True).sum_updates(meta, every_row, math.inf)
@@ -173,7 +173,7 @@ def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
     class Counting:
         name = "counting"
 
-        def together(self, rows: int) -> None:
+        def summed_update(self, rows: int) -> None:
             """None."""
 
         def block_sums(
@@ -219,12 +219,12 @@ def test_many_users_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
 
 
 def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
-    from tegu.sim.engine.predictions import adapted
+    from tegu.sim.engine.predictions import adapted_predictions
 
     trials = draw_trials(people.people(140), 2, 0, draws=2)
     assert len(trials.trials) > 256
     meta = tiny.learner.init(0)
-    outputs = adapted(tiny.engines["onnx"], meta, people.KNOBS)(trials)
+    outputs = adapted_predictions(tiny.engines["onnx"], meta, people.KNOBS)(trials)
     looped = tiny.engines["onnx-loop"]
     states = looped.adapt(meta, stacked_supports(trials), people.KNOBS)
     CLOSE(np.stack(outputs), looped.predict(meta, states, stacked_inputs(trials)))
@@ -274,10 +274,10 @@ def test_the_fastest_engine_is_told_with_its_reason(tiny: Tiny, monkeypatch: pyt
     slow = {"onnx": 3.0, "onnx-loop": 2.0, "torch-vmap": 1.0, "torch-loop": 4.0}
     monkeypatch.setattr("tegu.sim.engine.choose._seconds", lambda engine, meta, cohort: slow[engine.backend.name])
     said: list[str] = []
-    engine = fastest(tiny.learner, dict(tiny.graphs), tiny.learner.init(0), cohort(5), say=said.append)
+    engine = fastest(tiny.learner, dict(tiny.graphs), tiny.learner.init(0), cohort(5), report=said.append)
     assert engine.backend.name == "torch-vmap"
     assert said == [
-        "engine torch-vmap: the fastest for the first 5 people "
+        "engine torch-vmap: the fastest for the first 5 users "
         "(torch-vmap 1000.0 ms, onnx-loop 2000.0 ms, onnx 3000.0 ms, torch-loop 4000.0 ms)"
     ]
 

@@ -21,7 +21,7 @@ from tegu.learners import Learner, fedsgd, reptile
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
-from tegu.sim.engine.footprint import footprint, footprint_together
+from tegu.sim.engine.footprint import footprint, summed_update_footprint
 from tegu.sim.experiments.movielens import FilmTaste
 
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
@@ -103,10 +103,10 @@ def test_sums_are_plain_torch_clipped_or_not(engines: dict[str, Engine], meta: T
 
 
 def test_the_one_gradient_is_taken_where_nobody_is_clipped(engines: dict[str, Engine]) -> None:
-    has = {kind: engine.backend.together(99) is not None for kind, engine in engines.items()}
+    has = {kind: engine.backend.summed_update(99) is not None for kind, engine in engines.items()}
     assert has == {"onnx": True, "onnx-loop": False, "torch-vmap": True, "torch-loop": False}
     comparator = engine_like(engines["onnx"], fedsgd(FilmTaste(FILMS, 5), learner()))
-    assert comparator.backend.together(1) is None
+    assert comparator.backend.summed_update(1) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -124,9 +124,9 @@ def test_too_little_memory_for_a_block_is_refused(engines: dict[str, Engine], me
 
 
 def test_a_shared_gradient_takes_less_than_one_for_each() -> None:
-    alone, together = footprint(learner(2000)), footprint_together(learner(2000))
+    alone, together = footprint(learner(2000)), summed_update_footprint(learner(2000))
     assert 0 < together(10) < alone(10) / 2
     assert together(10) < together(500)
-    assert together(10) > 10 * footprint_together(learner(100))(10)
+    assert together(10) > 10 * summed_update_footprint(learner(100))(10)
     whole = reptile(FilmTaste(9, 2), Spec.ranking(9))
-    assert footprint_together(whole)(10) == 0
+    assert summed_update_footprint(whole)(10) == 0

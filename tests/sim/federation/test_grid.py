@@ -102,7 +102,7 @@ def test_users_are_dealt_out_once() -> None:
 @pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])
 def test_rows_that_belong_together_are_what_participants_draw(columns: tuple[str, ...]) -> None:
     people, meta = again_and_again(USERS, frozenset(columns)), bundle().meta
-    assert people.tied.any()
+    assert people.has_units.any()
     expected = by_participants(people, meta, CONFIG, 1, [1])
     assert 1 < expected.users < USERS
     for engine in (batched_engine(), looped_engine()):

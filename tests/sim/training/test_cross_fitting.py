@@ -24,7 +24,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
 from tegu.sim.run import Run, run_plan
 from tegu.sim.simulate import simulate
-from tegu.sim.training.cross_fitting import Judge, fitted, folds_of, split_for, with_folds
+from tegu.sim.training.cross_fitting import Evaluator, cross_fit_population, make_folds, resolve_folds, split_population
 from tegu.sim.training.in_process import Trained, train_in_process
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -42,10 +42,10 @@ def names(population: Population) -> set[str]:
 def test_folds_part_people_into_like_numbers(users: int, number: int, seed: int) -> None:
     everybody = people.people(users)
     if number > users:
-        with refused(PopulationError, f"{users} people", f"{number} folds"):
-            folds_of(everybody, number, seed)
+        with refused(PopulationError, f"{users} users", f"{number} folds"):
+            make_folds(everybody, number, seed)
         return
-    folds = folds_of(everybody, number, seed)
+    folds = make_folds(everybody, number, seed)
     assert sorted(name for fold in folds for name in names(fold.calibration)) == sorted(names(everybody))
     sizes = [len(fold.calibration) for fold in folds]
     assert len(folds) == number
@@ -56,13 +56,13 @@ def test_folds_part_people_into_like_numbers(users: int, number: int, seed: int)
 
 
 def test_another_seed_parts_people_otherwise() -> None:
-    first, again, other = (folds_of(people.people(), 4, seed)[0].calibration for seed in (1, 1, 2))
+    first, again, other = (make_folds(people.people(), 4, seed)[0].calibration for seed in (1, 1, 2))
     assert names(first) == names(again) != names(other)
 
 
 def test_who_is_held_out_does_not_depend_on_folds() -> None:
     everybody = people.people()
-    plain, crossed = (split_for(everybody, people.plan(folds=folds)) for folds in (0, 3))
+    plain, crossed = (split_population(everybody, people.plan(folds=folds)) for folds in (0, 3))
     assert names(plain.heldout) == names(crossed.heldout)
     assert names(crossed.train) == names(crossed.calibration) == names(plain.train) | names(plain.calibration)
     assert not names(crossed.train) & names(crossed.heldout)
@@ -70,9 +70,9 @@ def test_who_is_held_out_does_not_depend_on_folds() -> None:
 
 def test_a_cohort_that_a_fold_leaves_too_few_for_is_refused_at_once() -> None:
     """Of 40 people 32 train, and half of them in each fold."""
-    split_for(people.people(), people.plan(folds=2, cohort=16))
+    split_population(people.people(), people.plan(folds=2, cohort=16))
     with refused(PopulationError, "the cohort is 17 of 16 nodes"):
-        split_for(people.people(), people.plan(folds=2, cohort=17))
+        split_population(people.people(), people.plan(folds=2, cohort=17))
 
 
 # --- who trains what, by a training that only takes notes ------------------------------------------------------------
@@ -98,34 +98,34 @@ class Noted:
 
 def test_nobody_judges_what_it_has_trained(tmp_path: Path) -> None:
     plan, train = people.plan(rounds=3, folds=4), Noted()
-    split = split_for(people.people(), plan)
-    found = fitted(split, plan, train, checkpoints=tmp_path)
+    split = split_population(people.people(), plan)
+    found = cross_fit_population(split, plan, train, checkpoints=tmp_path)
     *apart, last = train.asked
     assert last == (names(split.train), None, tmp_path), "in the last training everybody has a part"
     assert [folder for *_, folder in apart] == [tmp_path / f"fold-{number}" for number in range(4)]
-    for (trained_by, looked_at_by, _), (meta, judges) in zip(apart, found.judges, strict=True):
+    for (trained_by, looked_at_by, _), (meta, judges) in zip(apart, found.evaluators, strict=True):
         assert looked_at_by == names(judges)
         assert not trained_by & names(judges)
         assert meta["number"] == 1 + [each for each, *_ in apart].index(trained_by)
-    assert set.union(*(names(judges) for _, judges in found.judges)) == names(split.train)
+    assert set.union(*(names(judges) for _, judges in found.evaluators)) == names(split.train)
     assert found.trained.meta["number"] == 5
     assert (found.trained.seconds, found.trained.user_rounds, found.trained.received) == (10.0, 150, 35)
-    assert found.trained.looks == (Validation(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15), pytest.approx(0.15)),)
+    assert found.trained.validations == (Validation(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15), pytest.approx(0.15)),)
 
 
 def test_without_folds_there_is_one_training_and_others_judge_it() -> None:
     plan, train = people.plan(), Noted()
-    split = split_for(people.people(), plan)
-    found = fitted(split, plan, train)
+    split = split_population(people.people(), plan)
+    found = cross_fit_population(split, plan, train)
     assert train.asked == [(names(split.train), names(split.calibration), None)]
-    assert [(judge.meta, names(judge.people)) for judge in found.judges] == [
+    assert [(judge.meta, names(judge.population)) for judge in found.evaluators] == [
         (found.trained.meta, names(split.calibration))
     ]
 
 
 def test_progress_is_that_of_all_trainings() -> None:
     plan, told = people.plan(rounds=3, folds=2), Recorded()
-    fitted(split_for(people.people(), plan), plan, Noted(), told)
+    cross_fit_population(split_population(people.people(), plan), plan, Noted(), told)
     assert [(each.round, each.rounds) for each in told.rounds] == [(number, 9) for number in range(1, 10)]
     assert [each.user_rounds for each in told.rounds] == [10 * number for number in range(1, 10)]
     assert [each.seconds for each in told.rounds] == [0.5 * number for number in range(1, 10)]
@@ -143,12 +143,12 @@ def test_a_run_keeps_what_everybody_trained_and_what_folds_chose() -> None:
     plan, learner = people.plan(), people.learner()
     engine = make_engine(learner, compile_learner(learner))
     found = run()
-    folds = folds_of(found.split.train, 3, plan.seed)
+    folds = make_folds(found.split.train, 3, plan.seed)
     metas = [train_in_process(engine, fold.train, learner.init(plan.seed), plan).meta for fold in folds]
-    judges = [Judge(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
+    judges = [Evaluator(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
     alone = train_in_process(engine, found.split.train, learner.init(plan.seed), plan)
     assert digest(found.bundle.meta) == digest(alone.meta)
-    assert [digest(judge.meta) for judge in found.judges] == [digest(meta) for meta in metas]
+    assert [digest(judge.meta) for judge in found.evaluators] == [digest(meta) for meta in metas]
     assert len({digest(meta) for meta in (*metas, alone.meta)}) == 4
     expected = calibrate(engine, judges, (1, 3), ACCURACY, plan.seed)
     assert found.bundle.manifest.schedule == expected
@@ -194,4 +194,4 @@ def test_by_default_few_people_are_cross_fitted(users: int, options: dict[str, A
     """Of 41 people 33 are not held out, of whom 24 or 25 train in a fold."""
     plan = people.plan(1, **{"cohort": 4, "ks": (1,), "folds": None, **options})
     assert simulate(people.people(users), people.learner(), plan=plan).plan.calibration.folds == folds
-    assert with_folds(plan, people.people(users), "ray").calibration.folds == (options.get("folds") or 0)
+    assert resolve_folds(plan, people.people(users), "ray").calibration.folds == (options.get("folds") or 0)

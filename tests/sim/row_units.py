@@ -10,7 +10,7 @@ from tegu.core.data.batch import Array
 from tegu.sim.data.population import Population
 
 
-def together(people: list[Rows]) -> Population:
+def population_of(people: list[Rows]) -> Population:
     """One user each, named by place, with rows whose targets are their places among the user's."""
     x, group, order = (None if rows[0] is None else np.concatenate(rows) for rows in zip(*people, strict=True))  # type: ignore[arg-type]
     assert x is not None
@@ -20,7 +20,7 @@ def together(people: list[Rows]) -> Population:
 
 
 @st.composite
-def tied_people(draw: st.DrawFn) -> list[Rows]:
+def users_with_row_units(draw: st.DrawFn) -> list[Rows]:
     """Ids or pictures, with groups and an order or without; for all users the same."""
     group, order, pictures = (draw(st.booleans()) for _ in range(3))
     return draw(st.lists(user_rows(group, order, pictures), min_size=1, max_size=6))

@@ -28,7 +28,7 @@ LEVELS = Manifest(
 )
 
 
-class Stepper:
+class LevelEngine:
     """Predicts `meta + lr * steps * slope` for every row: how far to go is all that there is to choose."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Stepper:
         return np.broadcast_to(states["level"][:, None, None], (*x.shape[:2], 1))
 
 
-def at_level(level: float, users: int = 6, rows: int = 8) -> Population:
+def users_at_level(level: float, users: int = 6, rows: int = 8) -> Population:
     """Users all of whose targets are `level`."""
     x = np.arange(users * rows, dtype=np.float32)[:, None]  # all different: equal rows would stay together
     return Population.from_arrays(x, np.full(len(x), level, np.float32), np.repeat(np.arange(users), rows))
