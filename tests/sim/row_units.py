@@ -1,4 +1,4 @@
-"""Populations whose users' rows belong together now and then."""
+"""Populations with row units: rows of a user that must stay together."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tegu.core.data.batch import Array
 from tegu.sim.data.population import Population
 
 
-def population_of(people: list[Rows]) -> Population:
-    """One user each, named by place, with rows whose targets are their places among the user's."""
-    x, group, order = (None if rows[0] is None else np.concatenate(rows) for rows in zip(*people, strict=True))  # type: ignore[arg-type]
+def population_of(users: list[Rows]) -> Population:
+    """A population in which user i has the rows `users[i]`; a row's target is its position among its user's rows."""
+    x, group, order = (None if rows[0] is None else np.concatenate(rows) for rows in zip(*users, strict=True))  # type: ignore[arg-type]
     assert x is not None
-    y = np.concatenate([each.y for each in people]).astype(np.float32)
-    user = np.repeat(np.arange(len(people)), [len(each.x) for each in people])
+    y = np.concatenate([each.y for each in users]).astype(np.float32)
+    user = np.repeat(np.arange(len(users)), [len(each.x) for each in users])
     return Population.from_arrays(x, y, user, group=group, order=order)
 
 
 @st.composite
 def users_with_row_units(draw: st.DrawFn) -> list[Rows]:
-    """Ids or pictures, with groups and an order or without; for all users the same."""
+    """Rows of up to six users: ids or pictures, with or without groups and a time order, the same for all users."""
     group, order, pictures = (draw(st.booleans()) for _ in range(3))
     return draw(st.lists(user_rows(group, order, pictures), min_size=1, max_size=6))
 
 
-def places(y: Array) -> list[int]:
-    """The rows that a batch of one user holds."""
-    return [int(place) for place in y.reshape(-1)]
+def row_positions(y: Array) -> list[int]:
+    """The positions of a user's rows, from their targets."""
+    return [int(position) for position in y.reshape(-1)]
