@@ -28,7 +28,7 @@ def draw_trials(population: Population, k: int, seed: int, draws: int = DRAWS) -
     if not len(users):
         most = population.max_support.max(initial=-1) + 1
         raise PopulationError(
-            f"no user has more than k = {k} rows (the most is {most}, not counting rows that must stay together): "
+            f"no user has more than k = {k} rows (the most is {most} if rows that must stay together are not split): "
             "expected a support of k rows and at least one query row; choose a smaller k"
         )
     trials = [trial for user in users for trial in _trials_of(population, int(user), k, seed, draws)]
