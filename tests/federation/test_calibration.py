@@ -35,7 +35,7 @@ from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.federation import evaluation_round as batched
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 from tegu.sim.training.in_process import train_in_process
 from tegu.sim.training.on_ray import write_partitions
 
@@ -62,7 +62,7 @@ def simulated() -> Schedule:
     """By the batched simulator: trained without those who calibrate, and calibrated by them."""
     training, calibration = waves.parts()
     meta = train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta
-    found = calibrate(waves.engine(), [Judge(meta, calibration)], KS, METRICS["mse"], PLAN.seed)
+    found = calibrate(waves.engine(), [Evaluator(meta, calibration)], KS, METRICS["mse"], PLAN.seed)
     assert [entry.k for entry in found] == [1, 2, 4], "nobody has the rows for the last"
     assert 10 <= len(calibration) < 24, "enough to leave the guard to choice"
     assert any(entry.knobs["steps"] for entry in found), "some k must be adapted at"
@@ -111,7 +111,7 @@ def cross_fitted() -> tuple[Schedule, Any]:
     """By the batched simulator: trained without each fold, which is drawn by name, and with everybody."""
     parts = [waves.parts(1 / FOLDS, fold=fold) for fold in range(FOLDS)]
     metas = [train_in_process(waves.engine(), training, waves.bundle().meta, PLAN).meta for training, _ in parts]
-    judges = [Judge(meta, calibration) for meta, (_, calibration) in zip(metas, parts, strict=True)]
+    judges = [Evaluator(meta, calibration) for meta, (_, calibration) in zip(metas, parts, strict=True)]
     found = calibrate(waves.engine(), judges, KS, METRICS["mse"], PLAN.seed)
     assert sum(len(calibration) for _, calibration in parts) == len(waves.population())
     kept = train_in_process(waves.engine(), waves.population(), waves.bundle().meta, PLAN).meta
@@ -172,7 +172,7 @@ def by_device(people: Population, bundle: Any, asked: EvaluationRequest) -> list
 
 
 def by_batches(people: Population, bundle: Any, asked: EvaluationRequest, engine: Any) -> list[MetricSums]:
-    return batched.answers_of(engine, bundle.meta, batched.asked_of(people, None, asked), asked, METRICS)
+    return batched.evaluate_batched(engine, bundle.meta, batched.select_users(people, None, asked), asked, METRICS)
 
 
 def same_answers(found: Sequence[MetricSums], expected: Sequence[MetricSums]) -> None:
@@ -188,7 +188,7 @@ def test_a_device_answers_as_batches_do(columns: tuple[str, ...], fold: int) -> 
     asked = inquiry("accuracy", options, 0.4)._replace(fold=fold)
     found = by_device(people, tiny.bundle(), asked)
     same_answers(found, by_batches(people, tiny.bundle(), asked, tiny.batched_engine()))
-    able = [people.most >= question.k for question in asked.questions]
+    able = [people.max_support >= question.k for question in asked.questions]
     names = [str(name) for name in people.users]
     for answer, question, enough in zip(found, asked.questions, able, strict=True):
         drawn = is_calibration_user if question.who == "calibration" else is_comparison_user

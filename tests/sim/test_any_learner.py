@@ -1,4 +1,4 @@
-"""Learners that draw noise and learners without steps: batched, one by one, in torch, on a device, in a federation."""
+"""Learners with noise and learners without steps: batched, user by user, in torch, on a device, in a federation."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def engine(name: str, kind: EngineKind) -> Engine:
 
 
 def population(users: int = 21, seed: int = 0) -> Population:
-    """Users of 4 to 12 rows, each with labels of its own making."""
+    """Users with 4 to 12 rows, each with its own labelling rule."""
     rng = np.random.default_rng(seed)
     user = np.repeat([f"user {i}" for i in range(users)], rng.integers(4, 13, users))
     x = rng.normal(size=(len(user), FEATURES)).astype(np.float32)
-    ways = {name: rng.normal(size=(FEATURES, CLASSES)) for name in np.unique(user)}
-    return Population.from_arrays(x, np.asarray([(x[i] @ ways[user[i]]).argmax() for i in range(len(x))]), user, SPEC)
+    rules = {name: rng.normal(size=(FEATURES, CLASSES)) for name in np.unique(user)}
+    return Population.from_arrays(x, np.asarray([(x[i] @ rules[user[i]]).argmax() for i in range(len(x))]), user, SPEC)
 
 
 def cohort(seed: int = SEED, number: int = ROUND) -> Cohort:
@@ -82,16 +82,14 @@ def close(found: Tree, expected: Tree) -> None:
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_they_are_batched_like_any_other(name: str) -> None:
+def test_they_have_a_batched_graph(name: str) -> None:
     assert isinstance(engine(name, "onnx").backend, OnnxBatched)
 
 
 @pytest.mark.parametrize("limit", [0.3, math.inf])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TOYS)
-def test_updates_are_those_of_devices_with_the_noise_of_seed_round_and_user(
-    name: str, kind: EngineKind, limit: float
-) -> None:
+def test_updates_match_devices_with_the_noise_of_seed_round_and_user(name: str, kind: EngineKind, limit: float) -> None:
     made, people = bundle(name), population()
     local = [people.local(user) for user in range(len(people))]
     options = {"seed": SEED, "round_number": ROUND, "clip_norm": limit, "episodes": RULE, "noise": made.manifest.noise}
@@ -106,7 +104,7 @@ def test_noise_depends_on_seed_and_round_and_not_on_the_batch(name: str, kind: E
     chosen, meta = engine(name, kind), bundle(name).meta
     people, parted = cohort(), cohort()
     whole = chosen.sum_updates(meta, people, math.inf)
-    halves = [chosen.sum_updates(meta, parted.part(part), math.inf) for part in (slice(0, 8), slice(8, None))]
+    halves = [chosen.sum_updates(meta, parted.select(part), math.inf) for part in (slice(0, 8), slice(8, None))]
     close({entry: halves[0][entry] + halves[1][entry] for entry in whole}, whole)
     other = people._replace(keys=episode_keys(SEED, ROUND + 1, people.population.users[people.users]))
     order = np.arange(people.population.counts.max())[None].repeat(len(people.users), 0)
@@ -116,7 +114,7 @@ def test_noise_depends_on_seed_and_round_and_not_on_the_batch(name: str, kind: E
 
 
 @pytest.mark.parametrize("name", ["noisy closed form", "noisy steps"])
-def test_each_user_keeps_its_noise_however_the_cohort_is_cut(name: str) -> None:
+def test_a_users_noise_does_not_depend_on_the_division_of_the_cohort(name: str) -> None:
     chosen, meta, people = engine(name, "onnx"), bundle(name).meta, population(200)
     everybody = draw_cohort(people, np.arange(200), RULE, SEED, ROUND)
     one_block = int(1.01 * 8 * chosen.user_bytes(sum(RULE_ROWS)))
@@ -137,7 +135,7 @@ def test_no_two_users_rounds_or_seeds_share_their_noise() -> None:
 @pytest.mark.parametrize("adapts", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TOYS)
-def test_people_adapt_as_one_by_one_in_torch_whatever_the_padding(name: str, kind: EngineKind, adapts: bool) -> None:
+def test_batched_users_adapt_as_in_plain_torch_despite_padding(name: str, kind: EngineKind, adapts: bool) -> None:
     learner, meta = TOYS[name](), bundle(name).meta
     trials = draw_trials(population(), 3, 0, draws=1)
     supports, inputs, noise = stacked_supports(trials), stacked_inputs(trials), stacked_noise(trials, learner.noise)
@@ -153,23 +151,23 @@ def test_people_adapt_as_one_by_one_in_torch_whatever_the_padding(name: str, kin
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_a_device_answers_an_evaluation_round_as_batches_do(name: str) -> None:
+def test_a_device_evaluates_as_batches_do(name: str) -> None:
     made, people = bundle(name), population(40)
     options = [dict(each) for each in made.manifest.candidates]
     questions = [CandidateSet(k, options, measure) for k in (1, 3) for measure in ("gains", "scores")]
-    asked = EvaluationRequest("accuracy", 6, 0.5, questions)
+    request = EvaluationRequest("accuracy", 6, 0.5, questions)
     local = [people.local(user) for user in range(len(people))]
-    found = evaluate_users(OnnxRuntime(made.graphs), made.meta, local, made.manifest, asked)
-    whom = batched.asked_of(people, None, asked)
+    found = evaluate_users(OnnxRuntime(made.graphs), made.meta, local, made.manifest, request)
+    selector = batched.select_users(people, None, request)
     for kind in KINDS:
-        expected = batched.answers_of(engine(name, kind), made.meta, whom, asked, METRICS)
+        expected = batched.evaluate_batched(engine(name, kind), made.meta, selector, request, METRICS)
         for one, other in zip(found, expected, strict=True):
             assert one.users == other.users > 5
             np.testing.assert_allclose(one.sums, other.sums, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_training_is_the_same_batched_and_one_by_one(name: str) -> None:
+def test_training_is_the_same_batched_and_user_by_user(name: str) -> None:
     people, plan, meta = population(), replace(small_plan(4), episodes=RULE), bundle(name).meta
     found = {kind: train_in_process(engine(name, kind), people, meta, plan).meta for kind in KINDS}
     assert norm(subtract(found["onnx"], meta)) > 0.01
@@ -208,7 +206,7 @@ def test_a_run_ends_in_a_bundle_that_a_device_adapts(name: str, tmp_path: Path) 
         np.testing.assert_array_equal(other.predict(x), adapted)
 
 
-def test_without_steps_a_budget_that_is_spent_does_not_adapt_by_half() -> None:
+def test_without_steps_a_spent_budget_still_adapts_completely() -> None:
     made = bundle("closed form")
     x, y = np.ones((4, FEATURES), np.float32), np.arange(4) % CLASSES
     with Personalizer.open(made) as hurried, Personalizer.open(made) as patient:

@@ -129,7 +129,7 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, t
     again = run_experiment(people.experiment(), tmp_path / "again")
     assert timeless(again.metrics) == timeless(first.metrics)
     assert same_tree(again.run.bundle.meta, first.run.bundle.meta)
-    assert again.run.trained.looks == first.run.trained.looks
+    assert again.run.trained.validations == first.run.trained.validations
     assert (tmp_path / "again/init.tegu").read_bytes() == (folder / "init.tegu").read_bytes()
     other = run_experiment(people.experiment(seed=1), tmp_path / "other")
     assert other.metrics["meta"] != first.metrics["meta"]
@@ -139,7 +139,7 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, t
 def test_how_those_compare_who_train_and_who_do_not(finished: Finished) -> None:
     outcome, folder = finished
     gap = outcome.metrics["training_gap"]
-    last, judged = outcome.run.trained.looks[-1], outcome.run.judged
+    last, judged = outcome.run.trained.validations[-1], outcome.run.judged
     assert judged is not None
     assert outcome.metrics["kept_round"] == last.round == judged.round == 6
     assert gap == judged._asdict()
@@ -162,7 +162,7 @@ def test_looks_are_the_metric_of_calibration_people_by_plain_torch(finished: Fin
             hits.append(np.mean(people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y))
         return float(np.mean(hits))
 
-    for look, draws in ((run.trained.looks[-1], 1), (run.judged, 5)):
+    for look, draws in ((run.trained.validations[-1], 1), (run.judged, 5)):
         assert look is not None
         assert look.initialisation == pytest.approx(accuracy(run.split.calibration, 0, draws))
         assert look.personalised == pytest.approx(accuracy(run.split.calibration, 3, draws))
@@ -173,7 +173,7 @@ def test_patience_keeps_the_best_round_and_calibrates_it() -> None:
     """The outer optimiser goes astray: the first look is the best, and two more end the run."""
     astray = people.plan(40, ks=(3,), validate_every=2, patience=2, outer=OuterRule("SGD", 30.0))
     run = run_plan(people.people(), people.learner(), astray)
-    looks = run.trained.looks
+    looks = run.trained.validations
     best = max(looks, key=lambda look: look.personalised)
     assert run.trained.kept == best.round
     assert looks[-1].round < 40
@@ -359,7 +359,7 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
     assert (metas[0] != metas[1]) == (part == "train")
     schedules = [run.bundle.manifest.schedule for run in runs]
     assert (schedules[0] != schedules[1]) == (part != "heldout")
-    points = [run.trained.looks for run in runs]
+    points = [run.trained.validations for run in runs]
     assert (points[0] != points[1]) == (part != "heldout")
 
 

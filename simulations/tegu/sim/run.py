@@ -26,8 +26,15 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
-from tegu.sim.engine.predictions import Method, adapted
-from tegu.sim.training.cross_fitting import Judge, Part, Train, fitted, split_for, with_folds
+from tegu.sim.engine.predictions import Method, adapted_predictions
+from tegu.sim.training.cross_fitting import (
+    Evaluator,
+    FoldResult,
+    Trainer,
+    cross_fit_population,
+    resolve_folds,
+    split_population,
+)
 from tegu.sim.training.in_process import Backend, Trained, Validator, check_backend, train_in_process
 
 __all__ = ["Run", "run_plan", "with_heldout"]
@@ -54,7 +61,7 @@ class Run:
 
     bundle: Bundle
     split: Split
-    judges: tuple[Judge, ...]
+    judges: tuple[Evaluator, ...]
     learner: Learner
     engine: Engine
     plan: TrainingPlan
@@ -65,11 +72,11 @@ class Run:
 
     def initialisation(self) -> Method:
         """Predict without adapting."""
-        return adapted(self.engine, self.bundle.meta, self.learner.unadapted)
+        return adapted_predictions(self.engine, self.bundle.meta, self.learner.unadapted)
 
     def personalised(self, k: int) -> Method:
         """Adapt as a device with `k` interactions would."""
-        return adapted(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
+        return adapted_predictions(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
 
     def write(self, path: str | Path, private_key: bytes | None = None, precision: Precision = "float32") -> Bundle:
         """Write the bundle; see `tegu.core.bundle.file.write_bundle`.
@@ -124,28 +131,28 @@ def run_plan(
         raise DataError(
             f"patience is {patience} on the backend ray, where nobody looks on: set it to 0, or use inprocess"
         )
-    plan = with_folds(plan, population, backend)
+    plan = resolve_folds(plan, population, backend)
     metric = plan.calibration.metric_for(population.spec)
-    split = split_for(population, plan)
+    split = split_population(population, plan)
     ks, watched_k = _usable(plan.calibration.ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     validation = Validator(split.calibration, metric, watched_k, chosen.manifest)
     train = _training(backend, learner, graphs, chosen, plan, validation)
-    found = fitted(split, plan, train, progress, checkpoints)
+    found = cross_fit_population(split, plan, train, progress, checkpoints)
     trained = found.trained
-    schedule = calibrate(chosen, found.judges, ks, metric, plan.seed, plan.calibration.risk)
+    schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.risk)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained)
     return Run(
         replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
         split,
-        found.judges,
+        found.evaluators,
         learner,
         chosen,
         plan,
         trained,
-        _judged(chosen, validation, found.parts, plan.seed),
+        _judged(chosen, validation, found.folds, plan.seed),
         metric,
         ks,
     )
@@ -168,10 +175,10 @@ def _engine(
 
 def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
     """The `ks` that held-out users have the rows for, and the middle one of those that calibration users have too."""
-    judged = tuple(sorted(k for k in set(ks) if (split.heldout.most >= k).any()))
-    watched = [k for k in judged if (split.calibration.most >= k).any()]
+    judged = tuple(sorted(k for k in set(ks) if (split.heldout.max_support >= k).any()))
+    watched = [k for k in judged if (split.calibration.max_support >= k).any()]
     if not watched:
-        most = [int(people.most.max()) + 1 for people in (split.heldout, split.calibration)]
+        most = [int(people.max_support.max()) + 1 for people in (split.heldout, split.calibration)]
         raise PopulationError(
             f"no k of {sorted(set(ks))} leaves rows to judge by: held-out users have up to {most[0]} rows, calibration "
             f"users up to {most[1]}, less what cannot be parted; choose smaller ks or bring users with more rows"
@@ -186,13 +193,13 @@ def _training(
     engine: Engine,
     plan: TrainingPlan,
     validation: Validator,
-) -> Train:
+) -> Trainer:
     """How to train once."""
 
     def in_process(
         people: Population, looking: Population | None, progress: Progress, checkpoints: Path | None
     ) -> Trained:
-        look = None if looking is None else validation._replace(people=looking)
+        look = None if looking is None else validation._replace(population=looking)
         first = learner.init(plan.seed)
         return train_in_process(
             engine, people, first, plan, checkpoints=checkpoints, progress=progress, validation=look
@@ -209,9 +216,11 @@ def _training(
     return in_process if backend == "inprocess" else on_ray
 
 
-def _judged(engine: Engine, validation: Validator, parts: Sequence[Part], seed: int) -> Validation | None:
+def _judged(engine: Engine, validation: Validator, parts: Sequence[FoldResult], seed: int) -> Validation | None:
     looks = (
-        validation._replace(people=part.fold.calibration).judged(engine, part.fold.train, part.trained, seed)
+        validation._replace(population=part.fold.calibration).final_validation(
+            engine, part.fold.train, part.trained, seed
+        )
         for part in parts
     )
     return mean_validation([look for look in looks if look is not None])

@@ -26,7 +26,7 @@ from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.reporting.example_person import write_person
 from tegu.sim.reporting.report import render_report
 from tegu.sim.run import Run, run_plan, with_heldout
-from tegu.sim.training.cross_fitting import with_folds
+from tegu.sim.training.cross_fitting import resolve_folds
 from tegu.sim.training.in_process import Backend
 
 __all__ = ["Outcome", "run_experiment"]
@@ -70,7 +70,7 @@ def run_experiment(
     """
     check_precision(precision)
     _prepare(folder, resume)
-    plan = with_folds(experiment.plan, experiment.population, backend)
+    plan = resolve_folds(experiment.plan, experiment.population, backend)
     learner = mixture(experiment.learner, experiment.initialisations)
     folds = plan.calibration.folds or 0
     often = f"{folds + 1} times " if folds else ""
@@ -99,7 +99,7 @@ def run_experiment(
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
     if experiment.titles:
         write_person(run, experiment.titles, folder)
-    report = render_report(metrics, run.trained.looks, judgement.gains, judgement.reliability)
+    report = render_report(metrics, run.trained.validations, judgement.gains, judgement.reliability)
     atomic_write(folder / "report.html", report.encode())
     return Outcome(run, metrics)
 
@@ -137,7 +137,7 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "curve": judgement.curve,
         "training_gap": run.judged.as_json() if run.judged else {},
         "decline": decline_as_json(
-            decline_of(trained.looks, run.metric.higher_is_better), run.metric.name, trained.kept
+            decline_of(trained.validations, run.metric.higher_is_better), run.metric.name, trained.kept
         ),
         "train_seconds": round(trained.seconds, 2),
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),

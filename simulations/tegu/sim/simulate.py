@@ -17,7 +17,7 @@ from tegu.learners.modules.standardised import Standardised, squared_error_in
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.data.scaling import standards_of
+from tegu.sim.data.scaling import scaling_of_users
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.in_process import Backend
@@ -96,7 +96,7 @@ def _default(model: nn.Module, population: Population, seed: int) -> Learner:
     spec = population.spec
     if spec.kind == "ranking":
         return reptile(model, spec)
-    x, y = standards_of(population.split(seed).train, seed)
+    x, y = scaling_of_users(population.split(seed).train, seed)
     if x is None and y is None:
         return residual_correction(model, spec)
     learner = residual_correction(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None)

@@ -114,7 +114,7 @@ def test_rows_that_belong_together_are_as_in_simulation(folder: Path, tmp_path: 
     people = again_and_again(9, frozenset(columns))
     write_partitions(tmp_path, people, 1)
     cohort = draw_cohort(people, np.arange(9), CONFIG.episodes, CONFIG.seed, CONFIG.round)
-    assert people.tied.any()
+    assert people.has_units.any()
     update = looped_engine().sum_updates(bundle().meta, cohort, CONFIG.clip)
     check(answered({"data": f"{tmp_path}/0.npz", "bundle": f"{folder}/init.tegu"}), Reply(update, len(cohort.users)))
 

@@ -1,4 +1,4 @@
-"""Calibration users' losses under the initialisation, and the p-values of people of the same kind and of others."""
+"""Calibration users' losses under the initialisation, and p-values of typical and of atypical users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.calibration.conformal_losses import support_losses
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 
 K = 5
 
@@ -28,8 +28,8 @@ def rows_of(population: Population) -> tuple[Array, Array]:
     return np.concatenate(x), np.concatenate(y)
 
 
-def fitted(population: Population) -> Tree:
-    """The classifier for everybody, by plain torch."""
+def cross_fit_population(population: Population) -> Tree:
+    """One classifier for all users, trained in plain torch."""
     torch.manual_seed(0)
     model, (x, y) = people.classifier(), rows_of(population)
     optimiser = torch.optim.Adam(model.parameters(), 0.05)
@@ -41,7 +41,7 @@ def fitted(population: Population) -> Tree:
 
 
 def losses_of(meta: Tree, population: Population, k: int) -> dict[int, float]:
-    """Each user's, on the first draw."""
+    """Each user's loss on its first draw."""
     model, found = people.with_parameters(meta), dict[int, float]()
     with torch.no_grad():
         for trial in draw_trials(population, k, 0).trials:
@@ -51,16 +51,16 @@ def losses_of(meta: Tree, population: Population, k: int) -> dict[int, float]:
 
 def test_one_loss_of_each_user_is_in_the_schedule(tiny: Tiny) -> None:
     population = people.people(30)
-    meta = fitted(population)
+    meta = cross_fit_population(population)
     engine = tiny.engines["onnx"]
-    entries = calibrate(engine, [Judge(meta, population)], [1, K], METRICS["accuracy"], 0)
+    entries = calibrate(engine, [Evaluator(meta, population)], [1, K], METRICS["accuracy"], 0)
     for entry in entries:
         expected = losses_of(meta, population, entry.k)
-        assert len(entry.losses) == len(expected) == (population.most >= entry.k).sum()
+        assert len(entry.losses) == len(expected) == (population.max_support >= entry.k).sum()
         np.testing.assert_allclose(entry.losses, sorted(expected.values()), rtol=1e-4)
 
 
-def test_many_are_thinned(tiny: Tiny) -> None:
+def test_many_losses_are_reduced_to_quantiles(tiny: Tiny) -> None:
     population = people.people(150, least=8)
     meta = tiny.learner.init(0)
     found = support_losses(tiny.engines["onnx"], [(meta, draw_trials(population, K, 0))])
@@ -69,16 +69,16 @@ def test_many_are_thinned(tiny: Tiny) -> None:
     assert found[-1] == pytest.approx(max(everyone), rel=1e-4)
 
 
-def test_people_of_the_same_kind_are_typical_and_others_are_not(tiny: Tiny) -> None:
-    """P(p <= level) is at most the level; over 400 people it is that of a binomial, give or take who calibrated."""
+def test_users_of_the_same_kind_are_typical_and_others_are_not(tiny: Tiny) -> None:
+    """P(p <= level) is at most the level, up to the spread of 400 users and of 100 calibration users."""
     everyone = people.people(700, seed=3, least=12, most=24)
     train, calibration, rest = (everyone.subset(range(*part)) for part in ((0, 200), (200, 300), (300, 700)))
-    meta = fitted(train)
+    meta = cross_fit_population(train)
     kept = support_losses(tiny.engines["onnx"], [(meta, draw_trials(calibration, 10, 0))])
     ps = np.asarray([p_value(kept, own) for own in losses_of(meta, rest, 10).values()])
     assert len(ps) == 400
     for level in (0.05, 0.1, 0.2, 0.5):
-        # Of the losses of 100 people, the share of others beyond the one at this level has the spread of a beta law.
+        # The share of users beyond a quantile of 100 losses has the spread of a beta distribution.
         spread = math.sqrt(level * (1 - level) * (1 / 400 + 1 / 102))
         assert abs((ps <= level).mean() - level) < 4 * spread + 0.01
     assert ps.mean() == pytest.approx(0.5, abs=4 * math.sqrt((1 / 400 + 1 / 100) / 12))

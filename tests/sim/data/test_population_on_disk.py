@@ -1,4 +1,4 @@
-"""A population on disk: the same people, read when they are asked for."""
+"""A population on disk has the same users as in memory, and reads rows only when a round needs them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.core.people import Rows
 from tests.core.samples import refused
 from tests.federation.tiny import SPEC, batched_engine, bundle, population
-from tests.sim.tied import tied_people, together
+from tests.sim.row_units import population_of, users_with_row_units
 
 from tegu.core.data.tree import digest
 from tegu.core.data.users import LocalUser
@@ -33,7 +33,7 @@ def written(folder: Path, users: int = 11) -> None:
     write_population(folder, SPEC, (people.local(user) for user in range(len(people))))
 
 
-def test_everybody_is_as_before(tmp_path: Path) -> None:
+def test_all_users_are_read_as_written(tmp_path: Path) -> None:
     written(tmp_path / "people")
     before, after = population(11), read_population(tmp_path / "people")
     assert after.spec == before.spec
@@ -51,32 +51,35 @@ def test_everybody_is_as_before(tmp_path: Path) -> None:
     assert [len(part) for part in after.split(0)] == [len(part) for part in before.split(0)]
 
 
-@given(people=tied_people())
+@given(people=users_with_row_units())
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_belongs_together_is_stored(tmp_path: Path, people: list[Rows]) -> None:
-    """Over whatever was in the folder before."""
-    before = together(people)
+def test_row_units_are_stored(tmp_path: Path, people: list[Rows]) -> None:
+    """Files of an earlier population in the folder are overwritten."""
+    before = population_of(people)
     after = write_population(tmp_path, before.spec, (before.local(user) for user in range(len(before))))
-    assert (after.most.tolist(), after.tied.tolist()) == (before.most.tolist(), before.tied.tolist())
+    assert (after.max_support.tolist(), after.has_units.tolist()) == (
+        before.max_support.tolist(),
+        before.has_units.tolist(),
+    )
     rule = EpisodeRule(1, 4, 5)
     first, second = (draw_cohort(population, np.arange(len(people)), rule, 1, 2) for population in (before, after))
     assert first.users.tolist() == second.users.tolist()
     if len(first.users):
-        for one, other in zip(gather(first, first.longest), gather(second, second.longest), strict=True):
+        for one, other in zip(gather(first, first.max_rows), gather(second, second.max_rows), strict=True):
             assert [part.tobytes() for part in one] == [part.tobytes() for part in other]
 
 
-def test_ties_are_found_some_users_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_units_are_found_in_batches_of_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Population.from_arrays([1, 1, 2, 1, 2, 3, 5, 5], np.zeros(8), [0, 0, 0, 1, 1, 2, 3, 3])
     monkeypatch.setattr(population_files, "_USERS", 2)
     after = write_population(tmp_path, before.spec, (before.local(user) for user in range(4)))
-    assert (after.most.tolist(), after.tied.tolist()) == ([2, 1, 0, 0], [True, False, False, True])
+    assert (after.max_support.tolist(), after.has_units.tolist()) == ([2, 1, 0, 0], [True, False, False, True])
 
 
-def test_a_group_of_some_users_alone_is_refused(tmp_path: Path) -> None:
+def test_a_group_that_only_some_users_have_is_refused(tmp_path: Path) -> None:
     x, y = np.zeros((2, 4), np.float32), np.zeros(2, int)
     users = [LocalUser("a", x, y), LocalUser("b", x, y, np.arange(2))]
-    with refused(DataError, "user b has rows, group", "before have rows", "of all users or of none"):
+    with refused(DataError, "user b has rows, group", "before have rows", "for all users or for none"):
         write_population(tmp_path, SPEC, iter(users))
     with refused(DataError, "order of c has shape (3,)", "(2,)"):
         write_population(tmp_path, SPEC, iter([LocalUser("c", x, y, None, np.arange(3))]))
@@ -90,7 +93,7 @@ def test_training_gives_the_same_bits(tmp_path: Path) -> None:
     assert digest(learned[0]) == digest(learned[1])
 
 
-def test_rows_are_checked_as_they_are_written(tmp_path: Path) -> None:
+def test_rows_are_checked_before_they_are_written(tmp_path: Path) -> None:
     def users(x: np.ndarray, y: np.ndarray) -> Iterator[LocalUser]:
         yield LocalUser("a", x, y)
 
@@ -111,7 +114,7 @@ def test_rows_are_checked_as_they_are_written(tmp_path: Path) -> None:
 def test_a_system_without_pread_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Windows is."""
+    """Windows is such a system."""
     written(tmp_path / "made")
     monkeypatch.delattr(os, "pread")
     with refused(PlatformError, "a population on disk needs os.pread", "run it on Linux"):
@@ -121,7 +124,7 @@ def test_a_system_without_pread_is_refused_before_anything_is_written(
     assert not (tmp_path / "new").exists()
 
 
-def test_damage_is_refused(tmp_path: Path) -> None:
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with refused(DataError, "no readable population", "write_population"):
         read_population(tmp_path)
     for name, damage in (
@@ -156,8 +159,8 @@ print(psutil.Process().memory_info().rss - before)
 
 
 @pytest.mark.parametrize("how", ["fetch", "rows"])
-def test_rows_that_were_fetched_take_no_memory(tmp_path: Path, how: str) -> None:
-    """64 MiB of rows, read to the end; through the mapping, too, to know that the measure sees them."""
+def test_fetched_rows_do_not_stay_in_memory(tmp_path: Path, how: str) -> None:
+    """All of 64 MiB of rows are read. Reading through the mapping shows that the measurement would notice them."""
     spec = SPEC.classification((1024,), 3)
     row = np.ones((16, 1024), np.float32)
     write_population(tmp_path, spec, (LocalUser(str(user), row, np.zeros(16, int)) for user in range(1000)))

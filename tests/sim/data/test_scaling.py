@@ -1,4 +1,4 @@
-"""What training users are like, told from them alone; and default settings, whatever the units."""
+"""Scaling estimated from training users, and default settings that do not depend on units."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from torch import nn
 from tegu.compile.examples import example_batch
 from tegu.core.data.scaling import scaling_of
 from tegu.sim import Population, simulate
-from tegu.sim.data.scaling import standards_of
+from tegu.sim.data.scaling import scaling_of_users
 
 
-def test_a_standard_by_hand() -> None:
+def test_scaling_of_two_rows_by_hand() -> None:
     found = scaling_of(np.asarray([[1.0, 5.0], [3.0, 5.0]], np.float32))
-    assert (found.mean.tolist(), found.std.tolist()) == ([2.0, 5.0], [1.0, 1.0])  # the second never changes
+    assert (found.mean.tolist(), found.std.tolist()) == ([2.0, 5.0], [1.0, 1.0])  # the second feature is constant
     assert found.mean.dtype == found.std.dtype == np.float32
 
 
-def test_every_feature_has_its_own_and_pictures_have_one() -> None:
+def test_each_feature_has_its_own_scaling_and_pictures_have_one() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal([1, 100], [0.1, 30], (400, 2)).astype(np.float32)
     pictures = rng.normal(3, 2, (400, 4, 5)).astype(np.float32)
     people, targets = np.repeat(np.arange(20), 20), rng.normal(-5, 8, 400).astype(np.float32)
-    x, y = standards_of(Population.from_arrays(vectors, targets, people), 0)
+    x, y = scaling_of_users(Population.from_arrays(vectors, targets, people), 0)
     assert x is not None
     assert y is not None
     np.testing.assert_allclose(x.mean, vectors.mean(0), rtol=1e-5)
     np.testing.assert_allclose(x.std, vectors.std(0), rtol=1e-5)
     np.testing.assert_allclose(y, (targets.mean(keepdims=True), targets.std(keepdims=True)), rtol=1e-5)
-    x, y = standards_of(Population.from_arrays(pictures, (targets > 0).astype(int), people), 0)
+    x, y = scaling_of_users(Population.from_arrays(pictures, (targets > 0).astype(int), people), 0)
     assert x is not None
     assert y is None
     np.testing.assert_allclose([*x], [pictures.mean(), pictures.std()], rtol=1e-5)
-    assert standards_of(Population.from_arrays(np.arange(400) % 7, (targets > 0).astype(int), people), 0) == (
+    assert scaling_of_users(Population.from_arrays(np.arange(400) % 7, (targets > 0).astype(int), people), 0) == (
         None,
         None,
     )
 
 
-def test_of_many_people_a_thousand_are_asked() -> None:
+def test_a_thousand_of_many_users_are_read() -> None:
     people = Population.from_arrays(np.arange(4000.0), np.zeros(4000, int), np.repeat(np.arange(2000), 2))
-    first, again, other = (standards_of(people, seed)[0] for seed in (1, 1, 2))
+    first, again, other = (scaling_of_users(people, seed)[0] for seed in (1, 1, 2))
     assert first is not None
     assert first == again
     assert first != other
     assert abs(float(first.mean) - 1999.5) < 150
 
 
-def test_graphs_are_tried_on_rows_of_the_learners_units() -> None:
+def test_graphs_are_checked_on_rows_in_the_learners_units() -> None:
     people = population(scale=1000.0, offset=5e4)
     learner = simulate(people, network(), rounds=1, cohort=2).learner
     assert learner.execution.example_scaling[0] is not None
@@ -59,7 +59,7 @@ def test_graphs_are_tried_on_rows_of_the_learners_units() -> None:
 
 
 def population(scale: float = 1.0, offset: float = 0.0) -> Population:
-    """Forty people whose lines differ in height, in any unit."""
+    """Forty users whose lines differ in height, in a given unit."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(40 * 12, 2)).astype(np.float32)
     y = x[:, 0] + np.repeat(rng.normal(size=40), 12)
@@ -71,7 +71,7 @@ def network() -> nn.Module:
 
 
 def test_default_settings_do_not_depend_on_units() -> None:
-    """Plain, the second is not finite after a few rounds; powers of two, so that nothing rounds differently."""
+    """Without scaling, the second run diverges within a few rounds. Powers of two leave rounding unchanged."""
     own, far = (simulate(each, network(), rounds=30, cohort=8) for each in (population(), population(1024.0)))
     gains = [[entry.gain for entry in run.bundle.manifest.schedule] for run in (own, far)]
     np.testing.assert_allclose(np.asarray(gains[1]) / 1024**2, gains[0], rtol=1e-3, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A held-out user's support and query: disjoint, of the right size, and the same for every method."""
+"""A held-out user's support and query are disjoint, of the right size, and the same for every method."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.people import Rows, leaks
 from tests.core.samples import refused
-from tests.sim.tied import places as own_places
-from tests.sim.tied import tied_people, together
+from tests.sim.row_units import population_of, row_positions, users_with_row_units
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
@@ -23,7 +22,7 @@ ROWS = (2, 3, 7, 12)
 
 
 def numbered(spec: Spec | None = None, rows: tuple[int, ...] = ROWS) -> Population:
-    """Row i of all has x = i, so that rows can be told apart."""
+    """x of a row is its index, which identifies it."""
     place = np.arange(sum(rows))
     user = np.repeat(np.arange(len(rows)), rows)
     if spec is not None and spec.kind == "ranking":
@@ -31,7 +30,7 @@ def numbered(spec: Spec | None = None, rows: tuple[int, ...] = ROWS) -> Populati
     return Population.from_arrays(place[:, None].astype(np.float32), place.astype(np.float32), user)
 
 
-def places(trial: Trial) -> tuple[list[int], list[int]]:
+def row_indices(trial: Trial) -> tuple[list[int], list[int]]:
     return tuple(part.x.reshape(-1).astype(int).tolist() for part in (trial.support, trial.query))  # type: ignore[return-value]
 
 
@@ -42,7 +41,7 @@ def test_support_and_query_share_no_row(kind: str, k: int) -> None:
     trials = draw_trials(population, k, seed=0)
     assert (trials.k, trials.spec) == (k, population.spec)
     for trial in trials.trials:
-        support, query = places(trial)
+        support, query = row_indices(trial)
         assert len(support) == k
         own = population.rows(trial.user)[0].reshape(-1).astype(int).tolist()
         assert sorted(support + query) == own
@@ -51,21 +50,21 @@ def test_support_and_query_share_no_row(kind: str, k: int) -> None:
             assert trial.query.y.reshape(-1).tolist() == query
 
 
-@given(tied_people(), st.integers(1, 5), st.integers(0, 99))
+@given(users_with_row_units(), st.integers(1, 5), st.integers(0, 99))
 @settings(deadline=None, max_examples=200)
-def test_rows_that_belong_together_are_on_one_side(people: list[Rows], k: int, seed: int) -> None:
+def test_row_units_are_on_one_side(people: list[Rows], k: int, seed: int) -> None:
     able = [user for user, rows in enumerate(people) if rows.ties.max_support[0] >= k]
     if not able:
-        with refused(PopulationError, f"k = {k}", "less what cannot be parted", "smaller k"):
-            draw_trials(together(people), k, seed)
+        with refused(PopulationError, f"k = {k}", "rows that must stay together", "smaller k"):
+            draw_trials(population_of(people), k, seed)
         return
-    trials, again = (draw_trials(together(people), k, seed, draws=3) for _ in range(2))
+    trials, again = (draw_trials(population_of(people), k, seed, draws=3) for _ in range(2))
     assert [trial.user for trial in trials.trials] == [user for user in able for _ in range(3)]
     for trial, same in zip(trials.trials, again.trials, strict=True):
-        support, query = own_places(trial.support.y), own_places(trial.query.y)
+        support, query = row_positions(trial.support.y), row_positions(trial.query.y)
         assert (len(support), len(query) > 0) == (k, True)
         assert leaks(people[trial.user], support, query) == []
-        assert (own_places(same.support.y), own_places(same.query.y)) == (support, query)
+        assert (row_positions(same.support.y), row_positions(same.query.y)) == (support, query)
 
 
 def test_users_with_too_few_rows_are_left_out() -> None:
@@ -76,7 +75,7 @@ def test_users_with_too_few_rows_are_left_out() -> None:
         assert len(scores) == len(users)
 
 
-def test_nobody_left_is_an_error_that_names_the_most() -> None:
+def test_too_large_a_k_is_an_error_that_names_the_largest_number_of_rows() -> None:
     with refused(PopulationError, "k = 12", "the most is 12", "smaller k"):
         draw_trials(numbered(), 12, seed=0)
     with refused(PopulationError, "the most is 0"):
@@ -91,16 +90,16 @@ def test_a_support_has_at_least_one_row(k: int) -> None:
 
 def test_every_method_gets_the_same_draws() -> None:
     first, again, other = (draw_trials(numbered(), 3, seed) for seed in (0, 0, 1))
-    assert [places(trial) for trial in first.trials] == [places(trial) for trial in again.trials]
-    assert [places(trial) for trial in first.trials] != [places(trial) for trial in other.trials]
-    supports = {tuple(places(trial)[0]) for trial in first.trials if trial.user == 3}
+    assert [row_indices(trial) for trial in first.trials] == [row_indices(trial) for trial in again.trials]
+    assert [row_indices(trial) for trial in first.trials] != [row_indices(trial) for trial in other.trials]
+    supports = {tuple(row_indices(trial)[0]) for trial in first.trials if trial.user == 3}
     assert len(supports) > 1
 
 
-def test_a_user_keeps_the_draws_whoever_else_is_there() -> None:
+def test_a_users_draws_do_not_depend_on_other_users() -> None:
     whole, alone = numbered(), numbered().subset([3])
-    theirs = [places(trial) for trial in draw_trials(whole, 3, 0).trials if trial.user == 3]
-    assert [places(trial) for trial in draw_trials(alone, 3, 0).trials] == theirs
+    theirs = [row_indices(trial) for trial in draw_trials(whole, 3, 0).trials if trial.user == 3]
+    assert [row_indices(trial) for trial in draw_trials(alone, 3, 0).trials] == theirs
 
 
 def test_long_queries_are_cut_except_for_ranking() -> None:
@@ -110,19 +109,19 @@ def test_long_queries_are_cut_except_for_ranking() -> None:
     assert len(draw_trials(ranking, 5, 0).trials[0].query.x) == rows - 5
 
 
-def test_inputs_are_padded_queries_or_the_whole_catalogue() -> None:
+def test_inputs_are_padded_queries_or_for_ranking_the_whole_catalogue() -> None:
     trials = draw_trials(numbered(), 3, 0, draws=1)
     assert stacked_supports(trials).x.shape == (2, 3, 1)
     inputs = stacked_inputs(trials)
     assert inputs.shape == (2, 9, 1)
-    assert inputs[0, :4, 0].tolist() == places(trials.trials[0])[1]
+    assert inputs[0, :4, 0].tolist() == row_indices(trials.trials[0])[1]
     assert not inputs[0, 4:].any()
     ranking = draw_trials(numbered(Spec.ranking(30)), 3, 0, draws=2)
     assert stacked_inputs(ranking).tolist() == [list(range(30))] * 4
 
 
 def test_a_users_score_is_the_mean_over_its_draws_without_padding() -> None:
-    """Whatever is predicted for padded rows, NaN here, is passed over."""
+    """Predictions for padded rows are ignored, even if they are NaN."""
     trials = draw_trials(numbered(), 3, 0, draws=2)
     errors = (1.0, 3.0, 2.0, 6.0)
     outputs: list[Array] = []
@@ -133,10 +132,10 @@ def test_a_users_score_is_the_mean_over_its_draws_without_padding() -> None:
     assert user_scores(trials, outputs, METRICS["mse"]).tolist() == [(1 + 9) / 2, (4 + 36) / 2]
 
 
-def test_a_ranking_is_judged_without_the_support() -> None:
+def test_a_ranking_is_evaluated_without_the_support() -> None:
     population = numbered(Spec.ranking(60))
     trials = draw_trials(population, 3, 0, draws=1)
-    # The support's films score highest of all, then the query's: a perfect ranking once the support is left out.
+    # The support's items score highest, then the query's: a perfect ranking without the support.
     outputs = []
     for trial in trials.trials:
         scores = np.zeros(60)
@@ -145,7 +144,7 @@ def test_a_ranking_is_judged_without_the_support() -> None:
     assert user_scores(trials, outputs, METRICS["recall@10"]).tolist() == [1.0, 1.0]
 
 
-def test_one_output_a_trial() -> None:
+def test_each_trial_needs_one_output() -> None:
     trials = draw_trials(numbered(), 3, 0, draws=1)
     with pytest.raises(ValueError, match="zip"):
         user_scores(trials, [np.zeros((9, 1))], METRICS["mse"])

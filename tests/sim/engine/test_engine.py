@@ -1,4 +1,4 @@
-"""Every engine against a plain torch loop, and against itself however a cohort is cut."""
+"""Every engine against a plain torch loop, and against itself for different divisions of a cohort."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ def cohort(users: int) -> Cohort:
 
 
 def episodes(users: int) -> list[Episode]:
-    """The same cohort, drawn by each user alone."""
+    """The same cohort, with each user drawn separately."""
     population = people.people(users)
     names = map(str, population.users)
     return [draw_episode(*population.rows(i), RULE, episode_key(0, 1, name)) for i, name in enumerate(names)]
 
 
 def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]]]:
-    """Supports of different sizes, padded; inputs; and the supports as they were."""
+    """Padded supports of different sizes, inputs, and the supports without padding."""
     chosen = [episode.support for episode in episodes(users)]
     x = np.random.default_rng(1).normal(size=(users, 7, 2)).astype(np.float32)
     return stack_batches(chosen), x, [(support.x, support.y) for support in chosen]
 
 
-def test_an_engine_without_workers_has_one_a_processor_on_every_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    """macOS and Windows do not say which processors a process may use."""
+def test_the_default_is_one_worker_per_processor_on_every_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS and Windows do not tell which processors a process may use."""
     made = make_engine(reptile(people.classifier(), people.people().spec), {}, "torch-loop")
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert Engine(made.backend, made.manifest).workers == 3
 
 
-def test_corrections_go_user_by_user_too() -> None:
-    """Their states have scalars."""
+def test_residual_corrections_run_user_by_user_too() -> None:
+    """Their states contain scalars."""
     learner = residual_correction(people.classifier(), people.people().spec)
     looped, batched = (make_engine(learner, compile_learner(learner), kind) for kind in ("onnx-loop", "onnx"))
     meta, (supports, x, _) = learner.init(0), users_batch(5)
@@ -68,7 +68,7 @@ def test_corrections_go_user_by_user_too() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", [0, 1, 4])
-def test_adapt_and_predict_are_plain_torch(tiny: Tiny, kind: str, steps: int) -> None:
+def test_adapt_and_predict_match_plain_torch(tiny: Tiny, kind: str, steps: int) -> None:
     engine = tiny.engines[kind]
     meta = tiny.learner.init(0)
     supports, x, rows = users_batch(9)
@@ -92,10 +92,12 @@ def reptile_update(meta: Tree, episode: Episode) -> Tree:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("limit", [math.inf, LIMIT])
-def test_summed_updates_are_plain_torch(tiny: Tiny, kind: str, limit: float) -> None:
+def test_summed_updates_match_plain_torch(tiny: Tiny, kind: str, limit: float) -> None:
     meta, users = tiny.learner.init(0), 133
     updates = [reptile_update(meta, episode) for episode in episodes(users)]
-    assert max(map(norm, updates)) > LIMIT > min(map(norm, updates)), "the limit must cut some and leave some"
+    assert max(map(norm, updates)) > LIMIT > min(map(norm, updates)), (
+        "the limit must clip some updates and leave others"
+    )
     total = clip(updates[0], limit)
     for update in updates[1:]:
         total = add(total, clip(update, limit))
@@ -104,8 +106,8 @@ def test_summed_updates_are_plain_torch(tiny: Tiny, kind: str, limit: float) -> 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "torch-vmap"])
-def test_bits_do_not_depend_on_how_a_cohort_is_cut(tiny: Tiny, kind: str) -> None:
-    """Neither on memory, nor on cores. Torch's own products of matrices do depend on how many there are."""
+def test_bits_do_not_depend_on_how_a_cohort_is_divided(tiny: Tiny, kind: str) -> None:
+    """Memory and cores do not matter, except to torch-vmap: torch's matrix products depend on the batch size."""
     meta, whole = tiny.learner.init(0), cohort(90)
     block = 8 * tiny.engines[kind].user_bytes(16)
     results = {
@@ -120,14 +122,14 @@ def test_bits_do_not_depend_on_how_a_cohort_is_cut(tiny: Tiny, kind: str) -> Non
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_batch_that_fails_ends_the_others(tiny: Tiny, workers: int) -> None:
+def test_a_failing_batch_stops_the_others(tiny: Tiny, workers: int) -> None:
     engine, meta = tiny.engines["onnx"], tiny.learner.init(0)
     calls: list[int] = []
 
     class Failing:
         name, adapt, predict = "failing", engine.backend.adapt, engine.backend.predict
 
-        def together(self, rows: int) -> None:
+        def summed_update(self, rows: int) -> None:
             """None."""
 
         def block_sums(
@@ -140,11 +142,13 @@ def test_a_batch_that_fails_ends_the_others(tiny: Tiny, workers: int) -> None:
 
     one_block = int(1.01 * workers * 8 * engine.user_bytes(16))
     failing = replace(engine, backend=Failing(), memory=one_block, workers=workers)
-    for _ in range(2):  # and its threads serve again
+    for _ in range(2):  # the threads are usable again
         calls.clear()
         with pytest.raises(ArithmeticError, match="the third"):
             failing.sum_updates(meta, cohort(200), LIMIT)
-        assert len(calls) <= 3 + 2 * (workers - 1)  # of 25: what the other was at, and one more at most
+        assert len(calls) <= 3 + 2 * (
+            workers - 1
+        )  # of 25: the other worker finishes its batch, and starts one more at most
     assert max_difference(replace(failing, backend=engine.backend).sum_updates(meta, cohort(9), LIMIT), meta) > 0
 
 
@@ -153,27 +157,27 @@ def in_order(engine: Engine, invariant: bool) -> Engine:
 
 
 @pytest.mark.parametrize("minibatches", [1, 2])
-def test_rows_come_in_the_order_drawn_where_that_matters(minibatches: int) -> None:
+def test_rows_are_in_the_drawn_order_unless_the_learner_is_order_invariant(minibatches: int) -> None:
     population = people.people(30)
     learner = reptile(people.classifier(), population.spec, steps=3, lr=0.3, minibatches=minibatches)
     assert learner.execution.order_invariant == (minibatches == 1)
     engine, meta = make_engine(learner, compile_learner(learner)), learner.init(0)
     every_row = draw_cohort(population, np.arange(30), EpisodeRule(1, 64, 64), 0, 1)
-    assert every_row.pooled(engine.execution.order_invariant).as_they_lie == (minibatches == 1)
+    assert every_row.merged(engine.execution.order_invariant).in_storage_order == (minibatches == 1)
     as_drawn = in_order(engine, False).sum_updates(meta, every_row, math.inf)
     CLOSE(norm(subtract(engine.sum_updates(meta, every_row, math.inf), as_drawn)), 0)
     other = in_order(engine, True).sum_updates(meta, every_row, math.inf)
     assert (norm(subtract(other, as_drawn)) > 0.01) == (minibatches == 2)
 
 
-def test_batches_fit_into_the_memory_allowed(tiny: Tiny) -> None:
+def test_batches_fit_into_the_memory_limit(tiny: Tiny) -> None:
     engine, meta = tiny.engines["onnx"], tiny.learner.init(0)
     sizes: list[int] = []
 
     class Counting:
         name = "counting"
 
-        def together(self, rows: int) -> None:
+        def summed_update(self, rows: int) -> None:
             """None."""
 
         def block_sums(
@@ -207,8 +211,7 @@ def wide() -> Learner:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_many_users_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
-    """More than a batch takes."""
+def test_more_users_than_a_batch_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
     meta, (supports, x, rows) = tiny.learner.init(1), users_batch(259)
     engine = tiny.engines[kind]
     states = engine.adapt(meta, supports, people.KNOBS)
@@ -218,13 +221,13 @@ def test_many_users_are_adapted_in_order(tiny: Tiny, kind: str) -> None:
         CLOSE(outputs[user], people.torch_outputs(model, x[user]))
 
 
-def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
-    from tegu.sim.engine.predictions import adapted
+def test_adapted_predictions_are_in_the_order_of_trials(tiny: Tiny) -> None:
+    from tegu.sim.engine.predictions import adapted_predictions
 
     trials = draw_trials(people.people(140), 2, 0, draws=2)
     assert len(trials.trials) > 256
     meta = tiny.learner.init(0)
-    outputs = adapted(tiny.engines["onnx"], meta, people.KNOBS)(trials)
+    outputs = adapted_predictions(tiny.engines["onnx"], meta, people.KNOBS)(trials)
     looped = tiny.engines["onnx-loop"]
     states = looped.adapt(meta, stacked_supports(trials), people.KNOBS)
     CLOSE(np.stack(outputs), looped.predict(meta, states, stacked_inputs(trials)))
@@ -232,7 +235,7 @@ def test_a_method_takes_trials_in_order(tiny: Tiny) -> None:
 
 @pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_comparators_engine_differs_in_its_update_alone(tiny: Tiny, kind: str) -> None:
+def test_a_baselines_engine_differs_in_its_update_alone(tiny: Tiny, kind: str) -> None:
     meta, users = tiny.learner.init(0), 6
     supports, _, _ = users_batch(users)
     engine = replace(tiny.engines[kind], workers=3, memory=1 << 29)
@@ -270,14 +273,14 @@ def test_a_model_without_batched_operators_runs_user_by_user(
 
 
 @pytest.mark.usefixtures("compiled_once")
-def test_the_fastest_engine_is_told_with_its_reason(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fastest_engine_is_reported_with_all_times(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = {"onnx": 3.0, "onnx-loop": 2.0, "torch-vmap": 1.0, "torch-loop": 4.0}
     monkeypatch.setattr("tegu.sim.engine.choose._seconds", lambda engine, meta, cohort: slow[engine.backend.name])
-    said: list[str] = []
-    engine = fastest(tiny.learner, dict(tiny.graphs), tiny.learner.init(0), cohort(5), say=said.append)
+    reported: list[str] = []
+    engine = fastest(tiny.learner, dict(tiny.graphs), tiny.learner.init(0), cohort(5), report=reported.append)
     assert engine.backend.name == "torch-vmap"
-    assert said == [
-        "engine torch-vmap: the fastest for the first 5 people "
+    assert reported == [
+        "engine torch-vmap: the fastest for the first 5 users "
         "(torch-vmap 1000.0 ms, onnx-loop 2000.0 ms, onnx 3000.0 ms, torch-loop 4000.0 ms)"
     ]
 

@@ -1,4 +1,4 @@
-"""Sums of updates that nobody clips, taken at once where they can be: every engine against a plain torch loop."""
+"""Sums of unclipped updates, computed at once if possible: every engine against a plain torch loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tegu.learners import Learner, fedsgd, reptile
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
-from tegu.sim.engine.footprint import footprint, footprint_together
+from tegu.sim.engine.footprint import footprint, summed_update_footprint
 from tegu.sim.experiments.movielens import FilmTaste
 
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
@@ -43,13 +43,13 @@ def engines() -> dict[str, Engine]:
 
 @pytest.fixture(scope="module")
 def meta() -> Tree:
-    """Embeddings large enough for tastes to differ."""
+    """Embeddings that are large enough for users to differ."""
     rng = np.random.default_rng(0)
     return {name: rng.normal(0, 0.5, value.shape).astype(np.float32) for name, value in learner().init(0).items()}
 
 
 def population(users: int) -> Population:
-    """Users with 2 to 20 clicks, weighted; none clicks a film twice."""
+    """Users with 2 to 20 weighted clicks on different films."""
     rng = np.random.default_rng(1)
     counts = rng.integers(2, 21, users)
     films = np.concatenate([rng.permutation(FILMS)[:count] for count in counts])
@@ -68,7 +68,7 @@ def episodes(users: int) -> list[Episode]:
 
 
 def by_hand(meta: Tree, episode: Episode) -> Tree:
-    """One user's update in float64, by torch.autograd alone."""
+    """One user's update in float64, computed by torch.autograd."""
     film, bias, first = (
         torch.tensor(meta[name]).double().requires_grad_() for name in ("film.weight", "bias.weight", "user")
     )
@@ -90,7 +90,9 @@ def by_hand(meta: Tree, episode: Episode) -> Tree:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("users", [1, 5, 75])
-def test_sums_are_plain_torch_clipped_or_not(engines: dict[str, Engine], meta: Tree, kind: str, users: int) -> None:
+def test_sums_match_plain_torch_with_and_without_clipping(
+    engines: dict[str, Engine], meta: Tree, kind: str, users: int
+) -> None:
     updates = [by_hand(meta, episode) for episode in episodes(users)]
     middle = float(np.median([norm(update) for update in updates]))
     for limit in (math.inf, 1e9, middle):
@@ -102,11 +104,11 @@ def test_sums_are_plain_torch_clipped_or_not(engines: dict[str, Engine], meta: T
         assert norm(expected) > 0.5
 
 
-def test_the_one_gradient_is_taken_where_nobody_is_clipped(engines: dict[str, Engine]) -> None:
-    has = {kind: engine.backend.together(99) is not None for kind, engine in engines.items()}
+def test_batched_backends_sum_unclipped_updates_at_once(engines: dict[str, Engine]) -> None:
+    has = {kind: engine.backend.summed_update(99) is not None for kind, engine in engines.items()}
     assert has == {"onnx": True, "onnx-loop": False, "torch-vmap": True, "torch-loop": False}
-    comparator = engine_like(engines["onnx"], fedsgd(FilmTaste(FILMS, 5), learner()))
-    assert comparator.backend.together(1) is None
+    baseline = engine_like(engines["onnx"], fedsgd(FilmTaste(FILMS, 5), learner()))
+    assert baseline.backend.summed_update(1) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,10 +125,10 @@ def test_too_little_memory_for_a_block_is_refused(engines: dict[str, Engine], me
         replace(engines["onnx"], memory=1000, workers=2).sum_updates(meta, cohort(75), math.inf)
 
 
-def test_a_shared_gradient_takes_less_than_one_for_each() -> None:
-    alone, together = footprint(learner(2000)), footprint_together(learner(2000))
-    assert 0 < together(10) < alone(10) / 2
-    assert together(10) < together(500)
-    assert together(10) > 10 * footprint_together(learner(100))(10)
+def test_a_summed_update_takes_less_memory_than_separate_updates() -> None:
+    separate, summed = footprint(learner(2000)), summed_update_footprint(learner(2000))
+    assert 0 < summed(10) < separate(10) / 2
+    assert summed(10) < summed(500)
+    assert summed(10) > 10 * summed_update_footprint(learner(100))(10)
     whole = reptile(FilmTaste(9, 2), Spec.ranking(9))
-    assert footprint_together(whole)(10) == 0
+    assert summed_update_footprint(whole)(10) == 0

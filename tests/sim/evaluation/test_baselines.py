@@ -32,7 +32,7 @@ from tegu.sim.evaluation.baselines import Baselines, comparators
 from tegu.sim.evaluation.heldout import judge
 from tegu.sim.experiments import Experiment
 from tegu.sim.run import Run, run_plan
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 from tegu.sim.training.in_process import train_in_process
 
 USERS, LR = 40, 0.7
@@ -224,9 +224,9 @@ def test_heldout_people_are_judged_with_the_schedule(compared: Compared) -> None
 
 def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody judges what it has trained: else a comparator would adapt as those do whom it knows."""
-    asked = dict[str, Sequence[Judge]]()
+    asked = dict[str, Sequence[Evaluator]]()
 
-    def calibrated(engine: Any, judges: Sequence[Judge], *rest: Any) -> Any:
+    def calibrated(engine: Any, judges: Sequence[Evaluator], *rest: Any) -> Any:
         asked[engine.manifest.learner] = judges
         return calibrate(engine, judges, *rest)
 
@@ -238,15 +238,15 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
         comparators(experiment, run, SILENT)
     everybody = set(run.split.train.users.tolist())
     first, second = asked["fedsgd"]
-    assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == everybody
-    assert not set(first.people.users.tolist()) & set(second.people.users.tolist())
+    assert set(first.population.users.tolist()) | set(second.population.users.tolist()) == everybody
+    assert not set(first.population.users.tolist()) & set(second.population.users.tolist())
     learner = fedsgd(experiment.model, experiment.learner)
     engine = engine_like(run.engine, learner)
     for judge_of, other in ((first, second), (second, first)):
-        alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), plan).meta
+        alone = train_in_process(engine, _sorted(other.population), learner.init(plan.seed), plan).meta
         assert digest(judge_of.meta) == digest(alone), "of two halves each is trained by the other"
     (local,) = asked["local_only"]
-    assert set(local.people.users.tolist()) == everybody
+    assert set(local.population.users.tolist()) == everybody
 
 
 def _sorted(population: Population) -> Population:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.sim import people
 from tests.sim.conftest import Tiny
-from tests.sim.levels import META, Stepper, at_level
+from tests.sim.level_engine import META, LevelEngine, users_at_level
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
@@ -18,7 +18,7 @@ from tegu.core.metrics import METRICS
 from tegu.core.sampling.trials import Trials, tolerance
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.engine.predictions import adapted, score
+from tegu.sim.engine.predictions import adapted_predictions, score
 from tegu.sim.evaluation.bootstrap import mean_interval
 from tegu.sim.evaluation.curve import curve_entry
 
@@ -64,7 +64,7 @@ def test_lower_is_better_turns_the_sign() -> None:
 @pytest.mark.parametrize(("name", "share"), [("mse", 1 / 8), ("rmse", 1 / 16)])
 def test_what_is_tolerated_is_a_share_of_the_initialisations_own_error(name: str, share: float) -> None:
     """Users of 11 rows at k = 3 have 8 to judge by; user i's draws are wrong by i + 1, i + 2 and so on."""
-    population = at_level(0.0, users=4, rows=11)
+    population = users_at_level(0.0, users=4, rows=11)
     trials = draw_trials(population, 3, 0)
     wrong = [1 + i // 5 + i % 5 for i in range(20)]
     outputs = [np.full((8, 1), error, np.float32) for error in wrong]
@@ -90,15 +90,15 @@ def test_what_is_tolerated_is_one_answer_or_one_hit() -> None:
 
 
 def test_whoever_diverges_keeps_the_initialisation_as_on_a_device() -> None:
-    class Some(Stepper):
+    class Some(LevelEngine):
         def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
             states = super().adapt(meta, supports, knobs)["level"].copy()
             if knobs["steps"]:
                 states[1] = math.inf
             return {"level": states}
 
-    trials = draw_trials(at_level(2.0), 3, 0, draws=1)
-    outputs = adapted(Some(), META, KNOBS)(trials)
+    trials = draw_trials(users_at_level(2.0), 3, 0, draws=1)
+    outputs = adapted_predictions(Some(), META, KNOBS)(trials)
     assert [float(output[0, 0]) for output in outputs] == [2, 0, 2, 2, 2, 2]
 
 

@@ -21,7 +21,7 @@ from tegu.sim.data.streams import Moment, Streams
 from tegu.sim.evaluation.drift_replay import HALF_LIVES, Way, follow, recovered, replay
 from tegu.sim.experiments.changing_sines import before_the_change, changing_waves
 from tegu.sim.run import Run, run_plan
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 
 CHANGE, TIMES = 20, 40
 STREAMS = changing_waves(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
@@ -195,9 +195,12 @@ def test_recovered_is_from_when_on_no_more_than_a_tenth_is_left(sign: int) -> No
 def test_a_half_life_is_chosen_by_those_who_did_not_train_the_parameters(run: Run) -> None:
     """Two halves of the calibration people judge other parameters each, as they would when cross-fitted."""
     (judge,) = run.judges
-    half, other = len(judge.people) // 2, run.learner.init(7)
-    first, second = judge.people.subset(np.arange(half)), judge.people.subset(np.arange(half, len(judge.people)))
-    crossed = replace(run, judges=(Judge(judge.meta, first), Judge(other, second)))
+    half, other = len(judge.population) // 2, run.learner.init(7)
+    first, second = (
+        judge.population.subset(np.arange(half)),
+        judge.population.subset(np.arange(half, len(judge.population))),
+    )
+    crossed = replace(run, judges=(Evaluator(judge.meta, first), Evaluator(other, second)))
     told = {each["half_life"]: each["figure"] for each in follow(crossed, STREAMS)["half_lives"]}
     moments = STREAMS.moments()
     for half_life in (None, 5.0):

@@ -1,4 +1,4 @@
-"""The in-process grid answers as so many devices would: against a plain loop of the client's own participants."""
+"""The in-process grid replies as devices would: against a plain loop over the client's participants."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 }
 
 
-def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: int, asked: list[int]) -> Reply:
-    """What the client's participants send when each node of `asked` (from 1) is a device with its own users."""
+def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: int, addressed: list[int]) -> Reply:
+    """The sum of the replies of the addressed nodes (from 1), each a device with its own users."""
     runtime, total, users = OnnxRuntime(bundle().graphs), None, 0
-    for node in asked:
+    for node in addressed:
         local = [people.local(user) for user in partitions(people, nodes)[node - 1]]
         update, count = sum_of_updates(
             runtime,
@@ -54,29 +54,31 @@ def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: 
     return Reply(total, users)
 
 
-def by_grid(grid: InProcessGrid, meta: Tree, config: RoundConfig, asked: list[int]) -> list[Message]:
+def by_grid(grid: InProcessGrid, meta: Tree, config: RoundConfig, addressed: list[int]) -> list[Message]:
     with flower_identity():
         content = training_request_content(to_record(meta), config)
         return list(
             grid.send_and_receive(
-                Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id="1") for node in asked
+                Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id="1") for node in addressed
             )
         )
 
 
 @pytest.mark.parametrize("clip", [0.4, math.inf])
 @pytest.mark.parametrize(
-    ("nodes", "asked", "users"),
+    ("nodes", "addressed", "users"),
     [(USERS, [2, 3, 9], 0), (USERS, list(range(1, 12)), 0), (3, [1, 3], 0), (3, [2], 0), (1, [1], 4), (2, [1, 2], 3)],
 )
 @pytest.mark.parametrize("kind", ENGINES)
-def test_a_round_is_what_participants_send(kind: str, nodes: int, asked: list[int], users: int, clip: float) -> None:
+def test_a_round_equals_the_sum_of_the_participants_replies(
+    kind: str, nodes: int, addressed: list[int], users: int, clip: float
+) -> None:
     people, meta = population(USERS), bundle().meta
     config = RoundConfig(CONFIG.round, CONFIG.seed, clip, CONFIG.episodes, users)
     grid = InProcessGrid(nodes, answer_with(ENGINES[kind](), people, nodes))
-    (message,) = by_grid(grid, meta, config, asked)
-    reply, expected = read_training_reply(message, meta), by_participants(people, meta, config, nodes, asked)
-    assert reply.users == expected.users == (users * len(asked) or reply.users)
+    (message,) = by_grid(grid, meta, config, addressed)
+    reply, expected = read_training_reply(message, meta), by_participants(people, meta, config, nodes, addressed)
+    assert reply.users == expected.users == (users * len(addressed) or reply.users)
     assert max_difference(reply.update, expected.update) < 1e-5
     assert norm(expected.update) > 0.1
 
@@ -92,7 +94,7 @@ def test_rounds_and_seeds_draw_other_episodes() -> None:
     assert min(norm(subtract(first, later)), norm(subtract(first, other))) > 1e-3
 
 
-def test_users_are_dealt_out_once() -> None:
+def test_each_user_belongs_to_one_node() -> None:
     dealt = partitions(population(USERS), 3)
     assert sorted(user for users in dealt for user in users) == list(range(USERS))
     assert [len(users) for users in dealt] == [4, 4, 3]
@@ -100,9 +102,9 @@ def test_users_are_dealt_out_once() -> None:
 
 
 @pytest.mark.parametrize("columns", [(), ("group",), ("order",), ("group", "order")])
-def test_rows_that_belong_together_are_what_participants_draw(columns: tuple[str, ...]) -> None:
+def test_row_units_are_drawn_as_participants_draw_them(columns: tuple[str, ...]) -> None:
     people, meta = again_and_again(USERS, frozenset(columns)), bundle().meta
-    assert people.tied.any()
+    assert people.has_units.any()
     expected = by_participants(people, meta, CONFIG, 1, [1])
     assert 1 < expected.users < USERS
     for engine in (batched_engine(), looped_engine()):
@@ -112,13 +114,13 @@ def test_rows_that_belong_together_are_what_participants_draw(columns: tuple[str
         assert max_difference(found.update, expected.update) < 1e-5
 
 
-def test_a_user_who_cannot_be_parted_is_named() -> None:
+def test_a_user_whose_rows_cannot_be_split_is_named() -> None:
     people = Population.from_arrays(np.ones((4, 4)), [0, 1, 2, 0], ["al"] * 4, SPEC)
     with refused(PopulationError, "user al has 4 rows, of which at most 0", "at least 2", "population.with_rows"):
         train_in_process(looped_engine(), people, bundle().meta, TrainingPlan(rounds=1, cohort=CohortPlan(1)))
 
 
-def test_users_with_too_few_rows_stay_out() -> None:
+def test_users_with_too_few_rows_are_left_out() -> None:
     people = population(USERS)
     rule = EpisodeRule(5, 8, 4)
     able = [user for user in range(USERS) if people.counts[user] > 5]
@@ -130,8 +132,8 @@ def test_users_with_too_few_rows_stay_out() -> None:
     assert max_difference(reply.update, by_participants(people, bundle().meta, config, 1, [1]).update) < 1e-6
 
 
-def test_a_cohort_of_nobody_is_an_error_reply() -> None:
-    """As a device without enough rows replies; a run of such rounds ends with the reason."""
+def test_an_empty_cohort_is_an_error_reply() -> None:
+    """A device without enough rows replies in the same way. A run of such rounds ends with the reason."""
     people = population(USERS)
     rule = EpisodeRule(50, 60, 4)
     grid = InProcessGrid(2, answer_with(looped_engine(), people, 2))
@@ -158,8 +160,8 @@ def test_batched_and_looped_training_agree() -> None:
     assert max_difference(batched.meta, meta) > 1e-2
 
 
-def test_pushed_messages_are_answered_once_each() -> None:
-    """Also where an earlier reply was fetched before a later message is pushed."""
+def test_each_pushed_message_gets_one_reply() -> None:
+    """Also if an earlier reply is pulled before a later message is pushed."""
 
     calls = iter((1.0, 2.0, 3.0))
 
@@ -187,7 +189,7 @@ def test_pushed_messages_are_answered_once_each() -> None:
     assert list(grid.send_and_receive([])) == []
 
 
-def test_the_identity_is_put_back() -> None:
+def test_the_identity_is_restored() -> None:
     names = ("_task_id", "_run_id", "_node_id")
     before = [getattr(TaskIdentity, name) for name in names]
     inside = []
@@ -206,8 +208,8 @@ def test_the_identity_is_put_back() -> None:
 
 
 @pytest.mark.parametrize(("updates", "share"), [("float16", 0.52), ("int8", 0.4)])
-def test_rounded_updates_come_from_each_node_alone(updates: Precision, share: float) -> None:
-    """Each within half a step of what the node's participant computed, and in fewer bytes."""
+def test_each_node_sends_its_own_rounded_update(updates: Precision, share: float) -> None:
+    """Each is within one rounding step of the exact update, and takes fewer bytes."""
     people, meta = population(USERS), bundle().meta
     config = RoundConfig(CONFIG.round, CONFIG.seed, CONFIG.clip, CONFIG.episodes, update_precision=updates)
     grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
@@ -220,8 +222,8 @@ def test_rounded_updates_come_from_each_node_alone(updates: Precision, share: fl
         assert payload_bytes(message.content) < share * 4 * sum(value.size for value in meta.values()) + 256
 
 
-def test_what_rounding_took_is_made_up_for() -> None:
-    """Over many rounds the sum of what a node sent stays within one rounding of the sum of what it computed."""
+def test_rounding_errors_are_compensated_in_later_rounds() -> None:
+    """Over many rounds the sum of the sent updates stays within one rounding of the sum of the exact updates."""
     people, meta = population(USERS), bundle().meta
     grid = InProcessGrid(3, answer_with(looped_engine(), people, 3))
     sent, wanted, worst = None, None, 0.0

@@ -1,4 +1,4 @@
-"""Cross-fitting: whoever judges parameters has no part in them, and everybody has one in those that are kept."""
+"""Cross-fitting: users never evaluate parameters that they trained, and all of them train the kept ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
 from tegu.sim.run import Run, run_plan
 from tegu.sim.simulate import simulate
-from tegu.sim.training.cross_fitting import Judge, fitted, folds_of, split_for, with_folds
+from tegu.sim.training.cross_fitting import Evaluator, cross_fit_population, make_folds, resolve_folds, split_population
 from tegu.sim.training.in_process import Trained, train_in_process
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -35,17 +35,17 @@ def names(population: Population) -> set[str]:
     return set(map(str, population.users))
 
 
-# --- who is in which fold -----------------------------------------------------------------------------------------
+# --- the users of each fold ---------------------------------------------------------------------------------------
 
 
 @given(st.integers(2, 60), st.integers(2, 9), st.integers(0, 99))
-def test_folds_part_people_into_like_numbers(users: int, number: int, seed: int) -> None:
+def test_folds_have_similar_sizes(users: int, number: int, seed: int) -> None:
     everybody = people.people(users)
     if number > users:
-        with refused(PopulationError, f"{users} people", f"{number} folds"):
-            folds_of(everybody, number, seed)
+        with refused(PopulationError, f"{users} users", f"{number} folds"):
+            make_folds(everybody, number, seed)
         return
-    folds = folds_of(everybody, number, seed)
+    folds = make_folds(everybody, number, seed)
     assert sorted(name for fold in folds for name in names(fold.calibration)) == sorted(names(everybody))
     sizes = [len(fold.calibration) for fold in folds]
     assert len(folds) == number
@@ -55,80 +55,80 @@ def test_folds_part_people_into_like_numbers(users: int, number: int, seed: int)
         assert not names(train) & names(calibration)
 
 
-def test_another_seed_parts_people_otherwise() -> None:
-    first, again, other = (folds_of(people.people(), 4, seed)[0].calibration for seed in (1, 1, 2))
+def test_folds_depend_on_the_seed() -> None:
+    first, again, other = (make_folds(people.people(), 4, seed)[0].calibration for seed in (1, 1, 2))
     assert names(first) == names(again) != names(other)
 
 
-def test_who_is_held_out_does_not_depend_on_folds() -> None:
+def test_held_out_users_do_not_depend_on_folds() -> None:
     everybody = people.people()
-    plain, crossed = (split_for(everybody, people.plan(folds=folds)) for folds in (0, 3))
+    plain, crossed = (split_population(everybody, people.plan(folds=folds)) for folds in (0, 3))
     assert names(plain.heldout) == names(crossed.heldout)
     assert names(crossed.train) == names(crossed.calibration) == names(plain.train) | names(plain.calibration)
     assert not names(crossed.train) & names(crossed.heldout)
 
 
-def test_a_cohort_that_a_fold_leaves_too_few_for_is_refused_at_once() -> None:
-    """Of 40 people 32 train, and half of them in each fold."""
-    split_for(people.people(), people.plan(folds=2, cohort=16))
+def test_a_cohort_larger_than_a_folds_training_users_is_refused() -> None:
+    """32 of 40 users train, and half of them train in each fold."""
+    split_population(people.people(), people.plan(folds=2, cohort=16))
     with refused(PopulationError, "the cohort is 17 of 16 nodes"):
-        split_for(people.people(), people.plan(folds=2, cohort=17))
+        split_population(people.people(), people.plan(folds=2, cohort=17))
 
 
-# --- who trains what, by a training that only takes notes ------------------------------------------------------------
+# --- the trainings, with a trainer that only records its calls ----------------------------------------------------
 
 
-class Noted:
-    """Trains nothing, and remembers what it was asked for. The k-th training's parameters are k."""
+class RecordingTrainer:
+    """Trains nothing and records its calls. The parameters of the k-th training are k."""
 
     def __init__(self, rounds: int = 3) -> None:
         self._rounds = rounds
-        self.asked: list[tuple[set[str], set[str] | None, Path | None]] = []
+        self.calls: list[tuple[set[str], set[str] | None, Path | None]] = []
 
     def __call__(
-        self, training: Population, looking: Population | None, progress: Progress, checkpoints: Path | None
+        self, training: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
     ) -> Trained:
-        self.asked.append((names(training), None if looking is None else names(looking), checkpoints))
-        meta: Tree = {"number": np.asarray(len(self.asked))}
+        self.calls.append((names(training), None if validating is None else names(validating), checkpoints))
+        meta: Tree = {"number": np.asarray(len(self.calls))}
         for number in range(1, self._rounds + 1):
             progress.round(RoundProgress(number, self._rounds, 10, 10 * number, 0.5 * number, meta))
-        looks = () if looking is None else (Validation(2, 1.0, 1.0 + len(self.asked), 5.0, 1.0, 0.3, 0.3),)
-        return Trained(meta, 2.0, 30, 7, self._rounds, looks)
+        validations = () if validating is None else (Validation(2, 1.0, 1.0 + len(self.calls), 5.0, 1.0, 0.3, 0.3),)
+        return Trained(meta, 2.0, 30, 7, self._rounds, validations)
 
 
-def test_nobody_judges_what_it_has_trained(tmp_path: Path) -> None:
-    plan, train = people.plan(rounds=3, folds=4), Noted()
-    split = split_for(people.people(), plan)
-    found = fitted(split, plan, train, checkpoints=tmp_path)
-    *apart, last = train.asked
-    assert last == (names(split.train), None, tmp_path), "in the last training everybody has a part"
-    assert [folder for *_, folder in apart] == [tmp_path / f"fold-{number}" for number in range(4)]
-    for (trained_by, looked_at_by, _), (meta, judges) in zip(apart, found.judges, strict=True):
-        assert looked_at_by == names(judges)
-        assert not trained_by & names(judges)
-        assert meta["number"] == 1 + [each for each, *_ in apart].index(trained_by)
-    assert set.union(*(names(judges) for _, judges in found.judges)) == names(split.train)
+def test_no_user_evaluates_parameters_that_it_trained(tmp_path: Path) -> None:
+    plan, train = people.plan(rounds=3, folds=4), RecordingTrainer()
+    split = split_population(people.people(), plan)
+    found = cross_fit_population(split, plan, train, checkpoints=tmp_path)
+    *for_folds, last = train.calls
+    assert last == (names(split.train), None, tmp_path), "all users take part in the last training"
+    assert [folder for *_, folder in for_folds] == [tmp_path / f"fold-{number}" for number in range(4)]
+    for (trained_by, validated_by, _), (meta, evaluating) in zip(for_folds, found.evaluators, strict=True):
+        assert validated_by == names(evaluating)
+        assert not trained_by & names(evaluating)
+        assert meta["number"] == 1 + [each for each, *_ in for_folds].index(trained_by)
+    assert set.union(*(names(evaluating) for _, evaluating in found.evaluators)) == names(split.train)
     assert found.trained.meta["number"] == 5
     assert (found.trained.seconds, found.trained.user_rounds, found.trained.received) == (10.0, 150, 35)
-    assert found.trained.looks == (Validation(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15), pytest.approx(0.15)),)
+    assert found.trained.validations == (Validation(2, 1.0, 3.5, 5.0, 1.0, pytest.approx(0.15), pytest.approx(0.15)),)
 
 
-def test_without_folds_there_is_one_training_and_others_judge_it() -> None:
-    plan, train = people.plan(), Noted()
-    split = split_for(people.people(), plan)
-    found = fitted(split, plan, train)
-    assert train.asked == [(names(split.train), names(split.calibration), None)]
-    assert [(judge.meta, names(judge.people)) for judge in found.judges] == [
+def test_without_folds_there_is_one_training_and_other_users_evaluate_it() -> None:
+    plan, train = people.plan(), RecordingTrainer()
+    split = split_population(people.people(), plan)
+    found = cross_fit_population(split, plan, train)
+    assert train.calls == [(names(split.train), names(split.calibration), None)]
+    assert [(each.meta, names(each.population)) for each in found.evaluators] == [
         (found.trained.meta, names(split.calibration))
     ]
 
 
-def test_progress_is_that_of_all_trainings() -> None:
-    plan, told = people.plan(rounds=3, folds=2), Recorded()
-    fitted(split_for(people.people(), plan), plan, Noted(), told)
-    assert [(each.round, each.rounds) for each in told.rounds] == [(number, 9) for number in range(1, 10)]
-    assert [each.user_rounds for each in told.rounds] == [10 * number for number in range(1, 10)]
-    assert [each.seconds for each in told.rounds] == [0.5 * number for number in range(1, 10)]
+def test_progress_counts_the_rounds_of_all_trainings() -> None:
+    plan, progress = people.plan(rounds=3, folds=2), Recorded()
+    cross_fit_population(split_population(people.people(), plan), plan, RecordingTrainer(), progress)
+    assert [(each.round, each.rounds) for each in progress.rounds] == [(number, 9) for number in range(1, 10)]
+    assert [each.user_rounds for each in progress.rounds] == [10 * number for number in range(1, 10)]
+    assert [each.seconds for each in progress.rounds] == [0.5 * number for number in range(1, 10)]
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------
@@ -138,28 +138,28 @@ def run(**options: Any) -> Run:
     return run_plan(people.people(), people.learner(), people.plan(folds=3), **options)
 
 
-def test_a_run_keeps_what_everybody_trained_and_what_folds_chose() -> None:
-    """Against trainings of the folds by themselves."""
+def test_a_run_keeps_the_training_of_all_users_and_the_schedule_of_the_folds() -> None:
+    """Against separate trainings of the folds."""
     plan, learner = people.plan(), people.learner()
     engine = make_engine(learner, compile_learner(learner))
     found = run()
-    folds = folds_of(found.split.train, 3, plan.seed)
+    folds = make_folds(found.split.train, 3, plan.seed)
     metas = [train_in_process(engine, fold.train, learner.init(plan.seed), plan).meta for fold in folds]
-    judges = [Judge(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
+    evaluators = [Evaluator(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
     alone = train_in_process(engine, found.split.train, learner.init(plan.seed), plan)
     assert digest(found.bundle.meta) == digest(alone.meta)
     assert [digest(judge.meta) for judge in found.judges] == [digest(meta) for meta in metas]
     assert len({digest(meta) for meta in (*metas, alone.meta)}) == 4
-    expected = calibrate(engine, judges, (1, 3), ACCURACY, plan.seed)
+    expected = calibrate(engine, evaluators, (1, 3), ACCURACY, plan.seed)
     assert found.bundle.manifest.schedule == expected
-    assert [len(entry.losses) for entry in expected] == [32, 32], "everybody who is not held out"
+    assert [len(entry.losses) for entry in expected] == [32, 32], "all users that are not held out"
     assert found.bundle.manifest.training["folds"] == 3
     assert found.judged is not None
     assert found.judged.round == plan.rounds
 
 
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
-    """Interrupted in the second fold, whose first is finished."""
+    """The run is interrupted in the second fold, after the first is finished."""
     whole, rounds = run(), 0
 
     def interrupt(progress: RoundProgress) -> None:
@@ -171,11 +171,11 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(checkpoints=tmp_path, progress=Recorded(interrupt))
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["fold-0", "fold-1"]
-    told = Recorded()
-    resumed = run(checkpoints=tmp_path, progress=told)
+    recorded = Recorded()
+    resumed = run(checkpoints=tmp_path, progress=recorded)
     assert digest(resumed.bundle.meta) == digest(whole.bundle.meta)
     assert [digest(judge.meta) for judge in resumed.judges] == [digest(judge.meta) for judge in whole.judges]
-    assert [progress.round for progress in told.rounds] == list(range(10, 25)), "of 24 rounds, 9 were done"
+    assert [each.round for each in recorded.rounds] == list(range(10, 25)), "9 of 24 rounds were done before"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
         (41, {"nodes": 25}, 0),
     ],
 )
-def test_by_default_few_people_are_cross_fitted(users: int, options: dict[str, Any], folds: int) -> None:
-    """Of 41 people 33 are not held out, of whom 24 or 25 train in a fold."""
+def test_few_users_are_cross_fitted_by_default(users: int, options: dict[str, Any], folds: int) -> None:
+    """33 of 41 users are not held out, and 24 or 25 of them train in a fold."""
     plan = people.plan(1, **{"cohort": 4, "ks": (1,), "folds": None, **options})
     assert simulate(people.people(users), people.learner(), plan=plan).plan.calibration.folds == folds
-    assert with_folds(plan, people.people(users), "ray").calibration.folds == (options.get("folds") or 0)
+    assert resolve_folds(plan, people.people(users), "ray").calibration.folds == (options.get("folds") or 0)

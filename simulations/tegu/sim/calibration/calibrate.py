@@ -1,7 +1,7 @@
-"""Choosing, for each number of interactions, how to adapt, by evaluation rounds of the in-process grid.
+"""The choice of how to adapt for each number of interactions, by evaluation rounds of the in-process grid.
 
-The questions, the sums that answer them and the choice are those of a real federation (`tegu.core.calibration`,
-`tegu.server.calibration.schedule`); only what adapts and predicts is batched over users.
+The requests, the sums in the replies and the choice are those of a real federation (`tegu.core.calibration`,
+`tegu.server.calibration.schedule`). Only adaptation and prediction are batched over users.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tegu.sim.calibration.conformal_losses import support_losses
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.training.cross_fitting import Judge
+from tegu.sim.training.cross_fitting import Evaluator
 from tegu.wire import to_record
 
 __all__ = ["calibrate"]
@@ -26,39 +26,40 @@ __all__ = ["calibrate"]
 
 def calibrate(
     engine: Engine,
-    judges: Sequence[Judge],
+    evaluators: Sequence[Evaluator],
     ks: Sequence[int],
     metric: Metric,
     seed: int,
     risk: float = RISK,
 ) -> tuple[ScheduleEntry, ...]:
-    """For each k the way to adapt that gains most and hurts hardly anyone, or none; see `find_schedule`.
+    """For each k the way to adapt with the largest gain that makes almost no user's predictions worse, or none.
 
-    A k that no calibration user has enough rows for is left out. The entries hold how badly the initialisation fits the
-    calibration users, too, which a federation does not ask: its answers are sums over users.
+    See `find_schedule`. A k for which no calibration user has enough rows is left out. The entries also hold
+    calibration users' losses under the initialisation. A federation does not collect these, since its replies are sums
+    over users.
 
     Args:
         engine: runs the learner, whose candidates are tried.
-        judges: initialisations, and for each of them calibration users, never held-out ones. What they answer is
-            summed up, and one schedule chosen for all.
+        evaluators: initialisations, each with calibration users that did not train it; never held-out users. Their
+            sums are added, and one schedule is chosen for all.
         ks: numbers of interactions.
-        metric: what to judge by.
+        metric: the metric to improve.
         seed: decides the trials.
-        risk: the largest share of people that may be hurt.
+        risk: the largest share of users whose predictions may get worse.
     """
-    grids = [InProcessGrid(1, answer_with(engine, people, 1, people, {metric.name: metric})) for _, people in judges]
-    records = [to_record(meta) for meta, _ in judges]
+    grids = [InProcessGrid(1, answer_with(engine, users, 1, users, {metric.name: metric})) for _, users in evaluators]
+    records = [to_record(meta) for meta, _ in evaluators]
 
-    def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
-        inquiry = EvaluationRequest(metric.name, seed, 0.0, questions)
+    def evaluate(questions: Sequence[CandidateSet]) -> list[MetricSums]:
+        request = EvaluationRequest(metric.name, seed, 0.0, questions)
         return add_sums(
-            run_evaluation_round(*each, inquiry, "calibration") for each in zip(grids, records, strict=True)
+            run_evaluation_round(*each, request, "calibration") for each in zip(grids, records, strict=True)
         )
 
     def losses(k: int) -> tuple[float, ...]:
-        able = [(meta, people) for meta, people in judges if (people.most >= k).any()]
-        return support_losses(engine, ((meta, draw_trials(people, k, seed)) for meta, people in able))
+        able = [(meta, users) for meta, users in evaluators if (users.max_support >= k).any()]
+        return support_losses(engine, ((meta, draw_trials(users, k, seed)) for meta, users in able))
 
     with flower_identity():
-        schedule = find_schedule(answered, engine.manifest, ks, risk)
+        schedule = find_schedule(evaluate, engine.manifest, ks, risk)
     return tuple(entry._replace(losses=losses(entry.k)) for entry in schedule)

@@ -1,6 +1,7 @@
-"""A round's users: what each of them drew, in batches of users of like sizes.
+"""The users of one round, their episodes, and batches of users of similar sizes.
 
-Bits do not depend on how a cohort is cut: batches are made of whole blocks, and blocks depend on the cohort alone.
+Results do not depend on how a cohort is divided: batches consist of whole blocks, and blocks depend on the cohort
+alone.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.sampling.episode import EpisodeRule, draw_order, draw_sizes, episode_keys, split_rows
 from tegu.sim.data.population import Population
 
-__all__ = ["Cohort", "buckets", "draw_cohort", "gather"]
+__all__ = ["Cohort", "draw_cohort", "gather", "size_buckets"]
 
-PADDING = 0.25  # at most so much of what a batch costs
+_MAX_PADDING_SHARE = 0.25  # of what a cohort costs
 
 
 class Cohort(NamedTuple):
-    """Users of one round and the sizes of their episodes; arrays are `[users]`.
+    """The users of one round and the sizes of their episodes; arrays are `[users]`.
 
     Attributes:
-        population: whose users these are.
-        users: indices in the population.
-        keys: uint64, what decides each episode.
-        support: rows to adapt on.
-        query: rows to judge by; 0 where a learner takes all rows as one.
-        order: int64 `[users, rows]`, each user's support and then its query, where some have rows that belong
-            together; None where the keys alone tell.
-        as_they_lie: supports are all of their users' rows, in the order of the population.
+        population: the population that the users belong to.
+        users: int64, indices in the population.
+        keys: uint64, the keys that decide each user's episode.
+        support: int64, rows to adapt on.
+        query: int64, rows to evaluate on; 0 after `merged`.
+        order: int64 `[users, rows]`, each user's support rows and then its query rows. None means that the keys alone
+            decide the order, because no user has row units.
+        in_storage_order: whether every support holds all rows of its user, in the order of the population.
     """
 
     population: Population
@@ -39,115 +40,151 @@ class Cohort(NamedTuple):
     support: Array
     query: Array
     order: Array | None = None
-    as_they_lie: bool = False
+    in_storage_order: bool = False
 
-    def pooled(self, any_order: bool = False) -> Cohort:
-        """Support and query as one support, in the same order, for learners that do not tell them apart.
+    def __repr__(self) -> str:
+        support, query = self.max_rows
+        return f"Cohort(users={len(self.users)}, support<={support} rows, query<={query} rows)"
+
+    def merged(self, order_invariant: bool = False) -> Cohort:
+        """A cohort whose supports hold the support and query rows, in the same order, and whose queries are empty.
 
         Args:
-            any_order: another order will do, and rows are taken as they lie where everybody's all are.
+            order_invariant: whether the learner's result is independent of the order of rows. Rows are then taken in
+                storage order if every user takes part with all rows, which saves drawing an order.
         """
         support = self.support + self.query
-        whole = any_order and self.order is None and (support == self.population.counts[self.users]).all()
-        return self._replace(support=support, query=np.zeros_like(self.query), as_they_lie=bool(whole))
+        whole = order_invariant and self.order is None and (support == self.population.counts[self.users]).all()
+        return self._replace(support=support, query=np.zeros_like(self.query), in_storage_order=bool(whole))
 
     @property
-    def longest(self) -> tuple[int, int]:
+    def max_rows(self) -> tuple[int, int]:
         """Rows of the largest support and of the largest query."""
         return int(self.support.max(initial=0)), int(self.query.max(initial=0))
 
-    def part(self, places: Array | slice) -> Cohort:
-        """The users at these places."""
-        each = (self.users[places], self.keys[places], self.support[places], self.query[places])
-        return Cohort(self.population, *each, None if self.order is None else self.order[places], self.as_they_lie)
+    def select(self, positions: Array | slice) -> Cohort:
+        """The users at these positions of the cohort."""
+        chosen = (self.users[positions], self.keys[positions], self.support[positions], self.query[positions])
+        order = None if self.order is None else self.order[positions]
+        return Cohort(self.population, *chosen, order, self.in_storage_order)
 
 
 def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: int, round_number: int) -> Cohort:
-    """The episodes of `users` in a round, as their own devices would draw them; who has too few rows stays out.
+    """The episodes of `users` in a round, as their own devices would draw them.
 
-    Users who have rows that belong together are drawn one by one, which takes longer.
+    Users with too few rows are left out. Users with row units are drawn one by one, which takes longer.
+
+    Args:
+        population: the population that the users belong to.
+        users: int64 `[users]`, indices in the population.
+        rule: sizes of supports and queries.
+        seed: of the run.
+        round_number: counted from 1.
     """
-    able = users[population.most[users] >= rule.min_support]
+    able = users[population.max_support[users] >= rule.min_support]
     keys = episode_keys(seed, round_number, population.users[able])
-    cohort = Cohort(population, able, keys, *draw_sizes(population.most[able] + 1, keys, rule))
-    return _parted(cohort, rule.max_query) if population.tied[able].any() else cohort
+    cohort = Cohort(population, able, keys, *draw_sizes(population.max_support[able] + 1, keys, rule))
+    return _with_unit_splits(cohort, rule.max_query) if population.has_units[able].any() else cohort
 
 
-def _parted(cohort: Cohort, limit: int) -> Cohort:
-    """With every user's rows, and queries of at most `limit` that share nothing with the supports."""
+def _with_unit_splits(cohort: Cohort, limit: int) -> Cohort:
+    """The cohort with an explicit order of rows, in which no unit has rows in both the support and the query.
+
+    Queries have at most `limit` rows.
+    """
     population, counts = cohort.population, cohort.population.counts[cohort.users]
     order, query = draw_order(counts, cohort.keys), cohort.query.copy()
-    tied = np.flatnonzero(population.tied[cohort.users])
-    each = population.ties(cohort.users[tied]).split(counts[tied])
-    for place, ties in zip(tied, each, strict=True):
-        chosen, held = split_rows(order[place, : counts[place]], int(cohort.support[place]), ties)
+    with_units = np.flatnonzero(population.has_units[cohort.users])
+    units_by_user = population.row_units(cohort.users[with_units]).split(counts[with_units])
+    for position, units in zip(with_units, units_by_user, strict=True):
+        chosen, held = split_rows(order[position, : counts[position]], int(cohort.support[position]), units)
         drawn = np.concatenate([chosen, held[:limit]])
-        order[place, : len(drawn)] = drawn
-        query[place] = len(drawn) - len(chosen)
+        order[position, : len(drawn)] = drawn
+        query[position] = len(drawn) - len(chosen)
     return cohort._replace(query=query, order=order[:, : int((cohort.support + query).max())])
 
 
-def buckets(cohort: Cohort, waste: float, padding: float = PADDING, fixed: float = 0.0) -> Iterator[Array]:
-    """Places of users in groups of like sizes, those with the longest supports first.
+def size_buckets(
+    cohort: Cohort,
+    max_padding_rows: float,
+    max_padding_share: float = _MAX_PADDING_SHARE,
+    fixed_rows: float = 0.0,
+) -> Iterator[Array]:
+    """Positions of users in buckets of similar sizes, those with the largest supports first.
 
-    Users stand in the order of their supports and are cut into bands, and bands into groups in the order of queries:
-    one pass each, which takes a tenth of the time of looking for the best cuts and pads about as much.
+    Users are sorted by support and cut into bands; each band is sorted by query and cut into buckets. These two passes
+    take a tenth of the time of a search for the best cuts, and pad about as much.
 
     Args:
         cohort: the users.
-        waste: rows that one group may be padded by, about what a call costs: fewer calls are worth no more.
-        padding: how much of the whole cohort's cost may be padding.
-        fixed: what a user costs whatever its rows, in rows: padding matters the less the more it is.
+        max_padding_rows: rows of padding allowed in one band and in one bucket. About the cost of one call, since
+            saving a call is worth no more than that.
+        max_padding_share: share of the whole cohort's cost that may be padding.
+        fixed_rows: the cost of a user that does not depend on its rows, in rows. Padding matters less as it grows.
+
+    Yields:
+        int64 `[users]`, positions in the cohort; each user is in exactly one bucket.
     """
-    limits = waste, padding, fixed / 2  # half of what a user costs allows for padding of supports, half for queries
-    supports = np.argsort(-cohort.support, kind="stable")
-    for band in _runs(supports, cohort.support, *limits):
-        queries = band[np.argsort(-cohort.query[band], kind="stable")]
-        yield from _runs(queries, cohort.query, *limits)
+    # Half of the fixed cost allows for the padding of supports, half for that of queries.
+    limits = max_padding_rows, max_padding_share, fixed_rows / 2
+    by_support = np.argsort(-cohort.support, kind="stable")
+    for band in _similar_runs(by_support, cohort.support, *limits):
+        by_query = band[np.argsort(-cohort.query[band], kind="stable")]
+        yield from _similar_runs(by_query, cohort.query, *limits)
 
 
 def gather(cohort: Cohort, rows: tuple[int, int]) -> tuple[NumpyBatch, NumpyBatch]:
-    """Supports and queries `[users, rows, ...]`, padded to so many rows; padding holds rows of the same user."""
-    order = _order(cohort)
+    """Supports and queries `[users, rows, ...]`, padded to the given numbers of rows.
+
+    Padding repeats a row of the same user and has mask 0.
+    """
+    order = _row_order(cohort)
     x, y, begins = cohort.population.fetch(cohort.users)
     starts = np.zeros_like(cohort.support), cohort.support
-    return tuple(  # type: ignore[return-value] # a pair, which the type of a generator does not tell
-        _rows(x, y, begins[:, None] + order, start, length, width)
+    return tuple(  # type: ignore[return-value] # a pair, but a generator's type does not state its length
+        _padded_rows(x, y, begins[:, None] + order, start, length, width)
         for start, length, width in zip(starts, (cohort.support, cohort.query), rows, strict=True)
     )
 
 
-def _order(cohort: Cohort) -> Array:
+def _row_order(cohort: Cohort) -> Array:
+    """int64 `[users, rows]`, or `[rows]` if it is the same for all users."""
     if cohort.order is not None:
         return cohort.order
     counts = cohort.population.counts[cohort.users]
-    if cohort.as_they_lie:  # an order takes as long to draw as the rows to gather
+    if cohort.in_storage_order:  # drawing an order takes as long as gathering the rows
         return np.arange(counts.max(initial=0))
     return draw_order(counts, cohort.keys)
 
 
-def _rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:
+def _padded_rows(x: Array, y: Array, order: Array, start: Array, length: Array, width: int) -> NumpyBatch:
+    """Rows `start` to `start + length` of each user's order, padded to `width` rows."""
     if not width:
-        nothing = [np.zeros((len(start), 0, *part.shape[1:]), part.dtype) for part in (x, y)]
-        return NumpyBatch(nothing[0], nothing[1], np.zeros((len(start), 0), np.float32))
-    places = np.arange(width)
-    real = places < length[:, None]
-    chosen = order.take(np.where(real, start[:, None] + places, 0) + np.arange(len(order))[:, None] * order.shape[1])
+        empty = [np.zeros((len(start), 0, *values.shape[1:]), values.dtype) for values in (x, y)]
+        return NumpyBatch(empty[0], empty[1], np.zeros((len(start), 0), np.float32))
+    columns = np.arange(width)
+    real = columns < length[:, None]
+    chosen = order.take(np.where(real, start[:, None] + columns, 0) + np.arange(len(order))[:, None] * order.shape[1])
     return NumpyBatch(x.take(chosen, 0), y.take(chosen, 0), real.astype(np.float32))
 
 
-def _runs(places: Array, sizes: Array, waste: float, padding: float, fixed: float) -> Iterator[Array]:
-    """Parts of `places`, which are in descending order of `sizes`, each as long as `buckets` allows it to be."""
-    line = sizes[places].tolist()
+def _similar_runs(
+    positions: Array, sizes: Array, max_padding_rows: float, max_padding_share: float, fixed_rows: float
+) -> Iterator[Array]:
+    """Consecutive runs of `positions`, each as long as the limits of `size_buckets` allow.
+
+    `positions` are in descending order of `sizes`.
+    """
+    sorted_sizes = sizes[positions].tolist()
     begin = spent = padded = 0
-    while begin < len(line):
+    while begin < len(sorted_sizes):
         end, own = begin, 0
-        while end < len(line):
-            more = own + line[begin] - line[end]
-            cost = spent + (end + 1 - begin) * (line[begin] + fixed)
-            if more > waste or padded + more > padding * cost:
+        while end < len(sorted_sizes):
+            more = own + sorted_sizes[begin] - sorted_sizes[end]
+            cost = spent + (end + 1 - begin) * (sorted_sizes[begin] + fixed_rows)
+            if more > max_padding_rows or padded + more > max_padding_share * cost:
                 break
             end, own = end + 1, more
-        yield places[begin:end]
-        spent, padded = spent + (end - begin) * (line[begin] + fixed), padded + own
+        yield positions[begin:end]
+        spent, padded = spent + (end - begin) * (sorted_sizes[begin] + fixed_rows), padded + own
         begin = end

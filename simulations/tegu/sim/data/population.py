@@ -1,4 +1,4 @@
-"""Many users' rows, and their split by *user* into training, calibration and held-out people."""
+"""The rows of many users, and their split by user into training, calibration and held-out users."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Population", "Split"]
 
-_CALIBRATION = 30  # users: with fewer, one who is hurt is most of a twentieth
+_MIN_CALIBRATION_USERS = 30  # with fewer, one user made worse is most of the default 5% risk
 
 
 class Split(NamedTuple):
-    """Sets of people: disjoint, unless those who train are those who calibrate, too (cross-fitting)."""
+    """Three sets of users. They are disjoint, except that in cross-fitting training users are calibration users too."""
 
     train: Population
     calibration: Population
@@ -35,23 +35,24 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """Rows grouped by user; within a user they keep the order they came in.
+    """Rows grouped by user; the rows of a user keep the order in which they were given.
 
-    Rows stay where they are: a subset shares them, and `open` leaves them in their files until they are asked for.
+    Rows are never moved. A subset shares them, and `read_population` leaves them in their files until they are read.
 
     Attributes:
-        spec: what a model for these rows takes and gives.
-        x: `[rows, *spec.x.shape]`, inputs of these users and perhaps of others.
-        y: `[rows, *spec.y.shape]`.
+        spec: inputs and outputs of a model for these rows.
+        x: `[rows, *spec.x.shape]`, inputs of these users, and possibly of others after `subset`.
+        y: `[rows, *spec.y.shape]`, targets of the same rows.
         begins: int64 `[users]`; user i has the rows from `begins[i]` up to `begins[i] + counts[i]`.
         counts: int64 `[users]`, rows of each user.
-        users: `[users]`, their names.
-        most: int64 `[users]`, rows of the largest support that leaves one to judge by.
-        tied: bool `[users]`, whether a user has rows that belong together, or an order; see `leakage`.
-        group: int64 `[rows]`, whose equal entries within a user keep rows on one side of an episode; None without any.
-        order: int64 `[rows]`, when each row was; None without an order.
-        read: from begins and counts to the rows there, one user after the other, where `x` and `y` are files mapped
-            into memory: whatever is read through the mapping stays in memory.
+        users: `[users]`, names.
+        max_support: int64 `[users]`, rows of the largest support that leaves a query row.
+        has_units: bool `[users]`, whether a user has rows that must stay together, or a time order; see
+            `tegu.core.sampling.leakage`.
+        group: int64 `[rows]`; rows of one user with equal entries stay on one side of an episode. None means no groups.
+        order: int64 `[rows]`, the time of each row. None means no time order.
+        read: function from begins and counts to `x` and `y` of those rows, one user after the other. It is set if `x`
+            and `y` are memory-mapped files, since rows that are read through the mapping stay in memory.
     """
 
     spec: Spec
@@ -60,8 +61,8 @@ class Population:
     begins: Array
     counts: Array
     users: Array
-    most: Array
-    tied: Array
+    max_support: Array
+    has_units: Array
     group: Array | None = None
     order: Array | None = None
     read: Callable[[Array, Array], tuple[Array, Array]] | None = None
@@ -82,33 +83,33 @@ class Population:
         Args:
             x: inputs, rows first.
             y: targets, rows first.
-            user: `[rows]`, whose row it is.
-            spec: what a model takes and gives; told from the arrays where it is None (whole numbers in `y` are
-                labels, whole numbers in `x` are ids). Ranking is never guessed: pass `Spec.ranking(items)`.
-            group: `[rows]`, numbers, dates or words: a user's rows with the same entry (a session, a day) never stand
-                on both sides of an episode.
-            order: `[rows]`, numbers, dates or words: a user's support comes strictly before its query.
+            user: `[rows]`, the name of each row's user.
+            spec: inputs and outputs of a model. None means that it is inferred from the arrays: whole numbers in `y`
+                are labels, whole numbers in `x` are ids. Ranking is never inferred: pass `Spec.ranking(items)`.
+            group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
+                one side of an episode.
+            order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
 
         Raises:
-            DataError: rows that do not fit `spec`, lengths that differ, or a row without a user, group or order.
-            PopulationError: no rows.
+            DataError: the rows do not fit `spec`, lengths differ, or a row has no user, group or order.
+            PopulationError: there are no rows.
         """
         names = np.asarray(user)
         spec = spec or _guess_spec(x, y)
         inputs, targets = check_rows(spec, x, y)
         if names.shape != (len(inputs),):
-            raise DataError(f"user has shape {names.shape}: expected one entry a row, ({len(inputs)},)")
+            raise DataError(f"user has shape {names.shape}: expected one entry per row, ({len(inputs)},)")
         if not len(names):
             raise PopulationError("there are no rows: expected at least one user")
-        found, counts, place = _by_user(names)
+        users, counts, by_user = _by_user(names)
         groups, times = (
-            None if given is None else ordinal_codes(name, given, len(inputs))[place]
+            None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
             for name, given in (("group", group), ("order", order))
         )
-        inputs, targets = inputs[place], targets[place]
-        most, tied, *_ = find_row_units(inputs, counts, groups, times)
+        inputs, targets = inputs[by_user], targets[by_user]
+        max_support, has_units, *_ = find_row_units(inputs, counts, groups, times)
         begins = np.cumsum(counts) - counts
-        return cls(spec, inputs, targets, begins, counts, found, most, tied, groups, times)
+        return cls(spec, inputs, targets, begins, counts, users, max_support, has_units, groups, times)
 
     @classmethod
     def from_frame(
@@ -125,31 +126,35 @@ class Population:
         """Group a data frame's rows by the column `user`.
 
         Args:
-            frame: one row an interaction.
-            user: column of the user's name.
+            frame: one row per interaction.
+            user: column of user names.
             features: one column of ids or numbers, or several columns of numbers.
-            target: column of the target.
+            target: column of targets.
             spec: as in `from_arrays`.
-            group: column of the group, where rows have one.
-            order: column of the order, where rows have one.
+            group: column of groups; None means no groups.
+            order: column of times; None means no time order.
 
         Raises:
-            DataError: a column that is absent, or rows that do not fit.
+            DataError: a column is absent, or rows do not fit `spec`.
+            PopulationError: there are no rows.
         """
-        ties = {name: column for name, column in (("group", group), ("order", order)) if column is not None}
-        wanted = [user, target, *([features] if isinstance(features, str) else features), *ties.values()]
+        optional = {name: column for name, column in (("group", group), ("order", order)) if column is not None}
+        wanted = [user, target, *([features] if isinstance(features, str) else features), *optional.values()]
         missing = [column for column in wanted if column not in frame.columns]
         if missing:
-            raise DataError(f"the frame has no column {missing}: expected some of {list(frame.columns)}")
+            raise DataError(f"the frame has no column {missing}: expected names among {list(frame.columns)}")
         try:
             x = frame[features].to_numpy() if isinstance(features, str) else frame[list(features)].to_numpy(np.float32)
         except (TypeError, ValueError) as error:
             raise DataError(f"the columns {list(features)} are not all numbers ({error}): encode them first") from error
-        given = {name: frame[column].to_numpy() for name, column in ties.items()}
+        given = {name: frame[column].to_numpy() for name, column in optional.items()}
         return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec, **given)
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def __repr__(self) -> str:
+        return f"Population(users={len(self)}, rows={int(self.counts.sum())}, spec={self.spec})"
 
     def rows(self, index: int) -> tuple[Array, Array]:
         """`x` and `y` of the user at `index`, without a copy."""
@@ -158,26 +163,26 @@ class Population:
         return self.x[chosen], self.y[chosen]
 
     def all_rows(self) -> tuple[Array, Array]:
-        """`x` and `y` of these users alone, one after the other, copied."""
-        chosen = _places(self.begins, self.counts)
+        """A copy of `x` and `y` of these users alone, one user after the other."""
+        chosen = _row_indices(self.begins, self.counts)
         return self.x[chosen], self.y[chosen]
 
     def local(self, index: int) -> LocalUser:
-        """The user at `index` as a device has it."""
-        own = _places(self.begins[[index]], self.counts[[index]])
-        ties = (None if rows is None else rows[own] for rows in (self.group, self.order))
-        return LocalUser(str(self.users[index]), *self.rows(index), *ties)
+        """The user at `index` as a device stores it."""
+        own = _row_indices(self.begins[[index]], self.counts[[index]])
+        units = (None if rows is None else rows[own] for rows in (self.group, self.order))
+        return LocalUser(str(self.users[index]), *self.rows(index), *units)
 
-    def ties(self, indices: Array) -> RowUnits:
-        """What belongs together in the rows of the users at `indices`, one user after the other."""
+    def row_units(self, indices: Array) -> RowUnits:
+        """Which rows of the users at `indices` must stay together, one user after the other."""
         x, _, begins = self.fetch(indices)
         counts = self.counts[indices]
-        own = _places(self.begins[indices], counts)
-        ties = (None if rows is None else rows[own] for rows in (self.group, self.order))
-        return find_row_units(x[_places(begins, counts)], counts, *ties)
+        own = _row_indices(self.begins[indices], counts)
+        columns = (None if rows is None else rows[own] for rows in (self.group, self.order))
+        return find_row_units(x[_row_indices(begins, counts)], counts, *columns)
 
     def fetch(self, indices: Array) -> tuple[Array, Array, Array]:
-        """`x` and `y` that hold the rows of the users at `indices`, and where each of them begins there."""
+        """Arrays `x` and `y` with the rows of the users at `indices`, and int64 `[users]`, where each user begins."""
         if self.read is None:
             return self.x, self.y, self.begins[indices]
         counts = self.counts[indices]
@@ -187,18 +192,18 @@ class Population:
         """The users at `indices`, in that order; rows are shared, not copied.
 
         Raises:
-            DataError: no indices from 0 to the last user's.
+            DataError: an index is not a whole number from 0 to the last user's.
         """
-        asked = np.asarray(indices)
-        chosen = asked.astype(np.int64)
-        if asked.dtype == bool or ((chosen < 0) | (chosen >= len(self))).any():
-            raise DataError(f"indices are {asked}: expected whole numbers from 0 to {len(self) - 1}")
-        each = ("begins", "counts", "users", "most", "tied")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in each})
+        given = np.asarray(indices)
+        chosen = given.astype(np.int64)
+        if given.dtype == bool or ((chosen < 0) | (chosen >= len(self))).any():
+            raise DataError(f"indices are {given}: expected whole numbers from 0 to {len(self) - 1}")
+        fields = ("begins", "counts", "users", "max_support", "has_units")
+        return replace(self, **{name: getattr(self, name)[chosen] for name in fields})
 
     def with_rows(self, least: int) -> Population:
-        """The users with at least so many rows, who can adapt on all but one of so many and be judged by another."""
-        return self.subset(np.flatnonzero(self.most >= least - 1))
+        """The users that can adapt on `least - 1` rows and still have a query row."""
+        return self.subset(np.flatnonzero(self.max_support >= least - 1))
 
     def split(
         self, seed: int, heldout: float = 0.2, calibration: float | None = None, *, crossed: bool = False
@@ -206,17 +211,18 @@ class Population:
         """Draw held-out and calibration users; the rest train.
 
         Args:
-            seed: decides who is where.
-            heldout: share of all users never seen in training nor in calibration.
-            calibration: share of all users that decide how hard to adapt; by default a tenth, and of fewer than 300
-                users up to a fifth, 30 at most: a handful of people cannot show whom adapting hurts.
-            crossed: set nobody apart for calibration; all who train are named for it as well. For cross-fitting alone.
+            seed: decides which user is in which set.
+            heldout: share of all users that take part in neither training nor calibration.
+            calibration: share of all users that choose how strongly to adapt. None means a tenth; with fewer than 300
+                users it means 30 users, but at most a fifth, since a handful of users cannot show whether adaptation
+                makes some predictions worse.
+            crossed: for cross-fitting only. All users that are not held out are both training and calibration users.
 
         Raises:
-            PopulationError: a share that leaves one of the three without users.
+            PopulationError: one of the three sets would have no users.
         """
         total = len(self)
-        share = max(0.1, min(0.2, _CALIBRATION / total)) if calibration is None else calibration
+        share = max(0.1, min(0.2, _MIN_CALIBRATION_USERS / total)) if calibration is None else calibration
         held, kept = round(heldout * total), round(share * total)
         if min(held, kept, total - held - kept) < 1:
             raise PopulationError(
@@ -224,25 +230,25 @@ class Population:
                 "some to train on: expected at least one in each; bring more users or change the shares"
             )
         order = keyed_rng("split", seed).permutation(total)
-        apart = (order[held + kept :], order[held : held + kept])
-        parts = (*(2 * (order[held:],) if crossed else apart), order[:held])
-        return Split(*(self.subset(np.sort(part)) for part in parts))
+        disjoint = (order[held + kept :], order[held : held + kept])
+        sets = (*(2 * (order[held:],) if crossed else disjoint), order[:held])
+        return Split(*(self.subset(np.sort(chosen)) for chosen in sets))
 
 
-def _places(begins: Array, counts: Array) -> Array:
-    """Users' rows, one user after the other."""
+def _row_indices(begins: Array, counts: Array) -> Array:
+    """int64 `[rows]`, indices of users' rows, one user after the other."""
     return np.repeat(begins - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
 
 
 def _by_user(names: Array) -> tuple[Array, Array, Array]:
-    """Users, their counts, and the order that groups rows by user."""
+    """Names in ascending order, rows of each, and the permutation of rows that groups them by user."""
     try:
         absent = bool((names != names).any())  # noqa: PLR0124 # NaN alone differs from itself
         order = np.argsort(names, kind="stable")
     except TypeError as error:
-        raise DataError(f"user holds entries that cannot be sorted ({error}): give every row a name") from error
+        raise DataError(f"user has entries that cannot be sorted ({error}): give every row a name") from error
     if absent:
-        raise DataError("user is NaN in some row: give every row a name, or drop it")
+        raise DataError("user is NaN in at least one row: give every row a name, or drop the row")
     return *np.unique(names, return_counts=True), order
 
 
@@ -257,5 +263,7 @@ def _guess_spec(inputs: ArrayLike, outputs: ArrayLike) -> Spec:
         return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest)
     targets = y.shape[1] if y.ndim > 1 else 1
     if ids and x.ndim > 1:
-        raise DataError(f"x holds whole numbers of shape {x.shape[1:]} and y real ones: pass spec, or make x float32")
+        raise DataError(
+            f"x has whole numbers of shape {x.shape[1:]} per row and y has real numbers: pass spec, or make x float32"
+        )
     return Spec.regression(x.shape[1:], targets, items=highest)

@@ -1,10 +1,11 @@
-"""A population on disk, of any size: rows are read when a round asks for their users.
+"""A population on disk, of any size: a round reads the rows of its own users only.
 
-    spec.json   rows.bin   counts.npy   users.npy   most.npy   tied.npy   and perhaps group.bin, order.bin
+    spec.json   rows.bin   counts.npy   users.npy   most.npy   tied.npy   and optionally group.bin, order.bin
 
-Raw rows, one user after the other, little-endian; each has its `x` and then its `y`, so that a user is one place on the
-disk. They are mapped into memory; a round reads its users' rows from the file itself, so that training takes no more
-memory for more people.
+`rows.bin` holds raw little-endian rows, one user after the other. Each row is its `x` and then its `y`, so that a user
+is one contiguous range of the file. The file is mapped into memory, but a round reads its users' rows from the file
+itself. Training therefore takes no more memory for more users. `most.npy` and `tied.npy` hold
+`Population.max_support` and `Population.has_units`.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ __all__ = ["read_population", "write_population"]
 
 _COLUMNS = ("rows", "group", "order")
 _CODE = np.dtype("<i8")
-_USERS = 4096  # whose rows are in memory at once where what belongs together is looked for
+_USERS = 4096  # whose rows are in memory at once while row units are searched for
 
 
 def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Population:
-    """Write users one by one, so that no more than some need be in memory, and open what was written.
+    """Write users one by one, so that they need not all be in memory, and open the result.
 
     Args:
-        folder: made where it is absent.
-        spec: what a model for these rows takes and gives.
-        users: whose rows; at least one row each.
+        folder: created if it is absent.
+        spec: inputs and outputs of a model for these rows.
+        users: the users; each needs at least one row.
 
     Raises:
-        DataError: rows that do not fit `spec`, or a group or an order that only some users have.
+        DataError: rows do not fit `spec`, or only some users have a group or an order.
         FileError: the folder cannot be written.
-        PlatformError: this system cannot read one.
-        PopulationError: no users, or a user without rows.
+        PlatformError: this system cannot read a population on disk.
+        PopulationError: there are no users, or a user has no rows.
     """
     _check_system()
     try:
@@ -59,27 +60,27 @@ def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Po
         np.save(folder / "counts.npy", np.asarray(counts, np.int64))
         np.save(folder / "users.npy", np.asarray(names))
         (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
-        _write_ties(folder)
+        _write_row_units(folder)
     except OSError as error:
         raise FileError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
     return read_population(folder)
 
 
 def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[list[int], list[str]]:
-    """Write the columns that the first user has; returns everyone's number of rows and name."""
+    """Write the columns that the first user has; return the number of rows and the name of every user."""
     counts, names = list[int](), list[str]()
     files: dict[str, BinaryIO] = {}
     with ExitStack() as opened:
         for user in users:
-            rows = _checked(spec, user)
+            rows = _stored_columns(spec, user)
             if not names:
                 for name in _COLUMNS:
                     (folder / f"{name}.bin").unlink(missing_ok=True)
                 files = {name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in rows}
             if rows.keys() != files.keys():
                 raise DataError(
-                    f"user {user.user} has {', '.join(rows)}, and those before have {', '.join(files)}: expected a "
-                    "group or an order of all users or of none"
+                    f"user {user.user} has {', '.join(rows)}, and the users before have {', '.join(files)}: expected a "
+                    "group or an order for all users or for none"
                 )
             for name, values in rows.items():
                 files[name].write(values.tobytes())
@@ -88,54 +89,58 @@ def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[l
     return counts, names
 
 
-def _checked(spec: Spec, user: LocalUser) -> dict[str, Array]:
-    """The user's columns as they are stored."""
+def _stored_columns(spec: Spec, user: LocalUser) -> dict[str, Array]:
+    """The user's columns in their stored format."""
     x, y = check_rows(spec, user.x, user.y)
     if not len(x):
-        raise PopulationError(f"user {user.user} has no rows: expected at least one; leave such users out")
-    ties = {"group": user.group, "order": user.order}
+        raise PopulationError(f"user {user.user} has no rows: expected at least one; leave this user out")
+    columns = {"group": user.group, "order": user.order}
     given = {
-        name: ordinal_codes(f"{name} of {user.user}", rows, len(x)) for name, rows in ties.items() if rows is not None
+        name: ordinal_codes(f"{name} of {user.user}", values, len(x))
+        for name, values in columns.items()
+        if values is not None
     }
     rows = np.zeros(len(x), _record(spec))
     rows["x"], rows["y"] = x, y
     return {"rows": rows, **{name: values.astype(_CODE, copy=False) for name, values in given.items()}}
 
 
-def _write_ties(folder: Path) -> None:
-    """Find what belongs together, some thousands of users at a time."""
-    people = _opened(folder)
-    parts = [people.ties(places) for places in np.array_split(np.arange(len(people)), -(-len(people) // _USERS))]
-    np.save(folder / "most.npy", np.concatenate([part.max_support for part in parts]))
-    np.save(folder / "tied.npy", np.concatenate([part.has_units for part in parts]))
+def _write_row_units(folder: Path) -> None:
+    """Find row units, some thousands of users at a time."""
+    population = _without_row_units(folder)
+    batches = np.array_split(np.arange(len(population)), -(-len(population) // _USERS))
+    units = [population.row_units(users) for users in batches]
+    np.save(folder / "most.npy", np.concatenate([each.max_support for each in units]))
+    np.save(folder / "tied.npy", np.concatenate([each.has_units for each in units]))
 
 
 def read_population(folder: Path) -> Population:
     """Open what `write_population` wrote; rows stay in their files.
 
     Raises:
-        DataError: a file is absent, damaged, or of another length than the users' counts say.
-        PlatformError: this system cannot read one.
+        DataError: a file is absent or damaged, or its length does not match the users' counts.
+        PlatformError: this system cannot read a population on disk.
     """
     _check_system()
     try:
-        people = _opened(folder)
-        most, tied = (np.load(folder / name, allow_pickle=False) for name in ("most.npy", "tied.npy"))
-        if not most.shape == tied.shape == people.counts.shape:
-            raise DataError(f"most.npy and tied.npy are of {most.shape} and {tied.shape}, for {len(people)} users")  # noqa: TRY301 # as of all damage
+        population = _without_row_units(folder)
+        max_support, has_units = (np.load(folder / name, allow_pickle=False) for name in ("most.npy", "tied.npy"))
+        if not max_support.shape == has_units.shape == population.counts.shape:
+            found = f"{max_support.shape} and {has_units.shape}"
+            raise DataError(f"most.npy and tied.npy have shapes {found}, for {len(population)} users")  # noqa: TRY301 # reported like all damage
     except (OSError, EOFError, ValueError, DataError) as error:
         raise DataError(f"{folder} holds no readable population ({error}): write it with write_population") from error
-    return replace(people, most=most, tied=tied)
+    return replace(population, max_support=max_support, has_units=has_units)
 
 
-def _opened(folder: Path) -> Population:
-    """The population as if nothing belonged together."""
+def _without_row_units(folder: Path) -> Population:
+    """The population with `max_support` and `has_units` as if no rows had to stay together."""
     spec = Spec.from_dict(json.loads((folder / "spec.json").read_text("utf-8")))
     counts = np.load(folder / "counts.npy", allow_pickle=False)
     users = np.load(folder / "users.npy", allow_pickle=False)
     rows, record = int(counts.sum()), _record(spec)
     mapped = _mapped(folder / "rows.bin", rows, record)
-    ties = {name: _mapped(path, rows, _CODE) for name in _COLUMNS[1:] if (path := folder / f"{name}.bin").exists()}
+    optional = {name: _mapped(path, rows, _CODE) for name in _COLUMNS[1:] if (path := folder / f"{name}.bin").exists()}
     return Population(
         spec,
         mapped["x"],
@@ -143,10 +148,10 @@ def _opened(folder: Path) -> Population:
         begins=np.cumsum(counts) - counts,
         counts=counts,
         users=users,
-        most=counts - 1,
-        tied=np.zeros(len(counts), bool),
+        max_support=counts - 1,
+        has_units=np.zeros(len(counts), bool),
         read=_reader(folder / "rows.bin", record),
-        **ties,
+        **optional,
     )
 
 
@@ -155,18 +160,18 @@ def _check_system() -> None:
 
 
 def _record(spec: Spec) -> np.dtype[np.void]:
-    """A row as it is stored."""
+    """The stored format of one row."""
     fields = (("x", spec.x), ("y", spec.y))
     return np.dtype([(name, np.dtype(each.dtype).newbyteorder("<"), each.shape) for name, each in fields], align=True)
 
 
 def _reader(path: Path, record: np.dtype[np.void]) -> Callable[[Array, Array], tuple[Array, Array]]:
-    """See `Population.read`; the file is open as long as it is in use."""
+    """A function for `Population.read`. The file stays open as long as the function exists."""
     file = os.open(path, os.O_RDONLY)
 
     def read(begins: Array, counts: Array) -> tuple[Array, Array]:
-        places = zip((begins * record.itemsize).tolist(), (counts * record.itemsize).tolist(), strict=True)
-        rows = np.frombuffer(b"".join([os.pread(file, length, begin) for begin, length in places]), record)
+        ranges = zip((begins * record.itemsize).tolist(), (counts * record.itemsize).tolist(), strict=True)
+        rows = np.frombuffer(b"".join([os.pread(file, length, begin) for begin, length in ranges]), record)
         return rows["x"], rows["y"]
 
     weakref.finalize(read, os.close, file)
@@ -176,7 +181,7 @@ def _reader(path: Path, record: np.dtype[np.void]) -> Callable[[Array, Array], t
 def _mapped(path: Path, rows: int, record: np.dtype[Any]) -> Array:
     expected = rows * record.itemsize
     if path.stat().st_size != expected:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, and {rows} rows have {expected}")
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, but {rows} rows take {expected}")
     with path.open("rb") as file:
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return np.frombuffer(pages, record)

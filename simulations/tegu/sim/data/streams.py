@@ -1,4 +1,4 @@
-"""People's interactions one after the other, whose taste changes on the way."""
+"""Users' interactions in time order, whose targets change at a known time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Moment", "Streams"]
 
 
 class Moment(NamedTuple):
-    """When people are judged.
+    """A time at which users are evaluated.
 
     Attributes:
-        interactions: how many there have been.
-        changed: whether it is the new taste that they are judged by.
+        interactions: number of interactions so far.
+        changed: whether users are evaluated on targets from after the change.
     """
 
     interactions: int
@@ -26,16 +26,16 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class Streams:
-    """Everyone's interactions in their order, and rows to judge by that are never adapted on.
+    """All users' interactions in time order, and query rows that no method adapts on.
 
     Attributes:
-        users: `[users]`, their names, ascending.
+        users: `[users]`, names in ascending order.
         x: `[users, times, *spec.x.shape]`.
-        y: `[users, times, *spec.y.shape]`, by the old taste up to `change`, and by the new one from there on.
-        steady_y: the same, had the taste stayed what it was.
+        y: `[users, times, *spec.y.shape]`, with old targets before the time `change` and new ones from then on.
+        steady_y: `[users, times, *spec.y.shape]`, the targets without a change.
         query_x: `[users, rows, *spec.x.shape]`.
-        query_y: `[users, 2, rows, *spec.y.shape]`, by the old taste and by the new one.
-        change: how many interactions have the old taste.
+        query_y: `[users, 2, rows, *spec.y.shape]`, the old and the new targets.
+        change: number of interactions before the change.
     """
 
     users: Array
@@ -46,13 +46,17 @@ class Streams:
     query_y: Array
     change: int
 
+    def __repr__(self) -> str:
+        users, times = self.x.shape[:2]
+        return f"Streams(users={users}, times={times}, change={self.change})"
+
     def of(self, users: Array) -> Streams:
-        """Those of some users, by name."""
-        places = np.searchsorted(self.users, users)
-        each = ("users", "x", "y", "steady_y", "query_x", "query_y")
-        return replace(self, **{name: getattr(self, name)[places] for name in each})
+        """The streams of the users with these names."""
+        positions = np.searchsorted(self.users, users)
+        fields = ("users", "x", "y", "steady_y", "query_x", "query_y")
+        return replace(self, **{name: getattr(self, name)[positions] for name in fields})
 
     def moments(self) -> list[Moment]:
-        """After each interaction, by the taste there is; just after the change, by the new one too."""
+        """A moment after each interaction, on the targets of that time; at the change, another on the new targets."""
         before = [Moment(number, changed=False) for number in range(1, self.change + 1)]
         return before + [Moment(number, changed=True) for number in range(self.change, self.x.shape[1] + 1)]

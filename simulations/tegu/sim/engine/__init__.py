@@ -1,8 +1,17 @@
-"""Many users at once: adapt, predict and sum updates.
+"""Adapt many users, predict for them, and sum their updates.
 
-engine        a cohort cut into batches, worked on by every core      footprint    what a user's update takes
-backend       what runs a batch of users: `onnx_batched`, `onnx_looped`, `in_torch` (batched or `one_by_one`)
-choose        an engine by name, or the fastest
+engine          divides a cohort into batches and runs them on every core
+batches         batches of users of similar sizes, gathered from a cohort
+blocks          the blocks of users whose updates are summed first
+sum_blocks      the sum of all blocks
+footprint       the bytes that a user's update takes
+predictions     predictions after adapting each user, as evaluation needs them
+backend         the protocol of what runs a batch of users
+onnx_batched    backend: a batch as one call of a graph
+onnx_looped     backend: the device's own graphs, user by user
+in_torch        backends: the learner's functions in torch, batched or user by user
+one_by_one      what the backends share that run user by user
+choose          an engine by name, or the fastest
 """
 
 from tegu.sim.engine.choose import EngineKind, check_engine, engine_like, fastest, make_engine

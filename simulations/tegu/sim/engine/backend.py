@@ -1,4 +1,4 @@
-"""What runs a learner over a batch of users. Several do, and give the same numbers."""
+"""The protocol of what runs a learner over a batch of users. All backends give the same numbers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 
-__all__ = ["Backend", "TogetherSum"]
+__all__ = ["Backend", "UpdateSummation"]
 
-TogetherSum: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch, Array], Tree]
+UpdateSummation: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch, Array], Tree]
+"""(meta, support, query, noise) -> the sum of all users' updates, unclipped."""
 
 
 class Backend(Protocol):
-    """The learner's functions over many users; leading axis: users. Called from several threads at once."""
+    """The learner's functions over many users, on the leading axis. Several threads call them at once."""
 
     @property
     def name(self) -> str:
-        """As in `ENGINES`."""
+        """The name of the engine kind, as in `EngineKind`."""
 
-    def together(self, rows: int) -> TogetherSum | None:
-        """(meta, support, query, noise) -> the sum of all these users' updates, none of them clipped.
+    def summed_update(self, rows: int) -> UpdateSummation | None:
+        """A function that sums the unclipped updates of a batch of users at once.
 
-        A tree as `block_sums` gives it, less the axis of blocks; None where `block_sums` is as fast.
+        Its result is a tree like that of `block_sums` without the axis of blocks.
 
         Args:
-            rows: that users have, padded, in support and query.
+            rows: padded rows of each user, in support and query together.
+
+        Returns:
+            The function. None means that there is none, or that `block_sums` is as fast.
         """
 
     def block_sums(
@@ -38,14 +42,15 @@ class Backend(Protocol):
         Args:
             meta: the initialisation.
             support: `[users, rows, ...]`.
-            query: `[users, rows, ...]`, of no rows at all for a learner that merges it with the support.
-            noise: `[users, noise]`, of length 0 for a learner that draws none.
-            block: so many users are summed to one block, in their order; the last block may have fewer.
-            limit: largest norm of one user's update; infinite for none.
+            query: `[users, rows, ...]`; it has no rows if the learner merges query and support.
+            noise: float32 `[users, noise]`; its length is 0 if the learner draws no noise.
+            block: users per block, summed in their order; the last block may have fewer.
+            limit: largest norm of one user's update; infinity means that updates are not clipped.
 
         Returns:
-            A tree with the names of `meta` and arrays `[blocks, ...]`. Of a table by rows (`table_rows`) not
-            the sum, but each user's rows `[users, touched, ...]` under `<name>/rows` and their ids under `<name>/ids`.
+            A tree with the names of `meta` and arrays `[blocks, ...]`. For a table that is updated by rows
+            (`table_rows`) it holds no sum. Instead, `<name>/rows` holds each user's rows `[users, touched, ...]`, and
+            `<name>/ids` holds their ids.
         """
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:

@@ -1,4 +1,4 @@
-"""Which users are summed first."""
+"""The blocks of users whose updates are summed first."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 
-__all__ = ["membership"]
+__all__ = ["block_membership"]
 
 
-def membership(users: int, block: int) -> Array:
-    """Float32 `[blocks, users]`: 1 where a user is in a block and 0 elsewhere.
+def block_membership(users: int, block: int) -> Array:
+    """Float32 `[blocks, users]`: 1 if a user is in a block, otherwise 0.
 
-    There are two blocks at least, though one be empty: sums of a single row are taken by another kernel, in another
-    order.
+    There are at least two blocks, even if the second is empty. A matrix product with a single row uses another kernel,
+    which adds in another order.
     """
     blocks = np.arange(max(2, -(-users // block)))[:, None]
     return np.asarray(np.arange(users) // block == blocks, np.float32)

@@ -1,4 +1,4 @@
-"""Which backend runs a learner."""
+"""An engine by name, or the fastest for a cohort."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tegu.learners.learner import Learner
 from tegu.sim.data.cohort import Cohort
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.engine import MEMORY, Engine
-from tegu.sim.engine.footprint import footprint, footprint_together
+from tegu.sim.engine.footprint import footprint, summed_update_footprint
 from tegu.sim.engine.in_torch import TorchBatched, TorchLooped
 from tegu.sim.engine.onnx_batched import OnnxBatched
 from tegu.sim.engine.onnx_looped import OnnxLooped
 
 __all__ = ["EngineKind", "check_engine", "engine_like", "fastest", "make_engine"]
 
-_CALLS = 5  # a first call allocates, and any call may be held up by what else the machine does
+_CALLS = 5  # timed calls after the first, which allocates; the least excludes delays by other processes
 _log = logging.getLogger(__name__)
 EngineKind: TypeAlias = Literal["onnx", "onnx-loop", "torch-vmap", "torch-loop"]
 
 
 def check_engine(name: str) -> None:
-    """Refuse a name that is no engine.
+    """Raise an error unless `name` is a kind of engine or "auto".
 
     Raises:
-        UnknownNameError: the message names the nearest.
+        UnknownNameError: the message suggests the nearest name.
     """
     if name not in (*get_args(EngineKind), "auto"):
         raise UnknownNameError("engine", name, (*get_args(EngineKind), "auto"))
@@ -41,13 +41,15 @@ def check_engine(name: str) -> None:
 def make_engine(
     learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind = "onnx", memory: int = MEMORY
 ) -> Engine:
-    """An engine of one kind. Where "onnx" has no batched form for the model it runs user by user, and the log says why.
+    """An engine of the given kind.
+
+    If the model has no batched form, "onnx" runs user by user, and the log states the reason.
 
     Args:
-        learner: what to run.
-        device_graphs: of `compile_learner`.
+        learner: the learner to run.
+        device_graphs: result of `compile_learner`.
         kind: the backend.
-        memory: see `Engine`.
+        memory: memory limit in bytes for users processed at once; see `Engine`.
     """
     return _engine(_backend(learner, device_graphs, kind), learner, memory)
 
@@ -59,7 +61,7 @@ def _engine(backend: Backend, learner: Learner, memory: int) -> Engine:
         learner.execution,
         user_bytes=footprint(learner),
         memory=memory,
-        together_bytes=footprint_together(learner),
+        summed_update_bytes=summed_update_footprint(learner),
     )
 
 
@@ -78,7 +80,7 @@ def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineK
 
 
 def engine_like(engine: Engine, learner: Learner) -> Engine:
-    """An engine of the same kind for a learner that adapts and predicts alike and only updates otherwise."""
+    """An engine of the same kind for a learner that differs in its update alone."""
     return replace(_engine(_backend_like(engine.backend, learner), learner, engine.memory), workers=engine.workers)
 
 
@@ -96,23 +98,31 @@ def fastest(
     meta: Tree,
     cohort: Cohort,
     memory: int = MEMORY,
-    say: Callable[[str], None] = _log.info,
+    report: Callable[[str], None] = _log.info,
 ) -> Engine:
-    """The engine that sums this cohort's updates in the least time, the least of five calls each after a first.
+    """The engine that sums this cohort's updates in the least time.
 
-    Which it is can change from run to run where two are close, and with it the last bits of what is learned: name one
-    to have the same bits every time.
+    Each engine's time is the least of five calls after a first one. If two engines are close, the choice can differ
+    from run to run, and with it the last bits of the learned parameters. Name an engine to get the same bits each time.
+
+    Args:
+        learner: the learner to run.
+        device_graphs: result of `compile_learner`.
+        meta: the initialisation.
+        cohort: the users whose updates are summed.
+        memory: memory limit in bytes for users processed at once; see `Engine`.
+        report: called with the choice and all times, as one line of text.
     """
     engines = [make_engine(learner, device_graphs, kind, memory) for kind in get_args(EngineKind)]
     timed = sorted(((_seconds(engine, meta, cohort), engine) for engine in engines), key=lambda pair: pair[0])
     times = ", ".join(f"{engine.backend.name} {1000 * seconds:.1f} ms" for seconds, engine in timed)
     best = timed[0][1]
-    say(f"engine {best.backend.name}: the fastest for the first {len(cohort.users)} people ({times})")
+    report(f"engine {best.backend.name}: the fastest for the first {len(cohort.users)} users ({times})")
     return best
 
 
 def _seconds(engine: Engine, meta: Tree, cohort: Cohort) -> float:
-    """The least of several calls after a first; infinite where vmap finds an operator without a batched form."""
+    """The least time of several calls after a first; infinity if vmap meets an operator without a batched form."""
     try:
         return min([_timed(engine, meta, cohort) for _ in range(1 + _CALLS)][1:])
     except RuntimeError:

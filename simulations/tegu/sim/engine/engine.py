@@ -1,4 +1,4 @@
-"""A cohort's updates, summed: batches of users on every core, the same bits however the cohort is cut."""
+"""A learner over many users: batches on every core, with results that do not depend on how a cohort is divided."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
 from tegu.learners.learner import Execution
-from tegu.sim.data.cohort import Cohort, buckets
+from tegu.sim.data.cohort import Cohort, size_buckets
 from tegu.sim.engine.backend import Backend
-from tegu.sim.engine.batches import Batch, Group, even_parts, gathered, users_in, whole_blocks
-from tegu.sim.engine.footprint import TOGETHER
-from tegu.sim.engine.sum_blocks import folded
+from tegu.sim.engine.batches import BatchGroup, UserBatch, even_slices, gather_batches, users_in, whole_block_slices
+from tegu.sim.engine.footprint import MAX_SUMMED_USERS
+from tegu.sim.engine.sum_blocks import sum_blocks
 
 __all__ = ["MEMORY", "Engine"]
 
-MEMORY = 2 << 30
-_BLOCK = 8  # users whose updates are added in one go
-_BLOCK_BYTES = 32 << 20  # a block is smaller than `_BLOCK` where its users compute more than this
-_CALL_BYTES = 3 << 18  # what is computed in the time that a call, and gathering for it, takes
-_BATCH = 128  # users a call: enough to fill a core, few enough for its cache
-
+MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
+_BLOCK = 8  # users whose updates are summed first
+_BLOCK_BYTES = 32 << 20  # a block has fewer users if `_BLOCK` users would compute more than this
+_CALL_BYTES = 3 << 18  # computed in the time that the overhead of one call and its gathering takes
+_BATCH = 128  # users per call: enough to use a core fully, few enough for its cache
 
 UserBytes: TypeAlias = Callable[[int], float]
 T = TypeVar("T")
@@ -41,16 +40,16 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Engine:
-    """A learner over many users on this machine; made by `make_engine`.
+    """A learner over many users on this machine; `make_engine` creates one.
 
     Attributes:
-        backend: what runs the learner.
-        manifest: what a bundle says of the learner.
+        backend: runs the learner over a batch of users.
+        manifest: the learner's description, as in a bundle.
         execution: how the learner may be executed faster.
-        user_bytes: from a user's rows to the bytes that its update takes, as `footprint` tells.
-        memory: bytes that all batches in work together may take.
-        workers: threads, one a core.
-        together_bytes: as `user_bytes`, where updates are summed together.
+        user_bytes: function from a user's rows to the bytes that its update takes; see `footprint`.
+        memory: memory limit in bytes for users processed at once, over all workers.
+        workers: number of threads, by default one per usable core.
+        summed_update_bytes: as `user_bytes`, for updates that are summed over users at once.
     """
 
     backend: Backend
@@ -59,116 +58,133 @@ class Engine:
     user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
     workers: int = field(default_factory=usable_cpus)
-    together_bytes: UserBytes = lambda rows: 1 << 16
+    summed_update_bytes: UserBytes = lambda rows: 1 << 16
+
+    def __repr__(self) -> str:
+        return (
+            f"Engine({self.backend.name}, learner={self.manifest.learner}, workers={self.workers}, "
+            f"memory={self.memory >> 20} MiB)"
+        )
 
     def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
         """The sum over users of their updates, each clipped to the norm `limit`.
 
-        Blocks of users are summed while they are computed, then the blocks in order, so that the result does not depend
-        on memory or cores ("torch-vmap" apart, whose last bits do). A batch is gathered while others compute.
+        The result does not depend on memory or cores: blocks of users are summed within batches, then the blocks in
+        order. The last bits of "torch-vmap" are the exception. A batch is gathered while other workers compute.
+
+        Args:
+            meta: the initialisation.
+            cohort: the users.
+            limit: largest norm of one user's update; infinity means that updates are not clipped.
 
         Raises:
-            DataError: `memory` is too small for one block of users.
+            DataError: `memory` is too small for one block of users per worker.
         """
         if self.execution.merges_query:
-            cohort = cohort.pooled(self.execution.order_invariant)
+            cohort = cohort.merged(self.execution.order_invariant)
 
-        def compute(batch: Batch) -> Tree:
-            if batch.together is not None:
-                total = batch.together(meta, batch.support, batch.query, batch.noise)
+        def compute(batch: UserBatch) -> Tree:
+            if batch.summed_update is not None:
+                total = batch.summed_update(meta, batch.support, batch.query, batch.noise)
                 return {name: value[None] if name in meta else value for name, value in total.items()}
             sums = self.backend.block_sums(meta, batch.support, batch.query, batch.noise, batch.block, limit)
             blocks = -(-len(batch.support.mask) // batch.block)
             return {name: value[:blocks] if name in meta else value for name, value in sums.items()}
 
         batches = (
-            batch for group in self._groups(cohort, math.isinf(limit)) for batch in gathered(group, self.manifest.noise)
+            batch
+            for group in self._groups(cohort, math.isinf(limit))
+            for batch in gather_batches(group, self.manifest.noise)
         )
-        return folded(meta, self._each(compute, batches))
+        return sum_blocks(meta, self._compute_all(compute, batches))
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         """States `[users, ...]` from supports `[users, rows, ...]`.
 
         Args:
             meta: the initialisation.
-            supports: every user's rows.
-            knobs: how to adapt.
-            noise: `[users, noise]`; zeros where it is None, which serves a learner that draws none and a state that
-                does not adapt.
+            supports: rows of every user.
+            knobs: the settings of the adaptation.
+            noise: float32 `[users, noise]`. None means zeros, for learners without noise and for unadapted states.
         """
         users = len(supports.mask)
         drawn = np.zeros((users, self.manifest.noise), np.float32) if noise is None else noise
 
-        def one(part: slice) -> Tree:
-            return self.backend.adapt(meta, users_in(supports, part), knobs, drawn[part])
+        def adapt_slice(chosen: slice) -> Tree:
+            return self.backend.adapt(meta, users_in(supports, chosen), knobs, drawn[chosen])
 
-        states = self._map(one, self._parts(users))
+        states = self._map(adapt_slice, self._slices(users))
         return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """Outputs `[users, rows, ...]` from states `[users, ...]` and inputs `[users, rows, ...]`."""
 
-        def one(part: slice) -> Array:
-            own = {name: state[part] for name, state in states.items()}
-            return self.backend.predict(meta, own, np.ascontiguousarray(x[part]))
+        def predict_slice(chosen: slice) -> Array:
+            own = {name: state[chosen] for name, state in states.items()}
+            return self.backend.predict(meta, own, np.ascontiguousarray(x[chosen]))
 
-        return np.concatenate(self._map(one, list(self._parts(len(x)))))
+        return np.concatenate(self._map(predict_slice, self._slices(len(x))))
 
-    def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[Group]:
-        """A batch for every worker, which depend on nothing but the cohort; see `tegu.sim.engine.batches`."""
-        share = -(-len(cohort.users) // self.workers)  # nobody waits for a batch larger than this
-        at_once = unclipped and self.backend.together(sum(cohort.longest)) is not None
-        fixed = _in_rows(self.together_bytes(0), self.together_bytes) if at_once else 0.0
-        for places in buckets(cohort, _in_rows(_CALL_BYTES, self.user_bytes), fixed=fixed):
-            bucket = cohort.part(places)
-            rows = sum(bucket.longest)
-            together = self.backend.together(rows) if unclipped else None
-            each = (self.user_bytes if together is None else self.together_bytes)(rows)
-            most = max(1, int(_BLOCK_BYTES / each))
-            if together is None:
-                block = min(_BLOCK, most)
-                fitting = self._fitting(block, each)
-                cuts = whole_blocks(len(places), block, max(1, min(fitting, share, _BATCH) // block))
+    def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[BatchGroup]:
+        """Groups of one batch per worker; see `tegu.sim.engine.batches`."""
+        share = -(-len(cohort.users) // self.workers)  # a larger batch would keep other workers waiting
+        at_once = unclipped and self.backend.summed_update(sum(cohort.max_rows)) is not None
+        fixed_rows = _in_rows(self.summed_update_bytes(0), self.summed_update_bytes) if at_once else 0.0
+        for positions in size_buckets(cohort, _in_rows(_CALL_BYTES, self.user_bytes), fixed_rows=fixed_rows):
+            bucket = cohort.select(positions)
+            rows = sum(bucket.max_rows)
+            summed_update = self.backend.summed_update(rows) if unclipped else None
+            bytes_per_user = (self.user_bytes if summed_update is None else self.summed_update_bytes)(rows)
+            max_block = max(1, int(_BLOCK_BYTES / bytes_per_user))
+            if summed_update is None:
+                block = min(_BLOCK, max_block)
+                max_users = min(self._users_that_fit(block, bytes_per_user), share, _BATCH)
+                slices = whole_block_slices(len(positions), block, max(1, max_users // block))
             else:
-                cuts = even_parts(len(places), min(TOGETHER, most))
-                block = max(cut.stop - cut.start for cut in cuts)
-                self._fitting(block, each)
-            for first in range(0, len(cuts), self.workers):
-                yield Group(bucket, cuts[first : first + self.workers], block, together)
+                slices = even_slices(len(positions), min(MAX_SUMMED_USERS, max_block))
+                block = max(chosen.stop - chosen.start for chosen in slices)
+                self._users_that_fit(block, bytes_per_user)
+            for first in range(0, len(slices), self.workers):
+                yield BatchGroup(bucket, slices[first : first + self.workers], block, summed_update)
 
-    def _fitting(self, block: int, each: float) -> int:
-        """Users that each worker's share of the memory has room for."""
-        fitting = int(self.memory / self.workers / each)
-        if fitting < block:
+    def _users_that_fit(self, block: int, bytes_per_user: float) -> int:
+        """The number of users that fit into one worker's share of the memory.
+
+        Raises:
+            DataError: fewer than one block.
+        """
+        users = int(self.memory / self.workers / bytes_per_user)
+        if users < block:
             raise DataError(
                 f"memory is {self.memory} bytes, and {self.workers} blocks of {block} users take "
-                f"{self.workers * block * each:.0f}: allow more, or make users' rows or the model fewer"
+                f"{self.workers * block * bytes_per_user:.0f}: allow more memory, use fewer rows per user, or use a "
+                "smaller model"
             )
-        return fitting
+        return users
 
-    def _parts(self, users: int) -> list[slice]:
+    def _slices(self, users: int) -> list[slice]:
         size = max(1, min(_BATCH, -(-users // self.workers)))
         return [slice(start, start + size) for start in range(0, users, size)]
 
-    def _each(self, compute: Callable[[T], R], batches: Generator[T]) -> list[R]:
-        """What `compute` gives for each batch, in order.
+    def _compute_all(self, compute: Callable[[T], R], batches: Generator[T]) -> list[R]:
+        """The results of `compute` for all batches, in order.
 
-        A worker takes, and thereby gathers, its next batch when it has computed the last one. A thread that gathers for
-        all would be one more than there are cores, and workers would stand still for it.
+        Each worker gathers its next batch itself, after computing the last one. A separate thread that gathers for all
+        would be one more than there are cores, and workers would wait for it.
         """
-        numbered, taking, results = enumerate(batches), Lock(), dict[int, R]()
+        numbered, lock, results = enumerate(batches), Lock(), dict[int, R]()
 
         def work() -> None:
             while True:
-                with taking:
+                with lock:
                     number, batch = next(numbered, (-1, None))
                 if batch is None:
                     return
                 try:
                     results[number] = compute(batch)
                 except BaseException:
-                    with taking:
-                        batches.close()  # nobody need go on
+                    with lock:
+                        batches.close()  # stops the other workers
                     raise
 
         for worker in [self._pool.submit(work) for _ in range(self.workers)]:
@@ -180,11 +196,11 @@ class Engine:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        # One thread a core, each computing on its own: torch's threads within an operator would compete with them.
+        # One thread per core. Each disables torch's own threads, which would compete with the other workers.
         return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _in_rows(size: float, user_bytes: UserBytes) -> float:
-    """How many of a user's rows take so many bytes."""
+    """The number of a user's rows that take `size` bytes."""
     row = user_bytes(1) - user_bytes(0)
     return size / row if row > 0 else math.inf

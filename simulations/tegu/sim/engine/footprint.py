@@ -1,4 +1,4 @@
-"""How much memory a user's update takes."""
+"""The memory that a user's update takes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tegu.compile.examples import example_batch
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import Learner, TorchBatch, TorchTree, Update
 
-__all__ = ["TOGETHER", "footprint", "footprint_together"]
+__all__ = ["MAX_SUMMED_USERS", "footprint", "summed_update_footprint"]
 
-_SIZES = 4, 20
-TOGETHER = 64  # users whose updates are summed at once, at most
+_SIZES = 4, 20  # rows at which memory is measured
+MAX_SUMMED_USERS = 64  # the most users whose updates are summed at once
 
 
-class _Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves its hook bare
-    """Adds up the bytes of every tensor that is made while it lasts."""
+class _Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch does not type this class
+    """Adds up the bytes of every tensor that is created within the context."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # as above
@@ -35,30 +35,36 @@ class _Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch le
 
 
 def footprint(learner: Learner) -> Callable[[int], float]:
-    """From a user's rows to the bytes of all that its update computes: a bound, since memory is used again."""
+    """A function from a user's rows to the bytes of all tensors of its update.
+
+    This is an upper bound, since memory is reused.
+    """
     meta = _meta(learner)
 
     def bytes_of(rows: int) -> float:
         return _allocated(learner.update, meta, *_example(learner, rows), torch.zeros(learner.noise))
 
-    return _line(bytes_of)
+    return _linear(bytes_of)
 
 
-def footprint_together(learner: Learner) -> Callable[[int], float]:
-    """As `footprint`, a user's share where the updates of a few users are summed together; 0 where they cannot be."""
+def summed_update_footprint(learner: Learner) -> Callable[[int], float]:
+    """As `footprint`, for one user's share of an update that is summed over users at once.
+
+    The function returns 0 if the learner has no summed update.
+    """
     if learner.execution.summed_update is None:
         return lambda rows: 0.0
-    total, meta = learner.execution.summed_update.compute, _meta(learner)
+    compute, meta = learner.execution.summed_update.compute, _meta(learner)
 
     def bytes_of(rows: int) -> float:
-        many = [Batch(*(part.expand(TOGETHER, *part.shape) for part in batch)) for batch in _example(learner, rows)]
-        return _allocated(total, meta, *many, torch.zeros(TOGETHER, learner.noise)) / TOGETHER
+        batches = [_repeated(batch, MAX_SUMMED_USERS) for batch in _example(learner, rows)]
+        return _allocated(compute, meta, *batches, torch.zeros(MAX_SUMMED_USERS, learner.noise)) / MAX_SUMMED_USERS
 
-    return _line(bytes_of)
+    return _linear(bytes_of)
 
 
-def _line(bytes_of: Callable[[int], float]) -> Callable[[int], float]:
-    """Counted at two sizes; what an update computes grows in a straight line with its rows."""
+def _linear(bytes_of: Callable[[int], float]) -> Callable[[int], float]:
+    """A line through measurements at two sizes; the memory of an update is linear in its rows."""
     small, large = map(bytes_of, _SIZES)
     slope = max(0.0, (large - small) / (2 * (_SIZES[1] - _SIZES[0])))
     return lambda rows: max(0.0, small - slope * 2 * _SIZES[0]) + slope * rows
@@ -71,6 +77,10 @@ def _meta(learner: Learner) -> TorchTree:
 def _example(learner: Learner, rows: int) -> tuple[TorchBatch, TorchBatch]:
     rng = np.random.default_rng(0)
     return example_batch(learner, rows, rng), example_batch(learner, rows, rng)
+
+
+def _repeated(batch: TorchBatch, users: int) -> TorchBatch:
+    return Batch(*(values.expand(users, *values.shape) for values in batch))
 
 
 def _allocated(update: Update, *arguments: Any) -> float:

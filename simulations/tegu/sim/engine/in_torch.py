@@ -1,4 +1,4 @@
-"""The learner's own functions in torch: batched by `torch.func.vmap`, or user by user. Nothing is compiled."""
+"""Backends: the learner's functions in torch, batched by `torch.func.vmap` or user by user, without compilation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from tegu.compile.functions import batched, block_sums, functions, touched_update
-from tegu.compile.summed_updates import together
+from tegu.compile.summed_updates import together as summation_of
 from tegu.compile.tracing.naming import flat_batch, knob_tensors, named, pick
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner
-from tegu.sim.engine.backend import TogetherSum
-from tegu.sim.engine.blocks import membership
-from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
+from tegu.sim.engine.backend import UpdateSummation
+from tegu.sim.engine.blocks import block_membership
+from tegu.sim.engine.one_by_one import each_state, stack_states, sum_in_blocks
 
 __all__ = ["TorchBatched", "TorchLooped"]
 
@@ -27,34 +27,34 @@ _Function = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class TorchBatched:
-    """See `Backend`; a batch of users in one call."""
+    """Runs a batch of users in one call; see `Backend`."""
 
     learner: Learner
     name: str = "torch-vmap"
 
-    def together(self, rows: int) -> TogetherSum | None:
+    def summed_update(self, rows: int) -> UpdateSummation | None:
         """See `Backend`."""
         summed = self.learner.execution.summed_update
         if summed is None or rows > summed.max_rows:
             return None
-        total = together(summed)
-        return lambda meta, *users: _called(total, "update", named("meta", _tensors(meta)) | _users(*users))
+        summation = summation_of(summed)
+        return lambda meta, *users: _call(summation, "update", named("meta", _tensors(meta)) | _users(*users))
 
     def block_sums(
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
     ) -> Tree:
         """See `Backend`."""
         inputs = _users(support, query, noise) | named("meta", _tensors(meta))
-        blocks = membership(len(support.mask), block)
+        blocks = block_membership(len(support.mask), block)
         inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
         updates = batched(lambda values: touched_update(self.learner, values))
-        return _called(block_sums(updates), "update", inputs)
+        return _call(block_sums(updates), "update", inputs)
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
         shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
         inputs = _rows("support", supports) | _noise(noise) | shared
-        return _called(batched(functions(self.learner)["adapt"]), "state", inputs)
+        return _call(batched(functions(self.learner)["adapt"]), "state", inputs)
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
@@ -64,13 +64,13 @@ class TorchBatched:
 
 @dataclass(frozen=True)
 class TorchLooped:
-    """See `Backend`; user after user, each with its real rows alone."""
+    """Runs users one after the other, each without padding; see `Backend`."""
 
     learner: Learner
     name: str = "torch-loop"
 
-    def together(self, rows: int) -> None:
-        """There is nothing to be saved for one user at a time."""
+    def summed_update(self, rows: int) -> None:
+        """None: one user at a time has nothing to share."""
 
     def block_sums(
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
@@ -78,17 +78,19 @@ class TorchLooped:
         """See `Backend`."""
         shared, update = named("meta", _tensors(meta)), functions(self.learner)["update"]
 
-        def one(own_support: NumpyBatch, own_query: NumpyBatch, own_noise: Array) -> Tree:
-            return _called(update, "update", shared | _users(own_support, own_query, own_noise))
+        def user_update(own_support: NumpyBatch, own_query: NumpyBatch, own_noise: Array) -> Tree:
+            return _call(update, "update", shared | _users(own_support, own_query, own_noise))
 
-        return sum_in_blocks(one, support, query, noise, block, limit)
+        return sum_in_blocks(user_update, support, query, noise, block, limit)
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
         shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
-        each = (NumpyBatch(*parts) for parts in zip(*supports, strict=True))
-        adapt, pairs = functions(self.learner)["adapt"], zip(each, noise, strict=True)
-        return stacked([_called(adapt, "state", shared | _rows("support", rows) | _noise(own)) for rows, own in pairs])
+        users = (NumpyBatch(*arrays) for arrays in zip(*supports, strict=True))
+        adapt, pairs = functions(self.learner)["adapt"], zip(users, noise, strict=True)
+        return stack_states(
+            [_call(adapt, "state", shared | _rows("support", rows) | _noise(own)) for rows, own in pairs]
+        )
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
@@ -100,12 +102,12 @@ class TorchLooped:
         return np.stack(outputs)
 
 
-def _called(function: _Function, prefix: str, inputs: Mapping[str, Tensor]) -> Tree:
+def _call(function: _Function, prefix: str, inputs: Mapping[str, Tensor]) -> Tree:
     return {name: value.detach().numpy() for name, value in pick(prefix, function(inputs)).items()}
 
 
 def _tensors(tree: Tree) -> dict[str, Tensor]:
-    return {name: torch.tensor(value) for name, value in tree.items()}  # copies: received arrays are read-only
+    return {name: torch.tensor(value) for name, value in tree.items()}  # a copy, since received arrays are read-only
 
 
 def _users(support: NumpyBatch, query: NumpyBatch, noise: Array) -> dict[str, Tensor]:

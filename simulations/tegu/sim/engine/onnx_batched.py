@@ -1,4 +1,4 @@
-"""A batch of users as one call of a graph in ONNX Runtime: the fastest for small models."""
+"""Backend: a batch of users as one call of a graph in ONNX Runtime, the fastest for small models."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tegu.compile import CohortGraphs
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
-from tegu.sim.engine.backend import TogetherSum
-from tegu.sim.engine.blocks import membership
+from tegu.sim.engine.backend import UpdateSummation
+from tegu.sim.engine.blocks import block_membership
 
 __all__ = ["OnnxBatched"]
 
 
 @dataclass(frozen=True)
 class OnnxBatched:
-    """See `Backend`.
+    """Runs a batch of users as one call; see `Backend`.
 
     Attributes:
-        graphs: from `compile_cohort`.
+        graphs: result of `compile_cohort`.
     """
 
-    graphs: CohortGraphs
+    graphs: CohortGraphs = field(repr=False)
     name: str = "onnx"
     _runtime: OnnxRuntime = field(init=False, repr=False)
 
@@ -36,23 +36,24 @@ class OnnxBatched:
             graphs["together"] = self.graphs.together
         runtime = OnnxRuntime(graphs)
         for graph in graphs:
-            runtime.load(graph)  # now, since several threads will ask for it
+            runtime.load(graph)  # now, before several threads use it
         object.__setattr__(self, "_runtime", runtime)
 
-    def together(self, rows: int) -> TogetherSum | None:
+    def summed_update(self, rows: int) -> UpdateSummation | None:
         """See `Backend`."""
-        return self._together if self.graphs.together is not None and rows <= self.graphs.together_rows else None
+        usable = self.graphs.together is not None and rows <= self.graphs.together_rows
+        return self._sum_unclipped if usable else None
 
-    def _together(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array) -> Tree:
+    def _sum_unclipped(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array) -> Tree:
         return self._sums("together", _sources(meta, support, query, noise))
 
     def block_sums(
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
     ) -> Tree:
         """See `Backend`."""
-        blocks = membership(len(support.mask), block)
-        alone = {"blocks": {"": blocks}, "clip": {"": np.asarray(limit, np.float32)}}
-        return self._sums("update", {**_sources(meta, support, query, noise), **alone})
+        blocks = block_membership(len(support.mask), block)
+        options = {"blocks": {"": blocks}, "clip": {"": np.asarray(limit, np.float32)}}
+        return self._sums("update", {**_sources(meta, support, query, noise), **options})
 
     def _sums(self, graph: str, sources: Mapping[str, Mapping[str, Array]]) -> Tree:
         return {name.removeprefix("update."): value for name, value in self._runtime.run(graph, sources).items()}

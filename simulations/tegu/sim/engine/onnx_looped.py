@@ -1,4 +1,4 @@
-"""The device's own graphs in ONNX Runtime, user by user: for models without a batched form."""
+"""Backend: the device's own graphs in ONNX Runtime, user by user, for models without a batched form."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
-from tegu.sim.engine.one_by_one import each_state, stacked, sum_in_blocks
+from tegu.sim.engine.one_by_one import each_state, stack_states, sum_in_blocks
 
 __all__ = ["OnnxLooped"]
 
 
 @dataclass(frozen=True)
 class OnnxLooped:
-    """See `Backend`.
+    """Runs users one after the other; see `Backend`.
 
     Attributes:
-        graphs: from `compile_learner`.
+        graphs: result of `compile_learner`.
     """
 
-    graphs: Mapping[str, bytes]
+    graphs: Mapping[str, bytes] = field(repr=False)
     name: str = "onnx-loop"
     _runtime: OnnxRuntime = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         runtime = OnnxRuntime(self.graphs)
         for graph in self.graphs:
-            runtime.load(graph)  # now, since several threads will ask for it
+            runtime.load(graph)  # now, before several threads use it
         object.__setattr__(self, "_runtime", runtime)
 
-    def together(self, rows: int) -> None:
-        """There is nothing to be saved for one user at a time."""
+    def summed_update(self, rows: int) -> None:
+        """None: one user at a time has nothing to share."""
 
     def block_sums(
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
@@ -45,9 +45,9 @@ class OnnxLooped:
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
-        each = (NumpyBatch(*parts) for parts in zip(*supports, strict=True))
-        pairs = zip(each, noise, strict=True)
-        return stacked([self._runtime.adapt(meta, support, knobs, own) for support, own in pairs])
+        users = (NumpyBatch(*arrays) for arrays in zip(*supports, strict=True))
+        pairs = zip(users, noise, strict=True)
+        return stack_states([self._runtime.adapt(meta, support, knobs, own) for support, own in pairs])
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""

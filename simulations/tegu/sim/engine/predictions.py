@@ -1,4 +1,4 @@
-"""Predictions of many users after adapting each: the one place where simulation adapts and predicts to be judged."""
+"""Predictions of many users after adapting each: the only place where simulation adapts and predicts for evaluation."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ from tegu.core.sampling.trials import Trials, stacked_inputs, stacked_noise, sta
 from tegu.sim.engine.batches import users_in
 from tegu.sim.engine.engine import Engine
 
-__all__ = ["Method", "adapted", "answers", "score"]
+__all__ = ["Method", "adapt_and_predict", "adapted_predictions", "score"]
 
 Method: TypeAlias = Callable[[Trials], Sequence[Array]]
+"""From trials to the outputs of each trial, in their order."""
 
-_TRIALS = 256
+_TRIALS = 256  # trials per batch: each may hold scores of a whole catalogue, which must fit into memory
 
 
-def answers(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> TrialOutputs:
-    """Adapt `meta` with `knobs`, then predict; by the learner's `unadapted` it is the initialisation itself.
+def adapt_and_predict(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) -> TrialOutputs:
+    """Adapt `meta` to each trial's support with `knobs`, then predict for its query.
 
-    As on a device, whoever's state is not finite keeps the initialisation's.
+    With the learner's `unadapted` knobs, predictions are those of the initialisation. As on a device, a user whose
+    state is not finite gets the unadapted state.
     """
     supports, inputs = stacked_supports(trials), stacked_inputs(trials)
     noise = stacked_noise(trials, engine.manifest.noise)
-    outputs, notes = list[Array](), list[dict[str, Array]]()
-    for start in range(0, len(inputs), _TRIALS):  # a batch's catalogues of scores have to fit into memory
-        part = slice(start, start + _TRIALS)
-        states = _kept(engine, meta, users_in(supports, part), knobs, noise[part])
-        outputs.extend(engine.predict(meta, states, inputs[part]))
-        notes.append({name: value for name, value in states.items() if value.ndim == 1})
-    return TrialOutputs(outputs, {name: np.concatenate([note[name] for note in notes]) for name in notes[0]})
+    outputs, scalars = list[Array](), list[dict[str, Array]]()
+    for start in range(0, len(inputs), _TRIALS):
+        batch = slice(start, start + _TRIALS)
+        states = _finite_states(engine, meta, users_in(supports, batch), knobs, noise[batch])
+        outputs.extend(engine.predict(meta, states, inputs[batch]))
+        scalars.append({name: value for name, value in states.items() if value.ndim == 1})
+    return TrialOutputs(outputs, {name: np.concatenate([each[name] for each in scalars]) for name in scalars[0]})
 
 
-def adapted(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
-    """The method of `answers`."""
-    return lambda trials: answers(engine, meta, knobs, trials).outputs
+def adapted_predictions(engine: Engine, meta: Tree, knobs: Knobs) -> Method:
+    """A method that adapts `meta` with `knobs` and predicts; see `adapt_and_predict`."""
+    return lambda trials: adapt_and_predict(engine, meta, knobs, trials).outputs
 
 
-def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
+def _finite_states(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
     states = engine.adapt(meta, supports, knobs, noise)
     users = len(supports.mask)
     finite = np.all([np.isfinite(state).reshape(users, -1).all(1) for state in states.values()], axis=0)
@@ -58,5 +60,5 @@ def _kept(engine: Engine, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise:
 
 
 def score(method: Method, trials: Trials, metric: Metric) -> Array:
-    """`[users]`: how well the method does for each user."""
+    """Float64 `[users]`, the metric of the method for each user."""
     return user_scores(trials, method(trials), metric)

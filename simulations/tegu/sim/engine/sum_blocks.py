@@ -1,4 +1,4 @@
-"""Sums over blocks of users, in their order, as one tree."""
+"""The sum over all blocks of users, in their order."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 
-__all__ = ["folded"]
+__all__ = ["sum_blocks"]
 
 
-def folded(meta: Tree, sums: Sequence[Tree]) -> Tree:
-    """The sum of all blocks, a tree of the layout of `meta`.
+def sum_blocks(meta: Tree, sums: Sequence[Tree]) -> Tree:
+    """The sum of all blocks, as a tree with the names and shapes of `meta`.
 
     Args:
         meta: the initialisation.
-        sums: `Backend.block_sums` of one batch after the other.
+        sums: the result of `Backend.block_sums` for each batch, in order.
     """
     return {name: _total(name, array, sums) for name, array in meta.items()}
 
 
 def _total(name: str, array: Array, sums: Sequence[Tree]) -> Array:
     if name in sums[0]:
-        total: Array = np.concatenate([part[name] for part in sums]).sum(0)
+        total: Array = np.concatenate([batch[name] for batch in sums]).sum(0)
         return total
     table = np.zeros_like(array)
-    for part in sums:
-        with np.errstate(invalid="ignore"):  # a sum that is not finite is for the server to refuse
-            np.add.at(table, part[f"{name}/ids"].reshape(-1), part[f"{name}/rows"].reshape(-1, *array.shape[1:]))
+    for batch in sums:
+        with np.errstate(invalid="ignore"):  # the server refuses a sum that is not finite
+            np.add.at(table, batch[f"{name}/ids"].reshape(-1), batch[f"{name}/rows"].reshape(-1, *array.shape[1:]))
     return table

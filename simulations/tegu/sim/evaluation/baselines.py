@@ -19,10 +19,10 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, engine_like, make_engine
-from tegu.sim.engine.predictions import Method, adapted
+from tegu.sim.engine.predictions import Method, adapted_predictions
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.run import Run
-from tegu.sim.training.cross_fitting import Fitted, Judge, fitted
+from tegu.sim.training.cross_fitting import CrossFittedPopulation, Evaluator, cross_fit_population
 from tegu.sim.training.in_process import Trained, train_in_process
 
 __all__ = ["Baselines", "comparators"]
@@ -53,7 +53,7 @@ def comparators(experiment: Experiment, run: Run, progress: Progress) -> Baselin
     engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
     if (trained := run.learner.gradient_learner) is not None:
         own = engine if trained is like else make_engine(trained, compile_learner(trained))
-        found["finetuned"] = _at_every_k(adapted(own, run.bundle.meta, trained.knobs))
+        found["finetuned"] = _at_every_k(adapted_predictions(own, run.bundle.meta, trained.knobs))
     found["local_only"] = _local(experiment, run, like)
     progress.stage("fedsgd: one gradient step a client a round")
     found |= _fedsgd(experiment, run, like, engine, progress)
@@ -72,15 +72,15 @@ def _fedavg(
     except FederationError as error:
         progress.stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
         return {}
-    return {"fedavg": _at_every_k(adapted(engine, meta, like.unadapted))}
+    return {"fedavg": _at_every_k(adapted_predictions(engine, meta, like.unadapted))}
 
 
 def _alone(experiment: Experiment, run: Run, progress: Progress) -> Callable[[int], Method]:
     learner = experiment.learner
     engine = make_engine(learner, compile_learner(learner))
     found = _fitted(engine, learner, run, progress)
-    chosen = _calibrated(engine, found.judges, run)
-    return lambda k: adapted(engine, found.trained.meta, chosen[k])
+    chosen = _calibrated(engine, found.evaluators, run)
+    return lambda k: adapted_predictions(engine, found.trained.meta, chosen[k])
 
 
 def _at_every_k(method: Method) -> Callable[[int], Method]:
@@ -93,30 +93,30 @@ def _fedsgd(
     learner = fedsgd(experiment.model, like, loss=experiment.loss)
     engine = engine_like(engine, learner)
     found = _fitted(engine, learner, run, progress)
-    meta, chosen = found.trained.meta, _calibrated(engine, found.judges, run)
-    still = adapted(engine, meta, like.unadapted)
-    return {"fedsgd": _at_every_k(still), "fedsgd_finetuned": lambda k: adapted(engine, meta, chosen[k])}
+    meta, chosen = found.trained.meta, _calibrated(engine, found.evaluators, run)
+    still = adapted_predictions(engine, meta, like.unadapted)
+    return {"fedsgd": _at_every_k(still), "fedsgd_finetuned": lambda k: adapted_predictions(engine, meta, chosen[k])}
 
 
 def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], Method]:
     learner = local_only(experiment.model, like, loss=experiment.loss)
     engine = make_engine(learner, compile_learner(learner))
     meta = learner.init(run.plan.seed)
-    chosen = _calibrated(engine, [Judge(meta, run.split.calibration)], run)
-    return lambda k: adapted(engine, meta, chosen[k])
+    chosen = _calibrated(engine, [Evaluator(meta, run.split.calibration)], run)
+    return lambda k: adapted_predictions(engine, meta, chosen[k])
 
 
-def _fitted(engine: Engine, learner: Learner, run: Run, progress: Progress) -> Fitted:
+def _fitted(engine: Engine, learner: Learner, run: Run, progress: Progress) -> CrossFittedPopulation:
     """Trained as the run was, its folds too, with nobody looking on."""
 
     def train(people: Population, looking: Population | None, told: Progress, checkpoints: Path | None) -> Trained:
         del looking, checkpoints  # a baseline is not resumed
         return train_in_process(engine, people, learner.init(run.plan.seed), run.plan, progress=told)
 
-    return fitted(run.split, run.plan, train, progress)
+    return cross_fit_population(run.split, run.plan, train, progress)
 
 
-def _calibrated(engine: Engine, judges: Sequence[Judge], run: Run) -> dict[int, Knobs]:
+def _calibrated(engine: Engine, judges: Sequence[Evaluator], run: Run) -> dict[int, Knobs]:
     entries = calibrate(engine, judges, run.ks, run.metric, run.plan.seed)
     manifest = replace(engine.manifest, schedule=entries)
     return {k: knobs_for(manifest, k) for k in run.ks}  # as a device would choose

@@ -14,7 +14,7 @@ from tegu.core.data.recency import effective_sample_size, recency_weights
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.streams import Moment, Streams
-from tegu.sim.engine.predictions import adapted, score
+from tegu.sim.engine.predictions import adapted_predictions, score
 from tegu.sim.evaluation.bootstrap import mean_interval
 from tegu.sim.run import Run
 
@@ -103,7 +103,7 @@ def _figures(run: Run, streams: Streams, way: Way, moment: Moment) -> Array:
         Trial(user, Batch(x[seen], y[seen], mask), full_batch(query_x, query_y), (*keys, str(streams.users[user])))
         for user, (x, y, query_x, query_y) in enumerate(each)
     ]
-    method = adapted(run.engine, run.bundle.meta, knobs)
+    method = adapted_predictions(run.engine, run.bundle.meta, knobs)
     return score(method, Trials(run.split.heldout.spec, len(mask), trials), run.metric)
 
 

@@ -1,4 +1,4 @@
-"""Who of many users trains and who is asked in evaluation rounds, and what those answer, in batched graphs."""
+"""The users that train and the users of evaluation rounds, and the metrics of the latter, in batched graphs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
-from tegu.sim.engine.predictions import answers
+from tegu.sim.engine.predictions import adapt_and_predict
 from tegu.wire import RoundConfig
 
-__all__ = ["AskedOf", "answers_of", "asked_of", "training"]
+__all__ = ["UserSelector", "evaluate_batched", "select_users", "training_users"]
 
-AskedOf: TypeAlias = Callable[[UserGroup], Population]
+UserSelector: TypeAlias = Callable[[UserGroup], Population]
+"""From a group of an evaluation round to its users."""
 
 
-def training(population: Population, users: Array, config: RoundConfig) -> Array:
-    """Those of the users (indices) who do not calibrate."""
+def training_users(population: Population, users: Array, config: RoundConfig) -> Array:
+    """Those of `users` (int64 indices) that train, because the round does not set them apart for calibration."""
     if not config.calibration_share:
         return users
     return users[
@@ -40,59 +41,67 @@ def training(population: Population, users: Array, config: RoundConfig) -> Array
     ]
 
 
-def asked_of(population: Population, calibration: Population | None, inquiry: EvaluationRequest) -> AskedOf:
-    """Whom a question concerns.
+def select_users(population: Population, calibration: Population | None, request: EvaluationRequest) -> UserSelector:
+    """A function that selects the users of each group of an evaluation round.
 
     Args:
-        population: users of the nodes addressed.
-        calibration: those who calibrate, where the simulation has decided. As many of `population`, which then all
-            train, are compared with them: those with the lowest lots.
-        inquiry: its share draws who calibrates, where the simulation has not.
+        population: users of the nodes that received the request.
+        calibration: calibration users, if the simulation has already chosen them. All of `population` then trains, and
+            as many of its users form the comparison group: those with the lowest uniform draws. None means that the
+            request's share draws both groups from `population`, as on devices.
+        request: seed, share and fold of the groups.
     """
 
-    def drawn(who: UserGroup) -> Population:
-        is_asked = is_calibration_user if who == "calibration" else is_comparison_user
+    def drawn(group: UserGroup) -> Population:
+        is_member = is_calibration_user if group == "calibration" else is_comparison_user
         names = map(str, population.users)
-        chosen = [is_asked(inquiry.seed, name, inquiry.share, inquiry.fold) for name in names]
+        chosen = [is_member(request.seed, name, request.share, request.fold) for name in names]
         return population.subset(np.flatnonzero(chosen))
 
     if calibration is None:
         return drawn
 
-    def decided(who: UserGroup) -> Population:
-        return calibration if who == "calibration" else lowest(len(calibration))
+    def given(group: UserGroup) -> Population:
+        return calibration if group == "calibration" else lowest_draws(len(calibration))
 
-    def lowest(number: int) -> Population:
-        lots = np.asarray([uniform_draw(inquiry.seed, str(name)) for name in population.users])
-        return population.subset(np.sort(lots.argsort(kind="stable")[:number]))
+    def lowest_draws(number: int) -> Population:
+        draws = np.asarray([uniform_draw(request.seed, str(name)) for name in population.users])
+        return population.subset(np.sort(draws.argsort(kind="stable")[:number]))
 
-    return decided
+    return given
 
 
-def answers_of(
-    engine: Engine, meta: Tree, asked: AskedOf, inquiry: EvaluationRequest, metrics: Mapping[str, Metric]
+def evaluate_batched(
+    engine: Engine, meta: Tree, users_in: UserSelector, request: EvaluationRequest, metrics: Mapping[str, Metric]
 ) -> list[MetricSums]:
-    """What these people answer, question by question; as devices do.
+    """The sums over users for each question of the request, as devices would compute them.
+
+    Args:
+        engine: runs the learner.
+        meta: the initialisation.
+        users_in: selects the users of each group; see `select_users`.
+        request: the evaluation request.
+        metrics: the known metrics, by name.
 
     Raises:
-        UnknownNameError: no such metric.
+        UnknownNameError: the request names a metric that is not among `metrics`.
     """
-    if inquiry.metric not in metrics:
-        raise UnknownNameError("metric", inquiry.metric, metrics)
-    metric, attempt = metrics[inquiry.metric], partial(_attempt, engine, meta)
+    if request.metric not in metrics:
+        raise UnknownNameError("metric", request.metric, metrics)
+    metric, attempt = metrics[request.metric], partial(_attempt, engine, meta)
     return [
         evaluate_candidates(
-            question, engine.manifest, _trials(asked(question.who), question, inquiry.seed), metric, attempt
+            question, engine.manifest, _trials(users_in(question.who), question, request.seed), metric, attempt
         )
-        for question in inquiry.questions
+        for question in request.questions
     ]
 
 
 def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> TrialOutputs:
-    return answers(engine, meta, knobs, trials)
+    return adapt_and_predict(engine, meta, knobs, trials)
 
 
-def _trials(people: Population, question: CandidateSet, seed: int) -> Trials:
-    if not (people.most >= question.k).any():
-        return Trials(people.spec, question.k, [])
-    return draw_trials(people, question.k, seed, question.draws)
+def _trials(population: Population, question: CandidateSet, seed: int) -> Trials:
+    if not (population.max_support >= question.k).any():
+        return Trials(population.spec, question.k, [])
+    return draw_trials(population, question.k, seed, question.draws)

@@ -1,8 +1,8 @@
 """Flower's Grid inside this process: a round's messages become a few batched graph calls.
 
-Nodes hold users, and all of a round's nodes are answered by one reply, which carries the sum of their users' updates:
-sums add up, and a message for each of a hundred users would cost more than the round. So by default one node holds
-everybody, and is asked for as many users as a round has.
+Nodes hold users. One reply with the sum of their users' updates stands for all nodes of a round, since a message for
+each of a hundred users would cost more than the round itself. By default a single node holds all users, and trains as
+many of them as the cohort has.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tegu.core.sampling.episode import draw_users
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
-from tegu.sim.federation.evaluation_round import answers_of, asked_of, training
+from tegu.sim.federation.evaluation_round import evaluate_batched, select_users, training_users
 from tegu.wire import (
     Reply,
     RoundConfig,
@@ -36,19 +36,24 @@ from tegu.wire import (
     training_reply_content,
 )
 
-__all__ = ["Answer", "InProcessGrid", "answer_with", "flower_identity", "partitions"]
+__all__ = ["InProcessGrid", "MessageHandler", "answer_with", "flower_identity", "partitions"]
 
-Answer = Callable[[Sequence[Message]], list[Message]]
-_FAILED = 2  # what Flower's own nodes reply when their app raises
-_NOBODY = (
-    "none of the cohort's users has more than {} rows: bring users with more, or lower min_support "
+MessageHandler = Callable[[Sequence[Message]], list[Message]]
+"""From a round's messages to replies: one for all messages, or one for each."""
+
+_APP_FAILED = 2  # the error code of Flower's own nodes when their app raises
+_NO_USERS = (
+    "none of the cohort's users has more than {} rows: add users with more rows, or lower min_support "
     "(rows with equal x, group or order stay together)"
 )
 
 
 @contextmanager
 def flower_identity() -> Iterator[None]:
-    """Flower's messages name the process that makes them; outside a SuperLink nobody has set that name."""
+    """Set the identity that Flower's messages carry, and restore the former one afterwards.
+
+    Outside a SuperLink no identity is set.
+    """
     names = ("_task_id", "_run_id", "_node_id")
     before = {name: getattr(TaskIdentity, name) for name in names}
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
@@ -60,21 +65,24 @@ def flower_identity() -> Iterator[None]:
 
 
 class InProcessGrid(Grid):
-    """A Grid whose nodes are answered by a function.
+    """A Grid in which a function replies for all nodes.
 
     Args:
-        nodes: how many; their ids are 1, 2, ...
-        answer: from a round's messages to replies, one for them all or one for each.
+        nodes: number of nodes; their ids are 1, 2, ...
+        answer: from a round's messages to replies, one for all messages or one for each.
     """
 
-    def __init__(self, nodes: int, answer: Answer) -> None:
+    def __init__(self, nodes: int, answer: MessageHandler) -> None:
         self._nodes, self._answer = range(1, nodes + 1), answer
         self._run = Run.create_empty(1)
         self._replies: dict[str, list[Message]] = {}
         self._tickets = itertools.count(1)
 
+    def __repr__(self) -> str:
+        return f"InProcessGrid(nodes={len(self._nodes)})"
+
     def set_run(self, run: Run) -> None:
-        """Keep the run."""
+        """Store the run."""
         self._run = run
 
     @property
@@ -89,11 +97,11 @@ class InProcessGrid(Grid):
         return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def get_node_ids(self) -> Iterable[int]:
-        """All nodes."""
+        """The ids of all nodes."""
         return list(self._nodes)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Answer at once and keep the reply until it is pulled."""
+        """Compute the replies at once, and keep them until they are pulled."""
         batch = list(messages)
         ids = [str(next(self._tickets))] if batch else []
         if batch:
@@ -101,18 +109,18 @@ class InProcessGrid(Grid):
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Replies to what was pushed."""
+        """The replies to pushed messages; each is returned once."""
         return [reply for key in message_ids for reply in self._replies.pop(key, [])]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
-        """The replies to a round's messages; none for none."""
+        """The replies to a round's messages; an empty list if there are no messages."""
         del timeout
         batch = list(messages)
         return self._answer(batch) if batch else []
 
 
 def partitions(population: Population, nodes: int) -> list[Array]:
-    """Users' indices by node, dealt out in turn."""
+    """For each node int64 `[users]`, indices of its users, which are dealt out in turn."""
     return [np.arange(node, len(population), nodes) for node in range(nodes)]
 
 
@@ -122,57 +130,59 @@ def answer_with(
     nodes: int,
     calibration: Population | None = None,
     metrics: Mapping[str, Metric] = METRICS,
-) -> Answer:
-    """A function that answers a round's messages by running the engine over the users of all the nodes addressed.
+) -> MessageHandler:
+    """A function that replies to a round's messages by running the engine over the users of all addressed nodes.
 
-    Updates in full precision add up to one reply. Rounded ones are each node's own, with what rounding took the last
-    time.
+    Updates in full precision are summed into one reply. Rounded updates need one reply per node, because each node
+    carries its own rounding error over to the next round.
 
     Args:
         engine: runs the learner.
-        population: users, dealt out to the nodes.
-        nodes: how many there are.
-        calibration: users who calibrate and answer every evaluation round; where it is None, those of `population`
-            whom the round's share draws, as on devices.
-        metrics: what evaluation rounds may ask for, by name.
+        population: the users, dealt out to the nodes.
+        nodes: number of nodes.
+        calibration: calibration users, who take part in every evaluation round. None means that the round's share
+            draws them from `population`, as on devices.
+        metrics: the metrics that evaluation rounds may name.
     """
     dealt = partitions(population, nodes)
     residuals: dict[int, Tree] = {}
 
     def answer(messages: Sequence[Message]) -> list[Message]:
         if messages[0].metadata.message_type == MessageType.EVALUATE:
-            return [evaluated(messages)]
+            return [evaluation_reply(messages)]
         meta, config = read_training_request(messages[0].content)
-        together = [messages] if config.update_precision == "float32" else [[message] for message in messages]
-        return [reply(meta, config, group) for group in together]
+        groups = [messages] if config.update_precision == "float32" else [[message] for message in messages]
+        return [training_reply(meta, config, group) for group in groups]
 
-    def evaluated(messages: Sequence[Message]) -> Message:
-        meta, inquiry = read_evaluation_request(messages[0].content)
+    def evaluation_reply(messages: Sequence[Message]) -> Message:
+        meta, request = read_evaluation_request(messages[0].content)
         users = np.concatenate([dealt[message.metadata.dst_node_id - 1] for message in messages])
-        people = asked_of(population.subset(np.sort(users)), calibration, inquiry)
-        found = answers_of(engine, meta, people, inquiry, metrics)
-        return Message(evaluation_reply_content(found), reply_to=messages[0])
+        selector = select_users(population.subset(np.sort(users)), calibration, request)
+        sums = evaluate_batched(engine, meta, selector, request, metrics)
+        return Message(evaluation_reply_content(sums), reply_to=messages[0])
 
-    def reply(meta: Tree, config: RoundConfig, messages: Sequence[Message]) -> Message:
-        asked = [message.metadata.dst_node_id for message in messages]
-        each = [training(population, dealt[node - 1], config) for node in asked]
-        if not any(len(users) for users in each):
+    def training_reply(meta: Tree, config: RoundConfig, messages: Sequence[Message]) -> Message:
+        addressed = [message.metadata.dst_node_id for message in messages]
+        users_by_node = [training_users(population, dealt[node - 1], config) for node in addressed]
+        if not any(len(users) for users in users_by_node):
             return Message(training_reply_content(Reply({}, 0)), reply_to=messages[0])
-        cohort = _cohort(population, each, config)
+        cohort = _draw_round(population, users_by_node, config)
         users = len(cohort.users)
         if not users:
-            return Message(Error(_FAILED, _NOBODY.format(config.episodes.min_support)), reply_to=messages[0])
+            return Message(Error(_APP_FAILED, _NO_USERS.format(config.episodes.min_support)), reply_to=messages[0])
         total = engine.sum_updates(meta, cohort, config.clip)
         if config.update_precision == "float32":
             return Message(training_reply_content(Reply(total, users)), reply_to=messages[0])
-        (node,) = asked
+        (node,) = addressed
         sent, residuals[node] = pack_with_feedback(total, residuals.get(node), config.update_precision)
         return Message(packed_reply_content(sent, users), reply_to=messages[0])
 
     return answer
 
 
-def _cohort(population: Population, nodes: Sequence[Array], config: RoundConfig) -> Cohort:
-    """What the users of these nodes draw, each node choosing among its own."""
-    chosen = [users[draw_users(len(users), config.users_per_node, config.seed, config.round)] for users in nodes]
+def _draw_round(population: Population, users_by_node: Sequence[Array], config: RoundConfig) -> Cohort:
+    """The episodes of the round; each node draws among its own users."""
+    chosen = [
+        users[draw_users(len(users), config.users_per_node, config.seed, config.round)] for users in users_by_node
+    ]
     return draw_cohort(population, np.concatenate(chosen), config.episodes, config.seed, config.round)

@@ -24,10 +24,10 @@ def write_person(run: Run, titles: Sequence[str], folder: Path) -> None:
     The person is the held-out one with the median number of clicks among those with enough to judge by.
     """
     heldout = run.split.heldout
-    enough = np.flatnonzero(heldout.most >= 4 * CLICKS)
+    enough = np.flatnonzero(heldout.max_support >= 4 * CLICKS)
     order = enough[np.argsort(heldout.counts[enough], kind="stable")]
-    person = heldout.subset([order[len(order) // 2] if len(order) else int(heldout.most.argmax())])
-    trial = draw_trials(person, min(CLICKS, int(person.most[0])), run.plan.seed, draws=1).trials[0]
+    person = heldout.subset([order[len(order) // 2] if len(order) else int(heldout.max_support.argmax())])
+    trial = draw_trials(person, min(CLICKS, int(person.max_support[0])), run.plan.seed, draws=1).trials[0]
     for name, ids in (("person.csv", trial.support.x), ("person_later.csv", trial.query.x)):
         _write(folder / name, ("item", "title"), ((int(item), titles[int(item)]) for item in ids))
     _write(folder / "titles.csv", ("item", "title"), enumerate(titles))

@@ -1,6 +1,6 @@
-"""Cross-fitting of a population: who is in which fold, and what the trainings of all folds give together.
+"""Cross-fitting of a population: the users of each fold, and one training for each fold and for all users.
 
-The loop over the folds is that of a federation (`tegu.server.training.cross_fitting`).
+A federation uses the same loop over the folds (`tegu.server.training.cross_fitting`).
 """
 
 from __future__ import annotations
@@ -23,59 +23,72 @@ from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
 from tegu.sim.training.in_process import Backend, Trained, check_cohort
 
-__all__ = ["Fitted", "Fold", "Judge", "Part", "fitted", "folds_of", "split_for", "with_folds"]
+__all__ = [
+    "CrossFittedPopulation",
+    "Evaluator",
+    "Fold",
+    "FoldResult",
+    "Trainer",
+    "cross_fit_population",
+    "make_folds",
+    "resolve_folds",
+    "split_population",
+]
 
-_FEW, _FOLDS = 60, 4  # fewer users apart cannot tell whom adapting hurts
+_FEW_CALIBRATION_USERS = 60  # a calibration set of fewer users cannot show whether adaptation makes some worse
+_DEFAULT_FOLDS = 4
 
 
 class Fold(NamedTuple):
-    """Who trains, and who judges what they have trained."""
+    """Training users, and the calibration users that evaluate the result."""
 
     train: Population
     calibration: Population
 
 
-class Judge(NamedTuple):
-    """Parameters, and people who had no part in training them."""
+class Evaluator(NamedTuple):
+    """Parameters, and users that took no part in training them."""
 
     meta: Tree
-    people: Population
+    population: Population
 
 
-class Part(NamedTuple):
-    """What the training people of a fold have trained."""
+class FoldResult(NamedTuple):
+    """A fold, and what its training users have trained."""
 
     fold: Fold
     trained: Trained
 
     @property
-    def judge(self) -> Judge:
-        """The fold's calibration people, and what they judge."""
-        return Judge(self.trained.meta, self.fold.calibration)
+    def evaluator(self) -> Evaluator:
+        """The trained parameters and the fold's calibration users."""
+        return Evaluator(self.trained.meta, self.fold.calibration)
 
 
-class Fitted(NamedTuple):
-    """What training gave.
+class CrossFittedPopulation(NamedTuple):
+    """The result of cross-fitting, or of a single training.
 
     Attributes:
-        trained: what is kept; its seconds and users' updates are those of all trainings, its looks their means.
-        parts: what is judged, and by whom. Without cross-fitting it is one, and what is kept.
+        trained: the training that is kept. Its seconds, user rounds and bytes are those of all trainings, and its
+            validations are means over the folds.
+        folds: the training of each fold. Without cross-fitting there is one, which is the training that is kept.
     """
 
     trained: Trained
-    parts: tuple[Part, ...]
+    folds: tuple[FoldResult, ...]
 
     @property
-    def judges(self) -> tuple[Judge, ...]:
-        """Of all parts."""
-        return tuple(part.judge for part in self.parts)
+    def evaluators(self) -> tuple[Evaluator, ...]:
+        """The evaluator of each fold."""
+        return tuple(result.evaluator for result in self.folds)
 
 
-Train: TypeAlias = Callable[[Population, Population | None, Progress, Path | None], Trained]
+Trainer: TypeAlias = Callable[[Population, Population | None, Progress, Path | None], Trained]
+"""(training users, validation users or None, progress, folder for checkpoints or None) -> the result."""
 
 
-def with_folds(plan: TrainingPlan, population: Population, backend: Backend = "inprocess") -> TrainingPlan:
-    """The plan with a number of folds, where it leaves that open: see `CalibrationPlan.folds`.
+def resolve_folds(plan: TrainingPlan, population: Population, backend: Backend = "inprocess") -> TrainingPlan:
+    """The plan with a definite number of folds; see `CalibrationPlan.folds` for the default.
 
     Raises:
         PopulationError: as `Population.split`.
@@ -85,88 +98,89 @@ def with_folds(plan: TrainingPlan, population: Population, backend: Backend = "i
     folds = 0
     if backend == "inprocess" and not plan.early_stopping.patience:
         split = population.split(plan.seed, calibration=plan.calibration.share)
-        everybody = len(split.train) + len(split.calibration)
+        available = len(split.train) + len(split.calibration)
         needed = max(plan.cohort.size, plan.cohort.nodes or 0)
-        enough = everybody - math.ceil(everybody / _FOLDS) >= needed
-        folds = _FOLDS if enough and len(split.calibration) < _FEW else 0
+        enough = available - math.ceil(available / _DEFAULT_FOLDS) >= needed
+        folds = _DEFAULT_FOLDS if enough and len(split.calibration) < _FEW_CALIBRATION_USERS else 0
     return replace(plan, calibration=replace(plan.calibration, folds=folds))
 
 
-def split_for(population: Population, plan: TrainingPlan) -> Split:
-    """The plan's split; where it cross-fits, those who train are those who calibrate.
+def split_population(population: Population, plan: TrainingPlan) -> Split:
+    """The plan's split. With cross-fitting, training users are calibration users too.
 
     Raises:
-        PopulationError: as `Population.split`; or those who train in one of the plan's trainings are too few.
+        PopulationError: as `Population.split`; or one of the plan's trainings has too few users for the cohort.
     """
     folds = plan.calibration.folds or 0
     split = population.split(plan.seed, calibration=None if folds else plan.calibration.share, crossed=bool(folds))
-    parts = folds_of(split.train, folds, plan.seed) if folds else ()
-    for people in (split.train, *(part.train for part in parts)):
-        check_cohort(people, plan)
+    parts = make_folds(split.train, folds, plan.seed) if folds else ()
+    for users in (split.train, *(fold.train for fold in parts)):
+        check_cohort(users, plan)
     return split
 
 
-def folds_of(people: Population, number: int, seed: int) -> tuple[Fold, ...]:
-    """The people in so many folds (2 or more) of like size, by their lots: each is the calibration people of one.
+def make_folds(population: Population, number: int, seed: int) -> tuple[Fold, ...]:
+    """Divide users into `number` folds (at least 2) of similar size by their uniform draws.
+
+    Each user is a calibration user of exactly one fold, and a training user of all others.
 
     Raises:
-        PopulationError: fewer people than folds.
+        PopulationError: there are fewer users than folds.
     """
-    if number > len(people):
-        raise PopulationError(f"{len(people)} people cannot be parted into {number} folds: take fewer")
-    lots = np.asarray([uniform_draw(seed, str(name)) for name in people.users])
-    fold = np.empty(len(people), np.int64)
-    fold[lots.argsort(kind="stable")] = np.arange(len(people)) * number // len(people)
+    if number > len(population):
+        raise PopulationError(f"{len(population)} users cannot be divided into {number} folds: use fewer folds")
+    draws = np.asarray([uniform_draw(seed, str(name)) for name in population.users])
+    fold = np.empty(len(population), np.int64)
+    fold[draws.argsort(kind="stable")] = np.arange(len(population)) * number // len(population)
     return tuple(
-        Fold(people.subset(np.flatnonzero(fold != each)), people.subset(np.flatnonzero(fold == each)))
+        Fold(population.subset(np.flatnonzero(fold != each)), population.subset(np.flatnonzero(fold == each)))
         for each in range(number)
     )
 
 
-def fitted(
-    split: Split, plan: TrainingPlan, train: Train, progress: Progress = SILENT, checkpoints: Path | None = None
-) -> Fitted:
-    """Train as the plan says, once, or once more for each fold.
+def cross_fit_population(
+    split: Split, plan: TrainingPlan, train: Trainer, progress: Progress = SILENT, checkpoints: Path | None = None
+) -> CrossFittedPopulation:
+    """Train as the plan says: once, and with cross-fitting once more for each fold.
 
     Args:
-        split: of `split_for`.
-        plan: how many folds, and of which seed.
-        train: from those who train, those who look on (None for nobody), who is told, and the folder for checkpoints
-            (None for none), to what that gives.
-        progress: told of every round of all trainings.
-        checkpoints: a folder, in which each fold has its own; None for none.
+        split: result of `split_population`.
+        plan: its number of folds and its seed.
+        train: trains once; see `Trainer`.
+        progress: notified after every round of all trainings.
+        checkpoints: folder in which each fold has its own folder. None means no checkpoints.
 
     Raises:
-        PopulationError: fewer people than folds.
+        PopulationError: there are fewer users than folds.
     """
-    folds = plan.calibration.folds or 0
-    parts = folds_of(split.train, folds, plan.seed) if folds else (Fold(split.train, split.calibration),)
-    told = _Told(progress, folds + 1)
+    number = plan.calibration.folds or 0
+    folds = make_folds(split.train, number, plan.seed) if number else (Fold(split.train, split.calibration),)
+    combined = _CombinedProgress(progress, number + 1)
 
     def train_without(fold: int | None) -> Trained:
-        people, looking = (split.train, None) if fold is None else parts[fold]
-        trained = train(people, looking, told, checkpoints and checkpoint_folder(checkpoints, folds, fold))
-        told.begin_next()
+        users, validating = (split.train, None) if fold is None else folds[fold]
+        trained = train(users, validating, combined, checkpoints and checkpoint_folder(checkpoints, number, fold))
+        combined.begin_next()
         return trained
 
-    found = cross_fit(folds, train_without)
-    judged = tuple(Part(part, trained) for part, trained in zip(parts, found.by_fold, strict=True))
-    return Fitted(_together(found) if folds else found.kept, judged)
+    fitted = cross_fit(number, train_without)
+    results = tuple(FoldResult(fold, trained) for fold, trained in zip(folds, fitted.by_fold, strict=True))
+    return CrossFittedPopulation(_with_totals(fitted) if number else fitted.kept, results)
 
 
-def _together(found: CrossFitted[Trained]) -> Trained:
-    """What is kept, with the figures of all trainings."""
-    everything = (*found.by_fold, found.kept)
-    return found.kept._replace(
-        seconds=sum(each.seconds for each in everything),
-        user_rounds=sum(each.user_rounds for each in everything),
-        received=sum(each.received for each in everything),
-        looks=mean_validations([each.looks for each in found.by_fold]),
+def _with_totals(fitted: CrossFitted[Trained]) -> Trained:
+    """The kept training, with the totals of all trainings and the folds' mean validations."""
+    trainings = (*fitted.by_fold, fitted.kept)
+    return fitted.kept._replace(
+        seconds=sum(each.seconds for each in trainings),
+        user_rounds=sum(each.user_rounds for each in trainings),
+        received=sum(each.received for each in trainings),
+        validations=mean_validations([each.validations for each in fitted.by_fold]),
     )
 
 
-class _Told:
-    """Progress of trainings that follow each other, as that of one."""
+class _CombinedProgress:
+    """Reports the progress of consecutive trainings as that of one."""
 
     def __init__(self, progress: Progress, trainings: int) -> None:
         self._progress, self._trainings = progress, trainings
@@ -174,15 +188,15 @@ class _Told:
         self._before = self._latest = (0, 0.0)
 
     def begin_next(self) -> None:
-        """Count on from here; a training that was finished in an earlier run has told nothing."""
+        """Begin the next training. One that was finished in an earlier run has reported no rounds."""
         self._done, self._before = self._done + 1, self._latest
 
     def stage(self, text: str) -> None:
-        """Pass it on."""
+        """Report the stage unchanged."""
         self._progress.stage(text)
 
     def round(self, progress: RoundProgress) -> None:
-        """Pass it on, counted from the first training."""
+        """Report the round, counted from the first training."""
         users, seconds = self._before
         self._latest = users, seconds = users + progress.user_rounds, seconds + progress.seconds
         self._progress.round(

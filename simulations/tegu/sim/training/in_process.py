@@ -1,4 +1,4 @@
-"""Meta-training over a population: the same strategy in this process, or on Flower's Ray simulation."""
+"""Meta-training over a population in this process, with the strategy that a SuperLink runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
-from tegu.sim.federation.grid import Answer, InProcessGrid, answer_with, flower_identity
+from tegu.sim.federation.grid import InProcessGrid, MessageHandler, answer_with, flower_identity
 from tegu.wire import to_record
 
 __all__ = ["Backend", "Trained", "Validator", "check_backend", "check_cohort", "train_in_process"]
@@ -42,15 +42,15 @@ Backend: TypeAlias = Literal["inprocess", "ray"]
 
 
 class Trained(NamedTuple):
-    """What training gave.
+    """The result of training.
 
     Attributes:
         meta: the initialisation.
-        seconds: wall time of the rounds, less that of looks.
-        user_rounds: users' updates in all.
-        received: bytes of the participants' updates; 0 where nobody counted.
+        seconds: wall time of the rounds, without that of validations.
+        user_rounds: number of users' updates over all rounds.
+        received: bytes of the participants' updates; 0 if they were not counted.
         kept: the round whose parameters are kept.
-        looks: at the parameters while the run went on.
+        validations: the validations during training, in order.
     """
 
     meta: Tree
@@ -58,60 +58,67 @@ class Trained(NamedTuple):
     user_rounds: int
     received: int = 0
     kept: int = 0
-    looks: tuple[Validation, ...] = ()
+    validations: tuple[Validation, ...] = ()
+
+    def __repr__(self) -> str:
+        parameters = sum(value.size for value in self.meta.values())
+        return (
+            f"Trained(parameters={parameters}, seconds={self.seconds:.1f}, user_rounds={self.user_rounds}, "
+            f"kept={self.kept}, validations={len(self.validations)})"
+        )
 
 
 class Validator(NamedTuple):
-    """Who looks at the parameters while a run goes on.
+    """How parameters are validated during training.
 
     Attributes:
-        people: calibration users.
-        metric: what they judge by.
-        k: interactions they adapt on.
-        manifest: of the learner, by whose own knobs they do.
+        population: calibration users.
+        metric: the metric to evaluate.
+        k: interactions that users adapt on.
+        manifest: of the learner; users adapt with its own knobs.
     """
 
-    people: Population
+    population: Population
     metric: Metric
     k: int
     manifest: Manifest
 
-    def inquiry(self, seed: int, draws: int = 1) -> EvaluationRequest:
-        """What a look asks."""
+    def request(self, seed: int, draws: int = 1) -> EvaluationRequest:
+        """The evaluation request of one validation."""
         questions = validation_candidates(self.k, self.manifest, draws)
         return EvaluationRequest(self.metric.name, seed, 0.0, questions)
 
-    def looks(self, plan: TrainingPlan, history: ValidationHistory | None) -> Validations:
-        """The looks of a plan's run."""
+    def validations(self, plan: TrainingPlan, history: ValidationHistory | None) -> Validations:
+        """The validations of a run of the plan, continued from `history` if it is given."""
         stopping = plan.early_stopping
         every = stopping.interval(plan.rounds, by_default=True)
         rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better)
-        return Validations(rule, self.inquiry(plan.seed), plan.rounds, history)
+        return Validations(rule, self.request(plan.seed), plan.rounds, history)
 
-    def judged(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
-        """A closer look at what was trained: how calibration users, and others who trained, do by it."""
-        grid = InProcessGrid(1, _answer(engine, training, 1, self))
+    def final_validation(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
+        """The metric of calibration users and of as many training users, with more draws than during training."""
+        grid = InProcessGrid(1, _message_handler(engine, training, 1, self))
         with flower_identity():
-            answers = run_evaluation_round(grid, to_record(trained.meta), self.inquiry(seed, DRAWS), "validation")
-        return validation_from_sums(trained.kept, answers, self.metric.higher_is_better)
+            sums = run_evaluation_round(grid, to_record(trained.meta), self.request(seed, DRAWS), "validation")
+        return validation_from_sums(trained.kept, sums, self.metric.higher_is_better)
 
 
 def check_cohort(population: Population, plan: TrainingPlan) -> int:
-    """The number of participants, once the plan fits the population.
+    """Check that the plan's cohort fits the population, and return the number of nodes.
 
     Raises:
-        PopulationError: fewer users than nodes, fewer nodes than the cohort, or nobody with enough rows.
+        PopulationError: there are fewer users than nodes, fewer nodes than the cohort, or a user has too few rows.
     """
     cohort, least = plan.cohort, plan.episodes.min_support
     nodes = len(population) if cohort.nodes is None else cohort.nodes
     if nodes > len(population) or cohort.size > nodes:
         raise PopulationError(
             f"the cohort is {cohort.size} of {nodes} nodes and there are {len(population)} training users: "
-            "expected cohort <= nodes <= users; make the cohort smaller or bring more users"
+            "expected cohort <= nodes <= users; make the cohort smaller or add users"
         )
-    worst = int(population.most.argmin())
-    if cohort.nodes is None and population.most[worst] < least:
-        wrong = shortage_message(int(population.counts[worst]), int(population.most[worst]), least)
+    worst = int(population.max_support.argmin())
+    if cohort.nodes is None and population.max_support[worst] < least:
+        wrong = shortage_message(int(population.counts[worst]), int(population.max_support[worst]), least)
         raise PopulationError(f"user {population.users[worst]} has {wrong}; see population.with_rows")
     return nodes
 
@@ -131,56 +138,61 @@ def train_in_process(
     Args:
         engine: runs the learner.
         population: training users.
-        meta: where to start, unless `checkpoints` holds a later state.
-        plan: how to train.
-        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
-        progress: told of every round, after a look at it.
-        validation: who looks at the parameters while the run goes on; None for nobody, and then the plan's patience
-            means nothing.
+        meta: the parameters to start from, unless `checkpoints` holds a later state.
+        plan: the training plan.
+        checkpoints: folder for a checkpoint after every round, from which a run is resumed. None means no checkpoints.
+        progress: notified after every round and its validation.
+        validation: how parameters are validated. None means no validations, and the plan's patience is ignored.
 
     Raises:
         PopulationError: as `check_cohort`.
-        FederationError: a checkpoint that cannot be used, or an update that is not finite.
+        FederationError: a checkpoint cannot be used, or an update is not finite.
     """
     participants = check_cohort(population, plan)
-    hosted = _hosted(plan)
+    hosted = _on_one_node(plan)
     nodes = participants if hosted is plan else 1
     checkpoint = latest_checkpoint(checkpoints) if checkpoints else None
     outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
-    looks = validation.looks(plan, checkpoint.history if checkpoint else None) if validation else None
+    validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
-    strategy = MetaStrategy(outer, hosted, checkpoints=checkpoints, done=done, progress=progress, looks=looks)
+    strategy = MetaStrategy(outer, hosted, checkpoints=checkpoints, done=done, progress=progress, looks=validations)
     received = 0
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
-            grid = InProcessGrid(nodes, _answer(engine, population, nodes, validation))
+            grid = InProcessGrid(nodes, _message_handler(engine, population, nodes, validation))
             result = strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
             received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
-    kept, found = strategy.kept
-    seconds = time.perf_counter() - began - (looks.seconds if looks else 0.0)
-    return Trained(found, seconds, strategy.user_rounds, received, kept, tuple(looks.found) if looks else ())
+    kept_round, kept_meta = strategy.kept
+    seconds = time.perf_counter() - began - (validations.seconds if validations else 0.0)
+    found = tuple(validations.found) if validations else ()
+    return Trained(kept_meta, seconds, strategy.user_rounds, received, kept_round, found)
 
 
-def _hosted(plan: TrainingPlan) -> TrainingPlan:
-    """The plan for one node that stands for all users, where each is a node; not where each rounds its own update."""
+def _on_one_node(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with a single node for all users, if each user would be a node of its own.
+
+    The plan stays as it is if each node rounds its own update.
+    """
     if plan.cohort.nodes is not None or plan.updates.precision != "float32":
         return plan
     return replace(plan, cohort=CohortPlan(size=1, users_per_node=plan.cohort.size))
 
 
-def _answer(engine: Engine, population: Population, nodes: int, validation: Validator | None) -> Answer:
+def _message_handler(
+    engine: Engine, population: Population, nodes: int, validation: Validator | None
+) -> MessageHandler:
     if validation is None:
         return answer_with(engine, population, nodes)
     metric = validation.metric
-    return answer_with(engine, population, nodes, validation.people, {metric.name: metric})
+    return answer_with(engine, population, nodes, validation.population, {metric.name: metric})
 
 
 @contextmanager
 def _quiet_flower() -> Iterator[None]:
-    """Flower logs every round at INFO, to the standard error it found at import."""
+    """Silence Flower, which logs every round at INFO to the standard error of its import."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -191,6 +203,10 @@ def _quiet_flower() -> Iterator[None]:
 
 
 def check_backend(backend: str) -> None:
-    """Refuse a name that is no backend."""
+    """Raise an error unless `backend` is "inprocess" or "ray".
+
+    Raises:
+        UnknownNameError: another name.
+    """
     if backend not in ("inprocess", "ray"):
         raise UnknownNameError("backend", backend, ("inprocess", "ray"))

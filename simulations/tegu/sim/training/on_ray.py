@@ -1,7 +1,7 @@
 """Meta-training on Flower's Ray simulation: the app that a SuperLink runs in production, on simulated SuperNodes.
 
-Every message passes through Flower's own serialisation and a process of its own, so this is for rehearsing a deployment
-and for clusters. On one machine `train_in_process` gives the same initialisation far sooner.
+Every message passes through Flower's own serialisation and a separate process. Use it to rehearse a deployment, or on
+a cluster. On one machine `train_in_process` gives the same initialisation much faster.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ _TAIL = 2000  # characters of the log in an error
 def train_on_ray(
     bundle: Bundle, population: Population, plan: TrainingPlan, workdir: Path, checkpoints: Path | None = None
 ) -> Trained:
-    """Run the plan's rounds on Ray, in processes of their own.
+    """Run the plan's rounds on Ray, in separate processes.
 
-    Flower draws the ids of simulated nodes at random, and the cohort is drawn from ids. So only where every node takes
-    part (`plan.cohort.size` is the number of nodes) are the users of a round those of `train_in_process`; the result is
-    then the same up to the order of summation. Smaller cohorts are as random, and not the same from run to run.
+    Flower draws the ids of simulated nodes at random, and cohorts are drawn by id. A round has the same users as with
+    `train_in_process` only if every node takes part (`plan.cohort.size` is the number of nodes). The result is then the
+    same up to the order of summation. Smaller cohorts differ from run to run.
 
     Args:
-        bundle: graphs, manifest, and in `meta` where to start, unless `checkpoints` holds a later state.
+        bundle: graphs, manifest, and the parameters to start from, unless `checkpoints` holds a later state.
         population: training users.
-        plan: how to train; `plan.cohort.nodes` is the number of simulated SuperNodes, one a user where it is None.
-        workdir: a folder for the users' rows, logs and the result; every call makes a new folder inside.
-        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
+        plan: the training plan. `plan.cohort.nodes` is the number of simulated SuperNodes; None means one per user.
+        workdir: folder for the users' rows, logs and the result; every call creates a new folder inside.
+        checkpoints: folder for a checkpoint after every round, from which a run is resumed. None means no checkpoints.
 
     Returns:
-        What was learned; its seconds include the start of Ray, and its `user_rounds` are those of this call.
+        The learned parameters. `seconds` includes the start of Ray, and `user_rounds` counts this call only.
 
     Raises:
         PopulationError: as `check_cohort`.
-        FederationError: the run has failed; the message ends with its log.
+        FederationError: the run failed; the message ends with the end of its log.
     """
     nodes = check_cohort(population, plan)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -57,13 +57,13 @@ def train_on_ray(
     paths = {"bundle": folder / "start.tegu", "partitions": folder / "partitions", "out": folder / "out"}
     if checkpoints is not None:
         paths["checkpoints"] = checkpoints.resolve()
-    # The simulation's split has decided who calibrates, and does so itself.
+    # The simulation has split off the calibration users, and calibrates itself.
     config = to_config(plan.training_only()) | {name: str(path) for name, path in paths.items()}
     with local_simulation(APP_DIR, folder / "flower", nodes) as flower:
         run = flower.run(config)
     if not run.completed:
         raise FederationError(
-            f"the run on Ray is {run.status}; mend what the end of its log tells:\n{run.log[-_TAIL:]}"
+            f"the run on Ray is {run.status}: fix the error at the end of its log:\n{run.log[-_TAIL:]}"
         )
     users: dict[str, int] = json.loads((folder / "out" / "rounds.json").read_text("utf-8"))["users"]
     meta = read_bundle(folder / "out" / "init.tegu").meta
@@ -71,7 +71,7 @@ def train_on_ray(
 
 
 def write_partitions(folder: Path, population: Population, nodes: int) -> None:
-    """Write each node's users to `<folder>/<node>.npz`, dealt out as on the in-process grid."""
+    """Write each node's users to `<folder>/<node>.npz`, distributed as on the in-process grid."""
     folder.mkdir(parents=True, exist_ok=True)
     for node, users in enumerate(partitions(population, nodes)):
         write_users(folder / f"{node}.npz", [population.local(user) for user in users])

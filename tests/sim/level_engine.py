@@ -1,4 +1,4 @@
-"""An engine made by hand: how far to go from 0 is all that there is to choose."""
+"""A minimal engine whose predictions are one level for all rows, and users with known levels."""
 
 from __future__ import annotations
 
@@ -28,8 +28,15 @@ LEVELS = Manifest(
 )
 
 
-class Stepper:
-    """Predicts `meta + lr * steps * slope` for every row: how far to go is all that there is to choose."""
+class LevelEngine:
+    """Predicts `meta + lr * steps * slope` for every row.
+
+    Args:
+        manifest: its candidates differ in the rate alone.
+        slope: factor of the step.
+        bad_above: predictions of larger steps are NaN.
+        users: indices of the users that adapt; None means all.
+    """
 
     def __init__(
         self,
@@ -45,8 +52,8 @@ class Stepper:
         raise NotImplementedError
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
-        far = knobs["steps"] * knobs["lr"]
-        value = np.float32(math.nan if far > self.bad_above else meta["level"] + far * self.slope)
+        step = knobs["steps"] * knobs["lr"]
+        value = np.float32(math.nan if step > self.bad_above else meta["level"] + step * self.slope)
         states = np.full(len(supports.mask), value, np.float32)
         if self.users is not None:
             initial = np.full_like(states, meta["level"])
@@ -57,7 +64,7 @@ class Stepper:
         return np.broadcast_to(states["level"][:, None, None], (*x.shape[:2], 1))
 
 
-def at_level(level: float, users: int = 6, rows: int = 8) -> Population:
-    """Users all of whose targets are `level`."""
-    x = np.arange(users * rows, dtype=np.float32)[:, None]  # all different: equal rows would stay together
+def users_at_level(level: float, users: int = 6, rows: int = 8) -> Population:
+    """Users whose targets all equal `level`."""
+    x = np.arange(users * rows, dtype=np.float32)[:, None]  # all different, since equal rows must stay together
     return Population.from_arrays(x, np.full(len(x), level, np.float32), np.repeat(np.arange(users), rows))
