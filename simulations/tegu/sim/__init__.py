@@ -1,12 +1,16 @@
 """Simulation: many users on one machine.
 
-population     users' rows, and their split by user      train       rounds on the in-process grid (`ray`: on Flower's)
-engine         batched graphs over users                 calibrate   how hard to adapt, by number of interactions
-grid           Flower's Grid in this process             simulate    a population and a learner -> a bundle
-trials         held-out users, k rows each               run         what a simulation gives
-evaluate       methods and their scores                  judge       the curve on people never seen
-comparators    what a learner is shown against           run_folder  an experiment -> `runs/<name>/`
-crossfit       who trains and who judges it            stored      what fewer bytes cost
+simulate          a population and a learner -> a bundle
+run               a training plan, carried out
+run_experiment    an experiment -> `runs/<name>/`
+data/             users' rows, their split by user, cohorts and trials
+engine/           batched graphs over users
+federation/       Flower's grid in this process
+training/         rounds in this process or on Ray; cross-fitting
+calibration/      the schedule: how to adapt, by number of interactions
+evaluation/       results on held-out users, baselines, drift
+reporting/        report and tables
+experiments/      the built-in experiments
 """
 
 from tegu.server.training.plan import TrainingPlan

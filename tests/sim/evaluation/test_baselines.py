@@ -28,8 +28,8 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import engine_like
 from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines import Baselines, comparators
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.baselines import Baselines, run_baselines
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments import Experiment
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Judge
@@ -64,7 +64,7 @@ def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
         experiment = replace(experiment, plan=plan, classical={"constant": constant})
         run = run_plan(experiment.population, experiment.learner, plan)
         told = Recorded()
-        yield experiment, run, comparators(experiment, run, told), told.stages
+        yield experiment, run, run_baselines(experiment, run, told), told.stages
 
 
 Compared = tuple[Experiment, Run, Baselines, list[str]]
@@ -148,7 +148,7 @@ def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
     monkeypatch.setattr("tegu.sim.evaluation.baselines.train_in_process", diverging)
     told = Recorded()
     with people.compiled_once():
-        baselines = comparators(experiment, run, told)
+        baselines = run_baselines(experiment, run, told)
     assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned"]
     assert told.stages[-1].startswith("fedavg is left out: it diverges with a step size of 0.3 (")
 
@@ -167,7 +167,7 @@ def test_judging_is_an_independent_loop_over_people(compared: Compared) -> None:
     # Four people cannot show that adapting hurts nobody, so that their schedule would not adapt.
     manifest = replace(run.bundle.manifest, schedule=(ScheduleEntry(1, run.learner.knobs),))
     run = replace(run, bundle=replace(run.bundle, manifest=manifest))
-    judgement = judge(run, {name: baselines[name] for name in ("constant", "fedavg")})
+    judgement = evaluate_heldout(run, {name: baselines[name] for name in ("constant", "fedavg")})
     heldout = run.split.heldout
     assert [entry["k"] for entry in judgement.curve] == list(run.ks) == [1, 3]
     for entry in judgement.curve:
@@ -215,11 +215,11 @@ def test_heldout_people_are_judged_with_the_schedule(compared: Compared) -> None
     bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=still))
     wild = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 50.0, "lr": 5.0}) for k in run.ks)
     other = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=wild))
-    for entry in judge(replace(run, bundle=bundle), {}).curve:
+    for entry in evaluate_heldout(replace(run, bundle=bundle), {}).curve:
         assert [entry[name] for name in ("hurt", "worse", "worst_decile_gain", "gain_low", "gain_high")] == [0] * 5
         assert entry["ece"]["personalised"] == entry["ece"]["initialisation"] > 0
         assert entry["personalised"] == entry["initialisation"]
-    assert judge(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2
+    assert evaluate_heldout(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2
 
 
 def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.Monke
         experiment = people.experiment()
         plan = people.plan(2, folds=2)
         run = run_plan(experiment.population, experiment.learner, plan)
-        comparators(experiment, run, SILENT)
+        run_baselines(experiment, run, SILENT)
     everybody = set(run.split.train.users.tolist())
     first, second = asked["fedsgd"]
     assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == everybody

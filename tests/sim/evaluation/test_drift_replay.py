@@ -19,18 +19,18 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.streams import Moment, Streams
 from tegu.sim.evaluation.drift_replay import HALF_LIVES, Way, follow, recovered, replay
-from tegu.sim.experiments.changing_sines import before_the_change, changing_waves
+from tegu.sim.experiments.changing_sines import population_before_change, changing_sine_streams
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Judge
 
 CHANGE, TIMES = 20, 40
-STREAMS = changing_waves(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
+STREAMS = changing_sine_streams(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
     """The scenario in short."""
-    population = before_the_change(STREAMS)
+    population = population_before_change(STREAMS)
     network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
     learner = residual_correction(network, population.spec, steps=10, lr=0.02, minibatches=5)
     plan = TrainingPlan(
@@ -153,13 +153,13 @@ def test_the_same_again(run: Run, found: dict[str, Any]) -> None:
 
 
 def test_moments_are_one_for_each_interaction_and_two_at_the_change() -> None:
-    moments = changing_waves(2, seed=0, before=3, after=2).moments()
+    moments = changing_sine_streams(2, seed=0, before=3, after=2).moments()
     assert moments == [(1, False), (2, False), (3, False), (3, True), (4, True), (5, True)]
     assert moments[0] == Moment(interactions=1, changed=False)
 
 
 def test_some_peoples_streams_are_theirs() -> None:
-    streams = replace(changing_waves(5, seed=0, before=3, after=2), users=np.asarray([2, 3, 5, 7, 11]))
+    streams = replace(changing_sine_streams(5, seed=0, before=3, after=2), users=np.asarray([2, 3, 5, 7, 11]))
     some = streams.of(np.asarray([3, 11]))
     assert some.users.tolist() == [3, 11]
     for name in ("x", "y", "steady_y", "query_x", "query_y"):

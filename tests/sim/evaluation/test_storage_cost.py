@@ -20,7 +20,7 @@ from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.metrics import Metric
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.storage_cost import judge_stored
+from tegu.sim.evaluation.storage_cost import storage_cost
 from tegu.sim.run import Run
 from tegu.sim.run_experiment import Outcome, run_experiment
 
@@ -111,7 +111,7 @@ def test_what_is_judged_is_not_changed_by_it(
 def test_worse_is_positive_whatever_the_metric(finished: tuple[Outcome, Path], higher: bool) -> None:
     run = replace(finished[0].run, metric=replace(FINE, higher_is_better=higher))
     curve = [{"k": k, "personalised": 1000.0, "baselines": {}} for k in run.ks]
-    found = judge_stored(run, curve, "int8").figures["loss"]
+    found = storage_cost(run, curve, "int8").figures["loss"]
     assert all((loss > 0) == higher for loss in found.values())
 
 
@@ -133,4 +133,4 @@ def test_parameters_that_do_not_fit_are_refused(finished: tuple[Outcome, Path]) 
     run = finished[0].run
     meta = {**run.bundle.meta, "0.bias": np.array([1e6, 0, 0, 0], np.float32)}
     with refused(DataError, "'0.bias'", "1e+06", "65504"):
-        judge_stored(replace(run, bundle=replace(run.bundle, meta=meta)), [], "float16")
+        storage_cost(replace(run, bundle=replace(run.bundle, meta=meta)), [], "float16")

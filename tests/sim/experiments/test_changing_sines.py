@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tegu.core.data.batch import Array
-from tegu.sim.experiments.changing_sines import NOISE, USERS, before_the_change, changing_sines, changing_waves
+from tegu.sim.experiments.changing_sines import NOISE, USERS, population_before_change, changing_sines, changing_sine_streams
 from tegu.sim.experiments.sine import sine
 
 
@@ -21,7 +21,7 @@ def fitted(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def test_everyone_changes_from_one_wave_to_another() -> None:
-    streams = changing_waves(300, seed=3, before=60, after=50)
+    streams = changing_sine_streams(300, seed=3, before=60, after=50)
     assert streams.x.shape == streams.y.shape == streams.steady_y.shape == (300, 110, 1)
     parts = {
         "old": (streams.x[:, :60], streams.y[:, :60]),
@@ -48,7 +48,7 @@ def test_everyone_changes_from_one_wave_to_another() -> None:
 
 
 def test_streams_depend_on_the_seed_alone() -> None:
-    first, again, other = (changing_waves(5, seed) for seed in (0, 0, 1))
+    first, again, other = (changing_sine_streams(5, seed) for seed in (0, 0, 1))
     for name in ("x", "y", "steady_y", "query_x", "query_y"):
         same, twin, different = (getattr(streams, name) for streams in (first, again, other))
         assert same.tobytes() == twin.tobytes() != different.tobytes()
@@ -56,8 +56,8 @@ def test_streams_depend_on_the_seed_alone() -> None:
 
 
 def test_the_server_sees_what_was_before() -> None:
-    streams = changing_waves(7, seed=0, before=4, after=3)
-    population = before_the_change(streams)
+    streams = changing_sine_streams(7, seed=0, before=4, after=3)
+    population = population_before_change(streams)
     assert population.users.tolist() == streams.users.tolist()
     for person in range(7):
         x, y = population.rows(person)
@@ -70,8 +70,8 @@ def test_what_the_experiment_is() -> None:
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("changing_sines", "mse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert experiment.streams is not None
-    assert experiment.streams.y.tobytes() == changing_waves(USERS, 2).y.tobytes()
-    assert experiment.population.x.tobytes() == before_the_change(experiment.streams).x.tobytes()
+    assert experiment.streams.y.tobytes() == changing_sine_streams(USERS, 2).y.tobytes()
+    assert experiment.population.x.tobytes() == population_before_change(experiment.streams).x.tobytes()
     like = sine(seed=2)
     assert (experiment.learner.name, experiment.plan.episodes) == (like.learner.name, like.plan.episodes)
     assert changing_sines(seed=0).plan.rounds == 400

@@ -14,7 +14,7 @@ from tegu.core.metrics import METRICS
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.movielens import FACTORS, FILMS, FilmTaste, clicks, movielens, popularity
 from tegu.sim.run import run_plan
 
@@ -124,7 +124,7 @@ def test_a_short_run_beats_its_initialisation() -> None:
     """Measured, seeds 0 and 1: 0.294 -> 0.351 and 0.311 -> 0.396 at k = 10; 0.290 -> 0.360 and 0.322 -> 0.414 at 20."""
     experiment = movielens(seed=0, rounds=40)
     run = run_plan(experiment.population, experiment.learner, experiment.plan)
-    curve = {entry["k"]: entry for entry in judge(run, {}).curve}
+    curve = {entry["k"]: entry for entry in evaluate_heldout(run, {}).curve}
     assert curve[10]["users"] > 100
     assert curve[10]["personalised"] > curve[10]["initialisation"] + 0.03
     assert curve[20]["personalised"] > curve[20]["initialisation"] + 0.035

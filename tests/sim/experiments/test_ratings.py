@@ -14,7 +14,7 @@ from tegu.core.metrics import METRICS
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import LECTURERS, insteval, lecturer_ratings
@@ -142,7 +142,7 @@ def test_the_means_of_items_are_learned(build: Any) -> None:
         meta, {"taste.weight": meta["taste.weight"]}, torch.as_tensor(often)
     )
     assert np.corrcoef(learned[:, 0], means)[0, 1] > 0.9
-    for entry in judge(run, {"item_mean": lambda k: item_mean(run.split.train)}).curve:
+    for entry in evaluate_heldout(run, {"item_mean": lambda k: item_mean(run.split.train)}).curve:
         assert entry["initialisation"] == pytest.approx(entry["baselines"]["item_mean"], abs=0.012)
         assert entry["personalised"] <= entry["initialisation"]
         assert entry["hurt"] <= 0.1

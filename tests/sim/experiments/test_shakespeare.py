@@ -10,8 +10,8 @@ import torch
 
 from tegu.server.training.plan import CalibrationPlan
 from tegu.sim.data.population import Population
-from tegu.sim.evaluation.heldout import judge
-from tegu.sim.experiments.plays import read_plays
+from tegu.sim.evaluation.heldout import evaluate_heldout
+from tegu.sim.experiments.shakespeare_text import read_roles
 from tegu.sim.experiments.shakespeare import ALPHABET, MOST, WINDOW, NextCharacter, encoded, roles, shakespeare
 from tegu.sim.run import run_plan
 
@@ -25,13 +25,13 @@ def everyone() -> Population:
 
 def test_characters_are_numbered_and_few_are_left_out() -> None:
     assert encoded("aZ—\n").tolist() == [1, 52, 0, ALPHABET.index("\n") + 1]
-    ids = np.concatenate([encoded(words) for words in read_plays().values()])
+    ids = np.concatenate([encoded(words) for words in read_roles().values()])
     assert (ids.min(), ids.max()) == (0, CLASSES - 1)
     assert 0 < (ids == 0).mean() < 1e-4
 
 
 def test_rows_are_what_a_role_says(everyone: Population) -> None:
-    words = {name: text for name, text in read_plays().items() if len(text) >= 41}
+    words = {name: text for name, text in read_roles().items() if len(text) >= 41}
     assert len(everyone) == len(words) == 1302
     assert set(everyone.users.tolist()) == set(words)
     for index in (0, 700, 1301):
@@ -79,6 +79,6 @@ def test_a_short_run_learns_to_spell() -> None:
     experiment = shakespeare(seed=0, rounds=60)
     plan = replace(experiment.plan, calibration=CalibrationPlan(ks=(5,)))
     run = run_plan(experiment.population, experiment.learner, plan)
-    (entry,) = judge(run, {}).curve
+    (entry,) = evaluate_heldout(run, {}).curve
     assert entry["users"] == 260
     assert entry["initialisation"] > 0.25

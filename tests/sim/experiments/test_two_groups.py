@@ -14,7 +14,7 @@ from tegu.learners import reptile
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, TrainingPlan
 from tegu.sim import simulate
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.catalogue import Build
 from tegu.sim.experiments.two_groups import ROWS, USERS, one_group, signed_sines, two_groups
 from tegu.sim.run import Run
@@ -65,7 +65,7 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
                     calibration=CalibrationPlan(ks=(2,)),
                 ),
             )
-            errors[name, number] = judge(run, {}).curve[0]["personalised"]
+            errors[name, number] = evaluate_heldout(run, {}).curve[0]["personalised"]
             if (name, number) == ("two_groups", 2):
                 _check_device(run)
     assert errors["two_groups", 2] < 0.5 * errors["two_groups", 1]

