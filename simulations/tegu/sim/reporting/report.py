@@ -73,12 +73,12 @@ def render_report(
     body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
     several = "" if metrics["initialisations"] == 1 else f"{metrics['initialisations']} initialisations. "
     calibrated = (
-        f"{metrics['train_users']} users trained, and calibrated the schedule by cross-fitting in {metrics['folds']} folds"
+        f"trained, and calibrated the schedule by cross-fitting in {metrics['folds']} folds"
         if metrics["folds"]
-        else f"{metrics['train_users']} users trained and {metrics['calibration_users']} others calibrated the schedule"
+        else f"trained and {metrics['calibration_users']} others calibrated the schedule"
     )
     summary = (
-        f"{calibrated}; {metrics['heldout_users']} users were held out. {several}"
+        f"{metrics['train_users']} users {calibrated}; {metrics['heldout_users']} users were held out. {several}"
         f"{metrics['rounds']} rounds with a cohort of {metrics['cohort']}, seed {metrics['seed']}, "
         f"{metrics['train_seconds']:.0f} s, {metrics['user_rounds_per_second']:.0f} user updates per second."
     )

@@ -2,12 +2,12 @@
 
     rating = level + effect of the item + taste . [bias, features of the item] + offset
 
-An item's features are learned. If attributes such as genres are `known`, features of these attributes are added: they
+An item's features are learned. If attributes such as genres are `known`, features of these attributes are added; they
 dominate for items with few ratings (Agarwal and Chen 2009, "Regression-based latent factor models").
 
-The user's `taste` starts at zero. With features E and the constant `bias` before them, ridge regression on it is kriging
-with the kernel `bias^2 + E_i . E_j`: the user's own level, and preferences that items share (Koren et al. 2009, "Matrix
-Factorization Techniques").
+The user's `taste` starts at zero. With features E and the constant `bias` before them, ridge regression on it is
+kriging with the kernel `bias^2 + E_i . E_j`: the user's own level, and preferences that items share (Koren et al. 2009,
+"Matrix Factorization Techniques").
 """
 
 from __future__ import annotations
