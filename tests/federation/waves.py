@@ -17,7 +17,7 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
-from tegu.sim.experiments.sine import waves
+from tegu.sim.experiments.sine import sine_population
 
 NODES, SHARE, KS = 3, 0.45, (1, 2, 4, 99)
 PLAN = TrainingPlan(
@@ -27,7 +27,7 @@ PLAN = TrainingPlan(
 
 @cache
 def population() -> Population:
-    return waves(24, 9, 5)
+    return sine_population(24, 9, 5)
 
 
 @cache

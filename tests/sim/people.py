@@ -1,4 +1,4 @@
-"""A tiny classifier, users with something to learn of each, one small experiment; and the same work in plain torch."""
+"""A tiny classifier, users who differ, small experiments, and the same work in plain torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def learner() -> Learner:
 
 
 def people(users: int = 40, seed: int = 0, least: int = 4, most: int = 16) -> Population:
-    """Users who split the plane each by their own shift: there is something to learn of each."""
+    """Return users whose labels split the plane at the user's own shift."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(least, most + 1, users)
     user = np.repeat(np.arange(users), rows)
@@ -73,7 +73,7 @@ def plan(
 
 
 def experiment(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """A whole experiment that takes a second or two, once its graphs are compiled."""
+    """Build an experiment that takes a second or two once its graphs are compiled."""
     model = classifier()
     return Experiment(
         name="tiny",
@@ -86,29 +86,29 @@ def experiment(*, seed: int = 0, rounds: int | None = None, cohort: int | None =
 
 
 def streams(users: int = 40, before: int = 4, after: int = 3, seed: int = 0) -> Streams:
-    """The same people one after the other, whose shift turns to its opposite after `before` interactions."""
+    """Return users whose shift turns to its opposite after `before` interactions."""
     rng = np.random.default_rng(seed)
     x, query_x = (rng.normal(size=(users, rows, 2)).astype(np.float32) for rows in (before + after, 6))
     shift = rng.normal(size=(users, 1, 2))
-    old, new = ((x + way * shift > 0).sum(-1) for way in (1, -1))
-    query_y = np.stack([(query_x + way * shift > 0).sum(-1) for way in (1, -1)], 1)
+    old, new = ((x + sign * shift > 0).sum(-1) for sign in (1, -1))
+    query_y = np.stack([(query_x + sign * shift > 0).sum(-1) for sign in (1, -1)], 1)
     y = np.where(np.arange(before + after) < before, old, new)
     return Streams(np.arange(users), x, y, old, query_x, query_y, before)
 
 
 def drifting(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment again, with people whose taste changes."""
+    """Build the experiment with users whose preferences change."""
     return replace(experiment(seed=seed, rounds=rounds, cohort=cohort), name="tiny drift", streams=streams())
 
 
 def cross_fitted(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment again, whose plan has folds."""
+    """Build the experiment with folds in its plan."""
     found = experiment(seed=seed, rounds=rounds, cohort=cohort)
     return replace(found, plan=replace(found.plan, calibration=CalibrationPlan(folds=2, ks=(1, 3))))
 
 
 def ranking(*, seed: int = 0, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """Of items, which residual correction does not suit."""
+    """Build a ranking, for which residual correction is not defined."""
     model, spec = nn.Embedding(6, 1), Spec.ranking(6)
     items, users = np.tile(np.arange(6), 20), np.repeat(np.arange(20), 6)
     population = Population.from_arrays(items, np.ones(120, np.float32), users, spec)
@@ -116,7 +116,7 @@ def ranking(*, seed: int = 0, rounds: int | None = None, cohort: int | None = No
     return Experiment("tiny ranking", population, scores, reptile(scores, spec), plan(rounds or 1, seed=seed))
 
 
-# --- the same work in plain torch, written anew -------------------------------------------------------------------
+# --- the same work in plain torch ---------------------------------------------------------------------------------
 
 
 def torch_adapted(meta: Tree, x: Array, y: Array, steps: int, lr: float, prior: float) -> nn.Module:
@@ -161,7 +161,7 @@ _COMPILED: dict[Any, Any] = {}
 
 @contextmanager
 def compiled_once() -> Iterator[None]:
-    """The tiny experiment's learners are compiled once a session: each compilation takes seconds."""
+    """Compile each of the tiny experiment's learners once per session; a compilation takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine.choose", "tegu.sim.evaluation.baselines")):
             for name in ("compile_learner", "compile_cohort", "compile_cohort_updates"):

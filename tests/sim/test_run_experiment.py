@@ -1,4 +1,4 @@
-"""An experiment from its name to its folder: the files, the same again for one seed, resumed after an interruption."""
+"""An experiment's folder: its files, reproducibility for a seed, and resuming after an interruption."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def timeless(metrics: dict[str, Any]) -> dict[str, Any]:
+def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if name not in TIMES}
 
 
@@ -127,7 +127,7 @@ def test_the_report_is_about_the_run(finished: Finished) -> None:
 def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, tmp_path: Path) -> None:
     first, folder = finished
     again = run_experiment(people.experiment(), tmp_path / "again")
-    assert timeless(again.metrics) == timeless(first.metrics)
+    assert without_times(again.metrics) == without_times(first.metrics)
     assert same_tree(again.run.bundle.meta, first.run.bundle.meta)
     assert again.run.trained.validations == first.run.trained.validations
     assert (tmp_path / "again/init.tegu").read_bytes() == (folder / "init.tegu").read_bytes()
@@ -136,24 +136,24 @@ def test_one_seed_gives_the_same_bits_and_another_does_not(finished: Finished, t
     assert other.metrics["curve"] != first.metrics["curve"]
 
 
-def test_how_those_compare_who_train_and_who_do_not(finished: Finished) -> None:
+def test_training_and_calibration_users_are_compared(finished: Finished) -> None:
     outcome, folder = finished
     gap = outcome.metrics["training_gap"]
-    last, judged = outcome.run.trained.validations[-1], outcome.run.judged
-    assert judged is not None
-    assert outcome.metrics["kept_round"] == last.round == judged.round == 6
-    assert gap == judged._asdict()
+    last, final = outcome.run.trained.validations[-1], outcome.run.final_validation
+    assert final is not None
+    assert outcome.metrics["kept_round"] == last.round == final.round == 6
+    assert gap == final._asdict()
     decline = outcome.metrics["decline"]
     assert (decline["round"], decline["warning"]) == (6, "")
     assert gap["gap"] == pytest.approx(gap["training"] - gap["personalised"])
     assert gap_line(outcome.metrics) in html.unescape((folder / "report.html").read_text())
 
 
-def test_looks_are_the_metric_of_calibration_people_by_plain_torch(finished: Finished) -> None:
-    """Three rows each, one draw or five, by the learner's own knobs; those compared are as many, by the lowest lots."""
+def test_validations_are_the_metric_of_calibration_users_by_plain_torch(finished: Finished) -> None:
+    """Three support rows, one draw or five, the learner's own knobs. As many training users are compared, by draw."""
     run = finished[0].run
-    lots = [uniform_draw(0, str(name)) for name in run.split.train.users]
-    compared = run.split.train.subset(np.sort(np.argsort(lots)[: len(run.split.calibration)]))
+    draws_by_user = [uniform_draw(0, str(name)) for name in run.split.train.users]
+    compared = run.split.train.subset(np.sort(np.argsort(draws_by_user)[: len(run.split.calibration)]))
 
     def accuracy(population: Population, steps: int, draws: int) -> float:
         hits = []
@@ -162,30 +162,30 @@ def test_looks_are_the_metric_of_calibration_people_by_plain_torch(finished: Fin
             hits.append(np.mean(people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y))
         return float(np.mean(hits))
 
-    for look, draws in ((run.trained.validations[-1], 1), (run.judged, 5)):
+    for look, draws in ((run.trained.validations[-1], 1), (run.final_validation, 5)):
         assert look is not None
         assert look.initialisation == pytest.approx(accuracy(run.split.calibration, 0, draws))
         assert look.personalised == pytest.approx(accuracy(run.split.calibration, 3, draws))
         assert look.training == pytest.approx(accuracy(compared, 3, draws))
 
 
-def test_patience_keeps_the_best_round_and_calibrates_it() -> None:
-    """The outer optimiser goes astray: the first look is the best, and two more end the run."""
-    astray = people.plan(40, ks=(3,), validate_every=2, patience=2, outer=OuterRule("SGD", 30.0))
-    run = run_plan(people.people(), people.learner(), astray)
+def test_patience_keeps_and_calibrates_the_best_round() -> None:
+    """The outer optimiser diverges: the first validation is the best, and two more end the run."""
+    diverging = people.plan(40, ks=(3,), validate_every=2, patience=2, outer=OuterRule("SGD", 30.0))
+    run = run_plan(people.people(), people.learner(), diverging)
     looks = run.trained.validations
     best = max(looks, key=lambda look: look.personalised)
     assert run.trained.kept == best.round
     assert looks[-1].round < 40
     assert [look.personalised <= best.personalised for look in looks[-2:]] == [True, True]
-    whole = replace(astray, rounds=best.round, early_stopping=EarlyStopping())
+    whole = replace(diverging, rounds=best.round, early_stopping=EarlyStopping())
     shorter = run_plan(people.people(), people.learner(), whole)
     assert same_tree(run.bundle.meta, shorter.bundle.meta)
     assert run.bundle.manifest.schedule == shorter.bundle.manifest.schedule
     assert run.bundle.manifest.training["kept_round"] == best.round
 
 
-def test_patience_where_nobody_looks_is_refused() -> None:
+def test_patience_without_validation_is_refused() -> None:
     with refused(DataError, "patience is 2", "ray", "inprocess"):
         run_plan(people.people(), people.learner(), people.plan(4, patience=2), backend="ray")
 
@@ -207,19 +207,17 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(finished: Finished
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(), tmp_path, interrupt_at(4))
     assert files(tmp_path) == [f"checkpoints/round-{number:06d}.safetensors" for number in (2, 3, 4)]
-    told = Recorded()
-    resumed = run_experiment(people.experiment(), tmp_path, told, resume=True)
-    assert [progress.round for progress in told.rounds if progress.look] == [5, 6], (
-        "rounds that were done are not done again"
-    )
+    progress = Recorded()
+    resumed = run_experiment(people.experiment(), tmp_path, progress, resume=True)
+    assert [each.round for each in progress.rounds if each.look] == [5, 6], "finished rounds are not repeated"
     assert same_tree(resumed.run.bundle.meta, outcome.run.bundle.meta)
-    assert timeless(resumed.metrics) == timeless(outcome.metrics)
+    assert without_times(resumed.metrics) == without_times(outcome.metrics)
     done = run_experiment(people.experiment(), tmp_path, resume=True)
-    assert timeless(done.metrics) == timeless(outcome.metrics)
+    assert without_times(done.metrics) == without_times(outcome.metrics)
 
 
-def test_without_resume_an_earlier_runs_checkpoints_go(finished: Finished, tmp_path: Path) -> None:
-    """They belong to another seed here, and would be taken up by the next --resume."""
+def test_without_resume_the_checkpoints_of_an_earlier_run_are_removed(finished: Finished, tmp_path: Path) -> None:
+    """Here they belong to another seed, and the next --resume would start from them."""
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(seed=1), tmp_path, interrupt_at(5))
     with pytest.raises(Interrupted):
@@ -229,14 +227,14 @@ def test_without_resume_an_earlier_runs_checkpoints_go(finished: Finished, tmp_p
     assert resumed.metrics["meta"] == finished[0].metrics["meta"]
 
 
-def test_the_stages_are_told(tmp_path: Path) -> None:
-    told = Recorded()
-    run_experiment(people.experiment(rounds=2), tmp_path, told)
-    assert [stage.split(":")[0].split()[0] for stage in told.stages] == [
-        "reptile", "local_only", "fedsgd", "fedavg", "judging",
+def test_the_stages_are_reported(tmp_path: Path) -> None:
+    progress = Recorded()
+    run_experiment(people.experiment(rounds=2), tmp_path, progress)
+    assert [stage.split(":")[0].split()[0] for stage in progress.stages] == [
+        "reptile", "local_only", "fedsgd", "fedavg", "evaluating",
     ]  # fmt: skip
-    assert [progress.round for progress in told.rounds] == [1, 2] * 3
-    assert [progress.look is None for progress in told.rounds] == [False] * 2 + [True] * 4
+    assert [each.round for each in progress.rounds] == [1, 2] * 3
+    assert [each.look is None for each in progress.rounds] == [False] * 2 + [True] * 4
 
 
 # --- what cannot be written ---------------------------------------------------------------------------------------
@@ -256,10 +254,10 @@ def test_an_unwritable_folder_is_refused_before_training_and_left_alone() -> Non
         (folder / "checkpoints").mkdir()
         (folder / "checkpoints/round-000001.safetensors").write_bytes(b"old")
         folder.chmod(0o555)
-        told = Recorded()
+        progress = Recorded()
         with _unprivileged(), refused(FileError, folder, "choose a writable folder"):
-            run_experiment(people.experiment(), folder, told)
-        assert not told.stages
+            run_experiment(people.experiment(), folder, progress)
+        assert not progress.stages
         assert files(folder) == ["checkpoints/round-000001.safetensors"]
     finally:
         folder.chmod(0o755)
@@ -267,7 +265,7 @@ def test_an_unwritable_folder_is_refused_before_training_and_left_alone() -> Non
 
 
 class _unprivileged:  # noqa: N801 # a context
-    """File permissions count here, even for root."""
+    """A context in which file permissions apply, even to root."""
 
     def __enter__(self) -> None:
         self.was = os.geteuid()
@@ -278,11 +276,11 @@ class _unprivileged:  # noqa: N801 # a context
         os.seteuid(self.was)
 
 
-def test_a_failure_while_judging_leaves_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_during_evaluation_leaves_no_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr("tegu.sim.run_experiment.judge", fail)
+    monkeypatch.setattr("tegu.sim.run_experiment.evaluate_heldout", fail)
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(rounds=1), tmp_path)
     assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]
@@ -302,18 +300,18 @@ def test_too_few_users_to_split() -> None:
         run_plan(people.people(2), people.learner(), people.plan())
 
 
-def test_no_k_with_anything_to_judge_by() -> None:
+def test_no_k_leaves_query_rows() -> None:
     with refused(PopulationError, "no k of [50, 60]", "choose smaller ks"):
         run_plan(people.people(), people.learner(), people.plan(ks=(50, 60)))
 
 
-def test_ks_that_nobody_held_out_has_rows_for_are_left_out() -> None:
+def test_ks_beyond_the_rows_of_heldout_users_are_left_out() -> None:
     run = run_plan(people.people(), people.learner(), people.plan(1, ks=(3, 1, 99, 3)))
     assert run.ks == (1, 3)
 
 
-def test_calibration_users_with_few_rows_leave_the_large_ks_to_the_last_entry(tmp_path: Path) -> None:
-    """Held-out people have 16 rows here, and those who calibrate 4: what is calibrated serves for more rows too."""
+def test_large_ks_without_calibration_users_use_the_last_entry(tmp_path: Path) -> None:
+    """Held-out users have 16 rows and calibration users 4: the entry for few rows serves larger k too."""
     whole = people.people(least=16)
     few = set(whole.split(0).calibration.users.tolist())
     keep = [int(whole.begins[i]) + place for i, user in enumerate(whole.users) for place in range(whole.counts[i])
@@ -330,7 +328,7 @@ def test_a_learner_of_another_spec() -> None:
     population = people.people()
     other = Population.from_arrays(population.x, population.y * 2, population.users.repeat(population.counts))
     assert other.spec == Spec.classification((2,), 5)
-    with refused(DataError, population.spec, other.spec, "build it anew"):
+    with refused(DataError, population.spec, other.spec, "build the learner for"):
         run_plan(other, people.learner(), people.plan())
 
 
@@ -344,12 +342,12 @@ def test_unknown_names_name_the_nearest() -> None:
     assert find_experiment("sine") is EXPERIMENTS["sine"]
 
 
-# --- who may decide what ------------------------------------------------------------------------------------------
+# --- what each part of the users may influence --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["heldout", "calibration", "train"])
-def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alone(part: str) -> None:
-    """Other labels for one part of the people change what that part decides, and nothing else."""
+def test_heldout_users_influence_nothing_and_calibration_users_the_schedule_alone(part: str) -> None:
+    """Other labels for one part of the users change what that part may influence, and nothing else."""
     population = people.people(least=8)
     changed = set(getattr(population.split(0), part).users.tolist())
     hit = np.isin(population.users.repeat(population.counts), list(changed))
@@ -365,6 +363,6 @@ def test_held_out_people_decide_nothing_and_calibration_people_the_schedule_alon
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_training_starts_from_the_seeds_parameters(seed: int) -> None:
-    still = people.plan(1, seed=seed, ks=(1,), outer=OuterRule("SGD", 1e-9))
-    run = run_plan(people.people(), people.learner(), still)
+    tiny_rate = people.plan(1, seed=seed, ks=(1,), outer=OuterRule("SGD", 1e-9))
+    run = run_plan(people.people(), people.learner(), tiny_rate)
     assert max_difference(run.bundle.meta, people.learner().init(seed)) < 1e-7

@@ -1,42 +1,56 @@
-"""`simulate`: rounds, cohort and seed in words, everything else by the plan."""
+"""`simulate`: keywords replace the plan's values, and every setting has its effect."""
 
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from tests.server.fake import Recorded
 from tests.sim import people
 
-from tegu.core.data.tree import digest
+from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError
-from tegu.server.training.plan import CalibrationPlan, CohortPlan
-from tegu.sim import TrainingPlan, simulate
-from tegu.sim.run import run_plan
+from tegu.server.training.outer_optimiser import OuterRule
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, UpdatePlan
+from tegu.sim import Population, TrainingPlan, simulate
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.engine import MEMORY, EngineKind
+from tegu.sim.run import Run, run_plan
+from tegu.sim.training.in_process import Trained
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
-def test_what_is_given_takes_the_place_of_the_plans(tmp_path: Path) -> None:
-    told, plan = Recorded(), people.plan(4, seed=3, cohort=5, nodes=9, ks=(2,), validate_every=1)
+def test_keywords_replace_the_plans_values(tmp_path: Path) -> None:
+    progress, plan = Recorded(), people.plan(4, seed=3, cohort=5, nodes=9, ks=(2,), validate_every=1)
     run = simulate(
-        people.people(), people.learner(), rounds=2, cohort=3, seed=7, plan=plan, checkpoints=tmp_path, progress=told
+        people.people(),
+        people.learner(),
+        rounds=2,
+        cohort=3,
+        seed=7,
+        plan=plan,
+        checkpoints=tmp_path,
+        progress=progress,
     )
     assert run.plan == people.plan(2, seed=7, cohort=3, nodes=9, ks=(2,), validate_every=1)
     assert run.ks == (2,)
-    assert run.learner.execution.example_scaling == (None, None)  # a learner is taken as it is
-    assert [progress.round for progress in told.rounds] == [1, 2]
+    assert run.learner.execution.example_scaling == (None, None)  # a learner is not changed
+    assert [each.round for each in progress.rounds] == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"round-{n:06d}.safetensors" for n in (1, 2)]
 
 
-def test_what_is_not_given_is_the_plans() -> None:
+def test_the_plan_decides_without_keywords() -> None:
     plan = people.plan(1, seed=3, cohort=4)
     assert simulate(people.people(), people.learner(), plan=plan).plan == plan
 
 
-def test_zero_is_given() -> None:
-    """Seed 0 takes the place of the plan's, and no rounds are refused, not overlooked."""
+def test_zero_is_a_value() -> None:
+    """Seed 0 replaces the plan's, and zero rounds are an error."""
     assert simulate(people.people(), people.learner(), seed=0, plan=people.plan(1, seed=3)).plan.seed == 0
     with pytest.raises(DataError, match="rounds is 0: expected at least 1"):
         simulate(people.people(), people.learner(), rounds=0)
@@ -52,8 +66,8 @@ def test_the_number_of_initialisations_is_checked() -> None:
         simulate(people.people(), people.learner(), initialisations=0)
 
 
-def test_it_is_the_plans_run_bit_for_bit() -> None:
-    words = simulate(
+def test_keywords_and_plan_give_the_same_bits() -> None:
+    run = simulate(
         people.people(),
         people.learner(),
         rounds=3,
@@ -63,5 +77,79 @@ def test_it_is_the_plans_run_bit_for_bit() -> None:
     )
     plan = TrainingPlan(rounds=3, seed=1, cohort=CohortPlan(4), calibration=CalibrationPlan(folds=4, ks=(1,)))
     same = run_plan(people.people(), people.learner(), plan)
-    assert digest(words.bundle.meta) == digest(same.bundle.meta)
-    assert words.bundle.identity == same.bundle.identity
+    assert digest(run.bundle.meta) == digest(same.bundle.meta)
+    assert run.bundle.identity == same.bundle.identity
+
+
+# --- settings of the plan, the engine and the backend -------------------------------------------------------------
+
+
+def tiny_run(plan: TrainingPlan | None = None, **options: Any) -> Run:
+    """Simulate two rounds of the tiny classifier; `options` are keywords of `simulate`."""
+    return simulate(people.people(), people.learner(), plan=plan or people.plan(2), **options)
+
+
+def with_updates(**settings: Any) -> Tree:
+    """Return the parameters after two rounds with these settings of `UpdatePlan`."""
+    return tiny_run(replace(people.plan(2), updates=UpdatePlan(**settings))).bundle.meta
+
+
+def test_the_risk_limits_the_schedule() -> None:
+    plan = people.plan(20, ks=(3,))
+    runs = {risk: tiny_run(replace(plan, calibration=replace(plan.calibration, risk=risk))) for risk in (0.0, 1.0)}
+    assert digest(runs[0.0].bundle.meta) == digest(runs[1.0].bundle.meta)
+    for risk, run in runs.items():
+        expected = calibrate(run.engine, run.fold_evaluators, run.ks, run.metric, plan.seed, risk)
+        assert run.bundle.manifest.schedule == expected
+    assert runs[0.0].bundle.manifest.schedule != runs[1.0].bundle.manifest.schedule
+
+
+def test_the_precision_of_updates_rounds_them() -> None:
+    exact = with_updates()
+    errors = {name: max_difference(with_updates(precision=name), exact) for name in ("float16", "int8")}
+    assert 0 < errors["float16"] < errors["int8"]
+
+
+def test_clipping_limits_the_updates() -> None:
+    """With plain SGD of rate 1, a round changes the parameters by no more than the clipping norm."""
+    start = people.learner().init(0)
+
+    def change(clip: float) -> float:
+        plan = replace(people.plan(1, outer=OuterRule("SGD", 1.0)), updates=UpdatePlan(clip=clip))
+        meta = tiny_run(plan).bundle.meta
+        return float(np.sqrt(sum(np.square(meta[name] - start[name], dtype=np.float64).sum() for name in start)))
+
+    assert change(1e-3) <= 1.001e-3
+    assert change(1e9) > 1e-2
+
+
+@pytest.mark.parametrize("kind", get_args(EngineKind))
+def test_the_engine_is_the_one_that_is_named(kind: EngineKind) -> None:
+    assert tiny_run(people.plan(1), engine=kind).engine.backend.name == kind
+
+
+def test_the_memory_limit_reaches_the_engine() -> None:
+    assert tiny_run(people.plan(1)).engine.memory == MEMORY
+    assert tiny_run(people.plan(1), memory=MEMORY // 4).engine.memory == MEMORY // 4
+    with pytest.raises(DataError, match="memory"):
+        tiny_run(people.plan(1), memory=1)
+
+
+def test_the_backend_ray_trains_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself is replaced here; `tests/federation/test_ray.py` runs it."""
+    calls = []
+    meta = {name: value + 1 for name, value in people.learner().init(0).items()}
+
+    def on_ray(start: Any, population: Population, plan: TrainingPlan, workdir: Path, checkpoints: Path) -> Trained:
+        calls.append((digest(start.meta), population.users.tolist(), plan, checkpoints))
+        return Trained(meta, 1.0, 10, kept=plan.rounds)
+
+    monkeypatch.setattr("tegu.sim.training.on_ray.train_on_ray", on_ray)
+    plan = people.plan(2, validate_every=0)
+    run = tiny_run(plan, backend="ray", checkpoints=tmp_path)
+    first = digest(people.learner().init(0))
+    assert calls == [(first, run.split.train.users.tolist(), plan, tmp_path)]
+    assert digest(run.bundle.meta) == digest(meta)
+    assert run.bundle.manifest.training["backend"] == "ray"
+    assert tiny_run(plan).bundle.manifest.training["backend"] == "inprocess"
+    assert len(calls) == 1

@@ -38,8 +38,10 @@ def simulate(
     learner: Annotated[
         str | None, typer.Option(help="Learner to train: reptile or residual; the experiment's own by default.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; the experiment's own by default.")] = None,
-    cohort: Annotated[int | None, typer.Option(min=1, help="People a round; the experiment's own by default.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Number of rounds; the experiment's own by default.")
+    ] = None,
+    cohort: Annotated[int | None, typer.Option(min=1, help="Users per round; the experiment's own by default.")] = None,
     patience: Annotated[
         int,
         typer.Option(
@@ -52,36 +54,42 @@ def simulate(
         int | None,
         typer.Option(
             min=0,
-            help="Cross-fit: train once more without each of so many folds, which calibrate; 0 sets calibration users "
-            "apart. The experiment's own by default, and 0 with --patience.",
+            help="Cross-fitting folds. For each fold, train once more without its users and calibrate on them. 0 uses "
+            "separate calibration users. The experiment's own by default, and 0 with --patience.",
         ),
     ] = None,
     initialisations: Annotated[
-        int, typer.Option(min=1, help="Learn so many in one bundle, for people of several kinds.")
+        int, typer.Option(min=1, help="Number of initialisations in one bundle, for different groups of users.")
     ] = 1,
-    seed: Annotated[int, typer.Option(help="Decides splits, parameters, cohorts and draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Determines splits, first parameters, cohorts and draws.")] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Run so many seeds, from --seed on, each in a folder of its own; their means.")
+        int,
+        typer.Option(
+            min=1,
+            help="Number of runs with successive seeds, from --seed on. Each has its own folder; means are printed.",
+        ),
     ] = 1,
-    backend: Annotated[str, typer.Option(help="inprocess, or ray for Flower's simulation.")] = "inprocess",
+    backend: Annotated[
+        str, typer.Option(help="inprocess, or ray for Flower's simulation with a process per participant.")
+    ] = "inprocess",
     engine: Annotated[
-        str, typer.Option(help="onnx, onnx-loop, torch-vmap, torch-loop, or auto: the fastest.")
+        str, typer.Option(help="onnx, onnx-loop, torch-vmap, torch-loop, or auto for the fastest.")
     ] = "onnx",
-    memory: Annotated[str, typer.Option(help="What people in work may take together, such as 500MiB.")] = "2GiB",
+    memory: Annotated[str, typer.Option(help="Memory limit for users processed at once, such as 500MiB.")] = "2GiB",
     out: Annotated[Path | None, typer.Option(help="Folder to write; runs/EXPERIMENT by default.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the folder's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume from the folder's last checkpoint.")] = False,
     precision: Annotated[
-        str, typer.Option(help="What init.tegu stores parameters as: float32, float16 or int8.")
+        str, typer.Option(help="Precision of the parameters in init.tegu: float32, float16 or int8.")
     ] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
 ) -> None:
-    """Train on many simulated people and compare with baselines on people never seen.
+    """Train on many simulated users and compare with baselines on held-out users.
 
-    EXPERIMENT is `movielens` (film clicks), `ratings` (of films), `insteval` (ratings of lecturers), `shakespeare` (the
-    next character), `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences),
+    EXPERIMENT is `movielens` (film clicks), `ratings` (film ratings), `insteval` (ratings of lecturers), `shakespeare`
+    (the next character), `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences),
     `one_group` (one of these groups) or `changing_sines` (users whose preferences change).
 
-    Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`; progress goes to stderr.
+    Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`. Progress goes to stderr.
     """
     _require_sim()
     from tegu.cli.commands.simulate import simulate_command  # noqa: PLC0415 # torch and flwr

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: round, people a second, the metric, time left."""
+"""Progress of a run on stderr: round, users per second, the metric, and the time left."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.progress import Progress as RichProgress
 
 from tegu.server.progress import Progress, RoundProgress
 
-__all__ = ["watching"]
+__all__ = ["show_progress"]
 
 
 @contextmanager
-def watching(metric: str) -> Iterator[Progress]:
-    """Progress with a bar for each stage; on a stream that is no terminal, a line for each stage."""
+def show_progress(metric: str) -> Iterator[Progress]:
+    """Show a progress bar for each stage, or one line per stage if stderr is not a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -27,26 +27,26 @@ def watching(metric: str) -> Iterator[Progress]:
         TextColumn("left"),
     )
     with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        yield _Bars(bars, console, metric)
+        yield _ProgressBars(bars, console, metric)
 
 
-class _Bars:
-    """A bar for each stage, in place of the last one's."""
+class _ProgressBars:
+    """One progress bar at a time; a new stage replaces the previous bar."""
 
     def __init__(self, bars: RichProgress, console: Console, metric: str) -> None:
         self._bars, self._console, self._metric = bars, console, metric
         self._current = bars.add_task("starting", total=None, figures="")
 
     def stage(self, text: str) -> None:
-        """Print it, and begin a bar."""
+        """Print the stage and start its bar."""
         self._bars.remove_task(self._current)
         self._console.print(f"[bold]{text}[/bold]", highlight=False)
         self._current = self._bars.add_task(text.split(":", maxsplit=1)[0], total=None, figures="")
 
     def round(self, progress: RoundProgress) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         rate = progress.user_rounds / max(progress.seconds, 1e-9)
-        figures = f"{rate:,.0f} people/s"
+        figures = f"{rate:,.0f} users/s"
         if (look := progress.look) is not None:
-            figures += f" · {self._metric} {look.initialisation:.3f} → {look.personalised:.3f} (held out to calibrate)"
+            figures += f" · {self._metric} {look.initialisation:.3f} → {look.personalised:.3f} (calibration users)"
         self._bars.update(self._current, completed=progress.round, total=progress.rounds, figures=figures)

@@ -1,4 +1,4 @@
-"""A plan carried out: train, then choose how hard to adapt; what that gives."""
+"""Run a training plan: train, then calibrate the schedule of adaptation."""
 
 from __future__ import annotations
 
@@ -37,52 +37,64 @@ from tegu.sim.training.cross_fitting import (
 )
 from tegu.sim.training.in_process import Backend, Trained, Validator, check_backend, train_in_process
 
-__all__ = ["Run", "run_plan", "with_heldout"]
+__all__ = ["Run", "run_plan", "with_results"]
 
 _LIBRARIES = ("tegu", "torch", "flwr", "onnx", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a simulation gave.
+    """Outcome of a simulation.
 
     Attributes:
         bundle: the initialisation with its schedule, ready to be written.
-        split: who trained, who calibrated, who was held out.
-        judges: who calibrated which parameters, none of them trained by those who judge them.
-        learner: what was trained.
-        engine: runs it.
-        plan: how it was trained.
-        trained: figures of the training, and how it went.
-        judged: how calibration people and those who trained do by the initialisation, at the middle k.
-        metric: what it is judged by.
-        ks: numbers of interactions to judge at.
+        split: the training, calibration and held-out users.
+        fold_evaluators: for each fold, parameters and the calibration users that had no part in training them.
+        learner: the learner that was trained.
+        engine: the engine that runs the learner.
+        plan: the plan that was run; nothing in it is left open.
+        trained: the trained parameters, with the figures of the training.
+        final_validation: results of the initialisation on calibration and training users, at the middle k. None if
+            there is nothing to validate.
+        metric: the metric of all results.
+        ks: numbers of interactions to evaluate at.
     """
 
     bundle: Bundle
     split: Split
-    judges: tuple[Evaluator, ...]
+    fold_evaluators: tuple[Evaluator, ...]
     learner: Learner
     engine: Engine
     plan: TrainingPlan
     trained: Trained
-    judged: Validation | None
+    final_validation: Validation | None
     metric: Metric
     ks: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        split = self.split
+        return (
+            f"Run(learner={self.learner.name!r}, rounds={self.plan.rounds}, train_users={len(split.train)}, "
+            f"calibration_users={len(split.calibration)}, heldout_users={len(split.heldout)}, ks={self.ks})"
+        )
+
     def initialisation(self) -> Method:
-        """Predict without adapting."""
+        """Return the method that predicts without adapting."""
         return adapted_predictions(self.engine, self.bundle.meta, self.learner.unadapted)
 
     def personalised(self, k: int) -> Method:
-        """Adapt as a device with `k` interactions would."""
+        """Return the method that adapts as a device with `k` interactions does."""
         return adapted_predictions(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
 
     def write(self, path: str | Path, private_key: bytes | None = None, precision: Precision = "float32") -> Bundle:
         """Write the bundle; see `tegu.core.bundle.file.write_bundle`.
 
-        Where it is not stored as float32, the manifest's `training` says so: its `meta` is the digest of what was
-        trained, which a reader does not have.
+        With a precision other than float32, the manifest's `training` has an entry `stored_as`. Its entry `meta` is
+        still the digest of the parameters as trained, not as stored.
+
+        Raises:
+            FileError: the file cannot be written.
+            DataError: a parameter holds a value that the precision cannot represent.
         """
         bundle = self.bundle
         if precision != "float32":
@@ -102,42 +114,44 @@ def run_plan(
     checkpoints: Path | None = None,
     progress: Progress = SILENT,
 ) -> Run:
-    """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
+    """Trainer `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
 
     Args:
-        population: everyone.
-        learner: built for `population.spec`.
+        population: all users.
+        learner: a learner built for `population.spec`.
         plan: every setting of training and calibration.
-        backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
-        engine: what computes updates; see `make_engine`. "auto" measures all on the first cohort and takes the
-            fastest, so that the last bits of what is learned can differ from run to run.
-        memory: bytes that the users processed at once may take.
-        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
-        progress: told of every round; on Ray of none.
+        backend: "inprocess", or "ray" for Flower's simulation, which runs every participant in its own process.
+        engine: computes updates; see `make_engine`. "auto" times every engine on the first cohort and takes the
+            fastest. The last bits of the parameters can then differ from run to run.
+        memory: memory limit in bytes for users processed at once.
+        checkpoints: folder for a checkpoint after every round; a run resumes from the last one. None writes none.
+        progress: receives every round; with the backend "ray", none.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: the learner was built for another spec, or there is patience where nobody can look on.
+        DataError: the learner was built for another spec, or the plan has patience and the backend is "ray".
         UnknownNameError: no such backend or engine.
     """
     check_backend(backend)
     check_engine(engine)
     if learner.spec != population.spec:
         raise DataError(
-            f"the learner was built for {learner.spec} and the population has {population.spec}: build it anew"
+            f"the learner was built for {learner.spec} but the population has {population.spec}: build the learner for "
+            "the population's spec"
         )
     if (patience := plan.early_stopping.patience) and backend == "ray":
         raise DataError(
-            f"patience is {patience} on the backend ray, where nobody looks on: set it to 0, or use inprocess"
+            f"patience is {patience} with the backend ray, which has no validation: set patience to 0, or use the "
+            "backend inprocess"
         )
     plan = resolve_folds(plan, population, backend)
     metric = plan.calibration.metric_for(population.spec)
     split = split_population(population, plan)
-    ks, watched_k = _usable(plan.calibration.ks, split)
+    ks, validation_k = supported_ks(plan.calibration.ks, split)
     graphs = compile_learner(learner)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
-    validation = Validator(split.calibration, metric, watched_k, chosen.manifest)
+    validation = Validator(split.calibration, metric, validation_k, chosen.manifest)
     train = _training(backend, learner, graphs, chosen, plan, validation)
     found = cross_fit_population(split, plan, train, progress, checkpoints)
     trained = found.trained
@@ -152,7 +166,7 @@ def run_plan(
         chosen,
         plan,
         trained,
-        _judged(chosen, validation, found.folds, plan.seed),
+        _final_validation(chosen, validation, found.folds, plan.seed),
         metric,
         ks,
     )
@@ -173,17 +187,25 @@ def _engine(
     return fastest(learner, graphs, learner.init(plan.seed), first, memory)
 
 
-def _usable(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
-    """The `ks` that held-out users have the rows for, and the middle one of those that calibration users have too."""
-    judged = tuple(sorted(k for k in set(ks) if (split.heldout.max_support >= k).any()))
-    watched = [k for k in judged if (split.calibration.max_support >= k).any()]
-    if not watched:
-        most = [int(people.max_support.max()) + 1 for people in (split.heldout, split.calibration)]
+def supported_ks(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]:
+    """Return the `ks` that the users have rows for, and the k to validate at.
+
+    Returns:
+        The `ks` for which some held-out user has enough rows, in ascending order; and the middle one of those for which
+        some calibration user has enough rows too.
+
+    Raises:
+        PopulationError: no k is left for validation.
+    """
+    evaluated = tuple(sorted(k for k in set(ks) if (split.heldout.max_support >= k).any()))
+    validated = [k for k in evaluated if (split.calibration.max_support >= k).any()]
+    if not validated:
+        largest = [int(users.max_support.max()) + 1 for users in (split.heldout, split.calibration)]
         raise PopulationError(
-            f"no k of {sorted(set(ks))} leaves rows to judge by: held-out users have up to {most[0]} rows, calibration "
-            f"users up to {most[1]}, less what cannot be parted; choose smaller ks or bring users with more rows"
+            f"no k of {sorted(set(ks))} leaves query rows: held-out users have up to {largest[0]} usable rows and "
+            f"calibration users up to {largest[1]}; choose smaller ks or bring users with more rows"
         )
-    return judged, watched[len(watched) // 2]
+    return evaluated, validated[len(validated) // 2]
 
 
 def _training(
@@ -194,36 +216,41 @@ def _training(
     plan: TrainingPlan,
     validation: Validator,
 ) -> Trainer:
-    """How to train once."""
+    """Return the function that runs one training with the backend."""
 
     def in_process(
-        people: Population, looking: Population | None, progress: Progress, checkpoints: Path | None
+        users: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
     ) -> Trained:
-        look = None if looking is None else validation._replace(population=looking)
+        validator = None if validating is None else validation._replace(population=validating)
         first = learner.init(plan.seed)
         return train_in_process(
-            engine, people, first, plan, checkpoints=checkpoints, progress=progress, validation=look
+            engine, users, first, plan, checkpoints=checkpoints, progress=progress, validation=validator
         )
 
-    def on_ray(people: Population, looking: Population | None, progress: Progress, checkpoints: Path | None) -> Trained:
-        from tegu.sim.training.on_ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import, and few need it
+    def on_ray(
+        users: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
+    ) -> Trained:
+        from tegu.sim.training.on_ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import
 
-        del looking, progress  # Flower's simulation tells nobody, and nobody looks on
+        del validating, progress  # Flower's simulation has no validation and reports no rounds
         with tempfile.TemporaryDirectory() as folder:
             start = make_bundle(learner, learner.init(plan.seed), graphs)
-            return train_on_ray(start, people, plan, Path(folder), checkpoints)
+            return train_on_ray(start, users, plan, Path(folder), checkpoints)
 
     return in_process if backend == "inprocess" else on_ray
 
 
-def _judged(engine: Engine, validation: Validator, parts: Sequence[FoldResult], seed: int) -> Validation | None:
-    looks = (
+def _final_validation(
+    engine: Engine, validation: Validator, parts: Sequence[FoldResult], seed: int
+) -> Validation | None:
+    """Return the mean over folds of the validation of the final parameters."""
+    each = (
         validation._replace(population=part.fold.calibration).final_validation(
             engine, part.fold.train, part.trained, seed
         )
         for part in parts
     )
-    return mean_validation([look for look in looks if look is not None])
+    return mean_validation([found for found in each if found is not None])
 
 
 def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained) -> dict[str, Any]:
@@ -246,7 +273,7 @@ def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained
     }
 
 
-def with_heldout(run: Run, curve: Sequence[dict[str, Any]]) -> Run:
-    """The run with its held-out results in the manifest."""
+def with_results(run: Run, curve: Sequence[dict[str, Any]]) -> Run:
+    """Return the run with its held-out results in the bundle's manifest."""
     manifest = replace(run.bundle.manifest, heldout=tuple(curve))
     return replace(run, bundle=replace(run.bundle, manifest=manifest))

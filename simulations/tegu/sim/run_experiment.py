@@ -1,4 +1,4 @@
-"""An experiment from its name to `runs/<name>/`: bundle, `metrics.json`, report, checkpoints."""
+"""Run an experiment and write its folder: bundle, `metrics.json`, report and checkpoints."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tegu.server.evaluation.validation import decline_of
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.sim.engine import MEMORY, EngineKind
-from tegu.sim.evaluation.baselines import comparators
-from tegu.sim.evaluation.drift_replay import follow
-from tegu.sim.evaluation.heldout import Judgement, judge
-from tegu.sim.evaluation.storage_cost import judge_stored
+from tegu.sim.evaluation.baselines import run_baselines
+from tegu.sim.evaluation.drift_replay import replay_drift
+from tegu.sim.evaluation.heldout import HeldoutResults, evaluate_heldout
+from tegu.sim.evaluation.storage_cost import storage_cost
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.reporting.example_person import write_person
+from tegu.sim.reporting.example_person import write_example_person
 from tegu.sim.reporting.report import render_report
-from tegu.sim.run import Run, run_plan, with_heldout
+from tegu.sim.run import Run, run_plan, with_results
 from tegu.sim.training.cross_fitting import resolve_folds
 from tegu.sim.training.in_process import Backend
 
@@ -33,10 +33,18 @@ __all__ = ["Outcome", "run_experiment"]
 
 
 class Outcome(NamedTuple):
-    """A finished experiment."""
+    """A finished experiment.
+
+    Attributes:
+        run: the run of the experiment's learner.
+        metrics: the contents of `metrics.json`.
+    """
 
     run: Run
     metrics: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Outcome(experiment={self.metrics['experiment']!r}, run={self.run!r})"
 
 
 def run_experiment(
@@ -50,22 +58,22 @@ def run_experiment(
     resume: bool = False,
     precision: Precision = "float32",
 ) -> Outcome:
-    """Train, compare, judge, and write the run's folder.
+    """Trainer the learner and its baselines, evaluate them on held-out users, and write the run's folder.
 
     Args:
-        experiment: what to run.
-        folder: written to; made where it is absent.
-        progress: told how the work goes.
-        backend: see `run_plan`, as for engine and memory.
-        engine: what computes updates.
-        memory: bytes that users in work may take.
-        resume: go on from the folder's last checkpoint; otherwise checkpoints of an earlier run are removed.
-        precision: what `init.tegu` stores float32 parameters as. Where that is not float32, what they lose by it is in
-            the metrics, and the bundle's held-out results are those of the restored parameters.
+        experiment: the experiment to run.
+        folder: the folder to write; created if absent.
+        progress: receives every stage and round.
+        backend: see `run_plan`.
+        engine: computes updates; see `run_plan`.
+        memory: memory limit in bytes for users processed at once.
+        resume: resume from the folder's last checkpoint. False removes the checkpoints of an earlier run.
+        precision: the precision in which `init.tegu` stores float32 parameters. With any other than float32, the
+            metrics hold the loss from it, and the bundle's held-out results are those of the restored parameters.
 
     Raises:
         FileError: the folder cannot be written.
-        DataError: a parameter with a value that the precision cannot hold.
+        DataError: a parameter holds a value that the precision cannot represent.
         TeguError: as `run_plan`.
     """
     check_precision(precision)
@@ -73,8 +81,8 @@ def run_experiment(
     plan = resolve_folds(experiment.plan, experiment.population, backend)
     learner = mixture(experiment.learner, experiment.initialisations)
     folds = plan.calibration.folds or 0
-    often = f"{folds + 1} times " if folds else ""
-    progress.stage(f"{learner.name}: compiling graphs, then {often}{plan.rounds} rounds")
+    trainings = f"{folds + 1} times " if folds else ""
+    progress.stage(f"{learner.name}: compiling graphs, then {trainings}{plan.rounds} rounds")
     run = run_plan(
         experiment.population,
         learner,
@@ -85,21 +93,21 @@ def run_experiment(
         checkpoints=folder / "checkpoints",
         progress=progress,
     )
-    baselines = comparators(experiment, run, progress) if experiment.streams is None else {}
-    progress.stage("judging on people never seen in training")
-    judgement = judge(run, baselines)
-    metrics, curve = _metrics(experiment, run, judgement, backend), judgement.curve
+    baselines = run_baselines(experiment, run, progress) if experiment.streams is None else {}
+    progress.stage("evaluating on held-out users")
+    results = evaluate_heldout(run, baselines)
+    metrics, curve = _metrics(experiment, run, results, backend), results.curve
     if experiment.streams is not None:
-        progress.stage("replaying people whose taste changes")
-        metrics["drift"] = follow(run, experiment.streams)
+        progress.stage("replaying users whose preferences change")
+        metrics["drift"] = replay_drift(run, experiment.streams)
     if precision != "float32":
-        curve, metrics["precision"] = judge_stored(run, curve, precision)
-    run = with_heldout(run, curve)
+        curve, metrics["precision"] = storage_cost(run, curve, precision)
+    run = with_results(run, curve)
     run.write(folder / "init.tegu", precision=precision)
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1).encode())
     if experiment.titles:
-        write_person(run, experiment.titles, folder)
-    report = render_report(metrics, run.trained.validations, judgement.gains, judgement.reliability)
+        write_example_person(run, experiment.titles, folder)
+    report = render_report(metrics, run.trained.validations, results.gains, results.reliability)
     atomic_write(folder / "report.html", report.encode())
     return Outcome(run, metrics)
 
@@ -108,14 +116,14 @@ def _prepare(folder: Path, resume: bool) -> None:
     make_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=folder):
-            pass  # it can be written to: better known before training than after
+            pass  # fail before training, not after it, if the folder is not writable
         if not resume:
             remove_checkpoints(folder / "checkpoints")
     except OSError as error:
         raise FileError(f"cannot write to {folder} ({error.strerror or error}): choose a writable folder") from error
 
 
-def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Backend) -> dict[str, Any]:
+def _metrics(experiment: Experiment, run: Run, results: HeldoutResults, backend: Backend) -> dict[str, Any]:
     trained = run.trained
     return {
         "experiment": experiment.name,
@@ -133,9 +141,9 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
         "kept_round": trained.kept,
         "metric": run.metric.name,
         "higher_is_better": run.metric.higher_is_better,
-        "schedule": [_shown(entry) for entry in run.bundle.manifest.schedule],
-        "curve": judgement.curve,
-        "training_gap": run.judged.as_json() if run.judged else {},
+        "schedule": [_without_losses(entry) for entry in run.bundle.manifest.schedule],
+        "curve": results.curve,
+        "training_gap": run.final_validation.as_json() if run.final_validation else {},
         "decline": decline_as_json(
             decline_of(trained.validations, run.metric.higher_is_better), run.metric.name, trained.kept
         ),
@@ -146,5 +154,5 @@ def _metrics(experiment: Experiment, run: Run, judgement: Judgement, backend: Ba
     }
 
 
-def _shown(entry: ScheduleEntry) -> dict[str, Any]:
-    return {name: value for name, value in entry._asdict().items() if name != "losses"}  # a hundred numbers
+def _without_losses(entry: ScheduleEntry) -> dict[str, Any]:
+    return {name: value for name, value in entry._asdict().items() if name != "losses"}  # some hundred numbers each

@@ -1,4 +1,4 @@
-"""Meta-train on many users of one machine: from a population and a learner to a bundle, in one call."""
+"""Simulate a federation on one machine: from a population and a learner to a bundle, in one call."""
 
 from __future__ import annotations
 
@@ -42,34 +42,35 @@ def simulate(
 ) -> Run:
     """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
 
-    `rounds`, `cohort` and `seed` take the place of the plan's own where they are given; `Run.plan` is what was done.
+    `rounds`, `cohort` and `seed` replace the plan's values if given. `Run.plan` is the plan that was run.
 
     Args:
-        population: everyone.
-        learner: built for `population.spec`; or a module, for the default: trained by Reptile and adapted by residual
-            correction (`residual_correction`), or by Reptile's steps for a ranking. Such a module has real inputs
-            and targets standardised by what training users' are like (`standardised`).
-        rounds: of the whole run; None for the plan's, 300 by default.
-        cohort: users (or nodes, where the plan has them) that take part in a round: `plan.cohort.size`; None for the
-            plan's, 32 by default.
-        seed: decides splits, first parameters, cohorts and episodes; None for the plan's, 0 by default.
-        plan: every other setting of training and calibration; None for `TrainingPlan()`.
-        initialisations: so many are learned in one bundle, for people of several kinds; see `mixture`.
-        backend: "inprocess", or "ray" for Flower's simulation with a process for every participant.
-        engine: what computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
-        memory: bytes that the users processed at once may take.
-        checkpoints: folder for a checkpoint after every round, from which a run is resumed; None for none.
-        progress: told of every round.
+        population: all users.
+        learner: a learner built for `population.spec`, or a module. A module is trained by Reptile. It adapts by
+            residual correction (`residual_correction`), or by Reptile's steps for a ranking. Its real inputs and
+            targets are standardised with the training users' means and deviations (`standardised`).
+        rounds: number of rounds. None means the plan's, 300 by default.
+        cohort: users per round, or nodes per round if the plan has nodes (`plan.cohort.size`). None means the plan's,
+            32 by default.
+        seed: determines splits, first parameters, cohorts and episodes. None means the plan's, 0 by default.
+        plan: all other settings of training and calibration. None means `TrainingPlan()`.
+        initialisations: number of initialisations to learn in one bundle, for different groups of users; see `mixture`.
+        backend: "inprocess", or "ray" for Flower's simulation, which runs every participant in its own process.
+        engine: computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
+        memory: memory limit in bytes for users processed at once.
+        checkpoints: folder for a checkpoint after every round; a run resumes from the last one. None writes none.
+        progress: receives every round.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: a number out of range, the learner was built for another spec, or cannot be had several times.
+        DataError: a number is out of range, the learner was built for another spec, or it does not allow several
+            initialisations.
         UnknownNameError: no such backend or engine.
     """
-    plan = _planned(plan or TrainingPlan(), rounds, cohort, seed)
+    plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
     if isinstance(learner, nn.Module):
-        learner = _default(learner, population, plan.seed)
+        learner = _default_learner(learner, population, plan.seed)
     return run_plan(
         population,
         mixture(learner, initialisations),
@@ -82,8 +83,8 @@ def simulate(
     )
 
 
-def _planned(plan: TrainingPlan, rounds: int | None, cohort: int | None, seed: int | None) -> TrainingPlan:
-    """The plan with what was given in words."""
+def _with_overrides(plan: TrainingPlan, rounds: int | None, cohort: int | None, seed: int | None) -> TrainingPlan:
+    """Return the plan with the values that are not None."""
     return replace(
         plan,
         rounds=plan.rounds if rounds is None else rounds,
@@ -92,7 +93,8 @@ def _planned(plan: TrainingPlan, rounds: int | None, cohort: int | None, seed: i
     )
 
 
-def _default(model: nn.Module, population: Population, seed: int) -> Learner:
+def _default_learner(model: nn.Module, population: Population, seed: int) -> Learner:
+    """Return the default learner for a module; see `simulate`."""
     spec = population.spec
     if spec.kind == "ranking":
         return reptile(model, spec)
@@ -100,8 +102,8 @@ def _default(model: nn.Module, population: Population, seed: int) -> Learner:
     if x is None and y is None:
         return residual_correction(model, spec)
     learner = residual_correction(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None)
-    alike = learner.gradient_learner and _scaled(learner.gradient_learner, x, y)
-    return replace(_scaled(learner, x, y), gradient_learner=alike)
+    gradient_learner = learner.gradient_learner and _scaled(learner.gradient_learner, x, y)
+    return replace(_scaled(learner, x, y), gradient_learner=gradient_learner)
 
 
 def _scaled(learner: Learner, x: Scaling | None, y: Scaling | None) -> Learner:

@@ -1,4 +1,4 @@
-"""`tegu simulate` on the tiny experiment, and once in a process of its own on a real one."""
+"""`tegu simulate` on the tiny experiment, and once in its own process."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def tiny(monkeypatch: pytest.MonkeyPatch, compiled_once: None) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
-    said = tegu("simulate", "tiny", "--rounds", 2, "--cohort", 3, "--seed", 4, "--out", tmp_path / "run", "--json")
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+    result = tegu("simulate", "tiny", "--rounds", 2, "--cohort", 3, "--seed", 4, "--out", tmp_path / "run", "--json")
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
     assert (metrics["rounds"], metrics["cohort"], metrics["seed"]) == (2, 3, 4)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "init.tegu", "metrics.json", "report.html", "checkpoints",
     }  # fmt: skip
-    lines = said.out.splitlines()
-    assert "tiny (reptile): accuracy on 8 held-out people" in said.out
+    lines = result.out.splitlines()
+    assert "tiny (reptile): accuracy on 8 held-out users" in result.out
     for name in (
         "personalised", "initialisation", "local_only", "fedsgd", "fedavg", "mean gain", "gain, 95% CI lower",
         "gain, 95% CI upper", "mean gain, worst decile", "hurt by adapting", "any decline",
@@ -50,12 +50,12 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_patience_does_not_end_a_run_within_noise_of_its_best(tegu: Run, tmp_path: Path) -> None:
-    said = tegu("simulate", "tiny", "--rounds", 30, "--patience", 2, "--out", tmp_path / "run", "--json")
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+    result = tegu("simulate", "tiny", "--rounds", 30, "--patience", 2, "--out", tmp_path / "run", "--json")
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     assert (metrics["kept_round"], metrics["decline"]["warning"]) == (30, "")
-    assert "after round 30 accuracy is" in said.out
-    assert "warning:" not in said.out
+    assert "after round 30, accuracy is" in result.out
+    assert "warning:" not in result.out
 
 
 @pytest.mark.usefixtures("tiny")
@@ -67,23 +67,23 @@ def test_patience_ends_a_run_that_declines_and_says_so(
         return replace(experiment, plan=replace(experiment.plan, outer=OuterRule("SGD", 30.0)))
 
     monkeypatch.setitem(catalogue.EXPERIMENTS, "diverging", diverging)
-    said = tegu("simulate", "diverging", "--rounds", 40, "--patience", 2, "--out", tmp_path / "run", "--json")
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+    result = tegu("simulate", "diverging", "--rounds", 40, "--patience", 2, "--out", tmp_path / "run", "--json")
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     assert metrics["kept_round"] == metrics["decline"]["since"] < metrics["decline"]["round"] < 40
-    assert f"warning: {metrics['decline']['warning']}" in said.out
+    assert f"warning: {metrics['decline']['warning']}" in result.out
     assert metrics["decline"]["warning"].endswith(f"Round {metrics['kept_round']} is kept")
 
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_people_whose_taste_changes_have_a_table_of_their_own(tegu: Run, tmp_path: Path, seeds: int) -> None:
-    said = tegu("simulate", "tiny-drift", "--rounds", 2, "--seeds", seeds, "--out", tmp_path / "run", "--json")
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+def test_users_whose_preferences_change_have_their_own_table(tegu: Run, tmp_path: Path, seeds: int) -> None:
+    result = tegu("simulate", "tiny-drift", "--rounds", 2, "--seeds", seeds, "--out", tmp_path / "run", "--json")
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     assert len(metrics["drift"]["chosen"]) == seeds
-    assert f"accuracy of {8 * seeds} held-out people whose taste changes after 4 interactions" in said.out
-    lines = said.out.splitlines()
+    assert f"accuracy of {8 * seeds} held-out users whose preferences change after 4 interactions" in result.out
+    lines = result.out.splitlines()
     header = next(line for line in lines if "| recovered |" in line)
     assert [cell.strip() for cell in header.strip("|").split("|")] == [
         "accuracy", "4", "+0", "+1", "+2", "recovered", "unchanged",
@@ -91,19 +91,19 @@ def test_people_whose_taste_changes_have_a_table_of_their_own(tegu: Run, tmp_pat
     for name in ("no recency", "recency", "resetting", "recency: mean gain"):
         assert sum(line.startswith(f"| {name} ") for line in lines) == 1
     first = tmp_path / "run" if seeds == 1 else tmp_path / "run/seed-0"
-    assert "When taste changes" in (first / "report.html").read_text()
+    assert "When preferences change" in (first / "report.html").read_text()
     assert json.loads((first / "metrics.json").read_text())["drift"]["change"] == 4
-    assert "fedsgd" not in said.err, "other learners are not compared"
+    assert "fedsgd" not in result.err, "baselines are not trained"
 
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_what_fewer_bytes_cost_is_printed(tegu: Run, tmp_path: Path, precision: str) -> None:
-    said = tegu("simulate", "tiny", "--rounds", 2, "--precision", precision, "--out", tmp_path / "run", "--json")
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+def test_the_cost_of_storage_is_printed(tegu: Run, tmp_path: Path, precision: str) -> None:
+    result = tegu("simulate", "tiny", "--rounds", 2, "--precision", precision, "--out", tmp_path / "run", "--json")
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     stored = metrics["precision"]
-    (line,) = [line for line in said.out.splitlines() if line.startswith("stored as")]
+    (line,) = [line for line in result.out.splitlines() if line.startswith("stored as")]
     assert line.startswith(f"stored as {precision}: {stored['float32_bytes'] / 1000:.1f} KB → ")
     for entry in metrics["curve"]:
         after = entry["personalised"] - stored["loss"][str(entry["k"])]
@@ -113,16 +113,16 @@ def test_what_fewer_bytes_cost_is_printed(tegu: Run, tmp_path: Path, precision: 
 
 
 @pytest.mark.usefixtures("tiny")
-def test_several_initialisations_stand_next_to_one(tegu: Run, tmp_path: Path) -> None:
-    said = tegu(
+def test_several_initialisations_are_compared_with_one(tegu: Run, tmp_path: Path) -> None:
+    result = tegu(
         "simulate", "tiny", "--rounds", 2, "--initialisations", 2, "--precision", "int8", "--out", tmp_path / "run",
         "--json",
     )  # fmt: skip
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     assert metrics["initialisations"] == 2
     assert all("one_initialisation" in entry["baselines"] for entry in metrics["curve"])
-    assert "accuracy on 8 held-out people, 2 initialisations\n" in said.out
+    assert "accuracy on 8 held-out users, 2 initialisations\n" in result.out
     assert "2 initialisations." in (tmp_path / "run/report.html").read_text()
     bundle = read_bundle(tmp_path / "run/init.tegu")
     assert bundle.manifest.training["initialisations"] == 2
@@ -130,22 +130,22 @@ def test_several_initialisations_stand_next_to_one(tegu: Run, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_learner_that_is_named_is_trained_printed_and_written(tegu: Run, tmp_path: Path) -> None:
+def test_the_named_learner_is_trained_printed_and_written(tegu: Run, tmp_path: Path) -> None:
     found = {}
     for arguments in ((), ("--learner", "reptile"), ("--learner", "residual_correction")):
-        said = tegu("simulate", "tiny", *arguments, "--rounds", 2, "--out", tmp_path / "run", "--json")
-        assert said.code == 0, said.err
+        result = tegu("simulate", "tiny", *arguments, "--rounds", 2, "--out", tmp_path / "run", "--json")
+        assert result.code == 0, result.err
         learner = arguments[-1] if arguments else "reptile"
-        assert f"tiny ({learner}): accuracy" in said.out
-        assert f"{learner}: compiling" in said.err
-        assert json.loads(said.out.splitlines()[-1])["learner"] == learner
+        assert f"tiny ({learner}): accuracy" in result.out
+        assert f"{learner}: compiling" in result.err
+        assert json.loads(result.out.splitlines()[-1])["learner"] == learner
         found[arguments] = read_bundle(tmp_path / "run/init.tegu").manifest
     assert [manifest.learner for manifest in found.values()] == ["reptile", "reptile", "residual_correction"]
     assert [set(manifest.knobs) >= {"ridge"} for manifest in found.values()] == [False, False, True]
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_learner_that_does_not_suit_is_refused_in_one_line(tegu: Run, tmp_path: Path) -> None:
+def test_an_unsuitable_learner_is_refused_in_one_line(tegu: Run, tmp_path: Path) -> None:
     assert_error(
         tegu("simulate", "tiny", "--learner", "residual_correctio", "--out", tmp_path),
         "Did you mean 'residual_correction'?",
@@ -157,40 +157,42 @@ def test_a_learner_that_does_not_suit_is_refused_in_one_line(tegu: Run, tmp_path
 
 
 @pytest.mark.usefixtures("tiny")
-def test_patience_goes_before_the_experiments_folds(tegu: Run, tmp_path: Path) -> None:
-    """As in `ratings`, which is cross-fitted."""
+def test_patience_replaces_the_experiments_folds(tegu: Run, tmp_path: Path) -> None:
+    """As in `ratings`, which uses cross-fitting."""
     run = ("simulate", "tiny-folds", "--rounds", 2, "--out", tmp_path / "run", "--json")
-    said = tegu(*run)
-    assert json.loads(said.out.splitlines()[-1])["folds"] == 2
-    said = tegu(*run, "--patience", 1)
-    assert said.code == 0, said.err
-    assert json.loads(said.out.splitlines()[-1])["folds"] == 0
-    assert "--patience 1 needs users apart who validate: --folds is 0 here" in said.err
-    said = tegu(*run, "--folds", 3)
-    assert json.loads(said.out.splitlines()[-1])["folds"] == 3
+    result = tegu(*run)
+    assert json.loads(result.out.splitlines()[-1])["folds"] == 2
+    result = tegu(*run, "--patience", 1)
+    assert result.code == 0, result.err
+    assert json.loads(result.out.splitlines()[-1])["folds"] == 0
+    assert "--patience 1 needs separate calibration users to validate on: --folds is set to 0" in result.err
+    result = tegu(*run, "--folds", 3)
+    assert json.loads(result.out.splitlines()[-1])["folds"] == 3
     assert_error(tegu(*run, "--patience", 1, "--folds", 3), "patience is 1 with 3 folds", "set patience or folds to 0")
 
 
 @pytest.mark.usefixtures("tiny")
 def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = tegu("simulate", "tiny", "--rounds", 1)
+    result = tegu("simulate", "tiny", "--rounds", 1)
     assert (tmp_path / "runs/tiny/metrics.json").exists(), "without --out, runs/<experiment>"
-    for stage in ("reptile: compiling", "local_only:", "fedsgd:", "fedavg:", "judging", "written: runs/tiny"):
-        assert stage in said.err
-        assert stage not in said.out
-    assert all(line.startswith(("|", "tiny (reptile): ", "after round 1 ")) for line in said.out.splitlines() if line)
+    for stage in ("reptile: compiling", "local_only:", "fedsgd:", "fedavg:", "evaluating", "written: runs/tiny"):
+        assert stage in result.err
+        assert stage not in result.out
+    assert all(
+        line.startswith(("|", "tiny (reptile): ", "after round 1, ")) for line in result.out.splitlines() if line
+    )
 
 
 @pytest.mark.usefixtures("tiny")
-def test_resume_goes_on(tegu: Run, tmp_path: Path) -> None:
+def test_resume_continues_the_run(tegu: Run, tmp_path: Path) -> None:
     def meta(*arguments: object) -> str:
-        said = tegu("simulate", "tiny", *arguments, "--json")
-        assert said.code == 0, said.err
-        return str(json.loads(said.out.splitlines()[-1])["meta"])
+        result = tegu("simulate", "tiny", *arguments, "--json")
+        assert result.code == 0, result.err
+        return str(json.loads(result.out.splitlines()[-1])["meta"])
 
     whole = meta("--rounds", 4, "--out", tmp_path / "whole")
-    for number in (1, 2, 3):  # the checkpoints of the first run, but the last
+    for number in (1, 2, 3):  # all checkpoints of the first run except the last
         (tmp_path / "part/checkpoints").mkdir(parents=True, exist_ok=True)
         name = f"checkpoints/round-{number:06d}.safetensors"
         if (tmp_path / "whole" / name).exists():
@@ -200,19 +202,19 @@ def test_resume_goes_on(tegu: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_what_cannot_be_run_ends_with_one_line(tegu: Run, tmp_path: Path) -> None:
+def test_errors_are_one_line(tegu: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert_error(
         tegu("simulate", "tiny", "--out", tmp_path / "file"), "cannot make the folder", "choose a writable folder"
     )
-    said = tegu("simulate", "tiny", "--precision", "int9", "--out", tmp_path / "none")
-    assert_error(said, "no precision is called 'int9'", "Did you mean 'int8'?")
+    result = tegu("simulate", "tiny", "--precision", "int9", "--out", tmp_path / "none")
+    assert_error(result, "no precision is called 'int9'", "Did you mean 'int8'?")
     assert not (tmp_path / "none").exists()
-    said = tegu("simulate", "tiny", "--cohort", 99, "--out", tmp_path / "run")
-    assert said.code == 1
-    assert "cohort is 99 of 24 nodes" in said.err.splitlines()[-1]
-    assert said.out == ""
-    assert "Traceback" not in said.err
+    result = tegu("simulate", "tiny", "--cohort", 99, "--out", tmp_path / "run")
+    assert result.code == 1
+    assert "cohort is 99 of 24 nodes" in result.err.splitlines()[-1]
+    assert result.out == ""
+    assert "Traceback" not in result.err
 
 
 IN_A_PROCESS = """
@@ -227,14 +229,14 @@ main()
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own(process: Run, tmp_path: Path) -> None:
-    """Everything that any library prints goes to stderr: stdout is the table, the gap and the JSON."""
+def test_in_its_own_process(process: Run, tmp_path: Path) -> None:
+    """Output of libraries goes to stderr; stdout has the table, the notes and the JSON alone."""
     arguments = ["simulate", "tiny", "--rounds", "2", "--out", "run", "--json"]
-    said = process("-c", IN_A_PROCESS.format(people=people.__file__, arguments=arguments))
-    assert said.code == 0, said.err
-    metrics = json.loads(said.out.splitlines()[-1])
+    result = process("-c", IN_A_PROCESS.format(people=people.__file__, arguments=arguments))
+    assert result.code == 0, result.err
+    metrics = json.loads(result.out.splitlines()[-1])
     assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
     shown = ("|", "tiny (reptile): ", "after round ", "warning: after round ", "{")
-    assert all(line.startswith(shown) for line in said.out.splitlines() if line), said.out
-    assert "judging on people never seen" in said.err
-    assert "Warning" not in said.err
+    assert all(line.startswith(shown) for line in result.out.splitlines() if line), result.out
+    assert "evaluating on held-out users" in result.err
+    assert "Warning" not in result.err

@@ -1,4 +1,4 @@
-"""What a learner is shown against, and the judging of a run: against the same work in plain torch."""
+"""Baselines and the evaluation on held-out users, compared with the same work in plain torch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import engine_like
 from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines import Baselines, comparators
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.baselines import Baselines, run_baselines
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments import Experiment
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Evaluator
@@ -50,7 +50,7 @@ def constant(train: Population) -> Method:
 
 @pytest.fixture(scope="module")
 def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
-    """One round of everybody on all of their rows, by SGD."""
+    """One round of SGD with all training users, each on all rows."""
     with people.compiled_once():
         experiment = people.experiment()
         nodes = len(experiment.population.split(0).train)
@@ -63,8 +63,8 @@ def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
         )
         experiment = replace(experiment, plan=plan, classical={"constant": constant})
         run = run_plan(experiment.population, experiment.learner, plan)
-        told = Recorded()
-        yield experiment, run, comparators(experiment, run, told), told.stages
+        progress = Recorded()
+        yield experiment, run, run_baselines(experiment, run, progress), progress.stages
 
 
 Compared = tuple[Experiment, Run, Baselines, list[str]]
@@ -78,7 +78,7 @@ def mean_of_users(run: Run, one: Callable[[Tree, Array, Array], Tree]) -> Tree:
 
 
 def same_outputs(run: Run, method: Method, model: nn.Module | Callable[[Array, Array], nn.Module], k: int = 3) -> None:
-    """The method's outputs are those of the model, or of the model for each support."""
+    """Check the method's outputs against a model, or against the model built from each support."""
     trials = draw_trials(run.split.heldout, k, 9)
     for trial, output in zip(trials.trials, method(trials), strict=True):
         fitted = model if isinstance(model, nn.Module) else model(trial.support.x, trial.support.y)
@@ -97,25 +97,25 @@ def test_fedsgd_is_one_gradient_step_a_round(compared: Compared) -> None:
     gradient = mean_of_users(run, gradients)
     meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
     same_outputs(run, baselines["fedsgd"](3), people.with_parameters(meta))
-    assert baselines["fedsgd"](1) is baselines["fedsgd"](3), "it does not adapt"
+    assert baselines["fedsgd"](1) is baselines["fedsgd"](3), "fedsgd does not adapt"
 
 
 def test_fedsgd_finetuned_adapts_what_fedsgd_learned(compared: Compared) -> None:
     _, run, baselines, _ = compared
     gradient = mean_of_users(run, gradients)
     meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
-    _some_rate_of(run, baselines["fedsgd_finetuned"](3), meta)
+    _check_some_candidate(run, baselines["fedsgd_finetuned"](3), meta)
 
 
-def test_local_only_starts_from_nothing(compared: Compared) -> None:
+def test_local_only_starts_from_the_first_parameters(compared: Compared) -> None:
     _, run, baselines, _ = compared
-    _some_rate_of(run, baselines["local_only"](3), run.learner.init(0))
+    _check_some_candidate(run, baselines["local_only"](3), run.learner.init(0))
 
 
-def _some_rate_of(run: Run, method: Method, meta: Tree) -> None:
-    """The method adapts `meta` with one of the candidates: which one is the calibration's own test."""
-    still = {**run.learner.knobs, "steps": 0.0}
-    for option in (still, *run.learner.calibration.candidates):
+def _check_some_candidate(run: Run, method: Method, meta: Tree) -> None:
+    """Check that the method adapts `meta` with one of the candidates; tests of calibration check which one."""
+    unadapted = {**run.learner.knobs, "steps": 0.0}
+    for option in (unadapted, *run.learner.calibration.candidates):
         try:
             same_outputs(
                 run,
@@ -125,7 +125,7 @@ def _some_rate_of(run: Run, method: Method, meta: Tree) -> None:
         except AssertionError:
             continue
         return
-    pytest.fail("no candidate's outputs")
+    pytest.fail("no candidate gives these outputs")
 
 
 def test_fedavg_is_local_training_averaged(compared: Compared) -> None:
@@ -134,9 +134,7 @@ def test_fedavg_is_local_training_averaged(compared: Compared) -> None:
     same_outputs(run, baselines["fedavg"](3), people.with_parameters(meta))
 
 
-def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
-    compared: Compared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fedavg_is_left_out_with_a_message_if_it_diverges(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment, run, _, _ = compared
 
     def diverging(engine, population, meta, plan, **options):
@@ -146,14 +144,14 @@ def test_fedavg_is_left_out_and_said_to_be_where_it_diverges(
         return train_in_process(engine, population, meta, plan, **options)
 
     monkeypatch.setattr("tegu.sim.evaluation.baselines.train_in_process", diverging)
-    told = Recorded()
+    progress = Recorded()
     with people.compiled_once():
-        baselines = comparators(experiment, run, told)
+        baselines = run_baselines(experiment, run, progress)
     assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned"]
-    assert told.stages[-1].startswith("fedavg is left out: it diverges with a step size of 0.3 (")
+    assert progress.stages[-1].startswith("fedavg left out: it diverges with a step size of 0.3 (")
 
 
-def test_every_baseline_and_stage_is_there(compared: Compared) -> None:
+def test_every_baseline_and_stage_is_present(compared: Compared) -> None:
     _, run, baselines, stages = compared
     assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned", "fedavg"]
     assert [stage.split(":")[0] for stage in stages] == ["local_only", "fedsgd", "fedavg"]
@@ -162,20 +160,20 @@ def test_every_baseline_and_stage_is_there(compared: Compared) -> None:
     assert {int(output[0].argmax()) for output in outputs} == {most}
 
 
-def test_judging_is_an_independent_loop_over_people(compared: Compared) -> None:
+def test_heldout_results_match_an_independent_loop_over_users(compared: Compared) -> None:
     _, run, baselines, _ = compared
-    # Four people cannot show that adapting hurts nobody, so that their schedule would not adapt.
+    # Too few users calibrate to show that adapting is harmless, so the calibrated schedule would not adapt.
     manifest = replace(run.bundle.manifest, schedule=(ScheduleEntry(1, run.learner.knobs),))
     run = replace(run, bundle=replace(run.bundle, manifest=manifest))
-    judgement = judge(run, {name: baselines[name] for name in ("constant", "fedavg")})
+    results = evaluate_heldout(run, {name: baselines[name] for name in ("constant", "fedavg")})
     heldout = run.split.heldout
-    assert [entry["k"] for entry in judgement.curve] == list(run.ks) == [1, 3]
-    for entry in judgement.curve:
+    assert [entry["k"] for entry in results.curve] == list(run.ks) == [1, 3]
+    for entry in results.curve:
         k = entry["k"]
         trials = draw_trials(heldout, k, run.plan.seed + 1)
         knobs = knobs_for(run.bundle.manifest, k)
         rows: dict[int, int] = {}
-        sure: dict[str, list[tuple[float, bool]]] = {"initialisation": [], "personalised": []}
+        confidences: dict[str, list[tuple[float, bool]]] = {"initialisation": [], "personalised": []}
         before: dict[int, list[float]] = {}
         after: dict[int, list[float]] = {}
         for trial in trials.trials:
@@ -188,65 +186,65 @@ def test_judging_is_an_independent_loop_over_people(compared: Compared) -> None:
                 right = outputs.argmax(1) == trial.query.y
                 scores.setdefault(trial.user, []).append(float(right.mean()))
                 top = torch.softmax(torch.tensor(outputs, dtype=torch.float64), 1).max(1).values.tolist()
-                sure["initialisation" if scores is before else "personalised"] += zip(top, right, strict=True)
+                confidences["initialisation" if scores is before else "personalised"] += zip(top, right, strict=True)
         gains = np.asarray([np.mean(after[user]) - np.mean(before[user]) for user in before])
         assert entry["users"] == len(gains) == int((heldout.counts > k).sum())
         assert entry["initialisation"] == pytest.approx(np.mean([np.mean(s) for s in before.values()]))
         assert entry["personalised"] == pytest.approx(np.mean([np.mean(s) for s in after.values()]))
         assert entry["gain"] == pytest.approx(gains.mean())
         assert entry["gain_low"] < entry["gain"] < entry["gain_high"]
-        one_answer = np.asarray([1 / rows[user] for user in before])
-        assert entry["hurt"] == pytest.approx(np.mean(gains < -one_answer - 1e-9))
+        one_row = np.asarray([1 / rows[user] for user in before])
+        assert entry["hurt"] == pytest.approx(np.mean(gains < -one_row - 1e-9))
         assert entry["worse"] == pytest.approx(np.mean(gains < -1e-9))
-        for name, pairs in sure.items():
+        for name, pairs in confidences.items():
             bins: dict[int, list[float]] = {}
             for p, right in pairs:
                 bins.setdefault(math.ceil(15 * p), []).append(p - right)
             error = sum(abs(sum(gaps)) for gaps in bins.values()) / len(pairs)
             assert entry["ece"][name] == pytest.approx(error, abs=2e-5)
         assert list(entry["baselines"]) == ["constant", "fedavg"]
-        np.testing.assert_allclose(judgement.gains[k], gains, atol=1e-12)
+        np.testing.assert_allclose(results.gains[k], gains, atol=1e-12)
 
 
-def test_heldout_people_are_judged_with_the_schedule(compared: Compared) -> None:
-    """A schedule that takes no step makes personalised and initialisation one."""
+def test_heldout_users_adapt_by_the_schedule(compared: Compared) -> None:
+    """With a schedule of no steps, personalised equals initialisation."""
     _, run, _, _ = compared
-    still = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 0.0}) for k in run.ks)
-    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=still))
-    wild = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 50.0, "lr": 5.0}) for k in run.ks)
-    other = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=wild))
-    for entry in judge(replace(run, bundle=bundle), {}).curve:
+    no_steps = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 0.0}) for k in run.ks)
+    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=no_steps))
+    large_steps = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 50.0, "lr": 5.0}) for k in run.ks)
+    other = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=large_steps))
+    for entry in evaluate_heldout(replace(run, bundle=bundle), {}).curve:
         assert [entry[name] for name in ("hurt", "worse", "worst_decile_gain", "gain_low", "gain_high")] == [0] * 5
         assert entry["ece"]["personalised"] == entry["ece"]["initialisation"] > 0
         assert entry["personalised"] == entry["initialisation"]
-    assert judge(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2
+    assert evaluate_heldout(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2
 
 
-def test_comparators_are_cross_fitted_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody judges what it has trained: else a comparator would adapt as those do whom it knows."""
-    asked = dict[str, Sequence[Evaluator]]()
+def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No user calibrates parameters that the user trained, which would overstate the gain from adapting."""
+    calls = dict[str, Sequence[Evaluator]]()
 
-    def calibrated(engine: Any, judges: Sequence[Evaluator], *rest: Any) -> Any:
-        asked[engine.manifest.learner] = judges
-        return calibrate(engine, judges, *rest)
+    def recorded(engine: Any, evaluators: Sequence[Evaluator], *rest: Any) -> Any:
+        calls[engine.manifest.learner] = evaluators
+        return calibrate(engine, evaluators, *rest)
 
-    monkeypatch.setattr("tegu.sim.evaluation.baselines.calibrate", calibrated)
+    monkeypatch.setattr("tegu.sim.evaluation.baselines.calibrate", recorded)
     with people.compiled_once():
         experiment = people.experiment()
         plan = people.plan(2, folds=2)
         run = run_plan(experiment.population, experiment.learner, plan)
-        comparators(experiment, run, SILENT)
-    everybody = set(run.split.train.users.tolist())
-    first, second = asked["fedsgd"]
-    assert set(first.population.users.tolist()) | set(second.population.users.tolist()) == everybody
-    assert not set(first.population.users.tolist()) & set(second.population.users.tolist())
+        run_baselines(experiment, run, SILENT)
+    all_users = set(run.split.train.users.tolist())
+    first, second = calls["fedsgd"]
+    assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == all_users
+    assert not set(first.people.users.tolist()) & set(second.people.users.tolist())
     learner = fedsgd(experiment.model, experiment.learner)
     engine = engine_like(run.engine, learner)
-    for judge_of, other in ((first, second), (second, first)):
-        alone = train_in_process(engine, _sorted(other.population), learner.init(plan.seed), plan).meta
-        assert digest(judge_of.meta) == digest(alone), "of two halves each is trained by the other"
-    (local,) = asked["local_only"]
-    assert set(local.population.users.tolist()) == everybody
+    for evaluator, other in ((first, second), (second, first)):
+        alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), plan).meta
+        assert digest(evaluator.meta) == digest(alone), "each half calibrates what the other half trained"
+    (local,) = calls["local_only"]
+    assert set(local.people.users.tolist()) == all_users
 
 
 def _sorted(population: Population) -> Population:

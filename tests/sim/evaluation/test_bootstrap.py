@@ -1,4 +1,4 @@
-"""The interval of a mean against what resampling gives in closed form."""
+"""The confidence interval of a mean, compared with closed forms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def binomial_quantile(n: int, share: float, level: float) -> int:
 
 @pytest.mark.parametrize(("n", "ones"), [(3, 1), (10, 3), (50, 10), (200, 3)])
 def test_zeros_and_ones_are_resampled_as_a_binomial(n: int, ones: int) -> None:
-    """Exactly a binomial's quantiles, up to one count where 2,000 resamples may miss; not symmetric about the mean."""
+    """Quantiles of a binomial, exact for n = 3 and within one count for more; not symmetric about the mean."""
     low, high = interval([1.0] * ones + [0.0] * (n - ones))
     for found, level in ((low, 0.025), (high, 0.975)):
         assert abs(found * n - binomial_quantile(n, ones / n, level)) <= (0 if n == 3 else 1)
@@ -46,7 +46,7 @@ def test_the_same_draws_give_the_same_interval_and_others_do_not() -> None:
     assert interval(values) != interval(values, seed=1)
 
 
-def test_so_many_resamples_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_a_block_of_draws_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(1).normal(size=30)
     whole = interval(values)
     for drawn in (1, 30 * 7, 30 * 1999):
@@ -54,5 +54,5 @@ def test_so_many_resamples_however_they_are_cut(monkeypatch: pytest.MonkeyPatch)
         assert interval(values) == pytest.approx(whole, abs=1e-12)
 
 
-def test_users_who_gain_the_same_leave_no_doubt() -> None:
+def test_equal_values_give_an_interval_of_no_width() -> None:
     assert interval([0.25] * 8) == interval([0.25]) == (0.25, 0.25)

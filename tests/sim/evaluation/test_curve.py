@@ -1,4 +1,4 @@
-"""The curve's entries, on engines and numbers made by hand."""
+"""Entries of the curve, on engines and numbers made by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.sim import people
 from tests.sim.conftest import Tiny
-from tests.sim.level_engine import META, LevelEngine, users_at_level
+from tests.sim.level_engine import KNOBS, META, LevelEngine, users_at_level
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
@@ -44,7 +44,7 @@ def test_an_entry_by_hand() -> None:
         "gain": pytest.approx(1.2 / 20),
         "gain_low": pytest.approx(low),
         "gain_high": pytest.approx(high),
-        "hurt": 1 / 20,  # by more than is tolerated: the first falls by just that
+        "hurt": 1 / 20,  # declines by more than the tolerance: the first user declines by exactly its tolerance
         "worse": 2 / 20,  # rounding is not harm
         "worst_decile_gain": pytest.approx(-0.2),  # the mean of the worst two of twenty
     }
@@ -58,12 +58,12 @@ def test_lower_is_better_turns_the_sign() -> None:
     assert entry["gain_low"] < entry["gain"] < entry["gain_high"]
     other = curve_entry(1, MSE, scores, np.asarray([0.0, 0.6, 0.0]), np.random.default_rng(0))
     assert (other["hurt"], other["worse"]) == (0, pytest.approx(1 / 3))
-    assert all(type(value) in (int, float, dict) for value in entry.values()), "JSON has no numpy numbers"
+    assert all(type(value) in (int, float, dict) for value in entry.values()), "JSON cannot hold numpy numbers"
 
 
 @pytest.mark.parametrize(("name", "share"), [("mse", 1 / 8), ("rmse", 1 / 16)])
-def test_what_is_tolerated_is_a_share_of_the_initialisations_own_error(name: str, share: float) -> None:
-    """Users of 11 rows at k = 3 have 8 to judge by; user i's draws are wrong by i + 1, i + 2 and so on."""
+def test_the_tolerance_is_a_share_of_the_initialisations_error(name: str, share: float) -> None:
+    """Users with 11 rows have 8 query rows at k = 3; the errors of user i's draws are i + 1, i + 2 and so on."""
     population = users_at_level(0.0, users=4, rows=11)
     trials = draw_trials(population, 3, 0)
     wrong = [1 + i // 5 + i % 5 for i in range(20)]
@@ -73,7 +73,7 @@ def test_what_is_tolerated_is_a_share_of_the_initialisations_own_error(name: str
     np.testing.assert_allclose(tolerance(trials, outputs, METRICS[name]), expected)
 
 
-def test_what_is_tolerated_is_one_answer_or_one_hit() -> None:
+def test_the_tolerance_is_one_correct_row_or_one_hit() -> None:
     rows = (4, 9, 30)
     user = np.repeat(np.arange(3), rows)
     labelled = Population.from_arrays(np.arange(43, dtype=np.float32)[:, None], user % 2, user)
@@ -86,10 +86,10 @@ def test_what_is_tolerated_is_one_answer_or_one_hit() -> None:
     np.testing.assert_allclose(tolerance(trials, outputs, METRICS["recall@10"]), [1 / 1, 1 / 6, 1 / 10])
 
 
-# --- whose state is not finite ------------------------------------------------------------------------------------
+# --- states that are not finite -----------------------------------------------------------------------------------
 
 
-def test_whoever_diverges_keeps_the_initialisation_as_on_a_device() -> None:
+def test_a_diverged_user_keeps_the_initialisation_as_on_a_device() -> None:
     class Some(LevelEngine):
         def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
             states = super().adapt(meta, supports, knobs)["level"].copy()

@@ -1,4 +1,4 @@
-"""The replay is what a device does; who is told of a change recovers first, and recency does without being told."""
+"""The replay gives a device's results; notified devices recover first, and recency weights recover without notice."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.streams import Moment, Streams
-from tegu.sim.evaluation.drift_replay import HALF_LIVES, Way, follow, recovered, replay
-from tegu.sim.experiments.changing_sines import before_the_change, changing_waves
+from tegu.sim.evaluation.drift_replay import HALF_LIVES, Strategy, recovery_times, replay, replay_drift
+from tegu.sim.experiments.changing_sines import changing_sine_streams, population_before_change
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Evaluator
 
 CHANGE, TIMES = 20, 40
-STREAMS = changing_waves(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
+STREAMS = changing_sine_streams(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """The scenario in short."""
-    population = before_the_change(STREAMS)
+    """A short run of `changing_sines`."""
+    population = population_before_change(STREAMS)
     network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
     learner = residual_correction(network, population.spec, steps=10, lr=0.02, minibatches=5)
     plan = TrainingPlan(
@@ -45,43 +45,46 @@ def run() -> Run:
 
 @pytest.fixture(scope="module")
 def found(run: Run) -> dict[str, Any]:
-    return follow(run, STREAMS)
+    return replay_drift(run, STREAMS)
 
 
-def on_a_device(bundle: Bundle, streams: Streams, person: int, way: Way) -> list[float]:
-    """Errors at all moments, by the client: one interaction after the other, each adapted to."""
+def on_a_device(bundle: Bundle, streams: Streams, person: int, strategy: Strategy) -> list[float]:
+    """Squared errors at all moments, by the client, which adapts after each interaction."""
     x, y, query_x = streams.x[person], streams.y[person], streams.query_x[person]
     old, new = streams.query_y[person]
     errors = []
-    with Personalizer.open(bundle, half_life=way.half_life) as p:
+    with Personalizer.open(bundle, half_life=strategy.half_life) as p:
 
-        def judge(taste: Array) -> None:
-            errors.append(float(np.square(p.predict(query_x) - taste, dtype=np.float64).mean()))
+        def record_error(targets: Array) -> None:
+            errors.append(float(np.square(p.predict(query_x) - targets, dtype=np.float64).mean()))
 
         for time in range(len(x) + 1):
             if time == streams.change:
-                judge(old)
-                if way.told:
+                record_error(old)
+                if strategy.notified:
                     p.forget()
             if time >= streams.change:
-                judge(new)
+                record_error(new)
             elif time:
-                judge(old)
+                record_error(old)
             if time < len(x):
                 p.observe(x[time], y[time])
-                if way.adapts:
+                if strategy.adapts:
                     p.adapt()
     return errors
 
 
-@pytest.mark.parametrize("most", [256, 6])
-@pytest.mark.parametrize("way", [Way(), Way(2.5), Way(told=True), Way(5.0, told=True), Way(adapts=False)])
-def test_the_replay_is_what_a_device_does(run: Run, way: Way, most: int) -> None:
-    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, window=most))
-    people = STREAMS.of(STREAMS.users[[3, 111]])
-    replayed = replay(replace(run, bundle=bundle), people, way, people.moments())
+@pytest.mark.parametrize("window", [256, 6])
+@pytest.mark.parametrize(
+    "strategy",
+    [Strategy(), Strategy(2.5), Strategy(notified=True), Strategy(5.0, notified=True), Strategy(adapts=False)],
+)
+def test_the_replay_is_what_a_device_does(run: Run, strategy: Strategy, window: int) -> None:
+    bundle = replace(run.bundle, manifest=replace(run.bundle.manifest, window=window))
+    users = STREAMS.of(STREAMS.users[[3, 111]])
+    replayed = replay(replace(run, bundle=bundle), users, strategy, users.moments())
     for person, errors in enumerate(replayed):
-        np.testing.assert_allclose(errors, on_a_device(bundle, people, person, way), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(errors, on_a_device(bundle, users, person, strategy), rtol=1e-3, atol=1e-4)
 
 
 def mean(found: dict[str, Any], name: str, since: int, changed: bool = True) -> float:
@@ -89,17 +92,17 @@ def mean(found: dict[str, Any], name: str, since: int, changed: bool = True) -> 
     return float(entry["figures"][name])
 
 
-def test_who_is_followed_how_soon(found: dict[str, Any]) -> None:
+def test_strategies_recover_in_the_expected_order(found: dict[str, Any]) -> None:
     """Measured ten and twenty interactions after the change: 2.51 and 1.49 with no recency, 1.03 and 0.58 with it.
 
-    Told of the change: 0.62 and 0.48; with six interactions or fewer, little tells the two apart (1.77 against 1.64).
+    Notified of the change: 0.62 and 0.48. With six interactions or fewer the two differ little (1.77 and 1.64).
     """
     for since in range(3, TIMES - CHANGE + 1):
         assert mean(found, "recency", since) < 0.8 * mean(found, "no recency", since)
     for since in (10, 20):
         assert mean(found, "resetting", since) < mean(found, "recency", since)
         assert mean(found, "recency", since) < 0.6 * mean(found, "no recency", since)
-    assert mean(found, "no recency", 0) > 1.2 * mean(found, "initialisation", 0), "the old taste misleads"
+    assert mean(found, "no recency", 0) > 1.2 * mean(found, "initialisation", 0), "the old preferences mislead"
     steps = found["recovered"]
     assert steps["no recency"] is steps["initialisation"] is None
     assert 0 < steps["resetting"] < steps["recency"] < TIMES - CHANGE
@@ -107,7 +110,7 @@ def test_who_is_followed_how_soon(found: dict[str, Any]) -> None:
     assert 0 < entry["gain_low"] < entry["gain"] < entry["gain_high"]
 
 
-def test_whose_taste_stays_is_hurt_little(found: dict[str, Any]) -> None:
+def test_recency_costs_little_without_a_change(found: dict[str, Any]) -> None:
     """Measured: 0.44 with no recency and 0.65 with it, of 3.64; with seed 1 0.41 and 0.58, of 3.18."""
     figures = found["steady"]["figures"]
     assert figures["resetting"] == figures["no recency"]
@@ -118,15 +121,15 @@ def test_whose_taste_stays_is_hurt_little(found: dict[str, Any]) -> None:
 
 
 def test_the_end_of_an_unchanged_stream(run: Run, found: dict[str, Any]) -> None:
-    people = STREAMS.of(run.split.heldout.users)
-    last = [on_a_device(run.bundle, replace(people, y=people.steady_y, change=TIMES), person, Way())[TIMES - 1]
-            for person in range(len(people.users))]  # fmt: skip
+    users = STREAMS.of(run.split.heldout.users)
+    last = [on_a_device(run.bundle, replace(users, y=users.steady_y, change=TIMES), person, Strategy())[TIMES - 1]
+            for person in range(len(users.users))]  # fmt: skip
     assert found["steady"]["figures"]["no recency"] == pytest.approx(np.mean(last), rel=1e-3)
 
 
-def test_the_half_life_is_the_one_that_calibration_people_fare_best_by(run: Run, found: dict[str, Any]) -> None:
-    people = STREAMS.of(run.split.calibration.users)
-    figures = [float(replay(run, people, Way(half_life), people.moments()).mean()) for half_life in HALF_LIVES]
+def test_the_half_life_has_the_best_mean_metric_of_calibration_users(run: Run, found: dict[str, Any]) -> None:
+    users = STREAMS.of(run.split.calibration.users)
+    figures = [float(replay(run, users, Strategy(half_life), users.moments()).mean()) for half_life in HALF_LIVES]
     assert found["half_lives"] == [
         {"half_life": half_life, "figure": figure} for half_life, figure in zip(HALF_LIVES, figures, strict=True)
     ]
@@ -138,28 +141,28 @@ def test_the_half_life_is_the_one_that_calibration_people_fare_best_by(run: Run,
 def test_higher_is_better_turns_the_sign(run: Run, found: dict[str, Any]) -> None:
     mse = METRICS["mse"]
     turned = replace(run, metric=Metric("mse, negative", True, lambda *given: -mse.score(*given)))
-    other = follow(turned, STREAMS)
+    other = replay_drift(turned, STREAMS)
     assert (other["chosen"], other["recovered"]) == (found["chosen"], found["recovered"])
     for entry, twin in zip(found["curve"], other["curve"], strict=True):
         assert twin["figures"] == {name: -figure for name, figure in entry["figures"].items()}
         assert twin["gain"] == entry["gain"]
 
 
-def test_the_same_again(run: Run, found: dict[str, Any]) -> None:
-    assert follow(run, STREAMS) == found
+def test_a_second_replay_gives_the_same_result(run: Run, found: dict[str, Any]) -> None:
+    assert replay_drift(run, STREAMS) == found
 
 
 # --- moments and recovery, by hand --------------------------------------------------------------------------------
 
 
 def test_moments_are_one_for_each_interaction_and_two_at_the_change() -> None:
-    moments = changing_waves(2, seed=0, before=3, after=2).moments()
+    moments = changing_sine_streams(2, seed=0, before=3, after=2).moments()
     assert moments == [(1, False), (2, False), (3, False), (3, True), (4, True), (5, True)]
     assert moments[0] == Moment(interactions=1, changed=False)
 
 
-def test_some_peoples_streams_are_theirs() -> None:
-    streams = replace(changing_waves(5, seed=0, before=3, after=2), users=np.asarray([2, 3, 5, 7, 11]))
+def test_streams_of_some_users_are_their_rows() -> None:
+    streams = replace(changing_sine_streams(5, seed=0, before=3, after=2), users=np.asarray([2, 3, 5, 7, 11]))
     some = streams.of(np.asarray([3, 11]))
     assert some.users.tolist() == [3, 11]
     for name in ("x", "y", "steady_y", "query_x", "query_y"):
@@ -168,7 +171,7 @@ def test_some_peoples_streams_are_theirs() -> None:
 
 
 def curve_of(before: float, **after: list[float]) -> list[dict[str, Any]]:
-    """One moment before the change, by all ways alike, and as many after it as there are figures."""
+    """One moment before the change, equal for all strategies, and one after it for each figure."""
     figures = [
         dict.fromkeys(after, before),
         *(dict(zip(after, at, strict=True)) for at in zip(*after.values(), strict=True)),
@@ -177,8 +180,8 @@ def curve_of(before: float, **after: list[float]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_recovered_is_from_when_on_no_more_than_a_tenth_is_left(sign: int) -> None:
-    """It costs 10, so that 2 is recovered from 1 before; going beyond it again is not."""
+def test_recovery_means_at_most_a_tenth_of_the_cost_is_left_to_the_end(sign: int) -> None:
+    """The change costs 10 from 1, so that up to 2 counts as recovered, but not if a later figure exceeds it."""
     curve = curve_of(
         sign * 1.0,
         **{
@@ -189,27 +192,30 @@ def test_recovered_is_from_when_on_no_more_than_a_tenth_is_left(sign: int) -> No
             "too late": [sign * v for v in (11.0, 1.0, 1.0, 2.1)],
         },
     )
-    assert recovered(curve) == {"no recency": None, "at once": 0, "later": 2, "for good": 3, "too late": None}
+    assert recovery_times(curve) == {"no recency": None, "at once": 0, "later": 2, "for good": 3, "too late": None}
 
 
-def test_a_half_life_is_chosen_by_those_who_did_not_train_the_parameters(run: Run) -> None:
-    """Two halves of the calibration people judge other parameters each, as they would when cross-fitted."""
-    (judge,) = run.judges
-    half, other = len(judge.population) // 2, run.learner.init(7)
+def test_the_half_life_is_chosen_on_users_who_did_not_train_the_parameters(run: Run) -> None:
+    """Each half of the calibration users evaluates other parameters, as with cross-fitting."""
+    (evaluator,) = run.fold_evaluators
+    half, other = len(evaluator.people) // 2, run.learner.init(7)
     first, second = (
-        judge.population.subset(np.arange(half)),
-        judge.population.subset(np.arange(half, len(judge.population))),
+        evaluator.people.subset(np.arange(half)),
+        evaluator.people.subset(np.arange(half, len(evaluator.people))),
     )
-    crossed = replace(run, judges=(Evaluator(judge.meta, first), Evaluator(other, second)))
-    told = {each["half_life"]: each["figure"] for each in follow(crossed, STREAMS)["half_lives"]}
+    crossed = replace(run, fold_evaluators=(Evaluator(evaluator.meta, first), Evaluator(other, second)))
+    figures = {each["half_life"]: each["figure"] for each in replay_drift(crossed, STREAMS)["half_lives"]}
     moments = STREAMS.moments()
     for half_life in (None, 5.0):
         parts = [
             replay(
-                replace(run, bundle=replace(run.bundle, meta=meta)), STREAMS.of(people.users), Way(half_life), moments
+                replace(run, bundle=replace(run.bundle, meta=meta)),
+                STREAMS.of(users.users),
+                Strategy(half_life),
+                moments,
             )
-            for meta, people in crossed.judges
+            for meta, users in crossed.fold_evaluators
         ]
-        assert told[half_life] == pytest.approx(float(np.concatenate(parts).mean()))
-        trained = replay(run, STREAMS.of(second.users), Way(half_life), moments)
-        assert abs(trained.mean() - parts[1].mean()) > 0.05, "parameters that nobody trained do otherwise"
+        assert figures[half_life] == pytest.approx(float(np.concatenate(parts).mean()))
+        trained = replay(run, STREAMS.of(second.users), Strategy(half_life), moments)
+        assert abs(trained.mean() - parts[1].mean()) > 0.05, "the other parameters give other figures"

@@ -1,4 +1,4 @@
-"""Runs of several seeds as one."""
+"""Means over runs with different seeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tegu.sim.evaluation.seeds import averaged
+from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.reporting.table import table_rows
 
 
@@ -28,8 +28,10 @@ def run(seed: int, hurt: float, ks: tuple[int, ...] = (1, 5), **baselines: float
     }
 
 
-def test_figures_are_means_and_people_are_counted() -> None:
-    found = averaged([run(0, 0.0, popularity=0.25), run(1, 0.125, popularity=0.75), run(2, 0.25, popularity=0.5)])
+def test_figures_are_averaged_and_users_are_summed() -> None:
+    found = mean_over_seeds(
+        [run(0, 0.0, popularity=0.25), run(1, 0.125, popularity=0.75), run(2, 0.25, popularity=0.5)]
+    )
     assert (found["seeds"], found["heldout_users"], found["experiment"]) == ([0, 1, 2], 60, "toy")
     assert [entry["k"] for entry in found["curve"]] == [1, 5]
     entry = found["curve"][0]
@@ -38,8 +40,8 @@ def test_figures_are_means_and_people_are_counted() -> None:
     assert table_rows(found)[0] == ["accuracy", "k = 1", "k = 5"]
 
 
-def test_what_only_some_have_is_left_out() -> None:
-    found = averaged([run(0, 0.0, (1, 5, 20), fedsgd=1.0, fedavg=0.5), run(1, 0.0, (5, 20, 50), fedsgd=0.5)])
+def test_entries_that_only_some_runs_have_are_left_out() -> None:
+    found = mean_over_seeds([run(0, 0.0, (1, 5, 20), fedsgd=1.0, fedavg=0.5), run(1, 0.0, (5, 20, 50), fedsgd=0.5)])
     assert [entry["k"] for entry in found["curve"]] == [5, 20]
     assert found["curve"][0]["baselines"] == {"fedsgd": 0.75}
     assert "train_seconds" not in found
@@ -57,10 +59,12 @@ def test_streams_are_averaged_moment_by_moment() -> None:
         return {"people": 5, "change": 1, "chosen": [chosen], "curve": curve, "steady": steady, "recovered": {}}
 
     runs = [run(0, 0.0) | {"drift": drift(1.5, 5.0)}, run(1, 0.0) | {"drift": drift(0.25, None)}]
-    found = averaged(runs)["drift"]
+    found = mean_over_seeds(runs)["drift"]
     assert (found["people"], found["change"], found["chosen"]) == (10, 1, [5.0, None])
     assert [(entry["interactions"], entry["changed"]) for entry in found["curve"]] == [(1, False), (1, True), (2, True)]
     assert found["curve"][1]["figures"] == {"no recency": 10.0, "recency": 0.875}
     assert (found["steady"]["gain"], found["curve"][2]["gain"]) == (-0.875, 9.125)
-    assert found["recovered"] == {"no recency": None, "recency": 0}, "of the mean, not the mean of each run's"
-    assert "drift" not in averaged([runs[0], run(1, 0.0)])
+    assert found["recovered"] == {"no recency": None, "recency": 0}, (
+        "computed from the mean curve, not averaged over runs"
+    )
+    assert "drift" not in mean_over_seeds([runs[0], run(1, 0.0)])

@@ -1,4 +1,4 @@
-"""What fewer bytes cost: the figures against the parameters in the file, judged in plain torch."""
+"""The cost of storing fewer bytes, compared with plain torch on the parameters in the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.metrics import Metric
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.evaluation.storage_cost import judge_stored
+from tegu.sim.evaluation.storage_cost import storage_cost
 from tegu.sim.run import Run
 from tegu.sim.run_experiment import Outcome, run_experiment
 
@@ -31,20 +31,20 @@ def _cross_entropy(outputs: Array, y: Array, seen: Array) -> float:
     return float(np.mean(np.log(np.exp(outputs.astype(np.float64)).sum(1)) - outputs[np.arange(len(y)), y]))
 
 
-FINE = Metric("cross entropy", False, _cross_entropy)  # accuracy would not change at all
+FINE = Metric("cross entropy", False, _cross_entropy)  # accuracy would not change
 
 
 def in_torch(run: Run, meta: Tree, k: int, knobs: Knobs) -> float:
-    """The mean cross entropy of the held-out, each adapted with torch's SGD."""
-    people_losses: dict[int, list[float]] = {}
+    """Mean cross entropy of held-out users, each adapted with torch's SGD."""
+    losses_by_user: dict[int, list[float]] = {}
     for trial in draw_trials(run.split.heldout, k, run.plan.seed + 1).trials:
         model = people.torch_adapted(
             meta, trial.support.x, trial.support.y, int(knobs["steps"]), knobs["lr"], knobs["prior"]
         )
         outputs = torch.tensor(people.torch_outputs(model, trial.query.x), dtype=torch.float64)
         loss = torch.nn.functional.cross_entropy(outputs, torch.tensor(trial.query.y))
-        people_losses.setdefault(trial.user, []).append(float(loss))
-    return float(np.mean([np.mean(losses) for losses in people_losses.values()]))
+        losses_by_user.setdefault(trial.user, []).append(float(loss))
+    return float(np.mean([np.mean(losses) for losses in losses_by_user.values()]))
 
 
 @pytest.fixture(scope="module", params=["float16", "int8"])
@@ -75,7 +75,7 @@ def test_the_loss_is_that_of_the_parameters_in_the_file(packed: tuple[Precision,
         loss = metrics["precision"]["loss"][str(entry["k"])]
         assert loss == pytest.approx(restored - trained, abs=2e-6)
         if precision == "int8":
-            assert abs(loss) > 1e-5, "a figure that rounding alone would not give"
+            assert abs(loss) > 1e-5, "more than rounding alone would give"
 
 
 def test_the_bytes_are_those_of_the_arrays(
@@ -88,7 +88,7 @@ def test_the_bytes_are_those_of_the_arrays(
     assert outcome.metrics["precision"]["float32_bytes"] == len(plain)
 
 
-def test_the_manifest_says_what_it_is_stored_as(packed: tuple[Precision, Outcome, Path]) -> None:
+def test_the_manifest_names_the_stored_precision(packed: tuple[Precision, Outcome, Path]) -> None:
     precision, outcome, folder = packed
     training = read_bundle(folder / "init.tegu").manifest.training
     assert training["stored_as"] == precision
@@ -96,10 +96,10 @@ def test_the_manifest_says_what_it_is_stored_as(packed: tuple[Precision, Outcome
     assert precision in (folder / "report.html").read_text()
 
 
-def test_what_is_judged_is_not_changed_by_it(
+def test_the_precision_changes_the_file_alone(
     packed: tuple[Precision, Outcome, Path], finished: tuple[Outcome, Path]
 ) -> None:
-    """The same training and the same trials as without a precision: fewer bytes are a matter of the file alone."""
+    """Training and trials are the same as with float32."""
     _, outcome, _ = packed
     assert outcome.metrics["meta"] == finished[0].metrics["meta"]
     assert same_tree(outcome.run.bundle.meta, finished[0].run.bundle.meta)
@@ -108,10 +108,10 @@ def test_what_is_judged_is_not_changed_by_it(
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_worse_is_positive_whatever_the_metric(finished: tuple[Outcome, Path], higher: bool) -> None:
+def test_a_positive_loss_is_worse_for_any_metric(finished: tuple[Outcome, Path], higher: bool) -> None:
     run = replace(finished[0].run, metric=replace(FINE, higher_is_better=higher))
     curve = [{"k": k, "personalised": 1000.0, "baselines": {}} for k in run.ks]
-    found = judge_stored(run, curve, "int8").figures["loss"]
+    found = storage_cost(run, curve, "int8").figures["loss"]
     assert all((loss > 0) == higher for loss in found.values())
 
 
@@ -123,7 +123,7 @@ def test_run_write(finished: tuple[Outcome, Path], tmp_path: Path) -> None:
     assert same_tree(written.meta, rounded)
 
 
-def test_an_unknown_precision_is_known_before_training(tmp_path: Path) -> None:
+def test_an_unknown_precision_is_refused_before_training(tmp_path: Path) -> None:
     with refused(UnknownNameError, "'int16'", "Did you mean"):
         run_experiment(people.experiment(), tmp_path / "run", precision="int16")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
@@ -133,4 +133,4 @@ def test_parameters_that_do_not_fit_are_refused(finished: tuple[Outcome, Path]) 
     run = finished[0].run
     meta = {**run.bundle.meta, "0.bias": np.array([1e6, 0, 0, 0], np.float32)}
     with refused(DataError, "'0.bias'", "1e+06", "65504"):
-        judge_stored(replace(run, bundle=replace(run.bundle, meta=meta)), [], "float16")
+        storage_cost(replace(run, bundle=replace(run.bundle, meta=meta)), [], "float16")

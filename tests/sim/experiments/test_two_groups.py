@@ -1,4 +1,4 @@
-"""People who want opposite things, and people who agree: what several initialisations are good for."""
+"""Users with opposite preferences, and one group alone: the benefit of several initialisations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tegu.learners import reptile
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, TrainingPlan
 from tegu.sim import simulate
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.catalogue import Build
 from tegu.sim.experiments.two_groups import ROWS, USERS, one_group, signed_sines, two_groups
 from tegu.sim.run import Run
@@ -27,7 +27,7 @@ def sizes(signs: tuple[int, ...]) -> np.ndarray:
     return np.asarray([wave @ y[:, 0] / (wave @ wave) for wave, (_, y) in zip(wave, each, strict=True)])
 
 
-def test_people_are_opposed_or_agree() -> None:
+def test_signs_differ_between_two_groups_and_not_in_one() -> None:
     found = sizes((-1, 1))
     assert 120 < (found > 0).sum() < 180  # 300 tosses: 3.5 standard deviations
     assert abs(np.abs(found) - 2).max() < 0.4 + 0.15
@@ -35,7 +35,7 @@ def test_people_are_opposed_or_agree() -> None:
 
 
 @pytest.mark.parametrize(("build", "name"), [(two_groups, "two_groups"), (one_group, "one_group")])
-def test_what_the_experiments_are(build: Build, name: str) -> None:
+def test_the_settings_of_the_experiments(build: Build, name: str) -> None:
     experiment = build(seed=2, rounds=9, cohort=3)
     assert (experiment.name, experiment.metric.name, experiment.ks) == (name, "mse", (1, 2, 5, 10))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
@@ -45,7 +45,7 @@ def test_what_the_experiments_are(build: Build, name: str) -> None:
 
 @pytest.mark.slow
 def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
-    """Seeds 0 to 2, whole experiments: see the README. Here fewer people, rounds and candidates, by gradient steps."""
+    """A smaller case than the experiments: fewer users, rounds and candidates, and gradient steps."""
     errors = {}
     for name, signs in (("two_groups", (-1, 1)), ("one_group", (1,))):
         for number in (1, 2):
@@ -65,7 +65,7 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
                     calibration=CalibrationPlan(ks=(2,)),
                 ),
             )
-            errors[name, number] = judge(run, {}).curve[0]["personalised"]
+            errors[name, number] = evaluate_heldout(run, {}).curve[0]["personalised"]
             if (name, number) == ("two_groups", 2):
                 _check_device(run)
     assert errors["two_groups", 2] < 0.5 * errors["two_groups", 1]
@@ -73,7 +73,7 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
 
 
 def _check_device(run: Run) -> None:
-    """One bundle: a device of either group chooses the initialisation that is its own."""
+    """With one bundle, a device of either group chooses the initialisation of its group."""
     assert run.bundle.manifest.training["initialisations"] == 2
     x = np.linspace(-4, 4, 40, dtype=np.float32)[:, None]
     for sign in (-1, 1):

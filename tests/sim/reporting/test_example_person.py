@@ -1,4 +1,4 @@
-"""One held-out person as files."""
+"""One held-out user as files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.sim import people
 
 from tegu.core.data.spec import Spec
 from tegu.sim.data.population import Population
-from tegu.sim.reporting.example_person import CLICKS, write_person
+from tegu.sim.reporting.example_person import CLICKS, write_example_person
 
 ITEMS = 60
 TITLES = [f'Film "{item}", the' for item in range(ITEMS)]
 
 
 def run_with(*clicks: int) -> Any:
-    """A run whose held-out people clicked so many different items each."""
+    """Return a run whose held-out users have these numbers of clicks, all on different items."""
     rng = np.random.default_rng(0)
     items = np.concatenate([rng.permutation(ITEMS)[:count] for count in clicks])
     users = np.repeat(np.arange(len(clicks)), clicks)
@@ -29,7 +29,7 @@ def run_with(*clicks: int) -> Any:
 
 
 def written(run: Any, folder: Path) -> dict[str, list[int]]:
-    write_person(run, TITLES, folder)
+    write_example_person(run, TITLES, folder)
     found = {}
     for path in folder.iterdir():
         header, *rows = list(csv.reader(path.read_text().splitlines()))
@@ -42,8 +42,8 @@ def written(run: Any, folder: Path) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize(("clicks", "chosen"), [((5, 50, 22, 30, 20, 40), 5), ((21, 3), 0), ((4, 9, 20), 2)])
-def test_a_median_person_with_enough_to_judge_by(tmp_path: Path, clicks: tuple[int, ...], chosen: int) -> None:
-    """Of those with more than twenty clicks the median one; the busiest where nobody has."""
+def test_the_user_has_the_median_number_of_clicks(tmp_path: Path, clicks: tuple[int, ...], chosen: int) -> None:
+    """The median is over users with more than twenty clicks; without any, the most active user is taken."""
     run = run_with(*clicks)
     found = written(run, tmp_path)
     own = run.split.heldout.rows(chosen)[0].tolist()
@@ -51,6 +51,6 @@ def test_a_median_person_with_enough_to_judge_by(tmp_path: Path, clicks: tuple[i
     assert sorted(found["person.csv"] + found["person_later.csv"]) == sorted(own)
 
 
-def test_nobody_with_five_clicks(tmp_path: Path) -> None:
+def test_users_with_fewer_than_five_clicks(tmp_path: Path) -> None:
     found = written(run_with(2, 3), tmp_path)
     assert (len(found["person.csv"]), len(found["person_later.csv"])) == (2, 1)

@@ -1,4 +1,4 @@
-"""The table and the page."""
+"""The tables of a run and its report."""
 
 from __future__ import annotations
 
@@ -70,17 +70,19 @@ ROWS = [
 GAP = {"round": 40, "initialisation": 0.3, "personalised": 0.4, "training": 0.46, "gap": 0.06, "error": 0.05}
 
 
-def test_the_difference_between_training_and_validation_is_no_alarm() -> None:
+def test_the_difference_between_training_and_validation_is_no_warning() -> None:
     wide = {**METRICS, "training_gap": {**GAP, "training": 0.9, "gap": 0.5}}
-    assert "0.9 for people who train and 0.4 for people who do not, with a standard error of 0.05" in gap_line(wide)
+    assert "0.9 on training users and 0.4 on calibration users (standard error of the difference: 0.05)" in gap_line(
+        wide
+    )
     report = render_report(wide, POINTS, GAINS, {})
     assert f"<p class=note>{gap_line(wide)}</p>" in report
     assert "<p class=warning>" not in report
-    nobody = {**METRICS, "training_gap": {**GAP, "training": None, "gap": None, "error": None}}
-    assert gap_line(nobody) == gap_line(METRICS) == ""
+    unknown = {**METRICS, "training_gap": {**GAP, "training": None, "gap": None, "error": None}}
+    assert gap_line(unknown) == gap_line(METRICS) == ""
 
 
-def test_a_decline_is_told_as_a_warning() -> None:
+def test_a_decline_is_shown_as_a_warning() -> None:
     calm, declined = ({**METRICS, "decline": {"since": 20, "warning": warning}} for warning in ("", "0.05 worse"))
     assert decline_line(calm) == decline_line(METRICS) == ""
     assert decline_line(declined) == "warning: 0.05 worse"
@@ -88,13 +90,13 @@ def test_a_decline_is_told_as_a_warning() -> None:
     assert "<p class=warning>warning: 0.05 worse</p>" in render_report(declined, POINTS, GAINS, {})
 
 
-def test_the_round_that_is_kept_is_marked() -> None:
+def test_the_kept_round_is_marked() -> None:
     assert "<!-- kept: round 40 -->" in render_report(METRICS, POINTS, GAINS, {})
     assert "<!-- kept: round 1 -->" in render_report({**METRICS, "kept_round": 1}, POINTS, GAINS, {})
 
 
 class Page(HTMLParser):
-    """Tags, the attributes that load or run something, and the cells of the table."""
+    """Tags, attributes that load or run something, and cells of tables."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -145,28 +147,30 @@ STORED = {"name": "int8", "bytes": 53_160, "float32_bytes": 198_000, "loss": {"1
         (False, "0.3100 → 0.3120 at k = 1, 0.3500 → 0.3490 at k = 5"),
     ],
 )
-def test_the_line_of_what_is_stored_in_fewer_bytes(higher: bool, costs: str) -> None:
+def test_the_line_on_the_cost_of_storage(higher: bool, costs: str) -> None:
     line = stored_line({**METRICS, "higher_is_better": higher, "precision": STORED})
     assert line == f"stored as int8: 198.0 KB → 53.2 KB; recall@10 {costs}"
     assert stored_line(METRICS) == ""
 
 
-def test_the_page_says_what_is_stored_in_fewer_bytes() -> None:
+def test_the_page_shows_the_cost_of_storage() -> None:
     metrics = {**METRICS, "precision": STORED}
     assert stored_line(metrics) in render_report(metrics, POINTS, GAINS, {})
     assert "stored as" not in render_report(METRICS, POINTS, GAINS, {})
 
 
-def test_the_page_needs_nothing_else() -> None:
+def test_the_page_loads_nothing() -> None:
     page = Page(render_report(METRICS, POINTS, GAINS, {}))
     assert not {"script", "link", "img", "iframe", "object", "embed", "base"} & set(page.tags)
-    assert all(value is not None and value.startswith("#") for _, value in page.loads), "links lead within the page"
+    assert all(value is not None and value.startswith("#") for _, value in page.loads), (
+        "links must stay within the page"
+    )
     css = "".join(re.findall(r"<style.*?</style>", render_report(METRICS, POINTS, GAINS, {}), flags=re.DOTALL))
     assert "@import" not in css
     assert not re.findall(r"url\((?!['\"]?#)", render_report(METRICS, POINTS, GAINS, {}))
 
 
-def test_the_page_has_every_row_and_the_pictures() -> None:
+def test_the_page_has_every_row_and_plot() -> None:
     text = render_report(METRICS, POINTS, GAINS, {})
     page = Page(text)
     assert page.rows == ROWS
@@ -175,18 +179,20 @@ def test_the_page_has_every_row_and_the_pictures() -> None:
     for picture in pictures:
         ET.fromstring(picture)
     assert all("<path" in picture for picture in pictures)
-    for figure in (71, 12, 23, 40, "seed 3", "41 s", "1234 user-rounds"):
+    for figure in (71, 12, 23, 40, "seed 3", "41 s", "1234 user updates per second"):
         assert str(figure) in text
     assert "higher is better" in text
     assert "films &amp; &lt;more&gt;" in text
     assert "<more>" not in text
 
 
-def test_the_page_says_who_calibrated() -> None:
-    assert "71 people trained, 12 calibrated the schedule, 23 were" in render_report(METRICS, POINTS, GAINS, {})
+def test_the_page_names_the_numbers_of_users() -> None:
+    assert "71 users trained and 12 others calibrated the schedule; 23 users were held out" in render_report(
+        METRICS, POINTS, GAINS, {}
+    )
     crossed = render_report({**METRICS, "folds": 4, "calibration_users": 71}, POINTS, GAINS, {})
     assert (
-        "71 people trained, and calibrated the schedule in 4 folds, each by what the others trained, 23 were" in crossed
+        "71 users trained, and calibrated the schedule by cross-fitting in 4 folds; 23 users were held out" in crossed
     )
 
 
@@ -198,10 +204,10 @@ def test_the_page_is_the_same_bytes_for_the_same_run() -> None:
     assert not re.search(r"20\d\d-\d\d-\d\d", first), "no date"
 
 
-def test_the_pictures_say_what_the_table_says() -> None:
+def test_the_plots_agree_with_the_table() -> None:
     text = render_report(METRICS, POINTS, GAINS, {})
     assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% hurt, 25.0% any decline -->" in text
-    assert "What adapting gives" in text
+    assert "Gain from adapting" in text
 
 
 def _moment(interactions: int, changed: bool, none: float, recency: float) -> dict[str, Any]:
@@ -238,28 +244,28 @@ DRIFT_ROWS = [
 ]
 
 
-def test_the_table_of_people_whose_taste_changes() -> None:
+def test_the_table_of_users_whose_preferences_change() -> None:
     assert drift_rows(DRIFT) == DRIFT_ROWS
     assert drift_line(DRIFT) == (
-        "mse of 23 held-out people whose taste changes after 10 interactions, adapting after each; half-life 2.5, "
-        "none, chosen on calibration people; gains are over no recency"
+        "mse of 23 held-out users whose preferences change after 10 interactions, with adaptation after each; "
+        "half-life 2.5, none, chosen on calibration users; gains are relative to no recency"
     )
 
 
-def test_the_page_shows_people_whose_taste_changes() -> None:
+def test_the_page_shows_users_whose_preferences_change() -> None:
     text = render_report(DRIFT, POINTS, GAINS, {})
     page = Page(text)
     assert page.rows == table_rows(DRIFT) + [[cell for cell in row if cell] for row in DRIFT_ROWS]
     assert page.tags.count("svg") == 2 + len(GAINS) + 1 + 1
     assert drift_line(DRIFT) in text
-    picture = text.split("When taste changes", 1)[1].split("</svg>", 1)[0]
-    for name in ("no recency", "recency", "resetting", "initialisation", "interactions; the line is where taste"):
+    picture = text.split("When preferences change", 1)[1].split("</svg>", 1)[0]
+    for name in ("no recency", "recency", "resetting", "initialisation", "interactions; the vertical line marks"):
         assert f"<!-- {name}" in picture
-    assert "When taste changes" not in render_report(METRICS, POINTS, GAINS, {})
+    assert "When preferences change" not in render_report(METRICS, POINTS, GAINS, {})
 
 
 @pytest.mark.parametrize(("ks", "drawn"), [((1,), 1), ((1, 5), 5), ((20, 1, 5), 5)])
-def test_reliability_is_drawn_for_the_middle_k_alone(ks: tuple[int, ...], drawn: int) -> None:
+def test_reliability_is_plotted_for_the_middle_k_alone(ks: tuple[int, ...], drawn: int) -> None:
     def at(right: float) -> Reliability:
         rows = np.zeros(15, np.int64)
         rows[[8, 14]] = 30, 10
@@ -267,13 +273,13 @@ def test_reliability_is_drawn_for_the_middle_k_alone(ks: tuple[int, ...], drawn:
 
     by_k = {k: {"initialisation": at(0.5 - k / 100), "personalised": at(0.5)} for k in ks}
     text = render_report(METRICS, POINTS, GAINS, by_k)
-    assert re.findall(r"right, at k = (\d+)</h2>", text) == [str(drawn)]
+    assert re.findall(r"accuracy at k = (\d+)</h2>", text) == [str(drawn)]
     assert f"<!-- initialisation: error {drawn / 100:.3f} -->" in text
     assert "<!-- personalised: error 0.000 -->" in text
     assert Page(text).tags.count("svg") == 2 + len(GAINS) + 1 + 1
 
 
 @pytest.mark.parametrize("gains", [np.zeros(9), np.asarray([0.5]), np.asarray([-1.0, -2.0])])
-def test_nobodys_gain_is_too_odd_to_draw(gains: np.ndarray[Any, Any]) -> None:
+def test_unusual_gains_are_plotted(gains: np.ndarray[Any, Any]) -> None:
     lower = METRICS | {"higher_is_better": False, "metric": "mse"}
     assert "lower is better" in render_report(lower, [], {1: gains}, {})

@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 
 from tegu.cli.parsing.memory_size import parse_memory_size
-from tegu.cli.progress import watching
+from tegu.cli.progress import show_progress
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
-from tegu.sim.evaluation.seeds import averaged
+from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.experiments import Experiment, find_experiment
 from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 from tegu.sim.run_experiment import run_experiment
@@ -47,7 +47,7 @@ def simulate_command(
     """Run a built-in experiment and print its table.
 
     Raises:
-        TeguError: an unknown name, too few people for the cohort, or a folder that cannot be written.
+        TeguError: a name is unknown, there are too few users for the cohort, or the folder cannot be written.
     """
     check_backend(backend)
     check_engine(engine)
@@ -65,17 +65,17 @@ def simulate_command(
     )
     found = []
     for number in range(seed, seed + seeds):
-        own = folder if seeds == 1 else folder / f"seed-{number}"
+        run_folder = folder if seeds == 1 else folder / f"seed-{number}"
         experiment = build(seed=number, rounds=rounds, cohort=cohort)
         if learner is not None:
             experiment = experiment.with_learner(learner)
-        plan = _planned(experiment.plan, patience, folds)
-        found.append(_one(replace(experiment, plan=plan, initialisations=initialisations), own, options))
-    metrics = found[0] if seeds == 1 else averaged(found)
+        plan = _with_overrides(experiment.plan, patience, folds)
+        found.append(_run_one(replace(experiment, plan=plan, initialisations=initialisations), run_folder, options))
+    metrics = found[0] if seeds == 1 else mean_over_seeds(found)
     several = "" if initialisations == 1 else f", {initialisations} initialisations"
     over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
-    judged = f"{metrics['metric']} on {metrics['heldout_users']} held-out people"
-    typer.echo(f"\n{name} ({metrics['learner']}): {judged}{several}{over}\n")
+    evaluated = f"{metrics['metric']} on {metrics['heldout_users']} held-out users"
+    typer.echo(f"\n{name} ({metrics['learner']}): {evaluated}{several}{over}\n")
     typer.echo(markdown(table_rows(metrics)))
     for line in filter(None, (stored_line(metrics), gap_line(metrics), decline_line(metrics))):
         typer.echo(f"\n{line}")
@@ -86,12 +86,12 @@ def simulate_command(
         typer.echo(json.dumps(metrics))
 
 
-def _planned(plan: TrainingPlan, patience: int, folds: int | None) -> TrainingPlan:
-    """The experiment's plan with what was given. Patience goes before the folds of an experiment, which exclude it."""
+def _with_overrides(plan: TrainingPlan, patience: int, folds: int | None) -> TrainingPlan:
+    """Return the plan with the given patience and folds; patience replaces an experiment's own folds by 0."""
     if patience and folds is None and plan.calibration.folds:
         typer.echo(
-            f"--patience {patience} needs users apart who validate: --folds is 0 here, in place of the experiment's "
-            f"{plan.calibration.folds}",
+            f"--patience {patience} needs separate calibration users to validate on: --folds is set to 0 instead of "
+            f"the experiment's {plan.calibration.folds}",
             err=True,
         )
         folds = 0
@@ -100,7 +100,7 @@ def _planned(plan: TrainingPlan, patience: int, folds: int | None) -> TrainingPl
 
 
 class _Options(TypedDict):
-    """See `run_experiment`."""
+    """Keyword arguments of `run_experiment`."""
 
     backend: Backend
     engine: EngineKind | Literal["auto"]
@@ -109,9 +109,9 @@ class _Options(TypedDict):
     precision: Precision
 
 
-def _one(experiment: Experiment, folder: Path, options: _Options) -> dict[str, Any]:
-    """Run it and give its metrics."""
-    with watching(experiment.metric.name) as progress:
+def _run_one(experiment: Experiment, folder: Path, options: _Options) -> dict[str, Any]:
+    """Run the experiment and return its metrics."""
+    with show_progress(experiment.metric.name) as progress:
         outcome = run_experiment(experiment, folder, progress, **options)
     Console(stderr=True).print(
         f"\nwritten: {folder}/init.tegu, metrics.json, report.html", highlight=False, markup=False

@@ -1,4 +1,4 @@
-"""What a learner is shown against: the same model trained and adapted otherwise, on the same users and supports."""
+"""Baselines: the same model, trained and adapted by other methods on the same users and supports."""
 
 from __future__ import annotations
 
@@ -25,57 +25,64 @@ from tegu.sim.run import Run
 from tegu.sim.training.cross_fitting import CrossFittedPopulation, Evaluator, cross_fit_population
 from tegu.sim.training.in_process import Trained, train_in_process
 
-__all__ = ["Baselines", "comparators"]
+__all__ = ["Baselines", "run_baselines"]
 
 Baselines: TypeAlias = Mapping[str, Callable[[int], Method]]
 
 
-def comparators(experiment: Experiment, run: Run, progress: Progress) -> Baselines:
-    """All baselines of an experiment, each from k to a method.
+def run_baselines(experiment: Experiment, run: Run, progress: Progress) -> Baselines:
+    """Trainer and calibrate the baselines of an experiment.
 
-    `one_initialisation` is the experiment's learner as it is, where the run has it several times; `finetuned` adapts
-    the run's own initialisation by the gradient steps that it was trained with, where the learner
-    adapts otherwise; `fedsgd` is trained with the run's own outer optimiser, rounds and cohort; `fedsgd_finetuned` then
-    adapts with a step size calibrated like the learner's; `fedavg` serves as it is, averaged with rate 1, and is left
-    out where it diverges; `local_only` shares nothing.
+    The mapping starts with the experiment's own `classical` methods. These follow:
+
+    - `one_initialisation`: the experiment's learner alone. Present if the run learned several initialisations.
+    - `finetuned`: the run's initialisation, adapted by the gradient steps that trained it. Present if the learner
+      adapts in another way.
+    - `local_only`: each user trains alone, from random parameters.
+    - `fedsgd`: trained with the run's outer optimiser, rounds and cohort; not adapted.
+    - `fedsgd_finetuned`: `fedsgd`, adapted with calibrated gradient steps.
+    - `fedavg`: local training, averaged with an outer learning rate of 1; not adapted. Left out if it diverges.
 
     Args:
-        experiment: what was run.
+        experiment: the experiment that was run.
         run: its outcome.
-        progress: told what begins, and of every round.
+        progress: receives a stage for each baseline, and every round.
+
+    Returns:
+        By name, a function from the number of interactions k to a method.
     """
-    found = {name: _at_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
+    found = {name: _for_every_k(build(run.split.train)) for name, build in experiment.classical.items()}
     if experiment.initialisations > 1:
-        progress.stage("one_initialisation: the same for everybody")
-        found["one_initialisation"] = _alone(experiment, run, progress)
-    progress.stage("local_only: every user alone")
+        progress.stage("one_initialisation: one initialisation for all users")
+        found["one_initialisation"] = _one_initialisation(experiment, run, progress)
+    progress.stage("local_only: each user trains alone")
     like = experiment.learner.gradient_learner or experiment.learner
     engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
     if (trained := run.learner.gradient_learner) is not None:
         own = engine if trained is like else make_engine(trained, compile_learner(trained))
-        found["finetuned"] = _at_every_k(adapted_predictions(own, run.bundle.meta, trained.knobs))
-    found["local_only"] = _local(experiment, run, like)
-    progress.stage("fedsgd: one gradient step a client a round")
+        found["finetuned"] = _for_every_k(adapted_predictions(own, run.bundle.meta, trained.knobs))
+    found["local_only"] = _local_only(experiment, run, like)
+    progress.stage("fedsgd: one gradient step per user and round")
     found |= _fedsgd(experiment, run, like, engine, progress)
-    progress.stage("fedavg: local training, averaged")
+    progress.stage("fedavg: average of local training")
     return found | _fedavg(experiment, run, like, engine, progress)
 
 
 def _fedavg(
     experiment: Experiment, run: Run, like: Learner, engine: Engine, progress: Progress
 ) -> dict[str, Callable[[int], Method]]:
-    """FedAvg, or nothing where it diverges: a step size for a few parameters may be too large for all of them."""
+    """FedAvg, or an empty mapping if it diverges: a step size for a few parameters may be too large for all."""
     learner = fedavg(experiment.model, like, loss=experiment.loss)
     plan, first = replace(run.plan, outer=OuterRule("SGD", 1.0)), learner.init(run.plan.seed)
     try:
         meta = train_in_process(engine_like(engine, learner), run.split.train, first, plan, progress=progress).meta
     except FederationError as error:
-        progress.stage(f"fedavg is left out: it diverges with a step size of {like.knobs['lr']} ({error})")
+        progress.stage(f"fedavg left out: it diverges with a step size of {like.knobs['lr']} ({error})")
         return {}
-    return {"fedavg": _at_every_k(adapted_predictions(engine, meta, like.unadapted))}
+    return {"fedavg": _for_every_k(adapted_predictions(engine, meta, like.unadapted))}
 
 
-def _alone(experiment: Experiment, run: Run, progress: Progress) -> Callable[[int], Method]:
+def _one_initialisation(experiment: Experiment, run: Run, progress: Progress) -> Callable[[int], Method]:
     learner = experiment.learner
     engine = make_engine(learner, compile_learner(learner))
     found = _fitted(engine, learner, run, progress)
@@ -83,7 +90,7 @@ def _alone(experiment: Experiment, run: Run, progress: Progress) -> Callable[[in
     return lambda k: adapted_predictions(engine, found.trained.meta, chosen[k])
 
 
-def _at_every_k(method: Method) -> Callable[[int], Method]:
+def _for_every_k(method: Method) -> Callable[[int], Method]:
     return lambda k: method
 
 
@@ -94,11 +101,14 @@ def _fedsgd(
     engine = engine_like(engine, learner)
     found = _fitted(engine, learner, run, progress)
     meta, chosen = found.trained.meta, _calibrated(engine, found.evaluators, run)
-    still = adapted_predictions(engine, meta, like.unadapted)
-    return {"fedsgd": _at_every_k(still), "fedsgd_finetuned": lambda k: adapted_predictions(engine, meta, chosen[k])}
+    unadapted = adapted_predictions(engine, meta, like.unadapted)
+    return {
+        "fedsgd": _for_every_k(unadapted),
+        "fedsgd_finetuned": lambda k: adapted_predictions(engine, meta, chosen[k]),
+    }
 
 
-def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], Method]:
+def _local_only(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], Method]:
     learner = local_only(experiment.model, like, loss=experiment.loss)
     engine = make_engine(learner, compile_learner(learner))
     meta = learner.init(run.plan.seed)
@@ -107,16 +117,16 @@ def _local(experiment: Experiment, run: Run, like: Learner) -> Callable[[int], M
 
 
 def _fitted(engine: Engine, learner: Learner, run: Run, progress: Progress) -> CrossFittedPopulation:
-    """Trained as the run was, its folds too, with nobody looking on."""
+    """Trainer with the run's plan and folds, without validation."""
 
-    def train(people: Population, looking: Population | None, told: Progress, checkpoints: Path | None) -> Trained:
-        del looking, checkpoints  # a baseline is not resumed
-        return train_in_process(engine, people, learner.init(run.plan.seed), run.plan, progress=told)
+    def train(users: Population, validating: Population | None, told: Progress, checkpoints: Path | None) -> Trained:
+        del validating, checkpoints  # a baseline is neither validated nor resumed
+        return train_in_process(engine, users, learner.init(run.plan.seed), run.plan, progress=told)
 
     return cross_fit_population(run.split, run.plan, train, progress)
 
 
-def _calibrated(engine: Engine, judges: Sequence[Evaluator], run: Run) -> dict[int, Knobs]:
-    entries = calibrate(engine, judges, run.ks, run.metric, run.plan.seed)
+def _calibrated(engine: Engine, evaluators: Sequence[Evaluator], run: Run) -> dict[int, Knobs]:
+    entries = calibrate(engine, evaluators, run.ks, run.metric, run.plan.seed)
     manifest = replace(engine.manifest, schedule=entries)
-    return {k: knobs_for(manifest, k) for k in run.ks}  # as a device would choose
+    return {k: knobs_for(manifest, k) for k in run.ks}  # as a device chooses them

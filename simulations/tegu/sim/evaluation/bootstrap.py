@@ -1,4 +1,4 @@
-"""How sure a mean over users is: the percentile bootstrap (Efron 1979, "Bootstrap Methods")."""
+"""Confidence interval of a mean over users: the percentile bootstrap (Efron 1979, "Bootstrap Methods")."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["RESAMPLES", "mean_interval"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
-_DRAWN = 2**22  # places drawn in one go: 32 MiB
+_DRAWN = 2**22  # indices drawn at once: 32 MiB
 
 
 def mean_interval(values: Array, rng: np.random.Generator) -> tuple[float, float]:
-    """The 95% interval of the mean, ends included.
+    """Return the lower and upper end of the 95% confidence interval of the mean.
 
-    Users are drawn anew with replacement, as many as there are, 2,000 times; the ends are the quantiles of the means.
+    The users are resampled with replacement 2,000 times. The ends are quantiles of the resampled means.
 
     Args:
-        values: `[users]`, a figure of each, at least one.
-        rng: decides the draws.
+        values: `[users]`, one figure per user; at least one user.
+        rng: draws the resamples.
     """
     users = len(values)
     at_once = max(1, _DRAWN // users)

@@ -1,4 +1,4 @@
-"""One entry of the curve in `metrics.json`: held-out users' gains at one number of interactions."""
+"""One entry of the curve in `metrics.json`: results of held-out users at one number of interactions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tegu.sim.evaluation.bootstrap import mean_interval
 
 __all__ = ["ROUNDING", "curve_entry"]
 
-ROUNDING = 1e-9  # of a metric near 1: what adding in another order may change
+ROUNDING = 1e-9  # a change in the order of summation may alter a metric near 1 by this much
 
 
 def curve_entry(
     k: int, metric: Metric, scores: Mapping[str, Array], tolerated: Array, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """One entry of the curve in `metrics.json`.
+    """Return one entry of the curve in `metrics.json`.
 
     Args:
         k: rows of each support.
-        metric: what was judged by.
-        scores: `[users]` for `initialisation`, `personalised`, and any baseline by name.
-        tolerated: `[users]`, see `tolerance`.
-        rng: decides the resamples of the gain's interval.
+        metric: the metric of the scores.
+        scores: by method, `[users]`; must hold `initialisation` and `personalised`. Every other name is a baseline.
+        tolerated: `[users]`, the loss that does not yet count as harm; see `tolerance`.
+        rng: draws the resamples for the confidence interval of the mean gain.
     """
     gain = metric.gain(scores["personalised"], scores["initialisation"])
     low, high = mean_interval(gain, rng)

@@ -1,4 +1,4 @@
-"""People whose taste changes, replayed as on a device: who is followed how soon, by which way to adapt."""
+"""Replay of users whose preferences change, as on a device: how fast each strategy recovers."""
 
 from __future__ import annotations
 
@@ -18,51 +18,55 @@ from tegu.sim.engine.predictions import adapted_predictions, score
 from tegu.sim.evaluation.bootstrap import mean_interval
 from tegu.sim.run import Run
 
-__all__ = ["HALF_LIVES", "PLAIN", "RECENT", "Way", "follow", "recovered", "replay"]
+__all__ = ["HALF_LIVES", "PLAIN", "RECENT", "Strategy", "recovery_times", "replay", "replay_drift"]
 
 HALF_LIVES = (None, 40.0, 20.0, 10.0, 5.0, 2.5, 1.25)
 PLAIN, RECENT = "no recency", "recency"
-_LEFT = 0.1  # of what the change cost: with no more left, people have recovered
+_RECOVERED = 0.1  # users have recovered once at most this share of the cost of the change is left
 
 
-class Way(NamedTuple):
+class Strategy(NamedTuple):
     """How a device adapts after each interaction.
 
     Attributes:
-        half_life: as of `Personalizer.open`.
-        told: somebody tells it of the change, and it forgets what was before (`Personalizer.forget`).
-        adapts: whether it does so at all.
+        half_life: half-life of an interaction's weight, in interactions; None for equal weights. See
+            `Personalizer.open`.
+        notified: the device is notified of the change and forgets all earlier interactions (`Personalizer.forget`).
+        adapts: False to serve the initialisation.
     """
 
     half_life: float | None = None
-    told: bool = False
+    notified: bool = False
     adapts: bool = True
 
 
-def follow(run: Run, streams: Streams) -> dict[str, Any]:
-    """What becomes of held-out people, by several ways to adapt.
+def replay_drift(run: Run, streams: Streams) -> dict[str, Any]:
+    """Replay held-out users with several strategies.
 
-    The half-life is that of `HALF_LIVES` by which calibration users fare best on average over their whole streams, from
-    the first interaction to the last.
+    The half-life is chosen from `HALF_LIVES`: the one with the best mean metric of calibration users over their whole
+    streams.
 
     Args:
-        run: what is on the devices.
-        streams: of everyone.
+        run: the run whose bundle the devices have.
+        streams: the interactions of all users.
 
     Returns:
-        `drift` of `metrics.json`. Its `curve` has an entry for each moment; `steady` is one for the end of the same
-        streams had there been no change; for `recovered` see the function.
+        `drift` of `metrics.json`. `curve` has an entry for each moment. `steady` is the entry for the end of the same
+        streams without a change. `recovered` holds the `recovery_times`.
     """
     heldout, moments = streams.of(run.split.heldout.users), streams.moments()
-    tried = {half_life: float(_calibrated(run, streams, Way(half_life), moments).mean()) for half_life in HALF_LIVES}
-    chosen = (max if run.metric.higher_is_better else min)(tried, key=tried.__getitem__)  # the first, on a tie
-    ways = {
-        PLAIN: Way(),
-        RECENT: Way(chosen),
-        "resetting": Way(told=True),
-        "initialisation": Way(adapts=False),
+    tried = {
+        half_life: float(_replay_calibration(run, streams, Strategy(half_life), moments).mean())
+        for half_life in HALF_LIVES
     }
-    curve = _curve(run, heldout, ways, moments)
+    chosen = (max if run.metric.higher_is_better else min)(tried, key=tried.__getitem__)  # on a tie, the first
+    strategies = {
+        PLAIN: Strategy(),
+        RECENT: Strategy(chosen),
+        "resetting": Strategy(notified=True),
+        "initialisation": Strategy(adapts=False),
+    }
+    curve = _curve(run, heldout, strategies, moments)
     unchanged, end = replace(heldout, y=heldout.steady_y), Moment(streams.x.shape[1], changed=False)
     return {
         "people": len(heldout.users),
@@ -70,32 +74,33 @@ def follow(run: Run, streams: Streams) -> dict[str, Any]:
         "half_lives": [{"half_life": half_life, "figure": figure} for half_life, figure in tried.items()],
         "chosen": [chosen],
         "curve": curve,
-        "steady": _curve(run, unchanged, ways, [end])[0],
-        "recovered": recovered(curve),
+        "steady": _curve(run, unchanged, strategies, [end])[0],
+        "recovered": recovery_times(curve),
     }
 
 
-def _calibrated(run: Run, streams: Streams, way: Way, moments: Sequence[Moment]) -> Array:
-    """How calibration people fare, each with parameters that it did not train."""
+def _replay_calibration(run: Run, streams: Streams, strategy: Strategy, moments: Sequence[Moment]) -> Array:
+    """Replay calibration users, `[users, moments]`, each with parameters that the user did not train."""
     each = (
-        replay(replace(run, bundle=replace(run.bundle, meta=meta)), streams.of(people.users), way, moments)
-        for meta, people in run.judges
+        replay(replace(run, bundle=replace(run.bundle, meta=meta)), streams.of(users.users), strategy, moments)
+        for meta, users in run.fold_evaluators
     )
     return np.concatenate(list(each))
 
 
-def replay(run: Run, streams: Streams, way: Way, moments: Sequence[Moment]) -> Array:
-    """How people fare, `[users, moments]` in the run's metric: each adapts to what there is of it, as on a device."""
-    return np.stack([_figures(run, streams, way, moment) for moment in moments], 1)
+def replay(run: Run, streams: Streams, strategy: Strategy, moments: Sequence[Moment]) -> Array:
+    """Return the run's metric `[users, moments]`; at each moment users adapt to their interactions so far."""
+    return np.stack([_figures(run, streams, strategy, moment) for moment in moments], 1)
 
 
-def _figures(run: Run, streams: Streams, way: Way, moment: Moment) -> Array:
-    begin = streams.change if way.told and moment.changed else 0
-    most = run.bundle.manifest.window or moment.interactions
-    seen = slice(max(begin, moment.interactions - most), moment.interactions)
-    mask = recency_weights(seen.stop - seen.start, way.half_life if way.adapts else None)
+def _figures(run: Run, streams: Streams, strategy: Strategy, moment: Moment) -> Array:
+    """Return the run's metric `[users]` at one moment."""
+    begin = streams.change if strategy.notified and moment.changed else 0
+    window = run.bundle.manifest.window or moment.interactions
+    seen = slice(max(begin, moment.interactions - window), moment.interactions)
+    mask = recency_weights(seen.stop - seen.start, strategy.half_life if strategy.adapts else None)
     knobs = knobs_for(run.bundle.manifest, round(effective_sample_size(mask))) if len(mask) else run.learner.unadapted
-    if not way.adapts or not len(mask):
+    if not strategy.adapts or not len(mask):
         seen, mask, knobs = slice(1), np.zeros(1, np.float32), run.learner.unadapted
     keys: tuple[int | str, ...] = ("drift", run.plan.seed, *map(int, moment))
     each = zip(streams.x, streams.y, streams.query_x, streams.query_y[:, int(moment.changed)], strict=True)
@@ -107,18 +112,20 @@ def _figures(run: Run, streams: Streams, way: Way, moment: Moment) -> Array:
     return score(method, Trials(run.split.heldout.spec, len(mask), trials), run.metric)
 
 
-def _curve(run: Run, streams: Streams, ways: Mapping[str, Way], moments: Sequence[Moment]) -> list[dict[str, Any]]:
-    """An entry for each moment: everyone's mean figure by each way, and what recency gains over no recency."""
-    figures = {name: replay(run, streams, way, moments) for name, way in ways.items()}
+def _curve(
+    run: Run, streams: Streams, strategies: Mapping[str, Strategy], moments: Sequence[Moment]
+) -> list[dict[str, Any]]:
+    """Return an entry for each moment: the mean metric by strategy, and the gain of recency over no recency."""
+    figures = {name: replay(run, streams, strategy, moments) for name, strategy in strategies.items()}
     gains = run.metric.gain(figures[RECENT], figures[PLAIN])
     return [
         {
             **moment._asdict(),
-            "figures": {name: float(values[:, place].mean()) for name, values in figures.items()},
-            "gain": float(gains[:, place].mean()),
-            **_interval(gains[:, place], run.plan.seed, moment),
+            "figures": {name: float(values[:, index].mean()) for name, values in figures.items()},
+            "gain": float(gains[:, index].mean()),
+            **_interval(gains[:, index], run.plan.seed, moment),
         }
-        for place, moment in enumerate(moments)
+        for index, moment in enumerate(moments)
     ]
 
 
@@ -127,21 +134,21 @@ def _interval(gains: Array, seed: int, moment: Moment) -> dict[str, float]:
     return {"gain_low": low, "gain_high": high}
 
 
-def recovered(curve: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
-    """By each way the interactions after the change from which on people have recovered; None where they have not.
+def recovery_times(curve: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+    """Return by strategy the number of interactions after the change until users have recovered, or None.
 
-    With no recency the change costs something: the difference between the moments just before and just after it. People
-    have recovered where a tenth of that is left at most, in the mean over people.
+    The cost of the change is the difference in the mean metric, without recency, between the moments just before and
+    just after the change. Users have recovered once at most a tenth of this cost is left, to the end of the stream.
 
     Args:
-        curve: as in `follow`.
+        curve: as in `replay_drift`.
     """
     after = [entry for entry in curve if entry["changed"]]
     before = next(entry for entry in reversed(curve) if not entry["changed"])["figures"][PLAIN]
     cost = after[0]["figures"][PLAIN] - before
     found: dict[str, int | None] = {}
     for name in after[0]["figures"]:
-        left = [(entry["figures"][name] - before) * cost > _LEFT * cost**2 for entry in after]
+        left = [(entry["figures"][name] - before) * cost > _RECOVERED * cost**2 for entry in after]
         number = len(left) - left[::-1].index(True) if True in left else 0
         found[name] = number if number < len(left) else None
     return found

@@ -1,4 +1,4 @@
-"""The curve: a run and its baselines on held-out people, the same supports for every method."""
+"""Results of a run and its baselines on held-out users; every method gets the same supports."""
 
 from __future__ import annotations
 
@@ -14,31 +14,35 @@ from tegu.sim.evaluation.curve import curve_entry
 from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
 from tegu.sim.run import Run
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["HeldoutResults", "evaluate_heldout"]
 
 
-class Judgement(NamedTuple):
-    """Results on held-out people.
+class HeldoutResults(NamedTuple):
+    """Results on held-out users.
 
     Attributes:
-        curve: an entry for each k, as in `metrics.json`.
-        gains: by k, `[users]` how much better each person's metric is for adapting.
-        reliability: by k, that of `initialisation` and `personalised`; empty where classes are not what is predicted.
+        curve: one entry for each k, as in `metrics.json`.
+        gains: by k, `[users]`: each user's gain in the metric from adapting, positive if adapting helps.
+        reliability: by k and method (`initialisation`, `personalised`); empty unless the task is classification.
     """
 
     curve: list[dict[str, Any]]
     gains: dict[int, Array]
     reliability: dict[int, dict[str, Reliability]]
 
+    def __repr__(self) -> str:
+        users = max((len(gains) for gains in self.gains.values()), default=0)
+        return f"HeldoutResults(ks={[entry['k'] for entry in self.curve]}, users={users})"
 
-def judge(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> Judgement:
-    """Judge a run on its held-out users.
+
+def evaluate_heldout(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> HeldoutResults:
+    """Evaluate a run and its baselines on the run's held-out users.
 
     Args:
-        run: what to judge.
-        baselines: by name, from k to a method.
+        run: the run to evaluate.
+        baselines: by name, a function from the number of interactions k to a method.
     """
-    found = Judgement([], {}, {})
+    found = HeldoutResults([], {}, {})
     for k in run.ks:
         trials = draw_trials(run.split.heldout, k, run.plan.seed + 1)
         ours = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}

@@ -1,4 +1,4 @@
-"""Several seeds' runs of one experiment as one set of metrics."""
+"""Mean metrics over runs of one experiment with different seeds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tegu.sim.evaluation.drift_replay import recovered
+from tegu.sim.evaluation.drift_replay import recovery_times
 
-__all__ = ["averaged"]
+__all__ = ["mean_over_seeds"]
 
 
-def averaged(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The curve averaged over runs that differ in their seed; people are counted together, ends of intervals averaged.
+def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average the metrics of runs that differ in their seed only.
+
+    Numbers of users are summed. All other figures are averaged, the ends of confidence intervals included.
 
     Args:
-        runs: the contents of each `metrics.json`. What only some of them have (a `k`, a baseline) is left out.
+        runs: the contents of each `metrics.json`. A `k` or a baseline that only some of them have is left out.
     """
     common = set.intersection(*({entry["k"] for entry in run["curve"]} for run in runs))
     entries = ([entry for run in runs for entry in run["curve"] if entry["k"] == k] for k in sorted(common))
@@ -42,7 +44,7 @@ def _drift(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "chosen": [half_life for run in runs for half_life in run["chosen"]],
         "curve": curve,
         "steady": _mean([run["steady"] for run in runs]),
-        "recovered": recovered(curve),
+        "recovered": recovery_times(curve),
     }
 
 
@@ -51,10 +53,10 @@ def _mean(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name, value in group[0].items():
         if not all(name in other for other in group):
             continue
-        alike = [other[name] for other in group]
+        each = [other[name] for other in group]
         if isinstance(value, Mapping):
-            values[name] = _mean(alike)
+            values[name] = _mean(each)
         else:
-            same = isinstance(value, int)  # what an entry is of: a number of interactions
-            values[name] = sum(alike) if name == "users" else value if same else float(np.mean(alike))
+            is_key = isinstance(value, int)  # a number of interactions, the same in all runs
+            values[name] = sum(each) if name == "users" else value if is_key else float(np.mean(each))
     return values

@@ -1,4 +1,4 @@
-"""What it costs to store the initialisation in fewer bytes, on people never seen in training."""
+"""Cost of storing the initialisation in fewer bytes: the loss on held-out users."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ import numpy as np
 from tegu.core.bundle.file import tree_to_bytes
 from tegu.core.compression.precision import Precision
 from tegu.core.compression.stored_parameters import pack_parameters, unpack_parameters
-from tegu.sim.evaluation.heldout import judge
+from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.run import Run
 
-__all__ = ["Stored", "judge_stored"]
+__all__ = ["StorageCost", "storage_cost"]
 
 
-class Stored(NamedTuple):
-    """The parameters as a device will have them, judged.
+class StorageCost(NamedTuple):
+    """Results with the parameters that a device restores from the file.
 
     Attributes:
-        curve: as in `metrics.json`, of the restored parameters; the baselines are those of what was trained.
-        figures: `precision` in `metrics.json`: its name, the bytes of `meta.safetensors` and what they would be in
-            float32, and by k how much worse the mean personalised metric is, positive for worse whatever the metric.
+        curve: as in `metrics.json`, with the restored parameters. The baselines' figures are copied from the original.
+        figures: `precision` in `metrics.json`: the name of the precision, the bytes of `meta.safetensors`, its bytes
+            in float32, and by k the loss in the mean personalised metric. A positive loss is worse for any metric.
     """
 
     curve: list[dict[str, Any]]
     figures: dict[str, Any]
 
 
-def judge_stored(run: Run, curve: Sequence[dict[str, Any]], precision: Precision) -> Stored:
-    """Judge what a reader restores, on the trials that the run itself was judged on.
+def storage_cost(run: Run, curve: Sequence[dict[str, Any]], precision: Precision) -> StorageCost:
+    """Evaluate the restored parameters on the trials that evaluated the run itself.
 
     Args:
-        run: with the parameters as they were trained.
-        curve: how those do.
-        precision: what they are stored as.
+        run: the run, with the parameters as trained.
+        curve: the held-out results of these parameters.
+        precision: the precision that they are stored in.
 
     Raises:
-        DataError: a parameter with a value that the precision cannot hold.
+        DataError: a parameter holds a value that the precision cannot represent.
     """
     packed = pack_parameters(run.bundle.meta, precision)
-    restored = judge(replace(run, bundle=replace(run.bundle, meta=unpack_parameters(packed))), {}).curve
+    restored = evaluate_heldout(replace(run, bundle=replace(run.bundle, meta=unpack_parameters(packed))), {}).curve
     pairs = list(zip(curve, restored, strict=True))
     loss = {
         str(before["k"]): float(run.metric.gain(np.asarray(before["personalised"]), np.asarray(after["personalised"])))
         for before, after in pairs
     }
-    return Stored(
+    return StorageCost(
         [{**after, "baselines": before["baselines"]} for before, after in pairs],
         {
             "name": precision,

@@ -1,4 +1,12 @@
-"""Built-in experiments, one a file, and the table of their names."""
+"""Built-in experiments, one per file, and the catalogue of their names.
+
+experiment          what an experiment is             catalogue          experiments by name
+movielens           film clicks                       ratings            film ratings
+insteval            ratings of lecturers              shakespeare        next character (`shakespeare_text`: the plays)
+sine                few-shot regression               changing_sines     users whose preferences change
+two_groups          users with opposite preferences, and one group without
+baselines/          classical methods                 models/            models that experiments share
+"""
 
 from tegu.sim.experiments.catalogue import EXPERIMENTS, find_experiment
 from tegu.sim.experiments.experiment import Experiment

@@ -1,4 +1,4 @@
-"""Experiments by name."""
+"""Catalogue of the built-in experiments by name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["EXPERIMENTS", "Build", "find_experiment"]
 
 
 class Build(Protocol):
-    """What builds an experiment."""
+    """A function that builds an experiment."""
 
     def __call__(self, *, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-        """The experiment with this seed; None keeps its own number of rounds and cohort."""
+        """Build the experiment; None keeps its own number of rounds or size of the cohort."""
 
 
 EXPERIMENTS: dict[str, Build] = {
@@ -37,10 +37,10 @@ EXPERIMENTS: dict[str, Build] = {
 
 
 def find_experiment(name: str) -> Build:
-    """The function that builds the experiment called `name`.
+    """Return the function that builds the experiment called `name`.
 
     Raises:
-        UnknownNameError: there is none; the message names the nearest.
+        UnknownNameError: no such experiment; the message suggests the nearest name.
     """
     if name not in EXPERIMENTS:
         raise UnknownNameError("experiment", name, EXPERIMENTS)

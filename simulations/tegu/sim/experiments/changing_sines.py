@@ -1,7 +1,7 @@
-"""People whose taste changes half-way: sine waves that become other ones, with noise.
+"""Users whose preferences change half-way: each user's sine wave is replaced by another, with noise.
 
-Everyone's first 40 interactions are of one wave of `sine`, and the next 40 of another. The server trains and
-calibrates before anyone changes; then people who were held out are replayed (`tegu.sim.evaluation.drift_replay`).
+A user's first 40 interactions come from one wave of the experiment `sine`, and the next 40 from another. The server
+trains and calibrates before the change. Then held-out users are replayed (`tegu.sim.evaluation.drift_replay`).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.experiments.sine import wave_experiment
+from tegu.sim.experiments.sine import sine_experiment
 
-__all__ = ["before_the_change", "changing_sines", "changing_waves"]
+__all__ = ["changing_sine_streams", "changing_sines", "population_before_change"]
 
 USERS, BEFORE, AFTER, QUERIES = 600, 40, 40, 50
-NOISE = 0.5  # standard deviation: 0.25 of any error is the noise of the rows that judge
+NOISE = 0.5  # standard deviation; the noise of the query rows adds 0.25 to every error
 
 
-def changing_waves(users: int, seed: int, before: int = BEFORE, after: int = AFTER) -> Streams:
-    """People of two waves each, `before` interactions of the one and then `after` of the other."""
+def changing_sine_streams(users: int, seed: int, before: int = BEFORE, after: int = AFTER) -> Streams:
+    """Return users with `before` interactions from one wave, then `after` from another."""
     rng = keyed_rng("changing_sines", seed)
     amplitude, phase = rng.uniform(0.1, 5.0, (users, 2, 1)), rng.uniform(0.0, np.pi, (users, 2, 1))
 
     def rows(number: int) -> tuple[Array, Array]:
-        """`x` `[users, number]`, and `y` `[users, 2, number]` by either wave."""
+        """Return `x` `[users, number]` and `y` `[users, 2, number]`, the targets by either wave."""
         x = rng.uniform(-5.0, 5.0, (users, number))
         noise = rng.normal(0.0, NOISE, (users, 2, number))
         return x, amplitude * np.sin(x[:, None] + phase) + noise
@@ -52,16 +52,16 @@ def changing_waves(users: int, seed: int, before: int = BEFORE, after: int = AFT
     )
 
 
-def before_the_change(streams: Streams) -> Population:
-    """Everyone's interactions of the old taste: what there is when the server trains."""
-    x, y = (part[:, : streams.change].reshape(-1, 1) for part in (streams.x, streams.y))
+def population_before_change(streams: Streams) -> Population:
+    """Return the interactions before the change, on which the server trains."""
+    x, y = (rows[:, : streams.change].reshape(-1, 1) for rows in (streams.x, streams.y))
     return Population.from_arrays(x, y, np.repeat(streams.users, streams.change), Spec.regression((1,)))
 
 
 def changing_sines(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment; trained as `sine`, for fewer rounds."""
-    streams = changing_waves(USERS, seed)
-    people = before_the_change(streams)
+    """Build the experiment; it trains as `sine` does, for fewer rounds."""
+    streams = changing_sine_streams(USERS, seed)
+    population = population_before_change(streams)
     return replace(
-        wave_experiment("changing_sines", people, seed=seed, rounds=rounds or 400, cohort=cohort), streams=streams
+        sine_experiment("changing_sines", population, seed=seed, rounds=rounds or 400, cohort=cohort), streams=streams
     )

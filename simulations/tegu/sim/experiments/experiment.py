@@ -1,4 +1,4 @@
-"""What an experiment is: users, a model, how it is trained, and what it is shown against."""
+"""An experiment: users, a model, a learner, a training plan and the baselines to compare with."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ __all__ = ["Experiment"]
 
 @dataclass(frozen=True)
 class Experiment:
-    """One comparison of a learner with what it is measured against.
+    """A comparison of one learner with baselines.
 
     Attributes:
         name: as on the command line.
-        population: everyone; split by user before anything is learned.
-        model: the module the learner was built from.
-        learner: what is meta-trained, so many times as `initialisations` says.
-        plan: how; its `calibration` says at which numbers of interactions to judge, and by which metric.
-        loss: as the learner's.
-        options: of the learner that another learner takes as well, such as `fast`, `steps` and `lr`.
-        classical: the experiment's own baselines: from the training users, a method; it may use a trial's support.
-        titles: names of items, by id, where there are any.
-        initialisations: how many are learned; see `tegu.learners.algorithms.mixture.mixture`.
-        streams: of the same users, whose taste changes. Where there are any, ways to follow them are compared
-            (`tegu.sim.evaluation.drift_replay`), and no other learners.
+        population: all users; split by user before training.
+        model: the module from which the learner was built.
+        learner: the learner to meta-train.
+        plan: the training plan. Its `calibration` names the numbers of interactions and the metric of the evaluation.
+        loss: the loss of the learner; None for the default of the task.
+        options: options of the learner that other learners may take too, such as `adapted_parameters`, `steps`, `lr`.
+        classical: the experiment's own baselines by name, each a function from the training users to a method.
+        titles: titles of the items, by id; empty if there are none.
+        initialisations: number of initialisations to learn; see `tegu.learners.algorithms.mixture.mixture`.
+        streams: interactions of the same users, whose preferences change. If given, strategies of adaptation are
+            compared (`tegu.sim.evaluation.drift_replay`) in place of baselines.
     """
 
     name: str
@@ -52,20 +52,25 @@ class Experiment:
     initialisations: int = 1
     streams: Streams | None = None
 
+    def __repr__(self) -> str:
+        users, rounds = len(self.population), self.plan.rounds
+        return f"Experiment({self.name!r}, learner={self.learner.name!r}, users={users}, rounds={rounds})"
+
     @property
     def metric(self) -> Metric:
-        """What to judge by."""
+        """The metric of the evaluation."""
         return self.plan.calibration.metric_for(self.population.spec)
 
     @property
     def ks(self) -> tuple[int, ...]:
-        """Numbers of interactions to judge at."""
+        """Numbers of interactions to evaluate at."""
         return self.plan.calibration.ks
 
     def with_learner(self, name: str) -> Experiment:
-        """The experiment with another learner of the catalogue, built from the same model; itself for its own.
+        """Return the experiment with a learner of the catalogue, built from the same model.
 
-        Of the experiment's `options` the learner gets those that it has; everything else is its default.
+        The learner gets those of the experiment's `options` that it has, and its own defaults for the others. For the
+        name of its own learner, the experiment returns itself.
 
         Raises:
             UnknownNameError: no such learner.
@@ -74,9 +79,9 @@ class Experiment:
         build = find_learner(name)
         if name == self.learner.name:
             return self
-        known = inspect.signature(build).parameters.values()
-        takes_all = any(each.kind is each.VAR_KEYWORD for each in known)
-        names = {each.name for each in known}
+        parameters = inspect.signature(build).parameters.values()
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
+        names = {each.name for each in parameters}
         options = {
             key: value for key, value in {"loss": self.loss, **self.options}.items() if takes_all or key in names
         }

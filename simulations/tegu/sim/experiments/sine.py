@@ -1,6 +1,6 @@
 """Few-shot regression of sine waves, from the MAML and Reptile papers.
 
-A user is a wave `y = amplitude * sin(x + phase)` with amplitude in [0.1, 5], phase in [0, pi] and x in [-5, 5]
+A user has a wave `y = amplitude * sin(x + phase)` with amplitude in [0.1, 5], phase in [0, pi] and x in [-5, 5]
 (Finn et al. 2017, arXiv:1703.03400, section 5.1; Nichol et al. 2018, arXiv:1803.02999, section 6.1 has phases to 2 pi).
 """
 
@@ -20,13 +20,13 @@ from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
 
-__all__ = ["sine", "wave_experiment", "waves"]
+__all__ = ["sine", "sine_experiment", "sine_population"]
 
 USERS, ROWS = 1400, 50
 
 
-def waves(users: int, rows: int, seed: int) -> Population:
-    """`users` waves of `rows` points each."""
+def sine_population(users: int, rows: int, seed: int) -> Population:
+    """Return `users` users, each with `rows` points of the user's own wave."""
     rng = keyed_rng("sine", seed)
     amplitude = rng.uniform(0.1, 5.0, (users, 1))
     phase = rng.uniform(0.0, np.pi, (users, 1))
@@ -39,17 +39,25 @@ def waves(users: int, rows: int, seed: int) -> Population:
 
 
 def _network() -> nn.Module:
-    """A small tanh network."""
+    """Return a small tanh network."""
     return nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
 
 
 def sine(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment."""
-    return wave_experiment("sine", waves(USERS, ROWS, seed), seed=seed, rounds=rounds or 1500, cohort=cohort)
+    """Build the experiment."""
+    return sine_experiment("sine", sine_population(USERS, ROWS, seed), seed=seed, rounds=rounds or 1500, cohort=cohort)
 
 
-def wave_experiment(name: str, population: Population, *, seed: int, rounds: int, cohort: int | None) -> Experiment:
-    """An experiment on people who are waves; see `Experiment`."""
+def sine_experiment(name: str, population: Population, *, seed: int, rounds: int, cohort: int | None) -> Experiment:
+    """Build an experiment on users who each have a wave.
+
+    Args:
+        name: name of the experiment.
+        population: the users.
+        seed: determines splits, first parameters, cohorts and episodes.
+        rounds: number of rounds.
+        cohort: users per round; None for 25.
+    """
     model = _network()
     options: dict[str, Any] = {"steps": 10, "lr": 0.02, "minibatches": 5}
     plan = TrainingPlan(

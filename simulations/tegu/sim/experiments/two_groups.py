@@ -1,7 +1,7 @@
-"""Two groups of people who want opposite things, and one group that agrees: for one initialisation and for several.
+"""Two groups of users with opposite preferences, and one group alone: for one initialisation and for several.
 
-A user has `y = sign * size * 2 sin(x) + noise` with x in [-5, 5], a size in [0.8, 1.2] and noise of 0.3. Where people
-are opposed the sign is drawn for each, and the mean over all is nothing; where they agree it is 1.
+A user has `y = sign * size * 2 sin(x) + noise` with x in [-5, 5], a size in [0.8, 1.2] and noise of 0.3. With two
+groups the sign is drawn for each user, so that the mean over users is zero. With one group the sign is 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ USERS, ROWS = 600, 30
 
 
 def signed_sines(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Population:
-    """`users` of `rows` points each, the sign of each drawn from `signs`."""
+    """Return `users` users with `rows` points each; each user's sign is drawn from `signs`."""
     rng = keyed_rng("signed_sines", seed)
     size = rng.uniform(0.8, 1.2, (users, 1)) * rng.choice(signs, (users, 1))
     x = rng.uniform(-5.0, 5.0, (users, rows))
@@ -37,12 +37,12 @@ def signed_sines(users: int, rows: int, seed: int, signs: tuple[int, ...]) -> Po
 
 
 def two_groups(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment with two groups."""
+    """Build the experiment with two groups."""
     return _experiment("two_groups", (-1, 1), seed, rounds, cohort)
 
 
 def one_group(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """The experiment with one."""
+    """Build the experiment with one group."""
     return _experiment("one_group", (1,), seed, rounds, cohort)
 
 

@@ -1,1 +1,6 @@
-"""What a run leaves for people to read."""
+"""Results of a run for readers.
+
+report            `report.html`: one page with tables and plots
+table             tables and notes as text, for the terminal, the report and the README
+example_person    one held-out user's rows as CSV files, to try a ranking bundle on
+"""

@@ -1,4 +1,4 @@
-"""One held-out person as files, for trying a ranking bundle on: `person.csv`, `person_later.csv`, `titles.csv`."""
+"""One held-out user as files, to try a ranking bundle on: `person.csv`, `person_later.csv`, `titles.csv`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from tegu.core.files import atomic_write
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.run import Run
 
-__all__ = ["CLICKS", "write_person"]
+__all__ = ["CLICKS", "write_example_person"]
 
 CLICKS = 5
 
 
-def write_person(run: Run, titles: Sequence[str], folder: Path) -> None:
-    """Write five clicks of a person never seen in training, what the person clicked besides, and all titles.
+def write_example_person(run: Run, titles: Sequence[str], folder: Path) -> None:
+    """Write five clicks of a held-out user, the user's other clicks, and all titles.
 
-    The person is the held-out one with the median number of clicks among those with enough to judge by.
+    The user has the median number of clicks among held-out users with at least twenty usable clicks. If there is none,
+    the held-out user with the most clicks is taken.
+
+    Args:
+        run: a run of a ranking.
+        titles: titles of the items, by id.
+        folder: an existing folder.
+
+    Raises:
+        FileError: a file cannot be written.
     """
     heldout = run.split.heldout
     enough = np.flatnonzero(heldout.max_support >= 4 * CLICKS)

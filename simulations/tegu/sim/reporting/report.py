@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page with pictures of a run."""
+"""`report.html`: one self-contained page with tables and plots of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["render_report"]
 P = ParamSpec("P")
 _ACCENT, _GREY, _HURT = "#0b6e4f", "#8a8f98", "#c1442e"
 _CLASSES = {"personalised": "ours", GAIN: "gain"}
-_WAYS: dict[str, dict[str, Any]] = {
+_STRATEGY_STYLES: dict[str, dict[str, Any]] = {
     "no recency": {"color": _HURT, "lw": 2},
     "recency": {"color": _ACCENT, "lw": 3},
     "resetting": {"color": "black", "lw": 1.5, "ls": ":"},
@@ -37,9 +37,10 @@ tr.ours td{font-weight:600;color:#0b6e4f}tr.gain td{border-top:2px solid #1d2125
 svg{max-width:100%;height:auto}.note{color:#5b6168}.warning{color:#c1442e;font-weight:600}
 """
 _TERMS = (
-    "Gain: how much better a person's figure is for adapting; the 95% interval of its mean is a bootstrap over people. "
-    "Worst tenth: the mean gain of the tenth of people with the least. Hurt: people whose figure, averaged over the "
-    "draws, falls by more than one of their query rows makes of it. Worse at all: falls by however little."
+    "Gain: improvement of a user's metric from adapting. Its 95% confidence interval is a bootstrap over users. "
+    "Worst decile: the tenth of users with the smallest gains. Hurt by adapting: users whose metric, averaged over "
+    "draws of the support, declines by more than one query row contributes. Any decline: users whose metric declines "
+    "at all."
 )
 
 
@@ -49,13 +50,13 @@ def render_report(
     gains: Mapping[int, Array],
     reliability: Mapping[int, Mapping[str, Reliability]],
 ) -> str:
-    """The page as HTML, pictures inside as SVG.
+    """Return the page as HTML with its plots as inline SVG.
 
     Args:
         metrics: the contents of `metrics.json`.
-        points: how training went.
-        gains: by k, each held-out person's gain.
-        reliability: by k, that of `initialisation` and `personalised`; the middle k's is drawn. Empty for none.
+        points: the validations during training.
+        gains: by k, `[users]`: the gain of each held-out user.
+        reliability: by k and method (`initialisation`, `personalised`); the middle k is plotted. May be empty.
     """
     name = html.escape(f"{metrics['experiment']} · {metrics['learner']}")
     better = "higher is better" if metrics["higher_is_better"] else "lower is better"
@@ -63,28 +64,28 @@ def render_report(
     histograms = "".join(_svg(_plot_gains, entries[k], values) for k, values in gains.items())
     sections = [
         *_drift(metrics),
-        ("Before and after, by number of interactions", _svg(_plot_curve, metrics)),
-        ("What adapting gives", _svg(_plot_mean_gain, metrics["curve"])),
-        ("Each held-out person's gain", histograms),
+        ("Before and after adapting, by number of interactions", _svg(_plot_curve, metrics)),
+        ("Gain from adapting", _svg(_plot_mean_gain, metrics["curve"])),
+        ("Gains of held-out users", histograms),
         *_reliability(reliability),
         ("Training", _svg(_plot_learning, points, metrics["metric"], metrics["kept_round"])),
     ]
     body = "".join(f"<h2>{title}</h2>{picture}" for title, picture in sections)
     several = "" if metrics["initialisations"] == 1 else f"{metrics['initialisations']} initialisations. "
     calibrated = (
-        f"trained, and calibrated the schedule in {metrics['folds']} folds, each by what the others trained"
+        f"trained, and calibrated the schedule by cross-fitting in {metrics['folds']} folds"
         if metrics["folds"]
-        else f"trained, {metrics['calibration_users']} calibrated the schedule"
+        else f"trained and {metrics['calibration_users']} others calibrated the schedule"
     )
-    people = (
-        f"{metrics['train_users']} people {calibrated}, {metrics['heldout_users']} were never seen before. {several}"
-        f"{metrics['rounds']} rounds of {metrics['cohort']}, seed {metrics['seed']}, {metrics['train_seconds']:.0f} s, "
-        f"{metrics['user_rounds_per_second']:.0f} user-rounds a second."
+    summary = (
+        f"{metrics['train_users']} users {calibrated}; {metrics['heldout_users']} users were held out. {several}"
+        f"{metrics['rounds']} rounds with a cohort of {metrics['cohort']}, seed {metrics['seed']}, "
+        f"{metrics['train_seconds']:.0f} s, {metrics['user_rounds_per_second']:.0f} user updates per second."
     )
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
-        f"<h1>{name}</h1><p class=note>{people}</p>"
-        f"<p>{html.escape(metrics['metric'])}, {better}, on held-out people:</p>"
+        f"<h1>{name}</h1><p class=note>{summary}</p>"
+        f"<p>{html.escape(metrics['metric'])}, {better}, on held-out users:</p>"
         f"{_html_table(table_rows(metrics))}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
     )
 
@@ -93,7 +94,7 @@ def _reliability(by_k: Mapping[int, Mapping[str, Reliability]]) -> list[tuple[st
     if not by_k:
         return []
     k = sorted(by_k)[len(by_k) // 2]
-    return [(f"Reliability: how sure, and how often right, at k = {k}", _svg(_plot_reliability, by_k[k]))]
+    return [(f"Reliability: confidence and accuracy at k = {k}", _svg(_plot_reliability, by_k[k]))]
 
 
 def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -101,7 +102,7 @@ def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     line = f"<p class=note>{html.escape(drift_line(metrics))}.</p>"
     shown = f"{line}{_html_table(drift_rows(metrics))}{_svg(_plot_drift, metrics)}"
-    return [("When taste changes", shown)]
+    return [("When preferences change", shown)]
 
 
 def _notes(metrics: Mapping[str, Any]) -> str:
@@ -127,19 +128,23 @@ def _svg(draw: Callable[Concatenate[Axes, P], None], *args: P.args, **kwargs: P.
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes, *args, **kwargs)
     out = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "tegu"}):  # the same picture gives the same bytes
+    with mpl.rc_context({"svg.hashsalt": "tegu"}):  # equal plots give equal bytes
         figure.savefig(out, format="svg", metadata={"Date": None})
     return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), count=1, flags=re.DOTALL)
 
 
 def _plot_curve(axes: Axes, metrics: Mapping[str, Any]) -> None:
     curve = metrics["curve"]
-    places = range(len(curve))
+    positions = range(len(curve))
     for name in curve[0]["baselines"]:
-        axes.plot(places, [entry["baselines"][name] for entry in curve], marker=".", alpha=0.7, label=name)
-    axes.plot(places, [entry["initialisation"] for entry in curve], color=_GREY, lw=2, ls="--", label="initialisation")
-    axes.plot(places, [entry["personalised"] for entry in curve], color=_ACCENT, lw=3, marker="o", label="personalised")
-    axes.set_xticks(list(places), [str(entry["k"]) for entry in curve])
+        axes.plot(positions, [entry["baselines"][name] for entry in curve], marker=".", alpha=0.7, label=name)
+    axes.plot(
+        positions, [entry["initialisation"] for entry in curve], color=_GREY, lw=2, ls="--", label="initialisation"
+    )
+    axes.plot(
+        positions, [entry["personalised"] for entry in curve], color=_ACCENT, lw=3, marker="o", label="personalised"
+    )
+    axes.set_xticks(list(positions), [str(entry["k"]) for entry in curve])
     axes.set_xlabel("interactions (k)")
     axes.set_ylabel(metrics["metric"])
     if not metrics["higher_is_better"]:
@@ -150,10 +155,10 @@ def _plot_curve(axes: Axes, metrics: Mapping[str, Any]) -> None:
 def _plot_drift(axes: Axes, metrics: Mapping[str, Any]) -> None:
     drift = metrics["drift"]
     numbers = [entry["interactions"] for entry in drift["curve"]]
-    for name, looks in _WAYS.items():
-        axes.plot(numbers, [entry["figures"][name] for entry in drift["curve"]], label=name, **looks)
+    for name, style in _STRATEGY_STYLES.items():
+        axes.plot(numbers, [entry["figures"][name] for entry in drift["curve"]], label=name, **style)
     axes.axvline(drift["change"], color="black", lw=1)
-    axes.set_xlabel("interactions; the line is where taste changes")
+    axes.set_xlabel("interactions; the vertical line marks the change")
     axes.set_ylabel(metrics["metric"])
     if not metrics["higher_is_better"]:
         axes.set_yscale("log")
@@ -161,15 +166,15 @@ def _plot_drift(axes: Axes, metrics: Mapping[str, Any]) -> None:
 
 
 def _plot_mean_gain(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
-    places = range(len(curve))
+    positions = range(len(curve))
     gain, low, high, worst = (
         [entry[name] for entry in curve] for name in ("gain", "gain_low", "gain_high", "worst_decile_gain")
     )
     axes.axhline(0, color="black", lw=1)
-    axes.fill_between(places, low, high, color=_ACCENT, alpha=0.2, lw=0, label="its 95% interval")
-    axes.plot(places, gain, color=_ACCENT, lw=3, marker="o", label="mean gain")
-    axes.plot(places, worst, color=_HURT, lw=2, ls="--", marker="o", label="mean gain, worst decile")
-    axes.set_xticks(list(places), [str(entry["k"]) for entry in curve])
+    axes.fill_between(positions, low, high, color=_ACCENT, alpha=0.2, lw=0, label="95% CI of the mean")
+    axes.plot(positions, gain, color=_ACCENT, lw=3, marker="o", label="mean gain")
+    axes.plot(positions, worst, color=_HURT, lw=2, ls="--", marker="o", label="mean gain, worst decile")
+    axes.set_xticks(list(positions), [str(entry["k"]) for entry in curve])
     axes.set_xlabel("interactions (k)")
     axes.set_ylabel("gain over the initialisation")
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -178,7 +183,9 @@ def _plot_mean_gain(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
 def _plot_gains(axes: Axes, entry: Mapping[str, Any], gains: Array) -> None:
     low, high = min(0.0, gains.min()), max(0.0, gains.max())
     width = (high - low) / 30 or 1.0
-    edges = width * np.arange(np.floor(low / width) - 1, np.ceil(high / width) + 2)  # 0 is one: no bar is of both
+    edges = width * np.arange(
+        np.floor(low / width) - 1, np.ceil(high / width) + 2
+    )  # 0 is an edge, so that no bar mixes signs
     axes.hist(gains[gains >= 0], bins=edges.tolist(), color=_ACCENT)
     axes.hist(gains[gains < 0], bins=edges.tolist(), color=_HURT)
     axes.axvline(0, color="black", lw=1)
@@ -188,20 +195,26 @@ def _plot_gains(axes: Axes, entry: Mapping[str, Any], gains: Array) -> None:
         loc="left",
         fontsize="medium",
     )
-    axes.set_xlabel("gain over the initialisation (right is better)")
-    axes.set_ylabel("people")
+    axes.set_xlabel("gain over the initialisation (positive is better)")
+    axes.set_ylabel("users")
 
 
 def _plot_reliability(axes: Axes, found: Mapping[str, Reliability]) -> None:
-    axes.plot([0, 1], [0, 1], color="black", lw=1, label="as often right as sure")
+    axes.plot([0, 1], [0, 1], color="black", lw=1, label="perfect calibration")
     for name, colour, line in (("initialisation", _GREY, "--"), ("personalised", _ACCENT, "-")):
         each = found[name]
         filled = each.rows > 0
-        sure, right, share = each.confidence[filled], each.accuracy[filled], each.rows[filled] / each.rows.sum()
-        axes.plot(sure, right, color=colour, ls=line, lw=2, label=f"{name}: error {calibration_error(each):.3f}")
-        axes.scatter(sure, right, s=20 + 400 * share, color=colour, alpha=0.6, lw=0)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability of the class predicted", ylabel="share of them right")
-    axes.set_title(f"{BINS} bins; larger dots are more query rows", loc="left", fontsize="medium")
+        confidence, accuracy, share = (
+            each.confidence[filled],
+            each.accuracy[filled],
+            each.rows[filled] / each.rows.sum(),
+        )
+        axes.plot(
+            confidence, accuracy, color=colour, ls=line, lw=2, label=f"{name}: error {calibration_error(each):.3f}"
+        )
+        axes.scatter(confidence, accuracy, s=20 + 400 * share, color=colour, alpha=0.6, lw=0)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence (probability of the predicted class)", ylabel="accuracy")
+    axes.set_title(f"{BINS} bins; the area of a dot grows with its query rows", loc="left", fontsize="medium")
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -209,9 +222,9 @@ def _plot_learning(axes: Axes, points: Sequence[Validation], metric: str, kept: 
     rounds = [point.round for point in points]
     axes.plot(rounds, [p.initialisation for p in points], color=_GREY, ls="--", marker=".", label="initialisation")
     axes.plot(rounds, [p.personalised for p in points], color=_ACCENT, marker="o", label="personalised")
-    axes.plot(rounds, [p.training for p in points], color=_HURT, marker=".", lw=1, label="of people who train")
+    axes.plot(rounds, [p.training for p in points], color=_HURT, marker=".", lw=1, label="personalised, training users")
     if kept in rounds:
         axes.axvline(kept, color="black", lw=1, ls=":", label=f"kept: round {kept}")
     axes.set_xlabel("round")
-    axes.set_ylabel(f"{metric} of calibration people")
+    axes.set_ylabel(f"{metric} of calibration users")
     axes.legend(frameon=False, fontsize="small")

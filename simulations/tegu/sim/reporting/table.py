@@ -1,4 +1,4 @@
-"""The table of a run, as rows of text: for the terminal, the report and the README alike."""
+"""Tables and notes of a run as text, for the terminal, the report and the README."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SINCE = (0, 1, 2, 5, 10, 20, 40)  # interactions after a change
 
 
 def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """A header and a row for each method, a column for each k; then what adapting gives, and whom it hurts.
+    """Return the table of a run: a header, a row for each method, and rows on gain and harm; a column for each k.
 
     Args:
         metrics: the contents of `metrics.json`.
@@ -37,10 +37,11 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 
 def drift_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """A header and a row for each way to follow people whose taste changes, a column for each of a few moments.
+    """Return the table of the drift replay: a header and a row for each strategy, a column for each of a few moments.
 
-    Moments are numbers of interactions, after the change of those since (`+5`). The last two columns are those after
-    which people have recovered, and how people fare in the end where there was no change.
+    A moment is a number of interactions; `+5` is five interactions after the change. The column `recovered` is the
+    number of interactions after the change until users have recovered. The column `unchanged` is the metric at the end
+    of the same streams without a change.
 
     Args:
         metrics: the contents of `metrics.json`, with `drift`.
@@ -64,7 +65,7 @@ def drift_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 
 def drift_line(metrics: Mapping[str, Any]) -> str:
-    """What the table of `drift_rows` shows, in words.
+    """Return the caption of the table of `drift_rows`.
 
     Args:
         metrics: the contents of `metrics.json`, with `drift`.
@@ -72,13 +73,14 @@ def drift_line(metrics: Mapping[str, Any]) -> str:
     drift = metrics["drift"]
     chosen = ", ".join("none" if half_life is None else f"{half_life:g}" for half_life in drift["chosen"])
     return (
-        f"{metrics['metric']} of {drift['people']} held-out people whose taste changes after {drift['change']} "
-        f"interactions, adapting after each; half-life {chosen}, chosen on calibration people; gains are over {PLAIN}"
+        f"{metrics['metric']} of {drift['people']} held-out users whose preferences change after {drift['change']} "
+        f"interactions, with adaptation after each; half-life {chosen}, chosen on calibration users; "
+        f"gains are relative to {PLAIN}"
     )
 
 
 def stored_line(metrics: Mapping[str, Any]) -> str:
-    """What storing the parameters in fewer bytes saves and costs; empty where they are stored as float32.
+    """Return the bytes saved and the loss from the stored precision; empty if that is float32.
 
     Args:
         metrics: the contents of `metrics.json`.
@@ -97,7 +99,7 @@ def stored_line(metrics: Mapping[str, Any]) -> str:
 
 
 def gap_line(metrics: Mapping[str, Any]) -> str:
-    """How those who train compare with those who do not, by the initialisation that is kept; empty where not known.
+    """Return the validation figures of the kept parameters on training and calibration users; empty if not known.
 
     Args:
         metrics: the contents of `metrics.json`.
@@ -105,15 +107,15 @@ def gap_line(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("training_gap", {})
     if found.get("training") is None:
         return ""
-    error = "" if found["error"] is None else f", with a standard error of {found['error']:.2g}"
+    error = "" if found["error"] is None else f" (standard error of the difference: {found['error']:.2g})"
     return (
-        f"after round {found['round']} {metrics['metric']} is {found['training']:.4g} for people who train "
-        f"and {found['personalised']:.4g} for people who do not{error}"
+        f"after round {found['round']}, {metrics['metric']} is {found['training']:.4g} on training users and "
+        f"{found['personalised']:.4g} on calibration users{error}"
     )
 
 
 def decline_line(metrics: Mapping[str, Any]) -> str:
-    """A warning where the validation figure has clearly declined from its best; empty where it has not.
+    """Return a warning if the validation figure has clearly declined from its best; otherwise empty.
 
     Args:
         metrics: the contents of `metrics.json`.
@@ -123,7 +125,7 @@ def decline_line(metrics: Mapping[str, Any]) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table, columns aligned."""
+    """Return the rows as a Markdown table with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
 
     def line(cells: Sequence[str]) -> str:

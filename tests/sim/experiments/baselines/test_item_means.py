@@ -1,4 +1,4 @@
-"""Shrunk means are those of a plain computation, and the baselines judge every row by them."""
+"""Shrunken means, compared with a plain computation; the baselines predict every row with them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_strength_is_noise_over_spread() -> None:
     values = rng.normal(0, 0.5, 3000)[groups] + rng.normal(0, 1, len(groups)) + 7
     assert shrinkage(values, groups) == pytest.approx(4, rel=0.1)
     assert shrinkage(values, groups * 3) == pytest.approx(shrinkage(values, groups)), (
-        "ids that nobody has count for nothing"
+        "ids without a rating have no influence"
     )
 
 
@@ -52,7 +52,7 @@ def test_item_means_are_those_of_pandas_drawn_to_the_overall_mean() -> None:
     means = item_means(population)
     share = counts / (counts + shrinkage(frame["y"].to_numpy(), frame["item"].to_numpy()))
     np.testing.assert_allclose(means, share * plain + (1 - share) * level, atol=1e-5)
-    assert means[-1] == pytest.approx(level), "an item that nobody rated gets the mean of all"
+    assert means[-1] == pytest.approx(level), "an item without ratings gets the overall mean"
 
 
 def test_methods_give_a_value_a_row() -> None:
@@ -71,7 +71,7 @@ def test_methods_give_a_value_a_row() -> None:
         np.testing.assert_allclose(own - mean, sum(above) / (5 + strength), atol=1e-6)
 
 
-def test_knowing_the_person_helps() -> None:
+def test_the_user_bias_reduces_the_error() -> None:
     population, _ = rated(2, users=200)
     split = population.split(0)
     trials = draw_trials(split.heldout, 10, 0)

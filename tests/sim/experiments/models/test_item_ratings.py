@@ -1,4 +1,4 @@
-"""The model is its formula, and what its last layer reads is the kernel that it promises."""
+"""The model follows its formula, and the inputs of its last layer give the documented kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tegu.learners.algorithms.reptile import reptile
 from tegu.sim.experiments.models.item_ratings import ItemRatings
 
 
-def test_the_model_is_its_formula() -> None:
+def test_the_model_follows_its_formula() -> None:
     model = ItemRatings(6, 3, level=3.5, bias=0.5)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -48,7 +48,7 @@ def test_items_have_the_features_of_their_kinds_too() -> None:
     assert np.abs(kinds @ of_kinds).max() > 0.05
 
 
-def test_everybody_starts_at_the_level() -> None:
+def test_every_user_starts_at_the_level() -> None:
     model = ItemRatings(6, 3, level=3.0, bias=0.5)
     learner = reptile(model, Spec.regression((), items=6), adapted_parameters=["taste.weight"])
     meta = {name: torch.as_tensor(value) for name, value in learner.init(1).items()}

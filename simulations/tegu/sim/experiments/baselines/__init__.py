@@ -1,1 +1,4 @@
-"""Classical methods that experiments compare with."""
+"""Classical methods that experiments compare with.
+
+ease          linear item-to-item model for rankings      item_means    item means and user biases for ratings
+"""

@@ -1,7 +1,7 @@
-"""EASE: items by the items clicked besides, a linear model in closed form.
+"""EASE: a linear item-to-item model in closed form.
 
-Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375. The server has to see who clicked
-what to fit it: it is what personalisation without privacy gives.
+Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375. To fit
+it, the server must see every user's clicks: it shows what personalisation without privacy achieves.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tegu.sim.engine.predictions import Method
 
 __all__ = ["ease", "item_weights"]
 
-PENALTY = 150.0  # fixed: neither data sets nor seeds choose it
+PENALTY = 150.0  # fixed for all data sets and seeds
 
 
 def item_weights(clicks: Array, penalty: float) -> Array:
-    """`[items, items]`: B with a diagonal of zeros that minimises |X - X B|^2 + penalty |B|^2.
+    """Return `[items, items]`: the B with a zero diagonal that minimises |X - X B|^2 + penalty |B|^2.
 
     Args:
         clicks: X, `[users, items]`.
@@ -34,10 +34,10 @@ def item_weights(clicks: Array, penalty: float) -> Array:
 
 
 def ease(train: Population) -> Method:
-    """Items by their weights from those in the trial's support.
+    """Fit the weights; score items by the sum of their weights from the items in a trial's support.
 
     Args:
-        train: of a ranking; its matrix of users by items has to fit into memory.
+        train: training users of a ranking; the dense matrix `[users, items]` must fit into memory.
     """
     clicks = np.zeros((len(train), train.spec.items))
     items, given = train.all_rows()

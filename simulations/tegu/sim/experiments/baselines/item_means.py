@@ -1,7 +1,7 @@
-"""The classical baselines for ratings: an item's mean, and a person's own level added to it, both shrunk.
+"""Classical baselines for ratings: shrunken item means, alone and with a shrunken user bias.
 
-How hard to shrink is told from the training users by a one-way analysis of variance: a mean of n values counts for
-`n / (n + strength)`, with the strength the variance within groups over that between them.
+A mean of n values is shrunk by `n / (n + strength)`. The strength is the ratio of the variance within groups to the
+variance between groups, estimated on training users by a one-way analysis of variance.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from tegu.sim.engine.predictions import Method
 
 __all__ = ["item_mean", "item_mean_user_bias", "item_means", "shrinkage"]
 
-_LEAST = 1e-6  # of the variance within: groups that do not differ are shrunk to nothing, and not divided by zero
+_MIN_BETWEEN = 1e-6  # of the variance within groups; avoids a division by zero if groups do not differ
 
 
 def shrinkage(values: Array, groups: Array) -> float:
-    """For how many values the overall mean counts.
+    """Return the strength of shrinkage, as the number of values that the overall mean is worth.
 
     Args:
         values: `[rows]`.
-        groups: int64 `[rows]`, which group each is of; some group has more than one.
+        groups: int64 `[rows]`, the group of each value; at least one group has several values.
     """
     counts = np.bincount(groups)
     counts, means = counts[counts > 0], (np.bincount(groups, values) / counts.clip(1))[counts > 0]
@@ -33,11 +33,11 @@ def shrinkage(values: Array, groups: Array) -> float:
     within = (np.square(values).sum() - (counts * np.square(means)).sum()) / (rows - number)
     spread = (counts * np.square(means - values.mean())).sum() / (number - 1)
     size = (rows - np.square(counts).sum() / rows) / (number - 1)
-    return float(within / max((spread - within) / size, _LEAST * within))
+    return float(within / max((spread - within) / size, _MIN_BETWEEN * within))
 
 
 def item_means(train: Population) -> Array:
-    """`[items]`: mean ratings, drawn toward the mean of all ratings the fewer there are."""
+    """Return mean ratings `[items]`, shrunk toward the mean of all ratings."""
     items, ratings = train.all_rows()
     ratings = ratings[:, 0].astype(np.float64)
     level, strength = ratings.mean(), shrinkage(ratings, items)
@@ -48,7 +48,7 @@ def item_means(train: Population) -> Array:
 
 
 def item_mean(train: Population) -> Method:
-    """An item's mean rating, the same for everyone."""
+    """Predict an item's mean rating, the same for every user."""
     means = item_means(train)
 
     def predict(trials: Trials) -> Sequence[Array]:
@@ -58,11 +58,11 @@ def item_mean(train: Population) -> Method:
 
 
 def item_mean_user_bias(train: Population) -> Method:
-    """An item's mean rating and how far above it the person is, on average, in the support."""
+    """Predict an item's mean rating plus the user's bias, the shrunken mean residual on the support."""
     means = item_means(train)
     items, ratings = train.all_rows()
-    people = np.repeat(np.arange(len(train)), train.counts)
-    strength = shrinkage(ratings[:, 0] - means[items], people)
+    users = np.repeat(np.arange(len(train)), train.counts)
+    strength = shrinkage(ratings[:, 0] - means[items], users)
 
     def predict(trials: Trials) -> Sequence[Array]:
         biases = [(t.support.y[:, 0] - means[t.support.x]).sum() / (trials.k + strength) for t in trials.trials]

@@ -1,1 +1,4 @@
-"""Models that experiments share."""
+"""Models that experiments share.
+
+item_ratings    a factor model of ratings
+"""

@@ -1,13 +1,13 @@
-"""A model of ratings: what an item is worth to everyone, and what its features are worth to one person.
+"""A factor model of ratings: an item's effect for all users, and one user's preferences for its features.
 
     rating = level + effect of the item + taste . [bias, features of the item] + offset
 
-Features of an item are its own, and those of its kind where something is `known` of it, such as genres: the less it was
-rated the more it has of its kind (Agarwal and Chen 2009, "Regression-based latent factor models").
+An item's features are learned. If attributes such as genres are `known`, features of these attributes are added; they
+dominate for items with few ratings (Agarwal and Chen 2009, "Regression-based latent factor models").
 
-The person's `taste` starts at zero for everybody. With features E and the constant `bias` before them, ridge regression
-on it is kriging with the kernel `bias^2 + E_i . E_j`: the person's own level, and tastes that items share (Koren et al.
-2009, "Matrix Factorization Techniques").
+The user's `taste` starts at zero. With features E and the constant `bias` before them, ridge regression on it is
+kriging with the kernel `bias^2 + E_i . E_j`: the user's own level, and preferences that items share (Koren et al. 2009,
+"Matrix Factorization Techniques").
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["ItemRatings"]
 
 
 class ItemRatings(nn.Module):
-    """One person's ratings of items.
+    """One user's ratings of items.
 
     Args:
-        items: size of the catalogue.
-        factors: length of an item's features.
-        level: about what an item gets; effects are differences from it, so that decay draws rare items there.
-        bias: the constant feature; a person's own level is expected to differ by about so much.
-        known: `[items, kinds]`, float32; None where nothing is known of items.
+        items: number of items.
+        factors: length of an item's feature vector.
+        level: typical rating. Effects are differences from it, so that weight decay draws rare items to this level.
+        bias: value of the constant feature: the expected size of the difference of a user's own level.
+        known: float32 `[items, kinds]`, known attributes of the items; None if there are none.
     """
 
     kinds: Tensor | None
@@ -47,7 +47,7 @@ class ItemRatings(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Small random features; no effect, no taste, no offset."""
+        """Draw small random features; set effects, preferences and offset to zero."""
         nn.init.normal_(self.features.weight, std=0.1)
         if self.of_kinds is not None:
             nn.init.normal_(self.of_kinds, std=0.1)
@@ -55,7 +55,7 @@ class ItemRatings(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Ratings `[rows, 1]` of item ids `[rows]`."""
+        """Return ratings `[rows, 1]` of item ids `[rows]`."""
         features = self.features(items)
         if self.kinds is not None and self.of_kinds is not None:
             features = features + self.kinds[items] @ self.of_kinds

