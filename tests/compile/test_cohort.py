@@ -127,7 +127,7 @@ def test_the_summed_update_equals_the_sum_of_each_users_update(
     meta, (supports, _) = start(learner), users(learner, count)
     queries = [rows(learner.spec, query_rows, 50 + user, 3 - query_rows) for user in range(count)]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), np.ones(count), np.inf)
-    found = summed(learner, cohort_graphs(name).together, meta, supports, queries, np.ones((1, count)), np.inf)
+    found = summed(learner, cohort_graphs(name).summed_update, meta, supports, queries, np.ones((1, count)), np.inf)
     assert_close(
         {n: value.reshape(meta[n.removeprefix("update.")].shape) for n, value in found.items()}, "update", expected
     )
@@ -142,12 +142,12 @@ def test_which_learners_have_a_summed_update(cohort_graphs: CohortGraphsOf) -> N
         "wide_minibatches",
         "learned_in_part",
     ]
-    assert cohort_graphs("relu").together is None
-    assert cohort_graphs("relu").together_rows == 0
-    summed_update = cohort_graphs("ranking").together
+    assert cohort_graphs("relu").summed_update is None
+    assert cohort_graphs("relu").summed_update_rows == 0
+    summed_update = cohort_graphs("ranking").summed_update
     assert summed_update is not None
     assert not {"clip", "blocks"} & input_names(summed_update)
-    assert [cohort_graphs(name).together_rows for name in ("ranking", "wide")] == [np.inf, 24]
+    assert [cohort_graphs(name).summed_update_rows for name in ("ranking", "wide")] == [np.inf, 24]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 7])

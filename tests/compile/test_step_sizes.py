@@ -88,5 +88,5 @@ def test_a_baseline_of_a_learner_with_learned_step_sizes_compiles() -> None:
     averaged = fedavg(wide(), learner)
     graphs = compile_cohort_updates(averaged, compile_cohort(learner))
     assert averaged.execution.summed_update is not None
-    assert graphs.together is not None
-    assert graphs.together_rows == 24
+    assert graphs.summed_update is not None
+    assert graphs.summed_update_rows == 24

@@ -36,21 +36,26 @@ class CohortGraphs:
         update: meta, support, query, noise, `blocks` `[blocks, users]`, `clip` -> sums of clipped updates
             `[blocks, ...]`. A table sent by rows is not summed: the graph gives each user's clipped rows and their ids.
             A learner that merges the query into the support has no query input.
-        together: meta, support, query, noise -> the unclipped sum of all users' updates, tables by rows as in `update`.
+        summed_update: meta, support, query, noise -> the unclipped sum of all users' updates, tables by rows as in `update`.
             None means that the learner has no such sum.
-        together_rows: the largest number of rows for which `together` takes less time than `update`.
+        summed_update_rows: the largest number of rows for which `summed_update` takes less time than `update`.
     """
 
     adapt: bytes
     predict: bytes
     update: bytes
-    together: bytes | None = None
-    together_rows: float = 0.0
+    summed_update: bytes | None = None
+    summed_update_rows: float = 0.0
 
     def __repr__(self) -> str:
-        graphs = {"adapt": self.adapt, "predict": self.predict, "update": self.update, "together": self.together}
+        graphs = {
+            "adapt": self.adapt,
+            "predict": self.predict,
+            "update": self.update,
+            "summed_update": self.summed_update,
+        }
         sizes = ", ".join(f"{name}={len(data)} bytes" for name, data in graphs.items() if data is not None)
-        return f"CohortGraphs({sizes}, together_rows={self.together_rows:g})"
+        return f"CohortGraphs({sizes}, summed_update_rows={self.summed_update_rows:g})"
 
 
 def compile_cohort(learner: Learner) -> CohortGraphs:
@@ -88,7 +93,9 @@ def _update_graphs(learner: Learner) -> tuple[str, ...]:
 def _with_updates(graphs: CohortGraphs, learner: Learner, compiled: Mapping[str, bytes]) -> CohortGraphs:
     summed = learner.execution.summed_update
     rows = 0.0 if summed is None else summed.max_rows
-    return replace(graphs, update=compiled["update"], together=compiled.get("summed_update"), together_rows=rows)
+    return replace(
+        graphs, update=compiled["update"], summed_update=compiled.get("summed_update"), summed_update_rows=rows
+    )
 
 
 def _plan(learner: Learner) -> Plan:

@@ -8,7 +8,7 @@ from tegu.compile.tracing.naming import with_prefix
 from tegu.learners.learner import Learner, SummedUpdate
 from tegu.learners.parameters.table_rows import whole_parameters
 
-__all__ = ["sum_at_once", "sum_one_by_one", "together"]
+__all__ = ["sum_at_once", "sum_one_by_one"]
 
 
 def sum_at_once(summed: SummedUpdate) -> Function:
@@ -36,6 +36,3 @@ def sum_one_by_one(learner: Learner) -> Function:
         )
 
     return total
-
-
-together = sum_at_once  # the name that `tegu.sim.engine.in_torch` imports

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.sim import people
 from tests.sim.conftest import Tiny
-from tests.sim.level_engine import KNOBS, META, LevelEngine, users_at_level
+from tests.sim.level_engine import META, LevelEngine, users_at_level
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch

@@ -12,7 +12,7 @@ from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import TorchBatch
 
-__all__ = ["batch_under_prefix", "flat_batch", "knob_tensors", "named", "pick", "under_prefix", "with_prefix"]
+__all__ = ["batch_under_prefix", "flat_batch", "knob_tensors", "under_prefix", "with_prefix"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,3 @@ def knob_tensors(knobs: Mapping[str, float]) -> dict[str, Tensor]:
         name: torch.tensor(value, dtype=torch.int64 if name == STEPS else torch.float32)
         for name, value in knobs.items()
     }
-
-
-named, pick = with_prefix, under_prefix  # the names that `tegu.sim.engine.in_torch` imports

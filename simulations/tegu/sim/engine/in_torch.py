@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tegu.compile.functions import batched, block_sums, functions, touched_update
-from tegu.compile.summed_updates import together as summation_of
-from tegu.compile.tracing.naming import flat_batch, knob_tensors, named, pick
+from tegu.compile.summed_updates import sum_at_once
+from tegu.compile.tracing.naming import flat_batch, knob_tensors, under_prefix, with_prefix
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.tree import Tree
@@ -37,14 +37,14 @@ class TorchBatched:
         summed = self.learner.execution.summed_update
         if summed is None or rows > summed.max_rows:
             return None
-        summation = summation_of(summed)
-        return lambda meta, *users: _call(summation, "update", named("meta", _tensors(meta)) | _users(*users))
+        summation = sum_at_once(summed)
+        return lambda meta, *users: _call(summation, "update", with_prefix("meta", _tensors(meta)) | _users(*users))
 
     def block_sums(
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
     ) -> Tree:
         """See `Backend`."""
-        inputs = _users(support, query, noise) | named("meta", _tensors(meta))
+        inputs = _users(support, query, noise) | with_prefix("meta", _tensors(meta))
         blocks = block_membership(len(support.mask), block)
         inputs |= {"blocks": torch.from_numpy(blocks), "clip": torch.tensor(limit)}
         updates = batched(lambda values: touched_update(self.learner, values))
@@ -52,13 +52,13 @@ class TorchBatched:
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
-        shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
+        shared = with_prefix("meta", _tensors(meta)) | with_prefix("knob", knob_tensors(knobs))
         inputs = _rows("support", supports) | _noise(noise) | shared
         return _call(batched(functions(self.learner)["adapt"]), "state", inputs)
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
-        inputs = named("meta", _tensors(meta)) | named("state", _tensors(states)) | {"x": torch.tensor(x)}
+        inputs = with_prefix("meta", _tensors(meta)) | with_prefix("state", _tensors(states)) | {"x": torch.tensor(x)}
         return batched(functions(self.learner)["predict"])(inputs)["output"].detach().numpy()
 
 
@@ -76,7 +76,7 @@ class TorchLooped:
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
     ) -> Tree:
         """See `Backend`."""
-        shared, update = named("meta", _tensors(meta)), functions(self.learner)["update"]
+        shared, update = with_prefix("meta", _tensors(meta)), functions(self.learner)["update"]
 
         def user_update(own_support: NumpyBatch, own_query: NumpyBatch, own_noise: Array) -> Tree:
             return _call(update, "update", shared | _users(own_support, own_query, own_noise))
@@ -85,7 +85,7 @@ class TorchLooped:
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:
         """See `Backend`."""
-        shared = named("meta", _tensors(meta)) | named("knob", knob_tensors(knobs))
+        shared = with_prefix("meta", _tensors(meta)) | with_prefix("knob", knob_tensors(knobs))
         users = (NumpyBatch(*arrays) for arrays in zip(*supports, strict=True))
         adapt, pairs = functions(self.learner)["adapt"], zip(users, noise, strict=True)
         return stack_states(
@@ -94,16 +94,18 @@ class TorchLooped:
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """See `Backend`."""
-        shared, predict = named("meta", _tensors(meta)), functions(self.learner)["predict"]
+        shared, predict = with_prefix("meta", _tensors(meta)), functions(self.learner)["predict"]
         outputs = [
-            predict(shared | named("state", _tensors(state)) | {"x": torch.tensor(inputs)})["output"].detach().numpy()
+            predict(shared | with_prefix("state", _tensors(state)) | {"x": torch.tensor(inputs)})["output"]
+            .detach()
+            .numpy()
             for state, inputs in zip(each_state(states, len(x)), x, strict=True)
         ]
         return np.stack(outputs)
 
 
 def _call(function: _Function, prefix: str, inputs: Mapping[str, Tensor]) -> Tree:
-    return {name: value.detach().numpy() for name, value in pick(prefix, function(inputs)).items()}
+    return {name: value.detach().numpy() for name, value in under_prefix(prefix, function(inputs)).items()}
 
 
 def _tensors(tree: Tree) -> dict[str, Tensor]:

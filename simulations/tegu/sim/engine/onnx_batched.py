@@ -32,8 +32,8 @@ class OnnxBatched:
 
     def __post_init__(self) -> None:
         graphs = {"adapt": self.graphs.adapt, "predict": self.graphs.predict, "update": self.graphs.update}
-        if self.graphs.together is not None:
-            graphs["together"] = self.graphs.together
+        if self.graphs.summed_update is not None:
+            graphs["summed_update"] = self.graphs.summed_update
         runtime = OnnxRuntime(graphs)
         for graph in graphs:
             runtime.load(graph)  # now, before several threads use it
@@ -41,11 +41,11 @@ class OnnxBatched:
 
     def summed_update(self, rows: int) -> UpdateSummation | None:
         """See `Backend`."""
-        usable = self.graphs.together is not None and rows <= self.graphs.together_rows
+        usable = self.graphs.summed_update is not None and rows <= self.graphs.summed_update_rows
         return self._sum_unclipped if usable else None
 
     def _sum_unclipped(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array) -> Tree:
-        return self._sums("together", _sources(meta, support, query, noise))
+        return self._sums("summed_update", _sources(meta, support, query, noise))
 
     def block_sums(
         self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array, block: int, limit: float
