@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -58,11 +59,9 @@ def words() -> frozenset[str]:
 @cache
 def options() -> dict[str, set[str]]:
     """The options of each command of `tegu`."""
-    group = typer.main.get_command(app)
-    commands: dict[str, object] = getattr(group, "commands")  # noqa: B009
     return {
-        name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}  # type: ignore[attr-defined]
-        for name, command in commands.items()
+        name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for name, command in typer.main.get_group(app).commands.items()
     }
 
 
@@ -112,7 +111,7 @@ def unknown_command(code: str) -> list[str]:
     known = {"simulate": EXPERIMENTS, "bench": BENCHMARKS}.get(command)
     named = [rest[0]] if known is not None and rest and rest[0] not in {*known, "NAME"} else []
     given = [word.partition("=")[0] for word in rest if word.startswith("--")]
-    tasks = [value for option, value in zip(rest, rest[1:], strict=False) if option == "--task" and value not in TASKS]
+    tasks = [value for option, value in pairwise(rest) if option == "--task" and value not in TASKS]
     return named + [option for option in given if option not in options()[command]] + tasks
 
 

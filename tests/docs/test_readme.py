@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands there."""
+"""The README's code runs, and its demo table is what the command prints."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_device_recommends_and_adapts(tmp_path: Path) -> None:
     items, torch = said.splitlines()[-2:]
     assert torch == "False"
     assert len(json.loads(items)) == 10
-    assert not {260, 17, 3} & set(json.loads(items)), "what was seen is left out"
+    assert not {260, 17, 3} & set(json.loads(items)), "seen items are left out"
 
 
 def test_the_demo_table_has_all_rows() -> None:
