@@ -1,4 +1,4 @@
-"""The code of the guides, as it stands there."""
+"""Runs the code of the guides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def blocks(page: str, language: str) -> str:
 
 
 def run_python(page: str, folder: Path) -> str:
-    """Run a page's Python code in a folder, and give what it prints."""
+    """Run a page's Python code in a folder, and return what it prints."""
     code = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", blocks(page, "python")]
     done = subprocess.run(code, cwd=folder, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
@@ -30,9 +30,9 @@ def run_python(page: str, folder: Path) -> str:
 
 
 def run_shell(script: str, folder: Path) -> str:
-    """Run a script in a folder with this environment's commands, and end whatever it leaves running.
+    """Run a script in a folder with this environment's commands, and end the processes that it leaves running.
 
-    The output goes to a file, since processes that outlive the script would keep a pipe open.
+    The output goes to a file: processes that outlive the script would keep a pipe open.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     log = folder / "log"

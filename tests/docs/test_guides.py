@@ -1,9 +1,10 @@
-"""Every guide's code runs, page by page, with public names alone."""
+"""The code of every guide runs, with public names only."""
 
 from __future__ import annotations
 
 import ast
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tegu.sim.experiments.movielens import FilmTaste
 
 
 @pytest.mark.parametrize("page", [page.stem for page in PAGES])
-def test_guides_import_public_packages_alone(page: str) -> None:
+def test_guides_import_public_packages_only(page: str) -> None:
     tree = ast.parse(blocks(page, "python"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     own = {module for module in modules if module.split(".")[0] == "tegu"}
@@ -29,7 +30,7 @@ def test_embed(tmp_path: Path) -> None:
     learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"])
     write_bundle(tmp_path / "init.tegu", make_bundle(learner, learner.init(0)))
     said = run_python("embed", tmp_path)
-    assert "True adapted by all 5 steps" in said
+    assert re.search(r"^True .*all 5 steps", said, re.MULTILINE), "the adaptation was kept"
     assert "x holds the id -1" in said
     assert said.rstrip().endswith("reptile"), "the signed bundle opens"
 
@@ -49,7 +50,7 @@ def test_learner(tmp_path: Path) -> None:
     assert manifest.learner == "offset"
     assert manifest.schedule[-1].gain > 0
     before, after = (float(line.strip("[]")) for line in said.splitlines() if line.startswith("[["))
-    assert before == 0, "nobody is adapted to yet"
+    assert before == 0, "nothing is adapted yet"
     assert after > 1, "two interactions of about 3 were seen"
 
 
@@ -66,7 +67,7 @@ def test_federation(tmp_path: Path) -> None:
 
 
 def free_ports(number: int) -> int:
-    """The first of so many free ports in a row."""
+    """The first of `number` consecutive free ports."""
     for first in range(20000, 30000, number):
         try:
             for port in range(first, first + number):

@@ -1,18 +1,19 @@
-"""What the README shows runs as it stands there."""
+"""The README's code runs, and its demo table is what the command prints."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tegu.compile import make_bundle
-from tegu.core.bundle.file import read_bundle, write_bundle
-from tegu.core.data.spec import Spec
+from tegu.core import Spec, read_bundle, write_bundle
 from tegu.learners import reptile
 from tegu.sim.experiments.movielens import FilmTaste
 
@@ -34,6 +35,38 @@ def block(heading: str) -> str:
     found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert found is not None, f"no code under {heading}"
     return found[1]
+
+
+def table_after(mark: str, text: str) -> list[list[str]]:
+    """Cells of the first Markdown table after a mark, row by row, without the rule under the header."""
+    lines = text.split(mark, 1)[1].splitlines()
+    after = itertools.dropwhile(lambda line: not line.startswith("|"), lines)
+    table = itertools.takewhile(lambda line: line.startswith("|"), after)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    return [rows[0], *rows[2:]]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """One run of the README's first experiment.
+
+    Attributes:
+        folder: the folder it ran in.
+        printed: what it printed.
+    """
+
+    folder: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo's training, once for all tests of it."""
+    folder = tmp_path_factory.mktemp("demo")
+    command = [str(Path(sys.executable).parent / "tegu"), "simulate", "movielens", "--out", "runs/movielens"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return Demo(folder, done.stdout)
 
 
 def run(code: str, folder: Path) -> str:
@@ -61,18 +94,38 @@ def test_the_device_recommends_and_adapts(tmp_path: Path) -> None:
     items, torch = said.splitlines()[-2:]
     assert torch == "False"
     assert len(json.loads(items)) == 10
-    assert not {260, 17, 3} & set(json.loads(items)), "what was seen is left out"
+    assert not {260, 17, 3} & set(json.loads(items)), "seen items are left out"
 
 
-def test_every_figure_of_the_demo_has_its_method() -> None:
-    """The table is `make demo`'s: all of its rows, no more."""
-    table = README.split("<!-- demo table -->\n", 1)[1].split("<!-- end -->", 1)[0]
-    names = [line.split("|")[1].strip() for line in table.splitlines()]
-    assert names[2:] == [
+def test_the_demo_table_has_all_rows() -> None:
+    assert [row[0] for row in table_after("<!-- demo table -->", README)[1:]] == [
         "personalised", "initialisation", "popularity", "ease", "local_only", "fedsgd", "fedsgd_finetuned", "fedavg",
         "mean gain", "gain, 95% CI lower", "gain, 95% CI upper", "mean gain, worst decile", "hurt by adapting",
         "any decline", "held-out users",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_demo_table_is_what_the_command_prints(demo: Demo) -> None:
+    """Every figure to the last digit; the README's blanks and column widths are its own."""
+    printed = table_after("recall@10 on ", demo.printed)
+    shown = table_after("<!-- demo table -->", README)
+    assert len(shown) == 16
+    assert {row[0]: row[1:] for row in shown} == {row[0]: row[1:] for row in printed}
+
+
+@pytest.mark.slow
+def test_the_demo_has_as_many_users_as_the_readme_says(demo: Demo) -> None:
+    """Those who train and those who calibrate."""
+    metrics = json.loads((demo.folder / "runs/movielens/metrics.json").read_text("utf-8"))
+    learned_from = metrics["train_users"] + metrics["calibration_users"]
+    assert f"learn from {learned_from} film viewers" in README
+
+
+@pytest.mark.slow
+def test_the_device_recommends_from_the_demo(demo: Demo) -> None:
+    said = run(block("On the device"), demo.folder)
+    assert "kept=True" in said
 
 
 def test_links_lead_to_files() -> None:
