@@ -13,8 +13,8 @@ import pytest
 from tests.client.graphs import ITEMS, ranking_bundle
 from tests.core.samples import refused
 from tests.federation import tiny, waves
-from tests.federation.imports import told, told_at_exit
-from tests.federation.waves import KS, NODES, PLAN, SHARE
+from tests.federation.imported_modules import told, told_at_exit
+from tests.federation.sine_users import KS, NODES, PLAN, SHARE
 
 from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
