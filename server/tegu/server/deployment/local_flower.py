@@ -201,7 +201,7 @@ def local_simulation(app_dir: Path, workdir: Path, nodes: int, cpus: int = 2) ->
         MissingExtraError: Flower's programs are not installed.
     """
     settings = {"num-supernodes": nodes, "client-resources-num-cpus": 1, "init-args-num-cpus": cpus}
-    # Ray joins any cluster that it finds in the shared folder, so it gets one of its own. Its sockets need a short path.
+    # Ray joins any cluster that it finds in the shared folder, so it gets its own. Its sockets need a short path.
     ray = {"RAY_TMPDIR": tempfile.mkdtemp(prefix="tegu-ray-")}
     try:
         with loopback_only() as command_prefix:
