@@ -264,7 +264,7 @@ def test_nobody_to_calibrate_is_an_error_that_keeps_the_rounds(tmp_path: Path) -
     paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
     grid = InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES))
     with flower_identity():
-        with refused(FederationError, "nobody calibrates", "0.45", "k = 40", "calibration-share"):
+        with refused(FederationError, "no user can calibrate", "0.45", "k = 40", "calibration-share"):
             train(grid, {**RUN, **paths, "calibration-ks": "40,50"})
         assert not (tmp_path / "out/init.tegu").exists()
         train(grid, {**RUN, **paths})

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from tests.federation.network_namespaces import namespace, namespaces_permitted
-from tests.federation.tiny import SPEC, bundle, flower_processes, looped_engine, population, running
 from tests.federation.process_watcher import Seen, watching
+from tests.federation.tiny import SPEC, bundle, flower_processes, looped_engine, population, running
 
 from tegu.core.bundle.file import read_bundle
 from tegu.core.data.tree import max_difference

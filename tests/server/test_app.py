@@ -127,7 +127,7 @@ def test_another_optimisers_checkpoint_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bundle", "out"])
 def test_an_unset_path_is_an_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FederationError, match="bundle and out are not set: flwr run"):
+    with pytest.raises(FederationError, match="bundle or out is not set: set both with flwr run"):
         train(grid(), config(tmp_path, **{name: ""}))
 
 

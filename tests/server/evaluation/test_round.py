@@ -20,7 +20,7 @@ from tegu.wire import evaluation_reply_content, read_evaluation_request, to_reco
 
 META = random_tree(0)
 QUESTIONS = [CandidateSet(1, [{"lr": 0.1}, {"lr": 0.2}], "gains"), CandidateSet(4, [{"lr": 0.1}], "scores")]
-INQUIRY = EvaluationRequest("mse", 3, 0.2, QUESTIONS)
+REQUEST = EvaluationRequest("mse", 3, 0.2, QUESTIONS)
 Node = Callable[[], Sequence[MetricSums]]
 
 
@@ -38,10 +38,10 @@ def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[MetricSums], l
         for message in messages[::-1]:
             node = message.metadata.dst_node_id
             told.append(node)
-            meta, inquiry = read_evaluation_request(message.content)
+            meta, request = read_evaluation_request(message.content)
             assert message.metadata.message_type == "evaluate"
             assert same_bits(meta, META)
-            assert inquiry == INQUIRY
+            assert request == REQUEST
             try:
                 replies.append(Message(evaluation_reply_content(list(nodes[node]())), reply_to=message))
             except ZeroDivisionError as error:
@@ -50,7 +50,7 @@ def asked(nodes: Mapping[int, Node], most: int = 0) -> tuple[list[MetricSums], l
 
     with flower_identity():
         return run_evaluation_round(
-            InProcessGrid(len(nodes), answer), to_record(META), INQUIRY, "calibration", most
+            InProcessGrid(len(nodes), answer), to_record(META), REQUEST, "calibration", most
         ), sorted(told)
 
 
@@ -72,17 +72,17 @@ def test_a_node_that_answers_something_else_is_left_out(bad: Node, caplog: pytes
     with caplog.at_level(logging.WARNING, "tegu.server.evaluation.round"):
         answers, _ = asked({1: lambda: found(1), 2: bad})
     assert [answer.users for answer in answers] == [answer.users for answer in found(1)]
-    assert "calibration: an answer is left out: node" in caplog.text
+    assert "calibration: a reply is left out: node" in caplog.text
 
 
 def test_no_answer_ends_it() -> None:
-    with refused(FederationError, "calibration has no usable answer", "the disk is full"):
+    with refused(FederationError, "calibration has no usable reply", "the disk is full"):
         asked({1: broken, 2: broken})
-    with refused(FederationError, "nobody answered in time"):
+    with refused(FederationError, "no node replied in time"):
         asked({})
 
 
 def test_so_many_nodes_are_asked_the_same_every_time() -> None:
     nodes: dict[int, Node] = {node: lambda node=node: found(node) for node in range(1, 10)}
     (_, first), (_, again) = asked(nodes, 4), asked(nodes, 4)
-    assert first == again == [1 + int(place) for place in draw_users(9, 4, INQUIRY.seed, 0)]
+    assert first == again == [1 + int(place) for place in draw_users(9, 4, REQUEST.seed, 0)]

@@ -42,7 +42,7 @@ from tegu.wire import (
 
 KNOBS = {"steps": 2.0, "lr": 0.1}
 MANIFEST = Manifest("reptile", "", Spec.ranking(3), (), KNOBS, {**KNOBS, "steps": 0.0})
-INQUIRY = EvaluationRequest("accuracy", 3, 0.2, validation_candidates(5, MANIFEST))
+REQUEST = EvaluationRequest("accuracy", 3, 0.2, validation_candidates(5, MANIFEST))
 META = random_tree(0)
 PLAN = TrainingPlan(rounds=6, cohort=CohortPlan(3))
 
@@ -62,14 +62,14 @@ def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence
 def looks(
     every: int = 1, patience: int = 0, rounds: int = 9, higher: bool = True, history: ValidationHistory | None = None
 ) -> Validations:
-    return Validations(ValidationRule(every, patience, higher), INQUIRY, rounds, history)
+    return Validations(ValidationRule(every, patience, higher), REQUEST, rounds, history)
 
 
 def scored(found: Validations, scores: Sequence[float], first: int = 1) -> None:
     """One look a round; the parameters of a round are its number."""
     for number, score in enumerate(scores, first):
-        assert found.due(number)
-        found.take(number, answers([0.0] * 3, [score] * 3, [score] * 3), {"n": np.float32(number)})
+        assert found.is_due(number)
+        found.record(number, answers([0.0] * 3, [score] * 3, [score] * 3), {"n": np.float32(number)})
 
 
 def test_looks_of_several_trainings_are_one() -> None:
@@ -98,7 +98,7 @@ def test_a_look_asks_for_the_learners_own_knobs_and_for_none() -> None:
 @pytest.mark.parametrize("higher", [True, False])
 def test_a_look_by_hand(higher: bool) -> None:
     still, adapted, training = [0.1, 0.3, 0.5], [0.2, 0.4, 0.9], [0.7, 0.8, 0.6, 0.9]
-    look = looks(higher=higher).take(1, answers(still, adapted, training), META)
+    look = looks(higher=higher).record(1, answers(still, adapted, training), META)
     assert look is not None
     gap = 0.75 - 0.5 if higher else 0.5 - 0.75
     error = math.sqrt(np.var(adapted, ddof=1) / 3 + np.var(training, ddof=1) / 4)
@@ -108,9 +108,9 @@ def test_a_look_by_hand(higher: bool) -> None:
 
 def test_nobody_to_look_finds_nothing_and_nobody_to_compare_no_gap() -> None:
     found = looks(patience=1)
-    assert found.take(1, [MetricSums(0, np.zeros((2, 2))), MetricSums(0, np.zeros((1, 2)))], META) is None
+    assert found.record(1, [MetricSums(0, np.zeros((2, 2))), MetricSums(0, np.zeros((1, 2)))], META) is None
     assert (found.found, found.kept, found.decline) == ([], None, None)
-    look = found.take(2, [answers([0.1], [0.2], [0.3])[0], MetricSums(0, np.zeros((1, 2)))], META)
+    look = found.record(2, [answers([0.1], [0.2], [0.3])[0], MetricSums(0, np.zeros((1, 2)))], META)
     assert look is not None
     assert look[:3] == pytest.approx((2, 0.1, 0.2))
     assert look.as_json() == {"round": 2, "initialisation": 0.1, "personalised": 0.2, "training": None, "gap": None,
@@ -128,8 +128,8 @@ def test_the_rounds_that_are_looked_at(every: int, rounds: int, expected: list[i
     found = looks(every, rounds=rounds)
     seen = []
     for number in range(1, rounds + 1):
-        if found.due(number):
-            found.take(number, answers([0.1], [0.1], [0.1]), META)
+        if found.is_due(number):
+            found.record(number, answers([0.1], [0.1], [0.1]), META)
             seen.append(number)
     assert seen == expected
 
@@ -147,7 +147,7 @@ def test_patience_that_begins_with_a_resumed_run_has_no_points_before() -> None:
 
 @pytest.mark.parametrize(("every", "patience"), [(-1, 0), (1, -1), (0, 1)])
 def test_looks_that_make_no_sense_are_refused(every: int, patience: int) -> None:
-    with refused(DataError, f"{every} rounds apart", f"patience for {patience}"):
+    with refused(DataError, f"{every} rounds apart", f"patience is {patience}"):
         ValidationRule(every, patience)
 
 
@@ -186,7 +186,7 @@ def test_a_figure_within_noise_of_its_best_stops_nothing_and_keeps_the_last_roun
     found = looks(patience=1)
     for number, score in enumerate([0.5, 0.45, 0.44, 0.43], 1):
         users = [score - 0.4, score, score + 0.4]
-        found.take(number, answers([0.0] * 3, users, users), META)
+        found.record(number, answers([0.0] * 3, users, users), META)
     assert found.decline is not None
     assert (found.decline.since, found.decline.points) == (1, 3)
     assert (found.kept, found.stopped) == (None, False)
@@ -223,7 +223,7 @@ class Nodes:
     def __call__(self, messages: Sequence[Message]) -> list[Message]:
         self.asked.append(messages[0].metadata.message_type)
         if messages[0].metadata.message_type == "evaluate":
-            assert read_evaluation_request(messages[0].content)[1] == INQUIRY
+            assert read_evaluation_request(messages[0].content)[1] == REQUEST
             score = SCORES[self.round - 1]
             content = evaluation_reply_content(answers([0.0] * 2, [score] * 2, [score] * 2))
             return [Message(content, reply_to=message) for message in messages]

@@ -130,7 +130,7 @@ def test_state_is_a_copy() -> None:
 
 def test_another_optimisers_state_is_refused() -> None:
     state = OuterOptimiser(META, OuterRule("Adam"), 1).state()
-    with pytest.raises(FederationError, match=r"'adam' and this run has 'Yogi': name the same one"):
+    with pytest.raises(FederationError, match=r"'adam' and this run has 'Yogi': choose the same one"):
         OuterOptimiser(META, OuterRule("Yogi"), 1).restore(state)
 
 
@@ -146,7 +146,7 @@ def test_what_needs_more_than_a_gradient_is_unknown() -> None:
 
 @pytest.mark.parametrize("option", ["momentun", "lr", "params"])
 def test_an_unknown_option_brings_the_known(option: str) -> None:
-    with pytest.raises(DataError, match=rf"SGD has no option {option}: expected some of momentum, .*nesterov"):
+    with pytest.raises(DataError, match=rf"SGD has no option {option}: choose from momentum, .*nesterov"):
         OuterRule("SGD", 1.0, {option: 0.5})
 
 
@@ -154,7 +154,7 @@ def test_an_unknown_option_brings_the_known(option: str) -> None:
     ("rule", "reason"), [(OuterRule("Adam", -1.0), "Invalid learning rate"), (OuterRule("Muon"), "2D parameters")]
 )
 def test_what_the_optimiser_refuses_is_told(rule: OuterRule, reason: str) -> None:
-    with pytest.raises(DataError, match=rf"{rule.name} refuses lr .*{reason}.*choose another optimiser"):
+    with pytest.raises(DataError, match=rf"{rule.name} rejects lr .*{reason}.*choose another optimiser"):
         OuterOptimiser(META, rule, 1)
 
 

@@ -18,7 +18,7 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.progress import RoundProgress
 from tegu.server.training.checkpoint import read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.plan import EVERYBODY_TRAINS, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import ALL_USERS_TRAIN, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import Reply, RoundConfig
 
@@ -61,7 +61,7 @@ def of(size: int, *, seed: int = 0, wait_seconds: float = 60.0) -> TrainingPlan:
 
 
 def trained(
-    grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = EVERYBODY_TRAINS
+    grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = ALL_USERS_TRAIN
 ) -> Tree:
     outer = OuterOptimiser(META, OuterRule("SGD", lr), rounds)
     run_rounds(MetaStrategy(outer, plan, left_out=left_out), grid, META, rounds)
@@ -100,7 +100,7 @@ def test_the_order_of_replies_does_not_matter() -> None:
         (poisoned(math.nan), "not finite"),
         (poisoned(math.inf), "not finite"),
         (other_layout, "'bias' is float32[3] in one tree and absent in the other"),
-        (without_users, "an update of 0 users"),
+        (without_users, "the update of 0 users is empty"),
     ],
 )
 def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -150,7 +150,7 @@ def test_a_share_that_leaves_too_few_to_train_is_refused(share: float) -> None:
 
 def test_silence_ends_the_run() -> None:
     strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), of(1))
-    with pytest.raises(FederationError, match=r"round 4 has no usable reply: nobody answered in time"):
+    with pytest.raises(FederationError, match=r"round 4 has no usable reply: no node replied in time"):
         strategy.aggregate_train(4, [])
 
 

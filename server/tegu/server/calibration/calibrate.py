@@ -74,7 +74,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
         share = plan.calibration.left_out_share
         raise FederationError(
             f"no user can calibrate: a share of {share} of all users calibrates, and on the connected nodes none of "
-            f"them has more than k = {min(plan.calibration.ks)} rows. Connect more nodes and run again (the checkpoints "
+            f"them has more than k = {min(plan.calibration.ks)} rows. Connect more nodes and run again (checkpoints "
             "are kept), choose smaller ks, or set calibration-share to 0 to keep the old schedule"
         )
     return schedule

@@ -6,9 +6,9 @@ only sums. Two estimates need only sums. Both are conservative (too large rather
 used:
 
 - From the sequence: how much neighbouring steps differ. Part of a step is noise that the next step undoes, and part
-  is permanent and accumulates. The permanent part is assumed to be a third of a step's variance. Paired standard errors over users, measured on
-  `movielens` between neighbouring points and between points twelve apart, give 0.19 (Adam, no weight decay) and 0.27
-  (the experiment's own settings).
+  is permanent and accumulates. The permanent part is assumed to be a third of a step's variance. Paired standard
+  errors over users on `movielens`, between neighbouring points and between points twelve apart, give 0.19 (Adam, no
+  weight decay) and 0.27 (the experiment's own settings).
 - From the users: the standard errors of the two points, treated as independent. This estimate is several times the
   paired standard error (0.051 against 0.010 on `movielens`). It decides only if the sequence is short or the figure
   collapses.

@@ -1,7 +1,7 @@
 """Validation during training: users who do not train evaluate the parameters, and the best round may be kept.
 
 A validation is an evaluation round at one k with the learner's own knobs. The calibration users' figure shows how good
-the parameters are. An equally large comparison group of training users shows how much better they do on users who train.
+the parameters are. The figure of an equally large group of training users shows how much better those are served.
 """
 
 from __future__ import annotations
