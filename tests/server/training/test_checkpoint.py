@@ -65,9 +65,7 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, damage: str) -> None:
     data = path.read_bytes()
     foreign = data.replace(b'"round"', b'"roond"')
     path.write_bytes({"truncated": data[:-8], "text": b"no checkpoint", "empty": b"", "foreign": foreign}[damage])
-    with pytest.raises(
-        FederationError, match=r"round-000002\.safetensors is not a readable .*delete it to resume"
-    ):
+    with pytest.raises(FederationError, match=r"round-000002\.safetensors is not a readable .*delete it to resume"):
         latest_checkpoint(tmp_path)
 
 
