@@ -13,8 +13,8 @@ import pytest
 from tests.client.graphs import ITEMS, ranking_bundle
 from tests.core.samples import refused
 from tests.federation import tiny, waves
-from tests.federation.imports import told, told_at_exit
-from tests.federation.waves import KS, NODES, PLAN, SHARE
+from tests.federation.imported_modules import told, told_at_exit
+from tests.federation.sine_users import KS, NODES, PLAN, SHARE
 
 from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
@@ -265,7 +265,7 @@ def test_nobody_to_calibrate_is_an_error_that_keeps_the_rounds(tmp_path: Path) -
     paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
     grid = InProcessGrid(NODES, answer_with(waves.engine(), waves.population(), NODES))
     with flower_identity():
-        with refused(FederationError, "nobody calibrates", "0.45", "k = 40", "calibration-share"):
+        with refused(FederationError, "no user can calibrate", "0.45", "k = 40", "calibration-share"):
             train(grid, {**RUN, **paths, "calibration-ks": "40,50"})
         assert not (tmp_path / "out/init.tegu").exists()
         train(grid, {**RUN, **paths})

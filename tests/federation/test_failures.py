@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.federation.shells import commands_in
+from tests.federation.process_helpers import commands_in
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
 from tegu.core.bundle.file import read_bundle, write_bundle
@@ -94,13 +94,13 @@ def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) ->
 
 
 def test_a_setting_that_the_app_does_not_have_is_refused(federation: Federation) -> None:
-    with pytest.raises(FederationError, match=r"(?s)flwr run has ended with code 1; .*Invalid run configuration"):
+    with pytest.raises(FederationError, match=r"(?s)flwr run has ended with code 1: .*Invalid run configuration"):
         federation.flower.run({"no-such-setting": 1}, timeout=120)
     assert "'no-such-setting' is not present" in federation.flower.log("superlink")
 
 
 def test_a_run_that_takes_too_long_is_given_up(federation: Federation) -> None:
-    with pytest.raises(FederationError, match=r"flwr run has not ended after 0\.1 s: give it more time"):
+    with pytest.raises(FederationError, match=r"flwr run has not ended after 0\.1 s: raise the timeout"):
         federation.flower.run(federation.config(PLAN, "late"), timeout=0.1)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from tests.federation.imports import Imported, told, told_at_exit
+from tests.federation.imported_modules import Imported, told, told_at_exit
 from tests.federation.plain import Rounds, reptile_rounds
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 

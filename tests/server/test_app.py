@@ -1,4 +1,4 @@
-"""The ServerApp's own part: from a run configuration to a bundle, on the in-process grid."""
+"""The ServerApp: from a run configuration to a bundle, on the in-process grid."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     return {**to_config(PLAN.training_only()), **paths, **changes}
 
 
-def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
+def test_a_run_writes_the_result_of_in_process_training(tmp_path: Path) -> None:
     runner = engine()
     expected = train_in_process(runner, population(), linear_bundle().meta, PLAN)
     with flower_identity():
@@ -78,16 +78,16 @@ def test_a_run_writes_what_in_process_training_gives(tmp_path: Path) -> None:
     assert sorted((tmp_path / "out" / "checkpoints").iterdir())[-1].name == "round-000004.safetensors"
 
 
-def test_what_held_out_people_gained_by_the_start_is_not_said_of_the_result(tmp_path: Path) -> None:
+def test_heldout_results_of_the_start_bundle_are_removed(tmp_path: Path) -> None:
     settings, start = config(tmp_path), linear_bundle()
-    told = replace(start.manifest, heldout=({"k": 1, "gain": 0.5},))
-    write_bundle(tmp_path / "start.tegu", replace(start, manifest=told))
+    evaluated = replace(start.manifest, heldout=({"k": 1, "gain": 0.5},))
+    write_bundle(tmp_path / "start.tegu", replace(start, manifest=evaluated))
     with flower_identity():
         assert train(grid(), settings).manifest.heldout == ()
 
 
 def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
-    """The same command again: it finds the checkpoints, runs the rounds that are missing, and ends in the same bits."""
+    """The same command again finds the checkpoints, runs the remaining rounds, and gives the same bits."""
     answer = answer_with(engine(), population(), 5)
     rounds = 0
 
@@ -110,7 +110,7 @@ def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
     assert (summary["resumed_at"], list(summary["users"])) == (2, ["3", "4"])
 
 
-def test_a_finished_run_is_only_written_again(tmp_path: Path) -> None:
+def test_a_finished_run_only_writes_the_bundle_again(tmp_path: Path) -> None:
     with flower_identity():
         first = train(grid(), config(tmp_path))
         again = train(InProcessGrid(0, lambda messages: messages[0]), config(tmp_path))
@@ -127,17 +127,17 @@ def test_another_optimisers_checkpoint_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["bundle", "out"])
 def test_an_unset_path_is_an_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FederationError, match="bundle and out are not set: flwr run"):
+    with pytest.raises(FederationError, match="bundle or out is not set: set both with flwr run"):
         train(grid(), config(tmp_path, **{name: ""}))
 
 
-def test_an_absent_bundle_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"none\.tegu .*check the path"):
         train(grid(), config(tmp_path, bundle=str(tmp_path / "none.tegu")))
 
 
-def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None:
-    """As in process, where those who calibrate are the same; the last rounds are run for nobody."""
+def test_the_app_validates_stops_and_keeps_the_best_round(tmp_path: Path) -> None:
+    """The result is that of in-process training with the same calibration users. The last rounds send no messages."""
     share = 0.4
     people, plan = (
         population(),
@@ -178,19 +178,19 @@ def test_the_app_looks_on_stops_and_keeps_the_best_round(tmp_path: Path) -> None
 def test_the_federation_calibrates_with_the_plans_risk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, risk: float
 ) -> None:
-    asked: list[float] = []
+    risks: list[float] = []
 
-    def noted(ask: Any, manifest: Any, ks: Any, allowed: float = 0.05) -> Any:
-        asked.append(allowed)
+    def recording(ask: Any, manifest: Any, ks: Any, allowed: float = 0.05) -> Any:
+        risks.append(allowed)
         return find_schedule(ask, manifest, ks, allowed)
 
-    monkeypatch.setattr("tegu.server.calibration.calibrate.find_schedule", noted)
+    monkeypatch.setattr("tegu.server.calibration.calibrate.find_schedule", recording)
     calibrating = {"calibration-share": 0.4, "calibration-ks": "1,2", "calibration-risk": risk}
     with flower_identity():
         train(grid(), config(tmp_path, **calibrating))
-    assert asked == [risk]
+    assert risks == [risk]
 
 
-def test_a_setting_that_no_plan_has_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     with refused(UnknownNameError, "look-evry", "validate-every"):
         train(grid(), config(tmp_path, **{"look-evry": 3}))

@@ -1,4 +1,4 @@
-"""A plan as a run configuration and back: nothing is lost, and what cannot be read is named."""
+"""A plan as a run configuration and back: no setting is lost, and invalid values are named in errors."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ FULL = TrainingPlan(
 )
 
 
-def leaves(record: Any) -> list[Any]:
-    """The values of a plan's settings, records within it taken apart."""
+def setting_values(record: Any) -> list[Any]:
+    """The values of all settings of a plan and of the records in it."""
     found = [getattr(record, each.name) for each in fields(record)]
-    return [leaf for value in found for leaf in (leaves(value) if is_settings(value) else [value])]
+    return [setting for value in found for setting in (setting_values(value) if is_settings(value) else [value])]
 
 
 def is_settings(value: Any) -> bool:
     return is_dataclass(value) and not isinstance(value, Metric)
 
 
-def test_every_setting_survives() -> None:
-    default, changed = leaves(TrainingPlan()), leaves(FULL)
+def test_every_setting_survives_the_round_trip() -> None:
+    default, changed = setting_values(TrainingPlan()), setting_values(FULL)
     assert all(one != other for one, other in zip(default, changed, strict=True)), "every setting differs"
-    assert len(to_config(FULL)) == len(changed), "every setting has its key"
+    assert len(to_config(FULL)) == len(changed), "every setting has one key"
     assert from_config(to_config(FULL)) == FULL
 
 
@@ -76,12 +76,12 @@ def test_every_setting_survives() -> None:
         ),
     )
 )
-def test_any_plan_survives(plan: TrainingPlan) -> None:
+def test_any_plan_survives_the_round_trip(plan: TrainingPlan) -> None:
     assert from_config(to_config(plan)) == plan
 
 
-def test_the_apps_defaults_are_the_plans() -> None:
-    """Flower refuses keys that the app does not declare, and values of another type than the declared."""
+def test_the_apps_defaults_equal_the_plans_defaults() -> None:
+    """Flower rejects keys that the app does not declare, and values of another type than the declared one."""
     declared = tomli.loads((APP_DIR / "pyproject.toml").read_text())["tool"]["flwr"]["app"]["config"]
     expected = to_config(TrainingPlan())
     plan = {name: value for name, value in declared.items() if name not in PATHS}
@@ -92,7 +92,7 @@ def test_the_apps_defaults_are_the_plans() -> None:
     }
 
 
-def test_what_is_not_named_is_the_default() -> None:
+def test_missing_settings_have_their_defaults() -> None:
     assert from_config({}) == TrainingPlan()
     assert from_config({"rounds": 3, "outer-lr": 1}) == TrainingPlan(rounds=3)
 
@@ -107,11 +107,11 @@ def test_what_is_not_named_is_the_default() -> None:
         ({"outer-decay": 1}, FederationError, ["outer-decay is 1", "true or false, such as false"]),
         ({"outer": 4}, FederationError, ["outer is 4", 'text, such as "SGD"']),
         ({"calibration-ks": "1;5"}, FederationError, ["calibration-ks is '1;5'", '"1,5"']),
-        ({"calibration-ks": ""}, DataError, ["ks are ()", "at least 1"]),
-        ({"calibration-ks": "0,1"}, DataError, ["ks are (0, 1)"]),
+        ({"calibration-ks": ""}, DataError, ["ks is ()", "at least 1"]),
+        ({"calibration-ks": "0,1"}, DataError, ["ks is (0, 1)"]),
         ({"calibration-metric": "rmsee"}, UnknownNameError, ["rmsee", "Did you mean 'rmse'"]),
-        ({"calibration-folds": 1}, DataError, ["folds are 1", "2 and more"]),
-        ({"calibration-folds": -2}, DataError, ["folds are -2", "2 and more"]),
+        ({"calibration-folds": 1}, DataError, ["folds is 1", "at least 2"]),
+        ({"calibration-folds": -2}, DataError, ["folds is -2", "at least 2"]),
         ({"calibration-share": 0.6}, DataError, ["share is 0.6", "0 to 0.5"]),
         ({"calibration-risk": 1.5}, DataError, ["risk is 1.5", "from 0 to 1"]),
         ({"validate-every": -2}, DataError, ["validate_every is -2"]),
@@ -126,7 +126,7 @@ def test_what_is_not_named_is_the_default() -> None:
         *(({"outer-options": text}, FederationError, ["expected a JSON object"]) for text in ("no json", "3", "[1]")),
     ],
 )
-def test_what_cannot_be_read_is_named(changed: dict[str, Any], kind: type[TeguError], parts: list[str]) -> None:
+def test_invalid_values_are_named(changed: dict[str, Any], kind: type[TeguError], parts: list[str]) -> None:
     with refused(kind, *parts):
         from_config({**to_config(TrainingPlan()), **changed})
 
@@ -146,19 +146,19 @@ def test_a_metric_that_devices_do_not_have_is_refused() -> None:
         (EarlyStopping(0), (0, 0)),
     ],
 )
-def test_how_often_is_validated(stopping: EarlyStopping, found: tuple[int, int]) -> None:
+def test_interval_between_validations(stopping: EarlyStopping, found: tuple[int, int]) -> None:
     assert tuple(stopping.interval(100, by_default=each) for each in (True, False)) == found
     assert EarlyStopping().interval(3, by_default=True) == 1
 
 
-def test_who_is_left_out() -> None:
-    apart, crossed = CalibrationPlan(), CalibrationPlan(folds=4)
-    assert [tuple(apart.left_out(fold)) for fold in (0, None)] == [(0.1, 0), (0.0, 0)]
-    assert [tuple(crossed.left_out(fold)) for fold in (0, 3, None)] == [(0.25, 0), (0.25, 3), (0.0, 0)]
+def test_left_out_users_of_each_training() -> None:
+    separate, cross_fitted = CalibrationPlan(), CalibrationPlan(folds=4)
+    assert [tuple(separate.left_out(fold)) for fold in (0, None)] == [(0.1, 0), (0.0, 0)]
+    assert [tuple(cross_fitted.left_out(fold)) for fold in (0, 3, None)] == [(0.25, 0), (0.25, 3), (0.0, 0)]
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_a_plan_for_training_alone(precision: Precision) -> None:
+def test_a_plan_for_training_only(precision: Precision) -> None:
     plan = TrainingPlan(early_stopping=EarlyStopping(2, 3), updates=UpdatePlan(precision, math.inf)).training_only()
     assert plan.updates.precision == precision
     assert plan.calibration.left_out_share == 0

@@ -1,12 +1,13 @@
-"""The Flower ServerApp: `tegu.server.app:app`. Trains a bundle's initialisation, calibrates its schedule, writes both.
+"""The Flower ServerApp `tegu.server.app:app`: trains a bundle's parameters, calibrates its schedule, writes the result.
 
-The run configuration holds a training plan (`tegu.server.run_config`; the app's `pyproject.toml` has its defaults) and
-these paths:
+The run configuration is a training plan in the form of `tegu.server.run_config`. `tegu.server.training.plan` documents
+every setting, and the app's `pyproject.toml` holds the defaults. The run configuration has these paths besides:
 
-    bundle      the bundle to start from
-    out         folder for `init.tegu` and `rounds.json`
-    checkpoints folder for a checkpoint after every round, `<out>/checkpoints` where empty; a run found there is resumed
-    partitions  for nodes: see `tegu.client.federation.client_app`
+- `bundle`: the bundle to start from.
+- `out`: folder for `init.tegu` and `rounds.json`.
+- `checkpoints`: folder for a checkpoint after every round; empty means `<out>/checkpoints`. Checkpoints found there
+  resume the run.
+- `partitions`: for nodes, see `tegu.client.federation.client_app`.
 """
 
 from __future__ import annotations
@@ -44,35 +45,41 @@ __all__ = ["APP_DIR", "app", "train"]
 APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 
 _log = logging.getLogger(__name__)
-_PATHS = ("bundle", "out", "checkpoints", "partitions")  # in the run configuration, and of no plan
+_PATHS = ("bundle", "out", "checkpoints", "partitions")  # keys of the run configuration that are no setting of the plan
 
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the rounds that are missing, calibrate, then write the bundle."""
+    """Run the remaining rounds, calibrate, and write the bundle."""
     train(grid, context.run_config)
 
 
 def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     """Train `config["bundle"]` over the nodes of `grid`, calibrate it, and write the result to `config["out"]`.
 
+    Args:
+        grid: the connected nodes.
+        config: the run configuration, with keys as in `tegu.server.run_config` and the paths above.
+
     Raises:
-        FederationError: too few nodes, a round without a usable reply, a checkpoint of another optimiser, nobody to
-            calibrate, or a setting that cannot be read.
+        FederationError: too few nodes, a round without a usable reply, a checkpoint of another optimiser, no user who
+            can calibrate, or a setting that cannot be read.
         BundleError: the bundle cannot be read, or the trained one cannot be written.
         FileError: the folder `out`, a checkpoint or the summary cannot be written.
         DataError: settings out of range, or an option that the outer optimiser does not have.
         UnknownNameError: no such setting.
     """
     if not config["bundle"] or not config["out"]:
-        raise FederationError("bundle and out are not set: flwr run ... --run-config \"bundle='...' out='...'\"")
+        raise FederationError(
+            "bundle or out is not set: set both with flwr run ... --run-config \"bundle='...' out='...'\""
+        )
     plan = from_config({key: value for key, value in config.items() if key not in _PATHS})
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
-    found = cross_fit(plan.calibration.folds or 0, partial(_rounds, grid, plan, start, checkpoints))
-    done = found.kept
+    fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
+    done = fitted.kept
     training = {
         "rounds": plan.rounds,
         "kept_round": done.kept,
@@ -80,70 +87,80 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         "outer": plan.outer.name,
         "users_a_round": done.users,
     }
-    # What held-out people were told of is the start, and no longer this.
+    # The held-out results of the start bundle do not hold for the trained one.
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
-    summary = _summary(done, found.by_fold, plan.rounds, metric)
+    summary = _summary(done, fitted.by_fold, plan.rounds, metric)
     if plan.calibration.left_out_share:
-        metas = [part.meta for part in found.by_fold]
+        metas = [trained.meta for trained in fitted.by_fold]
         manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan))
-        look = final_validation(grid, metas, manifest, plan, done.kept)
-        summary |= {"training_gap": look.as_json()} if look else {}
+        validation = final_validation(grid, metas, manifest, plan, done.kept)
+        summary |= {"training_gap": validation.as_json()} if validation else {}
     bundle = replace(start, meta=done.meta, manifest=manifest)
     make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
     return write_bundle(out / "init.tegu", bundle)
 
 
-class _Rounds(NamedTuple):
-    """What the rounds gave: see `MetaStrategy.kept`, and users by round of those that were run now."""
+class _TrainedRounds(NamedTuple):
+    """The result of one training.
+
+    Attributes:
+        kept: round whose parameters are kept, see `MetaStrategy.kept`.
+        meta: the parameters of that round.
+        resumed_at: number of rounds that were run before.
+        users: number of users by round, of the rounds run now.
+        validations: None without validation.
+    """
 
     kept: int
     meta: Tree
     resumed_at: int
     users: Mapping[str, int]
-    looks: Validations | None
+    validations: Validations | None
 
 
 class _UsersByRound(Silent):
-    """Notes how many users each round had; by text, as JSON will have the rounds."""
+    """Stores the number of users of each round. Rounds are strings, as in JSON."""
 
     def __init__(self) -> None:
         self.users: dict[str, int] = {}
 
     def round(self, progress: RoundProgress) -> None:
-        """Note it."""
+        """Store the number of users."""
         self.users[str(progress.round)] = progress.users
 
 
-def _rounds(grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fold: int | None) -> _Rounds:
-    """The rounds that are missing of the training without the fold's users; of that with everybody, for None."""
+def _train_without_fold(
+    grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fold: int | None
+) -> _TrainedRounds:
+    """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
     checkpoint = latest_checkpoint(folder)
     outer = OuterOptimiser(checkpoint.meta if checkpoint else start.meta, plan.outer, plan.rounds)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
-    looks = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
-    noted = _UsersByRound()
+    validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
+    users_by_round = _UsersByRound()
     strategy = MetaStrategy(
         outer,
         plan,
         left_out=plan.calibration.left_out(fold),
         checkpoints=folder,
         done=done,
-        progress=noted,
-        looks=looks,
+        progress=users_by_round,
+        looks=validations,
     )
     if done < plan.rounds:
         strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
-    return _Rounds(*strategy.kept, done, noted.users, looks)
+    return _TrainedRounds(*strategy.kept, done, users_by_round.users, validations)
 
 
-def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int, metric: Metric) -> dict[str, Any]:
-    """`rounds.json`; a clear decline of the validation figure is logged, too."""
-    looks = mean_validations([part.looks.found for part in parts if part.looks is not None])
-    decline = decline_as_json(decline_of(looks, metric.higher_is_better), metric.name, done.kept)
+def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: int, metric: Metric) -> dict[str, Any]:
+    """The contents of `rounds.json`. A clear decline of the validation figure is also logged."""
+    validations = mean_validations([one.validations.found for one in by_fold if one.validations is not None])
+    decline = decline_as_json(decline_of(validations, metric.higher_is_better), metric.name, done.kept)
     if decline.get("warning"):
         _log.warning("%s", decline["warning"])
     return {
@@ -152,6 +169,6 @@ def _summary(done: _Rounds, parts: Sequence[_Rounds], rounds: int, metric: Metri
         "resumed_at": done.resumed_at,
         "users": done.users,
         "meta": digest(done.meta),
-        "looks": [look.as_json() for look in looks],
+        "looks": [validation.as_json() for validation in validations],
         "decline": decline,
     }

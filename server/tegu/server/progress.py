@@ -1,4 +1,4 @@
-"""Who is told how a run goes."""
+"""Notification of the progress of a run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["SILENT", "Progress", "RoundProgress", "Silent"]
 
 
 class RoundProgress(NamedTuple):
-    """Where a training is after a round.
+    """The state of a training after a round.
 
     Attributes:
-        round: rounds done.
-        rounds: of the whole run.
-        users: users whose updates were in this round.
-        user_rounds: the sum of `users` since the training began or was resumed.
-        seconds: since then.
-        meta: parameters now.
-        look: the latest validation; None where there was none.
+        round: number of rounds run.
+        rounds: number of rounds of the whole run.
+        users: number of users whose updates were in this round.
+        user_rounds: sum of `users` since the training started or was resumed.
+        seconds: time since the training started or was resumed.
+        meta: parameters after the round.
+        look: the latest validation; None before the first.
     """
 
     round: int
@@ -31,25 +31,28 @@ class RoundProgress(NamedTuple):
     meta: Tree
     look: Validation | None = None
 
+    def __repr__(self) -> str:
+        return f"RoundProgress(round {self.round} of {self.rounds}, {self.users} users, {self.seconds:.1f} s)"
+
 
 class Progress(Protocol):
-    """Told of everything that takes long. An exception that it raises ends the run."""
+    """Receives notifications during a run. An exception that it raises ends the run."""
 
     def stage(self, text: str) -> None:
-        """Something else begins, such as training or a baseline."""
+        """A new stage begins, such as training or a baseline."""
 
     def round(self, progress: RoundProgress) -> None:
-        """A round is over, and its validation where there is one."""
+        """A round has ended, including its validation if there was one."""
 
 
 class Silent:
-    """Tells nobody."""
+    """Progress that ignores every notification."""
 
     def stage(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def round(self, progress: RoundProgress) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 SILENT = Silent()

@@ -1,15 +1,15 @@
-"""A training plan as Flower's run configuration, which is flat and holds text, numbers and booleans; and back.
+"""A training plan as Flower's run configuration and back. The configuration is flat: text, numbers and booleans.
 
-What a key means is said where the plan has it (`tegu.server.training.plan`). What the plan has as None is written as:
+`tegu.server.training.plan` documents every setting. Where a setting of the plan is None, the configuration holds:
 
-    nodes               0
-    validate-every      -1
-    calibration-share   -1.0
-    calibration-folds   -1
-    calibration-metric  empty
+- `nodes`: 0
+- `validate-every`: -1
+- `calibration-share`: -1.0
+- `calibration-folds`: -1
+- `calibration-metric`: empty
 
-`clip` is 0 where updates are not clipped, `calibration-ks` is a list such as "1,2,5", and `outer-options` a JSON object
-such as {"weight_decay": 0.01}.
+A `clip` of 0 means no clipping. `calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as
+{"weight_decay": 0.01}.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", st
 
 
 def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
-    """The plan, setting by setting; `from_config` gives an equal one back.
+    """The run configuration of a plan. `from_config` turns it into an equal plan.
 
     Raises:
-        UnknownNameError: the plan's metric is none of `tegu.core.metrics.METRICS`, so that devices do not have it.
+        UnknownNameError: the plan's metric is not in `tegu.core.metrics.METRICS`, so devices do not have it.
     """
     cohort, stopping, calibration = plan.cohort, plan.early_stopping, plan.calibration
     return {
@@ -67,42 +67,42 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
 
 
 def from_config(config: Mapping[str, Any]) -> TrainingPlan:
-    """The plan of a run configuration; a setting that it does not name is the plan's default.
+    """The plan of a run configuration. Settings that it does not contain have the plan's defaults.
 
     Args:
-        config: keys of `to_config` alone.
+        config: values by key. Only the keys of `to_config` are allowed.
 
     Raises:
         UnknownNameError: no such setting, metric, optimiser or precision.
-        FederationError: a value of another type, or text that cannot be read.
+        FederationError: a value of the wrong type, or text that cannot be parsed.
         DataError: a value out of range, or settings that exclude each other.
     """
     defaults = to_config(TrainingPlan())
     for key in config:
         if key not in defaults:
             raise UnknownNameError("setting of a run", key, defaults)
-    found: dict[str, Any] = {key: _typed(key, config.get(key, like), like) for key, like in defaults.items()}
+    values: dict[str, Any] = {key: _typed(key, config.get(key, like), like) for key, like in defaults.items()}
     return TrainingPlan(
-        rounds=found["rounds"],
-        seed=found["seed"],
-        cohort=CohortPlan(found["cohort"], found["nodes"] or None, found["users-per-node"], found["wait-seconds"]),
-        episodes=EpisodeRule(found["min-support"], found["max-support"], found["max-query"]),
-        outer=OuterRule(found["outer"], found["outer-lr"], _options(found["outer-options"]), found["outer-decay"]),
-        updates=UpdatePlan(found["update-precision"], found["clip"] or math.inf),
-        early_stopping=EarlyStopping(_unless_automatic(found["validate-every"]), found["patience"]),
+        rounds=values["rounds"],
+        seed=values["seed"],
+        cohort=CohortPlan(values["cohort"], values["nodes"] or None, values["users-per-node"], values["wait-seconds"]),
+        episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
+        outer=OuterRule(values["outer"], values["outer-lr"], _options(values["outer-options"]), values["outer-decay"]),
+        updates=UpdatePlan(values["update-precision"], values["clip"] or math.inf),
+        early_stopping=EarlyStopping(_unless_automatic(values["validate-every"]), values["patience"]),
         calibration=CalibrationPlan(
-            _unless_automatic(found["calibration-share"]),
-            _unless_automatic(found["calibration-folds"]),
-            found["calibration-nodes"],
-            _ks(found["calibration-ks"]),
-            find_metric(found["calibration-metric"]) if found["calibration-metric"] else None,
-            found["calibration-risk"],
+            _unless_automatic(values["calibration-share"]),
+            _unless_automatic(values["calibration-folds"]),
+            values["calibration-nodes"],
+            _ks(values["calibration-ks"]),
+            find_metric(values["calibration-metric"]) if values["calibration-metric"] else None,
+            values["calibration-risk"],
         ),
     )
 
 
 def _typed(key: str, value: Any, like: Scalar) -> Scalar:
-    """The value, where it is of the default's type; a whole number will do for a float."""
+    """The value, checked to be of the default's type. A whole number is accepted as a float."""
     kind = type(like)
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise FederationError(f"{key} is {value!r}: expected {_EXPECTED[kind]}, such as {json.dumps(like)}")
@@ -118,7 +118,7 @@ def _ks(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise FederationError(
-            f'calibration-ks is {text!r}: expected whole numbers with commas between, such as "1,5"'
+            f'calibration-ks is {text!r}: expected whole numbers separated by commas, such as "1,5"'
         ) from error
 
 

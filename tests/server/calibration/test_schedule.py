@@ -1,4 +1,4 @@
-"""The server's half of calibration on answers made by hand: what is asked in which round."""
+"""The server's half of calibration, on sums made by hand: the candidates of each round, and the schedule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def manifest(*candidates: dict[str, float], guarded: bool = False) -> Manifest:
 
 
 class Devices:
-    """As many users at every k as are given; every way gains its `weight` (or 0.1), and nobody is hurt."""
+    """Devices with a given number of users at each k. A candidate gains its `weight` (or 0.1) and harms no user."""
 
     def __init__(self, users: dict[int, int]) -> None:
         self.users = users
@@ -56,7 +56,7 @@ class Devices:
         return MetricSums(users, np.asarray([[users * gain, users * gain**2, 0.0] for gain in gains]))
 
 
-def test_gradient_steps_take_one_round() -> None:
+def test_a_learner_without_a_guard_takes_one_round() -> None:
     devices = Devices({1: 30, 5: 20})
     entries = find_schedule(devices, manifest(STEPS, {**STEPS, "lr": 0.2}), [5, 1, 5, 9])
     assert [[(q.k, q.measure, len(q.options)) for q in asked] for asked in devices.rounds] == [
@@ -65,7 +65,7 @@ def test_gradient_steps_take_one_round() -> None:
     assert [(entry.k, entry.knobs, entry.gain) for entry in entries] == [(1, STEPS, 0.1), (5, STEPS, 0.1)]
 
 
-def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
+def test_a_guarded_learner_takes_two_rounds_and_fits_its_line_in_the_first() -> None:
     devices = Devices({1: 30, 5: 20})
     entries = find_schedule(devices, manifest(CORRECTION, guarded=True), [1, 5, 9])
     first, second = devices.rounds
@@ -79,7 +79,7 @@ def test_a_correction_takes_two_and_has_its_line_by_the_first() -> None:
 
 
 @pytest.mark.parametrize(("users", "guards"), [(9, {2.0}), (10, {0.0, 2.0, 4.0})])
-def test_a_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> None:
+def test_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> None:
     devices = Devices({3: users})
     find_schedule(devices, manifest(CORRECTION, guarded=True), [3])
     options = devices.rounds[1][0].options
@@ -87,8 +87,8 @@ def test_a_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> 
     assert {each["floor"] for each in options} == ({0.0} if users < 10 else {0.0, 0.15, 0.3})
 
 
-def test_a_floor_is_only_of_what_gains_on_average() -> None:
-    """A little of what loses may seem to gain by chance."""
+def test_floors_are_only_evaluated_for_candidates_that_gain_on_average() -> None:
+    """A small part of a losing candidate may seem to gain by chance."""
 
     class Losing(Devices):
         def __call__(self, questions: Sequence[CandidateSet]) -> list[MetricSums]:
@@ -101,18 +101,18 @@ def test_a_floor_is_only_of_what_gains_on_average() -> None:
     assert {(each["guard"], each["floor"]) for each in devices.rounds[1][0].options} == {(0, 0), (2, 0), (4, 0)}
 
 
-def test_nobody_at_any_k_is_an_empty_schedule() -> None:
+def test_no_users_at_any_k_give_an_empty_schedule() -> None:
     assert find_schedule(Devices({}), manifest(CORRECTION, guarded=True), [1, 2]) == ()
     assert find_schedule(Devices({}), manifest(STEPS), [1, 2]) == ()
 
 
-def test_what_hurts_is_not_adapted_with() -> None:
-    class Hurting(Devices):
+def test_harmful_candidates_are_not_chosen() -> None:
+    class Harming(Devices):
         def answer(self, question: CandidateSet) -> MetricSums:
             found = super().answer(question)
             return found._replace(sums=found.sums + np.asarray([0, 0, 0.2 * found.users]))
 
-    (entry,) = find_schedule(Hurting({2: 50}), manifest(STEPS), [2])
+    (entry,) = find_schedule(Harming({2: 50}), manifest(STEPS), [2])
     assert entry[:4] == (2, UNADAPTED, 0.0, 0.0)
-    (entry,) = find_schedule(Hurting({2: 50}), manifest(STEPS), [2], risk=0.3)
-    assert entry.knobs == STEPS, "whoever allows more risk has it"
+    (entry,) = find_schedule(Harming({2: 50}), manifest(STEPS), [2], risk=0.3)
+    assert entry.knobs == STEPS, "a larger risk permits it"

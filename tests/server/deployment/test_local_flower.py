@@ -73,5 +73,5 @@ def test_the_connection_is_its_own_superlink(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_run_that_is_not_named_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FederationError, match=r"flwr run names no run: is this another .*\nStarted something"):
+    with pytest.raises(FederationError, match=r"names no run id: check the Flower .*\nStarted something"):
         flower(tmp_path, monkeypatch, says="Started something").run({}, timeout=30)

@@ -8,7 +8,7 @@ import sys
 
 import psutil
 import pytest
-from tests.federation.network import namespace, namespaces_permitted
+from tests.federation.network_namespaces import namespace, namespaces_permitted
 
 from tegu.server.deployment import network_namespace as module
 from tegu.server.deployment.network_namespace import loopback_only
@@ -80,13 +80,13 @@ def test_without_permission_commands_run_plainly(
     def refused(words: tuple[str, ...]) -> object:
         return hold((command, *words[1:]))
 
-    hold = module._hold
-    monkeypatch.setattr(module, "_hold", refused)
+    hold = module._hold_namespace
+    monkeypatch.setattr(module, "_hold_namespace", refused)
     before = children()
     with caplog.at_level(logging.WARNING), loopback_only() as enter:
         assert enter == ()
         assert children() == before
-    assert "namespaces are not permitted here: Ray will look for a cloud" in caplog.text
+    assert "namespaces are not permitted here: Ray will contact cloud metadata" in caplog.text
 
 
 def test_the_second_way_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_the_second_way_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(words[:4])
         return subprocess.Popen(["true"], text=True) if "--user" in words else None
 
-    monkeypatch.setattr(module, "_hold", hold)
+    monkeypatch.setattr(module, "_hold_namespace", hold)
     with loopback_only() as enter:
         assert enter[0] == "nsenter"
         assert enter[2:] == ("--net", "--user", "--preserve-credentials", "--")

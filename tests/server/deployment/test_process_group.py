@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.federation.shells import commands_in, wait_for
+from tests.federation.process_helpers import commands_in, wait_for
 
 from tegu.core.errors import FederationError
 from tegu.server.deployment import process_group as module
-from tegu.server.deployment.process_group import TAIL, ProcessGroup
-from tegu.server.deployment.process_tree import MARK
+from tegu.server.deployment.process_group import LOG_TAIL, ProcessGroup
+from tegu.server.deployment.process_tree import MARK_VARIABLE
 
 FOREVER = ("sleep", "600")
 
@@ -47,7 +47,7 @@ def test_a_log_of_nobody_is_an_error(group: ProcessGroup) -> None:
 def test_processes_run_in_the_folder_and_behind_the_words(tmp_path: Path) -> None:
     """Nothing else is inherited, nor written to: standard input is empty."""
     group = ProcessGroup(tmp_path, {"PATH": os.environ["PATH"]}, ["env", "ENTERED=yes"])
-    said = group.call(*sh(f'echo "$ENTERED $HOME ${{{MARK}:+marked}}"; pwd; cat'), timeout=30)
+    said = group.run(*sh(f'echo "$ENTERED $HOME ${{{MARK_VARIABLE}:+marked}}"; pwd; cat'), timeout=30)
     group.start("later", *sh("echo $ENTERED"))
     wait_for(lambda: group.log("later") == "yes\n")
     group.stop()
@@ -55,28 +55,30 @@ def test_processes_run_in_the_folder_and_behind_the_words(tmp_path: Path) -> Non
 
 
 def test_a_call_returns_all_that_was_written(group: ProcessGroup) -> None:
-    assert group.call(*sh(r"echo $WORD; printf '\033[91mwrong\033[0m \377' >&2"), timeout=30) == "said\nwrong \ufffd"
+    assert group.run(*sh(r"echo $WORD; printf '\033[91mwrong\033[0m \377' >&2"), timeout=30) == "said\nwrong \ufffd"
 
 
 def test_a_failed_call_is_an_error_with_the_end_of_its_log(group: ProcessGroup) -> None:
-    script = f"import sys; print('early', 'x' * {TAIL}, 'late'); sys.exit(7)"
-    with pytest.raises(FederationError, match="-c has ended with code 7; mend what the end of its log tells:") as error:
-        group.call(sys.executable, "-c", script, timeout=30)
+    script = f"import sys; print('early', 'x' * {LOG_TAIL}, 'late'); sys.exit(7)"
+    with pytest.raises(
+        FederationError, match="-c has ended with code 7: fix the error at the end of its log:"
+    ) as error:
+        group.run(sys.executable, "-c", script, timeout=30)
     assert str(error.value).startswith(f"{Path(sys.executable).name} -c has ended")
     assert str(error.value).endswith(" late\n")
     assert "early" not in str(error.value)
 
 
 def test_a_call_that_takes_too_long_is_an_error(group: ProcessGroup, tmp_path: Path) -> None:
-    with pytest.raises(FederationError, match=r"sh -c has not ended after 0\.5 s: give it more time") as error:
-        group.call(*sh("echo begun; exec sleep 600"), timeout=0.5)
+    with pytest.raises(FederationError, match=r"sh -c has not ended after 0\.5 s: raise the timeout") as error:
+        group.run(*sh("echo begun; exec sleep 600"), timeout=0.5)
     assert str(error.value).endswith("log:\nbegun\n")
     assert commands_in(tmp_path) == []
 
 
 def test_what_a_late_call_has_started_is_stopped(group: ProcessGroup, tmp_path: Path) -> None:
     with pytest.raises(FederationError):
-        group.call(*sh("sleep 600 & exec sleep 601"), timeout=0.5)
+        group.run(*sh("sleep 600 & exec sleep 601"), timeout=0.5)
     assert commands_in(tmp_path) == ["sleep 600"]
     group.stop()
     assert commands_in(tmp_path) == []
@@ -84,20 +86,20 @@ def test_what_a_late_call_has_started_is_stopped(group: ProcessGroup, tmp_path: 
 
 def test_waiting_ends_when_it_is_reached(group: ProcessGroup) -> None:
     group.start("one", *sh("sleep 0.2; echo ready; exec sleep 600"))
-    group.until(lambda: "ready" in group.log("one"), ["one"], "one is not ready")
+    group.wait_until(lambda: "ready" in group.log("one"), ["one"], "one is not ready")
     assert group.log("one") == "ready\n"
 
 
 def test_waiting_for_an_ended_process_is_an_error(group: ProcessGroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STARTUP", 10.0)
+    monkeypatch.setattr(module, "STARTUP_SECONDS", 10.0)
     group.start("well", *FOREVER)
     group.start("ill", *sh("echo port is taken; exit 3"))
-    with pytest.raises(FederationError, match=r"it does not answer: ill has ended with code 3; mend .*\nport is taken"):
-        group.until(lambda: False, ["well", "ill"], "it does not answer")
+    with pytest.raises(FederationError, match=r"it does not answer: ill has ended with code 3: fix .*\nport is taken"):
+        group.wait_until(lambda: False, ["well", "ill"], "it does not answer")
 
 
 def test_waiting_in_vain_is_an_error(group: ProcessGroup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STARTUP", 0.5)
+    monkeypatch.setattr(module, "STARTUP_SECONDS", 0.5)
     group.start("well", *FOREVER)
     group.start("slow", *sh("echo still at it; exec sleep 600"))
     end = time.monotonic() + 20
@@ -107,7 +109,7 @@ def test_waiting_in_vain_is_an_error(group: ProcessGroup, monkeypatch: pytest.Mo
         return False
 
     with pytest.raises(FederationError, match=r"does not answer within 0 s: .*the log of slow:\nstill at it\n"):
-        group.until(never, ["well", "slow"], "it does not answer")
+        group.wait_until(never, ["well", "slow"], "it does not answer")
 
 
 def test_stopping_leaves_nobody(group: ProcessGroup, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from tests.federation.shells import processes_in, wait_for
+from tests.federation.process_helpers import processes_in, wait_for
 
-from tegu.server.deployment.process_tree import MARK, alive, family, stop
+from tegu.server.deployment.process_tree import MARK_VARIABLE, is_alive, process_family, stop_processes
 
 # A child with a child of its own, and one that has left both its session and its parent.
 TREE = """
@@ -37,7 +37,7 @@ class Home(NamedTuple):
     started: list[subprocess.Popen[bytes]]
 
     def start(self, script: str, mark: str | None = None) -> subprocess.Popen[bytes]:
-        environment = os.environ | {MARK: mark or self.mark}
+        environment = os.environ | {MARK_VARIABLE: mark or self.mark}
         shell = subprocess.Popen(["sh", "-c", script], cwd=self.folder, env=environment, start_new_session=True)
         self.started.append(shell)
         return shell
@@ -49,7 +49,7 @@ class Home(NamedTuple):
 
     def stop(self, *roots: int, grace: float = 5.0) -> None:
         """Stop them, or fail where that goes on for ever."""
-        thread = threading.Thread(target=stop, args=(roots, self.mark, grace), daemon=True)
+        thread = threading.Thread(target=stop_processes, args=(roots, self.mark, grace), daemon=True)
         thread.start()
         thread.join(30)
         assert not thread.is_alive(), "it does not come to an end"
@@ -67,16 +67,16 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def lives(pid: int) -> bool:
-    return psutil.pid_exists(pid) and alive(psutil.Process(pid))
+    return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
 
 
 def test_a_family_is_the_tree_and_the_marked(home: Home) -> None:
     root = home.start(TREE)
     members = {root.pid, *map(home.pid, ("child", "grandchild", "orphan"))}
-    assert {process.pid for process in family([root.pid], home.mark)} == members
-    assert {process.pid for process in family([], home.mark)} == members
-    assert {process.pid for process in family([root.pid], "another")} == members - {home.pid("orphan")}
-    assert family([], "another") == set()
+    assert {process.pid for process in process_family([root.pid], home.mark)} == members
+    assert {process.pid for process in process_family([], home.mark)} == members
+    assert {process.pid for process in process_family([root.pid], "another")} == members - {home.pid("orphan")}
+    assert process_family([], "another") == set()
 
 
 def test_stopping_leaves_nobody(home: Home) -> None:
@@ -84,7 +84,7 @@ def test_stopping_leaves_nobody(home: Home) -> None:
     members = [root.pid, *map(home.pid, ("child", "grandchild", "orphan"))]
     home.stop(root.pid)
     assert [pid for pid in members if lives(pid)] == []
-    assert family([root.pid], home.mark) == set()
+    assert process_family([root.pid], home.mark) == set()
 
 
 def test_others_are_left_alone(home: Home) -> None:
@@ -122,11 +122,11 @@ def test_a_zombie_is_not_alive(home: Home) -> None:
     root = home.start("exit 3")
     entry = psutil.Process(root.pid)
     wait_for(lambda: entry.status() == psutil.STATUS_ZOMBIE)
-    assert not alive(entry)
-    assert family([root.pid], home.mark) == set()
+    assert not is_alive(entry)
+    assert process_family([root.pid], home.mark) == set()
     home.stop(root.pid)
     assert root.wait() == 3
-    assert not alive(entry)
+    assert not is_alive(entry)
 
 
 def test_nobody_is_stopped_at_once(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""A decline of the validation figure: noise is none, a true one is found, and its words say how much."""
+"""The decline of the validation figure: noise is not taken for a decline, and a true decline is found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tegu.server.evaluation.decline import Decline, ValidationPoint, decline_as_
 
 SEEDS = 200
 NOISE = 0.005
-RISE = 0.4 * (1 - np.exp(-np.arange(20) / 2))  # to a plateau, as of a run of twenty validations
+RISE = 0.4 * (1 - np.exp(-np.arange(20) / 2))  # to a plateau, over twenty validations
 Sequence = Callable[[np.random.Generator], Array]
 
 
@@ -27,13 +27,13 @@ def decline(figures: Array, higher: bool = True, error: float = 0.036) -> Declin
     return found
 
 
-def stops(figures: Array, patience: int = 5) -> bool:
+def stops_run(figures: Array, patience: int = 5) -> bool:
     declines = (decline(figures[:end]) for end in range(1, len(figures) + 1))
     return any(found.clear and found.points >= patience for found in declines)
 
 
-def share(judge: Callable[[Array], bool], sequence: Sequence) -> float:
-    return float(np.mean([judge(sequence(np.random.default_rng(seed))) for seed in range(SEEDS)]))
+def share_of_runs(criterion: Callable[[Array], bool], sequence: Sequence) -> float:
+    return float(np.mean([criterion(sequence(np.random.default_rng(seed))) for seed in range(SEEDS)]))
 
 
 def plateau(rng: np.random.Generator) -> Array:
@@ -41,7 +41,7 @@ def plateau(rng: np.random.Generator) -> Array:
 
 
 def wandering(rng: np.random.Generator) -> Array:
-    """A fifth of a step's variance stays, as on `movielens`."""
+    """A fifth of a step's variance is permanent, as on `movielens`."""
     return RISE + 0.0032 * rng.normal(size=20) + np.cumsum(0.0022 * rng.normal(size=20))
 
 
@@ -57,16 +57,16 @@ def warns(figures: Array) -> bool:
     return decline(figures).clear
 
 
-@pytest.mark.parametrize("judge", [stops, warns])
-@pytest.mark.parametrize(("sequence", "most"), [(plateau, 0.01), (wandering, 0.05), (improving, 0.0)])
-def test_noise_is_no_decline(judge: Callable[[Array], bool], sequence: Sequence, most: float) -> None:
-    """The best of many noisy points is above the last in nearly every run, which is what stopped runs before."""
-    assert share(judge, sequence) <= most
+@pytest.mark.parametrize("criterion", [stops_run, warns])
+@pytest.mark.parametrize(("sequence", "largest_share"), [(plateau, 0.01), (wandering, 0.05), (improving, 0.0)])
+def test_noise_is_not_a_decline(criterion: Callable[[Array], bool], sequence: Sequence, largest_share: float) -> None:
+    """The best of many noisy points is above the last in nearly every run, without any decline."""
+    assert share_of_runs(criterion, sequence) <= largest_share
 
 
-@pytest.mark.parametrize("judge", [stops, warns])
-def test_a_clear_decline_is_found(judge: Callable[[Array], bool]) -> None:
-    assert share(judge, declining) >= 0.98
+@pytest.mark.parametrize("criterion", [stops_run, warns])
+def test_a_clear_decline_is_found(criterion: Callable[[Array], bool]) -> None:
+    assert share_of_runs(criterion, declining) >= 0.98
 
 
 OVER_FITTED = [0.0699, 0.2805, 0.3509, 0.389, 0.4087, 0.3935, 0.3997, 0.408, 0.4093, 0.3883, 0.3851, 0.3824, 0.3671,
@@ -75,44 +75,44 @@ WELL_FITTED = [0.0699, 0.285, 0.3509, 0.3769, 0.3935, 0.3905, 0.3907, 0.4159, 0.
                0.4053, 0.4129, 0.4114, 0.4173, 0.4068, 0.4068, 0.4098, 0.4114]  # fmt: skip
 
 
-def test_two_runs_of_movielens() -> None:
+def test_validation_figures_of_two_movielens_runs() -> None:
     """Without weight decay held-out recall falls from 0.41 to 0.35; with it, held-out recall rises to the end."""
     over = np.asarray(OVER_FITTED)
     assert warns(over)
-    assert stops(over[:14])
-    assert not stops(over[:13])
+    assert stops_run(over[:14])
+    assert not stops_run(over[:13])
     assert (decline(over).since, decline(over[:14]).since) == (90, 90)
     assert not warns(np.asarray(WELL_FITTED))
-    assert not stops(np.asarray(WELL_FITTED), patience=1)
+    assert not stops_run(np.asarray(WELL_FITTED), patience=1)
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_a_decline_by_hand(higher: bool) -> None:
+def test_decline_equals_a_calculation_by_hand(higher: bool) -> None:
     figures = np.asarray([0.1, 0.4, 0.5, 0.6, 0.3, 0.3, 0.0])
     found = decline(figures, higher, error=1.0)
     sign = 1 if higher else -1
     assert (found.since, found.round, found.points) == (40, 70, 3)
     assert (found.best, found.figure) == (pytest.approx(sign * 0.5), pytest.approx(sign * 0.2))
     assert found.amount == pytest.approx(0.3)
-    steps = [0.1, 0.1, -0.3, 0.0, -0.3]  # of the last six points
+    steps = [0.1, 0.1, -0.3, 0.0, -0.3]  # between the last six points
     variance = np.mean(np.diff(steps) ** 2) / 2
     assert found.error == pytest.approx(math.sqrt(variance / 3 * 3))
     assert decline(figures, higher, error=0.1).error == pytest.approx(0.1 * math.sqrt(2)), "the smaller of the two"
 
 
-def test_few_points_are_judged_by_the_users_alone() -> None:
+def test_few_points_use_only_the_standard_errors_over_users() -> None:
     figures = np.asarray([0.5, 0.9, 0.2, 0.1])
     assert decline(figures, error=0.1).error == pytest.approx(0.1 * math.sqrt(2))
     assert not decline(figures, error=math.nan).clear
     assert not decline(figures, error=math.inf).clear
 
 
-def test_a_lone_jump_is_noise_to_the_sequence() -> None:
+def test_a_single_jump_counts_as_noise() -> None:
     jump = np.asarray([0.5] * 10 + [0.4] * 8)
     assert not any(decline(jump[:end], error=math.nan).clear for end in range(1, 19))
 
 
-def test_a_figure_that_is_not_finite_is_a_decline_and_never_the_best() -> None:
+def test_a_non_finite_figure_is_a_clear_decline_and_never_the_best() -> None:
     figures = np.asarray([math.nan, 0.2, 0.3, math.nan])
     found = decline(figures)
     assert (found.since, found.points, found.amount, found.clear) == (30, 1, math.inf, True)
@@ -121,7 +121,7 @@ def test_a_figure_that_is_not_finite_is_a_decline_and_never_the_best() -> None:
     assert decline_as_json(found, "rmse", 30)["amount"] is None
 
 
-def test_the_words_say_how_much_and_since_when() -> None:
+def test_the_warning_states_amount_and_rounds() -> None:
     found = Decline(90, 0.4057, 300, 0.3597, 0.046, 0.021, 12)
     words = decline_in_words(found, "recall@10", 300)
     for part in ("recall@10", "0.046 worse at round 300 than at round 90", "0.4057 -> 0.3597", "0.021", "patience",

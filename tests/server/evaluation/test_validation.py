@@ -1,4 +1,4 @@
-"""Looks by hand: when, what they find, which round is kept, and when patience runs out."""
+"""Validation during training: when it is due, its figures, which round is kept, and when patience runs out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tegu.wire import (
 
 KNOBS = {"steps": 2.0, "lr": 0.1}
 MANIFEST = Manifest("reptile", "", Spec.ranking(3), (), KNOBS, {**KNOBS, "steps": 0.0})
-INQUIRY = EvaluationRequest("accuracy", 3, 0.2, validation_candidates(5, MANIFEST))
+REQUEST = EvaluationRequest("accuracy", 3, 0.2, validation_candidates(5, MANIFEST))
 META = random_tree(0)
 PLAN = TrainingPlan(rounds=6, cohort=CohortPlan(3))
 
@@ -52,102 +52,102 @@ def sums(figures: Sequence[float] | Array) -> list[float]:
     return [each.sum(), np.square(each).sum()]
 
 
-def answers(still: Sequence[float], adapted: Sequence[float], training: Sequence[float]) -> list[MetricSums]:
+def answers(unadapted: Sequence[float], adapted: Sequence[float], training: Sequence[float]) -> list[MetricSums]:
     return [
-        MetricSums(len(still), np.asarray([sums(still), sums(adapted)])),
+        MetricSums(len(unadapted), np.asarray([sums(unadapted), sums(adapted)])),
         MetricSums(len(training), np.asarray([sums(training)])),
     ]
 
 
-def looks(
+def make_validations(
     every: int = 1, patience: int = 0, rounds: int = 9, higher: bool = True, history: ValidationHistory | None = None
 ) -> Validations:
-    return Validations(ValidationRule(every, patience, higher), INQUIRY, rounds, history)
+    return Validations(ValidationRule(every, patience, higher), REQUEST, rounds, history)
 
 
-def scored(found: Validations, scores: Sequence[float], first: int = 1) -> None:
-    """One look a round; the parameters of a round are its number."""
+def record_scores(found: Validations, scores: Sequence[float], first: int = 1) -> None:
+    """Record one validation per round. The parameters of a round hold its number."""
     for number, score in enumerate(scores, first):
-        assert found.due(number)
-        found.take(number, answers([0.0] * 3, [score] * 3, [score] * 3), {"n": np.float32(number)})
+        assert found.is_due(number)
+        found.record(number, answers([0.0] * 3, [score] * 3, [score] * 3), {"n": np.float32(number)})
 
 
-def test_looks_of_several_trainings_are_one() -> None:
+def test_validations_of_several_trainings_are_averaged() -> None:
     first, second = Validation(3, 0.1, 0.4, 0.5, 0.1, 0.03, 0.04), Validation(3, 0.3, 0.6, 0.9, 0.3, 0.04, 0.03)
     both = Validation(3, *(pytest.approx(figure) for figure in (0.2, 0.5, 0.7, 0.2, 0.025, 0.025)))
     assert mean_validation([first, second]) == both
     assert mean_validation([]) is None
     assert mean_validations([[Validation(1, 0.0, 0.0), first], [second, Validation(9, 0.0, 0.0)]]) == (both,), (
-        "only the third round is both's"
+        "only the third round is in both"
     )
     assert mean_validations([]) == ()
 
 
-# --- what is asked and found --------------------------------------------------------------------------------------
+# --- request and figures -------------------------------------------------------------------------------------------
 
 
-def test_a_look_asks_for_the_learners_own_knobs_and_for_none() -> None:
-    validation, training = validation_candidates(5, MANIFEST)
-    assert [validation.options, training.options] == [[MANIFEST.unadapted, KNOBS], [KNOBS]]
-    assert [(q.k, q.measure, q.who, q.draws) for q in (validation, training)] == [
+def test_candidates_are_the_learners_own_knobs_and_not_adapting() -> None:
+    calibration, training = validation_candidates(5, MANIFEST)
+    assert [calibration.options, training.options] == [[MANIFEST.unadapted, KNOBS], [KNOBS]]
+    assert [(q.k, q.measure, q.who, q.draws) for q in (calibration, training)] == [
         (5, "scores", "calibration", 1),
         (5, "scores", "comparison", 1),
     ]
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_a_look_by_hand(higher: bool) -> None:
-    still, adapted, training = [0.1, 0.3, 0.5], [0.2, 0.4, 0.9], [0.7, 0.8, 0.6, 0.9]
-    look = looks(higher=higher).take(1, answers(still, adapted, training), META)
-    assert look is not None
+def test_validation_equals_a_calculation_by_hand(higher: bool) -> None:
+    unadapted, adapted, training = [0.1, 0.3, 0.5], [0.2, 0.4, 0.9], [0.7, 0.8, 0.6, 0.9]
+    validation = make_validations(higher=higher).record(1, answers(unadapted, adapted, training), META)
+    assert validation is not None
     gap = 0.75 - 0.5 if higher else 0.5 - 0.75
     error = math.sqrt(np.var(adapted, ddof=1) / 3 + np.var(training, ddof=1) / 4)
     own = math.sqrt(np.var(adapted, ddof=1) / 3)
-    assert look == pytest.approx((1, 0.3, 0.5, 0.75, gap, error, own))
+    assert validation == pytest.approx((1, 0.3, 0.5, 0.75, gap, error, own))
 
 
-def test_nobody_to_look_finds_nothing_and_nobody_to_compare_no_gap() -> None:
-    found = looks(patience=1)
-    assert found.take(1, [MetricSums(0, np.zeros((2, 2))), MetricSums(0, np.zeros((1, 2)))], META) is None
+def test_without_calibration_users_no_validation_and_without_comparison_users_no_gap() -> None:
+    found = make_validations(patience=1)
+    assert found.record(1, [MetricSums(0, np.zeros((2, 2))), MetricSums(0, np.zeros((1, 2)))], META) is None
     assert (found.found, found.kept, found.decline) == ([], None, None)
-    look = found.take(2, [answers([0.1], [0.2], [0.3])[0], MetricSums(0, np.zeros((1, 2)))], META)
-    assert look is not None
-    assert look[:3] == pytest.approx((2, 0.1, 0.2))
-    assert look.as_json() == {"round": 2, "initialisation": 0.1, "personalised": 0.2, "training": None, "gap": None,
-                              "error": None, "personalised_error": None}  # fmt: skip
+    validation = found.record(2, [answers([0.1], [0.2], [0.3])[0], MetricSums(0, np.zeros((1, 2)))], META)
+    assert validation is not None
+    assert validation[:3] == pytest.approx((2, 0.1, 0.2))
+    missing = dict.fromkeys(["training", "gap", "error", "personalised_error"])
+    assert validation.as_json() == {"round": 2, "initialisation": 0.1, "personalised": 0.2, **missing}
 
 
-# --- when ---------------------------------------------------------------------------------------------------------
+# --- rounds that are validated -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("every", "rounds", "expected"),
     [(3, 7, [1, 3, 6, 7]), (1, 3, [1, 2, 3]), (9, 4, [1, 4]), (0, 4, [])],
 )
-def test_the_rounds_that_are_looked_at(every: int, rounds: int, expected: list[int]) -> None:
-    found = looks(every, rounds=rounds)
-    seen = []
+def test_validated_rounds(every: int, rounds: int, expected: list[int]) -> None:
+    found = make_validations(every, rounds=rounds)
+    validated = []
     for number in range(1, rounds + 1):
-        if found.due(number):
-            found.take(number, answers([0.1], [0.1], [0.1]), META)
-            seen.append(number)
-    assert seen == expected
+        if found.is_due(number):
+            found.record(number, answers([0.1], [0.1], [0.1]), META)
+            validated.append(number)
+    assert validated == expected
 
 
-def test_patience_that_begins_with_a_resumed_run_has_no_points_before() -> None:
-    """The best one's parameters were not kept."""
-    before = looks()
-    scored(before, [0.9])
-    found = looks(patience=1, history=before.history)
+def test_patience_set_on_resuming_ignores_earlier_validations() -> None:
+    """The parameters of the best earlier round were not stored."""
+    before = make_validations()
+    record_scores(before, [0.9])
+    found = make_validations(patience=1, history=before.history)
     assert (before.history.best, found.found) == (None, [])
-    scored(found, [0.5, 0.1], first=2)
+    record_scores(found, [0.5, 0.1], first=2)
     assert found.kept is not None
     assert found.kept.round == 2
 
 
 @pytest.mark.parametrize(("every", "patience"), [(-1, 0), (1, -1), (0, 1)])
-def test_looks_that_make_no_sense_are_refused(every: int, patience: int) -> None:
-    with refused(DataError, f"{every} rounds apart", f"patience for {patience}"):
+def test_invalid_rules_are_refused(every: int, patience: int) -> None:
+    with refused(DataError, f"{every} rounds apart", f"patience is {patience}"):
         ValidationRule(every, patience)
 
 
@@ -157,54 +157,54 @@ def test_looks_that_make_no_sense_are_refused(every: int, patience: int) -> None
 @pytest.mark.parametrize("higher", [True, False])
 def test_after_a_clear_decline_the_best_round_is_kept_and_patience_runs_out(higher: bool) -> None:
     scores = [0.1, 0.4, 0.5, 0.4, 0.1]  # means of three: 0.1, 0.25, 0.33, 0.43, 0.33
-    found = looks(patience=1, higher=higher)
+    found = make_validations(patience=1, higher=higher)
     for number, score in enumerate(scores, 1):
-        scored(found, [score if higher else -score], number)
+        record_scores(found, [score if higher else -score], number)
         assert found.stopped == (number == 5)
         assert (found.kept is None) == (number < 5)
     assert found.kept is not None
     assert (found.kept.round, found.kept.meta["n"]) == (4, 4)
 
 
-def test_the_first_round_may_be_the_best() -> None:
-    found = looks(every=3, patience=1)
-    scored(found, [0.9])
-    scored(found, [0.1], first=3)
+def test_the_first_round_can_be_the_best() -> None:
+    found = make_validations(every=3, patience=1)
+    record_scores(found, [0.9])
+    record_scores(found, [0.1], first=3)
     assert found.kept is not None
     assert (found.kept.round, found.stopped) == (1, True)
 
 
-def test_patience_waits_for_so_many_points() -> None:
-    found = looks(patience=3)
+def test_patience_counts_validations_since_the_best() -> None:
+    found = make_validations(patience=3)
     for number, score in enumerate([0.9, 0.5, 0.4, 0.3], 1):
-        scored(found, [score], number)
+        record_scores(found, [score], number)
         assert found.stopped == (number == 4)
 
 
-def test_a_figure_within_noise_of_its_best_stops_nothing_and_keeps_the_last_round() -> None:
-    """The users differ by far more than the figure has fallen."""
-    found = looks(patience=1)
+def test_a_figure_within_noise_of_its_best_neither_stops_nor_keeps_an_earlier_round() -> None:
+    """The differences between users are much larger than the decline."""
+    found = make_validations(patience=1)
     for number, score in enumerate([0.5, 0.45, 0.44, 0.43], 1):
         users = [score - 0.4, score, score + 0.4]
-        found.take(number, answers([0.0] * 3, users, users), META)
+        found.record(number, answers([0.0] * 3, users, users), META)
     assert found.decline is not None
     assert (found.decline.since, found.decline.points) == (1, 3)
     assert (found.kept, found.stopped) == (None, False)
 
 
-def test_without_patience_nothing_is_kept() -> None:
-    found = looks()
-    scored(found, [0.3, 0.2, 0.1, 0.0])
+def test_without_patience_no_earlier_round_is_kept() -> None:
+    found = make_validations()
+    record_scores(found, [0.3, 0.2, 0.1, 0.0])
     assert (found.kept, found.stopped) == (None, False)
     assert found.decline is not None
     assert found.decline.clear
 
 
 def test_a_figure_that_is_not_finite_is_never_kept() -> None:
-    found = looks(patience=2)
-    scored(found, [math.nan, 0.2, math.nan])
+    found = make_validations(patience=2)
+    record_scores(found, [math.nan, 0.2, math.nan])
     assert not found.stopped
-    scored(found, [math.inf], first=4)
+    record_scores(found, [math.inf], first=4)
     assert found.kept is not None
     assert (found.kept.round, found.stopped) == (2, True)
 
@@ -215,15 +215,15 @@ SCORES = [0.1, 0.5, 0.0, 0.0, 0.9, 0.9]  # means of three: 0.1, 0.3, 0.2, 0.17, 
 
 
 class Nodes:
-    """Three nodes; a look after round n finds the n-th of `SCORES`. What each message was, in order."""
+    """Three nodes whose validation after round n gives the n-th of `SCORES`. Stores the message types in order."""
 
     def __init__(self, done: int = 0) -> None:
-        self.round, self.asked = done, list[str]()
+        self.round, self.message_types = done, list[str]()
 
     def __call__(self, messages: Sequence[Message]) -> list[Message]:
-        self.asked.append(messages[0].metadata.message_type)
+        self.message_types.append(messages[0].metadata.message_type)
         if messages[0].metadata.message_type == "evaluate":
-            assert read_evaluation_request(messages[0].content)[1] == INQUIRY
+            assert read_evaluation_request(messages[0].content)[1] == REQUEST
             score = SCORES[self.round - 1]
             content = evaluation_reply_content(answers([0.0] * 2, [score] * 2, [score] * 2))
             return [Message(content, reply_to=message) for message in messages]
@@ -234,62 +234,62 @@ class Nodes:
 
 
 def run(nodes: Nodes, found: Validations, rounds: int, folder: Path | None = None) -> tuple[MetaStrategy, list[int]]:
-    """The strategy after `rounds` further rounds, and of which rounds it told."""
+    """The strategy after `rounds` further rounds, and the rounds of which progress was notified."""
     checkpoint = None if folder is None else latest_checkpoint(folder)
     outer = OuterOptimiser(checkpoint.meta if checkpoint else META, OuterRule("Adam", 0.1), 6)
     if checkpoint:
         outer.restore(checkpoint.outer)
-    told = Recorded()
+    notified = Recorded()
     strategy = MetaStrategy(
         outer,
         PLAN,
         left_out=LeftOut(0.2),
         checkpoints=folder,
         done=checkpoint.round if checkpoint else 0,
-        progress=told,
+        progress=notified,
         looks=found,
     )
     run_rounds(strategy, InProcessGrid(3, nodes), outer.meta, rounds)
-    return strategy, [progress.round for progress in told.rounds]
+    return strategy, [progress.round for progress in notified.rounds]
 
 
-def metas() -> list[Tree]:
-    """After each round of a run that nobody looks at."""
-    told = Recorded()
+def metas_without_validation() -> list[Tree]:
+    """The parameters after each round of a run without validation."""
+    notified = Recorded()
     outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 6)
-    strategy = MetaStrategy(outer, PLAN, progress=told)
+    strategy = MetaStrategy(outer, PLAN, progress=notified)
     run_rounds(strategy, InProcessGrid(3, Nodes()), META, 6)
-    return [progress.meta for progress in told.rounds]
+    return [progress.meta for progress in notified.rounds]
 
 
-def test_looking_changes_nothing_that_is_learned() -> None:
-    strategy, told = run(Nodes(), looks(rounds=6), 6)
-    assert told == [1, 2, 3, 4, 5, 6]
+def test_validation_does_not_change_what_is_learned() -> None:
+    strategy, notified = run(Nodes(), make_validations(rounds=6), 6)
+    assert notified == [1, 2, 3, 4, 5, 6]
     number, meta = strategy.kept
     assert number == 6
-    assert same_bits(meta, metas()[-1])
+    assert same_bits(meta, metas_without_validation()[-1])
 
 
 def test_patience_ends_the_run_with_the_best_round() -> None:
-    """At 2 it is best, at 3 and 4 worse: what would come later is never asked for."""
+    """Round 2 is best, rounds 3 and 4 are worse. No messages are sent for later rounds."""
     nodes = Nodes()
-    strategy, told = run(nodes, looks(patience=2, rounds=6), 6)
-    assert told == [1, 2, 3, 4]
-    assert nodes.asked == ["train", "evaluate"] * 4
+    strategy, notified = run(nodes, make_validations(patience=2, rounds=6), 6)
+    assert notified == [1, 2, 3, 4]
+    assert nodes.message_types == ["train", "evaluate"] * 4
     number, meta = strategy.kept
     assert number == 2
-    assert same_bits(meta, metas()[1])
+    assert same_bits(meta, metas_without_validation()[1])
 
 
 @pytest.mark.parametrize("stopped_at", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_resumed_run_keeps_what_the_uninterrupted_one_keeps(stopped_at: int, every: int, tmp_path: Path) -> None:
-    before = looks(every, 2, rounds=6)
+    before = make_validations(every, 2, rounds=6)
     whole, _ = run(Nodes(), before, 6)
-    run(Nodes(), looks(every, 2, rounds=6), stopped_at, tmp_path)
+    run(Nodes(), make_validations(every, 2, rounds=6), stopped_at, tmp_path)
     checkpoint = latest_checkpoint(tmp_path)
     assert checkpoint is not None
-    again = looks(every, 2, rounds=6, history=checkpoint.history)
+    again = make_validations(every, 2, rounds=6, history=checkpoint.history)
     resumed, _ = run(Nodes(checkpoint.round), again, 6 - checkpoint.round, tmp_path)
     assert again.found == before.found
     assert resumed.kept[0] == whole.kept[0]
@@ -297,27 +297,27 @@ def test_a_resumed_run_keeps_what_the_uninterrupted_one_keeps(stopped_at: int, e
 
 
 def test_a_checkpoint_holds_the_best_round(tmp_path: Path) -> None:
-    run(Nodes(), looks(patience=9, rounds=6), 4, tmp_path)
+    run(Nodes(), make_validations(patience=9, rounds=6), 4, tmp_path)
     checkpoint = read_checkpoint(tmp_path / "round-000004.safetensors")
     found, best = checkpoint.history
     assert best is not None
-    assert [(look.round, look.personalised) for look in found] == [
+    assert [(one.round, one.personalised) for one in found] == [
         (number, pytest.approx(score)) for number, score in enumerate(SCORES[:4], 1)
     ]
     assert best.round == 2
-    assert same_bits(best.meta, metas()[1])
-    assert same_bits(checkpoint.meta, metas()[3])
+    assert same_bits(best.meta, metas_without_validation()[1])
+    assert same_bits(checkpoint.meta, metas_without_validation()[3])
     assert not same_bits(best.meta, checkpoint.meta)
 
 
-def test_a_look_that_nobody_answers_is_passed_over() -> None:
-    class Silent(Nodes):
+def test_a_validation_without_replies_is_skipped() -> None:
+    class SilentInRoundThree(Nodes):
         def __call__(self, messages: Sequence[Message]) -> list[Message]:
             found = super().__call__(messages)
             return [] if messages[0].metadata.message_type == "evaluate" and self.round == 3 else found
 
-    found = looks(patience=2, rounds=6)
-    strategy, told = run(Silent(), found, 6)
-    assert [look.round for look in found.found] == [1, 2, 4, 5, 6]
-    assert told == [1, 2, 3, 4, 5, 6]
+    found = make_validations(patience=2, rounds=6)
+    strategy, notified = run(SilentInRoundThree(), found, 6)
+    assert [one.round for one in found.found] == [1, 2, 4, 5, 6]
+    assert notified == [1, 2, 3, 4, 5, 6]
     assert strategy.kept[0] == 6

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read, the newest is kept, and nothing half-written is taken for one."""
+"""Checkpoints: round trip, deletion of old ones, damaged files, failed writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def checkpoint(number: int) -> Checkpoint:
     return Checkpoint(number, random_tree(number), OuterState(slots, '{"optimiser": "adam"}'))
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_written_checkpoint_is_read_unchanged(tmp_path: Path) -> None:
     written = checkpoint(3)
     read = read_checkpoint(write_checkpoint(tmp_path / "new" / "folder", written))
     assert (read.round, read.outer.rest) == (3, written.outer.rest)
@@ -34,7 +34,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert same_bits(read.outer.arrays, written.outer.arrays)
 
 
-def test_the_newest_few_are_kept(tmp_path: Path) -> None:
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for number in (1, 2, 9, 10, 11, 100):
         write_checkpoint(tmp_path, checkpoint(number))
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
@@ -45,7 +45,7 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
     assert found.round == 100
 
 
-def test_those_of_folds_are_removed_too(tmp_path: Path) -> None:
+def test_removal_includes_the_folds_checkpoints(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "fold-0", tmp_path / "fold-11"):
         write_checkpoint(folder, checkpoint(3))
     (tmp_path / "kept.txt").touch()
@@ -54,7 +54,7 @@ def test_those_of_folds_are_removed_too(tmp_path: Path) -> None:
     remove_checkpoints(tmp_path / "absent")
 
 
-def test_there_may_be_none(tmp_path: Path) -> None:
+def test_a_folder_without_checkpoints_gives_none(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path / "absent") is None
     assert latest_checkpoint(tmp_path) is None
 
@@ -65,11 +65,11 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, damage: str) -> None:
     data = path.read_bytes()
     foreign = data.replace(b'"round"', b'"roond"')
     path.write_bytes({"truncated": data[:-8], "text": b"no checkpoint", "empty": b"", "foreign": foreign}[damage])
-    with pytest.raises(FederationError, match=r"round-000002\.safetensors is not a readable .*delete it to go back"):
+    with pytest.raises(FederationError, match=r"round-000002\.safetensors is not a readable .*delete it to resume"):
         latest_checkpoint(tmp_path)
 
 
-def test_a_failed_write_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_checkpoint(tmp_path, checkpoint(1))
 
     def full(descriptor: int) -> None:
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.M
     assert found.round == 1
 
 
-def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(FileError, match=r"checkpoints .*choose a writable folder"):
         write_checkpoint(tmp_path / "checkpoints", checkpoint(1))

@@ -1,4 +1,4 @@
-"""The outer optimiser: names, options, state from round to round, and its way through a checkpoint."""
+"""The outer optimiser: names, options, its state over rounds and through a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
 ROUNDS = 12
 META = random_tree(0)
 DIRECTIONS = [random_tree(1 + i) for i in range(ROUNDS)]
-# Of every kind: with no state, tensors, counters, counters in the group (MADGRAD), dictionaries (AggMo), caches
-# (RAdam), phases (SWATS), and slow weights (Ranger).
+# Every kind of state: none, tensors, counters, counters in the group (MADGRAD), dictionaries (AggMo), caches (RAdam),
+# phases (SWATS), and slow weights (Ranger).
 NAMES = (
     *("SGD", "Adam", "AdamW", "Yogi", "Lamb", "Adagrad", "RMSprop", "RAdam", "NAdam", "ASGD", "Rprop", "Adafactor"),
     *("AdaBelief", "AdaBound", "AggMo", "Apollo", "A2GradExp", "AccSGD", "MADGRAD", "NovoGrad", "PID", "QHAdam"),
@@ -30,13 +30,13 @@ NAMES = (
 )
 
 
-def run(outer: OuterOptimiser, first: int, last: int) -> Tree:
+def run_rounds(outer: OuterOptimiser, first: int, last: int) -> Tree:
     for number in range(first, last + 1):
         outer.step(DIRECTIONS[number - 1], number)
     return outer.meta
 
 
-def by_torch(build: Callable[..., torch.optim.Optimizer], lr: float, **options: Any) -> Tree:
+def reference_meta(build: Callable[..., torch.optim.Optimizer], lr: float, **options: Any) -> Tree:
     parameters = {name: torch.tensor(value, requires_grad=True) for name, value in META.items()}
     optimiser = build(parameters.values(), lr=lr, **options)
     for direction in DIRECTIONS:
@@ -46,7 +46,7 @@ def by_torch(build: Callable[..., torch.optim.Optimizer], lr: float, **options: 
     return {name: parameter.detach().numpy() for name, parameter in parameters.items()}
 
 
-def test_sgd_is_reptiles_rule() -> None:
+def test_sgd_is_reptiles_update() -> None:
     moved = OuterOptimiser(META, OuterRule("SGD", 0.5), 1).step(DIRECTIONS[0], 1)
     assert same_bits(moved, {name: META[name] - np.float32(0.5) * DIRECTIONS[0][name] for name in META})
 
@@ -65,23 +65,23 @@ def test_sgd_is_reptiles_rule() -> None:
 def test_rounds_are_the_steps_of_one_optimiser(
     name: str, build: Callable[..., torch.optim.Optimizer], options: dict[str, float]
 ) -> None:
-    """As a loop of our own over the same directions: state is kept from round to round, options arrive."""
-    ours = run(OuterOptimiser(META, OuterRule(name, 0.05, options), ROUNDS), 1, ROUNDS)
-    theirs = by_torch(build, 0.05, **options)
+    """Rounds equal a plain torch loop over the same directions, so state is kept and options are used."""
+    ours = run_rounds(OuterOptimiser(META, OuterRule(name, 0.05, options), ROUNDS), 1, ROUNDS)
+    theirs = reference_meta(build, 0.05, **options)
     assert same_bits(ours, {name: theirs[name] for name in ours})
     if options:
-        assert not same_bits(ours, run(OuterOptimiser(META, OuterRule(name, 0.05), ROUNDS), 1, ROUNDS))
+        assert not same_bits(ours, run_rounds(OuterOptimiser(META, OuterRule(name, 0.05), ROUNDS), 1, ROUNDS))
 
 
-def test_weights_decay_by_hand() -> None:
-    """Toward zero by `lr * weight_decay` of themselves a round, besides the mean update."""
+def test_weight_decay_equals_a_calculation_by_hand() -> None:
+    """Each round shrinks the weights by the share `lr * weight_decay`, in addition to the mean update."""
     outer = OuterOptimiser(META, OuterRule("SGD", 0.5, {"weight_decay": 0.1}), 1)
     found = outer.step({name: np.full_like(value, 2.0) for name, value in META.items()}, 1)
     for name, value in META.items():
         np.testing.assert_allclose(found[name], value * (1 - 0.05) - 0.5 * 2.0, rtol=1e-6)
 
 
-def test_decay_ends_in_a_straight_line() -> None:
+def test_the_step_size_decays_linearly() -> None:
     outer = OuterOptimiser(META, OuterRule("SGD", 1.0, decay=True), 4)
     ones = {name: np.ones_like(value) for name, value in META.items()}
     before, moved = outer.meta, []
@@ -92,69 +92,69 @@ def test_decay_ends_in_a_straight_line() -> None:
     assert moved == pytest.approx([1.0, 0.75, 0.5, 0.25], abs=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:This overload of add:UserWarning")  # torch-optimizer's, of torch's old forms
+@pytest.mark.filterwarnings("ignore:This overload of add:UserWarning")  # torch-optimizer calls deprecated overloads
 @pytest.mark.parametrize("name", NAMES)
 def test_restored_state_continues_bit_for_bit(name: str, tmp_path: Path) -> None:
-    """Through a checkpoint's file, into a new optimiser, after more steps than any warm-up takes."""
+    """Through a checkpoint file into a new optimiser, after more steps than any warm-up has."""
     rule = OuterRule(name, 0.05, decay=True)
-    whole = run(OuterOptimiser(META, rule, ROUNDS), 1, ROUNDS)
+    whole = run_rounds(OuterOptimiser(META, rule, ROUNDS), 1, ROUNDS)
 
     half = OuterOptimiser(META, rule, ROUNDS)
-    write_checkpoint(tmp_path, Checkpoint(7, run(half, 1, 7), half.state()))
+    write_checkpoint(tmp_path, Checkpoint(7, run_rounds(half, 1, 7), half.state()))
     found = latest_checkpoint(tmp_path)
     assert found is not None
     resumed = OuterOptimiser(found.meta, rule, ROUNDS)
     resumed.restore(found.outer)
-    assert same_bits(run(resumed, 8, ROUNDS), whole)
+    assert same_bits(run_rounds(resumed, 8, ROUNDS), whole)
 
 
 @pytest.mark.parametrize("name", ["Adam", "AggMo", "MADGRAD"])
 def test_without_the_state_the_continuation_differs(name: str) -> None:
-    """So that the test above cannot pass by chance."""
+    """Shows that the test above can fail."""
     rule = OuterRule(name, 0.05)
-    whole = run(OuterOptimiser(META, rule, ROUNDS), 1, ROUNDS)
-    forgetful = OuterOptimiser(run(OuterOptimiser(META, rule, ROUNDS), 1, 7), rule, ROUNDS)
-    assert not same_bits(run(forgetful, 8, ROUNDS), whole)
+    whole = run_rounds(OuterOptimiser(META, rule, ROUNDS), 1, ROUNDS)
+    forgetful = OuterOptimiser(run_rounds(OuterOptimiser(META, rule, ROUNDS), 1, 7), rule, ROUNDS)
+    assert not same_bits(run_rounds(forgetful, 8, ROUNDS), whole)
 
 
 def test_state_is_a_copy() -> None:
     outer = OuterOptimiser(META, OuterRule("Adam"), ROUNDS)
-    run(outer, 1, 2)
+    run_rounds(outer, 1, 2)
     state = outer.state()
     kept = {name: array.copy() for name, array in state.arrays.items()}
     meta = outer.meta
-    run(outer, 3, 5)
+    run_rounds(outer, 3, 5)
     assert same_bits(state.arrays, kept)
     assert not same_bits(meta, outer.meta)
 
 
 def test_another_optimisers_state_is_refused() -> None:
     state = OuterOptimiser(META, OuterRule("Adam"), 1).state()
-    with pytest.raises(FederationError, match=r"'adam' and this run has 'Yogi': name the same one"):
+    with pytest.raises(FederationError, match=r"'adam' and this run has 'Yogi': choose the same one"):
         OuterOptimiser(META, OuterRule("Yogi"), 1).restore(state)
 
 
-def test_an_unknown_name_brings_the_nearest() -> None:
+def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"no optimiser is called 'Yogy'\. Did you mean 'Yogi'\?"):
         OuterRule("Yogy")
 
 
-def test_what_needs_more_than_a_gradient_is_unknown() -> None:
+def test_optimisers_that_need_more_than_a_gradient_are_unknown() -> None:
     with pytest.raises(UnknownNameError, match="LBFGS"):
         optimiser_class("LBFGS")
 
 
 @pytest.mark.parametrize("option", ["momentun", "lr", "params"])
-def test_an_unknown_option_brings_the_known(option: str) -> None:
-    with pytest.raises(DataError, match=rf"SGD has no option {option}: expected some of momentum, .*nesterov"):
+def test_an_unknown_option_lists_the_known_ones(option: str) -> None:
+    with pytest.raises(DataError, match=rf"SGD has no option {option}: choose from momentum, .*nesterov"):
         OuterRule("SGD", 1.0, {option: 0.5})
 
 
 @pytest.mark.parametrize(
     ("rule", "reason"), [(OuterRule("Adam", -1.0), "Invalid learning rate"), (OuterRule("Muon"), "2D parameters")]
 )
-def test_what_the_optimiser_refuses_is_told(rule: OuterRule, reason: str) -> None:
-    with pytest.raises(DataError, match=rf"{rule.name} refuses lr .*{reason}.*choose another optimiser"):
+def test_settings_that_the_optimiser_rejects_are_an_error(rule: OuterRule, reason: str) -> None:
+    with pytest.raises(DataError, match=rf"{rule.name} rejects lr .*{reason}.*choose another optimiser"):
         OuterOptimiser(META, rule, 1)
 
 

@@ -1,4 +1,4 @@
-"""A run that was stopped goes on as if it had not been: bit for bit, also after `kill -9`."""
+"""A resumed run gives the same bits as an uninterrupted one, also after `kill -9`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.server.training.strategy import MetaStrategy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# Trains on linear regression, with its checkpoints in argv[2]; argv[4] seconds pass after each round.
+# Trains a linear regression with checkpoints in argv[2] and sleeps argv[4] seconds after each round.
 TRAIN = """
 import sys, time
 from pathlib import Path
@@ -58,8 +58,8 @@ write_bundle(result, replace(bundle, meta=trained.meta))
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "Lamb"])
 @pytest.mark.parametrize("stopped_at", [1, 4])
-def test_a_resumed_run_is_the_uninterrupted_one(name: str, stopped_at: int, tmp_path: Path) -> None:
-    """Same cohorts (they are drawn by the round's number), same optimiser state, same bits."""
+def test_a_resumed_run_equals_the_uninterrupted_one(name: str, stopped_at: int, tmp_path: Path) -> None:
+    """Same cohorts, which are drawn by the number of the round, same optimiser state, same bits."""
     rule = OuterRule(name, 0.1, decay=True)
     plan = TrainingPlan(seed=1, cohort=CohortPlan(3))
 
@@ -94,7 +94,7 @@ def train(tmp_path: Path, name: str, pause: float = 0.0) -> subprocess.Popen[str
 
 
 def finished(process: subprocess.Popen[str]) -> list[int]:
-    """The rounds that a process told of, once it has ended well."""
+    """The rounds that a process has printed, after it has ended successfully."""
     out, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     return [int(line) for line in out.split()]
@@ -104,8 +104,8 @@ def meta_of(path: Path) -> Tree:
     return read_bundle(path).meta
 
 
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    """Killed between two rounds or in one; it starts again and ends where the run that nobody killed does."""
+def test_a_killed_run_can_be_resumed(tmp_path: Path) -> None:
+    """The run is killed at any point of a round, is started again, and gives the result of an undisturbed run."""
     undisturbed = train(tmp_path, "whole")
     killed = train(tmp_path, "killed", pause=0.2)
     assert killed.stdout is not None
@@ -117,15 +117,15 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed.tegu").exists()
 
-    told = finished(train(tmp_path, "killed"))
+    printed = finished(train(tmp_path, "killed"))
     assert finished(undisturbed) == list(range(1, 13))
-    assert told == list(range(4, 13))
+    assert printed == list(range(4, 13))
     assert same_bits(meta_of(tmp_path / "killed.tegu"), meta_of(tmp_path / "whole.tegu"))
     assert not same_bits(meta_of(tmp_path / "whole.tegu"), meta_of(tmp_path / "start.tegu"))
 
 
-def test_same_bits_tells_apart() -> None:
-    """What the tests above rest on."""
+def test_same_bits_detects_differences() -> None:
+    """The tests above depend on it."""
     tree = random_tree(0)
     assert same_bits(tree, {name: value.copy() for name, value in tree.items()})
     assert not same_bits(tree, {**tree, "scale": tree["scale"] + 1e-6})

@@ -1,4 +1,4 @@
-"""The strategy on a grid of plain functions: what a round adds up, whom it asks, and whom it leaves out."""
+"""The strategy on a grid of plain functions: aggregation, cohorts, and unusable replies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.progress import RoundProgress
 from tegu.server.training.checkpoint import read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.plan import EVERYBODY_TRAINS, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import ALL_USERS_TRAIN, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import Reply, RoundConfig
 
@@ -26,7 +26,7 @@ META = random_tree(0)
 
 
 def sums(seed: int, users: int = 1) -> Node:
-    """A node whose reply depends on what it was sent."""
+    """A node whose reply depends on the parameters and the round."""
 
     def node(meta: Tree, config: RoundConfig) -> Reply:
         noise = random_tree(1000 * seed + config.round)
@@ -35,11 +35,11 @@ def sums(seed: int, users: int = 1) -> Node:
     return node
 
 
-def broken(meta: Tree, config: RoundConfig) -> Reply:
+def failing(meta: Tree, config: RoundConfig) -> Reply:
     raise ZeroDivisionError("the disk is full")
 
 
-def poisoned(value: float) -> Node:
+def non_finite(value: float) -> Node:
     def node(meta: Tree, config: RoundConfig) -> Reply:
         update = {name: array.copy() for name, array in meta.items()}
         update["bias"][1] = value
@@ -56,23 +56,23 @@ def without_users(meta: Tree, config: RoundConfig) -> Reply:
     return Reply(meta, 0)
 
 
-def of(size: int, *, seed: int = 0, wait_seconds: float = 60.0) -> TrainingPlan:
+def plan_for(size: int, *, seed: int = 0, wait_seconds: float = 60.0) -> TrainingPlan:
     return TrainingPlan(seed=seed, cohort=CohortPlan(size, wait_seconds=wait_seconds))
 
 
 def trained(
-    grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = EVERYBODY_TRAINS
+    grid: FunctionGrid, rounds: int, plan: TrainingPlan, lr: float = 0.5, left_out: LeftOut = ALL_USERS_TRAIN
 ) -> Tree:
     outer = OuterOptimiser(META, OuterRule("SGD", lr), rounds)
     run_rounds(MetaStrategy(outer, plan, left_out=left_out), grid, META, rounds)
     return outer.meta
 
 
-def test_a_round_moves_by_the_mean_over_users() -> None:
-    """Not over replies: a node with three users counts three times."""
+def test_a_round_applies_the_mean_over_users() -> None:
+    """The mean is over users and not over replies: a node with three users counts three times."""
     nodes = {5: sums(5, 1), 7: sums(7, 3), 9: sums(9, 2)}
     grid = FunctionGrid(nodes)
-    plan = replace(of(3, seed=4), episodes=EpisodeRule(2, 3, 4), updates=UpdatePlan(clip=2.5))
+    plan = replace(plan_for(3, seed=4), episodes=EpisodeRule(2, 3, 4), updates=UpdatePlan(clip=2.5))
     found = trained(grid, 2, plan)
 
     expected = {name: value.astype(np.float64) for name, value in META.items()}
@@ -86,78 +86,78 @@ def test_a_round_moves_by_the_mean_over_users() -> None:
 
 
 def test_the_order_of_replies_does_not_matter() -> None:
-    """The grid replies backwards; only the nodes' ids decide the order of summation, so the bits are the same."""
+    """Only the nodes' ids determine the order of summation, so the bits are the same."""
     nodes = {number: sums(number) for number in range(1, 9)}
     backwards = dict(reversed(list(nodes.items())))
-    plan = of(8)
+    plan = plan_for(8)
     assert same_bits(trained(FunctionGrid(nodes), 3, plan), trained(FunctionGrid(backwards), 3, plan))
 
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (broken, "the disk is full"),
-        (poisoned(math.nan), "not finite"),
-        (poisoned(math.inf), "not finite"),
+        (failing, "the disk is full"),
+        (non_finite(math.nan), "not finite"),
+        (non_finite(math.inf), "not finite"),
         (other_layout, "'bias' is float32[3] in one tree and absent in the other"),
-        (without_users, "an update of 0 users"),
+        (without_users, "the update of 0 users is empty"),
     ],
 )
 def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCaptureFixture) -> None:
     good = {1: sums(1, 2), 3: sums(3)}
     with caplog.at_level(logging.WARNING, "tegu.server.training.strategy"):
-        found = trained(FunctionGrid({**good, 2: bad}), 1, of(3))
-    assert same_bits(found, trained(FunctionGrid(good), 1, of(2)))
+        found = trained(FunctionGrid({**good, 2: bad}), 1, plan_for(3))
+    assert same_bits(found, trained(FunctionGrid(good), 1, plan_for(2)))
     assert "round 1" in caplog.text
     assert "node 2" in caplog.text
     assert reason in caplog.text
 
 
-def test_a_round_without_a_usable_reply_ends_the_run() -> None:
-    grid = FunctionGrid({1: broken, 2: poisoned(math.nan)})
+def test_a_round_without_a_usable_reply_is_an_error() -> None:
+    grid = FunctionGrid({1: failing, 2: non_finite(math.nan)})
     with pytest.raises(FederationError, match=r"round 1 .*node 1: .*the disk is full; node 2: .*not finite"):
-        trained(grid, 3, of(2))
+        trained(grid, 3, plan_for(2))
 
 
 def calibrating(meta: Tree, config: RoundConfig) -> Reply:
     return Reply({}, 0)
 
 
-def test_a_node_whose_users_all_calibrate_counts_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_node_whose_users_all_calibrate_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     good = {1: sums(1, 2), 3: sums(3)}
     with caplog.at_level(logging.WARNING, "tegu.server.training.strategy"):
-        found = trained(FunctionGrid({**good, 2: calibrating}), 2, of(3), left_out=LeftOut(0.2))
-    assert same_bits(found, trained(FunctionGrid(good), 2, of(2)))
+        found = trained(FunctionGrid({**good, 2: calibrating}), 2, plan_for(3), left_out=LeftOut(0.2))
+    assert same_bits(found, trained(FunctionGrid(good), 2, plan_for(2)))
     assert [record for record in caplog.records if record.name == "tegu.server.training.strategy"] == []
 
 
-def test_a_round_of_nobody_leaves_the_parameters_alone() -> None:
-    told = Recorded()
+def test_a_round_without_users_leaves_the_parameters_unchanged() -> None:
+    recorded = Recorded()
     grid = FunctionGrid({1: calibrating, 2: calibrating})
     outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 2)
-    strategy = MetaStrategy(outer, of(2), left_out=LeftOut(0.2), progress=told)
+    strategy = MetaStrategy(outer, plan_for(2), left_out=LeftOut(0.2), progress=recorded)
     run_rounds(strategy, grid, META, 2)
     assert same_bits(outer.meta, META)
-    assert [progress.users for progress in told.rounds] == [0, 0]
+    assert [progress.users for progress in recorded.rounds] == [0, 0]
     assert grid.configs[0].calibration_share == 0.2
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.6, math.nan])
-def test_a_share_that_leaves_too_few_to_train_is_refused(share: float) -> None:
+def test_a_share_that_leaves_too_few_training_users_is_refused(share: float) -> None:
     with pytest.raises(DataError, match=rf"share is {share}: expected from 0 to 0.5"):
         CalibrationPlan(share=share)
 
 
-def test_silence_ends_the_run() -> None:
-    strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), of(1))
-    with pytest.raises(FederationError, match=r"round 4 has no usable reply: nobody answered in time"):
+def test_a_round_without_replies_is_an_error() -> None:
+    strategy = MetaStrategy(OuterOptimiser(META, OuterRule(), 1), plan_for(1))
+    with pytest.raises(FederationError, match=r"round 4 has no usable reply: no node replied in time"):
         strategy.aggregate_train(4, [])
 
 
 def test_cohorts_are_drawn_by_seed_and_round() -> None:
     def asked(seed: int) -> list[list[int]]:
         grid = FunctionGrid({number: sums(number) for number in range(100, 120)})
-        trained(grid, 6, of(5, seed=seed))
+        trained(grid, 6, plan_for(5, seed=seed))
         return grid.asked
 
     first = asked(3)
@@ -167,30 +167,30 @@ def test_cohorts_are_drawn_by_seed_and_round() -> None:
     assert len({tuple(cohort) for cohort in first}) == 6
 
 
-def test_everybody_comes_in_time() -> None:
+def test_every_node_is_drawn_over_many_rounds() -> None:
     grid = FunctionGrid({number: sums(number) for number in range(6)})
-    trained(grid, 40, of(2))
+    trained(grid, 40, plan_for(2))
     counts = np.bincount(np.concatenate(grid.asked), minlength=6)
     assert counts.min() > 40 * 2 / 6 / 3
 
 
-def test_too_few_nodes_are_waited_for_then_named() -> None:
+def test_too_few_nodes_are_an_error_after_waiting() -> None:
     began = time.monotonic()
     with pytest.raises(FederationError, match=r"2 nodes are connected and the cohort is 3: connect more"):
-        trained(FunctionGrid({1: sums(1), 2: sums(2)}), 1, of(3, wait_seconds=0.3))
+        trained(FunctionGrid({1: sums(1), 2: sums(2)}), 1, plan_for(3, wait_seconds=0.3))
     assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_a_node_that_comes_late_takes_part() -> None:
+def test_a_node_that_connects_late_takes_part() -> None:
     class Late(FunctionGrid):
-        looks = 0
+        calls = 0
 
         def get_node_ids(self) -> list[int]:
-            self.looks += 1
-            return [1] if self.looks < 3 else [1, 2]
+            self.calls += 1
+            return [1] if self.calls < 3 else [1, 2]
 
     grid = Late({1: sums(1), 2: sums(2)})
-    trained(grid, 1, of(2))
+    trained(grid, 1, plan_for(2))
     assert grid.asked == [[1, 2]]
 
 
@@ -200,18 +200,18 @@ def test_settings_out_of_range_are_refused(cohort: int, clip: float) -> None:
         TrainingPlan(cohort=CohortPlan(cohort), updates=UpdatePlan(clip=clip))
 
 
-def test_every_round_leaves_a_checkpoint_and_is_told_of(tmp_path: Path) -> None:
+def test_every_round_writes_a_checkpoint_and_notifies_progress(tmp_path: Path) -> None:
     def after(progress: RoundProgress) -> None:
         checkpoint = read_checkpoint(tmp_path / f"round-{progress.round:06d}.safetensors")
         assert checkpoint.round == progress.round
         assert same_bits(checkpoint.meta, progress.meta)
 
-    told = Recorded(after)
+    recorded = Recorded(after)
     outer = OuterOptimiser(META, OuterRule("Adam", 0.1), 5)
-    strategy = MetaStrategy(outer, of(2), checkpoints=tmp_path, progress=told)
+    strategy = MetaStrategy(outer, plan_for(2), checkpoints=tmp_path, progress=recorded)
     run_rounds(strategy, FunctionGrid({1: sums(1, 2), 2: sums(2)}), META, 5)
-    assert [(each.round, each.users, each.user_rounds) for each in told.rounds] == [
+    assert [(each.round, each.users, each.user_rounds) for each in recorded.rounds] == [
         (number, 3, 3 * number) for number in range(1, 6)
     ]
-    assert same_bits(told.rounds[-1].meta, outer.meta)
-    assert not same_bits(told.rounds[0].meta, told.rounds[1].meta)
+    assert same_bits(recorded.rounds[-1].meta, outer.meta)
+    assert not same_bits(recorded.rounds[0].meta, recorded.rounds[1].meta)

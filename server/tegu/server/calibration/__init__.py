@@ -1,1 +1,5 @@
-"""Choosing how much to adapt for each number of interactions, over a federation."""
+"""Choosing how much to adapt at each number of interactions, over a federation.
+
+- `calibrate`: evaluation rounds for validation and calibration
+- `schedule`: from the nodes' replies to the schedule
+"""

@@ -1,4 +1,4 @@
-"""Calibrating a trained bundle over a federation: who has taken no part in training tries ways to adapt."""
+"""Calibrating a trained bundle over a federation: users who did not train it evaluate candidate knobs."""
 
 from __future__ import annotations
 
@@ -31,52 +31,51 @@ __all__ = ["calibrate", "final_validation", "validations_for"]
 def validations_for(
     plan: TrainingPlan, manifest: Manifest, history: ValidationHistory | None, fold: int | None
 ) -> Validations | None:
-    """Who looks at the parameters while a federation's run goes on, and when; None for nobody.
+    """The validations of a federation's run; None if its plan has no validation.
 
     Args:
-        plan: of the run.
-        manifest: of the bundle to start from.
-        history: of the rounds before, where a run is resumed.
-        fold: whose users are left out, to look on; None for nobody's.
+        plan: plan of the run.
+        manifest: manifest of the bundle to start from.
+        history: validations of the earlier rounds of a resumed run.
+        fold: the fold whose users are left out of training and validate; None for the training with all users.
     """
     stopping = plan.early_stopping
     every = stopping.interval(plan.rounds, by_default=False)
     if not every or not plan.calibration.left_out(fold).share:
         return None
     rule = ValidationRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
-    inquiry = _inquiry(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
-    return Validations(rule, inquiry, plan.rounds, history)
+    request = _request(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
+    return Validations(rule, request, plan.rounds, history)
 
 
 def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:
-    """The schedule that the federation's calibration users find: one or two evaluation rounds for each fold.
+    """The schedule chosen by the federation's calibration users, in one or two evaluation rounds for each fold.
 
     Args:
-        grid: the nodes.
-        metas: what was trained, fold by fold: each without the users who judge it.
-        manifest: of the bundle; its candidates are tried, or its own knobs where it has none.
-        plan: how, and of which seed.
+        grid: the connected nodes.
+        metas: parameters of each fold, trained without the fold's users, who calibrate them.
+        manifest: manifest of the bundle. Its candidates are evaluated; without candidates, its own knobs.
+        plan: plan of the run.
 
     Raises:
-        FederationError: no node answers, or no user who calibrates has the rows for any k.
+        FederationError: no node replies, or no calibration user has enough rows for any k.
     """
     records = [to_record(meta) for meta in metas]
 
-    def answered(questions: Sequence[CandidateSet]) -> list[MetricSums]:
-        inquiries = (_inquiry(plan, manifest, questions, fold) for fold in range(len(records)))
-        each = zip(records, inquiries, strict=True)
+    def evaluate(questions: Sequence[CandidateSet]) -> list[MetricSums]:
+        requests = (_request(plan, manifest, questions, fold) for fold in range(len(records)))
         return add_sums(
-            run_evaluation_round(grid, record, inquiry, "calibration", plan.calibration.nodes)
-            for record, inquiry in each
+            run_evaluation_round(grid, record, request, "calibration", plan.calibration.nodes)
+            for record, request in zip(records, requests, strict=True)
         )
 
-    schedule = find_schedule(answered, manifest, plan.calibration.ks, plan.calibration.risk)
+    schedule = find_schedule(evaluate, manifest, plan.calibration.ks, plan.calibration.risk)
     if not schedule:
         share = plan.calibration.left_out_share
         raise FederationError(
-            f"nobody calibrates: of the connected nodes' users, none of the share of {share} that was drawn has "
-            f"more than k = {min(plan.calibration.ks)} rows; connect more nodes and run again (the checkpoints stay), "
-            "name smaller ks, or set calibration-share to 0 and keep the old schedule"
+            f"no user can calibrate: a share of {share} of all users calibrates, and on the connected nodes none of "
+            f"them has more than k = {min(plan.calibration.ks)} rows. Connect more nodes and run again (checkpoints "
+            "are kept), choose smaller ks, or set calibration-share to 0 to keep the old schedule"
         )
     return schedule
 
@@ -84,31 +83,34 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
 def final_validation(
     grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan, number: int
 ) -> Validation | None:
-    """A closer look at what was trained: how those who calibrate, and others who trained, do by it.
+    """A validation of the trained parameters, with more trials than those during training.
 
     Args:
-        grid: the nodes.
-        metas: as `calibrate`.
-        manifest: of the bundle.
-        plan: who calibrates.
-        number: the round that they are of.
+        grid: the connected nodes.
+        metas: as in `calibrate`.
+        manifest: manifest of the bundle.
+        plan: plan of the run.
+        number: round of the parameters.
+
+    Returns:
+        The mean over folds; None if no calibration user has enough rows.
 
     Raises:
-        FederationError: no node answers.
+        FederationError: no node replies.
     """
     questions = validation_candidates(plan.calibration.middle_k, manifest, DRAWS)
     answers = (
         run_evaluation_round(
-            grid, to_record(meta), _inquiry(plan, manifest, questions, fold), "validation", plan.calibration.nodes
+            grid, to_record(meta), _request(plan, manifest, questions, fold), "validation", plan.calibration.nodes
         )
         for fold, meta in enumerate(metas)
     )
     higher_is_better = plan.calibration.metric_for(manifest.spec).higher_is_better
-    looks = (validation_from_sums(number, each, higher_is_better) for each in answers)
-    return mean_validation([look for look in looks if look is not None])
+    validations = (validation_from_sums(number, sums, higher_is_better) for sums in answers)
+    return mean_validation([validation for validation in validations if validation is not None])
 
 
-def _inquiry(plan: TrainingPlan, manifest: Manifest, questions: Sequence[CandidateSet], fold: int) -> EvaluationRequest:
-    """What an evaluation round asks of the devices that hold the manifest's graphs."""
+def _request(plan: TrainingPlan, manifest: Manifest, questions: Sequence[CandidateSet], fold: int) -> EvaluationRequest:
+    """The evaluation request for these candidates, with the plan's metric, seed and share of calibration users."""
     metric = plan.calibration.metric_for(manifest.spec).name
     return EvaluationRequest(metric, plan.seed, plan.calibration.left_out_share, questions, fold)

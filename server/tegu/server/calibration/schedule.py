@@ -1,7 +1,7 @@
-"""The server's half of calibration: from what devices answer to the schedule, for each number of interactions.
+"""The server's half of calibration: from the nodes' sums to the schedule, for each number of interactions.
 
-Two evaluation rounds for a guarded learner, one otherwise. The first asks for the line by which
-evidence tells a gain; the second tries every weight and guard with that line.
+A learner with a guard needs two evaluation rounds, any other learner one. For a guarded learner the first round fits
+the line that predicts the gain from the evidence. The second round evaluates every weight and guard with that line.
 """
 
 from __future__ import annotations
@@ -16,59 +16,65 @@ from tegu.core.calibration.guard import GainModel, Guard, fit_gain_model
 from tegu.core.calibration.selection import RISK, select_candidate
 from tegu.core.sampling.trials import DRAWS
 
-__all__ = ["Ask", "find_schedule"]
+__all__ = ["Evaluate", "find_schedule"]
 
-Ask: TypeAlias = Callable[[Sequence[CandidateSet]], Sequence[MetricSums]]
+Evaluate: TypeAlias = Callable[[Sequence[CandidateSet]], Sequence[MetricSums]]
 
 _WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-_GUARDS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))  # with their floors
-_FEW = 10  # so many users cannot show that one in twenty is hurt: the guard, the gentlest, is not left to choice
+_GUARDS_AND_FLOORS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))
+_MIN_USERS_FOR_GUARD = 10  # fewer users cannot show that one in twenty is harmed: only the first guard is evaluated
 
 
-def find_schedule(ask: Ask, manifest: Manifest, ks: Iterable[int], risk: float = RISK) -> tuple[ScheduleEntry, ...]:
-    """For each k the way to adapt that `choose` takes, or none.
+def find_schedule(
+    evaluate: Evaluate, manifest: Manifest, ks: Iterable[int], risk: float = RISK
+) -> tuple[ScheduleEntry, ...]:
+    """The knobs for each k, chosen by `select_candidate`; the unadapted knobs if no candidate is accepted.
 
-    A k that no calibration user has enough rows for is left out.
+    A k for which no calibration user has enough rows is left out.
 
     Args:
-        ask: one evaluation round, from questions to their answers.
-        manifest: of the learner. Its candidates are tried, or its own knobs where it has none; where they are guarded,
-            every weight, guard and floor of each.
+        evaluate: runs one evaluation round, from sets of candidates to their sums.
+        manifest: manifest of the learner. Its candidates are evaluated; without candidates, its own knobs. For a
+            guarded learner each is evaluated with every weight, guard and floor.
         ks: numbers of interactions.
-        risk: the largest share of people that may be hurt.
+        risk: largest share of users that adapting may harm.
     """
     sizes, candidates = sorted(set(ks)), manifest.candidates or (manifest.knobs,)
     if manifest.guarded:
-        lines = _lines(ask, candidates, sizes)
-        questions = [CandidateSet(k, list(_guarded(candidates, found)), "gains") for k, found in lines.items()]
+        lines = _gain_lines(evaluate, candidates, sizes)
+        questions = [CandidateSet(k, list(_guarded(candidates, sums)), "gains") for k, sums in lines.items()]
     else:
         questions = [CandidateSet(k, candidates, "gains") for k in sizes]
-    answers = ask(questions) if questions else []
+    answers = evaluate(questions) if questions else []
     return tuple(
-        _entry(question, found, manifest.unadapted, risk)
-        for question, found in zip(questions, answers, strict=True)
-        if found.users
+        _entry(question, sums, manifest.unadapted, risk)
+        for question, sums in zip(questions, answers, strict=True)
+        if sums.users
     )
 
 
-def _lines(ask: Ask, candidates: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
-    """By k; one that nobody has the rows for is left out."""
-    answers = ask([CandidateSet(k, candidates, "lines") for k in sizes])
-    return {k: found for k, found in zip(sizes, answers, strict=True) if found.users}
+def _gain_lines(evaluate: Evaluate, candidates: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
+    """The sums for the gain line, by k. A k for which no user has enough rows is left out."""
+    answers = evaluate([CandidateSet(k, candidates, "lines") for k in sizes])
+    return {k: sums for k, sums in zip(sizes, answers, strict=True) if sums.users}
 
 
 def _guarded(candidates: Sequence[Knobs], lines: MetricSums) -> Iterable[Knobs]:
-    """All ways to try."""
+    """Every candidate with every weight, guard and floor."""
     for knobs, sums in zip(candidates, lines.sums, strict=True):
-        yield from _weighed(knobs, fit_gain_model(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
+        yield from _with_guards(knobs, fit_gain_model(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
 
 
-def _weighed(knobs: Knobs, belief: GainModel, users: int, *, gains: bool) -> Iterable[Knobs]:
-    """A floor keeps a part for those of whom nothing is known, and so for most: only of what gains on average."""
-    guards = [each for each in _GUARDS if gains or not each[1]]
+def _with_guards(knobs: Knobs, model: GainModel, users: int, *, gains: bool) -> Iterable[Knobs]:
+    """A candidate with every weight, guard and floor.
+
+    A floor applies part of the adaptation to users without evidence, which means most users. Floors above 0 are
+    therefore only evaluated for candidates that gain on average.
+    """
+    pairs = [pair for pair in _GUARDS_AND_FLOORS if gains or not pair[1]]
     for weight in _WEIGHTS:
-        for guard, floor in guards[:1] if users < _FEW else guards:
-            yield {**knobs, **asdict(Guard(weight, guard, floor, *belief))}
+        for guard, floor in pairs[:1] if users < _MIN_USERS_FOR_GUARD else pairs:
+            yield {**knobs, **asdict(Guard(weight, guard, floor, *model))}
 
 
 def _entry(question: CandidateSet, found: MetricSums, unadapted: Knobs, risk: float) -> ScheduleEntry:

@@ -1,9 +1,10 @@
-"""Flower's own processes on this machine: started together, asked for results, and stopped to the last one.
+"""Flower's own processes on this machine: they are started together, run the app, and are all stopped at the end.
 
-environment   variables, TOML files, free ports, where the programs are
-namespace     a network namespace that holds loopback alone
-family        every process that descends from what was started
-local         a SuperLink with SuperNodes, or with Flower's Ray simulation
+- `local_flower`: a SuperLink with SuperNodes, or with Flower's Ray simulation
+- `process_group`: processes with a common folder, environment and end
+- `process_tree`: finding and stopping all descendants of a process group
+- `network_namespace`: a network namespace with only loopback
+- `environment`: environment variables, TOML files, free ports, paths of Flower's programs
 """
 
 from tegu.server.deployment.local_flower import FlowerRun, LocalFlower, local_federation, local_simulation

@@ -1,4 +1,4 @@
-"""What Flower's programs need around them: variables, configuration files, ports."""
+"""The environment of Flower's programs: environment variables, configuration files, ports, program paths."""
 
 from __future__ import annotations
 
@@ -27,56 +27,58 @@ _OFFLINE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it every Ray worker prints a FutureWarning
 }
-_QUICK = {
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.05",  # a second by default, and a task is waited for twice a round
+_PROCESS_SETTINGS = {
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.05",  # 1 s by default, which every round would wait twice
     "OMP_NUM_THREADS": "1",  # the processes share the machine
-    "PYTHONUNBUFFERED": "1",  # their logs are read while they run
+    "PYTHONUNBUFFERED": "1",  # the logs are read while the processes run
     "NO_COLOR": "1",
     "TERM": "dumb",
 }
 
 
 def offline_environment(home: Path) -> dict[str, str]:
-    """This process's environment, less proxies and a running Ray, plus what keeps Flower and Ray to this machine.
+    """This process's environment, changed so that Flower and Ray contact no other machine.
+
+    Proxies and the address of a running Ray are removed. Telemetry, update checks and installations are switched off.
 
     Args:
-        home: Flower's own folder.
+        home: folder for Flower's own files.
     """
-    ours = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.lower().endswith("_proxy") and name != "RAY_ADDRESS"
     }
-    # The SuperLink starts flower-superexec, and that flwr-serverapp, by name.
-    return ours | _OFFLINE | _QUICK | {"PATH": _path(), "FLWR_HOME": str(home)}
+    # PATH: the SuperLink starts flower-superexec by name, which starts flwr-serverapp by name.
+    return inherited | _OFFLINE | _PROCESS_SETTINGS | {"PATH": _search_path(), "FLWR_HOME": str(home)}
 
 
 def program(name: str) -> str:
-    """Path of one of Flower's programs, this interpreter's own where it has it.
+    """Path of one of Flower's programs. The one installed with this interpreter comes first.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: the program is not installed.
     """
-    found = shutil.which(name, path=_path())
+    found = shutil.which(name, path=_search_path())
     if found is None:
         raise MissingExtraError(name, "sim")
     return found
 
 
 def write_toml(path: Path, values: Table) -> Path:
-    """Write a TOML file, and return its path. Flower's `name=value` arguments cannot carry every string; files can."""
+    """Write a TOML file and return its path. Unlike Flower's `name=value` arguments, a file can hold every string."""
     path.write_text(tomli_w.dumps(values), encoding="utf-8")
     return path
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different TCP ports of 127.0.0.1 that nobody listens on."""
+    """`count` different free TCP ports of 127.0.0.1."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
-def _path() -> str:
+def _search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

@@ -1,4 +1,4 @@
-"""A SuperLink on loopback, with SuperNodes of its own or with Flower's Ray simulation behind it."""
+"""A SuperLink on loopback, with SuperNodes or with Flower's Ray simulation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tegu.core.errors import FederationError
 from tegu.server.deployment.environment import Scalar, Table, free_ports, offline_environment, program, write_toml
 from tegu.server.deployment.network_namespace import loopback_only
-from tegu.server.deployment.process_group import TAIL, ProcessGroup
+from tegu.server.deployment.process_group import LOG_TAIL, ProcessGroup
 
 __all__ = ["FlowerRun", "LocalFlower", "local_federation", "local_simulation"]
 
 _HOST, _CONNECTION = "127.0.0.1", "local"
-# Asked by a process of the group: this process is not in their network namespace.
-_UNTIL_HEALTHY = """
+# Runs as a process of the group, because this process may be outside their network namespace.
+_WAIT_FOR_HEALTH = """
 import sys, time, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 while True:
@@ -37,34 +37,34 @@ print("healthy")
 
 @dataclass(frozen=True)
 class FlowerRun:
-    """A run that has ended.
+    """The result of a run that has ended.
 
     Attributes:
-        status: Flower's own: `finished:completed`, `finished:failed` or `finished:stopped`.
+        status: as Flower reports it: `finished:completed`, `finished:failed` or `finished:stopped`.
         log: what the ServerApp wrote.
-        seconds: from the command to its end.
+        seconds: duration of the `flwr run` command.
     """
 
     status: str
-    log: str
+    log: str = field(repr=False)
     seconds: float
 
     @property
     def completed(self) -> bool:
-        """Whether the ServerApp came to its end."""
+        """Whether the ServerApp finished without an error."""
         return self.status == "finished:completed"
 
 
 class LocalFlower:
-    """A SuperLink and what belongs to it; made by `local_federation` and `local_simulation`, which stop it.
+    """A SuperLink with its nodes. `local_federation` and `local_simulation` create and stop it.
 
     Args:
         app_dir: folder of the app's `pyproject.toml`.
-        workdir: for logs and Flower's own files; made where it is absent.
-        port: of the SuperLink.
-        enter: words before every command.
-        environment: variables besides those of `offline_environment`.
-        settings: of the federation, passed on with every run.
+        workdir: folder for logs and Flower's own files; created if it does not exist.
+        port: port of the SuperLink.
+        command_prefix: words put before every command.
+        environment: environment variables in addition to those of `offline_environment`.
+        settings: Flower's federation configuration, passed with every run.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LocalFlower:
         workdir: Path,
         port: int,
         *,
-        enter: Sequence[str] = (),
+        command_prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         settings: Mapping[str, Scalar] | None = None,
     ) -> None:
@@ -83,86 +83,93 @@ class LocalFlower:
         home.mkdir(parents=True, exist_ok=True)
         connection: Table = {"address": f"{_HOST}:{port}", "insecure": True}
         write_toml(home / "config.toml", {"superlink": {_CONNECTION: connection}})
-        self._group = ProcessGroup(self._workdir, offline_environment(home) | dict(environment or {}), enter)
+        variables = offline_environment(home) | dict(environment or {})
+        self._group = ProcessGroup(self._workdir, variables, command_prefix)
+
+    def __repr__(self) -> str:
+        return f"LocalFlower(SuperLink at {_HOST}:{self._port}, workdir {self._workdir})"
 
     def run(self, run_config: Mapping[str, Scalar], timeout: float = 3600.0) -> FlowerRun:
-        """Run the app and wait for its end.
+        """Run the app and wait until it ends.
 
         Args:
             run_config: values for the keys of the app's `[tool.flwr.app.config]`.
-            timeout: seconds after which to give up waiting; the run itself ends with the context at the latest.
+            timeout: seconds to wait. A run that takes longer goes on until the context manager stops all processes.
 
         Raises:
-            FederationError: Flower refuses the run, does not answer, or `timeout` has passed.
+            FederationError: Flower rejects the run or does not answer, or `timeout` has passed.
         """
-        began = time.monotonic()
+        started = time.monotonic()
         arguments = ["--run-config", str(write_toml(self._workdir / "run-config.toml", run_config))]
         if self._settings:
             path = write_toml(self._workdir / "federation-config.toml", self._settings)
             arguments += ["--federation-config", str(path)]
         command = [program("flwr"), "run", str(self._app_dir), _CONNECTION, "--stream", *arguments]
-        log = self._group.call(*command, timeout=timeout)
-        return FlowerRun(self._status(log, timeout), log, time.monotonic() - began)
+        log = self._group.run(*command, timeout=timeout)
+        return FlowerRun(self._run_status(log, timeout), log, time.monotonic() - started)
 
     def log(self, name: str) -> str:
         """What a process has written so far: `superlink`, `supernode0`, `supernode1`, ...
 
         Raises:
-            FederationError: nothing of that name was started.
+            FederationError: no process of that name was started.
         """
         return self._group.log(name)
 
     def start_superlink(self, *arguments: str) -> None:
         """Start the SuperLink."""
-        end = ["--host", _HOST, "--port", str(self._port)]
-        self._group.start("superlink", program("flower-superlink"), "--insecure", *end, *arguments)
+        address = ["--host", _HOST, "--port", str(self._port)]
+        self._group.start("superlink", program("flower-superlink"), "--insecure", *address, *arguments)
 
     def start_supernode(self, index: int, port: int, config: Mapping[str, Scalar]) -> None:
-        """Start `supernode<index>`; it keeps trying until the SuperLink answers."""
+        """Start `supernode<index>`; it retries until the SuperLink answers."""
         path = write_toml(self._workdir / f"node-config-{index}.toml", config)
-        ends = ["--superlink", f"{_HOST}:{self._port}", "--host", _HOST, "--port", str(port)]
-        command = [program("flower-supernode"), "--insecure", *ends, "--node-config", str(path)]
+        addresses = ["--superlink", f"{_HOST}:{self._port}", "--host", _HOST, "--port", str(port)]
+        command = [program("flower-supernode"), "--insecure", *addresses, "--node-config", str(path)]
         self._group.start(f"supernode{index}", *command)
 
-    def until_ready(self, nodes: int = 0) -> None:
-        """Wait until the SuperLink answers and so many SuperNodes are registered: each writes its id then.
+    def wait_until_ready(self, nodes: int = 0) -> None:
+        """Wait until the SuperLink answers and the first `nodes` SuperNodes are registered.
 
         Raises:
-            FederationError: a process has ended, or they are not ready in time.
+            FederationError: a process has ended, or is not ready in time.
         """
-        self._group.start("health", sys.executable, "-c", _UNTIL_HEALTHY, f"http://{_HOST}:{self._port}/health")
-        self._until_written("health", "healthy", ["superlink"], "the SuperLink does not answer")
+        self._group.start("health", sys.executable, "-c", _WAIT_FOR_HEALTH, f"http://{_HOST}:{self._port}/health")
+        self._wait_for_log("health", "healthy", ["superlink"], "the SuperLink does not answer")
         for name in (f"supernode{index}" for index in range(nodes)):
-            self._until_written(name, "SuperNode ID:", ["superlink", name], f"{name} does not connect")
+            # A SuperNode logs its id when it is registered.
+            self._wait_for_log(name, "SuperNode ID:", ["superlink", name], f"{name} does not connect")
 
     def stop(self) -> None:
-        """Stop everything that was started and all that it has started; nothing is left on return."""
+        """Stop all processes and all their descendants. Returns when none is left."""
         self._group.stop()
 
-    def _until_written(self, name: str, text: str, needed: Sequence[str], failure: str) -> None:
-        self._group.until(lambda: text in self.log(name), needed, failure)
+    def _wait_for_log(self, name: str, text: str, needed: Sequence[str], failure: str) -> None:
+        self._group.wait_until(lambda: text in self.log(name), needed, failure)
 
-    def _status(self, log: str, timeout: float) -> str:
-        """Flower's own word on the run: `flwr run --stream` exits with 0 whatever became of it."""
+    def _run_status(self, log: str, timeout: float) -> str:
+        """The run's status as Flower reports it: `flwr run --stream` exits with 0 even when the run has failed."""
         found = re.search(r"Successfully started run (\d+)", log)
         if found is None:
-            raise FederationError(f"flwr run names no run: is this another Flower version? It wrote:\n{log[-TAIL:]}")
+            raise FederationError(
+                f"the output of flwr run names no run id: check the Flower version. It wrote:\n{log[-LOG_TAIL:]}"
+            )
         command = [program("flwr"), "list", _CONNECTION, "--run-id", found[1], "--format", "json"]
-        listed = self._group.call(*command, timeout=timeout)
+        listed = self._group.run(*command, timeout=timeout)
         return str(json.loads(listed[listed.index("{") :])["runs"][0]["status"])
 
 
 @contextmanager
 def local_federation(app_dir: Path, workdir: Path, nodes: Sequence[Mapping[str, Scalar]]) -> Iterator[LocalFlower]:
-    """One SuperLink and a SuperNode for each node configuration, on free ports of 127.0.0.1, all connected.
+    """A SuperLink with one connected SuperNode for each node configuration, on free ports of 127.0.0.1.
 
     Args:
         app_dir: folder of the app's `pyproject.toml`.
-        workdir: for logs and Flower's own files.
-        nodes: each SuperNode's configuration, as its ClientApp finds it in `context.node_config`.
+        workdir: folder for logs and Flower's own files.
+        nodes: configuration of each SuperNode, which its ClientApp reads from `context.node_config`.
 
     Raises:
-        FederationError: a process cannot be started, or they do not find each other.
+        FederationError: a process cannot be started or connected.
         MissingExtraError: Flower's programs are not installed.
     """
     ports = free_ports(len(nodes) + 1)
@@ -171,7 +178,7 @@ def local_federation(app_dir: Path, workdir: Path, nodes: Sequence[Mapping[str, 
         flower.start_superlink()
         for index, (port, config) in enumerate(zip(ports[1:], nodes, strict=True)):
             flower.start_supernode(index, port, config)
-        flower.until_ready(len(nodes))
+        flower.wait_until_ready(len(nodes))
         yield flower
     finally:
         flower.stop()
@@ -179,28 +186,32 @@ def local_federation(app_dir: Path, workdir: Path, nodes: Sequence[Mapping[str, 
 
 @contextmanager
 def local_simulation(app_dir: Path, workdir: Path, nodes: int, cpus: int = 2) -> Iterator[LocalFlower]:
-    """A SuperLink that runs the app on Flower's Ray simulation, in a namespace with only loopback where permitted.
+    """A SuperLink that runs the app on Flower's Ray simulation.
+
+    Its processes run in a network namespace with only loopback where the system permits it.
 
     Args:
         app_dir: folder of the app's `pyproject.toml`.
-        workdir: for logs and Flower's own files.
-        nodes: simulated SuperNodes; each finds its `partition-id`, from 0, in `context.node_config`.
-        cpus: processors that Ray uses, one for a ClientApp.
+        workdir: folder for logs and Flower's own files.
+        nodes: number of simulated SuperNodes. Each reads its `partition-id`, from 0, from `context.node_config`.
+        cpus: number of processors that Ray uses, one for each ClientApp.
 
     Raises:
         FederationError: the SuperLink cannot be started.
         MissingExtraError: Flower's programs are not installed.
     """
     settings = {"num-supernodes": nodes, "client-resources-num-cpus": 1, "init-args-num-cpus": cpus}
-    # A folder of its own, or Ray joins any cluster it finds in the shared one; its sockets want a short path.
+    # Ray joins any cluster that it finds in the shared folder, so it gets its own. Its sockets need a short path.
     ray = {"RAY_TMPDIR": tempfile.mkdtemp(prefix="tegu-ray-")}
     try:
-        with loopback_only() as enter:
+        with loopback_only() as command_prefix:
             (port,) = free_ports(1)
-            flower = LocalFlower(app_dir, workdir, port, enter=enter, environment=ray, settings=settings)
+            flower = LocalFlower(
+                app_dir, workdir, port, command_prefix=command_prefix, environment=ray, settings=settings
+            )
             try:
                 flower.start_superlink("--simulation")
-                flower.until_ready()
+                flower.wait_until_ready()
                 yield flower
             finally:
                 flower.stop()

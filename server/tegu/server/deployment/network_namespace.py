@@ -1,6 +1,6 @@
-"""A network namespace with only loopback: what is started inside cannot leave the machine.
+"""A network namespace with only loopback: processes started inside cannot reach other machines.
 
-Ray looks for cloud metadata and a public resolver whenever it starts, whatever its settings say.
+Ray contacts the cloud's metadata address and a public resolver at every start, whatever its settings are.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from contextlib import contextmanager
 __all__ = ["loopback_only"]
 
 _log = logging.getLogger(__name__)
-# `cat` ends with its standard input: the namespace does not outlive this process, however this process ends.
-_HOLD = ("sh", "-c", "ip link set lo up && echo up && exec cat >/dev/null")
-# As root; then as anybody, where the system lets everybody make user namespaces.
-_WAYS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+# `cat` ends when its standard input is closed: the namespace never outlives this process, however this process ends.
+_HOLD_COMMAND = ("sh", "-c", "ip link set lo up && echo up && exec cat >/dev/null")
+# Options of `unshare` and `nsenter`: first for root, then for users whose system permits user namespaces.
+_PRIVILEGES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ((), ()),
     (("--user", "--map-root-user"), ("--user", "--preserve-credentials")),
 )
@@ -24,24 +24,24 @@ _WAYS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 
 @contextmanager
 def loopback_only() -> Iterator[tuple[str, ...]]:
-    """A new namespace, as the words to put before a command that is to run inside it.
+    """A new namespace. Yields the words to put before a command that shall run inside it.
 
-    There are none, and a warning is logged, where the system does not permit namespaces: commands then run plainly.
+    Where the system does not permit namespaces, it yields no words and logs a warning. Commands then run without one.
     """
-    for make, enter in _WAYS:
-        holder = _hold(("unshare", "--net", *make, *_HOLD))
+    for unshare_options, nsenter_options in _PRIVILEGES:
+        holder = _hold_namespace(("unshare", "--net", *unshare_options, *_HOLD_COMMAND))
         if holder is not None:
-            with holder:  # closes its standard input, and waits for it
-                yield ("nsenter", f"--target={holder.pid}", "--net", *enter, "--")
+            with holder:  # on exit this closes its standard input and waits for it
+                yield ("nsenter", f"--target={holder.pid}", "--net", *nsenter_options, "--")
             return
-    _log.warning("network namespaces are not permitted here: Ray will look for a cloud and a resolver as it starts")
+    _log.warning("network namespaces are not permitted here: Ray will contact cloud metadata and a resolver at start")
     yield ()
 
 
-def _hold(command: Sequence[str]) -> subprocess.Popen[str] | None:
-    """The process that keeps a namespace, once that has loopback; None where it cannot be made."""
+def _hold_namespace(command: Sequence[str]) -> subprocess.Popen[str] | None:
+    """The process that keeps a namespace open, once loopback is up; None means that none can be made."""
     try:
-        holder = subprocess.Popen(  # noqa: S603 # our own words
+        holder = subprocess.Popen(  # noqa: S603 # the command is our own
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
     except OSError:

@@ -1,4 +1,4 @@
-"""Evaluation rounds: questions go out with the parameters, and metrics alone come back."""
+"""Evaluation rounds: nodes receive parameters and candidate knobs, and return sums of metrics."""
 
 from __future__ import annotations
 
@@ -16,53 +16,56 @@ from tegu.wire import evaluation_request_content, read_evaluation_reply
 __all__ = ["evaluation_messages", "run_evaluation_round", "sum_replies"]
 
 _log = logging.getLogger(__name__)
-_TIMEOUT = 3600.0
+_TIMEOUT_SECONDS = 3600.0
 
 
 def run_evaluation_round(
-    grid: Grid, meta: ArrayRecord, inquiry: EvaluationRequest, name: str, nodes: int = 0
+    grid: Grid, meta: ArrayRecord, request: EvaluationRequest, name: str, nodes: int = 0
 ) -> list[MetricSums]:
-    """One evaluation round out of turn.
+    """One evaluation round outside of Flower's round loop.
 
     Args:
-        grid: the nodes.
-        meta: parameters to be tried.
-        inquiry: what is asked.
+        grid: the connected nodes.
+        meta: parameters to evaluate.
+        request: candidates, metric and users to evaluate with.
         name: of the round, for messages and logs.
-        nodes: how many connected nodes are asked, the same ones for one seed; 0 for all of them.
+        nodes: number of connected nodes that take part, drawn by the request's seed; 0 for all of them.
+
+    Returns:
+        The sums over all nodes, one for each set of candidates.
 
     Raises:
-        FederationError: no node has answered.
+        FederationError: no node returns a usable reply.
     """
     connected = sorted(grid.get_node_ids())
-    chosen = [connected[place] for place in draw_users(len(connected), nodes, inquiry.seed, 0)]
-    messages = evaluation_messages(chosen, meta, inquiry, name)
-    return sum_replies(grid.send_and_receive(messages, timeout=_TIMEOUT), inquiry, name)
+    chosen = [connected[place] for place in draw_users(len(connected), nodes, request.seed, 0)]
+    messages = evaluation_messages(chosen, meta, request, name)
+    return sum_replies(grid.send_and_receive(messages, timeout=_TIMEOUT_SECONDS), request, name)
 
 
 def evaluation_messages(
-    nodes: Sequence[int], meta: ArrayRecord, inquiry: EvaluationRequest, name: str
+    nodes: Sequence[int], meta: ArrayRecord, request: EvaluationRequest, name: str
 ) -> list[Message]:
-    """One message to each of the nodes; arguments as `run_evaluation_round`."""
-    content = evaluation_request_content(meta, inquiry)
+    """One message to each node. The arguments are those of `run_evaluation_round`; `nodes` are node ids."""
+    content = evaluation_request_content(meta, request)
     return [Message(content, dst_node_id=node, message_type=MessageType.EVALUATE, group_id=name) for node in nodes]
 
 
-def sum_replies(replies: Iterable[Message], inquiry: EvaluationRequest, name: str) -> list[MetricSums]:
-    """The answers of all nodes together, question by question; a reply that cannot be used is left out.
+def sum_replies(replies: Iterable[Message], request: EvaluationRequest, name: str) -> list[MetricSums]:
+    """The sums over all nodes, one for each set of candidates. Unusable replies are logged and left out.
 
     Raises:
-        FederationError: none can be used.
+        FederationError: no reply is usable.
     """
-    good: list[list[MetricSums]] = []
+    usable: list[list[MetricSums]] = []
     reasons: list[str] = []
     for message in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
         source = message.metadata.src_node_id
         try:
-            good.append(read_evaluation_reply(message, inquiry))
+            usable.append(read_evaluation_reply(message, request))
         except FederationError as error:
             reasons.append(f"node {source}: {error}")
-            _log.warning("%s: an answer is left out: %s", name, reasons[-1])
-    if not good:
-        raise FederationError(f"{name} has no usable answer: {'; '.join(reasons) or 'nobody answered in time'}")
-    return add_sums(good)
+            _log.warning("%s: a reply is left out: %s", name, reasons[-1])
+    if not usable:
+        raise FederationError(f"{name} has no usable reply: {'; '.join(reasons) or 'no node replied in time'}")
+    return add_sums(usable)

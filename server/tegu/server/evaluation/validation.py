@@ -1,7 +1,7 @@
-"""Looks at a run while it goes on: users who never train judge the parameters, and the best round may be kept.
+"""Validation during training: users who do not train evaluate the parameters, and the best round may be kept.
 
-A look is an evaluation round at one k, by the learner's own knobs: those who calibrate tell how good the parameters
-are, and as many of those who train tell whether they are better off.
+A validation is an evaluation round at one k with the learner's own knobs. The calibration users' figure shows how good
+the parameters are. The figure of an equally large group of training users shows how much better those are served.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ __all__ = [
 
 
 class Validation(NamedTuple):
-    """Means of the metric after so many rounds.
+    """Means of the metric over users after a round.
 
     Attributes:
         round: from 1.
-        initialisation: of those who never train, without adapting.
-        personalised: of the same, adapted.
-        training: of those who train, adapted; NaN where nobody was asked.
-        gap: how much better off those who train are, whichever way of the metric is better.
-        error: its standard error.
+        initialisation: calibration users, without adapting.
+        personalised: calibration users, adapted.
+        training: training users, adapted; NaN if none took part.
+        gap: how much better `training` is than `personalised`; positive means better, for every metric.
+        error: standard error of `gap`.
         personalised_error: standard error of `personalised` over users.
     """
 
@@ -55,39 +55,45 @@ class Validation(NamedTuple):
     personalised_error: float = math.nan
 
     def as_json(self) -> dict[str, float | None]:
-        """By name; what is not finite, which JSON does not have, is None."""
+        """The figures by name. Figures that are not finite become None, because JSON has no NaN and no infinity."""
         return {name: value if math.isfinite(value) else None for name, value in self._asdict().items()}
 
 
 class Best(NamedTuple):
-    """Parameters of the best validation point so far."""
+    """The parameters after the best validation so far, and their round."""
 
     round: int
     meta: Tree
 
+    def __repr__(self) -> str:
+        return f"Best(round={self.round}, meta of {len(self.meta)} arrays)"
+
 
 class ValidationHistory(NamedTuple):
-    """What a resumed run must know of the validations before.
+    """The validations of earlier rounds, for a run that is resumed.
 
     Attributes:
-        looks: in order of rounds.
-        best: None without patience.
+        validations: in order of rounds.
+        best: parameters of the best round; None without patience.
     """
 
-    looks: tuple[Validation, ...] = ()
+    validations: tuple[Validation, ...] = ()
     best: Best | None = None
 
 
 @dataclass(frozen=True)
 class ValidationRule:
-    """When to look, and when to stop.
+    """When to validate, and when to stop.
 
     Attributes:
-        every: rounds from one look to the next; there is one after the first and the last round too. 0 for none.
-        patience: the run ends once this many validation points in turn are no better than the best and the figure has
-            clearly declined from it (`decline`). After a clear decline the best point's parameters are
-            kept, otherwise the last round's. With 0, all rounds are run and the last one's are kept.
-        higher_is_better: which way of the metric is better.
+        every: rounds between validations; 0 for no validation. The first and the last round are validated as well.
+        patience: stop after this many validations without improvement, once the figure has clearly declined from its
+            best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
+            the last round's otherwise. 0 runs every round and keeps the last round's parameters.
+        higher_is_better: direction of the metric.
+
+    Raises:
+        DataError: a negative number, or patience without validations.
     """
 
     every: int
@@ -97,44 +103,52 @@ class ValidationRule:
     def __post_init__(self) -> None:
         if self.every < 0 or self.patience < 0 or (self.patience and not self.every):
             raise DataError(
-                f"looks are {self.every} rounds apart, with patience for {self.patience}: expected no less than 0, "
-                "and a number of rounds where there is patience"
+                f"validations are {self.every} rounds apart and patience is {self.patience}: expected numbers of at "
+                "least 0; patience above 0 needs at least 1 round between validations"
             )
 
-    def counts(self, number: int, rounds: int) -> bool:
-        """Whether there is a look after this round of so many."""
+    def includes(self, number: int, rounds: int) -> bool:
+        """Whether round `number` of a run of `rounds` rounds is validated."""
         return bool(self.every) and (number in (1, rounds) or number % self.every == 0)
 
 
 class Validations:
-    """All looks of a run.
+    """All validations of a run.
 
     Args:
-        rule: when.
-        inquiry: what is asked, with the questions of `validation_candidates`.
+        rule: when to validate, and when to stop.
+        request: the evaluation request of each validation, with the candidates of `validation_candidates`.
         rounds: of the whole run.
-        history: of the rounds before, where a run is resumed.
+        history: of the earlier rounds of a resumed run.
+
+    Attributes:
+        found: the validations so far, in order of rounds.
+        seconds: total time spent on validation.
     """
 
     def __init__(
-        self, rule: ValidationRule, inquiry: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
+        self, rule: ValidationRule, request: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
     ) -> None:
-        self.rule, self.inquiry = rule, inquiry
-        if history is None or (rule.patience and history.best is None):  # the best look's parameters are not there
+        self.rule, self.request = rule, request
+        # With patience a history without the best round's parameters is of no use.
+        if history is None or (rule.patience and history.best is None):
             history = ValidationHistory()
-        self.found: list[Validation] = list(history.looks)
+        self.found: list[Validation] = list(history.validations)
         self.seconds = 0.0
         self._best = history.best if rule.patience else None
-        self._rounds, self._began = rounds, 0.0
+        self._rounds, self._started = rounds, 0.0
+
+    def __repr__(self) -> str:
+        return f"Validations({len(self.found)} of {self._rounds} rounds, {self.rule})"
 
     @property
     def history(self) -> ValidationHistory:
-        """What a checkpoint holds of the looks."""
+        """The validations so far, as a checkpoint stores them."""
         return ValidationHistory(tuple(self.found), self._best)
 
     @property
     def decline(self) -> Decline | None:
-        """From the best look to the last; None before the first."""
+        """The decline from the best validation to the last; None before the first validation."""
         return decline_of(self.found, self.rule.higher_is_better)
 
     @property
@@ -145,46 +159,58 @@ class Validations:
 
     @property
     def kept(self) -> Best | None:
-        """The best look's parameters where the figure has clearly declined from them; None to keep the last round's.
+        """The best round's parameters if the figure has clearly declined since; None to keep the last round's.
 
-        The highest of many noisy figures is partly luck, so that a difference within noise is no reason to undo
-        training. Later rounds also have the smaller steps of a decaying learning rate.
+        The highest of many noisy figures is partly luck, so a difference within noise is no reason to undo training.
+        Later rounds also have the smaller steps of a decaying learning rate.
         """
         decline = self.decline
         return self._best if decline is not None and decline.clear else None
 
-    def due(self, number: int) -> bool:
-        """Whether to look after this round."""
-        return self.rule.counts(number, self._rounds)
+    def is_due(self, number: int) -> bool:
+        """Whether to validate after this round."""
+        return self.rule.includes(number, self._rounds)
 
-    def begin(self) -> None:
-        """Note that a look begins: its time is no training time."""
-        self._began = time.perf_counter()
+    def start_timer(self) -> None:
+        """Note that a validation starts. `record` adds its duration to `seconds`."""
+        self._started = time.perf_counter()
 
-    def take(self, number: int, answers: Sequence[MetricSums], meta: Tree) -> Validation | None:
-        """What the answers tell of the parameters after a round; None where nobody has answered."""
-        self.seconds += time.perf_counter() - self._began
-        look = validation_from_sums(number, answers, self.rule.higher_is_better)
-        if look is not None:
-            self.found.append(look)
+    def record(self, number: int, answers: Sequence[MetricSums], meta: Tree) -> Validation | None:
+        """Add the validation of a round.
+
+        Args:
+            number: of the round.
+            answers: results for `validation_candidates`, summed over nodes.
+            meta: parameters after the round, kept if they are the best so far and there is patience.
+
+        Returns:
+            The validation; None if no calibration user took part.
+        """
+        self.seconds += time.perf_counter() - self._started
+        validation = validation_from_sums(number, answers, self.rule.higher_is_better)
+        if validation is not None:
+            self.found.append(validation)
             if self.rule.patience and self.decline is not None and self.decline.since == number:
                 self._best = Best(number, meta)
-        return look
+        return validation
 
 
-def decline_of(looks: Sequence[Validation], higher_is_better: bool) -> Decline | None:
-    """How far calibration users' figure is below its best at the last look; None without looks."""
-    points = [ValidationPoint(look.round, look.personalised, look.personalised_error) for look in looks]
+def decline_of(validations: Sequence[Validation], higher_is_better: bool) -> Decline | None:
+    """How far the calibration users' figure is below its best at the last validation; None without validations."""
+    points = [ValidationPoint(one.round, one.personalised, one.personalised_error) for one in validations]
     return decline_from(points, higher_is_better)
 
 
 def validation_candidates(k: int, manifest: Manifest, draws: int = 1) -> list[CandidateSet]:
-    """What a look asks: the metric at k, by the learner's own knobs.
+    """The candidates of a validation: not adapting and the learner's own knobs, scored by the metric.
 
     Args:
         k: rows of each support.
-        manifest: of the learner, whose own knobs are tried, and those by which nobody adapts.
-        draws: trials of each user; one costs little, many times in a run.
+        manifest: of the learner.
+        draws: trials per user. One is cheap enough to repeat often during a run.
+
+    Returns:
+        Two sets: one for calibration users, with both candidates, and one for the comparison group, adapted only.
     """
     both = [manifest.unadapted, manifest.knobs]
     return [
@@ -194,50 +220,51 @@ def validation_candidates(k: int, manifest: Manifest, draws: int = 1) -> list[Ca
 
 
 def validation_from_sums(number: int, answers: Sequence[MetricSums], higher_is_better: bool) -> Validation | None:
-    """What the answers to `validation_candidates` tell of the parameters after a round; None where nobody has answered."""
+    """The validation of a round from the results for `validation_candidates`; None without calibration users."""
     calibration, comparison = answers
     if not calibration.users:
         return None
-    (still, _), (personalised, variance) = (_mean(calibration, option) for option in (0, 1))
+    (unadapted, _), (personalised, variance) = (_mean_and_variance(calibration, option) for option in (0, 1))
     if not comparison.users:
-        return Validation(number, still, personalised, personalised_error=math.sqrt(variance))
-    training, other = _mean(comparison, 0)
+        return Validation(number, unadapted, personalised, personalised_error=math.sqrt(variance))
+    training, training_variance = _mean_and_variance(comparison, 0)
     gap = training - personalised if higher_is_better else personalised - training
-    return Validation(number, still, personalised, training, gap, math.sqrt(variance + other), math.sqrt(variance))
+    error = math.sqrt(variance + training_variance)
+    return Validation(number, unadapted, personalised, training, gap, error, math.sqrt(variance))
 
 
-def mean_validation(looks: Sequence[Validation]) -> Validation | None:
-    """The mean of looks at as many trainings, each by other people; None of none."""
-    if not looks:
+def mean_validation(validations: Sequence[Validation]) -> Validation | None:
+    """The mean of validations of separate trainings, each by different users; None of an empty sequence."""
+    if not validations:
         return None
     return Validation(
-        round=max(look.round for look in looks),
-        initialisation=fmean(look.initialisation for look in looks),
-        personalised=fmean(look.personalised for look in looks),
-        training=fmean(look.training for look in looks),
-        gap=fmean(look.gap for look in looks),
-        error=_error_of_mean([look.error for look in looks]),
-        personalised_error=_error_of_mean([look.personalised_error for look in looks]),
+        round=max(one.round for one in validations),
+        initialisation=fmean(one.initialisation for one in validations),
+        personalised=fmean(one.personalised for one in validations),
+        training=fmean(one.training for one in validations),
+        gap=fmean(one.gap for one in validations),
+        error=_error_of_mean([one.error for one in validations]),
+        personalised_error=_error_of_mean([one.personalised_error for one in validations]),
     )
 
 
 def mean_validations(runs: Sequence[Sequence[Validation]]) -> tuple[Validation, ...]:
-    """The means of several trainings' looks, after each round that all were looked at."""
+    """The mean over several trainings after each round that all of them validated."""
     if not runs:
         return ()
-    by_round = [{look.round: look for look in looks} for looks in runs]
-    common = sorted(set.intersection(*(set(looks) for looks in by_round)))
-    found = (mean_validation([looks[number] for looks in by_round]) for number in common)
-    return tuple(look for look in found if look is not None)
+    by_round = [{one.round: one for one in run} for run in runs]
+    common = sorted(set.intersection(*(set(run) for run in by_round)))
+    means = (mean_validation([run[number] for run in by_round]) for number in common)
+    return tuple(mean for mean in means if mean is not None)
 
 
 def _error_of_mean(errors: Sequence[float]) -> float:
     return math.sqrt(sum(error**2 for error in errors)) / len(errors)
 
 
-def _mean(answer: MetricSums, option: int) -> tuple[float, float]:
-    """The mean over users, and its variance; infinite where one user cannot tell."""
-    total, squares = (float(each) for each in answer.sums[option])
+def _mean_and_variance(answer: MetricSums, option: int) -> tuple[float, float]:
+    """The mean over users, and the variance of that mean; infinite for a single user."""
+    total, squares = (float(column) for column in answer.sums[option])
     users, mean = answer.users, total / answer.users
     if users == 1:
         return mean, math.inf

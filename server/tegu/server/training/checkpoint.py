@@ -1,4 +1,4 @@
-"""A checkpoint after every round: one safetensors file with the parameters and the outer optimiser's state."""
+"""Checkpoints: after every round one safetensors file with the parameters and the outer optimiser's state."""
 
 from __future__ import annotations
 
@@ -24,26 +24,37 @@ _PATTERN = "round-*.safetensors"
 
 
 class Checkpoint(NamedTuple):
-    """The server after `round` rounds, and the validations of those rounds."""
+    """The server's state after a round.
+
+    Attributes:
+        round: number of rounds run.
+        meta: parameters after the round.
+        outer: state of the outer optimiser.
+        history: validations so far.
+    """
 
     round: int
     meta: Tree
     outer: OuterState
     history: ValidationHistory = ValidationHistory()
 
+    def __repr__(self) -> str:
+        validations = len(self.history.validations)
+        return f"Checkpoint(round={self.round}, meta of {len(self.meta)} arrays, {validations} validations)"
+
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> Path:
-    """Write `round-<n>.safetensors` whole, then drop all but the newest `keep`.
+    """Write `round-<n>.safetensors` atomically, then delete all but the newest `keep` checkpoints.
 
     Raises:
-        FileError: the folder cannot be made, or the file cannot be written.
+        FileError: the folder cannot be created, or the file cannot be written.
     """
     make_folder(folder)
     arrays = {f"meta/{name}": array for name, array in checkpoint.meta.items()}
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
     header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}
-    looks, best = checkpoint.history
-    header["looks"] = json.dumps(looks)
+    validations, best = checkpoint.history
+    header["looks"] = json.dumps(validations)
     if best is not None:
         arrays |= {f"best/{name}": array for name, array in best.meta.items()}
         header["best"] = str(best.round)
@@ -55,40 +66,40 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Delete all checkpoints in `folder`, which need not exist."""
+    """Delete all checkpoints in `folder` and its subfolders. The folder need not exist."""
     for path in folder.rglob(_PATTERN):
         path.unlink(missing_ok=True)
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint in `folder`, or None where there is none.
+    """The newest checkpoint in `folder`; None if there is none.
 
     Raises:
-        FederationError: it cannot be read.
+        FederationError: the checkpoint cannot be read.
     """
-    found = sorted(folder.glob(_PATTERN))
-    return read_checkpoint(found[-1]) if found else None
+    paths = sorted(folder.glob(_PATTERN))
+    return read_checkpoint(paths[-1]) if paths else None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint.
 
     Raises:
-        FederationError: the file is absent, damaged or not a checkpoint.
+        FederationError: the file does not exist, is damaged, or is not a checkpoint.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # it is no mapping
-        meta, outer, best = (_below(f"{part}/", arrays) for part in ("meta", "outer", "best"))
-        looks = tuple(Validation(*look) for look in json.loads(header["looks"]))
-        history = ValidationHistory(looks, Best(int(header["best"]), best) if "best" in header else None)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # `file` is not a mapping
+        meta, outer, best = (_with_prefix(f"{prefix}/", arrays) for prefix in ("meta", "outer", "best"))
+        validations = tuple(Validation(*figures) for figures in json.loads(header["looks"]))
+        history = ValidationHistory(validations, Best(int(header["best"]), best) if "best" in header else None)
         return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), history)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FederationError(
-            f"{path} is not a readable checkpoint ({error}): delete it to go back one round"
+            f"{path} is not a readable checkpoint ({error}): delete it to resume one round earlier"
         ) from error
 
 
-def _below(prefix: str, arrays: Mapping[str, Array]) -> Tree:
+def _with_prefix(prefix: str, arrays: Mapping[str, Array]) -> Tree:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,8 +1,9 @@
-"""Cross-fitting: everybody trains and everybody calibrates, but nobody judges parameters that it has trained.
+"""Cross-fitting: every user trains and every user calibrates, but never the parameters that the user has trained.
 
-How much to adapt is learned from users the parameters have not seen, and a few users cannot tell it. So the parameters
-are trained once more without each fold of the users, for that fold to judge, and then with all of them, to be kept:
-Chernozhukov et al. 2018, "Double/debiased machine learning", arXiv:1608.00060, use everyone's rows twice in this way.
+How much to adapt must be learned from users that the parameters have not seen, and a few users are too few for it.
+Therefore the parameters are trained once without each fold of the users, and that fold calibrates them. A last training
+with all users gives the parameters to keep. Chernozhukov et al. 2018, "Double/debiased machine learning",
+arXiv:1608.00060, use every row twice in this way.
 """
 
 from __future__ import annotations
@@ -19,25 +20,28 @@ Trained = TypeVar("Trained")
 
 @dataclass(frozen=True)
 class CrossFitted(Generic[Trained]):
-    """What cross-fitting gave.
+    """The result of cross-fitting.
 
     Attributes:
-        kept: by the training that is kept.
-        by_fold: by each training that is judged, which had no part of its fold's users. Without folds it is one, and
-            what is kept.
+        kept: result of the training whose parameters are kept.
+        by_fold: result of each training that is calibrated, which left out its fold's users. Without folds this is
+            one result, `kept` itself.
     """
 
     kept: Trained
     by_fold: tuple[Trained, ...]
 
+    def __repr__(self) -> str:
+        return f"CrossFitted({len(self.by_fold)} trainings to calibrate)"
+
 
 def cross_fit(folds: int, train: Callable[[int | None], Trained]) -> CrossFitted[Trained]:
-    """Train without each fold in turn, then with everybody; without folds once, without those who calibrate.
+    """Train without each fold in turn, then with all users. Without folds, train once without the calibration users.
 
     Args:
-        folds: how many; 0 for none.
-        train: from the fold whose users are left out (0 for those who calibrate, where there are no folds, and None for
-            nobody) to what is learned.
+        folds: number of folds; 0 for no cross-fitting.
+        train: runs one training. Its argument is the fold whose users are left out, or None for a training with all
+            users. Without folds the argument is 0 and stands for the calibration users.
     """
     if not folds:
         only = train(0)
@@ -47,5 +51,5 @@ def cross_fit(folds: int, train: Callable[[int | None], Trained]) -> CrossFitted
 
 
 def checkpoint_folder(folder: Path, folds: int, fold: int | None) -> Path:
-    """Where a training's checkpoints are: each fold's in a folder of its own."""
+    """Folder of a training's checkpoints. With cross-fitting each fold has its own."""
     return folder if not folds or fold is None else folder / f"fold-{fold}"

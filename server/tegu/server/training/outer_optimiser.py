@@ -1,7 +1,7 @@
-"""The outer optimiser: any of torch.optim or torch-optimizer, fed with the mean update as if it were a gradient.
+"""The outer optimiser: any optimiser of torch.optim or torch-optimizer, with the mean update as its gradient.
 
-SGD gives Reptile's own rule, `meta - lr * mean(meta - adapted)`; Adam, Yogi and others give their federated forms
-(Reddi et al. 2021, "Adaptive Federated Optimization", arXiv:2003.00295). State is kept from round to round.
+SGD gives Reptile's own rule, `meta - lr * mean(meta - adapted)`; Adam, Yogi and others give their federated variants
+(Reddi et al. 2021, "Adaptive Federated Optimization", arXiv:2003.00295). The state is kept from round to round.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ from tegu.learners.threads import one_thread
 
 __all__ = ["OuterOptimiser", "OuterRule", "OuterState"]
 
-# Each operator of an optimiser waits for all threads: where other programs hold a core, for longer than it computes.
-_FEW = 1 << 20
-_NOT_OPTIONS = ("params", "lr")  # named by the strategy and by `OuterRule.lr`
+# Every operator waits for all threads. If other programs use a core, the wait is longer than the computation.
+_ONE_THREAD_BELOW = 1 << 20  # parameters
+_NOT_OPTIONS = ("params", "lr")  # set by the server and by `OuterRule.lr`
 
 
 @dataclass(frozen=True)
 class OuterRule:
-    """Which optimiser, and how its step size goes down.
+    """Which optimiser, and its step size over the rounds.
 
     Attributes:
-        name: as in torch.optim or torch-optimizer, capitals not minded.
+        name: as in torch.optim or torch-optimizer, case-insensitive.
         lr: step size of the first round.
         options: further keyword arguments of the optimiser, such as `weight_decay`.
-        decay: go down to zero in a straight line over the rounds of the run, rather than stay.
+        decay: whether the step size decreases linearly to zero over the rounds of the run.
+
+    Raises:
+        DataError: an option that the optimiser does not have.
+        UnknownNameError: no such optimiser.
     """
 
     name: str = "SGD"
@@ -45,29 +49,38 @@ class OuterRule:
     decay: bool = False
 
     def __post_init__(self) -> None:
-        known = [name for name in inspect.signature(optimiser_class(self.name)).parameters if name not in _NOT_OPTIONS]
+        parameters = inspect.signature(optimiser_class(self.name)).parameters
+        known = [name for name in parameters if name not in _NOT_OPTIONS]
         unknown = sorted(set(self.options) - set(known))
         if unknown:
-            raise DataError(f"{self.name} has no option {', '.join(unknown)}: expected some of {', '.join(known)}")
+            raise DataError(f"{self.name} has no option {', '.join(unknown)}: choose from {', '.join(known)}")
 
 
 class OuterState(NamedTuple):
-    """An optimiser's state in a form that needs no pickle: tensors as a tree, everything else as JSON."""
+    """An optimiser's state in a form that needs no pickle.
+
+    Attributes:
+        arrays: its tensors, by number.
+        rest: everything else, as JSON.
+    """
 
     arrays: Tree
     rest: str
 
+    def __repr__(self) -> str:
+        return f"OuterState({len(self.arrays)} arrays)"
+
 
 class OuterOptimiser:
-    """The server's parameters and the optimiser that moves them.
+    """The server's parameters and the optimiser that updates them.
 
     Args:
-        meta: where to start, float32.
-        rule: the optimiser.
-        rounds: of the whole run; needed for `rule.decay`.
+        meta: initial parameters, float32.
+        rule: the optimiser and its step size.
+        rounds: number of rounds of the whole run, for `rule.decay`.
 
     Raises:
-        DataError: the optimiser refuses an option's value, or parameters of these shapes.
+        DataError: the optimiser rejects an option's value, or parameters of these shapes.
     """
 
     def __init__(self, meta: Tree, rule: OuterRule, rounds: int) -> None:
@@ -78,9 +91,12 @@ class OuterOptimiser:
             self._optimiser = build(list(self._parameters.values()), lr=rule.lr, **rule.options)
         except (TypeError, ValueError) as error:
             raise DataError(
-                f"{rule.name} refuses lr {rule.lr} with {dict(rule.options)} for these parameters ({error}): "
-                "change what it names, or choose another optimiser"
+                f"{rule.name} rejects lr {rule.lr} with options {dict(rule.options)} for these parameters ({error}): "
+                "correct the setting that it names, or choose another optimiser"
             ) from error
+
+    def __repr__(self) -> str:
+        return f"OuterOptimiser({self._rule}, {len(self._parameters)} parameter tensors)"
 
     @property
     def meta(self) -> Tree:
@@ -88,28 +104,28 @@ class OuterOptimiser:
         return {name: value.detach().numpy().copy() for name, value in self._parameters.items()}
 
     def step(self, direction: Tree, round_number: int) -> Tree:
-        """Subtract `direction` in the optimiser's way and return the new parameters.
+        """Take one optimiser step along `direction` and return the new parameters.
 
         Args:
-            direction: mean update over the users of a round, laid out like `meta`.
+            direction: mean update over the users of a round, with the layout of `meta`. It takes the gradient's place.
             round_number: from 1.
 
         Raises:
-            DataError: another layout than `meta`'s.
+            DataError: `direction` has another layout than `meta`.
         """
         check_same_layout(self._layout, direction)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        few = sum(parameter.numel() for parameter in self._parameters.values()) < _FEW
-        with one_thread() if few else contextlib.nullcontext():
+        small = sum(parameter.numel() for parameter in self._parameters.values()) < _ONE_THREAD_BELOW
+        with one_thread() if small else contextlib.nullcontext():
             for name, parameter in self._parameters.items():
                 parameter.grad = torch.tensor(direction[name])
             self._optimiser.step()
         return self.meta
 
     def state(self) -> OuterState:
-        """What `restore` needs besides the parameters."""
+        """The optimiser's state, for `restore`. It does not include the parameters."""
         arrays: dict[str, Any] = {}
         body = {
             "optimiser": self._rule.name.lower(),
@@ -119,16 +135,16 @@ class OuterOptimiser:
         return OuterState(arrays, json.dumps(body))
 
     def restore(self, state: OuterState) -> None:
-        """Take up where `state` was written.
+        """Set the optimiser's state.
 
         Raises:
-            FederationError: it was written by another optimiser.
+            FederationError: the state is that of another optimiser.
         """
         body = json.loads(state.rest)
         if body["optimiser"] != self._rule.name.lower():
             raise FederationError(
                 f"the checkpoint was written with outer optimiser {body['optimiser']!r} and this run has "
-                f"{self._rule.name!r}: name the same one, or start anew"
+                f"{self._rule.name!r}: choose the same one, or start again without the checkpoint"
             )
         for name, parameter in self._parameters.items():
             if slots := _unpacked(body["slots"][name], state.arrays):
@@ -142,17 +158,17 @@ class OuterOptimiser:
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    # Some optimisers count their steps here, or note which phase they are in (MADGRAD, SWATS).
+    # Some optimisers store their step count or phase in the group (MADGRAD, SWATS).
     return {name: value for name, value in group.items() if name not in _NOT_OPTIONS}
 
 
 def _packed(value: Any, arrays: dict[str, Any]) -> Any:
-    """`value` as JSON; its tensors, however deep, move to `arrays` and leave their key."""
+    """`value` as JSON. Tensors at any depth move to `arrays` and are replaced by their key there."""
     if isinstance(value, Tensor):
         key = f"{len(arrays):04d}"
         arrays[key] = value.detach().numpy().copy()
         return {"tensor": key}
-    if isinstance(value, dict):  # a list of pairs: AggMo's keys are numbers, which JSON would make strings
+    if isinstance(value, dict):  # a list of pairs, because JSON would turn AggMo's numeric keys into strings
         return {"dict": [[name, _packed(item, arrays)] for name, item in value.items()]}
     if isinstance(value, list | tuple):
         return {type(value).__name__: [_packed(item, arrays) for item in value]}

@@ -1,7 +1,8 @@
-"""How to train: every setting of a run, named, typed, defaulted and checked here and nowhere else.
+"""The training plan: name, type, default, meaning and check of every setting of a run.
 
-Simulation, Ray and a SuperLink take the same plan; `tegu.server.run_config` writes it as Flower's run configuration.
-Three settings may be None, which means automatic: what is best depends on where the plan is carried out.
+Simulation, Ray and a SuperLink use the same plan. `tegu.server.run_config` writes it as Flower's run configuration.
+Three settings may be None, which means automatic, because the best value depends on where the plan runs:
+`EarlyStopping.validate_every`, `CalibrationPlan.share` and `CalibrationPlan.folds`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.outer_optimiser import OuterRule
 
 __all__ = [
-    "EVERYBODY_TRAINS",
+    "ALL_USERS_TRAIN",
     "CalibrationPlan",
     "CohortPlan",
     "EarlyStopping",
@@ -28,19 +29,19 @@ __all__ = [
     "UpdatePlan",
 ]
 
-_VALIDATIONS = 20  # in a run whose plan leaves their interval open
-_SHARE = 0.1  # of users who calibrate in a federation, where the plan leaves it open
+_VALIDATIONS = 20  # of a run with automatic interval
+_AUTOMATIC_SHARE = 0.1  # of users who calibrate, in a federation
 
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """Who takes part in a round.
+    """Which nodes and users take part in a round.
 
     Attributes:
-        size: nodes a round; in a simulation without `nodes`, users a round.
-        nodes: of a simulation, which deals the users out to them; None for each user a node. In a federation the nodes
-            are those that are connected.
-        users_per_node: how many of a node's users take part in a round; 0 for all of them.
+        size: number of nodes per round. In a simulation without `nodes`, number of users per round.
+        nodes: number of nodes in a simulation, over which the users are distributed. None makes each user a node. A
+            federation ignores it and uses the connected nodes.
+        users_per_node: number of a node's users that take part in a round; 0 for all of them.
         wait_seconds: how long a round waits until enough nodes are connected.
 
     Raises:
@@ -62,11 +63,12 @@ class CohortPlan:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """When calibration users validate the parameters, and when that ends the run.
+    """How often calibration users validate the parameters, and when validation ends the run.
 
     Attributes:
-        validate_every: rounds between validations; 0 for none. None for about twenty in a run of this process or with
-            patience, and for none in a federation without, where each is a message to every node.
+        validate_every: rounds between validations; 0 for no validation. None means about twenty validations in a run
+            in this process and in any run with patience. In a federation without patience None means no validation,
+            because each is a message to every node.
         patience: stop after this many validations without improvement, once the figure has clearly declined from its
             best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
             the last round's otherwise. 0 runs every round and keeps the last one's.
@@ -84,16 +86,16 @@ class EarlyStopping:
             _at_least("validate_every", self.validate_every, 0)
         if self.patience and self.validate_every == 0:
             raise DataError(
-                f"patience is {self.patience} and validate_every is 0, so that nothing is validated: set "
+                f"patience is {self.patience} and validate_every is 0, which means no validation: set "
                 "validate_every to at least 1, or patience to 0"
             )
 
     def interval(self, rounds: int, *, by_default: bool) -> int:
-        """Rounds between the validations of a run of so many rounds; 0 for none.
+        """Rounds between the validations of a run; 0 for no validation.
 
         Args:
-            rounds: of the whole run.
-            by_default: validate where the plan does not say.
+            rounds: number of rounds of the whole run.
+            by_default: whether None means validation even without patience.
         """
         if self.validate_every is not None:
             return self.validate_every
@@ -101,35 +103,35 @@ class EarlyStopping:
 
 
 class LeftOut(NamedTuple):
-    """Users who take no part in a training, to judge what it gives; see `tegu.core.calibration.assignment`.
+    """Users who take no part in a training and calibrate its result; see `tegu.core.calibration.assignment`.
 
     Attributes:
-        share: of all users; 0 for nobody.
-        fold: which share.
+        share: share of all users in one fold; 0 leaves out no user.
+        fold: the fold that is left out, from 0.
     """
 
     share: float = 0.0
     fold: int = 0
 
 
-EVERYBODY_TRAINS = LeftOut()
+ALL_USERS_TRAIN = LeftOut()
 
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """How the schedule is found, which says how to adapt with each number of interactions.
+    """How the schedule is found, which sets how to adapt at each number of interactions.
 
     Attributes:
-        share: of all users who calibrate and never train; 0 keeps a bundle's own schedule, at most 0.5. None for a
-            tenth, and in a simulation of fewer than 300 users up to a fifth.
-        folds: 2 or more for cross-fitting: every user trains, and calibrates parameters that were trained without the
-            user's fold, for as many further trainings. 0 for `share`. None for 4 in a simulation where fewer than 60
-            users would calibrate, each fold still fills a cohort, patience is 0 and the backend is in-process, and
-            otherwise for 0.
-        nodes: of a federation, how many are asked to calibrate; 0 for all that are connected.
-        ks: numbers of interactions to calibrate for, and in a simulation to judge at.
-        metric: what to judge by; None for the usual one of the kind of problem.
-        risk: the largest share of users that adapting may hurt at any k, by what calibration users show.
+        share: share of all users who calibrate and never train, from 0 to 0.5. 0 keeps the bundle's own schedule. None
+            means 0.1, and up to 0.2 in a simulation of fewer than 300 users.
+        folds: number of folds for cross-fitting, at least 2. Every user trains, and calibrates parameters that were
+            trained without the user's fold; each fold costs one more training. 0 for no cross-fitting: a `share` of
+            the users calibrates. None means 4 in a simulation if fewer than 60 users would calibrate, each fold still
+            fills a cohort, patience is 0 and the backend is in-process, and otherwise 0.
+        nodes: number of nodes of a federation that calibrate; 0 for all connected nodes.
+        ks: numbers of interactions to calibrate for. A simulation also evaluates at these.
+        metric: metric for validation and evaluation; None for the default metric of the kind of problem.
+        risk: largest share of users that adapting may harm at any k, as estimated on calibration users.
 
     Raises:
         DataError: a number out of range, or no k.
@@ -143,18 +145,18 @@ class CalibrationPlan:
     risk: float = RISK
 
     def __post_init__(self) -> None:
-        if self.share is not None and not 0 <= self.share <= 0.5:  # as many again are compared with those who calibrate
-            raise DataError(f"share is {self.share}: expected from 0 to 0.5 of all users to calibrate")
-        if self.folds is not None and (self.folds < 0 or self.folds == 1):  # one fold would train on nobody
-            raise DataError(f"folds are {self.folds}: expected 0 for none, or 2 and more")
+        if self.share is not None and not 0 <= self.share <= 0.5:  # the comparison group is as large again
+            raise DataError(f"share is {self.share}: expected from 0 to 0.5 of all users for calibration")
+        if self.folds is not None and (self.folds < 0 or self.folds == 1):  # with one fold no user would train
+            raise DataError(f"folds is {self.folds}: expected 0 for no cross-fitting, or at least 2")
         _at_least("nodes that calibrate", self.nodes, 0)
         if not self.ks or min(self.ks) < 1:
-            raise DataError(f"ks are {self.ks}: expected one number of interactions or more, each at least 1")
+            raise DataError(f"ks is {self.ks}: expected at least one number of interactions, each at least 1")
         if not 0 <= self.risk <= 1:
             raise DataError(f"risk is {self.risk}: expected a share of users from 0 to 1")
 
     def metric_for(self, spec: Spec) -> Metric:
-        """What to judge by."""
+        """The plan's metric, or the default one for the spec."""
         return self.metric or default_metric(spec.kind)
 
     @property
@@ -164,23 +166,24 @@ class CalibrationPlan:
 
     @property
     def left_out_share(self) -> float:
-        """The share of all users that a federation leaves out of a training, to judge it."""
+        """The share of all users that a federation leaves out of a training to calibrate its result."""
         if self.folds:
             return 1 / self.folds
-        return _SHARE if self.share is None else self.share
+        return _AUTOMATIC_SHARE if self.share is None else self.share
 
     def left_out(self, fold: int | None) -> LeftOut:
-        """Who is left out of the training of this fold; of that with everybody, for None."""
-        return EVERYBODY_TRAINS if fold is None else LeftOut(self.left_out_share, fold)
+        """The users left out of a fold's training. A fold of None stands for the training with all users."""
+        return ALL_USERS_TRAIN if fold is None else LeftOut(self.left_out_share, fold)
 
 
 @dataclass(frozen=True)
 class UpdatePlan:
-    """What becomes of a user's update.
+    """How updates are clipped and sent.
 
     Attributes:
-        precision: of a node's update as it is sent: "float32", or "float16" or "int8" with error feedback.
-        clip: largest norm of one user's update; infinite for none.
+        precision: number format in which a node's update is sent: "float32", or "float16" or "int8" with error
+            feedback.
+        clip: largest norm of one user's update; infinite for no clipping.
 
     Raises:
         DataError: `clip` is not above 0.
@@ -193,7 +196,7 @@ class UpdatePlan:
     def __post_init__(self) -> None:
         check_precision(self.precision)
         if not self.clip > 0:
-            raise DataError(f"clip is {self.clip}: expected a norm above 0, infinite for none")
+            raise DataError(f"clip is {self.clip}: expected a norm above 0, or infinity for no clipping")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,17 +204,17 @@ class TrainingPlan:
     """How to train and calibrate.
 
     Attributes:
-        rounds: of the whole run.
-        seed: decides first parameters, cohorts, episodes and who calibrates.
-        cohort: who takes part in a round.
-        episodes: how much of a user becomes support and query.
-        outer: the outer optimiser; by default SGD with rate 1, which is Reptile's own.
+        rounds: number of rounds of the whole run.
+        seed: determines initial parameters, cohorts, episodes and which users calibrate.
+        cohort: nodes and users of a round.
+        episodes: sizes of support and query.
+        outer: the outer optimiser. The default is SGD with step size 1, as in Reptile.
         updates: precision and clipping of updates.
-        early_stopping: validations while the run goes on.
+        early_stopping: validation during the run.
         calibration: how the schedule is found.
 
     Raises:
-        DataError: no rounds, or patience where nobody can validate.
+        DataError: no rounds, or patience although no user can validate.
     """
 
     rounds: int = 300
@@ -228,12 +231,12 @@ class TrainingPlan:
         patience, folds = self.early_stopping.patience, self.calibration.folds
         if patience and folds:
             raise DataError(
-                f"patience is {patience} with {folds} folds: every user has a part in the last training, which leaves "
-                "nobody to validate it; set patience or folds to 0"
+                f"patience is {patience} with {folds} folds, but all users take part in the last training, so that no "
+                "user can validate it: set patience or folds to 0"
             )
         if patience and self.calibration.share == 0:
             raise DataError(
-                f"patience is {patience} and the share of calibration users is 0, which leaves nobody to validate: "
+                f"patience is {patience} and the share of calibration users is 0, so that no user can validate: "
                 "set the share above 0, or patience to 0"
             )
 

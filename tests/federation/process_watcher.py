@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from tests.federation.network import interfaces, namespace
+from tests.federation.network_namespaces import interfaces, namespace
 from tests.federation.tiny import flower_processes
 
 _EVERY = 0.2
