@@ -1,4 +1,4 @@
-"""Toy learners that Reptile is not like: adaptation in closed form, and noise drawn for every user."""
+"""Toy learners unlike Reptile: adaptation in closed form, and noise for every user."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ KNOBS = {"share": 0.75}
 
 @cache
 def prototypes(sigma: float = 0.0) -> Learner:
-    """Distances to class means in a linear embedding (Snell et al. 2017), which `share` mixes with learned ones.
+    """Distances to class means in a linear embedding (Snell et al. 2017).
 
-    With `sigma` above 0 the personal means are blurred by noise, in training as on a device.
+    The means are a weighted mean, by the knob `share`, of the user's and of learned ones. With `sigma` above 0, noise
+    is added to the user's means, in training and on devices.
     """
 
     def adapt(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         found = support.x @ meta["embedding"]
-        members = one_hot(support.y, CLASSES) * support.mask.unsqueeze(-1)
-        means = (members.T @ found) / members.sum(0).clamp(min=1).unsqueeze(-1)
-        blurred = means + sigma * noise.reshape(CLASSES, WIDTH) if sigma else means
-        return {"means": meta["means"] + knobs["share"] * (blurred - meta["means"])}
+        one_hots = one_hot(support.y, CLASSES) * support.mask.unsqueeze(-1)
+        means = (one_hots.T @ found) / one_hots.sum(0).clamp(min=1).unsqueeze(-1)
+        noisy = means + sigma * noise.reshape(CLASSES, WIDTH) if sigma else means
+        return {"means": meta["means"] + knobs["share"] * (noisy - meta["means"])}
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
-        away = (x @ meta["embedding"]).unsqueeze(1) - state["means"]
-        return -away.square().sum(-1)
+        differences = (x @ meta["embedding"]).unsqueeze(1) - state["means"]
+        return -differences.square().sum(-1)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         def loss(own: TorchTree) -> Tensor:
@@ -56,7 +57,7 @@ def prototypes(sigma: float = 0.0) -> Learner:
         adapted_parameters=("means",),
         knobs=KNOBS,
         unadapted={"share": 0.0},
-        init=_start,
+        init=_init,
         adapt=adapt,
         predict=predict,
         update=update,
@@ -67,22 +68,24 @@ def prototypes(sigma: float = 0.0) -> Learner:
 
 @cache
 def noisy_steps() -> Learner:
-    """Gradient steps, each of which noise pushes about; users' updates can be summed at once."""
+    """Gradient steps with noise; a summed update is available."""
     base = reptile(mlp(), SPEC, steps=2, lr=0.2)
     assert isinstance(base.adapt, Iterated)
     step, width = base.adapt.step, base.init(0)["2.bias"].shape[0]
 
-    def pushed(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
+    def noisy_step(
+        meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor
+    ) -> TorchTree:
         moved = step(meta, carry, support, knobs, noise)
         return {**moved, "2.bias": moved["2.bias"] + 0.1 * knobs["lr"] * noise}
 
-    adapt = replace(base.adapt, step=pushed)
+    adapt = replace(base.adapt, step=noisy_step)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del query
         carry = adapt.begin(meta, support)
         for _ in range(2):
-            carry = pushed(meta, carry, support, base.knobs, noise)
+            carry = noisy_step(meta, carry, support, base.knobs, noise)
         return {name: meta[name] - value for name, value in adapt.finish(carry).items()}
 
     def summed(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
@@ -93,7 +96,7 @@ def noisy_steps() -> Learner:
     return replace(base, name="noisy steps", adapt=adapt, update=update, noise=width, execution=execution)
 
 
-def _start(seed: int) -> Tree:
+def _init(seed: int) -> Tree:
     rng = keyed_rng("prototypes", seed)
     shapes = {"embedding": (FEATURES, WIDTH), "means": (CLASSES, WIDTH)}
     return {name: rng.standard_normal(shape).astype("float32") for name, shape in shapes.items()}

@@ -1,4 +1,4 @@
-"""Where training starts: drawn from a seed, and from nothing else."""
+"""The initialisation depends on the seed only."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tegu.core.errors import DataError
 from tegu.learners import reptile
 
 
-def test_the_same_seed_gives_the_same_start_whatever_the_model_holds():
+def test_the_initialisation_depends_on_the_seed_and_not_on_the_models_values():
     first, second = reptile(mlp(), SPEC), reptile(mlp(), SPEC)
     assert digest(first.init(3)) == digest(second.init(3))
     assert digest(first.init(3)) != digest(first.init(4))
     assert all(value.dtype == np.float32 for value in first.init(3).values())
 
 
-def test_the_global_random_state_is_left_alone():
+def test_the_global_random_state_does_not_change():
     learner = reptile(mlp(), SPEC)
     before = torch.get_rng_state()
     learner.init(7)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_building_and_drawing_leave_the_model_alone():
+def test_building_and_init_do_not_change_the_model():
     model = mlp().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     reptile(model, SPEC).init(1)
@@ -35,13 +35,13 @@ def test_building_and_drawing_leave_the_model_alone():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_the_start_is_a_copy():
+def test_init_returns_copies():
     learner = reptile(mlp(), SPEC)
     learner.init(0)["0.bias"][:] = 99
     assert learner.init(0)["0.bias"].max() < 99
 
 
-def test_a_module_may_overrule_its_parts():
+def test_a_module_may_override_the_initialisation_of_its_parts():
     class Zeroed(nn.Linear):
         def reset_parameters(self):
             nn.init.zeros_(self.weight)
@@ -54,7 +54,7 @@ def test_a_module_may_overrule_its_parts():
 
 
 @pytest.mark.parametrize(
-    ("fast", "expected"),
+    ("adapted_parameters", "expected"),
     [
         (None, ("0.weight", "0.bias", "2.weight", "2.bias")),
         (["2"], ("2.weight", "2.bias")),
@@ -62,8 +62,8 @@ def test_a_module_may_overrule_its_parts():
         (["2.bias", "0"], ("0.weight", "0.bias", "2.bias")),
     ],
 )
-def test_fast_by_name_and_pattern(fast, expected):
-    assert reptile(mlp(), SPEC, adapted_parameters=fast).adapted_parameters == expected
+def test_adapted_parameters_by_name_and_pattern(adapted_parameters, expected):
+    assert reptile(mlp(), SPEC, adapted_parameters=adapted_parameters).adapted_parameters == expected
 
 
 def test_a_pattern_that_matches_nothing():

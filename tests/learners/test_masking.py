@@ -1,4 +1,4 @@
-"""Padding never counts, whatever it holds."""
+"""Padding has no effect, whatever its values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEARNERS = {
 @pytest.mark.parametrize("name", LEARNERS)
 @settings(max_examples=15, deadline=None)
 @given(support=st.integers(1, 6), query=st.integers(1, 6), padding=st.tuples(st.integers(0, 5), st.integers(0, 5)))
-def test_a_padded_user_is_the_user(name, support, query, padding):
+def test_padding_a_user_changes_nothing(name, support, query, padding):
     learner = LEARNERS[name]
     meta = meta_of(learner)
     padded = rows(support, 1, padding[0]), rows(query, 2, padding[1])
@@ -50,9 +50,9 @@ def test_a_padded_user_is_the_user(name, support, query, padding):
     torch.testing.assert_close(*outputs)
 
 
-@pytest.mark.parametrize("fast", [None, ["user"]], ids=["whole", "partial"])
-def test_a_padded_ranking_user_is_the_user(fast):
-    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=fast, steps=3)
+@pytest.mark.parametrize("adapted_parameters", [None, ["user"]], ids=["whole", "partial"])
+def test_padding_a_ranking_user_changes_nothing(adapted_parameters):
+    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=adapted_parameters, steps=3)
     meta = meta_of(learner)
     ids = torch.tensor([3, 5, 8, 0, 0])
     padded = rows(3)._replace(x=ids, y=torch.ones(5), mask=torch.tensor([1.0, 1, 1, 0, 0]))

@@ -1,4 +1,4 @@
-"""What each learner sends to the server, against plain torch loops and finite differences."""
+"""Updates of each learner, against plain torch loops and finite differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.learners.toys import (
     NO_NOISE,
     SPEC,
     assert_trees_close,
-    both,
+    concatenated,
     meta_of,
     minus,
     mlp,
@@ -31,23 +31,23 @@ def test_reptile_moves_toward_the_parameters_adapted_on_all_rows():
     learner = reptile(model, SPEC, steps=4, lr=0.3, momentum=0.5)
     meta = meta_of(learner)
     expected = trained(
-        model, meta, functools.partial(torch.optim.SGD, lr=0.3, momentum=0.5), [both(SUPPORT, QUERY)] * 4
+        model, meta, functools.partial(torch.optim.SGD, lr=0.3, momentum=0.5), [concatenated(SUPPORT, QUERY)] * 4
     )
     assert_trees_close(learner.update(meta, SUPPORT, QUERY, NO_NOISE), minus(meta, expected))
 
 
 @pytest.mark.parametrize("inner", ["sgd", "adam"])
-def test_partial_reptile_moves_the_fast_ones_toward_what_the_support_made_of_them(inner):
+def test_partial_reptile_moves_adapted_parameters_toward_those_adapted_on_the_support(inner):
     learner = reptile(mlp(), SPEC, adapted_parameters=["2"], steps=3, lr=0.3, inner=inner)
     meta = meta_of(learner)
     adapted = learner.adapt(meta, SUPPORT, learner.knobs, NO_NOISE)
     update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
-    fast = {name: update[name] for name in learner.adapted_parameters}
-    assert_trees_close(fast, {name: meta[name] - adapted[name] for name in learner.adapted_parameters})
+    found = {name: update[name] for name in learner.adapted_parameters}
+    assert_trees_close(found, {name: meta[name] - adapted[name] for name in learner.adapted_parameters})
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"inner": "adam"}], ids=["sgd", "momentum", "adam"])
-def test_partial_reptile_moves_the_slow_ones_along_the_gradient_through_adaptation(options):
+def test_partial_reptile_moves_other_parameters_along_the_gradient_through_adaptation(options):
     model = mlp()
     learner = reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.3, **options)
     meta = meta_of(learner, dtype=torch.float64)
@@ -67,7 +67,7 @@ def test_partial_reptile_moves_the_slow_ones_along_the_gradient_through_adaptati
             torch.testing.assert_close(update[name].view(-1)[index], slope, rtol=1e-6, atol=1e-8)
 
 
-def test_the_gradient_through_adaptation_is_not_the_one_that_stops_at_it():
+def test_the_gradient_through_adaptation_differs_from_the_first_order_gradient():
     model = mlp()
     learner = reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.5)
     meta = meta_of(learner)
@@ -77,22 +77,22 @@ def test_the_gradient_through_adaptation_is_not_the_one_that_stops_at_it():
     assert not torch.allclose(update["0.weight"], stopped["0.weight"], rtol=1e-2)
 
 
-def test_joint_is_one_gradient_on_all_rows():
+def test_fedsgd_is_one_gradient_on_all_rows():
     model = mlp()
     like = reptile(model, SPEC, steps=4)
     learner = fedsgd(model, like)
     meta = meta_of(learner)
-    step = trained(model, meta, functools.partial(torch.optim.SGD, lr=1.0), [both(SUPPORT, QUERY)])
+    step = trained(model, meta, functools.partial(torch.optim.SGD, lr=1.0), [concatenated(SUPPORT, QUERY)])
     assert_trees_close(learner.update(meta, SUPPORT, QUERY, NO_NOISE), minus(meta, step))
     assert learner.name == "fedsgd"
     assert learner.adapt is like.adapt
 
 
-def test_fedavg_trains_every_parameter_whatever_is_fast():
+def test_fedavg_trains_every_parameter_whatever_adapts():
     model = mlp()
     learner = fedavg(model, reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3))
     meta = meta_of(learner)
-    expected = trained(model, meta, functools.partial(torch.optim.SGD, lr=0.3), [both(SUPPORT, QUERY)] * 4)
+    expected = trained(model, meta, functools.partial(torch.optim.SGD, lr=0.3), [concatenated(SUPPORT, QUERY)] * 4)
     assert_trees_close(learner.update(meta, SUPPORT, QUERY, NO_NOISE), minus(meta, expected))
     assert learner.name == "fedavg"
 

@@ -1,4 +1,4 @@
-"""Rows that count for a part of one: gradient learners take the weighted mean, corrections the weighted regression."""
+"""Rows with weights below 1: gradient learners use the weighted mean, corrections the weighted regression."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ WEIGHTS = torch.tensor([0.1, 0.9, 0.25, 0.5, 0.7, 1.0])
 
 
 def in_numpy(model, meta, support, weights, knobs, x):
-    """What is added to answers, and the evidence: every row is left out in turn, in float64."""
+    """Base output, correction and leave-one-out improvement, refitted without each row, in float64."""
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
 
-    def answers(inputs):
+    def outputs(inputs):
         with torch.no_grad():
             hidden, output = module[:-1](inputs).double().numpy(), module(inputs).double()
         output = torch.softmax(output, -1) if support.y.dim() == 1 else output
         return output.numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
-    def like(a, b):
+    def kernel(a, b):
         cosine = a @ b.T
         return knobs["mix"] * cosine + (1 - knobs["mix"]) * np.exp(-(1 - cosine) / 0.25)
 
     def regressed(kept, at):
-        """The minimum of sum w (missed - f)^2 + ridge |f|^2, from its normal equations (K + ridge / W) a = missed."""
-        matrix = like(features[kept], features[kept]) + knobs["ridge"] * np.diag(1 / weights[kept])
-        return like(at, features[kept]) @ np.linalg.solve(matrix, missed[kept])
+        """The minimum of sum w (residuals - f)^2 + ridge |f|^2, from (K + ridge / W) a = residuals."""
+        matrix = kernel(features[kept], features[kept]) + knobs["ridge"] * np.diag(1 / weights[kept])
+        return kernel(at, features[kept]) @ np.linalg.solve(matrix, residuals[kept])
 
-    before, features = answers(support.x)
+    before, features = outputs(support.x)
     y, weights = support.y.numpy(), weights.double().numpy()
-    missed = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
+    residuals = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
     every = np.arange(len(y))
-    saved = [
-        np.square(missed[i]).sum() - np.square(missed[i] - regressed(every[every != i], features[[i]])[0]).sum()
+    reductions = [
+        np.square(residuals[i]).sum() - np.square(residuals[i] - regressed(every[every != i], features[[i]])[0]).sum()
         for i in every
     ]
-    base, own = answers(x)
-    return base, regressed(every, own), float(np.average(saved, weights=weights))
+    base, own = outputs(x)
+    return base, regressed(every, own), float(np.average(reductions, weights=weights))
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -59,20 +59,20 @@ def test_a_correction_is_weighted_ridge_regression(kind, padding):
     meta, real, x = meta_of(learner), draw(6, 1), rows(5, 9).x
     support = draw(6, 1, padding)._replace(mask=torch.cat([WEIGHTS, torch.zeros(padding)]))
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
-    base, correction, evidence = in_numpy(model, meta, draw(6, 1, padding)._replace(x=support.x[:6], y=support.y[:6]),
-                                          WEIGHTS, CORRECT, x)  # fmt: skip
+    rows_alone = support._replace(x=support.x[:6], y=support.y[:6])
+    base, correction, improvement = in_numpy(model, meta, rows_alone, WEIGHTS, CORRECT, x)
     expected = base + 0.8 * correction
     if kind == "classification":
         expected = np.clip(expected, 1e-4, 1)
         expected = np.log(expected / expected.sum(1, keepdims=True))
     np.testing.assert_allclose(learner.predict(meta, state, x), expected, atol=2e-4)
-    assert float(state["loo_improvement"]) == pytest.approx(evidence, abs=1e-4)
+    assert float(state["loo_improvement"]) == pytest.approx(improvement, abs=1e-4)
     plain = learner.adapt(meta, real, {**learner.knobs, **CORRECT}, NO_NOISE)
-    assert abs(float(plain["loo_improvement"]) - evidence) > 0.01, "the weights matter here"
+    assert abs(float(plain["loo_improvement"]) - improvement) > 0.01, "the weights matter here"
 
 
-def test_two_halves_are_one():
-    """By both kinds of learner, for a row that is there twice."""
+def test_two_rows_of_half_weight_are_one_row():
+    """A repeated row with half the weight has the effect of one row, for both kinds of learner."""
     twice = torch.tensor([0, 1, 2, 2, 3])
     once, halves = regression_rows(4), torch.tensor([1.0, 1.0, 0.5, 0.5, 1.0])
     double = Batch(once.x[twice], once.y[twice], halves)
@@ -84,14 +84,14 @@ def test_two_halves_are_one():
         torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("fast", [None, ["2"]])
-def test_gradient_steps_are_of_the_weighted_mean(fast):
+@pytest.mark.parametrize("adapted_parameters", [None, ["2"]])
+def test_gradient_steps_are_of_the_weighted_mean(adapted_parameters):
     model, support = mlp(), rows(6, 1)._replace(mask=WEIGHTS)
-    learner = reptile(model, SPEC, adapted_parameters=fast, steps=4, lr=0.6, prior=2.0, momentum=0.5)
+    learner = reptile(model, SPEC, adapted_parameters=adapted_parameters, steps=4, lr=0.6, prior=2.0, momentum=0.5)
     meta = meta_of(learner)
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
-    moving = {name: p for name, p in module.named_parameters() if fast is None or name.startswith("2")}
+    moving = {name: p for name, p in module.named_parameters() if adapted_parameters is None or name.startswith("2")}
     total = float(WEIGHTS.sum())
     steps = torch.optim.SGD(moving.values(), lr=0.6 * total / (total + 2.0), momentum=0.5)
     for _ in range(4):
@@ -109,9 +109,9 @@ def test_a_ranking_takes_the_weighted_mean_of_clicks():
     support = Batch(clicks, torch.ones(6), WEIGHTS)
     user = meta["user"].clone()
     for _ in range(3):
-        chances = torch.softmax(meta["items.weight"] @ user, -1)
-        shares = torch.zeros(ITEMS).index_add(0, clicks, WEIGHTS / WEIGHTS.sum())
+        probabilities = torch.softmax(meta["items.weight"] @ user, -1)
+        frequencies = torch.zeros(ITEMS).index_add(0, clicks, WEIGHTS / WEIGHTS.sum())
         total = WEIGHTS.sum()
         rate = 0.5 * total / (total + learner.knobs["prior"])
-        user = user - rate * (chances - shares) @ meta["items.weight"]
+        user = user - rate * (probabilities - frequencies) @ meta["items.weight"]
     torch.testing.assert_close(learner.adapt(meta, support, learner.knobs, NO_NOISE)["user"], user)

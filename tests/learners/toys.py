@@ -1,4 +1,4 @@
-"""Small models, made-up rows, and adaptation as one writes it in plain torch."""
+"""Small models, synthetic rows, and reference training in plain torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def mlp(outputs: int = CLASSES) -> nn.Sequential:
 
 
 def rows(count: int, seed: int = 0, padding: int = 0, dtype: torch.dtype = torch.float32) -> TorchBatch:
-    """Rows for `SPEC`, and `padding` rows of nonsense behind them."""
+    """Random rows for `SPEC`, followed by `padding` random rows with mask 0."""
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.standard_normal((count + padding, FEATURES))).to(dtype)
     y = torch.from_numpy(rng.integers(CLASSES, size=count + padding))
@@ -46,7 +46,7 @@ def rows(count: int, seed: int = 0, padding: int = 0, dtype: torch.dtype = torch
     return Batch(x, y, mask)
 
 
-def both(a: TorchBatch, b: TorchBatch) -> TorchBatch:
+def concatenated(a: TorchBatch, b: TorchBatch) -> TorchBatch:
     return Batch(*(torch.cat(parts) for parts in zip(a, b, strict=True)))
 
 
@@ -63,12 +63,12 @@ def trained(
     meta: TorchTree,
     optimiser: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     batches: list[TorchBatch],
-    fast: str = "",
+    adapted: str = "",
 ) -> TorchTree:
-    """One step of `optimiser` a batch, with `loss.backward()`, for the parameters whose names begin with `fast`."""
+    """Parameters whose names start with `adapted`, after one step of `optimiser` per batch with `loss.backward()`."""
     module = copy.deepcopy(model).to(next(iter(meta.values())).dtype)
     module.load_state_dict(meta)
-    moving = {name: p for name, p in module.named_parameters() if name.startswith(fast)}
+    moving = {name: p for name, p in module.named_parameters() if name.startswith(adapted)}
     steps = optimiser(list(moving.values()))
     for batch in batches:
         steps.zero_grad()

@@ -1,4 +1,4 @@
-"""Learners by name."""
+"""The built-in learners, by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_learner(name: str) -> Callable[..., Learner]:
     """The function that builds the learner called `name`.
 
     Raises:
-        UnknownNameError: there is none; the message names the nearest.
+        UnknownNameError: no learner has this name; the message suggests the most similar one.
     """
     if name not in LEARNERS:
         raise UnknownNameError("learner", name, LEARNERS)

@@ -1,14 +1,14 @@
-"""A learner is four pure functions; the server, the device and the simulator know nothing else of it.
+"""A learner is four pure functions. The server, the device and the simulator use nothing else of it.
 
-    init(seed)                           -> meta     what the server learns
-    adapt(meta, support, knobs, noise)   -> state    what becomes personal
+    init(seed)                           -> meta     what the server trains
+    adapt(meta, support, knobs, noise)   -> state    the personal part, computed on the device
     predict(meta, state, x)              -> output
     update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
 
-In a state and in an update, the rows that were touched may stand for a whole table: see `parameters.table_rows`.
+A state or an update may hold only the changed rows of a table in place of the whole table: see `parameters.table_rows`.
 
-The server's round is always `meta = outer(meta, mean over users(clip(update)))`. All four are written in torch without
-side effects, so that they can be compiled into ONNX graphs, batched over users, and differentiated.
+The server's round is always `meta = outer(meta, mean over users(clip(update)))`. All four functions are written in
+torch without side effects, so that they can be compiled into ONNX graphs, batched over users, and differentiated.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Iterated:
     """An `adapt` that repeats one step; compiled into an ONNX `Loop` whose trip count is the knob `steps`.
 
     Attributes:
-        begin: (meta, support) -> carry, what the first step starts from.
-        step: (meta, carry, support, knobs, noise) -> carry, of the same layout. It must not use the knob `steps`.
-        finish: carry -> state; it selects and may not compute.
+        begin: (meta, support) -> carry, the values before the first step.
+        step: (meta, carry, support, knobs, noise) -> carry, with the same names, shapes and dtypes. It must not use
+            the knob `steps`.
+        finish: carry -> state. It may select entries, but not compute.
     """
 
     begin: Callable[[TorchTree, TorchBatch], TorchTree]
@@ -72,13 +73,14 @@ class Iterated:
 
 
 class SummedUpdate(NamedTuple):
-    """The sum of many users' updates, computed for less than the updates take.
+    """The sum of many users' updates, at a lower cost than computing each update.
 
     Attributes:
-        max_rows: of support and query together, up to which it takes less; infinite where it always does.
-        compute: (meta, supports `[users, ...]`, queries `[users, ...]`, noise `[users, noise]`, or `[0]` where none is
-            drawn) -> the sum of what `Learner.update` gives for them, to rounding; of tables by rows each user's own,
-            `[users, ...]`.
+        max_rows: largest number of rows, support and query together, for which the cost is lower; infinite if it always
+            is.
+        compute: (meta, supports `[users, ...]`, queries `[users, ...]`, noise `[users, noise]`, or `[0]` for a learner
+            without noise) -> the sum of the users' `Learner.update`, up to rounding. Tables stored by rows are not
+            summed: their entries stay separate for each user, `[users, ...]`.
     """
 
     max_rows: float
@@ -87,31 +89,33 @@ class SummedUpdate(NamedTuple):
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """What calibration may try, and what devices need for it.
+    """Which knobs calibration may try, and what devices need for it.
 
     Attributes:
-        candidates: knobs to try on calibration users, besides `Learner.unadapted`; the gentler ones first.
-        guarded: the candidates are corrections under a guard: their knobs include those of
+        candidates: knobs to try on calibration users, besides `Learner.unadapted`; the more cautious ones first.
+        guarded: True if the candidates are guarded corrections. Their knobs then include those of
             `tegu.core.calibration.guard.Guard`, and the state holds the scalars `LOO_IMPROVEMENT` and `SHRINKAGE`.
-        window: so many of a user's newest rows a device adapts on; 0 for all.
-        row_losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None where none is told.
+        window: number of a user's newest rows that a device adapts on; 0 means all.
+        row_losses: (meta, batch) -> the loss of each row `[rows]` under the initialisation; None if the learner does
+            not provide it.
     """
 
     candidates: Sequence[Mapping[str, float]] = ()
     guarded: bool = False
     window: int = 0
-    row_losses: RowLosses | None = None
+    row_losses: RowLosses | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How the four functions may be executed faster, or checked. Leaving all of it out changes no result.
+    """How the four functions can be executed faster or checked. Omitting any of it changes no result.
 
     Attributes:
-        summed_update: the sum of many users' updates for less than the updates take, where there is such a way.
-        order_invariant: `update` does not tell in which order rows come, rounding apart.
-        merges_query: `update` takes support and query as one set of rows, so that either may be empty.
-        example_scaling: of inputs and of targets, for rows to try graphs on; None for numbers around 0, as large as 1.
+        summed_update: a cheaper way to compute the sum of many users' updates; None if there is none.
+        order_invariant: True if `update` does not depend on the order of rows, up to rounding.
+        merges_query: True if `update` uses support and query as one set of rows, so that either may be empty.
+        example_scaling: scaling of inputs and of targets for the example rows on which graphs are checked; None means
+            mean 0 and standard deviation 1.
     """
 
     summed_update: SummedUpdate | None = None
@@ -120,30 +124,33 @@ class Execution:
     example_scaling: tuple[Scaling | None, Scaling | None] = (None, None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Learner:
     """One meta-learning method applied to one model. Build one with a function of this package, such as `reptile`.
 
     Attributes:
-        name: as in `LEARNERS`.
+        name: the name in `LEARNERS`.
         paper: the publication it follows.
-        spec: what the model takes and gives.
-        adapted_parameters: names of the parameters that adapt; they are the entries of `state`, tables perhaps by rows.
-        knobs: default knobs; a graph has an input for each. `steps` is a whole number, and says how often an `Iterated`
-            repeats its step; other learners have no such knob.
-        unadapted: the same knobs with values by which nobody adapts. The state is then the initialisation's, whatever
-            the support and the noise.
+        spec: the model's inputs and outputs.
+        adapted_parameters: names of the parameters that adapt. They are the entries of `state`; tables may be stored by
+            rows.
+        knobs: default knobs; a graph has an input for each. An `Iterated` learner has the knob `steps`, the number of
+            repetitions of its step as a whole number. Other learners do not have it.
+        unadapted: the same knobs, with values for which the state equals the initialisation for every support and
+            noise.
         init: seed -> meta, float32 numpy arrays.
-        adapt: see the module's text; often an `Iterated`.
-        predict: outputs `[rows, outputs]`, or scores `[rows]` for ranking.
-        update: see the module's text.
-        noise: length of the `noise` vector, standard normal, of each user; 0 for a learner that draws none.
-        calibration: what calibration may try.
-        execution: how the functions may be executed faster.
-        gradient_learner: the learner by gradient steps whose updates these are, where this one adapts otherwise.
+        adapt: (meta, support, knobs, noise) -> state; often an `Iterated`.
+        predict: (meta, state, x) -> outputs `[rows, outputs]`, or scores `[rows]` for ranking.
+        update: (meta, support, query, noise) -> update, shaped like meta.
+        noise: length of each user's `noise` vector of standard normal numbers; 0 for a learner without noise.
+        calibration: which knobs calibration may try.
+        execution: how the functions can be executed faster.
+        gradient_learner: for a learner that does not adapt by gradient steps but trains as one that does, the latter;
+            otherwise None.
 
     Raises:
-        DataError: `unadapted` has other knobs than `knobs`, or an `Iterated` comes without `steps`.
+        DataError: `unadapted` does not have the same knobs as `knobs`, or `adapt` is an `Iterated` and there is no knob
+            `steps`.
     """
 
     name: str
@@ -155,20 +162,24 @@ class Learner:
     init: Callable[[int], Tree]
     adapt: Adapt
     predict: Predict
-    update: Update = field(repr=False)
+    update: Update
     noise: int = 0
-    calibration: CalibrationOptions = field(default_factory=CalibrationOptions, repr=False)
-    execution: Execution = field(default_factory=Execution, repr=False)
-    gradient_learner: Learner | None = field(default=None, repr=False)
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    execution: Execution = field(default_factory=Execution)
+    gradient_learner: Learner | None = None
 
     def __post_init__(self) -> None:
         if set(self.unadapted) != set(self.knobs):
             raise DataError(
                 f"unadapted has the knobs {sorted(self.unadapted)} and the learner {sorted(self.knobs)}: "
-                "expected a value for each of them; write {**knobs, ...}"
+                "expected the same names; write {**knobs, ...} with the values that change"
             )
         if isinstance(self.adapt, Iterated) and STEPS not in self.knobs:
             raise DataError(
                 f"{self.name} repeats a step and has the knobs {sorted(self.knobs)}: expected {STEPS!r} among them, "
-                "the number of steps; name it, or give adapt as a plain function"
+                "the number of steps; add this knob, or pass adapt as a plain function"
             )
+
+    def __repr__(self) -> str:
+        knobs = ", ".join(f"{name}={value:g}" for name, value in self.knobs.items())
+        return f"Learner({self.name!r}, {self.spec.kind}, {len(self.adapted_parameters)} adapted parameters, {knobs})"

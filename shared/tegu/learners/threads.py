@@ -1,4 +1,4 @@
-"""How many threads torch computes on."""
+"""The number of threads that torch computes with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["one_thread"]
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: where tensors are small, waking threads takes longer than computing."""
+    """Let torch compute with one thread inside the `with` block: for small tensors, waking threads costs more time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

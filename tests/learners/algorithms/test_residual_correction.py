@@ -1,4 +1,4 @@
-"""Residual correction against numpy, and what the guard makes of a user's own interactions."""
+"""Residual correction against numpy, and shrinkage by the guard."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ def regression_rows(count: int, seed: int = 0, padding: int = 0) -> Batch[Tensor
 
 
 def in_numpy(model, meta, support, knobs, x):
-    """Corrected answers and the evidence, in float64."""
+    """Output of the initialisation, the correction and the leave-one-out improvement, in float64."""
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
 
-    def answers(inputs):
+    def outputs(inputs):
         with torch.no_grad():
             hidden = module[:-1](inputs).double().numpy()
             output = module(inputs).double()
         output = torch.softmax(output, -1) if support.y.dim() == 1 else output
         return output.numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
-    def like(a, b):
+    def kernel(a, b):
         cosine = a @ b.T
         return knobs["mix"] * cosine + (1 - knobs["mix"]) * np.exp(-(1 - cosine) / 0.25)
 
     real = int(support.mask.sum())
-    before, features = answers(support.x[:real])
+    before, features = outputs(support.x[:real])
     y = support.y[:real].numpy()
-    missed = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
-    matrix = like(features, features) + knobs["ridge"] * np.eye(real)
-    alpha = np.linalg.solve(matrix, missed)
-    left_out = alpha / np.diag(np.linalg.inv(matrix))[:, None]
-    evidence = float((np.square(missed).sum(1) - np.square(left_out).sum(1)).mean())
-    base, own = answers(x)
-    return base, like(own, features) @ alpha, evidence
+    residuals = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
+    matrix = kernel(features, features) + knobs["ridge"] * np.eye(real)
+    alpha = np.linalg.solve(matrix, residuals)
+    loo_residuals = alpha / np.diag(np.linalg.inv(matrix))[:, None]
+    improvement = float((np.square(residuals).sum(1) - np.square(loo_residuals).sum(1)).mean())
+    base, own = outputs(x)
+    return base, kernel(own, features) @ alpha, improvement
 
 
 CASES = {"classification": (mlp(), SPEC, rows), "regression": (mlp(2), REGRESSION, regression_rows)}
@@ -67,7 +67,7 @@ def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
     learner = residual_correction(model, spec)
     meta, support, x = meta_of(learner), draw(count, 1, padding), rows(5, 9).x
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
-    base, correction, evidence = in_numpy(model, meta, support, CORRECT, x)
+    base, correction, improvement = in_numpy(model, meta, support, CORRECT, x)
     expected = base + 0.8 * correction
     found = learner.predict(meta, state, x)
     if kind == "classification":
@@ -75,12 +75,12 @@ def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
         expected = np.log(expected / expected.sum(1, keepdims=True))
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert np.abs(correction).max() > 0.05
-    assert float(state["loo_improvement"]) == pytest.approx(evidence, abs=1e-4)
+    assert float(state["loo_improvement"]) == pytest.approx(improvement, abs=1e-4)
     assert float(state["shrinkage"]) == 1.0
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_without_a_step_the_initialisation_answers(kind):
+def test_without_steps_outputs_are_the_initialisations(kind):
     model, spec, draw = CASES[kind]
     learner = residual_correction(model, spec)
     meta, x = meta_of(learner), rows(5, 9).x
@@ -90,7 +90,7 @@ def test_without_a_step_the_initialisation_answers(kind):
     torch.testing.assert_close(learner.predict(meta, state, x), output)
 
 
-def test_probabilities_stay_such():
+def test_corrected_probabilities_are_positive_and_sum_to_one():
     learner = residual_correction(mlp(), SPEC)
     meta, support = meta_of(learner), rows(12)
     state = learner.adapt(meta, support, {**learner.knobs, "ridge": 0.03, "weight": 1.0}, NO_NOISE)
@@ -104,25 +104,25 @@ def test_probabilities_stay_such():
 def test_shrinkage_is_the_probability_of_a_gain(guard, floor, intercept, slope, residual_sd):
     learner = residual_correction(mlp(), SPEC)
     meta, support = meta_of(learner), rows(8, 2)
-    told = {"guard": guard, "floor": floor, "intercept": intercept, "slope": slope, "residual_sd": residual_sd}
+    guard_knobs = {"guard": guard, "floor": floor, "intercept": intercept, "slope": slope, "residual_sd": residual_sd}
     whole = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, "floor": floor}, NO_NOISE)
-    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, **told}, NO_NOISE)
-    evidence = float(state["loo_improvement"])
-    chance = NormalDist().cdf((intercept + slope * evidence) / residual_sd)
-    assert evidence != 0
-    sure = min(max(guard * (chance - 0.5), 0.0), 1.0)
-    assert float(state["shrinkage"]) == pytest.approx(floor + (1 - floor) * sure, abs=1e-5)
-    assert float(whole["shrinkage"]) == 1.0, "without a guard there is nothing to lift"
+    state = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, **guard_knobs}, NO_NOISE)
+    improvement = float(state["loo_improvement"])
+    probability = NormalDist().cdf((intercept + slope * improvement) / residual_sd)
+    assert improvement != 0
+    confidence = min(max(guard * (probability - 0.5), 0.0), 1.0)
+    assert float(state["shrinkage"]) == pytest.approx(floor + (1 - floor) * confidence, abs=1e-5)
+    assert float(whole["shrinkage"]) == 1.0, "without a guard, nothing is shrunk"
     torch.testing.assert_close(state["weights"], state["shrinkage"] * whole["weights"])
 
 
-def test_one_interaction_is_no_evidence():
+def test_one_interaction_has_no_loo_improvement():
     learner = residual_correction(mlp(), SPEC)
     state = learner.adapt(meta_of(learner), rows(1), {**learner.knobs, **CORRECT}, NO_NOISE)
     assert float(state["loo_improvement"]) == pytest.approx(0, abs=1e-6)
 
 
-def test_it_trains_as_reptile():
+def test_training_is_reptiles():
     options = {"steps": 3, "lr": 0.4, "prior": 2.0}
     learner, like = residual_correction(mlp(), SPEC, **options), reptile(mlp(), SPEC, **options)
     meta, support, query = meta_of(learner), rows(4), rows(3, 1)
@@ -141,7 +141,7 @@ def test_candidates_are_kernels_and_ridges():
 
 
 class Tail(nn.Module):
-    """A last linear layer, and something behind it."""
+    """A last linear layer whose output is scaled."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,9 +154,9 @@ class Tail(nn.Module):
 def test_features_are_the_input_of_the_last_linear_layer():
     model, x = Tail(), rows(5).x
     meta = {name: value.detach() for name, value in model.named_parameters()}
-    seen = forward_with_features(model, meta, x)
-    torch.testing.assert_close(seen.features, torch.tanh(model.first(x)))
-    torch.testing.assert_close(seen.output, model(x))
+    found = forward_with_features(model, meta, x)
+    torch.testing.assert_close(found.features, torch.tanh(model.first(x)))
+    torch.testing.assert_close(found.output, model(x))
     plain = nn.Conv1d(4, 3, 1)
     convolved = nn.Sequential(nn.Unflatten(1, (4, 1)), plain, nn.Flatten())
     meta = {name: value.detach() for name, value in convolved.named_parameters()}
@@ -164,5 +164,5 @@ def test_features_are_the_input_of_the_last_linear_layer():
 
 
 def test_a_ranking_is_refused():
-    with pytest.raises(DataError, match="a ranking has no residuals to correct: use reptile with adapted_parameters="):
+    with pytest.raises(DataError, match=r"a ranking has no residuals to correct: expected .*; use reptile"):
         residual_correction(nn.Embedding(5, 1), Spec.ranking(5))

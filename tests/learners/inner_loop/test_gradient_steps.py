@@ -40,13 +40,13 @@ def test_adapt_is_torch_optim(options, optimiser, steps):
 
 
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
-def test_only_fast_parameters_adapt(options, optimiser):
+def test_only_adapted_parameters_change(options, optimiser):
     model = mlp()
     learner = reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3, **options)
     meta, support = meta_of(learner), rows(6)
     found = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert set(found) == {"2.weight", "2.bias"} == set(learner.adapted_parameters)
-    assert_trees_close(found, trained(model, meta, optimiser, [support] * 4, fast="2"))
+    assert_trees_close(found, trained(model, meta, optimiser, [support] * 4, adapted="2"))
 
 
 def test_knobs_given_to_adapt_replace_the_defaults():
@@ -58,7 +58,7 @@ def test_knobs_given_to_adapt_replace_the_defaults():
 
 
 @pytest.mark.parametrize(("count", "prior"), [(1, 4.0), (6, 4.0), (6, 0.0)])
-def test_the_prior_counts_as_so_many_interactions(count, prior):
+def test_the_prior_counts_as_a_number_of_interactions(count, prior):
     model = mlp()
     learner = reptile(model, SPEC, steps=3, lr=0.4, prior=prior)
     meta, support = meta_of(learner), rows(count, padding=5)
@@ -68,7 +68,7 @@ def test_the_prior_counts_as_so_many_interactions(count, prior):
     assert_trees_close(learner.adapt(meta, support, learner.knobs, NO_NOISE), expected)
 
 
-def test_nothing_moves_without_rows():
+def test_without_rows_nothing_changes():
     learner = reptile(mlp(), SPEC, steps=3, prior=0.0)
     meta = meta_of(learner)
     assert_trees_close(learner.adapt(meta, rows(0, padding=4), learner.knobs, NO_NOISE), meta, rtol=0, atol=0)
@@ -84,7 +84,7 @@ def test_minibatches_take_turns():
     assert_trees_close(learner.update(meta, support, query, NO_NOISE), minus(meta, expected))
 
 
-def test_minibatches_are_of_training_alone():
+def test_minibatches_are_used_in_training_only():
     meta = meta_of(reptile(mlp(), SPEC))
     model = mlp()
     whole, parted = (reptile(model, SPEC, minibatches=count) for count in (1, 3))

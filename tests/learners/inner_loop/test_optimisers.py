@@ -15,22 +15,22 @@ def test_capitals_do_not_matter(name):
     assert optimiser_class(name) is torch.optim.Adam
 
 
-def test_torch_optimizer_has_more():
+def test_torch_optimizer_is_included():
     assert optimiser_class("lamb") is torch_optimizer.Lamb
 
 
-def test_torch_comes_first():
+def test_torch_has_priority():
     assert optimiser_class("RAdam") is torch.optim.RAdam
     assert torch_optimizer.RAdam is not torch.optim.RAdam
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("Addam", "Adam"), ("SDG", "SGD"), ("rms-prop", "RMSprop")])
-def test_the_nearest_name_is_named(name, nearest):
+def test_the_most_similar_name_is_suggested(name, nearest):
     with pytest.raises(UnknownNameError, match=rf"no optimiser is called '{name}'. Did you mean '{nearest}'\?"):
         optimiser_class(name)
 
 
 @pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Lookahead", "Optimizer", "Shampoo"])
-def test_what_needs_more_than_a_gradient_is_left_out(name):
+def test_optimisers_that_need_more_than_a_gradient_are_excluded(name):
     with pytest.raises(UnknownNameError):
         optimiser_class(name)

@@ -19,7 +19,7 @@ STEPS, LR, PRIOR = 3, 0.7, 2.0
 
 
 def clicks(real: int, seed: int, padding: int = 0) -> Batch[torch.Tensor]:
-    """Distinct items, and behind them padding that repeats some."""
+    """Distinct items, followed by padding that repeats some."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randperm(ITEMS, generator=generator)[:real]
     x = torch.cat([ids, torch.randint(ITEMS, (padding,), generator=generator)])
@@ -28,24 +28,24 @@ def clicks(real: int, seed: int, padding: int = 0) -> Batch[torch.Tensor]:
 
 
 def by_hand(meta, support, query):
-    """The gradients of items, and how far the user moved: a loop over steps, real rows alone."""
+    """The gradients of items and the change of the user, by a loop over steps and real rows only."""
     items, first = meta["items.weight"].clone().requires_grad_(), meta["user"].clone().requires_grad_()
-    user, rows, asked = first, int(support.mask.sum()), int(query.mask.sum())
+    user, rows, queries = first, int(support.mask.sum()), int(query.mask.sum())
     for _ in range(STEPS):
         loss = -(torch.log_softmax(items @ user, 0)[support.x[:rows]] * support.y[:rows]).sum() / max(rows, 1)
         (slope,) = torch.autograd.grad(loss, user, create_graph=True)
         user = user - LR * rows / (rows + PRIOR) * slope
     offered = torch.ones(ITEMS, dtype=torch.bool).index_fill(0, support.x[:rows], value=False)
     scores = torch.where(offered, items @ user, -torch.inf)
-    wanted = torch.log_softmax(scores, 0)[query.x[:asked]] * query.y[:asked]
-    if not asked:
+    wanted = torch.log_softmax(scores, 0)[query.x[:queries]] * query.y[:queries]
+    if not queries:
         return {"items.weight": torch.zeros_like(items), "user": (first - user).detach()}
-    (gradient,) = torch.autograd.grad(-wanted.sum() / asked, items)
+    (gradient,) = torch.autograd.grad(-wanted.sum() / queries, items)
     return {"items.weight": gradient, "user": (first - user).detach()}
 
 
-def apart(support, query):
-    """The query without items of the support: they would be infinitely unlikely."""
+def without_support_items(support, query):
+    """The query without items of the support, which would have an infinite loss."""
     seen = torch.isin(query.x, support.x[: int(support.mask.sum())])
     return query._replace(mask=query.mask * ~seen, x=torch.where(seen, 0, query.x))
 
@@ -53,9 +53,9 @@ def apart(support, query):
 def cohort(users: int) -> tuple[list[Batch[torch.Tensor]], list[Batch[torch.Tensor]]]:
     supports = [clicks(1 + user % 4, user, 3 - user % 4) for user in range(users)]
     queries = [clicks(user % 5, 50 + user, 4 - user % 5) for user in range(users)]  # the first has none
-    behind = [apart(*pair) for pair in zip(supports, queries, strict=True)]
-    order = [each.mask.argsort(descending=True, stable=True) for each in behind]
-    return supports, [Batch(*(part[by] for part in each)) for each, by in zip(behind, order, strict=True)]
+    remaining = [without_support_items(*pair) for pair in zip(supports, queries, strict=True)]
+    order = [each.mask.argsort(descending=True, stable=True) for each in remaining]
+    return supports, [Batch(*(part[by] for part in each)) for each, by in zip(remaining, order, strict=True)]
 
 
 @pytest.mark.parametrize("rows_per_weight", [0.0, 2.5])
@@ -83,26 +83,26 @@ def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, rows_per_weight)
     assert found["user"].abs().max() > 1e-3
 
 
-def test_rows_count_only_where_something_is_learned_by_gradients():
-    for rows_per_weight, fast, wrong in (
+def test_rows_per_weight_needs_parameters_that_do_not_adapt():
+    for rows_per_weight, adapted_parameters, message in (
         (64.0, None, "and every parameter adapts"),
         (-1.0, ["2"], "rows_per_weight is -1.0"),
     ):
-        with pytest.raises(DataError, match=wrong):
-            reptile(mlp(), SPEC, adapted_parameters=fast, rows_per_weight=rows_per_weight)
+        with pytest.raises(DataError, match=message):
+            reptile(mlp(), SPEC, adapted_parameters=adapted_parameters, rows_per_weight=rows_per_weight)
 
 
-def test_an_update_takes_the_gradient_of_what_is_not_fast():
+def test_an_update_is_the_gradient_for_parameters_that_do_not_adapt():
     def objective(meta, support, query, noise):
-        return (meta["slow"] * meta["fast"] * query.x).sum() + noise.sum(), {"fast": support.x}
+        return (meta["fixed"] * meta["adapted"] * query.x).sum() + noise.sum(), {"adapted": support.x}
 
     batch = Batch(torch.tensor([2.0, 3.0]), torch.zeros(2), torch.ones(2))
-    meta = {"slow": torch.tensor([1.0, 1.0]), "fast": torch.tensor([5.0, 7.0])}
-    found = update_of(objective, ("fast",))(meta, batch, batch, NO_NOISE)
-    assert {name: value.tolist() for name, value in found.items()} == {"slow": [10.0, 21.0], "fast": [2.0, 3.0]}
+    meta = {"fixed": torch.tensor([1.0, 1.0]), "adapted": torch.tensor([5.0, 7.0])}
+    found = update_of(objective, ("adapted",))(meta, batch, batch, NO_NOISE)
+    assert {name: value.tolist() for name, value in found.items()} == {"fixed": [10.0, 21.0], "adapted": [2.0, 3.0]}
 
 
-def test_it_pays_for_any_number_of_rows_and_not_for_comparators():
+def test_it_is_used_for_any_number_of_rows_and_not_by_baselines():
     model = mlp()
     partial = reptile(model, SPEC, adapted_parameters=["2"])
     assert partial.execution.summed_update.max_rows == math.inf

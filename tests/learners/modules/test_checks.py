@@ -1,4 +1,4 @@
-"""Modules that cannot be learned on devices are refused when the learner is built."""
+"""Modules that cannot be trained on devices are refused when the learner is built."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ WRONG = [
         Column(), RANKING, r"\(3, 1\) for 3 rows: ranking expects float32 of shape \(3,\); change", id="column"
     ),
     pytest.param(mlp().double().float().half(), SPEC, "expected float32; call model.float", id="half"),
-    pytest.param(nn.Sequential(nn.Linear(9, 3)), SPEC, r"fails on x of shape \(3, 4\).*the spec says", id="input"),
-    pytest.param(Pair(FEATURES, 3), SPEC, "the model gives a tuple: expected one tensor", id="tuple"),
+    pytest.param(nn.Sequential(nn.Linear(9, 3)), SPEC, r"fails on x of shape \(3, 4\).*the spec describes", id="input"),
+    pytest.param(Pair(FEATURES, 3), SPEC, "the model returns a tuple: expected one tensor", id="tuple"),
 ]
 
 
@@ -65,10 +65,10 @@ def test_a_model_that_is_not_a_function_of_a_row(model, message):
         reptile(model, SPEC)
 
 
-@pytest.mark.parametrize("comparator", [fedsgd, fedavg, local_only])
-def test_comparators_check_too(comparator):
+@pytest.mark.parametrize("baseline", [fedsgd, fedavg, local_only])
+def test_baselines_check_the_model_too(baseline):
     with pytest.raises(DataError, match=r"\(3, 9\)"):
-        comparator(mlp(9), reptile(mlp(), SPEC))
+        baseline(mlp(9), reptile(mlp(), SPEC))
 
 
 def test_dropout_is_off():
@@ -78,7 +78,7 @@ def test_dropout_is_off():
     assert all(torch.equal(states[0][name], states[1][name]) for name in meta)
 
 
-def test_the_learner_does_not_follow_later_changes_of_the_module():
+def test_later_changes_of_the_module_do_not_change_the_learner():
     model = nn.Sequential(nn.Linear(FEATURES, 3), nn.LayerNorm(3))
     model.register_buffer("unused", torch.zeros(1))
     learner = reptile(model, SPEC)
@@ -101,7 +101,7 @@ def test_embeddings_with_options_that_have_no_compiled_form():
 
 
 class Listed(nn.Module):
-    """Layers that are registered, and used through a plain list."""
+    """Registered layers that are called through a plain list."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,8 +120,8 @@ class Registered(Listed):
         self.layers = nn.ModuleList(self.layers)
 
 
-def test_parameters_that_are_reached_around_the_module_are_refused():
-    """Other values could not be put in their place: adapting would change nothing, without a word."""
+def test_parameters_that_are_used_without_registered_modules_are_refused():
+    """Their values could not be replaced, so adaptation would silently change nothing."""
     with pytest.raises(CompileError, match=r"Listed reaches a parameter .*nn\.ModuleList"):
         reptile(Listed(), SPEC)
     learner = reptile(Registered(), SPEC, steps=1)

@@ -1,4 +1,4 @@
-"""Losses a row, by name and from callables."""
+"""Losses per row, by name and from callables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_squared_error_averages_over_targets():
 
 
 @pytest.mark.parametrize("seen", [None, [2, 7]])
-def test_click_softmax_weighs_the_probability_among_items_not_seen(seen):
+def test_click_softmax_is_over_unseen_items_and_weighted(seen):
     model, batch = Factors(), Batch(torch.tensor([1, 4]), torch.tensor([1.0, 0.5]), torch.ones(2))
     before = None if seen is None else Batch(torch.tensor([*seen, 5]), torch.ones(3), torch.tensor([1.0, 1, 0]))
     scores = model(torch.arange(ITEMS)).detach()
@@ -42,7 +42,7 @@ def test_click_softmax_weighs_the_probability_among_items_not_seen(seen):
     torch.testing.assert_close(find_loss(None, Spec.ranking(ITEMS))(applied(model), batch, before), expected)
 
 
-def test_a_callable_sees_outputs_and_targets():
+def test_a_callable_receives_outputs_and_targets():
     model, batch = mlp(), rows(4)
     learner = reptile(model, SPEC, loss=lambda output, y: output.sum(-1) * y, steps=1, lr=0.1)
     meta = meta_of(learner)

@@ -1,4 +1,4 @@
-"""Which tables move row by row: those that are looked up and nothing else, and large for it."""
+"""Which tables adapt by rows: large ones that are used by look-up only."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from torch import Tensor, nn
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.learners.modules.losses import find_loss
-from tegu.learners.modules.table_lookups import find_lookups, looked_up
+from tegu.learners.modules.table_lookups import find_lookups, find_row_tables
 
 ITEMS = 100
 RATINGS = Spec.regression((), items=ITEMS)
 NAMES = ("table.weight", "user")
 
 
-class Looking(nn.Module):
-    """A table, and a way to use it besides."""
+class Lookups(nn.Module):
+    """A table that is looked up, and used in a second, given way."""
 
-    def __init__(self, otherwise=lambda table, ids: 0.0, items: int = ITEMS) -> None:
+    def __init__(self, second_use=lambda table, ids: 0.0, items: int = ITEMS) -> None:
         super().__init__()
         self.table = nn.Embedding(items, 4)
         self.user = nn.Parameter(torch.randn(4))
-        self.otherwise = otherwise
+        self.second_use = second_use
 
     def forward(self, ids: Tensor) -> Tensor:
-        return (self.table(ids) @ self.user + self.otherwise(self.table, ids)).unsqueeze(-1)
+        return (self.table(ids) @ self.user + self.second_use(self.table, ids)).unsqueeze(-1)
 
 
 def found(model: nn.Module, spec: Spec = RATINGS, loss=None, names=NAMES) -> tuple[str, ...]:
-    return looked_up(model, find_loss(loss, spec), spec, names)
+    return find_row_tables(model, find_loss(loss, spec), spec, names)
 
 
 BY_ROWS = {
     "once": lambda table, ids: 0.0,
     "twice": lambda table, ids: table(ids + 1 - 1).sum(-1),
     "by its functional form": lambda table, ids: F.embedding(ids, table.weight).sum(-1),
-    "asked for its size": lambda table, ids: table.weight.shape[0] + table.weight.size(1) + table.weight.dim(),
-    "asked for its device": lambda table, ids: torch.zeros(1, device=table.weight.device, dtype=table.weight.dtype),
+    "reading its size": lambda table, ids: table.weight.shape[0] + table.weight.size(1) + table.weight.dim(),
+    "reading its device": lambda table, ids: torch.zeros(1, device=table.weight.device, dtype=table.weight.dtype),
 }
 WHOLE = {
     "norm": lambda table, ids: table.weight.norm(),
@@ -55,25 +55,25 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("use", BY_ROWS)
-def test_a_table_that_is_looked_up(use):
-    assert found(Looking(BY_ROWS[use], items=128)) == ("table.weight",)
+def test_a_table_used_by_look_up_only_adapts_by_rows(use):
+    assert found(Lookups(BY_ROWS[use], items=128)) == ("table.weight",)
 
 
 @pytest.mark.parametrize("use", WHOLE)
-def test_a_table_that_is_used_otherwise(use):
-    assert found(Looking(WHOLE[use], items=128)) == ()
+def test_a_table_with_another_use_adapts_as_a_whole(use):
+    assert found(Lookups(WHOLE[use], items=128)) == ()
 
 
-def test_a_small_table_is_cheaper_whole():
-    assert found(Looking(items=31), Spec.regression((), items=31)) == ()
-    assert found(Looking(items=32), Spec.regression((), items=32)) == ("table.weight",)
+def test_a_small_table_adapts_as_a_whole():
+    assert found(Lookups(items=31), Spec.regression((), items=31)) == ()
+    assert found(Lookups(items=32), Spec.regression((), items=32)) == ("table.weight",)
 
 
 def test_only_parameters_that_adapt_count():
-    assert found(Looking(), names=("user",)) == ()
+    assert found(Lookups(), names=("user",)) == ()
 
 
-class Scores(Looking):
+class Scores(Lookups):
     def forward(self, ids: Tensor) -> Tensor:
         return super().forward(ids).squeeze(-1)
 
@@ -83,8 +83,8 @@ def test_a_loss_over_the_catalogue_reads_the_whole_table():
     assert found(Scores(), Spec.ranking(ITEMS), loss=lambda score, y: (score - y).square()) == ("table.weight",)
 
 
-def test_a_table_of_two_names_is_one():
-    class Tied(Looking):
+def test_a_table_with_two_names_counts_once():
+    class Tied(Lookups):
         def __init__(self) -> None:
             super().__init__()
             self.again = nn.Embedding(ITEMS, 4)
@@ -96,8 +96,8 @@ def test_a_table_of_two_names_is_one():
     assert found(Tied()) == ("table.weight",)
 
 
-def test_a_table_tied_to_a_layer_is_whole():
-    class Tied(Looking):
+def test_a_table_tied_to_a_layer_adapts_as_a_whole():
+    class Tied(Lookups):
         def __init__(self) -> None:
             super().__init__()
             self.head = nn.Linear(4, ITEMS)
@@ -109,16 +109,16 @@ def test_a_table_tied_to_a_layer_is_whole():
     assert found(Tied()) == ()
 
 
-def test_the_ids_come_look_up_by_look_up():
-    model = Looking(BY_ROWS["twice"])
+def test_ids_are_returned_per_look_up_in_order():
+    model = Lookups(BY_ROWS["twice"])
     parameters = dict(model.named_parameters())
     batch = Batch(torch.tensor([7, 3, 7]), torch.zeros(3, 1), torch.ones(3))
     lookups = find_lookups(model, find_loss(None, RATINGS), parameters, batch)
     assert [ids.tolist() for ids in lookups["table.weight"]] == [[7, 3, 7], [7, 3, 7]]
 
 
-def test_looking_leaves_the_model_as_it_was():
-    model = Looking()
+def test_finding_tables_does_not_change_the_model():
+    model = Lookups()
     before = {name: value.clone() for name, value in model.named_parameters()}
     found(model)
     assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())

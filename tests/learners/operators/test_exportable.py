@@ -1,4 +1,4 @@
-"""Operators in plain arithmetic give torch's values and gradients."""
+"""Operators in plain arithmetic have torch's values and gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LABELS = torch.tensor([0, 3, 5, 1, 1])
 
 
 class Last(nn.Module):
-    """The outputs of a recurrent layer, and what it ends in."""
+    """The outputs and final states of a recurrent layer, in one vector."""
 
     def __init__(self, layer):
         super().__init__()

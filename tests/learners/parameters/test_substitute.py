@@ -1,4 +1,4 @@
-"""A module with other parameters, also while other threads use it with theirs."""
+"""A module with replaced parameters, also while other threads use it with theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of which only the rows looked up adapt, against plain torch training the whole of them."""
+"""Tables stored by rows, against plain torch that trains whole tables."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TABLES = {"items.weight", "bias.weight", "table.weight"}
 
 
 def rows(spec: Spec, count: int, seed: int = 0, padding: int = 0) -> Batch[Tensor]:
-    """Ids that come several times, among them number 2; padding of ids that real rows never hold."""
+    """Repeated ids, among them 2; padding has ids that real rows never have."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randint(6, (count + padding, *spec.x.shape), generator=generator)
     x[count:] += 100
@@ -70,11 +70,11 @@ def rows(spec: Spec, count: int, seed: int = 0, padding: int = 0) -> Batch[Tenso
     return Batch(x, torch.randn(count + padding, 1, generator=generator, dtype=torch.float64), mask)
 
 
-def trained(model, meta, optimiser, batch, steps, fast=("",)):
-    """Whole parameters after `loss.backward()` and `optimiser.step()`, for names that begin with one of `fast`."""
+def trained(model, meta, optimiser, batch, steps, adapted=("",)):
+    """Whole parameters after `loss.backward()` and `optimiser.step()`, for names that begin with one of `adapted`."""
     module = copy.deepcopy(model).to(next(iter(meta.values())).dtype)
     module.load_state_dict(meta)
-    moving = {name: p for name, p in module.named_parameters() if name.startswith(tuple(fast))}
+    moving = {name: p for name, p in module.named_parameters() if name.startswith(tuple(adapted))}
     steps_of = optimiser(list(moving.values()))
     for _ in range(steps):
         steps_of.zero_grad()
@@ -85,7 +85,7 @@ def trained(model, meta, optimiser, batch, steps, fast=("",)):
 
 
 def whole(meta, state):
-    """A state with whole tables, row by row."""
+    """A state with whole tables, filled row by row."""
     result = {name: value for name, value in state.items() if "/" not in name}
     for name in [key.removesuffix("/ids") for key in state if key.endswith("/ids")]:
         result[name] = meta[name].clone()
@@ -97,7 +97,7 @@ def whole(meta, state):
 @pytest.mark.parametrize("steps", [0, 1, 7])
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
 @pytest.mark.parametrize(("model", "spec"), MODELS)
-def test_what_becomes_personal_is_what_training_whole_tables_gives(model, spec, options, optimiser, steps):
+def test_adapted_rows_equal_those_of_training_whole_tables(model, spec, options, optimiser, steps):
     learner = reptile(model, spec, lr=0.1, **options)
     meta, support = meta_of(learner, dtype=torch.float64), rows(spec, 9, padding=3)
     state = learner.adapt(meta, support, defaults(learner, steps=steps), NO_NOISE)
@@ -137,10 +137,12 @@ def test_the_update_is_the_difference_of_whole_tables(model, spec, options, opti
     learner = reptile(model, spec, steps=4, lr=0.1, **options)
     meta, support, query = meta_of(learner, dtype=torch.float64), rows(spec, 5, padding=2), rows(spec, 4, seed=1)
     _, expected = trained(model, meta, optimiser, joined(support, query), 4)
-    assert_trees_close(added_up(meta, learner.update(meta, support, query, NO_NOISE)), minus(meta, expected), **EXACT)
+    assert_trees_close(
+        whole_update(meta, learner.update(meta, support, query, NO_NOISE)), minus(meta, expected), **EXACT
+    )
 
 
-def added_up(meta, update):
+def whole_update(meta, update):
     result = {name: value for name, value in update.items() if "/" not in name}
     for name in [key.removesuffix("/ids") for key in update if key.endswith("/ids")]:
         result[name] = torch.zeros_like(meta[name]).index_add(0, update[f"{name}/ids"], update[f"{name}/rows"])
@@ -153,7 +155,7 @@ def test_fedavg_trains_whole_tables_by_rows():
     meta, support, query = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5), rows(RATINGS, 4, seed=1)
     update = learner.update(meta, support, query, NO_NOISE)
     _, expected = trained(model, meta, functools.partial(SGD, lr=0.1), joined(support, query), 3)
-    assert_trees_close(added_up(meta, update), minus(meta, expected), **EXACT)
+    assert_trees_close(whole_update(meta, update), minus(meta, expected), **EXACT)
     assert "items.weight/rows" in update
 
 
@@ -167,7 +169,7 @@ def test_local_only_keeps_the_rows_it_trained():
     assert "items.weight/rows" in state
 
 
-def test_a_mixture_of_rows_and_whole_parameters_adapts_and_the_rest_learns_through_it():
+def test_rows_and_whole_parameters_adapt_together_and_the_rest_learns_through_adaptation():
     model = Ratings()
     learner = reptile(model, RATINGS, adapted_parameters=["bias", "user"], steps=3, lr=0.1)
     meta = meta_of(learner, dtype=torch.float64)
@@ -186,12 +188,12 @@ def test_a_mixture_of_rows_and_whole_parameters_adapts_and_the_rest_learns_throu
         slope = (query_loss(change) - query_loss(-change)) / 2e-5
         torch.testing.assert_close(update["items.weight"][row, column], slope, rtol=1e-6, atol=1e-8)
     _, adapted = trained(model, meta, optimiser, support, 3, ("bias", "user"))
-    found = added_up(meta, update)
+    found = whole_update(meta, update)
     assert_trees_close({name: found[name] for name in adapted}, {n: meta[n] - adapted[n] for n in adapted}, **EXACT)
 
 
 @pytest.mark.parametrize(("model", "spec"), MODELS)
-def test_many_users_at_once_share_the_tables(model, spec):
+def test_batched_users_share_the_tables(model, spec):
     learner = reptile(model, spec, steps=3, momentum=0.5)
     meta = meta_of(learner, dtype=torch.float64)
     users = [rows(spec, 6, seed, padding=seed) for seed in range(3)]

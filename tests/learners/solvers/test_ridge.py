@@ -1,4 +1,4 @@
-"""Kernel ridge regression in products of matrices, against linear algebra in float64."""
+"""Kernel ridge regression by matrix products, against linear algebra in float64."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.func import vmap
 
-from tegu.learners.solvers.ridge import fit, kernel, normalised
+from tegu.learners.solvers.ridge import fit, kernel, unit_length
 
 
 def rows(count: int, width: int, seed: int = 0) -> torch.Tensor:
-    return normalised(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
+    return unit_length(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
 
 
 @pytest.mark.parametrize("mix", [0.0, 0.3, 1.0])
@@ -29,7 +29,7 @@ def test_the_kernel_by_hand(mix):
 
 
 def test_rows_have_length_one_and_zeros_stay():
-    found = normalised(torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-20, 0.0]]))
+    found = unit_length(torch.tensor([[3.0, 4.0], [0.0, 0.0], [1e-20, 0.0]]))
     torch.testing.assert_close(found[0], torch.tensor([0.6, 0.8]))
     assert not found[1].any()
     assert torch.isfinite(found).all()
@@ -51,24 +51,24 @@ def test_the_fit_solves_the_equations(mix, ridge, real, padding):
     assert not found.weights[real:].any()
 
 
-def test_what_is_left_out_is_predicted_by_the_others():
+def test_loo_residuals_are_those_of_refitting_without_the_row():
     inputs, targets, ridge = rows(7, 4), torch.randn(7, 2, generator=torch.Generator().manual_seed(3)), 0.2
-    likeness = kernel(inputs, inputs, 0.5)
-    found = fit(likeness, targets, torch.ones(7), ridge).left_out
+    matrix = kernel(inputs, inputs, 0.5)
+    found = fit(matrix, targets, torch.ones(7), ridge).loo_residuals
     for out in range(7):
         rest = [row for row in range(7) if row != out]
-        exact = likeness[rest][:, rest].double() + ridge * torch.eye(6, dtype=torch.float64)
-        guess = likeness[out, rest].double() @ torch.linalg.solve(exact, targets[rest].double())
+        exact = matrix[rest][:, rest].double() + ridge * torch.eye(6, dtype=torch.float64)
+        guess = matrix[out, rest].double() @ torch.linalg.solve(exact, targets[rest].double())
         np.testing.assert_allclose(found[out], targets[out] - guess, atol=1e-4)
 
 
-def test_rows_that_repeat_are_no_trouble():
+def test_repeated_rows_are_stable():
     inputs = rows(1, 4).expand(50, -1)
     found = fit(kernel(inputs, inputs, 1.0), torch.ones(50, 1), torch.ones(50), 0.03)
     torch.testing.assert_close(found.weights, torch.full((50, 1), 1 / 50.03), rtol=1e-3, atol=0)
 
 
-def test_many_users_are_as_one_by_one():
+def test_batched_users_equal_single_users():
     inputs = torch.stack([rows(5, 3, seed) for seed in range(4)])
     targets, mask = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(1)), torch.ones(4, 5)
     mask[1, 3:] = 0
@@ -76,6 +76,6 @@ def test_many_users_are_as_one_by_one():
     def weights(x, y, m):
         return fit(kernel(x, x, 0.5), y, m, 0.1).weights
 
-    together = vmap(weights)(inputs, targets, mask)
+    batched = vmap(weights)(inputs, targets, mask)
     for user in range(4):
-        torch.testing.assert_close(together[user], weights(inputs[user], targets[user], mask[user]))
+        torch.testing.assert_close(batched[user], weights(inputs[user], targets[user], mask[user]))

@@ -1,1 +1,5 @@
-"""Meta-learning algorithms, one paper a file."""
+"""Meta-learning algorithms, one paper per module.
+
+`reptile` adapts by gradient steps, `residual_correction` by closed-form regression, and the package `mixture` trains
+several initialisations of either.
+"""

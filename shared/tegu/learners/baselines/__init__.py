@@ -1,1 +1,4 @@
-"""Learners to compare with: federated training without meta-learning, and none at all."""
+"""Baselines without meta-learning.
+
+`fedavg` and `fedsgd` train one model for all users; `local_only` trains one model per user from scratch.
+"""

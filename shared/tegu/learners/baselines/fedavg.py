@@ -1,9 +1,10 @@
-"""FedAvg: each user trains all parameters on all its rows, the server averages the results.
+"""FedAvg: each user trains all parameters on all its rows, and the server averages the results.
 
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017, arXiv:1602.05629.
 
-With an outer SGD of rate 1 this is Reptile (Jiang et al. 2019, arXiv:1909.12488), with every parameter moving whatever
-`fast` says. Users count alike, not by their rows, since the server's round is a mean over users.
+With an outer SGD of rate 1 this equals Reptile (Jiang et al. 2019, arXiv:1909.12488) with all parameters adapted,
+whatever `adapted_parameters` is. Users have equal weight regardless of their number of rows, because the server's round
+is a mean over users.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tegu.learners.inner_loop.gradient_steps import concatenate, inner_loop, run
 from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.losses import OutputLoss, find_loss
-from tegu.learners.modules.table_lookups import looked_up
+from tegu.learners.modules.table_lookups import find_row_tables
 from tegu.learners.parameters.step_sizes import only_learned, without_learned
 from tegu.learners.parameters.table_rows import parameter_changes
 
@@ -28,24 +29,24 @@ PAPER = "McMahan et al. 2017, Communication-Efficient Learning (FedAvg), arXiv:1
 
 
 def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
-    """FedAvg of `model`: as many local full-batch SGD steps, of the same size, as `like` takes.
+    """FedAvg of `model`, with the same number and size of local full-batch SGD steps as `like`.
 
-    What `like` learns of step sizes stays as it is and plays no part in training.
+    Learned step sizes of `like` keep their initial values and are not used in training.
 
     Args:
         model: the module `like` was built from.
         like: the learner to compare with.
-        loss: as `like`'s.
+        loss: the loss `like` was built with.
 
     Raises:
         CompileError: as `reptile`.
         DataError: as `reptile`.
-        UnknownNameError: no such loss.
+        UnknownNameError: no loss has this name.
     """
     model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
     names = tuple(name for name, _ in model.named_parameters())
-    tables = looked_up(model, rows_loss, like.spec, names)
+    tables = find_row_tables(model, rows_loss, like.spec, names)
     local = inner_loop(model, rows_loss, names, "sgd", tables=tables)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

@@ -1,9 +1,9 @@
-"""Joint training: one model for everyone, one gradient step a client a round (FederatedSGD).
+"""FedSGD: joint training of one model for all users, with one gradient step per user and round.
 
 McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017, arXiv:1602.05629.
 
-The honest comparator for meta-learning: what learning without any thought of adaptation gives. It adapts, when asked
-to, by the same inner loop as the learner it is compared with.
+This baseline shows the result of training without meta-learning. It adapts by the same inner loop as the learner that
+it is compared with.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ PAPER = "McMahan et al. 2017, Communication-Efficient Learning (FedSGD), arXiv:1
 
 
 def fedsgd(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
-    """Joint training of `model`, adapting as `like` does.
+    """Joint training of `model`; it adapts as `like` does.
 
     Args:
         model: the module `like` was built from.
         like: the learner to compare with.
-        loss: as `like`'s.
+        loss: the loss `like` was built with.
 
     Raises:
         CompileError: as `reptile`.
         DataError: as `reptile`.
-        UnknownNameError: no such loss.
+        UnknownNameError: no loss has this name.
     """
     model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        everything = concatenate(support, query)
-        return gradients(model, rows_loss, meta, meta, everything)
+        rows = concatenate(support, query)
+        return gradients(model, rows_loss, meta, meta, rows)
 
     execution = Execution(order_invariant=True, merges_query=True, example_scaling=like.execution.example_scaling)
     return replace(like, name="fedsgd", paper=PAPER, update=update, execution=execution)

@@ -1,6 +1,6 @@
-"""No sharing at all: every user trains a model from scratch on its own support.
+"""Local training: every user trains a model from scratch on its own support, without sharing anything.
 
-The comparator that shows what the other users' data is worth.
+This baseline shows the value of the other users' data.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.losses import OutputLoss, find_loss
-from tegu.learners.modules.table_lookups import looked_up
+from tegu.learners.modules.table_lookups import find_row_tables
 
 __all__ = ["local_only"]
 
 
 def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
-    """All parameters adapt, from their random start; there is nothing to update.
+    """A learner whose parameters all adapt from their random initialisation; its updates are zero.
 
     Args:
         model: the module `like` was built from.
         like: the learner to compare with.
-        loss: as `like`'s.
+        loss: the loss `like` was built with.
 
     Raises:
         CompileError: as `reptile`.
         DataError: as `reptile`.
-        UnknownNameError: no such loss.
+        UnknownNameError: no loss has this name.
     """
     model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
@@ -46,7 +46,7 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
         name="local_only",
         paper="",
         adapted_parameters=names,
-        adapt=inner_loop(model, rows_loss, names, "sgd", tables=looked_up(model, rows_loss, like.spec, names)),
+        adapt=inner_loop(model, rows_loss, names, "sgd", tables=find_row_tables(model, rows_loss, like.spec, names)),
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
         execution=replace(like.execution, summed_update=None),

@@ -1,4 +1,4 @@
-"""Which linear layers can move by what they give, and SGD that moves them so."""
+"""SGD with linear layers in dual form (see `parameters.dual_linear`), and the layers for which this is possible."""
 
 from __future__ import annotations
 
@@ -23,106 +23,119 @@ from tegu.learners.parameters.dual_linear import DualLinear, DualState, outputs_
 __all__ = ["find_dual_layers", "summed_by_dual_steps"]
 
 _ROWS = 3
-_WORTH = 16  # entries of an input: with fewer there is little to be saved
+_MIN_WIDTH = 16  # input features; with fewer, little time is saved
 
 
 def summed_by_dual_steps(
     model: nn.Module, loss: Loss, spec: Spec, knobs: Mapping[str, float], minibatches: int = 1
 ) -> SummedUpdate | None:
-    """Sums of changes by SGD of all parameters on support and query together, where some layers can move by spans.
+    """The users' summed changes by SGD on support and query together, with some layers in dual form.
 
-    It pays up to half again as many rows as the narrowest of them has inputs: three quarters of the products, there.
+    It is faster for up to 1.5 times as many rows as the narrowest of these layers has inputs. At that number it takes
+    three quarters of the products.
 
     Args:
         model: the module.
-        loss: as the inner loop takes it.
-        spec: what the model takes and gives.
-        knobs: `steps`, `lr`, `prior`.
+        loss: the loss per row.
+        spec: the model's inputs and outputs.
+        knobs: the knobs `steps`, `lr` and `prior`.
         minibatches: see `run_steps`.
+
+    Returns:
+        None if no layer can be trained in dual form.
     """
-    spans = find_dual_layers(model, loss, spec)
-    if not spans:
+    layers = find_dual_layers(model, loss, spec)
+    if not layers:
         return None
 
     def each(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
-        return _changes(model, loss, spans, meta, concatenate(support, query), knobs, minibatches)
+        return _changes(model, loss, layers, meta, concatenate(support, query), knobs, minibatches)
 
     def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
         return summed_dual_weights(vmap(each, (None, 0, 0))(meta, support, query))
 
-    return SummedUpdate(1.5 * min(span.width for span in spans), total)
+    return SummedUpdate(1.5 * min(layer.width for layer in layers), total)
 
 
 def _changes(
     model: nn.Module,
     loss: Loss,
-    spans: Sequence[DualLinear],
+    layers: Sequence[DualLinear],
     meta: TorchTree,
     support: TorchBatch,
     knobs: Mapping[str, float],
     minibatches: int,
 ) -> TorchTree:
-    """What `table_rows.changes` gives after `run_steps` of SGD without momentum, some weights by spans."""
-    layers = dict(zip(spans, _begun(model, loss, spans, meta, support), strict=True))
-    within = {name for span in spans for name in (span.weight, span.bias)}
-    own = {name: value for name, value in meta.items() if name not in within}
+    """One user's changes after `run_steps` of SGD without momentum, with `layers` in dual form."""
+    states = dict(zip(layers, _begin(model, loss, layers, meta, support), strict=True))
+    dual = {name for layer in layers for name in (layer.weight, layer.bias)}
+    own = {name: value for name, value in meta.items() if name not in dual}
     for i in range(int(knobs["steps"])):
-        seen = minibatch(support, i, minibatches)
-        outputs = {outputs_key(span): state.outputs for span, state in layers.items()}
-        scaled = gradients(model, loss, meta, own | outputs, seen, step_size(knobs, seen))
-        layers = {span: state.step(scaled[outputs_key(span)]) for span, state in layers.items()}
+        rows = minibatch(support, i, minibatches)
+        outputs = {outputs_key(layer): state.outputs for layer, state in states.items()}
+        scaled = gradients(model, loss, meta, own | outputs, rows, step_size(knobs, rows))
+        states = {layer: state.step(scaled[outputs_key(layer)]) for layer, state in states.items()}
         own = {name: value - scaled[name] for name, value in own.items()}
     changed = {name: meta[name] - value for name, value in own.items()}
-    return changed | {name: value for span, state in layers.items() for name, value in state.change(span).items()}
+    return changed | {name: value for layer, state in states.items() for name, value in state.change(layer).items()}
 
 
-def _begun(
-    model: nn.Module, loss: Loss, spans: Sequence[DualLinear], meta: TorchTree, support: TorchBatch
+def _begin(
+    model: nn.Module, loss: Loss, layers: Sequence[DualLinear], meta: TorchTree, support: TorchBatch
 ) -> list[DualState]:
-    calls = {call.weight: call for call in _watched(model, loss, meta, support).calls}
+    calls = {call.weight: call for call in _record_calls(model, loss, meta, support).calls}
     return [
-        DualState.begin(span, meta[span.weight], calls[span.weight].bias, calls[span.weight].inputs) for span in spans
+        DualState.begin(layer, meta[layer.weight], calls[layer.weight].bias, calls[layer.weight].inputs)
+        for layer in layers
     ]
 
 
 def find_dual_layers(model: nn.Module, loss: Loss, spec: Spec) -> tuple[DualLinear, ...]:
-    """The layers whose input, one vector a row, depends on no parameter; weight and bias serve this one layer, once.
+    """The linear layers that can be trained in dual form.
+
+    The input of such a layer is one vector per row and depends on no parameter. The loss uses the layer's weight and
+    bias once, in this layer only. The layer has at least 16 input features.
 
     Args:
         model: the module.
-        loss: as the inner loop takes it.
-        spec: what the model takes and gives.
+        loss: the loss per row.
+        spec: the model's inputs and outputs.
     """
     meta = {name: value.detach() for name, value in model.named_parameters()}
     batch = Batch(example_rows(spec.x, _ROWS), example_rows(spec.y, _ROWS), torch.ones(_ROWS))
-    usual = _watched(model, loss, meta, batch)
+    reference = _record_calls(model, loss, meta, batch)
     others = {name: 1 + 2 * value for name, value in meta.items()}
-    moved, fewer = _watched(model, loss, others, batch), _watched(model, loss, meta, Batch(*(p[:-1] for p in batch)))
+    changed, fewer = (
+        _record_calls(model, loss, others, batch),
+        _record_calls(model, loss, meta, Batch(*(p[:-1] for p in batch))),
+    )
 
-    def by_span(call: _Call) -> bool:
-        elsewhere = [other for other in usual.calls if other is not call]
-        shared = usual.names.union(*((other.weight, other.bias_name) for other in elsewhere))
+    def is_dual(call: _Call) -> bool:
+        elsewhere = [other for other in reference.calls if other is not call]
+        shared = reference.names.union(*((other.weight, other.bias_name) for other in elsewhere))
         return (
             not {call.weight, call.bias_name} & shared - {None}
             and call.rows == (_ROWS,)
             and [other.rows for other in fewer.of(call.weight)] == [(_ROWS - 1,)]
-            and [torch.equal(other.inputs, call.inputs) for other in moved.of(call.weight)] == [True]
-            and call.inputs.shape[-1] >= _WORTH
+            and [torch.equal(other.inputs, call.inputs) for other in changed.of(call.weight)] == [True]
+            and call.inputs.shape[-1] >= _MIN_WIDTH
         )
 
-    return tuple(DualLinear(call.weight, call.bias_name, call.inputs.shape[1]) for call in usual.calls if by_span(call))
+    return tuple(
+        DualLinear(call.weight, call.bias_name, call.inputs.shape[1]) for call in reference.calls if is_dual(call)
+    )
 
 
-def _watched(model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch) -> _Linear:
-    watching = _Linear(parameters)
-    with torch.no_grad(), watching:
+def _record_calls(model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch) -> _LinearCalls:
+    recorder = _LinearCalls(parameters)
+    with torch.no_grad(), recorder:
         loss(Applied(model, parameters), batch, None)
-    return watching
+    return recorder
 
 
 class _Call(NamedTuple):
-    """A call of a linear layer with a parameter for its weight."""
+    """A call of a linear layer whose weight is a parameter."""
 
     weight: str
     inputs: Tensor
@@ -135,8 +148,8 @@ class _Call(NamedTuple):
         return tuple(self.inputs.shape[:-1])
 
 
-class _Linear(ParameterReads):
-    """Notes the calls of linear layers, and parameters that were used otherwise."""
+class _LinearCalls(ParameterReads):
+    """Records the calls of linear layers, and the names of parameters that were used in another way."""
 
     def __init__(self, parameters: TorchTree) -> None:
         super().__init__(parameters)
@@ -154,6 +167,6 @@ class _Linear(ParameterReads):
         if name is None:
             return super().__torch_function__(func, types, args, kwargs)
         inputs, _, bias = (*args, None)[:3]
-        self.note(inputs)
+        self.record(inputs)
         self.calls.append(_Call(name, inputs, bias, self.name_of(bias)))
         return func(*args)

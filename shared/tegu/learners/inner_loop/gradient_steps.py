@@ -14,7 +14,7 @@ from tegu.learners.learner import Iterated, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.functional import Applied
 from tegu.learners.modules.losses import Loss, checked_rows, masked_mean
 from tegu.learners.modules.table_lookups import find_lookups
-from tegu.learners.operators.exportable import joined
+from tegu.learners.operators.exportable import concatenate_rows
 from tegu.learners.parameters.step_sizes import factor_of, learned_knobs
 from tegu.learners.parameters.table_rows import begin_rows, fixed_entries, look_up, row_entries, rows_key
 
@@ -33,70 +33,75 @@ __all__ = [
 InnerOptimiser: TypeAlias = Literal["sgd", "adam"]
 _Step: TypeAlias = Callable[[TorchTree, TorchTree], TorchTree]
 
-# torch's default epsilon of 1e-8 turns the rounding of a vanishing gradient into a whole step, in a direction that
-# differs from one runtime to the next.
+# With torch's default epsilon of 1e-8, rounding errors of a vanishing gradient would cause a step of full size, in a
+# direction that differs between runtimes.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-4
-_FLOOR = 1e-24  # a square root has no derivative at 0, and updates differentiate through adaptation
+_MIN_SQUARE = 1e-24  # the square root has no derivative at 0, and updates differentiate through adaptation
 
 
 def mean_loss(
-    model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch, seen: TorchBatch | None = None
+    model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch, support: TorchBatch | None = None
 ) -> Tensor:
-    """The masked mean loss of the model with these parameters; `seen` is what they were adapted on."""
-    return masked_mean(loss, Applied(model, parameters, look_up(parameters)), batch, seen)
+    """The masked mean loss of the model with these parameters; `support` is what they were adapted on."""
+    return masked_mean(loss, Applied(model, parameters, look_up(parameters)), batch, support)
 
 
 def row_losses(model: nn.Module, loss: Loss, parameters: TorchTree, batch: TorchBatch) -> Tensor:
     """The loss of each row `[rows]` under these parameters.
 
     Raises:
-        DataError: the loss is not one value a row.
+        DataError: the loss is not one value per row.
     """
     return checked_rows(loss(Applied(model, parameters, look_up(parameters)), batch, None), batch)
 
 
 def gradients(
-    model: nn.Module, loss: Loss, parameters: TorchTree, moving: TorchTree, batch: TorchBatch, scale: Tensor | float = 1
+    model: nn.Module,
+    loss: Loss,
+    parameters: TorchTree,
+    variables: TorchTree,
+    batch: TorchBatch,
+    scale: Tensor | float = 1,
 ) -> TorchTree:
-    """Gradients of `scale` times the masked mean loss, with respect to `moving`, which replace those in `parameters`.
+    """Gradients of `scale` times the masked mean loss, with respect to `variables`.
 
-    The scale enters at the rows, so that no whole parameter need be multiplied by it, and the loss itself is not
-    computed.
+    `variables` replace the entries of `parameters` with the same names. The scale multiplies the rows, which is cheaper
+    than to multiply whole gradients. The loss itself is not computed.
 
     Raises:
-        DataError: the loss is not one value a row.
+        DataError: the loss is not one value per row.
     """
 
-    def rows(moved: TorchTree) -> Tensor:
-        return row_losses(model, loss, parameters | moved, batch)
+    def rows(changed: TorchTree) -> Tensor:
+        return row_losses(model, loss, parameters | changed, batch)
 
-    pull: Callable[[Tensor], tuple[TorchTree]] = vjp(rows, moving)[1]
-    return pull(batch.mask * (scale / batch.mask.sum().clamp(min=1)))[0]
+    gradient_of: Callable[[Tensor], tuple[TorchTree]] = vjp(rows, variables)[1]
+    return gradient_of(batch.mask * (scale / batch.mask.sum().clamp(min=1)))[0]
 
 
 def _key(slot: str, name: str) -> str:
-    # Parameter names do not begin with these slots and a slash, so carry entries cannot collide with them.
+    # No parameter name begins with a slot and a slash, so carry entries cannot collide with parameters.
     return f"{slot}/{name}"
 
 
 def _sgd_step(momentum: float) -> _Step:
-    """Heavy-ball SGD: v = momentum v + lr g, p = p - v; torch.optim.SGD's, whose v is smaller by a fixed lr."""
+    """Heavy-ball SGD: v = momentum v + lr g, p = p - v. With a fixed lr, it takes the steps of torch.optim.SGD."""
 
     def step(carry: TorchTree, scaled: TorchTree) -> TorchTree:
         if not momentum:
             return {name: carry[name] - g for name, g in scaled.items()}
         velocity = {name: momentum * carry[_key("velocity", name)] + g for name, g in scaled.items()}
-        moved = {name: carry[name] - v for name, v in velocity.items()}
-        return moved | {_key("velocity", name): v for name, v in velocity.items()}
+        changed = {name: carry[name] - v for name, v in velocity.items()}
+        return changed | {_key("velocity", name): v for name, v in velocity.items()}
 
     return step
 
 
 def _adam_step(carry: TorchTree, plain: TorchTree, rates: TorchTree) -> TorchTree:
-    """Adam (Kingma and Ba 2015) with torch.optim's default betas; each parameter has its step size in `rates`.
+    """Adam (Kingma and Ba 2015) with torch.optim's default betas; `rates` holds the step size of each parameter.
 
-    The weights that each average has given out, 1 - beta^t, are carried: bias correction needs no exponentiation, and
-    no difference of float32 numbers near 1.
+    The carry holds the bias corrections 1 - beta^t. They are updated at each step, which avoids exponentiation and
+    differences of float32 numbers near 1.
     """
     given1 = _BETA1 * carry["/given1"] + (1 - _BETA1)
     given2 = _BETA2 * carry["/given2"] + (1 - _BETA2)
@@ -104,7 +109,7 @@ def _adam_step(carry: TorchTree, plain: TorchTree, rates: TorchTree) -> TorchTre
     for name, g in plain.items():
         first = _BETA1 * carry[_key("first", name)] + (1 - _BETA1) * g
         second = _BETA2 * carry[_key("second", name)] + (1 - _BETA2) * g * g
-        denominator = torch.sqrt(second / given2 + _FLOOR) + _EPSILON
+        denominator = torch.sqrt(second / given2 + _MIN_SQUARE) + _EPSILON
         out[name] = carry[name] - rates[name] * (first / given1) / denominator
         out |= {_key("first", name): first, _key("second", name): second}
     return out
@@ -119,7 +124,7 @@ def _slots(inner: InnerOptimiser, momentum: float) -> tuple[str, ...]:
 
 
 def step_size(knobs: TorchKnobs, support: TorchBatch) -> Tensor:
-    """`lr * n / (n + prior)` for n real rows, so that a handful of rows cannot carry the user far away."""
+    """`lr * n / (n + prior)` for n real rows, so that users with few rows stay near the initialisation."""
     rows = support.mask.sum()
     return knobs["lr"] * rows / (rows + knobs["prior"]).clamp(min=1)
 
@@ -127,53 +132,54 @@ def step_size(knobs: TorchKnobs, support: TorchBatch) -> Tensor:
 def inner_loop(
     model: nn.Module,
     loss: Loss,
-    fast: tuple[str, ...],
+    adapted: tuple[str, ...],
     inner: InnerOptimiser,
     momentum: float = 0.0,
     tables: tuple[str, ...] = (),
 ) -> Iterated:
-    """`adapt` by gradient steps on the support's mean loss; only `fast` parameters move.
+    """`adapt` by gradient steps on the support's mean loss; only the parameters `adapted` change.
 
-    Knobs: `steps`; `lr` and `prior`, how many interactions the initialisation counts for: see `step_size`. Both are
-    multiplied by what `meta` has learned of them, if anything: see `tegu.learners.parameters.step_sizes`.
+    Knobs: `steps`, `lr`, and `prior`, the number of interactions that the initialisation counts for: see `step_size`.
+    `lr` and `prior` are multiplied by learned factors, if `meta` has any: see `tegu.learners.parameters.step_sizes`.
 
     Args:
         model: the module.
-        loss: of rows.
-        fast: names of the parameters that move.
-        inner: the optimiser.
-        momentum: of SGD.
-        tables: those of `fast` that move row by row (`table_lookups.looked_up`): the state has the rows that
-            the support looks up, see `table_rows`. Other rows have no gradient, so that no optimiser here
-            would move them.
+        loss: the loss per row.
+        adapted: names of the parameters that adapt.
+        inner: the inner optimiser.
+        momentum: momentum of SGD.
+        tables: the tables among `adapted` that adapt by rows (`table_lookups.find_row_tables`). The state holds the
+            rows that the support looks up, see `table_rows`. Other rows have no gradient and do not change.
 
     Raises:
         UnknownNameError: `inner` is neither "sgd" nor "adam".
     """
     slots, sgd_step = _slots(inner, momentum), _sgd_step(momentum)
-    moving = [rows_key(name) if name in tables else name for name in fast]
-    result = [key for name in fast for key in (row_entries(name) if name in tables else (name,))]
+    changing = [rows_key(name) if name in tables else name for name in adapted]
+    result = [key for name in adapted for key in (row_entries(name) if name in tables else (name,))]
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
-        carry = {name: meta[name] for name in fast if name not in tables}
+        carry = {name: meta[name] for name in adapted if name not in tables}
         lookups = find_lookups(model, loss, meta, support) if tables else {}
         for name in tables:
             carry |= begin_rows(name, meta[name], lookups[name])
-        carry |= {_key(slot, name): torch.zeros_like(carry[name]) for slot in slots for name in moving}
+        carry |= {_key(slot, name): torch.zeros_like(carry[name]) for slot in slots for name in changing}
         if inner == "adam":
-            none = meta[fast[0]].new_zeros(())
-            carry |= {"/given1": none, "/given2": none.clone()}
+            zero = meta[adapted[0]].new_zeros(())
+            carry |= {"/given1": zero, "/given2": zero.clone()}
         return carry
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del noise
         rate = step_size(learned_knobs(meta, knobs), support)
         factors = {
-            key: each for key, name in zip(moving, fast, strict=True) if (each := factor_of(meta, name)) is not None
+            key: each
+            for key, name in zip(changing, adapted, strict=True)
+            if (each := factor_of(meta, name)) is not None
         }
-        fixed, own = fixed_entries(carry), {name: carry[name] for name in moving}
+        fixed, own = fixed_entries(carry), {name: carry[name] for name in changing}
         if inner == "adam":
-            rates = {name: rate * factors[name] if name in factors else rate for name in moving}
+            rates = {name: rate * factors[name] if name in factors else rate for name in changing}
             return fixed | _adam_step(carry, gradients(model, loss, meta | fixed, own, support), rates)
         scaled = gradients(model, loss, meta | fixed, own, support, rate)
         return fixed | sgd_step(carry, scaled | {name: scaled[name] * each for name, each in factors.items()})
@@ -184,10 +190,10 @@ def inner_loop(
 def run_steps(
     adapt: Iterated, meta: TorchTree, support: TorchBatch, knobs: Mapping[str, float], minibatches: int = 1
 ) -> TorchTree:
-    """`adapt` with fixed knobs, unrolled: for use inside an `update`, where the number of steps is known.
+    """`adapt` with fixed knobs, unrolled, for use inside an `update`.
 
-    With `minibatches` above 1, step i sees the rows whose place is i modulo that number. Rows come in random order, so
-    these are random minibatches without replacement, and nothing random need enter the graph.
+    With `minibatches` above 1, step i uses the rows whose index is i modulo that number. Rows are already in random
+    order, so these are random minibatches without replacement, and the graph needs no random numbers.
     """
     carry = adapt.begin(meta, support)
     for i in range(int(knobs["steps"])):
@@ -196,15 +202,15 @@ def run_steps(
 
 
 def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
-    """All rows of both batches, as one."""
+    """One batch with the rows of both."""
     if b.mask.shape[0] == 0:
         return a
-    return TorchBatch(*(joined(*parts) for parts in zip(a, b, strict=True)))
+    return TorchBatch(*(concatenate_rows(*parts) for parts in zip(a, b, strict=True)))
 
 
 def minibatch(support: TorchBatch, step: int, minibatches: int) -> TorchBatch:
-    """What a step sees; see `run_steps`."""
+    """The support with only the rows of this step unmasked; see `run_steps`."""
     if minibatches == 1:
         return support
-    place = torch.arange(support.mask.shape[0])
-    return support._replace(mask=support.mask * (place % minibatches == step % minibatches))
+    index = torch.arange(support.mask.shape[0])
+    return support._replace(mask=support.mask * (index % minibatches == step % minibatches))

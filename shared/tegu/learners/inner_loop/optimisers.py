@@ -12,14 +12,14 @@ from tegu.core.errors import UnknownNameError, require
 __all__ = ["optimiser_class"]
 
 # These need more than a gradient (closures, second derivatives, sparse gradients), or wrap another optimiser.
-_UNFIT = frozenset({"Optimizer", "LBFGS", "SparseAdam", "Lookahead", "Shampoo", "Adahessian"})
+_UNSUPPORTED = frozenset({"Optimizer", "LBFGS", "SparseAdam", "Lookahead", "Shampoo", "Adahessian"})
 
 
 def optimiser_class(name: str) -> type[torch.optim.Optimizer]:
-    """The class called `name`, capitals not minded; torch.optim's where both have it.
+    """The optimiser class called `name`, ignoring case; torch.optim has priority over torch-optimizer.
 
     Raises:
-        UnknownNameError: there is none; the message names the nearest.
+        UnknownNameError: no optimiser has this name; the message suggests the most similar one.
     """
     found = _classes(require("torch_optimizer", "torch")) | _classes(torch.optim)
     lowered = {known.lower(): known for known in found}
@@ -32,5 +32,5 @@ def _classes(module: ModuleType) -> dict[str, type[torch.optim.Optimizer]]:
     return {
         name: value
         for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and name not in _UNFIT
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and name not in _UNSUPPORTED
     }

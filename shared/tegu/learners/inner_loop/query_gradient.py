@@ -1,7 +1,7 @@
-"""Updates that are the gradient of an objective: one user's, and the sum of many users'.
+"""Updates that are gradients of an objective, for one user and summed over users.
 
-An objective maps (meta, support, query, noise) to a loss and to what moved. The update of parameters that are not fast
-is the gradient of the loss, that of the fast ones is what moved.
+An objective maps (meta, support, query, noise) to a loss and to the changes of the adapted parameters. The update holds
+these changes for the adapted parameters, and the gradient of the loss for all others.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ __all__ = ["Objective", "summed_update_of", "update_of"]
 Objective: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch, Tensor], tuple[Tensor, TorchTree]]
 
 
-def update_of(objective: Objective, fast: Collection[str]) -> Update:
-    """The `update` that `objective` stands for.
+def update_of(objective: Objective, adapted: Collection[str]) -> Update:
+    """The `update` that follows `objective`.
 
     Args:
-        objective: see the module's text.
-        fast: the parameters that adapt.
+        objective: see the module docstring.
+        adapted: names of the parameters that adapt, and of other entries that get no gradient.
     """
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
-        return _followed(meta, fast, lambda own: objective(own, support, query, noise))
+        return _gradient_and_changes(meta, adapted, lambda own: objective(own, support, query, noise))
 
     return update
 
 
-def summed_update_of(objective: Objective, fast: Collection[str]) -> SummedUpdate:
-    """The sum of many users' updates: the gradient is taken once, of the sum of losses.
+def summed_update_of(objective: Objective, adapted: Collection[str]) -> SummedUpdate:
+    """The sum of many users' updates, with one gradient of the summed losses.
 
-    No user has a gradient of its own, which for a shared table would be as large as the table.
+    This avoids a gradient per user, which for a shared table would be as large as the table.
     """
 
     def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         each = vmap(objective, (None, 0, 0, 0 if noise.dim() > 1 else None))
 
         def summed(own: TorchTree) -> tuple[Tensor, TorchTree]:
-            losses, moved = each(own, support, query, noise)
-            return losses.sum(), moved | {name: value.sum(0) for name, value in whole_parameters(moved).items()}
+            losses, changes = each(own, support, query, noise)
+            return losses.sum(), changes | {name: value.sum(0) for name, value in whole_parameters(changes).items()}
 
-        return _followed(meta, fast, summed)
+        return _gradient_and_changes(meta, adapted, summed)
 
     return SummedUpdate(math.inf, total)
 
 
-def _followed(
-    meta: TorchTree, fast: Collection[str], objective: Callable[[TorchTree], tuple[Tensor, TorchTree]]
+def _gradient_and_changes(
+    meta: TorchTree, adapted: Collection[str], objective: Callable[[TorchTree], tuple[Tensor, TorchTree]]
 ) -> TorchTree:
-    slow = {name: value for name, value in meta.items() if name not in fast}
+    others = {name: value for name, value in meta.items() if name not in adapted}
     gradients: TorchTree
-    moved: TorchTree
-    gradients, moved = grad(lambda slow: objective(meta | slow), has_aux=True)(slow)
-    return gradients | moved
+    changes: TorchTree
+    gradients, changes = grad(lambda others: objective(meta | others), has_aux=True)(others)
+    return gradients | changes

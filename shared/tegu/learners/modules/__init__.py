@@ -1,1 +1,6 @@
-"""What is done with a `torch.nn.Module` before a learner uses it."""
+"""`torch.nn.Module`s prepared for learners.
+
+`checks` verifies that a module can be trained on devices, `functional` calls it as a pure function of its parameters,
+and `losses` defines losses per row. `features` returns the input of the last linear layer, `standardised` scales inputs
+and targets, `parameter_reads` and `table_lookups` find out how a loss uses each parameter.
+"""

@@ -1,4 +1,4 @@
-"""The checks that a module can be learned on devices, and its copy in evaluation mode."""
+"""Checks that a module can be trained on devices. They return a copy of it in evaluation mode."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _UNBOUNDED_IDS = 8
 
 
 def checked_module(model: nn.Module, spec: Spec) -> nn.Module:
-    """A copy of `model` in evaluation mode (dropout off), once it is known to fit `spec`.
+    """Check that `model` fits `spec`, and return a copy of it in evaluation mode (dropout off).
 
     Raises:
-        CompileError: it keeps running statistics, mixes rows, has no parameters, or parameters that are not float32.
-        DataError: it does not take the spec's inputs, or gives outputs of another shape or dtype.
+        CompileError: the module keeps running statistics, mixes rows, has no parameters, has parameters that are not
+            float32, or uses a parameter without its registered modules.
+        DataError: the module does not accept the spec's inputs, or its outputs have another shape or dtype.
     """
     _check_modules(model)
     _check_parameters(model)
@@ -46,7 +47,7 @@ def _check_parameters(model: nn.Module) -> None:
     parameters = dict(model.named_parameters())
     if not parameters:
         raise CompileError(
-            f"{type(model).__name__} has no parameters: expected at least one to learn; add a layer that has some"
+            f"{type(model).__name__} has no parameters: expected at least one to learn; add a layer with parameters"
         )
     for name, parameter in parameters.items():
         if parameter.dtype != torch.float32:
@@ -59,27 +60,27 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
     expected = (_ROWS,) if spec.kind == "ranking" else (_ROWS, spec.outputs)
     if output.shape != expected or output.dtype != torch.float32:
         raise DataError(
-            f"the model gives {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
+            f"the model returns {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
             f"float32 of shape {expected}; change its last layer, or the spec"
         )
-    _check_reach(model, x)
-    alone, together = _output(model, x[:-1]), output[:-1]
-    if not torch.allclose(alone, together, rtol=1e-3, atol=1e-4):
+    _check_parameter_access(model, x)
+    fewer_rows, all_rows = _output(model, x[:-1]), output[:-1]
+    if not torch.allclose(fewer_rows, all_rows, rtol=1e-3, atol=1e-4):
         raise CompileError(
-            f"a row's output changes by {float((alone - together).abs().max()):.1e} when another row is left out: "
+            f"a row's output changes by {float((fewer_rows - all_rows).abs().max()):.1e} when another row is left out: "
             "expected a function of each row alone; normalise and average over features, not over rows"
         )
 
 
-def _check_reach(model: nn.Module, x: Tensor) -> None:
-    """That all parameters are reached through the module: `bound` puts others in their place only there."""
-    moved = {name: 1 + 2 * value.detach() for name, value in model.named_parameters()}
-    reached = call(model, moved, x)
-    swapped = functional_call(copy.deepcopy(model), moved, (x,))  # of a copy: it may leave shared parameters changed
-    if not torch.allclose(reached, swapped, rtol=1e-3, atol=1e-4, equal_nan=True):
+def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
+    """Check that the module uses its parameters through registered modules: `substituted` replaces them only there."""
+    changed = {name: 1 + 2 * value.detach() for name, value in model.named_parameters()}
+    output = call(model, changed, x)
+    expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
+    if not torch.allclose(output, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise CompileError(
-            f"{type(model).__name__} reaches a parameter otherwise than through its registered modules (a closure, a "
-            "plain list of layers): assign layers as attributes or to nn.ModuleList, and use them through self"
+            f"{type(model).__name__} reaches a parameter without its registered modules (through a closure or a "
+            "plain list of layers): expected access through self; assign layers as attributes or to nn.ModuleList"
         )
 
 
@@ -89,18 +90,18 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
         output: object = call(model, parameters, x)
     except TeguError:
         raise
-    except Exception as error:  # whatever a user's module may raise
+    except Exception as error:  # a user's module may raise anything
         raise DataError(
             f"the model fails on x of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: {error}): "
-            "the spec says that it takes such rows; change one of them"
+            "the spec describes such rows; change the model or the spec"
         ) from error
     if not isinstance(output, Tensor):
-        raise DataError(f"the model gives a {type(output).__name__}: expected one tensor; return the output alone")
+        raise DataError(f"the model returns a {type(output).__name__}: expected one tensor; return the output alone")
     return output
 
 
 def example_rows(field: Field, rows: int) -> Tensor:
-    """Made-up rows that fit `field`, the same every time."""
+    """Synthetic rows `[rows, *field.shape]` that fit `field`; the same on every call."""
     shape = (rows, *field.shape)
     generator = torch.Generator().manual_seed(0)
     if field.dtype == "int64":

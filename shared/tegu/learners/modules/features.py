@@ -1,4 +1,4 @@
-"""What a model has made of its input before its last linear layer."""
+"""A model's output together with its features, the input of its last linear layer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Outputs", "forward_with_features"]
 
 
 class Outputs(NamedTuple):
-    """A model's view of some rows.
+    """A model's output and features for some rows.
 
     Attributes:
-        output: what the model gives, `[rows, outputs]`.
-        features: the input of the last linear layer that takes one vector a row, `[rows, width]`; where there is no
-            such layer, the output.
+        output: the model's output, `[rows, outputs]`.
+        features: the input of the last linear layer with one input vector per row, `[rows, width]`. If there is no such
+            layer, features are the output.
     """
 
     output: Tensor
@@ -33,17 +33,17 @@ def forward_with_features(model: nn.Module, parameters: TorchTree, x: Tensor) ->
 
     Args:
         model: the module.
-        parameters: all of them.
+        parameters: all parameters of the module.
         x: `[rows, ...]`.
     """
-    watching = _LastLinear()
-    with watching:
+    recorder = _LastLinearInput()
+    with recorder:
         output = call(model, parameters, x)
-    return Outputs(output, output if watching.input is None else watching.input)
+    return Outputs(output, output if recorder.input is None else recorder.input)
 
 
-class _LastLinear(TorchFunctionMode):
-    """Keeps the input of the last linear layer."""
+class _LastLinearInput(TorchFunctionMode):
+    """Records the input of the last linear layer that is called inside the `with` block."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,55 +26,59 @@ def call(model: nn.Module, parameters: TorchTree, x: Tensor, lookup: Lookup | No
 
     Args:
         model: the module.
-        parameters: all of them; of a table some rows may stand beside it, as `parameters.table_rows` has it, and beside
-            a linear layer's weight what the layer gives, as `tegu.learners.parameters.dual_linear` has it.
-        x: its input.
-        lookup: what embeddings get for ids and a table; what `parameters` says, by default.
+        parameters: all parameters of the module. Changed rows may accompany a table (see `parameters.table_rows`), and
+            a layer's output may accompany its weight (see `parameters.dual_linear`).
+        x: the model's input `[rows, ...]`.
+        lookup: the function that returns rows for embeddings, (ids, table) -> rows. None uses `parameters`.
     """
     with PlainOperators(lookup or look_up(parameters), dual_outputs(parameters)):
         output: Tensor = substituted(model, without_dual_state(whole_parameters(parameters)))(x)
     return output
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Applied:
-    """A model with its parameters, as a function of its input; for `parameters` and `lookup` see `call`."""
+    """A model with its parameters, as a function of its input; see `call` for `parameters` and `lookup`."""
 
     model: nn.Module
     parameters: TorchTree
     lookup: Lookup | None = None
+
+    def __repr__(self) -> str:
+        return f"Applied({type(self.model).__name__}, {len(self.parameters)} parameters)"
 
     def __call__(self, x: Tensor) -> Tensor:
         """The model's output for `x`."""
         return call(self.model, self.parameters, x, self.lookup)
 
     def catalogue(self, items: int) -> Tensor:
-        """Scores `[items]` of all items, without looking up tables row by row."""
+        """Scores `[items]` of all items, computed from whole tables rather than row by row."""
         ids = torch.arange(items, device=next(iter(self.parameters.values())).device)
 
-        def rows(wanted: Tensor, table: Tensor) -> Tensor:
-            return table if wanted is ids and len(ids) == len(table) else from_table(wanted, table)
+        def rows(requested: Tensor, table: Tensor) -> Tensor:
+            return table if requested is ids and len(ids) == len(table) else from_table(requested, table)
 
         with PlainOperators(rows):
             scores: Tensor = substituted(self.model, self.parameters)(ids)
         return scores
 
 
-def adapted_parameter_names(model: nn.Module, fast: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the parameters that adapt: all by default, or those that match one of the patterns in `fast`.
+def adapted_parameter_names(model: nn.Module, patterns: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the parameters that adapt: those that match one of `patterns`, in the order of the module.
 
     Args:
         model: the module.
-        fast: names or shell patterns (`"head.*"`); a module's name stands for all its parameters.
+        patterns: names or shell patterns (`"head.*"`); a module's name matches all its parameters. None means
+            all.
 
     Raises:
-        DataError: a pattern that matches no parameter.
+        DataError: a pattern matches no parameter.
     """
     names = [name for name, _ in model.named_parameters()]
-    if fast is None:
+    if patterns is None:
         return tuple(names)
     chosen: set[str] = set()
-    for pattern in fast:
+    for pattern in patterns:
         matched = {n for n in names if fnmatch.fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")}
         if not matched:
             raise DataError(f"adapted_parameters={pattern!r} matches no parameter: expected one of {', '.join(names)}")
@@ -89,11 +93,10 @@ def _reset(module: nn.Module) -> None:
 
 
 def initial_parameters(model: nn.Module, seed: int) -> Tree:
-    """Parameters drawn anew from `seed` by each module's own `reset_parameters`; those without one are kept.
+    """Initial parameters, drawn from `seed` by each module's `reset_parameters`; float32 numpy arrays.
 
-    Children come before their parents, so that a module can overrule what its parts do by themselves.
-
-    The global random state is left as it was.
+    Parameters of modules without that method keep their values. Children are reset before their parents, so that a
+    module can override the initialisation of its parts. The global random state does not change.
     """
     fresh = copy.deepcopy(model)
     with torch.random.fork_rng(devices=[]):

@@ -1,12 +1,12 @@
-"""Losses a row, and their masked mean.
+"""Losses per row, and their masked mean.
 
-A `Loss` maps the model, as a function from inputs to outputs, a batch and what the user was adapted on (None while
-adapting) to one value a row. It is given the model rather than its outputs because a ranking loss scores the whole
-catalogue, and what was seen because an item that was clicked is not offered again. Only `masked_mean` knows of
-padding, so a padded row can never count.
+A `Loss` maps the model (as a function from inputs to outputs), a batch and the support to one value per row. The
+support is what the user was adapted on; it is None during adaptation. A loss receives the model rather than its
+outputs, because a ranking loss scores the whole catalogue. It receives the support, because items that were clicked
+are not recommended again. Only `masked_mean` handles padding, so padded rows never count.
 
-The ready-made losses are written out in plain arithmetic: `cross_entropy` and `nll_loss` of torch export gradients
-that are wrong by up to 0.1 for more than one row.
+The built-in losses are written in plain arithmetic: torch's `cross_entropy` and `nll_loss` export gradients that are
+wrong by up to 0.1 for more than one row.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ __all__ = ["LOSSES", "Loss", "OutputLoss", "checked_rows", "find_loss", "masked_
 Loss: TypeAlias = Callable[[Applied, Batch[Tensor], "Batch[Tensor] | None"], Tensor]
 OutputLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-_OUT = -1e4  # added to a score: no probability is left, and no infinity enters a gradient
+_EXCLUDED_SCORE = -1e4  # added to a score: makes its probability 0 without infinities in gradients
 
 
-def cross_entropy(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
+def cross_entropy(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
     """Softmax cross-entropy of logits `[rows, classes]` against labels `[rows]`."""
-    del seen
+    del support
     logits = apply(batch.x)
     return softmax_cross_entropy(logits, one_hot(batch.y, logits.shape[-1]))
 
 
-def squared_error(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
+def squared_error(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
     """Squared error of outputs `[rows, targets]`, averaged over the targets."""
-    del seen
+    del support
     return (apply(batch.x) - batch.y).square().mean(-1)
 
 
 def click_softmax(items: int) -> Loss:
-    """Implicit feedback: how probable the model holds each item among all unseen `items`, weighted by the feedback.
+    """Implicit feedback: cross-entropy of each item among all unseen `items`, weighted by the feedback `y`.
 
     The model maps item ids `[rows]` to scores `[rows]`. Multinomial likelihood as in Liang et al. 2018 (Mult-VAE).
     """
 
-    def loss(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
+    def loss(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
         scores = apply.catalogue(items)
-        if seen is not None:
-            # Rows of one item add up, which changes nothing.
-            scores = scores.index_put((seen.x,), _OUT * seen.mask, accumulate=True)
+        if support is not None:
+            # Repeated rows of an item accumulate, which is harmless: the item stays excluded.
+            scores = scores.index_put((support.x,), _EXCLUDED_SCORE * support.mask, accumulate=True)
         return -torch.log_softmax(scores, -1)[batch.x] * batch.y
 
     return loss
@@ -74,15 +74,15 @@ _DEFAULT: dict[Kind, str] = {
 
 
 def find_loss(loss: str | OutputLoss | None, spec: Spec) -> Loss:
-    """A loss by name, from a callable, or the usual one for `spec.kind`.
+    """The loss with a given name, a loss from a callable, or the default loss of `spec.kind`.
 
     Args:
-        loss: a name in `LOSSES`, or a callable `(output, y) -> [rows]`, or None for the kind's usual loss.
-        spec: what the model takes and gives.
+        loss: a name in `LOSSES`, or a callable `(output, y) -> [rows]`, or None for the default loss.
+        spec: the model's inputs and outputs.
 
     Raises:
         UnknownNameError: no loss of that name.
-        DataError: `click_softmax` where inputs are not item ids.
+        DataError: `click_softmax` was chosen, and inputs are not item ids.
     """
     if loss is None:
         loss = _DEFAULT[spec.kind]
@@ -96,8 +96,8 @@ def find_loss(loss: str | OutputLoss | None, spec: Spec) -> Loss:
 
 
 def _of_output(rows: OutputLoss) -> Loss:
-    def loss(apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
-        del seen
+    def loss(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
+        del support
         output = apply(batch.x)
         with PlainOperators():
             return rows(output, batch.y)
@@ -105,24 +105,24 @@ def _of_output(rows: OutputLoss) -> Loss:
     return loss
 
 
-def masked_mean(loss: Loss, apply: Applied, batch: Batch[Tensor], seen: Batch[Tensor] | None = None) -> Tensor:
-    """The mean of `loss` over real rows; 0 where there is none.
+def masked_mean(loss: Loss, apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
+    """The mean of `loss` over real rows, a scalar; 0 if there are none.
 
     Raises:
-        DataError: the loss is not one value a row.
+        DataError: the loss is not one value per row.
     """
-    return (checked_rows(loss(apply, batch, seen), batch) * batch.mask).sum() / batch.mask.sum().clamp(min=1)
+    return (checked_rows(loss(apply, batch, support), batch) * batch.mask).sum() / batch.mask.sum().clamp(min=1)
 
 
 def checked_rows(rows: Tensor, batch: Batch[Tensor]) -> Tensor:
-    """A loss, once it is known to be one value a row of `batch`.
+    """Check that a loss has one value per row of `batch`, and return it.
 
     Raises:
-        DataError: it is not.
+        DataError: the loss has another shape.
     """
     if rows.shape != batch.mask.shape:
         raise DataError(
             f"the loss has shape {tuple(rows.shape)}: expected one value a row, {tuple(batch.mask.shape)}; "
-            "use reduction='none' and average what is left over other axes"
+            "use reduction='none' and average over all axes but the first"
         )
     return rows

@@ -1,4 +1,4 @@
-"""Which parameters a function reads, and how."""
+"""Recording which parameters a function uses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tegu.learners.learner import TorchTree
 __all__ = ["ParameterReads"]
 
 _GETTERS: tuple[Any, ...] = (Tensor.shape, Tensor.dtype, Tensor.device, Tensor.ndim, Tensor.requires_grad)
-_HARMLESS = (*(getter.__get__ for getter in _GETTERS), Tensor.size, Tensor.dim)
+_METADATA_READS = (*(getter.__get__ for getter in _GETTERS), Tensor.size, Tensor.dim)
 
 
 class ParameterReads(TorchFunctionMode):
-    """While it lasts, notes the parameters that functions of torch are given.
+    """Records the parameters that are passed to torch functions inside the `with` block.
 
     Args:
-        parameters: those to watch.
+        parameters: the parameters to watch.
 
     Attributes:
-        names: of those that were used.
+        names: names of the parameters that were used.
     """
 
     def __init__(self, parameters: TorchTree) -> None:
@@ -35,20 +35,20 @@ class ParameterReads(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """See `torch.overrides`."""
-        if func not in _HARMLESS:
-            self.note([args, kwargs])
+        if func not in _METADATA_READS:
+            self.record([args, kwargs])
         return func(*args, **(kwargs or {}))
 
-    def note(self, value: Any) -> None:
-        """Take what a function is given for used."""
+    def record(self, value: Any) -> None:
+        """Record the watched parameters in `value`, an argument of a function, as used."""
         if isinstance(value, Tensor):
             self.names |= {name} if (name := self.name_of(value)) else set()
         elif isinstance(value, Mapping):
-            self.note(list(value.values()))
+            self.record(list(value.values()))
         elif isinstance(value, (list, tuple)):
             for one in value:
-                self.note(one)
+                self.record(one)
 
     def name_of(self, value: Any) -> str | None:
-        """The name of a watched parameter, None for anything else."""
+        """The name of a watched parameter; None for any other value."""
         return self._watched.get(id(value))

@@ -1,7 +1,7 @@
-"""Torch operators written out in plain arithmetic, where torch's own do not compile.
+"""Torch operators in plain arithmetic, in place of those that do not compile.
 
-Fused operators (`layer_norm`, `gelu`, `gru`, ...) have gradients of their own, which `torch.func.vmap` runs user by
-user, fixing the number of users; `cross_entropy` exports a gradient that is wrong for more than one row.
+Fused operators (`layer_norm`, `gelu`, `gru`, ...) have special gradients that `torch.func.vmap` computes user by user,
+which fixes the number of users in a graph. `cross_entropy` exports a gradient that is wrong for more than one row.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from torch.overrides import TorchFunctionMode
 from tegu.core.errors import CompileError
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
 
-__all__ = ["Lookup", "PlainOperators", "from_table", "joined", "one_hot", "softmax_cross_entropy"]
+__all__ = ["Lookup", "PlainOperators", "concatenate_rows", "from_table", "one_hot", "softmax_cross_entropy"]
 
 Lookup: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def from_table(ids: Tensor, table: Tensor) -> Tensor:
-    """The rows of a table."""
+    """The rows of a table, `[*ids.shape, ...]`."""
     return table[ids]
 
 
 class PlainOperators(TorchFunctionMode):
-    """While it lasts, the operators of this file stand in for torch's.
+    """Replaces torch's operators by those of this module inside the `with` block.
 
     Args:
-        look_up: what embeddings get for ids and a table.
-        outputs: by the identity of a linear layer's weight, what the layer gives; others multiply.
+        look_up: the function that returns rows for embeddings, (ids, table) -> rows.
+        outputs: given outputs of linear layers, by the `id` of their weight. Other layers compute their output.
     """
 
     def __init__(self, look_up: Lookup = from_table, outputs: Mapping[int, Tensor] | None = None) -> None:
@@ -52,12 +52,12 @@ class PlainOperators(TorchFunctionMode):
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """float32 `[rows, classes]`."""
+    """One-hot encoding of labels `[rows]`, float32 `[rows, classes]`."""
     return (labels.unsqueeze(-1) == torch.arange(classes, device=labels.device)).to(torch.float32)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Its gradient is one Softmax and a difference; torch's own, through log_softmax, takes three times as long."""
+    """Cross-entropy whose gradient is one Softmax and a difference, three times as fast as torch's log_softmax."""
 
     generate_vmap_rule = True
 
@@ -72,21 +72,21 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         logits, targets = ctx.saved_tensors
-        # Written out once for all steps: ONNX Runtime broadcasts a short last axis at a tenth of its usual pace.
+        # Expanded once for all steps: ONNX Runtime broadcasts a short last axis at a tenth of its usual speed.
         weights = grad.unsqueeze(-1) * torch.ones_like(targets)
         return weights * (torch.softmax(logits, -1) - targets), None
 
 
 def softmax_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy `[rows]` of logits `[rows, classes]` against targets of the same shape that add up to 1 a row."""
-    rows: Tensor = _CrossEntropy.apply(logits, targets)  # type: ignore[no-untyped-call] # torch leaves it bare
+    """Cross-entropy `[rows]` of logits `[rows, classes]` against targets `[rows, classes]` that sum to 1 per row."""
+    rows: Tensor = _CrossEntropy.apply(logits, targets)  # type: ignore[no-untyped-call] # torch has no type for it
     return rows
 
 
-def joined(first: Tensor, second: Tensor) -> Tensor:
-    """The rows of both.
+def concatenate_rows(first: Tensor, second: Tensor) -> Tensor:
+    """The rows of both tensors, as `torch.cat` returns them.
 
-    Written with padding: `torch.cat` batched over users by `vmap` fixes the number of users when it is exported.
+    It uses padding because an exported `torch.cat` that `vmap` batches over users fixes their number.
     """
     others = [0, 0] * (first.dim() - 1)
     return F.pad(first, [*others, 0, second.shape[0]]) + F.pad(second, [*others, first.shape[0], 0])
@@ -152,7 +152,7 @@ def _cross_entropy(
 
 
 def _error(function: Callable[..., Any], per_entry: Callable[[Tensor, float], Tensor]) -> Callable[..., Any]:
-    """An error of the difference, where no entry is weighted or summed; torch's own otherwise."""
+    """A loss of the difference, without weights or reduction; with either of them, torch's own function."""
 
     def error(output: Tensor, target: Tensor, *options: Any, **named: Any) -> Any:
         scale = named.get("beta", named.get("delta", 1.0))
@@ -169,12 +169,12 @@ def _smooth_l1(difference: Tensor, beta: float) -> Tensor:
     return torch.where(size < beta, 0.5 * size * size / max(beta, 1e-12), size - 0.5 * beta)
 
 
-def _item(x: Tensor, key: Any) -> Tensor:
-    """`x[key]`, where `key` is whole slices and one number, without the slices: their gradient fixes the users."""
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    """`x[key]`; for one number among full slices by `select`, as the gradient of slicing fixes the number of users."""
     keys = key if isinstance(key, tuple) else (key,)
     numbers = [axis for axis, part in enumerate(keys) if type(part) is int]
-    whole = [axis for axis, part in enumerate(keys) if isinstance(part, slice) and part == slice(None)]
-    if len(numbers) == 1 and len(numbers) + len(whole) == len(keys):
+    slices = [axis for axis, part in enumerate(keys) if isinstance(part, slice) and part == slice(None)]
+    if len(numbers) == 1 and len(numbers) + len(slices) == len(keys):
         return x.select(numbers[0], keys[numbers[0]])
     return x[key]
 
@@ -187,7 +187,7 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
     F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),
     F.huber_loss: _error(F.huber_loss, lambda difference, delta: delta * _smooth_l1(difference, delta)),
-    Tensor.__getitem__: _item,
+    Tensor.__getitem__: _getitem,
     torch.gru: gru,
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,

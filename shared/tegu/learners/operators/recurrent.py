@@ -1,7 +1,7 @@
-"""GRU, LSTM and Elman layers, step by step; signatures as `torch.gru` and its like have them.
+"""GRU, LSTM and Elman layers, computed step by step, with the signatures of `torch.gru` and its relatives.
 
-torch.nn.GRU, LSTM and RNN call these where `PlainOperators` holds. The time axis is unrolled, so its length is fixed in
-a graph, as the spec fixes it.
+torch.nn.GRU, LSTM and RNN call these functions inside `PlainOperators`. The time axis is unrolled, so its length is
+fixed in a graph; the spec fixes it too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tegu.core.errors import CompileError
 
 __all__ = ["gru", "lstm", "rnn_relu", "rnn_tanh"]
 
-_State: TypeAlias = tuple[Tensor, ...]  # (hidden,), or (hidden, cell) of an LSTM
+_State: TypeAlias = tuple[Tensor, ...]  # (hidden,), or (hidden, cell) for an LSTM
 _Cell: TypeAlias = Callable[[Tensor, _State, Sequence[Tensor]], _State]
 
 
@@ -92,7 +92,9 @@ def _layers(
     batch_first: bool = False,
 ) -> tuple[Tensor, _State]:
     if not isinstance(has_biases, bool):
-        raise CompileError("a packed sequence has no compiled form: pad sequences, and mask them in the model")
+        raise CompileError(
+            "a packed sequence has no compiled form: expected a tensor; pad sequences, and mask them in the model"
+        )
     if training and dropout:
         raise CompileError(f"a recurrent layer drops out {dropout:g} of its outputs: call model.eval()")
     if len(weights) != layers * (1 + bidirectional) * (4 if has_biases else 2):

@@ -1,4 +1,4 @@
-"""Several copies of a learner's parameters in one tree, each under its number: `0/weight`, `1/weight`."""
+"""Several copies of a learner's parameters in one tree, with numbered names: `0/weight`, `1/weight`."""
 
 from __future__ import annotations
 
@@ -11,37 +11,39 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.keyed_random import keyed_rng
 
-__all__ = ["copy_of", "merged", "start"]
+__all__ = ["copy_of", "merge_copies", "perturbed_copies"]
 
 T = TypeVar("T")
-_APART = 0.1  # of a parameter's spread: enough to tell copies apart, too little to spoil a start
-_CONSTANT = 0.1  # spread of a parameter that starts out as one number
+_PERTURBATION = 0.1  # relative to a parameter's standard deviation: enough to separate copies, too little to harm them
+_CONSTANT_SD = 0.1  # used for a parameter whose initial values are all equal
 
 
-def merged(copies: Sequence[Mapping[str, T]]) -> dict[str, T]:
-    """Copies in one tree, numbered from 0."""
+def merge_copies(copies: Sequence[Mapping[str, T]]) -> dict[str, T]:
+    """All copies in one tree, numbered from 0."""
     return {f"{number}/{name}": value for number, copy in enumerate(copies) for name, value in copy.items()}
 
 
 def copy_of(tree: Mapping[str, T], number: int) -> dict[str, T]:
-    """The entries that `merged` gave this number, by their own names."""
+    """Copy `number` of a tree made by `merge_copies`, under the original names."""
     prefix = f"{number}/"
     return {name.removeprefix(prefix): value for name, value in tree.items() if name.startswith(prefix)}
 
 
-def start(init: Callable[[int], Tree], copies: int, seed: int) -> Tree:
-    """One origin for all: the learner's own start, and around it the other copies, each a little apart.
+def perturbed_copies(init: Callable[[int], Tree], copies: int, seed: int) -> Tree:
+    """The learner's initialisation as copy 0, and slightly perturbed versions of it as the other copies.
 
     Args:
-        init: the learner's.
-        copies: how many.
-        seed: decides the origin and how copies lie around it.
+        init: the learner's `init`.
+        copies: number of copies.
+        seed: seed of the initialisation and of the perturbations.
     """
     origin = init(seed)
-    apart = [{name: _near(array, name, seed, number) for name, array in origin.items()} for number in range(1, copies)]
-    return merged([origin, *apart])
+    others = [
+        {name: _perturbed(array, name, seed, number) for name, array in origin.items()} for number in range(1, copies)
+    ]
+    return merge_copies([origin, *others])
 
 
-def _near(array: Array, name: str, seed: int, number: int) -> Array:
-    drawn = keyed_rng("copy", seed, number, name).standard_normal(array.shape)
-    return np.asarray(array + _APART * (float(array.std()) or _CONSTANT) * drawn, array.dtype)
+def _perturbed(array: Array, name: str, seed: int, number: int) -> Array:
+    noise = keyed_rng("copy", seed, number, name).standard_normal(array.shape)
+    return np.asarray(array + _PERTURBATION * (float(array.std()) or _CONSTANT_SD) * noise, array.dtype)

@@ -1,15 +1,18 @@
-"""SGD on linear layers whose input stays as it is: by what they give, not by their weight.
+"""SGD on a linear layer in its dual form: the layer's output is updated, its weight is not.
 
-A gradient step adds to a layer's weight the product of its input X with the gradient G at its output. With few rows it
-is cheaper to keep the sum of these gradients, the layer's pulls, and to move the output itself: a step moves it by
--(X X' + 1) G, without the 1 where there is no bias. Then neither pass multiplies by the weight, and a user's own weight
-is never written out; users' products are left to whoever sums them.
+The dual form (Irie et al. 2022, arXiv:2202.05798) applies to layers whose input X does not change during adaptation.
+A gradient step subtracts G' X from the weight, where G is the gradient at the layer's output. With few rows it is
+cheaper to keep the sum of the gradients G and to update the output directly: a step subtracts (X X' + 1) G from it. The
+1 is left out for a layer without a bias. Neither the forward nor the backward pass then multiplies by the weight, and
+no user's own weight is computed. The caller that sums over users computes the products G' X for all of them at once.
 
-In trees of parameters these entries stand beside the weight `name` `[out, in]`, or for it among one user's changes:
+In trees of parameters, these entries accompany the weight `name` `[out, in]`. Among one user's changes, the last two
+replace it:
 
-    name/outputs  [rows, out]   while adapting: what the layer gives
-    name/inputs   [rows, in]    among changes: its input,
-    name/pulls    [rows, out]   and its pulls: to be subtracted from the weight is pulls' inputs
+    name/outputs            [rows, out]   during adaptation: the layer's output
+    name/inputs             [rows, in]    among changes: the layer's input
+    name/output_gradients   [rows, out]   among changes: the sum of the gradients at the output.
+                                          The change of the weight is output_gradients' inputs.
 """
 
 from __future__ import annotations
@@ -26,16 +29,16 @@ from tegu.learners.learner import TorchTree
 __all__ = ["DualLinear", "DualState", "dual_outputs", "outputs_key", "summed_dual_weights", "without_dual_state"]
 
 T = TypeVar("T")
-_INPUTS, _PULLS, _OUTPUTS = "/inputs", "/pulls", "/outputs"
+_INPUTS, _OUTPUT_GRADIENTS, _OUTPUTS = "/inputs", "/output_gradients", "/outputs"
 
 
 class DualLinear(NamedTuple):
-    """A layer that may move so.
+    """A linear layer that can be trained in dual form.
 
     Attributes:
         weight: name of its weight.
-        bias: name of its bias; None where it has none that is a parameter.
-        width: entries of its input.
+        bias: name of its bias; None if it has no bias that is a parameter.
+        width: number of input features.
     """
 
     weight: str
@@ -44,55 +47,60 @@ class DualLinear(NamedTuple):
 
 
 class DualState(NamedTuple):
-    """Where a layer is.
+    """The state of one layer during adaptation.
 
     Attributes:
         inputs: `[rows, in]`.
-        kernel: `[rows, rows]`, how far a gradient at one row's output moves another's.
+        kernel: `[rows, rows]`, the effect of a gradient at one row's output on another row's output.
         outputs: `[rows, out]`.
-        pulls: `[rows, out]`.
+        output_gradients: `[rows, out]`, the sum of the steps' scaled gradients at the output.
     """
 
     inputs: Tensor
     kernel: Tensor
     outputs: Tensor
-    pulls: Tensor
+    output_gradients: Tensor
 
     @classmethod
-    def begin(cls, span: DualLinear, weight: Tensor, bias: Tensor | None, inputs: Tensor) -> DualState:
-        """Before the first step; `bias` is the layer's, a parameter or not."""
+    def begin(cls, layer: DualLinear, weight: Tensor, bias: Tensor | None, inputs: Tensor) -> DualState:
+        """The state before the first step; `bias` may be a parameter or a constant."""
         kernel = inputs @ inputs.T
         outputs = F.linear(inputs, weight, bias)
-        return cls(inputs, kernel if span.bias is None else kernel + 1, outputs, torch.zeros_like(outputs))
+        return cls(inputs, kernel if layer.bias is None else kernel + 1, outputs, torch.zeros_like(outputs))
 
     def step(self, gradient: Tensor) -> DualState:
-        """After a step of this size and direction at the outputs."""
-        return self._replace(outputs=self.outputs - self.kernel @ gradient, pulls=self.pulls + gradient)
+        """The state after one step; `gradient` `[rows, out]` is the gradient at the output times the step size."""
+        return self._replace(
+            outputs=self.outputs - self.kernel @ gradient, output_gradients=self.output_gradients + gradient
+        )
 
-    def change(self, span: DualLinear) -> TorchTree:
-        """What is to be subtracted from the layer's parameters: `inputs`, `pulls` and the bias's own."""
-        bias = {} if span.bias is None else {span.bias: self.pulls.sum(0)}
-        return {span.weight + _INPUTS: self.inputs, span.weight + _PULLS: self.pulls, **bias}
+    def change(self, layer: DualLinear) -> TorchTree:
+        """What to subtract from the layer's parameters: the two factors of the weight's change, and the bias's."""
+        bias = {} if layer.bias is None else {layer.bias: self.output_gradients.sum(0)}
+        return {layer.weight + _INPUTS: self.inputs, layer.weight + _OUTPUT_GRADIENTS: self.output_gradients, **bias}
 
 
-def outputs_key(span: DualLinear) -> str:
-    """The entry with what the layer gives."""
-    return span.weight + _OUTPUTS
+def outputs_key(layer: DualLinear) -> str:
+    """The name of the entry that holds the layer's output."""
+    return layer.weight + _OUTPUTS
 
 
 def dual_outputs(tree: TorchTree) -> dict[int, Tensor]:
-    """What layers give, by the identity of their weight."""
+    """Outputs of the layers in dual form, by the `id` of their weight."""
     names = [key.removesuffix(_OUTPUTS) for key in tree if key.endswith(_OUTPUTS)]
     return {id(tree[name]): tree[name + _OUTPUTS] for name in names}
 
 
 def summed_dual_weights(changes: TorchTree) -> TorchTree:
-    """The sum over users of their changes `[users, ...]`, weights written out: one product for all users' rows."""
-    names = [key.removesuffix(_PULLS) for key in changes if key.endswith(_PULLS)]
-    weights = {name: changes[name + _PULLS].flatten(0, 1).T @ changes[name + _INPUTS].flatten(0, 1) for name in names}
+    """The sum over users of their changes `[users, ...]`, with one matrix product per weight for all users' rows."""
+    names = [key.removesuffix(_OUTPUT_GRADIENTS) for key in changes if key.endswith(_OUTPUT_GRADIENTS)]
+    weights = {
+        name: changes[name + _OUTPUT_GRADIENTS].flatten(0, 1).T @ changes[name + _INPUTS].flatten(0, 1)
+        for name in names
+    }
     return weights | {name: value.sum(0) for name, value in without_dual_state(changes).items()}
 
 
 def without_dual_state(tree: Mapping[str, T]) -> dict[str, T]:
-    """The tree without what stands beside weights."""
-    return {key: value for key, value in tree.items() if not key.endswith((_INPUTS, _PULLS, _OUTPUTS))}
+    """The tree without the entries of this module."""
+    return {key: value for key, value in tree.items() if not key.endswith((_INPUTS, _OUTPUT_GRADIENTS, _OUTPUTS))}

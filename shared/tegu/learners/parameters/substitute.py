@@ -1,4 +1,4 @@
-"""A module with other tensors in place of its parameters."""
+"""Replacing a module's parameters by other tensors."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["substituted"]
 
 
 def substituted(module: nn.Module, parameters: TorchTree) -> nn.Module:
-    """A shallow copy of `module` that has `parameters`; the module itself is not touched.
+    """A shallow copy of `module` with `parameters`; the module itself does not change.
 
-    `torch.func.functional_call` puts them into the module while the call lasts, where another thread would see them.
-    A parameter that is used in two places is replaced in both.
+    `torch.func.functional_call` would change the module during the call, visibly to other threads. A parameter that is
+    used in two places is replaced in both.
     """
-    places = {id(value): parameters[name] for name, value in module.named_parameters() if name in parameters}
-    return _copied(module, places)
+    replacements = {id(value): parameters[name] for name, value in module.named_parameters() if name in parameters}
+    return _copied(module, replacements)
 
 
-def _copied(module: nn.Module, places: Mapping[int, Tensor]) -> nn.Module:
+def _copied(module: nn.Module, replacements: Mapping[int, Tensor]) -> nn.Module:
     copied: nn.Module = module.__new__(type(module))
     own = dict(vars(module))
-    own["_parameters"] = {name: places.get(id(value), value) for name, value in module._parameters.items()}
-    own["_modules"] = {name: child and _copied(child, places) for name, child in module._modules.items()}
+    own["_parameters"] = {name: replacements.get(id(value), value) for name, value in module._parameters.items()}
+    own["_modules"] = {name: child and _copied(child, replacements) for name, child in module._modules.items()}
     vars(copied).update(own)
     return copied

@@ -1,10 +1,10 @@
-"""Embedding tables of which only the rows looked up become personal.
+"""Embedding tables stored by rows: only the rows that were looked up become personal.
 
-In a tree of parameters these entries stand beside a table `name`, or in its place where it is a state or an update:
+In a tree of parameters, these entries accompany a table `name`; in a state or an update they replace it:
 
-    name/ids      int64 [touched]         which rows; an id may come several times, and then its first place counts
-    name/rows     float32 [touched, ...]  what these rows are (in an update: what to subtract from them; repeats add up)
-    name/slots/k  int64                   while adapting: for the ids of the k-th look-up, their places in name/ids
+    name/ids      int64 [touched]         the rows' ids. If an id is repeated, its first position counts.
+    name/rows     float32 [touched, ...]  the rows' values. In an update: what to subtract; repeated ids add up.
+    name/slots/k  int64                   during adaptation: for each id of the k-th look-up, its position in name/ids
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tegu.learners.learner import TorchTree
-from tegu.learners.operators.exportable import Lookup, from_table, joined
+from tegu.learners.operators.exportable import Lookup, concatenate_rows, from_table
 
 __all__ = [
     "begin_rows",
@@ -36,61 +36,61 @@ _ROWS = "/rows"
 
 
 def rows_key(name: str) -> str:
-    """The entry with the rows of the table `name`."""
+    """The name of the entry that holds the rows of the table `name`."""
     return f"{name}{_ROWS}"
 
 
 def row_entries(name: str) -> tuple[str, str]:
-    """The entries that a state has of the table `name`."""
+    """The names of the entries for the table `name` in a state."""
     return f"{name}/ids", rows_key(name)
 
 
 def fixed_entries(tree: Mapping[str, T]) -> dict[str, T]:
-    """The entries that no step moves: ids and slots."""
+    """The entries that no step changes: ids and slots."""
     return {key: value for key, value in tree.items() if key.endswith("/ids") or "/slots/" in key}
 
 
 def whole_parameters(tree: Mapping[str, T]) -> dict[str, T]:
-    """The parameters alone, without what stands beside tables."""
-    beside = {*fixed_entries(tree), *(rows_key(name) for name in _tables(tree))}
-    return {name: value for name, value in tree.items() if name not in beside}
+    """The parameters without the entries of this module."""
+    row_data = {*fixed_entries(tree), *(rows_key(name) for name in _tables(tree))}
+    return {name: value for name, value in tree.items() if name not in row_data}
 
 
 def begin_rows(name: str, table: Tensor, lookups: Sequence[Tensor]) -> TorchTree:
-    """All three entries, the rows being the table's own.
+    """All three entries, with rows copied from the table.
 
     Args:
-        name: of the table.
+        name: name of the table.
         table: `[entries, ...]`.
-        lookups: the ids of each look-up, of any shape.
+        lookups: for each look-up its ids, int64 of any shape.
     """
-    ids = functools.reduce(joined, (each.flatten() for each in lookups))
-    slots = {f"{name}/slots/{k}": _places(each, ids) for k, each in enumerate(lookups)}
+    ids = functools.reduce(concatenate_rows, (each.flatten() for each in lookups))
+    slots = {f"{name}/slots/{k}": _positions(each, ids) for k, each in enumerate(lookups)}
     return {f"{name}/ids": ids, rows_key(name): table[ids], **slots}
 
 
 def look_up(tree: TorchTree) -> Lookup:
-    """How embeddings find their rows with these parameters; with slots, look-ups come in the order of `begin_rows`."""
+    """The function that returns rows for embeddings; with slots, look-ups must come in the order of `begin_rows`."""
     tables = {id(tree[name]): (name, count()) for name in _tables(tree)}
 
     def rows(ids: Tensor, table: Tensor) -> Tensor:
         if id(table) not in tables:
             return from_table(ids, table)
-        name, turns = tables[id(table)]
-        moved, slots = tree[rows_key(name)], tree.get(f"{name}/slots/{next(turns)}")
-        return _overridden(ids, table, tree[f"{name}/ids"], moved) if slots is None else moved[slots]
+        name, calls = tables[id(table)]
+        changed, slots = tree[rows_key(name)], tree.get(f"{name}/slots/{next(calls)}")
+        return _overridden(ids, table, tree[f"{name}/ids"], changed) if slots is None else changed[slots]
 
     return rows
 
 
 def _overridden(ids: Tensor, table: Tensor, touched: Tensor, rows: Tensor) -> Tensor:
-    places = _places(ids, touched)
-    found = (touched[places] == ids).reshape(*ids.shape, *[1] * (table.dim() - 1))
-    return torch.where(found, rows[places], table[ids])
+    positions = _positions(ids, touched)
+    found = (touched[positions] == ids).reshape(*ids.shape, *[1] * (table.dim() - 1))
+    return torch.where(found, rows[positions], table[ids])
 
 
-def _places(ids: Tensor, touched: Tensor) -> Tensor:
-    """For each id its first place in `touched`, and any place where it has none."""
+def _positions(ids: Tensor, touched: Tensor) -> Tensor:
+    """The first position of each id in `touched`; an arbitrary position if it is absent."""
     return (ids.unsqueeze(-1) == touched).to(torch.uint8).argmax(-1)
 
 
@@ -99,17 +99,17 @@ def _tables(tree: Iterable[str]) -> list[str]:
 
 
 def parameter_changes(meta: TorchTree, state: TorchTree) -> TorchTree:
-    """`meta - state` of all that is in `state`, tables by rows where they are so in it."""
+    """`meta - state` for the entries of `state`; tables are stored by rows if they are in `state`."""
     result = {name: meta[name] - value for name, value in whole_parameters(state).items()}
     for name in _tables(state):
         ids, rows = (state[key] for key in row_entries(name))
-        # Later places of an id have not moved, so repeats add up to the change of its first place.
+        # Later positions of an id have not changed, so repeats add up to the change of its first position.
         result |= zip(row_entries(name), (ids, meta[name][ids] - rows), strict=True)
     return result
 
 
 def whole_update(meta: TorchTree, update: TorchTree) -> TorchTree:
-    """`update` as a tree of the layout of `meta`: rows that were not touched are zero."""
+    """`update` with whole tables, as in `meta`; rows that were not touched are zero."""
     tables = {}
     for name in _tables(update):
         ids, rows = (update[key] for key in row_entries(name))

@@ -1,1 +1,1 @@
-"""Closed-form solvers."""
+"""Closed-form solvers: `ridge`, kernel ridge regression with leave-one-out residuals."""

@@ -1,4 +1,4 @@
-"""Kernel ridge regression on a handful of rows, in products of matrices alone, so that any runtime computes it."""
+"""Kernel ridge regression on a few rows, with matrix products alone, so that any runtime can compute it."""
 
 from __future__ import annotations
 
@@ -7,58 +7,59 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Fit", "fit", "kernel", "normalised"]
+__all__ = ["RidgeFit", "fit", "kernel", "unit_length"]
 
-_ITERATIONS = 22  # condition numbers up to a million, in float32
-_WIDTH = 0.25
+_ITERATIONS = 22  # enough for condition numbers up to a million, in float32
+_RBF_WIDTH = 0.25
 
 
-class Fit(NamedTuple):
-    """A regression.
+class RidgeFit(NamedTuple):
+    """A fitted kernel ridge regression.
 
     Attributes:
         weights: `[rows, targets]`; the fitted function at x is kernel(x, rows) weights.
-        left_out: `[rows, targets]`, each row's residual where it is left out of the fit, times the root of its mask.
+        loo_residuals: `[rows, targets]`, leave-one-out residuals: each row's residual under the fit to the other rows,
+            times the square root of its mask.
     """
 
     weights: Tensor
-    left_out: Tensor
+    loo_residuals: Tensor
 
 
-def normalised(features: Tensor) -> Tensor:
-    """Rows of length 1; a row of zeros stays."""
+def unit_length(features: Tensor) -> Tensor:
+    """Rows `[rows, width]` scaled to length 1; rows of zeros are unchanged."""
     return features / (features.square().sum(-1, keepdim=True) + 1e-12).sqrt()
 
 
 def kernel(a: Tensor, b: Tensor, mix: Tensor | float) -> Tensor:
-    """Likeness of rows of length 1: `mix` times their cosine and the rest an RBF of it; `[rows of a, rows of b]`."""
+    """The kernel of rows of length 1, `[rows of a, rows of b]`: `mix` times cosine + (1 - `mix`) times RBF kernel."""
     cosine = a @ b.T
-    return mix * cosine + (1 - mix) * torch.exp((cosine - 1) / _WIDTH)
+    return mix * cosine + (1 - mix) * torch.exp((cosine - 1) / _RBF_WIDTH)
 
 
-def fit(likeness: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | float) -> Fit:
-    """Kernel ridge regression of `targets` on rows: the least `sum of mask * residual^2 + ridge * |function|^2`.
+def fit(kernel_matrix: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | float) -> RidgeFit:
+    """Kernel ridge regression of `targets` on rows: minimises `sum of mask * residual^2 + ridge * |function|^2`.
 
-    It is the plain regression of rows that are multiplied by the root of their mask.
+    This equals the unweighted regression of rows that are multiplied by the square root of their mask.
 
     Args:
-        likeness: `[rows, rows]`, the kernel.
+        kernel_matrix: `[rows, rows]`.
         targets: `[rows, targets]`.
-        mask: `[rows]`, what each row counts for: 1, or a part of it; 0 for padding, which gets no weight.
-        ridge: what is added to the kernel's diagonal, above 0.
+        mask: `[rows]`, the weight of each row, from 0 to 1; 0 marks padding, which has no effect.
+        ridge: added to the diagonal of the kernel matrix; above 0.
     """
     rows = torch.arange(mask.shape[0], device=mask.device)
-    identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(likeness.dtype)
+    identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(kernel_matrix.dtype)
     root = mask.sqrt()
-    matrix = likeness * root * root.unsqueeze(1) + ridge * identity
-    inverse, wanted = _inverse(matrix, identity), targets * root.unsqueeze(1)
-    solved = inverse @ wanted
-    solved = solved + inverse @ (wanted - matrix @ solved)  # rows that repeat cancel, and float32 loses digits by it
-    return Fit(solved * root.unsqueeze(1), solved / (inverse * identity).sum(1, keepdim=True))
+    matrix = kernel_matrix * root * root.unsqueeze(1) + ridge * identity
+    inverse, weighted = _inverse(matrix, identity), targets * root.unsqueeze(1)
+    solved = inverse @ weighted
+    solved = solved + inverse @ (weighted - matrix @ solved)  # restores float32 digits that repeated rows cancel
+    return RidgeFit(solved * root.unsqueeze(1), solved / (inverse * identity).sum(1, keepdim=True))
 
 
 def _inverse(matrix: Tensor, identity: Tensor) -> Tensor:
-    """Of a positive definite matrix, by the iteration of Newton and Schulz: each step squares the error.
+    """The inverse of a positive definite matrix by Newton-Schulz iteration: each step squares the error.
 
     Schulz, "Iterative Berechnung der reziproken Matrix", ZAMM 13, 1933.
     """

@@ -1,4 +1,4 @@
-"""Several initialisations: what each learns, what a user has of each, and how answers are mixed."""
+"""Several initialisations: their updates, a user's mixing weights, and mixed outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_close, both, defaults, meta_of, mlp, rows
+from tests.learners.toys import (
+    ITEMS,
+    NO_NOISE,
+    SPEC,
+    Factors,
+    assert_trees_close,
+    concatenated,
+    defaults,
+    meta_of,
+    mlp,
+    rows,
+)
 
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
@@ -19,7 +30,7 @@ from tegu.learners.parameters.copies import copy_of
 
 REGRESSION = Spec.regression((4,), 2)
 TEMPERATURE = 4.0
-LEAK = 0.02
+SMOOTHING = 0.02
 
 
 def regression_rows(count, seed=0, padding=0):
@@ -44,8 +55,8 @@ def learners(steps=3):
 KINDS = list(learners())
 
 
-def meta_apart(learner, seed=0, size=1.0):
-    """Initialisations far enough apart to be told, with uneven shares."""
+def distinct_meta(learner, seed=0, size=1.0):
+    """Initialisations different enough to be distinguished, with uneven mixing weights."""
     rng = np.random.default_rng(seed)
     drawn = {name: rng.normal(size=value.shape).astype(np.float32) for name, value in meta_of(learner).items()}
     meta = {name: size * (value + torch.from_numpy(drawn[name])) for name, value in meta_of(learner).items()}
@@ -53,7 +64,7 @@ def meta_apart(learner, seed=0, size=1.0):
 
 
 def likelihood(kind, base, meta, batch):
-    """Of the real rows under one initialisation, from its plain answers."""
+    """Log-likelihood of the real rows under one initialisation, from its outputs."""
     real = batch.mask.bool()
     x, y = batch.x[real], batch.y[real]
     if kind == "ranking":
@@ -79,7 +90,7 @@ def test_one_initialisation_is_the_learner_itself():
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_none_is_refused(number):
+def test_fewer_than_one_initialisation_is_refused(number):
     with pytest.raises(DataError, match=f"initialisations is {number}: expected at least 1"):
         mixture(reptile(mlp(), SPEC), number)
 
@@ -90,11 +101,11 @@ def test_a_learner_without_steps_or_losses_is_refused():
         replace(learner, calibration=replace(learner.calibration, row_losses=None)),
         replace(learner, adapt=lambda *_: {}),
     ):
-        with pytest.raises(DataError, match="reptile is not iterated or tells no row losses"):
+        with pytest.raises(DataError, match="reptile is not iterated or has no row losses: expected both"):
             mixture(other, 2)
 
 
-def test_all_begin_around_one_origin():
+def test_initialisations_start_around_one_origin():
     learner = reptile(mlp(), SPEC)
     many = mixture(learner, 3)
     first, again, other = (many.init(seed) for seed in (5, 5, 6))
@@ -115,10 +126,10 @@ def test_all_begin_around_one_origin():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("temperature", "padding"), [(4.0, 0), (1.0, 3)])
-def test_each_adapts_as_alone_and_rows_say_whose_the_user_is(kind, temperature, padding):
+def test_each_adapts_as_it_would_alone_and_rows_determine_responsibilities(kind, temperature, padding):
     base, draw = learners()[kind]
     many = mixture(base, 2)
-    meta, support = meta_apart(many, size=0.4 if kind == "ranking" else 1.0), draw(4, 1, padding)
+    meta, support = distinct_meta(many, size=0.4 if kind == "ranking" else 1.0), draw(4, 1, padding)
     state = many.adapt(meta, support, defaults(many, temperature=temperature), NO_NOISE)
     for number in range(2):
         alone = base.adapt(copy_of(meta, number), support, base.knobs, NO_NOISE)
@@ -129,10 +140,10 @@ def test_each_adapts_as_alone_and_rows_say_whose_the_user_is(kind, temperature, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_a_step_the_populations_shares_mix_the_initialisations(kind):
+def test_without_steps_the_populations_weights_mix_the_initialisations(kind):
     base, draw = learners()[kind]
     many = mixture(base, 2)
-    meta = meta_apart(many)
+    meta = distinct_meta(many)
     share = torch.softmax(torch.tensor([0.7, -0.4]), 0)
     states = [many.adapt(meta, draw(count, 2), defaults(many, steps=0), NO_NOISE) for count in (1, 6)]
     x = draw(7, 9).x
@@ -145,37 +156,37 @@ def test_without_a_step_the_populations_shares_mix_the_initialisations(kind):
         torch.testing.assert_close(many.predict(meta, state, x), expected)
 
 
-def test_answers_that_are_certain_are_finite():
+def test_certain_outputs_are_finite():
     base, _ = learners()["classification"]
     many = mixture(base, 2)
-    meta = {name: 100 * value for name, value in meta_apart(many).items()}
+    meta = {name: 100 * value for name, value in distinct_meta(many).items()}
     state = many.adapt(meta, rows(5), many.knobs, NO_NOISE)
     assert torch.isfinite(many.predict(meta, state, rows(40, 3).x)).all()
 
 
-def pull(prior, found, number=2):
-    own, share = ((1 - LEAK) * each + LEAK / number for each in (found, prior))
-    return own / max(share, 0.5 / number)
+def update_weight(prior, found, number=2):
+    own, population = ((1 - SMOOTHING) * each + SMOOTHING / number for each in (found, prior))
+    return own / max(population, 0.5 / number)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_learns_from_its_own_users(kind):
+def test_updates_are_weighted_by_responsibility(kind):
     base, draw = learners()[kind]
     many = mixture(base, 2)
-    meta, support, query = meta_apart(many), draw(4, 1, 2), draw(3, 5)
+    meta, support, query = distinct_meta(many), draw(4, 1, 2), draw(3, 5)
     update = many.update(meta, support, query, NO_NOISE)
-    found = responsibilities(kind, base, meta, both(support, query) if base.execution.merges_query else support)
+    found = responsibilities(kind, base, meta, concatenated(support, query) if base.execution.merges_query else support)
     prior = torch.softmax(torch.tensor([0.7, -0.4]), 0).tolist()
     assert base.execution.merges_query == (kind != "ranking")
     for number in range(2):
         alone = base.update(copy_of(meta, number), support, query, NO_NOISE)
-        expected = {name: pull(prior[number], found[number]) * value for name, value in alone.items()}
+        expected = {name: update_weight(prior[number], found[number]) * value for name, value in alone.items()}
         assert_trees_close(copy_of(update, number), expected)
         assert float(update[f"share/{number}"]) == pytest.approx(prior[number] - found[number], abs=1e-5)
     assert update.keys() == meta.keys()
 
 
-def test_where_all_are_alike_each_learns_as_one_would():
+def test_identical_initialisations_learn_as_a_single_one():
     base, draw = learners()["regression"]
     many, alone = mixture(base, 3), meta_of(base)
     meta = {f"{n}/{name}": v for n in range(3) for name, v in alone.items()}
@@ -186,8 +197,8 @@ def test_where_all_are_alike_each_learns_as_one_would():
         assert_trees_close(copy_of(update, number), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_one_that_nobody_chooses_follows_everybody():
-    """Far away, and without a share: by every update it comes nearer to where the user's rows lead."""
+def test_an_initialisation_without_users_follows_the_population():
+    """It is far away and has no mixing weight, but every user's update moves it toward that user."""
     base, draw = learners()["regression"]
     many, near = mixture(base, 2), meta_of(base)
     far = {name: value + 3 for name, value in near.items()}
@@ -195,9 +206,9 @@ def test_one_that_nobody_chooses_follows_everybody():
     shares = {"share/0": torch.tensor(9.0), "share/1": torch.tensor(-9.0)}
     meta = {f"{n}/{k}": v for n, tree in enumerate((near, far)) for k, v in tree.items()} | shares
     update = many.update(meta, support, draw(3, 1), NO_NOISE)
-    assert responsibilities("regression", base, meta, both(support, draw(3, 1)))[1] < 1e-4
+    assert responsibilities("regression", base, meta, concatenated(support, draw(3, 1)))[1] < 1e-4
     alone = base.update(far, support, draw(3, 1), NO_NOISE)
-    expected = {name: 2 * LEAK * value for name, value in alone.items()}
+    expected = {name: 2 * SMOOTHING * value for name, value in alone.items()}
     assert_trees_close(copy_of(update, 1), expected, rtol=1e-2, atol=1e-6)
 
 
@@ -227,15 +238,15 @@ def plain(kind, answer):
 
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize(
-    ("told", "padding"), [({}, 0), ({"guard": 2.0, "floor": 0.1, "intercept": 0.05, "residual_sd": 0.2}, 3)]
+    ("guard", "padding"), [({}, 0), ({"guard": 2.0, "floor": 0.1, "intercept": 0.05, "residual_sd": 0.2}, 3)]
 )
-def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
-    """From the initialisations as the population mixes them to the user's own, each corrected."""
+def test_a_guarded_correction_interpolates_to_the_full_correction(kind, guard, padding):
+    """From the population's mixture of initialisations to the user's mixture of corrected ones."""
     base, draw = BASES[kind]
     many = mixture(base, 2)
-    # Near enough to even chances that no corrected probability leaves 0 and 1.
-    meta, support, x = meta_apart(many, size=0.4), draw(6, 1, padding), draw(5, 9).x
-    knobs = {**base.knobs, **CORRECT, "ridge": 1.0, **told}
+    # Probabilities are close enough to even that no corrected one leaves [0, 1].
+    meta, support, x = distinct_meta(many, size=0.4), draw(6, 1, padding), draw(5, 9).x
+    knobs = {**base.knobs, **CORRECT, "ridge": 1.0, **guard}
     state = many.adapt(meta, support, {**knobs, "temperature": TEMPERATURE}, NO_NOISE)
     whole = {**knobs, "weight": 1.0, "guard": 0.0, "floor": 0.0}
     prior = torch.softmax(torch.tensor([0.7, -0.4]), 0).tolist()
@@ -246,10 +257,10 @@ def test_a_correction_goes_part_of_the_whole_way(kind, told, padding):
         ends = [base.adapt(own, support, {**whole, "steps": steps}, NO_NOISE) for steps in (0, 1)]
         first, last = (plain(kind, base.predict(own, each, x)) for each in ends)
         before, after = before + prior[number] * first, after + found[number] * last
-    trust = float(state["shrinkage"])
-    assert (trust == 1.0) == (not told)
-    assert trust > 0.05
-    expected = before + 0.8 * trust * (after - before)
+    shrinkage = float(state["shrinkage"])
+    assert (shrinkage == 1.0) == (not guard)
+    assert shrinkage > 0.05
+    expected = before + 0.8 * shrinkage * (after - before)
     torch.testing.assert_close(plain(kind, many.predict(meta, state, x)), expected, rtol=1e-3, atol=1e-4)
     assert (after - before).abs().max() > 0.05
 
@@ -260,50 +271,50 @@ def base_of(learner):
 
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize(("count", "padding"), [(1, 0), (5, 2)])
-def test_evidence_is_what_choosing_and_correcting_save(kind, count, padding):
+def test_loo_improvement_is_that_of_choosing_and_correcting(kind, count, padding):
     base, draw = BASES[kind]
     many = mixture(base, 2)
-    meta, support = meta_apart(many), draw(count, 1, padding)
+    meta, support = distinct_meta(many), draw(count, 1, padding)
     state = many.adapt(meta, support, {**many.knobs, **CORRECT}, NO_NOISE)
     prior = torch.softmax(torch.tensor([0.7, -0.4]), 0).tolist()
     real = Batch(*(part[:count] for part in support))
     target = F.one_hot(real.y, 3).float() if kind == "classification" else real.y
-    missed, corrections = [], []
+    residuals, corrections = [], []
     for number in range(2):
         own = copy_of(meta, number)
         output = base_of(base).predict(own, {}, real.x)
-        missed.append(target - (output.softmax(-1) if kind == "classification" else output))
+        residuals.append(target - (output.softmax(-1) if kind == "classification" else output))
         corrections.append(float(base.adapt(own, real, {**base.knobs, **CORRECT}, NO_NOISE)["loo_improvement"]))
-    saved = []
+    reductions = []
     for row in range(count):
         others = Batch(*(torch.cat([part[:row], part[row + 1 :]]) for part in real))
-        share = responsibilities(kind, base_of(base), meta, others) if count > 1 else prior
-        before = sum(p * m[row] for p, m in zip(prior, missed, strict=True))
-        after = sum(p * m[row] for p, m in zip(share, missed, strict=True))
-        saved.append(float(before.square().sum() - after.square().sum()))
+        weights = responsibilities(kind, base_of(base), meta, others) if count > 1 else prior
+        before = sum(p * m[row] for p, m in zip(prior, residuals, strict=True))
+        after = sum(p * m[row] for p, m in zip(weights, residuals, strict=True))
+        reductions.append(float(before.square().sum() - after.square().sum()))
     found = responsibilities(kind, base_of(base), meta, real)
-    expected = np.mean(saved) + sum(r * each for r, each in zip(found, corrections, strict=True))
+    expected = np.mean(reductions) + sum(r * each for r, each in zip(found, corrections, strict=True))
     assert float(state["loo_improvement"]) == pytest.approx(expected, abs=1e-4)
     assert (abs(expected) > 1e-3) == (count > 1)
 
 
-def test_a_correction_trains_as_what_it_is_trained_as():
+def test_a_correction_trains_as_its_gradient_learner():
     many = mixture(residual_correction(mlp(), SPEC), 2)
     assert count_initialisations(many.gradient_learner.init(0)) == 2
-    meta, support, query = meta_apart(many), rows(4), rows(3, 1)
+    meta, support, query = distinct_meta(many), rows(4), rows(3, 1)
     updates = [one.update(meta, support, query, NO_NOISE) for one in (many, many.gradient_learner)]
     assert_trees_close(*updates, rtol=0, atol=0)
     assert many.execution.summed_update is None
 
 
-def test_candidates_choose_alone_or_adapt_too():
+def test_candidates_only_choose_or_also_adapt():
     for base in (reptile(mlp(), SPEC), residual_correction(mlp(), SPEC)):
         many = mixture(base, 2)
         own = [{n: v for n, v in way.items() if n != "temperature"} for way in many.calibration.candidates]
         assert {way["temperature"] for way in many.calibration.candidates} == {1.0, 4.0}
         assert all(own.count(way) == 2 for way in base.calibration.candidates)
         assert len(own) == 2 + 2 * len(base.calibration.candidates)
-        meta, support, x = meta_apart(many), rows(6), rows(5, 9).x
+        meta, support, x = distinct_meta(many), rows(6), rows(5, 9).x
         alone = {**many.calibration.candidates[0], **({"weight": 1.0} if "weight" in base.knobs else {})}
         found = responsibilities("classification", base.gradient_learner or base, meta, support)
         answers = [(base.gradient_learner or base).predict(copy_of(meta, n), {}, x).softmax(-1) for n in range(2)]

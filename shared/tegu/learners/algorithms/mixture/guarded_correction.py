@@ -1,11 +1,12 @@
-"""Residual correction on top of several initialisations: one account for both, so that either may be declined.
+"""Residual correction of several initialisations, with one guard for the choice and the correction together.
 
-Without knowing the user, shares p of the population mix the answers; knowing it, responsibilities r mix them, each
-initialisation corrected by its own residuals. The bundle goes a part u = weight * trust of the way from one to the
-other. With q = (1 - u) p + u r that is each initialisation by its share q, its correction scaled by u r / q.
+For an unknown user, the population's mixing weights p combine the outputs. For a known user, the responsibilities r
+combine them, each corrected by the residuals of its own initialisation. The bundle interpolates between the two by
+u = weight * shrinkage. With q = (1 - u) p + u r, this is each initialisation with mixing weight q and its correction
+scaled by u r / q.
 
-The evidence is what both steps are worth on the user's own rows: how much smaller the squared residual is where
-responsibilities, found without the row, take the place of p; and what the corrections save besides.
+The leave-one-out improvement covers both steps. It is the reduction of a row's squared residual if responsibilities,
+computed without the row, replace p, plus the improvement by the corrections themselves.
 """
 
 from __future__ import annotations
@@ -20,72 +21,74 @@ from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.learners.algorithms.residual_correction import shrinkage
 from tegu.learners.learner import TorchKnobs, TorchTree
 
-__all__ = ["Assigned", "Corrected", "fully_corrected_knobs", "guarded_correction"]
+__all__ = ["Corrected", "MixingWeights", "fully_corrected_knobs", "guarded_correction"]
 
 
-class Assigned(NamedTuple):
-    """Shares by initialisation.
+class MixingWeights(NamedTuple):
+    """Weights of the initialisations that sum to 1, one entry for each initialisation.
 
     Attributes:
         prior: of the population, scalars.
-        found: responsibilities for the user, scalars.
-        others: for each row what the user's other rows say, `[rows]`.
+        posterior: responsibilities for the user, scalars.
+        leave_one_out: `[rows]`, for each row the responsibilities computed from the user's other rows.
     """
 
     prior: Sequence[Tensor]
-    found: Sequence[Tensor]
-    others: Sequence[Tensor]
+    posterior: Sequence[Tensor]
+    leave_one_out: Sequence[Tensor]
 
 
 class Corrected(NamedTuple):
-    """Corrections with the shares they are mixed by.
+    """The corrections that are applied, and the mixing weights of the corrected initialisations.
 
     Attributes:
-        copies: of each initialisation, what its state is made of.
-        shares: to mix by, scalars.
-        notes: `SHRINKAGE` and `LOO_IMPROVEMENT`, scalars, as a correction's own state has them.
+        copies: for each initialisation, the entries of its state.
+        weights: mixing weights, scalars.
+        diagnostics: `SHRINKAGE` and `LOO_IMPROVEMENT`, scalars, as in the state of a single correction.
     """
 
     copies: list[TorchTree]
-    shares: list[Tensor]
-    notes: TorchTree
+    weights: list[Tensor]
+    diagnostics: TorchTree
 
 
 def fully_corrected_knobs(knobs: TorchKnobs) -> TorchKnobs:
-    """The knobs by which each initialisation is wholly corrected: how far to go is decided for all together."""
+    """Knobs that apply the whole correction to each initialisation; the common guard then shrinks all of them."""
     own: Guard[Any] = replace(Guard.of(knobs), weight=1.0, guard=0.0, floor=0.0)
     return cast("TorchKnobs", {**knobs, **vars(own)})
 
 
-def guarded_correction(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor, knobs: TorchKnobs) -> Corrected:
-    """As much of the way as the knobs and the user's own rows speak for.
+def guarded_correction(
+    copies: Sequence[TorchTree], mixing: MixingWeights, mask: Tensor, knobs: TorchKnobs
+) -> Corrected:
+    """The choice and the correction, shrunk according to the knobs and the leave-one-out improvement.
 
     Args:
-        copies: each initialisation wholly corrected: `missed` `[rows, outputs]`, `weights` and `evidence`, as
-            `tegu.learners.algorithms.residual_correction` has them.
-        assigned: shares.
+        copies: each initialisation with its whole correction: `residuals` `[rows, outputs]`, `weights` and
+            `LOO_IMPROVEMENT`, see `tegu.learners.algorithms.residual_correction`.
+        mixing: mixing weights.
         mask: `[rows]`.
-        knobs: of the correction.
+        knobs: knobs of the correction.
     """
-    evidence = _evidence(copies, assigned, mask)
+    improvement = _loo_improvement(copies, mixing, mask)
     own = Guard[Any].of(knobs)
-    kept = shrinkage(own, evidence)
+    kept = shrinkage(own, improvement)
     part = own.weight * kept
-    shares = [(1 - part) * p + part * r for p, r in zip(assigned.prior, assigned.found, strict=True)]
-    factors = [part * r / q.clamp(min=1e-12) for r, q in zip(assigned.found, shares, strict=True)]
+    weights = [(1 - part) * p + part * r for p, r in zip(mixing.prior, mixing.posterior, strict=True)]
+    factors = [part * r / q.clamp(min=1e-12) for r, q in zip(mixing.posterior, weights, strict=True)]
     scaled = [{**copy, "weights": copy["weights"] * f} for copy, f in zip(copies, factors, strict=True)]
-    return Corrected(scaled, shares, {SHRINKAGE: kept, LOO_IMPROVEMENT: evidence})
+    return Corrected(scaled, weights, {SHRINKAGE: kept, LOO_IMPROVEMENT: improvement})
 
 
-def _evidence(copies: Sequence[TorchTree], assigned: Assigned, mask: Tensor) -> Tensor:
-    missed = [copy["missed"] for copy in copies]
-    before = _mixed(missed, assigned.prior)
-    after = _mixed(missed, [share.unsqueeze(-1) for share in assigned.others])
-    saved = (before.square() - after.square()).sum(-1)
-    picking = (saved * mask).sum() / mask.sum().clamp(min=1)
-    return picking + _mixed([copy[LOO_IMPROVEMENT] for copy in copies], assigned.found)
+def _loo_improvement(copies: Sequence[TorchTree], mixing: MixingWeights, mask: Tensor) -> Tensor:
+    residuals = [copy["residuals"] for copy in copies]
+    before = _mixed(residuals, mixing.prior)
+    after = _mixed(residuals, [weight.unsqueeze(-1) for weight in mixing.leave_one_out])
+    reduction = (before.square() - after.square()).sum(-1)
+    by_choice = (reduction * mask).sum() / mask.sum().clamp(min=1)
+    return by_choice + _mixed([copy[LOO_IMPROVEMENT] for copy in copies], mixing.posterior)
 
 
-def _mixed(values: Sequence[Tensor], shares: Sequence[Tensor]) -> Tensor:
-    first, *others = [share * value for share, value in zip(shares, values, strict=True)]
+def _mixed(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    first, *others = [weight * value for weight, value in zip(weights, values, strict=True)]
     return sum(others, first)
