@@ -36,7 +36,8 @@ class CohortGraphs:
         update: meta, support, query, noise, `blocks` `[blocks, users]`, `clip` -> sums of clipped updates
             `[blocks, ...]`. A table sent by rows is not summed: the graph gives each user's clipped rows and their ids.
             A learner that merges the query into the support has no query input.
-        summed_update: meta, support, query, noise -> the unclipped sum of all users' updates, tables by rows as in `update`.
+        summed_update: meta, support, query, noise -> the unclipped sum of all users' updates, tables by rows as in
+            `update`.
             None means that the learner has no such sum.
         summed_update_rows: the largest number of rows for which `summed_update` takes less time than `update`.
     """

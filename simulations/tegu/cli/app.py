@@ -36,7 +36,8 @@ def simulate(
         ),
     ],
     learner: Annotated[
-        str | None, typer.Option(help="Learner to train: reptile or residual_correction; the experiment's own by default.")
+        str | None,
+        typer.Option(help="Learner to train: reptile or residual_correction; the experiment's own by default."),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Number of rounds; the experiment's own by default.")
