@@ -1,4 +1,4 @@
-"""What the Python processes of a federation import, as they tell it themselves when they end."""
+"""The modules that Python processes have imported. Each process writes its list when it ends."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import NamedTuple
 
 import pytest
 
-# Python imports a module of this name when it starts, in every process that finds it on its path.
+# Every Python process imports a module of this name at start, if it is on the path.
 _SITECUSTOMIZE = """
 import atexit, json, os, sys
 
-def tell():
-    said = {"program": os.path.basename(sys.argv[0]), "modules": sorted(sys.modules)}
+def write_modules():
+    record = {"program": os.path.basename(sys.argv[0]), "modules": sorted(sys.modules)}
     path = os.path.join(os.path.dirname(__file__), str(os.getpid()))
     with open(path, "w") as file:
-        json.dump(said, file)
-    os.replace(path, f"{path}.json")  # whole or not at all: it may be killed while it writes
+        json.dump(record, file)
+    os.replace(path, f"{path}.json")  # atomic, because the process may be killed while it writes
 
-atexit.register(tell)
+atexit.register(write_modules)
 """
 
 
 class Imported(NamedTuple):
-    """A process's program and all modules it had at its end."""
+    """The program of a process, and the modules it had imported at its end."""
 
     program: str
     modules: frozenset[str]
 
 
 @contextmanager
-def told_at_exit(folder: Path) -> Iterator[None]:
-    """Python processes that are started meanwhile write down what they have imported when they end."""
+def record_imports(folder: Path) -> Iterator[None]:
+    """Python processes started in this context write their imported modules to `folder` when they end."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -44,7 +44,7 @@ def told_at_exit(folder: Path) -> Iterator[None]:
         yield
 
 
-def told(folder: Path) -> list[Imported]:
-    """What they have written."""
-    said = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    return [Imported(each["program"], frozenset(each["modules"])) for each in said]
+def recorded_imports(folder: Path) -> list[Imported]:
+    """The records in `folder`."""
+    record = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    return [Imported(each["program"], frozenset(each["modules"])) for each in record]

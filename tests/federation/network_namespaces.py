@@ -1,4 +1,4 @@
-"""Network namespaces, as the kernel shows them."""
+"""Network namespaces of processes, read from the kernel."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import shutil
 import subprocess
 from pathlib import Path
 
-_WAYS: tuple[tuple[str, ...], ...] = ((), ("--user", "--map-root-user"))
+_UNSHARE_OPTIONS: tuple[tuple[str, ...], ...] = ((), ("--user", "--map-root-user"))
 
 
 def namespaces_permitted() -> bool:
     """Whether this system lets this user make a network namespace with loopback."""
     if shutil.which("unshare") is None:
         return False
-    commands = [["unshare", "--net", *way, "sh", "-c", "ip link set lo up"] for way in _WAYS]
+    commands = [["unshare", "--net", *options, "sh", "-c", "ip link set lo up"] for options in _UNSHARE_OPTIONS]
     return any(subprocess.run(each, capture_output=True, check=False).returncode == 0 for each in commands)
 
 
 def namespace(pid: int | str) -> str:
     """Name of the network namespace that a process is in."""
-    return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115 # it is no path
+    return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115 # the target is not a path
 
 
 def interfaces(pid: int | str) -> frozenset[str]:

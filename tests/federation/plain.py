@@ -1,4 +1,4 @@
-"""Reptile over a federation, written anew in plain torch and float64."""
+"""A reference implementation of federated Reptile in plain torch and float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Parameters = dict[str, Tensor]
 
 
 class Rounds(NamedTuple):
-    """The parameters after the last round, users by round, and the length of every update before it was clipped."""
+    """The parameters after the last round, the numbers of users by round, and the norms of updates before clipping."""
 
     meta: dict[str, Array]
     users: list[int]
@@ -26,7 +26,7 @@ class Rounds(NamedTuple):
 
 
 def reptile_rounds(meta: Tree, people: Population, plan: TrainingPlan) -> Rounds:
-    """The plan's rounds over all users, by SGD; users with too few rows stay out."""
+    """The plan's rounds over all users, with SGD. Users with too few rows take no part."""
     parameters = {name: torch.tensor(array, dtype=torch.float64) for name, array in meta.items()}
     able = [user for user in range(len(people)) if people.counts[user] > plan.episodes.min_support]
     lengths = []
@@ -44,7 +44,7 @@ def reptile_rounds(meta: Tree, people: Population, plan: TrainingPlan) -> Rounds
 
 
 def rows(people: Population, user: int, rule: EpisodeRule, seed: int, number: int) -> tuple[Tensor, Tensor]:
-    """A user's support and query of a round, together."""
+    """A user's support and query of a round, concatenated."""
     key = episode_key(seed, number, str(people.users[user]))
     support, query = draw_episode(*people.rows(user), rule, key)
     x, y, _ = ([torch.tensor(first), torch.tensor(second)] for first, second in zip(support, query, strict=True))
@@ -52,7 +52,7 @@ def rows(people: Population, user: int, rule: EpisodeRule, seed: int, number: in
 
 
 def update(parameters: Parameters, x: Tensor, y: Tensor) -> Parameters:
-    """From where a few steps of gradient descent on all rows lead, the way back to `parameters`."""
+    """`parameters` minus the result of a few steps of gradient descent on all rows."""
     knobs = learner().knobs
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
     model.load_state_dict(parameters)

@@ -1,4 +1,4 @@
-"""Waiting for small processes, and finding those that run in a test's own folder."""
+"""Waiting for a condition, and finding the processes that run in a folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import psutil
 def wait_for(reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not reached():
-        assert time.monotonic() < deadline, "it has not come to pass"
+        assert time.monotonic() < deadline, "the condition does not hold after 30 s"
         time.sleep(0.01)
 
 
 def processes_in(folder: Path) -> list[psutil.Process]:
-    """All that run in `folder`; ended ones that nobody has fetched do not."""
+    """All processes that run in `folder`, without zombies."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -28,7 +28,7 @@ def processes_in(folder: Path) -> list[psutil.Process]:
 
 
 def commands_in(folder: Path) -> list[str]:
-    """Command lines of all that run in `folder`."""
+    """Command lines of all processes that run in `folder`."""
     lines = []
     for process in processes_in(folder):
         with suppress(psutil.Error):

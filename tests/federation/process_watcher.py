@@ -1,4 +1,4 @@
-"""Flower's processes, watched from aside while somebody else starts and stops them."""
+"""Observes Flower's processes while other code starts and stops them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import psutil
 from tests.federation.network_namespaces import interfaces, namespace
 from tests.federation.tiny import flower_processes
 
-_EVERY = 0.2
+_INTERVAL_SECONDS = 0.2
 
 
 @dataclass
-class Seen:
-    """All that was seen: the processes, their names, and their network namespaces with the interfaces inside."""
+class Observed:
+    """The observed processes, their names, and their network namespaces with the interfaces inside."""
 
     processes: set[psutil.Process] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     namespaces: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def look(self, workdir: Path) -> None:
+    def observe(self, workdir: Path) -> None:
         for process in flower_processes(workdir) - self.processes:
-            with suppress(OSError, psutil.Error):  # it has ended meanwhile
+            with suppress(OSError, psutil.Error):  # the process has ended
                 name = process.name()
-                if name == "nsenter":  # about to enter a namespace, and to become what it was asked to run
+                if name == "nsenter":  # it has not entered the namespace yet
                     continue
                 self.names.add(name)
                 self.namespaces[namespace(process.pid)] = interfaces(process.pid)
@@ -35,18 +35,18 @@ class Seen:
 
 
 @contextmanager
-def watching(workdir: Path) -> Iterator[Seen]:
-    """Look several times a second at the processes whose Flower folder is below `workdir`, and at their descendants."""
-    seen, ended = Seen(), threading.Event()
+def watching(workdir: Path) -> Iterator[Observed]:
+    """Observe the processes whose Flower folder is below `workdir`, and their descendants, several times a second."""
+    observed, ended = Observed(), threading.Event()
 
     def watch() -> None:
-        while not ended.wait(_EVERY):
-            seen.look(workdir)
+        while not ended.wait(_INTERVAL_SECONDS):
+            observed.observe(workdir)
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield observed
     finally:
         ended.set()
         thread.join()

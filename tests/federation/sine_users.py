@@ -1,4 +1,4 @@
-"""Two dozen sine waves and a small network that is corrected for each of them; compiled once a session."""
+"""24 users with one sine wave each, and a small network with residual correction, compiled once per session."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def engine() -> Engine:
     return make_engine(learner(), bundle().graphs)
 
 
-def parts(share: float = SHARE, seed: int = PLAN.seed, fold: int = 0) -> tuple[Population, Population]:
-    """Who trains and who calibrates, by the draw that devices make."""
-    people = population()
-    chosen = np.asarray([is_calibration_user(seed, str(name), share, fold) for name in people.users])
-    return people.subset(np.flatnonzero(~chosen)), people.subset(np.flatnonzero(chosen))
+def split_users(share: float = SHARE, seed: int = PLAN.seed, fold: int = 0) -> tuple[Population, Population]:
+    """The training users and the calibration users, drawn as devices draw them."""
+    users = population()
+    chosen = np.asarray([is_calibration_user(seed, str(name), share, fold) for name in users.users])
+    return users.subset(np.flatnonzero(~chosen)), users.subset(np.flatnonzero(chosen))

@@ -1,4 +1,4 @@
-"""Federations in which something is wrong: what becomes of the run, and what its log says."""
+"""Federations with faults: the status of the run and the text of its log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLAN = TrainingPlan(rounds=1, seed=1, cohort=CohortPlan(NODES, NODES), episodes=
 
 
 class Federation(NamedTuple):
-    """Three SuperNodes, of which the first alone has a file of rows that can be read."""
+    """Three SuperNodes. Only the first has a readable file of rows."""
 
     flower: LocalFlower
     folder: Path
@@ -81,7 +81,7 @@ def test_nodes_that_cannot_read_their_rows_are_left_out(federation: Federation) 
 
 
 def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) -> None:
-    """The one node that reads its rows has nobody with so many of them."""
+    """No user of the one node with readable rows has enough of them."""
     run = federation.flower.run(
         federation.config(replace(PLAN, episodes=EpisodeRule(50, 60, 4)), "nobody"), timeout=120
     )
@@ -93,19 +93,19 @@ def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) ->
     assert not (federation.folder / "nobody").exists()
 
 
-def test_a_setting_that_the_app_does_not_have_is_refused(federation: Federation) -> None:
+def test_an_unknown_setting_is_refused(federation: Federation) -> None:
     with pytest.raises(FederationError, match=r"(?s)flwr run has ended with code 1: .*Invalid run configuration"):
         federation.flower.run({"no-such-setting": 1}, timeout=120)
     assert "'no-such-setting' is not present" in federation.flower.log("superlink")
 
 
-def test_a_run_that_takes_too_long_is_given_up(federation: Federation) -> None:
+def test_a_run_that_takes_too_long_is_an_error(federation: Federation) -> None:
     with pytest.raises(FederationError, match=r"flwr run has not ended after 0\.1 s: raise the timeout"):
         federation.flower.run(federation.config(PLAN, "late"), timeout=0.1)
 
 
 def test_a_superlink_that_cannot_start_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its port is taken; the SuperNode, which is willing to wait for it, is stopped."""
+    """The port of the SuperLink is in use. The SuperNode, which would wait for it, is stopped."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

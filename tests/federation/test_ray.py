@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from tests.federation.network_namespaces import namespace, namespaces_permitted
-from tests.federation.process_watcher import Seen, watching
+from tests.federation.process_watcher import Observed, watching
 from tests.federation.tiny import SPEC, bundle, flower_processes, looped_engine, population, running
 
 from tegu.core.bundle.file import read_bundle
@@ -43,10 +43,10 @@ PLAN = TrainingPlan(
 
 
 class OnRay(NamedTuple):
-    """What a run on Ray has given, said and left behind."""
+    """The result of a run on Ray, its observed processes, its warnings, and its remaining folders."""
 
     trained: Trained
-    seen: Seen
+    seen: Observed
     workdir: Path
     warnings: list[str]
     folders: set[Path]
@@ -58,7 +58,7 @@ def ray_folders() -> set[Path]:
 
 @contextmanager
 def warnings_of(name: str) -> Iterator[list[str]]:
-    """What a logger warns of; a module's fixture cannot have `caplog`."""
+    """The warnings of a logger. A module's fixture cannot use `caplog`."""
     texts: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
@@ -78,7 +78,7 @@ def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
 
 
 @slow
-def test_the_rounds_are_those_in_process(on_ray: OnRay) -> None:
+def test_the_result_equals_in_process_training(on_ray: OnRay) -> None:
     expected = train_in_process(looped_engine(), population(USERS), bundle().meta, PLAN)
     assert max_difference(on_ray.trained.meta, expected.meta) < 1e-5
     assert max_difference(on_ray.trained.meta, bundle().meta) > 0.05
@@ -87,7 +87,7 @@ def test_the_rounds_are_those_in_process(on_ray: OnRay) -> None:
 
 
 @slow
-def test_ray_has_run_and_runs_no_more(on_ray: OnRay) -> None:
+def test_ray_has_run_and_is_stopped(on_ray: OnRay) -> None:
     assert {"flwr-simulation", "raylet"} <= on_ray.seen.names
     assert running(on_ray.seen.processes) == []
     assert running(flower_processes(on_ray.workdir)) == []
@@ -95,8 +95,8 @@ def test_ray_has_run_and_runs_no_more(on_ray: OnRay) -> None:
 
 
 @slow
-def test_ray_has_loopback_alone(on_ray: OnRay) -> None:
-    """Where the system permits namespaces; elsewhere a warning says that it does not."""
+def test_ray_has_only_loopback(on_ray: OnRay) -> None:
+    """If the system does not permit namespaces, a warning says so."""
     if namespaces_permitted():
         assert on_ray.warnings == []
         assert namespace("self") not in on_ray.seen.namespaces
@@ -106,17 +106,17 @@ def test_ray_has_loopback_alone(on_ray: OnRay) -> None:
 
 
 class FailedFlower:
-    """Stands for a simulation whose runs all fail."""
+    """A stand-in for a simulation whose runs all fail."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.config_used: dict[str, Any] = {}
 
     @contextmanager
     def __call__(self, app_dir: Path, workdir: Path, nodes: int) -> Iterator[FailedFlower]:
         yield self
 
     def run(self, config: Mapping[str, Any]) -> FlowerRun:
-        self.asked = dict(config)
+        self.config_used = dict(config)
         return FlowerRun("finished:failed", "long ago " * 999 + "TypeError: no such thing", 1.0)
 
 
@@ -127,8 +127,8 @@ def test_a_failed_run_is_an_error_with_the_end_of_its_log(tmp_path: Path, monkey
         train_on_ray(bundle(), population(USERS), PLAN, tmp_path / "new")
     assert str(caught.value).endswith("TypeError: no such thing")
     assert len(str(caught.value)) < 2200
-    assert max_difference(read_bundle(flower.asked["bundle"]).meta, bundle().meta) == 0
-    assert len(list(Path(flower.asked["partitions"]).iterdir())) == NODES
+    assert max_difference(read_bundle(flower.config_used["bundle"]).meta, bundle().meta) == 0
+    assert len(list(Path(flower.config_used["partitions"]).iterdir())) == NODES
 
 
 def test_a_plan_that_does_not_fit_starts_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A federation for real: a SuperLink and three SuperNodes on loopback, each with the rows of its own users alone."""
+"""A real federation: a SuperLink and three SuperNodes on loopback, each with only its own users' rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
-from tests.federation.imported_modules import Imported, told, told_at_exit
+from tests.federation.imported_modules import Imported, record_imports, recorded_imports
 from tests.federation.plain import Rounds, reptile_rounds
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
@@ -43,7 +43,7 @@ IMPORT = "import sys, tegu.client.federation.client_app; print(*sorted(sys.modul
 
 
 class Federated(NamedTuple):
-    """What a federation has left behind, and what was seen of it while it ran."""
+    """The result of a federation, and what was observed while it ran."""
 
     run: FlowerRun
     out: Path
@@ -59,17 +59,17 @@ class Federated(NamedTuple):
 
 @pytest.fixture(scope="module")
 def federated(tmp_path_factory: pytest.TempPathFactory) -> Federated:
-    """One run of the plan, and the federation's end."""
+    """One run of the plan; the federation is stopped afterwards."""
     folder = tmp_path_factory.mktemp("superlink")
     write_bundle(folder / "start.tegu", bundle())
     write_partitions(folder / "rows", population(USERS), NODES)
     nodes = [{"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/start.tegu"} for node in range(NODES)]
     paths = {"bundle": f"{folder}/start.tegu", "out": f"{folder}/out"}
-    with told_at_exit(folder / "told"), local_federation(APP_DIR, folder / "flower", nodes) as flower:
+    with record_imports(folder / "imports"), local_federation(APP_DIR, folder / "flower", nodes) as flower:
         run = flower.run({**to_config(PLAN.training_only()), **paths}, timeout=120)
         processes = flower_processes(folder)
         listening = listening_sockets(processes)
-    return Federated(run, folder / "out", told(folder / "told"), processes, listening, folder)
+    return Federated(run, folder / "out", recorded_imports(folder / "imports"), processes, listening, folder)
 
 
 @pytest.fixture(scope="module")
@@ -92,21 +92,21 @@ def answers(port: int) -> bool:
 
 
 @slow
-def test_flower_says_that_the_run_is_completed(federated: Federated) -> None:
+def test_flower_reports_a_completed_run(federated: Federated) -> None:
     assert federated.run.status == "finished:completed", federated.run.log
     assert federated.run.completed
     assert federated.run.seconds > 0
 
 
 @slow
-def test_the_rounds_are_those_of_plain_torch(federated: Federated, expected: Rounds) -> None:
-    assert min(expected.lengths) < PLAN.clip < max(expected.lengths), "the limit must cut some and leave some"
+def test_the_result_equals_plain_torch(federated: Federated, expected: Rounds) -> None:
+    assert min(expected.lengths) < PLAN.updates.clip < max(expected.lengths), "the limit must cut some and leave some"
     assert max_difference(expected.meta, bundle().meta) > 0.05
     assert max_difference(federated.bundle.meta, expected.meta) < 1e-5
 
 
 @slow
-def test_the_rounds_are_those_in_process(federated: Federated) -> None:
+def test_the_result_equals_in_process_training(federated: Federated) -> None:
     trained = train_in_process(looped_engine(), population(USERS), bundle().meta, PLAN)
     assert max_difference(federated.bundle.meta, trained.meta) < 1e-5
 
@@ -135,7 +135,7 @@ def test_the_bundle_keeps_its_graphs(federated: Federated) -> None:
 
 
 @slow
-def test_torch_is_the_servers_alone(federated: Federated) -> None:
+def test_only_the_server_imports_torch(federated: Federated) -> None:
     clients = [each for each in federated.imported if "tegu.client.federation.client_app" in each.modules]
     servers = [each for each in federated.imported if "tegu.server.app" in each.modules]
     assert len(clients) >= NODES
@@ -147,13 +147,13 @@ def test_torch_is_the_servers_alone(federated: Federated) -> None:
 
 
 @slow
-def test_nobody_else_on_the_network_is_listened_to(federated: Federated) -> None:
+def test_all_ports_listen_on_loopback_only(federated: Federated) -> None:
     assert len(federated.listening) == NODES + 1
     assert {address for address, _ in federated.listening} == {"127.0.0.1"}
 
 
 @slow
-def test_nothing_runs_on(federated: Federated) -> None:
+def test_no_process_remains(federated: Federated) -> None:
     assert len(federated.processes) > NODES
     assert running(federated.processes) == []
     assert running(flower_processes(federated.workdir)) == []

@@ -1,4 +1,4 @@
-"""A classifier of 67 numbers and users with random rows; compiled once a session."""
+"""A classifier of 67 parameters, compiled once per session, and users with random rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def looped_engine() -> Engine:
 
 
 def population(users: int, seed: int = 0) -> Population:
-    """Users with 3 to 12 rows each; a name is its user's number in words of different lengths."""
+    """Users with 3 to 12 rows each. Their names have different lengths."""
     rng = np.random.default_rng(seed)
     names = np.repeat([f"user-{10 ** (i % 3) * (i + 1)}" for i in range(users)], rng.integers(3, 13, users))
     x = rng.normal(size=(len(names), 4)).astype(np.float32)
@@ -50,7 +50,7 @@ def population(users: int, seed: int = 0) -> Population:
 
 
 def again_and_again(users: int, columns: frozenset[str]) -> Population:
-    """Everybody has a dozen rows at most, again and again, in sessions or over days or both."""
+    """Users who repeat at most a dozen different rows, in sessions or in order of time or both."""
     rng = np.random.default_rng(len(columns))
     user = np.repeat(np.arange(users), rng.integers(1, 20, users))
     kinds = rng.normal(size=(users, 12, 4)).astype(np.float32)
@@ -72,7 +72,7 @@ def flower_processes(workdir: Path) -> set[psutil.Process]:
 
 
 def running(processes: set[psutil.Process]) -> list[str]:
-    """The command lines of those that run yet; fetched zombies and unfetched ones do not."""
+    """The command lines of the processes that still run. Zombies do not run."""
     lines = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):

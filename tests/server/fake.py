@@ -33,11 +33,11 @@ def same_bits(a: Tree, b: Tree) -> bool:
 
 
 class FunctionGrid(Grid):
-    """A node for each function; one that raises becomes an error reply. Replies come in no useful order."""
+    """A grid with a node for each function. A function that raises gives an error reply. The order is reversed."""
 
     def __init__(self, nodes: Mapping[int, Node]) -> None:
         self.nodes = dict(nodes)
-        self.asked: list[list[int]] = []
+        self.cohorts: list[list[int]] = []
         self.configs: list[RoundConfig] = []
 
     def set_run(self, run: Run) -> None:
@@ -64,7 +64,7 @@ class FunctionGrid(Grid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         batch = list(messages)
         if batch:
-            self.asked.append([message.metadata.dst_node_id for message in batch])
+            self.cohorts.append([message.metadata.dst_node_id for message in batch])
             self.configs.append(read_training_request(batch[0].content)[1])
         return [self._reply(message) for message in batch[::-1]]
 
@@ -83,7 +83,7 @@ def run_rounds(strategy: MetaStrategy, grid: Grid, meta: Tree, rounds: int) -> N
 
 
 class Recorded:
-    """Progress that keeps what it is told, and calls a function after every round."""
+    """Progress that stores every notification, and calls a function after every round."""
 
     def __init__(self, after: Callable[[RoundProgress], None] = lambda progress: None) -> None:
         self.stages: list[str] = []

@@ -59,7 +59,7 @@ class Devices:
 def test_a_learner_without_a_guard_takes_one_round() -> None:
     devices = Devices({1: 30, 5: 20})
     entries = find_schedule(devices, manifest(STEPS, {**STEPS, "lr": 0.2}), [5, 1, 5, 9])
-    assert [[(q.k, q.measure, len(q.options)) for q in asked] for asked in devices.rounds] == [
+    assert [[(q.k, q.measure, len(q.options)) for q in questions] for questions in devices.rounds] == [
         [(1, "gains", 2), (5, "gains", 2), (9, "gains", 2)]
     ]
     assert [(entry.k, entry.knobs, entry.gain) for entry in entries] == [(1, STEPS, 0.1), (5, STEPS, 0.1)]

@@ -1,4 +1,4 @@
-"""What is around Flower's programs."""
+"""The environment of Flower's programs: variables, program paths, TOML files, ports."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tegu.server.deployment.environment import Scalar, Table, free_ports, offlin
 
 names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=8)
 scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
-quiet = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+without_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def test_proxies_and_a_running_ray_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_proxies_and_a_running_ray_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     unwanted = ["http_proxy", "HTTPS_PROXY", "All_Proxy", "no_proxy", "RAY_ADDRESS"]
     for name in unwanted:
         monkeypatch.setenv(name, "somewhere")
@@ -34,23 +34,23 @@ def test_proxies_and_a_running_ray_are_left_out(monkeypatch: pytest.MonkeyPatch,
     assert dict(os.environ) == before
 
 
-def test_flower_and_ray_are_told_to_stay_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever the caller's own environment says."""
-    told = {
+def test_flower_and_ray_contact_no_other_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The caller's environment cannot change this."""
+    expected = {
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    for name in told:
+    for name in expected:
         monkeypatch.setenv(name, "otherwise")
     environment = offline_environment(tmp_path)
-    assert {name: environment[name] for name in told} == told
+    assert {name: environment[name] for name in expected} == expected
     assert environment["FLWR_HOME"] == str(tmp_path)
 
 
-def test_flowers_programs_are_this_interpreters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also where another Flower comes first on the caller's path: the SuperLink starts others by name."""
+def test_flowers_programs_are_those_of_this_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another Flower that is first on the caller's path changes nothing. The SuperLink starts programs by name."""
     other = tmp_path / "flwr"
     other.write_text("#!/bin/sh\n")
     other.chmod(0o755)
@@ -60,14 +60,14 @@ def test_flowers_programs_are_this_interpreters(monkeypatch: pytest.MonkeyPatch,
     assert offline_environment(tmp_path)["PATH"].split(os.pathsep)[0] == str(own)
 
 
-def test_an_absent_program_names_the_extra() -> None:
+def test_a_missing_program_names_the_extra() -> None:
     with pytest.raises(MissingExtraError, match=r"flower-nothing is not installed: pip install 'tegu\[sim\]'"):
         program("flower-nothing")
 
 
 @given(st.dictionaries(names, scalars, max_size=5))
-@quiet
-def test_toml_carries_every_value(tmp_path: Path, values: dict[str, Scalar]) -> None:
+@without_deadline
+def test_toml_holds_every_value(tmp_path: Path, values: dict[str, Scalar]) -> None:
     found = tomllib.loads(write_toml(tmp_path / "values.toml", values).read_text("utf-8"))
     assert found == values
     assert {name: type(value) for name, value in found.items()} == {name: type(v) for name, v in values.items()}
@@ -76,12 +76,12 @@ def test_toml_carries_every_value(tmp_path: Path, values: dict[str, Scalar]) -> 
 @pytest.mark.parametrize(
     "value", [math.inf, -math.inf, 1e16, 1e-7, -0.0, "a 'path' with \"quotes\" \\ \n\t\x7f", "é🦎"]
 )
-def test_toml_carries_odd_values(tmp_path: Path, value: Scalar) -> None:
+def test_toml_holds_unusual_values(tmp_path: Path, value: Scalar) -> None:
     found = tomllib.loads(write_toml(tmp_path / "odd.toml", {"odd": value}).read_text("utf-8"))["odd"]
     assert repr(found) == repr(value)
 
 
-def test_toml_carries_tables_in_tables(tmp_path: Path) -> None:
+def test_toml_holds_nested_tables(tmp_path: Path) -> None:
     values: Table = {"outer": {"inner.name": {"address": "127.0.0.1:9", "insecure": True}}}
     assert tomllib.loads(write_toml(tmp_path / "nested.toml", values).read_text("utf-8")) == values
 
@@ -96,7 +96,7 @@ def test_ports_are_free_and_different() -> None:
     assert free_ports(0) == []
 
 
-def test_a_taken_port_is_not_offered() -> None:
+def test_a_used_port_is_not_returned() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -13,8 +13,8 @@ from tests.federation.network_namespaces import namespace, namespaces_permitted
 from tegu.server.deployment import network_namespace as module
 from tegu.server.deployment.network_namespace import loopback_only
 
-# Its namespace, its interfaces, and whether it reaches its own loopback.
-LOOK = """
+# Prints its namespace, its interfaces, whether it reaches its own loopback, and whether it reaches another machine.
+REPORT_NETWORK = """
 import os, socket
 print(os.readlink("/proc/self/ns/net"))
 print(*(line.split(":")[0].strip() for line in open("/proc/self/net/dev").readlines()[2:]))
@@ -27,8 +27,8 @@ except OSError as error:
 """
 
 
-def look(enter: tuple[str, ...]) -> list[str]:
-    command = [*enter, sys.executable, "-c", LOOK]
+def report_from(prefix: tuple[str, ...]) -> list[str]:
+    command = [*prefix, sys.executable, "-c", REPORT_NETWORK]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
 
 
@@ -36,15 +36,15 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_inside_is_loopback_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Where the system permits namespaces; elsewhere there is no inside, and a warning says so."""
-    with loopback_only() as enter:
-        assert bool(enter) == namespaces_permitted()
-        if enter:
-            inside, interfaces, reached, elsewhere = look(enter)
+def test_the_namespace_has_only_loopback(caplog: pytest.LogCaptureFixture) -> None:
+    """If the system does not permit namespaces, there is none, and a warning says so."""
+    with loopback_only() as prefix:
+        assert bool(prefix) == namespaces_permitted()
+        if prefix:
+            inside, interfaces, reached, elsewhere = report_from(prefix)
             assert inside != namespace("self")
             assert (interfaces, reached, elsewhere) == ("lo", "reached", "Network is unreachable")
-            assert look(enter)[0] == inside, "there must be one namespace for all that is started inside"
+            assert report_from(prefix)[0] == inside, "all processes started inside share one namespace"
             assert caplog.text == ""
         else:
             assert "network namespaces are not permitted here" in caplog.text
@@ -53,29 +53,29 @@ def test_inside_is_loopback_alone(caplog: pytest.LogCaptureFixture) -> None:
 def test_namespaces_are_separate() -> None:
     with loopback_only() as one, loopback_only() as two:
         if one:
-            assert len({namespace("self"), look(one)[0], look(two)[0]}) == 3
+            assert len({namespace("self"), report_from(one)[0], report_from(two)[0]}) == 3
         assert bool(one) == bool(two)
 
 
-def test_nothing_holds_it_any_longer() -> None:
+def test_no_process_remains_after_an_error() -> None:
     before, during = children(), []
 
     def fail() -> None:
-        with loopback_only() as enter:
-            during.append((children(), enter))
+        with loopback_only() as prefix:
+            during.append((children(), prefix))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert children() == before
-    assert [(found == before) == (not enter) for found, enter in during] == [True]
+    assert [(found == before) == (not prefix) for found, prefix in during] == [True]
 
 
 @pytest.mark.parametrize("command", ["tegu-no-such-program", "false"])
-def test_without_permission_commands_run_plainly(
+def test_without_permission_commands_run_without_a_namespace(
     command: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whether `unshare` is absent or refuses."""
+    """`unshare` is either missing or fails."""
 
     def refused(words: tuple[str, ...]) -> object:
         return hold((command, *words[1:]))
@@ -83,22 +83,22 @@ def test_without_permission_commands_run_plainly(
     hold = module._hold_namespace
     monkeypatch.setattr(module, "_hold_namespace", refused)
     before = children()
-    with caplog.at_level(logging.WARNING), loopback_only() as enter:
-        assert enter == ()
+    with caplog.at_level(logging.WARNING), loopback_only() as prefix:
+        assert prefix == ()
         assert children() == before
     assert "namespaces are not permitted here: Ray will contact cloud metadata" in caplog.text
 
 
-def test_the_second_way_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody but root may do plainly, everybody may in a user namespace of their own."""
-    asked = []
+def test_a_user_namespace_is_tried_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without root a network namespace may need a user namespace."""
+    commands = []
 
     def hold(words: tuple[str, ...]) -> subprocess.Popen[str] | None:
-        asked.append(words[:4])
+        commands.append(words[:4])
         return subprocess.Popen(["true"], text=True) if "--user" in words else None
 
     monkeypatch.setattr(module, "_hold_namespace", hold)
-    with loopback_only() as enter:
-        assert enter[0] == "nsenter"
-        assert enter[2:] == ("--net", "--user", "--preserve-credentials", "--")
-    assert [words[:2] for words in asked] == [("unshare", "--net")] * 2
+    with loopback_only() as prefix:
+        assert prefix[0] == "nsenter"
+        assert prefix[2:] == ("--net", "--user", "--preserve-credentials", "--")
+    assert [words[:2] for words in commands] == [("unshare", "--net")] * 2

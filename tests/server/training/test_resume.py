@@ -69,18 +69,18 @@ def test_a_resumed_run_equals_the_uninterrupted_one(name: str, stopped_at: int, 
     def rounds(outer: OuterOptimiser, done: int, more: int, folder: Path | None) -> list[list[int]]:
         nodes = grid()
         run_rounds(MetaStrategy(outer, plan, checkpoints=folder, done=done), nodes, outer.meta, more)
-        return nodes.asked
+        return nodes.cohorts
 
     whole = OuterOptimiser(META, rule, 6)
     cohorts = rounds(whole, 0, 6, None)
 
-    asked = rounds(OuterOptimiser(META, rule, 6), 0, stopped_at, tmp_path)
+    resumed_cohorts = rounds(OuterOptimiser(META, rule, 6), 0, stopped_at, tmp_path)
     checkpoint = latest_checkpoint(tmp_path)
     assert checkpoint is not None
     resumed = OuterOptimiser(checkpoint.meta, rule, 6)
     resumed.restore(checkpoint.outer)
-    asked += rounds(resumed, checkpoint.round, 6 - stopped_at, tmp_path)
-    assert asked == cohorts
+    resumed_cohorts += rounds(resumed, checkpoint.round, 6 - stopped_at, tmp_path)
+    assert resumed_cohorts == cohorts
     assert same_bits(resumed.meta, whole.meta)
 
 

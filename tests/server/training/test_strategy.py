@@ -155,14 +155,14 @@ def test_a_round_without_replies_is_an_error() -> None:
 
 
 def test_cohorts_are_drawn_by_seed_and_round() -> None:
-    def asked(seed: int) -> list[list[int]]:
+    def cohorts_of(seed: int) -> list[list[int]]:
         grid = FunctionGrid({number: sums(number) for number in range(100, 120)})
         trained(grid, 6, plan_for(5, seed=seed))
-        return grid.asked
+        return grid.cohorts
 
-    first = asked(3)
-    assert first == asked(3)
-    assert first != asked(4)
+    first = cohorts_of(3)
+    assert first == cohorts_of(3)
+    assert first != cohorts_of(4)
     assert all(len(set(cohort)) == 5 and set(cohort) <= set(range(100, 120)) for cohort in first)
     assert len({tuple(cohort) for cohort in first}) == 6
 
@@ -170,7 +170,7 @@ def test_cohorts_are_drawn_by_seed_and_round() -> None:
 def test_every_node_is_drawn_over_many_rounds() -> None:
     grid = FunctionGrid({number: sums(number) for number in range(6)})
     trained(grid, 40, plan_for(2))
-    counts = np.bincount(np.concatenate(grid.asked), minlength=6)
+    counts = np.bincount(np.concatenate(grid.cohorts), minlength=6)
     assert counts.min() > 40 * 2 / 6 / 3
 
 
@@ -191,7 +191,7 @@ def test_a_node_that_connects_late_takes_part() -> None:
 
     grid = Late({1: sums(1), 2: sums(2)})
     trained(grid, 1, plan_for(2))
-    assert grid.asked == [[1, 2]]
+    assert grid.cohorts == [[1, 2]]
 
 
 @pytest.mark.parametrize(("cohort", "clip"), [(0, 1.0), (1, 0.0), (1, math.nan)])
