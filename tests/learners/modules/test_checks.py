@@ -40,7 +40,7 @@ WRONG = [
         Column(), RANKING, r"\(3, 1\) for 3 rows: ranking expects float32 of shape \(3,\); change", id="column"
     ),
     pytest.param(mlp().double().float().half(), SPEC, "expected float32; call model.float", id="half"),
-    pytest.param(nn.Sequential(nn.Linear(9, 3)), SPEC, r"fails on x of shape \(3, 4\).*the spec describes", id="input"),
+    pytest.param(nn.Sequential(nn.Linear(9, 3)), SPEC, r"fails on x of shape \(3, 4\).*the spec says", id="input"),
     pytest.param(Pair(FEATURES, 3), SPEC, "the model returns a tuple: expected one tensor", id="tuple"),
 ]
 

@@ -93,7 +93,7 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
     except Exception as error:  # a user's module may raise anything
         raise DataError(
             f"the model fails on x of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: {error}): "
-            "the spec describes such rows; change the model or the spec"
+            "the spec says that x has such rows; change the model or the spec"
         ) from error
     if not isinstance(output, Tensor):
         raise DataError(f"the model returns a {type(output).__name__}: expected one tensor; return the output alone")
