@@ -14,7 +14,7 @@ from tests.docs.guides import PAGES, blocks, run_python, run_shell
 from tegu.compile import make_bundle
 from tegu.core import Spec, read_bundle, write_bundle
 from tegu.learners import reptile
-from tegu.sim.experiments.movielens import FilmTaste
+from tegu.sim.experiments.models.film_taste import FilmTaste
 
 
 @pytest.mark.parametrize("page", [page.stem for page in PAGES])

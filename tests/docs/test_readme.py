@@ -15,7 +15,7 @@ import pytest
 from tegu.compile import make_bundle
 from tegu.core import Spec, read_bundle, write_bundle
 from tegu.learners import reptile
-from tegu.sim.experiments.movielens import FilmTaste
+from tegu.sim.experiments.models.film_taste import FilmTaste
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

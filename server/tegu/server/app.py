@@ -30,7 +30,8 @@ from tegu.core.files import atomic_write, make_folder
 from tegu.core.metrics import Metric
 from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
 from tegu.server.evaluation.decline import decline_as_json
-from tegu.server.evaluation.validation import Validations, decline_of, mean_validations
+from tegu.server.evaluation.early_stopping import Validations, decline_of
+from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import RoundProgress, Silent
 from tegu.server.run_config import from_config
 from tegu.server.training.checkpoint import latest_checkpoint

@@ -14,7 +14,7 @@ from tegu.core.files import atomic_write, make_folder
 from tegu.core.process import peak_memory
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.server.evaluation.decline import decline_as_json
-from tegu.server.evaluation.validation import decline_of
+from tegu.server.evaluation.early_stopping import decline_of
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.sim.engine import MEMORY, EngineKind

@@ -18,15 +18,8 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.server.evaluation.validation import (
-    Validation,
-    ValidationHistory,
-    ValidationRule,
-    Validations,
-    mean_validation,
-    mean_validations,
-    validation_candidates,
-)
+from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
+from tegu.server.evaluation.validation import Validation, mean_validation, mean_validations, validation_candidates
 from tegu.server.training.checkpoint import latest_checkpoint, read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
 from tegu.server.training.plan import CohortPlan, LeftOut, TrainingPlan

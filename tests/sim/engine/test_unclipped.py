@@ -22,7 +22,7 @@ from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
 from tegu.sim.engine.footprint import footprint, summed_update_footprint
-from tegu.sim.experiments.movielens import FilmTaste
+from tegu.sim.experiments.models.film_taste import FilmTaste
 
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
 KINDS = get_args(EngineKind)

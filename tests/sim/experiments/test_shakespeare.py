@@ -11,15 +11,8 @@ import torch
 from tegu.server.training.plan import CalibrationPlan
 from tegu.sim.data.population import Population
 from tegu.sim.evaluation.heldout import evaluate_heldout
-from tegu.sim.experiments.shakespeare import (
-    ALPHABET,
-    MAX_ROWS,
-    WINDOW,
-    NextCharacter,
-    encode,
-    role_population,
-    shakespeare,
-)
+from tegu.sim.experiments.models.next_character import NextCharacter
+from tegu.sim.experiments.shakespeare import ALPHABET, MAX_ROWS, WINDOW, encode, role_population, shakespeare
 from tegu.sim.experiments.shakespeare_text import read_roles
 from tegu.sim.run import run_plan
 

@@ -12,16 +12,9 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.calibration.schedule import find_schedule
+from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.round import run_evaluation_round
-from tegu.server.evaluation.validation import (
-    Validation,
-    ValidationHistory,
-    ValidationRule,
-    Validations,
-    mean_validation,
-    validation_candidates,
-    validation_from_sums,
-)
+from tegu.server.evaluation.validation import Validation, mean_validation, validation_candidates, validation_from_sums
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
 

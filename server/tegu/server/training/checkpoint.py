@@ -14,7 +14,8 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
-from tegu.server.evaluation.validation import Best, Validation, ValidationHistory
+from tegu.server.evaluation.early_stopping import Best, ValidationHistory
+from tegu.server.evaluation.validation import Validation
 from tegu.server.training.outer_optimiser import OuterState
 
 __all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]

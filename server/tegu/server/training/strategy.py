@@ -20,8 +20,8 @@ from flwr.serverapp.strategy import Strategy
 from tegu.core.data.tree import Tree, add, check_same_layout, scale
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import draw_users
+from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
-from tegu.server.evaluation.validation import ValidationHistory, Validations
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser

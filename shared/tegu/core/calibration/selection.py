@@ -71,7 +71,7 @@ def harm_rate_bound(users: int, harm: float) -> float:
 
 
 def gain_sums(gain: Array, tolerance: Array) -> Array:
-    """float64 `[3]`: what `choose` needs of these users. NaN where a gain is not finite.
+    """float64 `[3]`: what `select_candidate` needs of these users. NaN where a gain is not finite.
 
     Args:
         gain: over not adapting, `[users, draws]`.

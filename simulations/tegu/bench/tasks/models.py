@@ -43,7 +43,8 @@ def build_femnist_cnn() -> nn.Module:
 def build_film_model() -> nn.Module:
     """The model of the experiment `movielens`."""
     # Imported here, because a peer's process should not load Tegu's simulator: it would count in its memory.
-    from tegu.sim.experiments.movielens import FACTORS, FilmTaste  # noqa: PLC0415 # as above
+    from tegu.sim.experiments.models.film_taste import FilmTaste  # noqa: PLC0415 # only for this task
+    from tegu.sim.experiments.movielens import FACTORS  # noqa: PLC0415 # only for this task
 
     return FilmTaste(_FILMS, FACTORS)
 

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
@@ -25,41 +23,15 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
 from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.models.film_taste import FilmTaste
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FilmTaste", "clicks", "movielens", "popularity"]
+__all__ = ["clicks", "movielens", "popularity"]
 
 FILMS, FACTORS = 1500, 32
 CLICK = 4.0
-
-
-class FilmTaste(nn.Module):
-    """Scores of films for one user.
-
-    Args:
-        films: number of films.
-        factors: length of an embedding.
-    """
-
-    def __init__(self, films: int, factors: int) -> None:
-        super().__init__()
-        self.film = nn.Embedding(films, factors)
-        self.bias = nn.Embedding(films, 1)
-        self.user = nn.Parameter(torch.zeros(factors))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw small random embeddings and a small random user vector; set biases to zero."""
-        nn.init.normal_(self.film.weight, std=0.1)
-        nn.init.normal_(self.user, std=0.1)
-        nn.init.zeros_(self.bias.weight)
-
-    def forward(self, films: Tensor) -> Tensor:
-        """Return scores `[rows]` of film ids `[rows]`."""
-        scores: Tensor = self.film(films) @ self.user + self.bias(films).squeeze(-1)
-        return scores
 
 
 def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:

@@ -10,7 +10,6 @@ import string
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
@@ -21,41 +20,14 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.models.next_character import NextCharacter
 from tegu.sim.experiments.shakespeare_text import read_roles
 
-__all__ = ["ALPHABET", "NextCharacter", "encode", "role_population", "shakespeare"]
+__all__ = ["ALPHABET", "encode", "role_population", "shakespeare"]
 
 # Covers all but three in 100,000 characters. Id 0 stands for any other one, and for padding before the first word.
 ALPHABET = string.ascii_letters + " \n,.;:?!'-"
 WINDOW, MIN_CHARACTERS, MAX_ROWS = 24, 41, 500
-
-
-class NextCharacter(nn.Module):
-    """Logits of the next character.
-
-    Args:
-        characters: number of character ids.
-        window: number of characters in the input.
-        width: length of an embedding.
-        hidden: units of the first hidden layer; the second has a third as many.
-    """
-
-    def __init__(self, characters: int, window: int, width: int = 24, hidden: int = 192) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(characters, width)
-        self.body = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(window * width, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden // 3),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(hidden // 3, characters)
-
-    def forward(self, windows: Tensor) -> Tensor:
-        """Return logits `[rows, characters]` of windows `[rows, window]` of character ids."""
-        logits: Tensor = self.head(self.body(self.embedding(windows)))
-        return logits
 
 
 def encode(text: str) -> Array:

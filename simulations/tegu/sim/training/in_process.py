@@ -17,15 +17,9 @@ from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import shortage_message
 from tegu.core.sampling.trials import DRAWS
+from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.round import run_evaluation_round
-from tegu.server.evaluation.validation import (
-    Validation,
-    ValidationHistory,
-    ValidationRule,
-    Validations,
-    validation_candidates,
-    validation_from_sums,
-)
+from tegu.server.evaluation.validation import Validation, validation_candidates, validation_from_sums
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser

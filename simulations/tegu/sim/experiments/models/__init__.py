@@ -1,4 +1,1 @@
-"""Models that experiments share.
-
-item_ratings    a factor model of ratings
-"""
+"""Models of the experiments, one a file."""
