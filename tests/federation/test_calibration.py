@@ -192,7 +192,7 @@ def test_a_device_evaluates_as_batches_do(columns: tuple[str, ...], fold: int) -
     request = make_request("accuracy", options, 0.4)._replace(fold=fold)
     found = by_device(people, tiny.bundle(), request)
     same_answers(found, by_batches(people, tiny.bundle(), request, tiny.batched_engine()))
-    able = [people.most >= question.k for question in request.questions]
+    able = [people.max_support >= question.k for question in request.questions]
     names = [str(name) for name in people.users]
     for answer, question, enough in zip(found, request.questions, able, strict=True):
         drawn = is_calibration_user if question.who == "calibration" else is_comparison_user

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -280,7 +281,8 @@ def test_a_failure_during_evaluation_leaves_no_results(tmp_path: Path, monkeypat
     def fail(*arguments: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr("tegu.sim.run_experiment.evaluate_heldout", fail)
+    # By its module: the package exports a function of the same name.
+    monkeypatch.setattr(sys.modules[run_experiment.__module__], "evaluate_heldout", fail)
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(rounds=1), tmp_path)
     assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]

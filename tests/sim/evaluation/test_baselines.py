@@ -236,15 +236,15 @@ def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatc
         run_baselines(experiment, run, SILENT)
     all_users = set(run.split.train.users.tolist())
     first, second = calls["fedsgd"]
-    assert set(first.people.users.tolist()) | set(second.people.users.tolist()) == all_users
-    assert not set(first.people.users.tolist()) & set(second.people.users.tolist())
+    assert set(first.population.users.tolist()) | set(second.population.users.tolist()) == all_users
+    assert not set(first.population.users.tolist()) & set(second.population.users.tolist())
     learner = fedsgd(experiment.model, experiment.learner)
     engine = engine_like(run.engine, learner)
     for evaluator, other in ((first, second), (second, first)):
-        alone = train_in_process(engine, _sorted(other.people), learner.init(plan.seed), plan).meta
+        alone = train_in_process(engine, _sorted(other.population), learner.init(plan.seed), plan).meta
         assert digest(evaluator.meta) == digest(alone), "each half calibrates what the other half trained"
     (local,) = calls["local_only"]
-    assert set(local.people.users.tolist()) == all_users
+    assert set(local.population.users.tolist()) == all_users
 
 
 def _sorted(population: Population) -> Population:

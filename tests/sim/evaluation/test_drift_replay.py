@@ -198,10 +198,10 @@ def test_recovery_means_at_most_a_tenth_of_the_cost_is_left_to_the_end(sign: int
 def test_the_half_life_is_chosen_on_users_who_did_not_train_the_parameters(run: Run) -> None:
     """Each half of the calibration users evaluates other parameters, as with cross-fitting."""
     (evaluator,) = run.fold_evaluators
-    half, other = len(evaluator.people) // 2, run.learner.init(7)
+    half, other = len(evaluator.population) // 2, run.learner.init(7)
     first, second = (
-        evaluator.people.subset(np.arange(half)),
-        evaluator.people.subset(np.arange(half, len(evaluator.people))),
+        evaluator.population.subset(np.arange(half)),
+        evaluator.population.subset(np.arange(half, len(evaluator.population))),
     )
     crossed = replace(run, fold_evaluators=(Evaluator(evaluator.meta, first), Evaluator(other, second)))
     figures = {each["half_life"]: each["figure"] for each in replay_drift(crossed, STREAMS)["half_lives"]}

@@ -148,14 +148,14 @@ def test_a_run_keeps_the_training_of_all_users_and_the_schedule_of_the_folds() -
     evaluators = [Evaluator(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
     alone = train_in_process(engine, found.split.train, learner.init(plan.seed), plan)
     assert digest(found.bundle.meta) == digest(alone.meta)
-    assert [digest(judge.meta) for judge in found.judges] == [digest(meta) for meta in metas]
+    assert [digest(one.meta) for one in found.fold_evaluators] == [digest(meta) for meta in metas]
     assert len({digest(meta) for meta in (*metas, alone.meta)}) == 4
     expected = calibrate(engine, evaluators, (1, 3), ACCURACY, plan.seed)
     assert found.bundle.manifest.schedule == expected
     assert [len(entry.losses) for entry in expected] == [32, 32], "all users that are not held out"
     assert found.bundle.manifest.training["folds"] == 3
-    assert found.judged is not None
-    assert found.judged.round == plan.rounds
+    assert found.final_validation is not None
+    assert found.final_validation.round == plan.rounds
 
 
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     recorded = Recorded()
     resumed = run(checkpoints=tmp_path, progress=recorded)
     assert digest(resumed.bundle.meta) == digest(whole.bundle.meta)
-    assert [digest(judge.meta) for judge in resumed.judges] == [digest(judge.meta) for judge in whole.judges]
+    assert [digest(one.meta) for one in resumed.fold_evaluators] == [digest(one.meta) for one in whole.fold_evaluators]
     assert [each.round for each in recorded.rounds] == list(range(10, 25)), "9 of 24 rounds were done before"
 
 
