@@ -135,7 +135,7 @@ def test_the_app_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, 
     folders = {path.parent.name for path in (tmp_path / "out").rglob("*.safetensors")}
     assert folders == {"checkpoints", "fold-0", "fold-1"}
     summary = json.loads((tmp_path / "out/rounds.json").read_text())
-    assert [look["round"] for look in summary["looks"]] == [1, 2]
+    assert [each["round"] for each in summary["validations"]] == [1, 2]
     assert summary["training_gap"]["personalised"] is not None
     with flower_identity():
         again = train(

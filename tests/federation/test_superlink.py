@@ -121,7 +121,7 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
         "kept_round": 3,
         "resumed_at": 0,
         "users": counts,
-        "looks": [],
+        "validations": [],
         "decline": {},
         "meta": digest(federated.bundle.meta),
     }

@@ -162,9 +162,9 @@ def test_the_app_validates_stops_and_keeps_the_best_round(tmp_path: Path) -> Non
     expected = train_in_process(runner, training, linear_bundle().meta, alone, validation=validation)
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert summary["kept_round"] == expected.kept == written.manifest.training["kept_round"]
-    assert len(summary["looks"]) == len(expected.validations) < 30
+    assert len(summary["validations"]) == len(expected.validations) < 30
     assert fake.same_bits(written.meta, expected.meta)
-    for found, wanted in zip(summary["looks"], expected.validations, strict=True):
+    for found, wanted in zip(summary["validations"], expected.validations, strict=True):
         assert (found["round"], found["personalised"]) == (wanted.round, pytest.approx(wanted.personalised))
     gap = summary["training_gap"]
     assert gap["round"] == expected.kept

@@ -174,11 +174,11 @@ def test_patience_keeps_and_calibrates_the_best_round() -> None:
     """The outer optimiser diverges: the first validation is the best, and two more end the run."""
     diverging = people.plan(40, ks=(3,), validate_every=2, patience=2, outer=OuterRule("SGD", 30.0))
     run = run_plan(people.people(), people.learner(), diverging)
-    looks = run.trained.validations
-    best = max(looks, key=lambda look: look.personalised)
+    validations = run.trained.validations
+    best = max(validations, key=lambda one: one.personalised)
     assert run.trained.kept == best.round
-    assert looks[-1].round < 40
-    assert [look.personalised <= best.personalised for look in looks[-2:]] == [True, True]
+    assert validations[-1].round < 40
+    assert [one.personalised <= best.personalised for one in validations[-2:]] == [True, True]
     whole = replace(diverging, rounds=best.round, early_stopping=EarlyStopping())
     shorter = run_plan(people.people(), people.learner(), whole)
     assert same_tree(run.bundle.meta, shorter.bundle.meta)
@@ -210,7 +210,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(finished: Finished
     assert files(tmp_path) == [f"checkpoints/round-{number:06d}.safetensors" for number in (2, 3, 4)]
     progress = Recorded()
     resumed = run_experiment(people.experiment(), tmp_path, progress, resume=True)
-    assert [each.round for each in progress.rounds if each.look] == [5, 6], "finished rounds are not repeated"
+    assert [each.round for each in progress.rounds if each.validation] == [5, 6], "finished rounds are not repeated"
     assert same_tree(resumed.run.bundle.meta, outcome.run.bundle.meta)
     assert without_times(resumed.metrics) == without_times(outcome.metrics)
     done = run_experiment(people.experiment(), tmp_path, resume=True)
@@ -235,7 +235,7 @@ def test_the_stages_are_reported(tmp_path: Path) -> None:
         "reptile", "local_only", "fedsgd", "fedavg", "evaluating",
     ]  # fmt: skip
     assert [each.round for each in progress.rounds] == [1, 2] * 3
-    assert [each.look is None for each in progress.rounds] == [False] * 2 + [True] * 4
+    assert [each.validation is None for each in progress.rounds] == [False] * 2 + [True] * 4
 
 
 # --- what cannot be written ---------------------------------------------------------------------------------------

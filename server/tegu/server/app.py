@@ -151,7 +151,7 @@ def _train_without_fold(
         checkpoints=folder,
         done=done,
         progress=users_by_round,
-        looks=validations,
+        validations=validations,
     )
     if done < plan.rounds:
         strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
@@ -170,6 +170,6 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "resumed_at": done.resumed_at,
         "users": done.users,
         "meta": digest(done.meta),
-        "looks": [validation.as_json() for validation in validations],
+        "validations": [validation.as_json() for validation in validations],
         "decline": decline,
     }

@@ -20,7 +20,7 @@ class RoundProgress(NamedTuple):
         user_rounds: sum of `users` since the training started or was resumed.
         seconds: time since the training started or was resumed.
         meta: parameters after the round.
-        look: the latest validation; None before the first.
+        validation: the latest validation; None before the first.
     """
 
     round: int
@@ -29,7 +29,7 @@ class RoundProgress(NamedTuple):
     user_rounds: int
     seconds: float
     meta: Tree
-    look: Validation | None = None
+    validation: Validation | None = None
 
     def __repr__(self) -> str:
         return f"RoundProgress(round {self.round} of {self.rounds}, {self.users} users, {self.seconds:.1f} s)"

@@ -47,6 +47,6 @@ class _ProgressBars:
         """Advance the bar."""
         rate = progress.user_rounds / max(progress.seconds, 1e-9)
         figures = f"{rate:,.0f} users/s"
-        if (look := progress.look) is not None:
-            figures += f" · {self._metric} {look.initialisation:.3f} → {look.personalised:.3f} (calibration users)"
+        if (latest := progress.validation) is not None:
+            figures += f" · {self._metric} {latest.initialisation:.3f} → {latest.personalised:.3f} (calibration users)"
         self._bars.update(self._current, completed=progress.round, total=progress.rounds, figures=figures)

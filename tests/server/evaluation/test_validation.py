@@ -240,7 +240,7 @@ def run(nodes: Nodes, found: Validations, rounds: int, folder: Path | None = Non
         checkpoints=folder,
         done=checkpoint.round if checkpoint else 0,
         progress=notified,
-        looks=found,
+        validations=found,
     )
     run_rounds(strategy, InProcessGrid(3, nodes), outer.meta, rounds)
     return strategy, [progress.round for progress in notified.rounds]

@@ -55,7 +55,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
     header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}
     validations, best = checkpoint.history
-    header["looks"] = json.dumps(validations)
+    header["validations"] = json.dumps(validations)
     if best is not None:
         arrays |= {f"best/{name}": array for name, array in best.meta.items()}
         header["best"] = str(best.round)
@@ -93,7 +93,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # `file` is not a mapping
         meta, outer, best = (_with_prefix(f"{prefix}/", arrays) for prefix in ("meta", "outer", "best"))
-        validations = tuple(Validation(*figures) for figures in json.loads(header["looks"]))
+        validations = tuple(Validation(*figures) for figures in json.loads(header["validations"]))
         history = ValidationHistory(validations, Best(int(header["best"]), best) if "best" in header else None)
         return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), history)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -43,7 +43,7 @@ class MetaStrategy(Strategy):
         checkpoints: folder for a checkpoint after every round; None for no checkpoints.
         done: number of rounds that a resumed run has already run.
         progress: notified after every round and its validation.
-        looks: the validations of the run; None for no validation. After patience has run out, the remaining rounds
+        validations: those of the run; None for no validation. After patience has run out, the remaining rounds
             send no messages.
     """
 
@@ -56,9 +56,9 @@ class MetaStrategy(Strategy):
         checkpoints: Path | None = None,
         done: int = 0,
         progress: Progress = SILENT,
-        looks: Validations | None = None,
+        validations: Validations | None = None,
     ) -> None:
-        self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, looks
+        self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
         self._started = time.perf_counter()
@@ -167,7 +167,7 @@ class MetaStrategy(Strategy):
                 user_rounds=self._user_rounds,
                 seconds=time.perf_counter() - self._started,
                 meta=meta,
-                look=self._validations.found[-1] if self._validations and self._validations.found else None,
+                validation=self._validations.found[-1] if self._validations and self._validations.found else None,
             )
         )
 

@@ -152,7 +152,9 @@ def train_in_process(
     done = checkpoint.round if checkpoint else 0
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
-    strategy = MetaStrategy(outer, hosted, checkpoints=checkpoints, done=done, progress=progress, looks=validations)
+    strategy = MetaStrategy(
+        outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations
+    )
     received = 0
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
