@@ -20,7 +20,7 @@ from tegu.core.data.recency import effective_sample_size
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
-from tegu.core.sampling.episode import NO_NOISE, draw_noise
+from tegu.core.sampling.keyed_random import NO_NOISE, draw_noise
 
 __all__ = ["Model"]
 

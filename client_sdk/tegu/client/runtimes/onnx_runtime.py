@@ -22,7 +22,7 @@ from tegu.core.bundle.manifest import STEPS, Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure, require
-from tegu.core.sampling.episode import NO_NOISE
+from tegu.core.sampling.keyed_random import NO_NOISE
 
 __all__ = ["OnnxRuntime", "Provider"]
 

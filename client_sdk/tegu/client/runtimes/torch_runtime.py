@@ -15,7 +15,7 @@ from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
-from tegu.core.sampling.episode import NO_NOISE
+from tegu.core.sampling.keyed_random import NO_NOISE
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.modules.functional import Applied, call
 from tegu.learners.modules.losses import OutputLoss, find_loss, masked_mean

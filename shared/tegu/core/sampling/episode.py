@@ -12,15 +12,13 @@ import numpy as np
 
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.sampling.keyed_random import keyed_rng, splitmix
+from tegu.core.sampling.keyed_random import draw_noise, keyed_rng, splitmix
 from tegu.core.sampling.leakage import RowUnits, row_units_of
 
 __all__ = [
-    "NO_NOISE",
     "Episode",
     "EpisodeRule",
     "draw_episode",
-    "draw_noise",
     "draw_order",
     "draw_sizes",
     "draw_users",
@@ -31,7 +29,6 @@ __all__ = [
     "split_rows",
 ]
 
-NO_NOISE: Array = np.zeros(0, np.float32)  # of a learner that draws none
 _NAME_KEY = np.asarray([0x74656775], np.uint64)  # arbitrary, but the same everywhere
 
 
@@ -59,11 +56,6 @@ class EpisodeRule:
     def __post_init__(self) -> None:
         if not 1 <= self.min_support <= self.max_support or self.max_query < 1:
             raise DataError(f"{self}: expected 1 <= min_support <= max_support and max_query >= 1")
-
-
-def draw_noise(length: int, *keys: int | str) -> Array:
-    """A learner's noise for these keys: standard normal, float32 `[length]`."""
-    return keyed_rng("noise", *keys).standard_normal(length).astype(np.float32)
 
 
 def episode_noise(length: int, keys: Array) -> Array:

@@ -11,7 +11,9 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 
-__all__ = ["keyed_rng", "splitmix"]
+__all__ = ["NO_NOISE", "draw_noise", "keyed_rng", "splitmix"]
+
+NO_NOISE: Array = np.zeros(0, np.float32)  # of a learner that draws none
 
 
 def keyed_rng(*keys: int | str) -> np.random.Generator:
@@ -27,3 +29,8 @@ def splitmix(keys: Array, counters: Array | np.uint64) -> Array:
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: Array = bits ^ (bits >> np.uint64(31))
     return mixed
+
+
+def draw_noise(length: int, *keys: int | str) -> Array:
+    """A learner's noise for these keys: standard normal, float32 `[length]`."""
+    return keyed_rng("noise", *keys).standard_normal(length).astype(np.float32)

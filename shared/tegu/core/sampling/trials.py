@@ -11,8 +11,8 @@ import numpy as np
 from tegu.core.data.batch import Array, NumpyBatch, full_batch, stack_batches
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import Metric
-from tegu.core.sampling.episode import NO_NOISE, draw_noise, split_rows
-from tegu.core.sampling.keyed_random import keyed_rng
+from tegu.core.sampling.episode import split_rows
+from tegu.core.sampling.keyed_random import NO_NOISE, draw_noise, keyed_rng
 from tegu.core.sampling.leakage import RowUnits
 
 __all__ = [
