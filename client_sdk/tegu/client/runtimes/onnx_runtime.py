@@ -97,7 +97,7 @@ class OnnxRuntime:
         Args:
             meta: what the server sent.
             support: rows to adapt on.
-            query: rows to judge by.
+            query: rows that evaluate the adaptation.
             noise: standard normal, float32 `[Manifest.noise]`.
 
         Raises:

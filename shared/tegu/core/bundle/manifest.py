@@ -49,7 +49,7 @@ class Manifest:
         spec: what the model takes and gives.
         adapted_parameters: names of the parameters that adapt; the others stay as the server learned them.
         knobs: default values of the graph's scalar inputs (`steps`, `lr`, ...).
-        unadapted: values of the same inputs by which nobody adapts: the initialisation serves as it is.
+        unadapted: values of the same inputs that leave the initialisation unadapted.
         schedule: knobs by number of interactions, ascending in `k`; where it is empty, `knobs` serve always.
         training: how it was trained: users, rounds, seeds, library versions, how it is stored. Free-form, for people.
         heldout: results on people never seen in training, an entry for each k. Free-form, for people.
@@ -57,7 +57,7 @@ class Manifest:
         candidates: knobs that calibration tries, the gentler ones first; of no use to a device on its own.
         guarded: the candidates are corrections under a guard: their knobs include those of
             `tegu.core.calibration.guard.Guard`, and the state notes its findings as scalars.
-        window: so many of the newest interactions are adapted on; 0 for all.
+        window: number of the newest interactions that a device adapts on; 0 for all.
         noise: length of the graphs' input `noise`; 0 for a learner that draws none.
     """
 
@@ -192,5 +192,5 @@ def steps_of(knobs: Knobs) -> int | None:
 
 
 def with_steps(knobs: Knobs, steps: int) -> Knobs:
-    """The knobs with so many steps; unchanged where they belong to a learner without repeated steps."""
+    """The knobs with this number of steps. Knobs of a learner without repeated steps stay unchanged."""
     return {**knobs, STEPS: float(steps)} if STEPS in knobs else knobs

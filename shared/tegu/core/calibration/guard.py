@@ -106,8 +106,8 @@ def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Arr
     """
     pairs = zip(*(_plain(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
     gain = np.asarray([_error(a, trial.query.y) - _error(b, trial.query.y) for a, b, trial in pairs])
-    told = evidence.astype(np.float64)
-    return np.asarray([part.sum() for part in (told, gain, told * told, told * gain, gain * gain)])
+    x = evidence.astype(np.float64)
+    return np.asarray([part.sum() for part in (x, gain, x * x, x * gain, gain * gain)])
 
 
 def fit_gain_model(trials: int, sums: Array) -> GainModel:

@@ -119,9 +119,11 @@ def _local_only(experiment: Experiment, run: Run, like: Learner) -> Callable[[in
 def _fitted(engine: Engine, learner: Learner, run: Run, progress: Progress) -> CrossFittedPopulation:
     """Trainer with the run's plan and folds, without validation."""
 
-    def train(users: Population, validating: Population | None, told: Progress, checkpoints: Path | None) -> Trained:
+    def train(
+        users: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
+    ) -> Trained:
         del validating, checkpoints  # a baseline is neither validated nor resumed
-        return train_in_process(engine, users, learner.init(run.plan.seed), run.plan, progress=told)
+        return train_in_process(engine, users, learner.init(run.plan.seed), run.plan, progress=progress)
 
     return cross_fit_population(run.split, run.plan, train, progress)
 

@@ -25,14 +25,14 @@ class Build(Protocol):
 
 
 EXPERIMENTS: dict[str, Build] = {
-    "one_group": one_group,
     "changing_sines": changing_sines,
     "insteval": insteval,
     "movielens": movielens,
-    "two_groups": two_groups,
+    "one_group": one_group,
     "ratings": ratings,
     "shakespeare": shakespeare,
     "sine": sine,
+    "two_groups": two_groups,
 }
 
 
