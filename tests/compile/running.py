@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,12 +28,26 @@ def run(graph: bytes, **groups: Any) -> Tree:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, _feeds(session, groups)), strict=True))
+
+
+def operators_run(graph: bytes, folder: Path, **groups: Any) -> set[str]:
+    """The operators that ONNX Runtime runs for these inputs, from its own profile, which it writes to `folder`."""
+    options = ort.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session.run(None, _feeds(session, groups))
+    events = json.loads(Path(session.end_profiling()).read_text())
+    return {event["args"]["op_name"] for event in events if "op_name" in event.get("args", {})}
+
+
+def _feeds(session: ort.InferenceSession, groups: Mapping[str, Any]) -> dict[str, Array]:
     values: dict[str, Array] = {}
     for group, content in groups.items():
         entries = content._asdict() if isinstance(content, Batch) else content
         values |= {f"{group}.{k}": v for k, v in entries.items()} if isinstance(entries, dict) else {group: entries}
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {i.name: values[i.name] for i in session.get_inputs()}), strict=True))
+    return {i.name: values[i.name] for i in session.get_inputs()}
 
 
 def input_names(graph: bytes) -> set[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from tests.compile.families import FAMILIES
-from tests.compile.running import DeviceGraphsOf, rows, run, start, tensors
+from tests.compile.running import DeviceGraphsOf, operators_run, rows, run, start, tensors
 from torch import Tensor, nn
 
 from tegu.compile.named_tensors import Named
@@ -52,6 +53,17 @@ def test_few_rows_are_predicted_by_sliding_convolutions(
     assert found["then_branch"].count("Conv") == convolutions
     assert "MatMul" not in found["then_branch"]  # the transforms of the other forms are MatMuls
     assert "MatMul" in found["else_branch"]
+
+
+@pytest.mark.parametrize(("count", "slides"), [(1, True), (20, False)])
+def test_one_row_runs_the_sliding_graph_and_many_rows_the_other(
+    count: int, slides: bool, device_graphs: DeviceGraphsOf, tmp_path: Path
+) -> None:
+    """By what is run: the branches alone do not show which one a device's most frequent call takes."""
+    learner = FAMILIES["conv_filtered"].learner()
+    meta, x = start(learner), rows(learner.spec, count).x
+    found = operators_run(device_graphs("conv_filtered")["predict"], tmp_path, meta=meta, state=meta, x=x)
+    assert ("MatMul" not in found) == slides, found  # only the other forms transform by MatMuls
 
 
 @pytest.mark.parametrize("name", ["relu", "conv_dilated", "conv1d_strided"])
