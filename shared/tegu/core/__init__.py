@@ -8,6 +8,7 @@ calibration  how the server chooses a bundle's schedule from sums of users' metr
 metrics      what predictions are evaluated by
 files        files that are written whole or not at all
 process      memory, processors and functions of the operating system
+notes        sentences to the user about what was guessed, converted or resumed
 errors       everything that Tegu raises
 
 Names are imported on first use.

@@ -13,6 +13,7 @@ reporting       tables, plots and reports
 experiments     built-in experiments
 """
 
+from tegu.core.notes import show_notes
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
 from tegu.sim.data.population_on_disk import read_population, write_population
@@ -22,6 +23,8 @@ from tegu.sim.run import Run, run_plan
 from tegu.sim.run_experiment import run_experiment
 from tegu.sim.simulate import simulate
 from tegu.sim.training.on_ray import write_partitions
+
+show_notes()
 
 __all__ = [
     "EXPERIMENTS",

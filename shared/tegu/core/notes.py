@@ -1,0 +1,40 @@
+"""Notes to the user: what the library guessed, converted or resumed, in one sentence each.
+
+A note is a record of the logger `tegu` at level INFO. `show_notes` prints them to stderr, unless the program has
+configured logging itself. `logging.getLogger("tegu").setLevel("WARNING")` silences them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+__all__ = ["note", "show_notes"]
+
+_LOG = logging.getLogger("tegu")
+
+
+def note(text: str) -> None:
+    """Tell the user something that is no error, in one sentence."""
+    _LOG.info("%s", text)
+
+
+def show_notes() -> None:
+    """Print notes to stderr from now on. Nothing changes if the root logger or `tegu` has a handler or a level."""
+    if not logging.getLogger().handlers and not _LOG.handlers and _LOG.level == logging.NOTSET:
+        _LOG.setLevel(logging.INFO)
+        _LOG.addHandler(_CurrentStderr())
+
+
+class _CurrentStderr(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at the time of the record, so that redirection works."""
+
+    @property
+    def stream(self) -> TextIO:
+        """The standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        """Ignore a given stream."""
