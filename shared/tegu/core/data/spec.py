@@ -76,7 +76,7 @@ class Spec:
 
     @classmethod
     def regression(
-        cls, shape: Shape, targets: int = 1, *, items: int = 0, ids: Mapping[int, int] | None = None
+        cls, shape: Shape, targets: int = 1, *, items: int = 0, tokens: int = 0, ids: Mapping[int, int] | None = None
     ) -> Spec:
         """`targets` real values per row.
 
@@ -84,9 +84,10 @@ class Spec:
             shape: as in `classification`.
             targets: number of values.
             items: if given, an input is one item id in `[0, items)`, as for ratings.
+            tokens: as in `classification`.
             ids: as in `classification`.
         """
-        inputs, x = _layout((), items, ids) if items else _layout(shape, 0, ids)
+        inputs, x = _layout((), items, ids) if items else _layout(shape, tokens, ids)
         return cls("regression", x, Field((targets,), "float32"), targets, inputs)
 
     @classmethod

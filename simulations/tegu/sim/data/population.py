@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array
 from tegu.core.data.codes import ordinal_codes
-from tegu.core.data.spec import RawInputs, Spec, check_rows
+from tegu.core.data.spec import Kind, RawInputs, Spec, check_rows
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
+from tegu.sim.data.guess_spec import guess_spec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,7 @@ class Population:
         *,
         group: ArrayLike | None = None,
         order: ArrayLike | None = None,
+        kind: Kind | None = None,
     ) -> Population:
         """Group rows by user.
 
@@ -84,18 +86,20 @@ class Population:
             x: inputs, rows first; a mapping from names to arrays for a spec with several inputs.
             y: targets, rows first.
             user: `[rows]`, the name of each row's user.
-            spec: inputs and outputs of a model. None means that it is inferred from the arrays: whole numbers in `y`
-                are labels, whole numbers in `x` are ids. Ranking is never inferred: pass `Spec.ranking(items)`.
+            spec: inputs and outputs of a model. None means that it is guessed from the arrays, and that the guess is
+                printed; see `tegu.sim.data.guess_spec.guess_spec`. Ranking is never guessed.
             group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
+            kind: "classification", "regression" or "ranking", where `spec` is guessed.
 
         Raises:
-            DataError: the rows do not fit `spec`, lengths differ, or a row has no user, group or order.
+            DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
+                user, group or order.
             PopulationError: there are no rows.
         """
         names = np.asarray(user)
-        spec = spec or _guess_spec(x, y)
+        spec = guess_spec(x, y, kind) if spec is None else _spec_of_kind(spec, kind)
         inputs, targets = check_rows(spec, x, y)
         if names.shape != (len(inputs),):
             raise DataError(f"user has shape {names.shape}: expected one entry per row, ({len(inputs)},)")
@@ -148,7 +152,14 @@ class Population:
         except (TypeError, ValueError) as error:
             raise DataError(f"the columns {list(features)} are not all numbers ({error}): encode them first") from error
         given = {name: frame[column].to_numpy() for name, column in optional.items()}
-        return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec, **given)
+        return cls.from_arrays(
+            x,
+            frame[target].to_numpy(),
+            frame[user].to_numpy(),
+            spec,
+            group=given.get("group"),
+            order=given.get("order"),
+        )
 
     def __len__(self) -> int:
         return len(self.users)
@@ -235,6 +246,12 @@ class Population:
         return Split(*(self.subset(np.sort(chosen)) for chosen in sets))
 
 
+def _spec_of_kind(spec: Spec, kind: Kind | None) -> Spec:
+    if kind not in (None, spec.kind):
+        raise DataError(f"kind is {kind!r} and spec is for {spec.kind}: leave one of them out")
+    return spec
+
+
 def _row_indices(begins: Array, counts: Array) -> Array:
     """int64 `[rows]`, indices of users' rows, one user after the other."""
     return np.repeat(begins - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
@@ -250,22 +267,3 @@ def _by_user(names: Array) -> tuple[Array, Array, Array]:
     if absent:
         raise DataError("user is NaN in at least one row: give every row a name, or drop the row")
     return *np.unique(names, return_counts=True), order
-
-
-def _guess_spec(inputs: RawInputs, outputs: ArrayLike) -> Spec:
-    if isinstance(inputs, Mapping):
-        raise DataError(f"x has the inputs {', '.join(inputs)}: pass spec, which says what each of them holds")
-    try:
-        x, y = np.asarray(inputs), np.asarray(outputs)
-    except ValueError as error:  # rows of different lengths
-        raise DataError(f"x or y is not an array ({error}): give every row the same shape") from error
-    ids = x.dtype.kind in "iub"
-    highest = int(x.max(initial=0)) + 1 if ids else 0
-    if y.dtype.kind in "iub":
-        return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest)
-    targets = y.shape[1] if y.ndim > 1 else 1
-    if ids and x.ndim > 1:
-        raise DataError(
-            f"x has whole numbers of shape {x.shape[1:]} per row and y has real numbers: pass spec, or make x float32"
-        )
-    return Spec.regression(x.shape[1:], targets, items=highest)
