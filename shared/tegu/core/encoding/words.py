@@ -72,9 +72,15 @@ def codes_of(known: Mapping[object, int], values: Iterable[object]) -> Array:
 def words_array(words: Sequence[Word]) -> Array:
     """The words as an array of one dtype: booleans, integers, floats or text; objects where they are mixed."""
     kinds = {type(known) for known in words}
-    if len(kinds) == 1 and kinds != {str}:
-        return np.asarray(words)
-    return np.asarray(words, dtype=object if kinds != {str} else str)
+    if kinds == {int}:
+        return _integers([int(known) for known in words])
+    return np.asarray(words, None if kinds in ({bool}, {str}) or kinds <= {int, float} else object)
+
+
+def _integers(words: Sequence[int]) -> Array:
+    if -(2**63) <= min(words) <= max(words) < 2**63:
+        return np.asarray(words, np.int64)
+    return np.asarray(words, np.uint64 if 0 <= min(words) <= max(words) < 2**64 else object)
 
 
 def unknown_word(kind: str, value: object, words: Sequence[object]) -> DataError:
