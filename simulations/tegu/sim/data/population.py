@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array
 from tegu.core.data.codes import ordinal_codes
-from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.spec import RawInputs, Spec, check_rows
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
@@ -70,7 +70,7 @@ class Population:
     @classmethod
     def from_arrays(
         cls,
-        x: ArrayLike,
+        x: RawInputs,
         y: ArrayLike,
         user: ArrayLike,
         spec: Spec | None = None,
@@ -81,7 +81,7 @@ class Population:
         """Group rows by user.
 
         Args:
-            x: inputs, rows first.
+            x: inputs, rows first; a mapping from names to arrays for a spec with several inputs.
             y: targets, rows first.
             user: `[rows]`, the name of each row's user.
             spec: inputs and outputs of a model. None means that it is inferred from the arrays: whole numbers in `y`
@@ -252,7 +252,9 @@ def _by_user(names: Array) -> tuple[Array, Array, Array]:
     return *np.unique(names, return_counts=True), order
 
 
-def _guess_spec(inputs: ArrayLike, outputs: ArrayLike) -> Spec:
+def _guess_spec(inputs: RawInputs, outputs: ArrayLike) -> Spec:
+    if isinstance(inputs, Mapping):
+        raise DataError(f"x has the inputs {', '.join(inputs)}: pass spec, which says what each of them holds")
     try:
         x, y = np.asarray(inputs), np.asarray(outputs)
     except ValueError as error:  # rows of different lengths
