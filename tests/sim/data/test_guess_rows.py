@@ -10,7 +10,7 @@ from tests.core.samples import refused
 
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
-from tegu.sim.data.guess_spec import guess_spec
+from tegu.sim.data.guess_rows import guess_rows
 
 RNG = np.random.default_rng(0)
 ROWS = 600
@@ -52,7 +52,7 @@ LABELS = np.arange(ROWS) % 3
 def test_a_plausible_guess_is_printed(
     x: Any, y: Any, expected: Spec, said: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert guess_spec(x, y) == expected
+    assert guess_rows(x, y).spec == expected
     assert all(part in caplog.text for part in said)
     assert bool(caplog.records) == bool(said), caplog.text
 
@@ -77,7 +77,7 @@ def test_a_plausible_guess_is_printed(
 )
 def test_a_doubtful_guess_is_refused(x: Any, y: Any, parts: tuple[str, ...]) -> None:
     with refused(DataError, *parts):
-        guess_spec(x, y)
+        guess_rows(x, y)
 
 
 @pytest.mark.parametrize(
@@ -91,21 +91,51 @@ def test_a_doubtful_guess_is_refused(x: Any, y: Any, parts: tuple[str, ...]) -> 
     ],
 )
 def test_the_kind_decides(x: Any, y: Any, kind: Kind, expected: Spec) -> None:
-    assert guess_spec(x, y, kind) == expected
+    assert guess_rows(x, y, kind).spec == expected
 
 
 @pytest.mark.parametrize(
     ("x", "y", "kind", "parts"),
     [
-        (VECTORS, LABELS - 1, "classification", ("-1", "whole numbers from 0", "return_inverse")),
-        (VECTORS, REAL, "classification", ("whole numbers from 0",)),
-        (VECTORS, list("abc") * 200, None, ("<U1", "return_inverse", "from_frame")),
-        (TOKENS[:, 0] * 1000, REAL, "ranking", ("50 ids up to 49000", "large gaps", "return_inverse")),
-        (VECTORS, REAL, "ranking", ("float64", "item ids")),
-        (TOKENS, REAL, "ranking", ("(600, 7)", "one for a row")),
+        (VECTORS, REAL, "classification", ("expected labels", "whole numbers")),
+        (VECTORS, np.eye(3)[LABELS], "classification", ("(600, 3)", "argmax")),
+        (VECTORS, REAL, "ranking", ("float64", "one item id")),
+        (TOKENS, REAL, "ranking", ("(600, 7)", "for each row")),
         ({"a": TOKENS, "b": TOKENS > 1, "c": VECTORS}, REAL, None, ("'a': ids(50, 7), 'b': booleans(7), 'c': numb",)),
     ],
 )
 def test_what_fits_no_spec_is_refused(x: Any, y: Any, kind: Kind | None, parts: tuple[str, ...]) -> None:
     with refused(DataError, *parts):
-        guess_spec(x, y, kind)
+        guess_rows(x, y, kind)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "labels"),
+    [
+        (LABELS - 1, "classification", (-1, 0, 1)),
+        (LABELS + 1, "classification", (1, 2, 3)),
+        (LABELS * 1000.0, "classification", (0, 1000, 2000)),
+        (np.array(["no", "yes", "perhaps"])[LABELS], None, ("no", "perhaps", "yes")),
+        (np.array([2**63 + 1, 2**64 - 1, 7], np.uint64)[LABELS], "classification", (7, 2**63 + 1, 2**64 - 1)),
+    ],
+)
+def test_labels_become_classes_and_are_kept(y: Any, kind: Kind | None, labels: tuple[Any, ...]) -> None:
+    found = guess_rows(VECTORS, y, kind)
+    assert found.spec == Spec.classification((2,), 3)
+    assert found.encoding.labels == labels
+    assert [labels[code] for code in found.y] == y.tolist()
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "items"),
+    [
+        (TOKENS[:, 0].astype(str), None, tuple(sorted(map(str, range(50))))),
+        (TOKENS[:, 0] * 1000 + 7, "ranking", tuple(range(7, 50_000, 1000))),
+        (TOKENS[:, 0].astype(np.uint64) + 2**63, "ranking", tuple(range(2**63, 2**63 + 50))),
+    ],
+)
+def test_item_ids_become_positions_and_are_kept(x: Any, kind: Kind | None, items: tuple[Any, ...]) -> None:
+    found = guess_rows(x, REAL, kind)
+    assert found.spec == (Spec.ranking(50) if kind else Spec.regression((), items=50))
+    assert found.encoding.items == items
+    assert [items[position] for position in found.x] == x.tolist()
