@@ -181,14 +181,16 @@ def check_x(spec: Spec, x: RawInputs) -> Array:
 
 
 def check_y(spec: Spec, y: ArrayLike) -> Array:
-    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`. For one value per row the last axis may be left out.
+    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`.
+
+    For one value per row, `y` may be `[rows]` or `[rows, 1]`.
 
     Raises:
         DataError: as `check_x`.
     """
     array = as_array("y", y)
-    if spec.y.shape == (1,) and array.ndim == 1:
-        array = array[:, None]
+    if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
+        array = array.reshape(len(array), *spec.y.shape)
     return check_values("y", spec.y, array)
 
 
