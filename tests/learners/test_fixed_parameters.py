@@ -153,7 +153,7 @@ def test_something_must_train():
 
 
 def test_a_parameter_is_adapted_or_fixed_but_not_both():
-    with pytest.raises(DataError, match="'0.bias' is among adapted_parameters and among fixed_parameters"):
+    with pytest.raises(DataError, match=r"'0.bias' is among adapted_parameters and among fixed_parameters"):
         replace(reptile(mlp(), SPEC), fixed_parameters=("0.bias",))
 
 

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tegu.core.data.spec import Spec
+from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import BundleError, DataError, TeguError
 
 __all__ = ["FORMAT", "STEPS", "Knobs", "Manifest", "ScheduleEntry", "knobs_for", "steps_of", "with_steps"]
 
-FORMAT = 2
+FORMAT = 3
 STEPS = "steps"  # the knob, a whole number, by which an iterated learner says how often it repeats its step
 Knobs: TypeAlias = Mapping[str, float]
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Manifest:
         noise: length of the graphs' input `noise`; 0 for a learner that draws none.
         fixed_parameters: names of the parameters that neither training nor a device changes. Rounds do not send them;
             nodes take them from the bundle.
+        encoding: how raw columns, labels and item ids become rows; None where the developer gave rows.
     """
 
     learner: str
@@ -78,6 +80,7 @@ class Manifest:
     window: int = 0
     noise: int = 0
     fixed_parameters: tuple[str, ...] = ()
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         if set(self.unadapted) != set(self.knobs):
@@ -145,6 +148,7 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         window=_typed(body["window"], int),
         noise=_typed(body["noise"], int),
         fixed_parameters=tuple(_typed(name, str) for name in _typed(body["fixed_parameters"], list)),
+        encoding=None if body["encoding"] is None else encoding_from_dict(body["encoding"]),
     )
 
 
