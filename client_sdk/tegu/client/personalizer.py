@@ -24,7 +24,7 @@ from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.recency import check_half_life, recency_weights
-from tegu.core.data.spec import Spec
+from tegu.core.data.spec import RawInputs, Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
 
@@ -118,11 +118,12 @@ class Personalizer:
         """The number of interactions in the store."""
         return self._store.count()
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: RawInputs) -> Array:
         """Predict with the personal state, or with the initialisation before the first adaptation.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows.
+            x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows. A mapping from names to arrays, or a
+                tuple of arrays, for a spec with several inputs.
 
         Returns:
             float32 `[rows, spec.outputs]`: logits or values; for ranking, scores `[rows]`.
@@ -154,11 +155,12 @@ class Personalizer:
         seen = self._store.load().x if exclude_seen else np.empty(0, np.int64)
         return best_items(scores, seen, n)
 
-    def observe(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
+    def observe(self, x: RawInputs, y: ArrayLike | None = None) -> None:
         """Store interactions. All of them are on the disk when this returns.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single interaction may omit the axis of rows, here and in `y`.
+            x: `[rows, *spec.x.shape]`; a single interaction may omit the axis of rows, here and in `y`. Several inputs
+                as in `predict`.
             y: `[rows, *spec.y.shape]`; may be omitted for ranking, where it then is a weight of 1.
 
         Raises:

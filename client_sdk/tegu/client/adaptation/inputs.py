@@ -5,35 +5,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tegu.core.data.arrays import as_array
 from tegu.core.data.batch import Array, Batch, NumpyBatch
-from tegu.core.data.spec import Spec, check_rows, check_x
+from tegu.core.data.spec import RawInputs, Spec, check_rows, check_x, packed
 from tegu.core.errors import DataError
 
 __all__ = ["empty_support", "input_rows", "interaction_rows"]
 
 
-def input_rows(spec: Spec, x: ArrayLike) -> Array:
+def input_rows(spec: Spec, x: RawInputs) -> Array:
     """Checked inputs `[rows, *spec.x.shape]`; a single input may omit the axis of rows.
+
+    Several inputs are given as in `tegu.core.data.spec.packed`.
 
     Raises:
         DataError: they do not fit `spec`.
     """
-    array = np.asarray(x)
+    array = packed(spec, x)
     return check_x(spec, array[None] if _is_one(spec, array) else array)
 
 
-def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, Array]:
+def interaction_rows(spec: Spec, x: RawInputs, y: ArrayLike | None) -> tuple[Array, Array]:
     """Checked inputs and targets; a single interaction may omit the axis of rows.
 
     Args:
         spec: of the model.
-        x: `[rows, *spec.x.shape]` or `spec.x.shape`.
+        x: `[rows, *spec.x.shape]` or `spec.x.shape`; several inputs as in `packed`.
         y: targets likewise. For ranking, None means a weight of 1 for each row.
 
     Raises:
         DataError: they do not fit `spec`, or `y` is None although `spec` is not for ranking.
     """
-    inputs = np.asarray(x)
+    inputs = packed(spec, x)
     one = _is_one(spec, inputs)
     inputs = inputs[None] if one else inputs
     if y is None:
@@ -42,7 +45,7 @@ def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Arr
                 f"y is None: expected a target for each row of x; only ranking may omit it, not {spec.kind}"
             )
         return check_rows(spec, inputs, np.ones(inputs.shape[:1], np.float32))
-    targets = np.asarray(y)
+    targets = as_array("y", y)
     return check_rows(spec, inputs, targets[None] if one else targets)
 
 

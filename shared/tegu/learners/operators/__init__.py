@@ -5,12 +5,9 @@ activations    SiLU, GELU and others
 normalisation  over features
 pooling        by windows along axes
 axes           windows and constant matrices along an axis
-paddings       with values of the input
 embeddings     and bags of them, from a function that gives rows
-matrices       layers of two inputs, inverses, exponentials
-scans          products and extremes along an axis
-indexing       parts of a tensor by their places
-sampling       an image between its pixels
-foreign        refuses complex and sparse results
+linear         on any number of axes
+attention      in plain products and a softmax
 recurrent      recurrent layers, step by step
+tensors/       functions of tensors, from indexing to inverses
 """

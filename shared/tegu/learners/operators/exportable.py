@@ -15,12 +15,15 @@ import torch.nn.functional as F  # noqa: N812 # the name torch's own documentati
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from tegu.learners.operators import activations, indexing, matrices, normalisation, sampling, scans
+from tegu.learners.operators import activations, normalisation
+from tegu.learners.operators.attention import multi_head_attention_forward, scaled_dot_product_attention
 from tegu.learners.operators.embeddings import Lookup, embedding, embedding_bag, from_table
-from tegu.learners.operators.foreign import refuse_foreign
-from tegu.learners.operators.paddings import pad
+from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.pooling import POOLING
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
+from tegu.learners.operators.tensors import indexing, matrices, sampling, scans
+from tegu.learners.operators.tensors.foreign import refuse_foreign
+from tegu.learners.operators.tensors.paddings import pad
 
 __all__ = ["Lookup", "PlainOperators", "concatenate_rows", "from_table", "one_hot", "softmax_cross_entropy"]
 
@@ -172,6 +175,12 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.huber_loss: _error(F.huber_loss, lambda difference, delta: delta * _smooth_l1(difference, delta)),
     F.gaussian_nll_loss: _gaussian_nll,
     Tensor.__getitem__: indexing.getitem,
+    F.linear: linear,
+    torch.matmul: matmul,
+    Tensor.matmul: matmul,
+    Tensor.__matmul__: matmul,
+    F.scaled_dot_product_attention: scaled_dot_product_attention,
+    F.multi_head_attention_forward: multi_head_attention_forward,
     torch.gru: gru,
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,
