@@ -17,7 +17,7 @@ def check_can_recommend(spec: Spec, n: int) -> None:
     Raises:
         DataError: its inputs are not item ids, its output is not one score per item, or `n` is less than 1.
     """
-    if not spec.items or spec.outputs != 1 or spec.kind == "classification":
+    if not spec.items or spec.outputs != 1 or spec.kind in ("classification", "multilabel"):
         raise DataError(
             f"a {spec.kind} of inputs {spec.x} with {spec.outputs} outputs has no items to recommend: "
             "use Spec.ranking(items), or Spec.regression((), items=items) for ratings"

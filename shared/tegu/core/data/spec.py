@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from tegu.core.data.arrays import as_array
@@ -17,20 +18,20 @@ from tegu.core.errors import DataError
 
 __all__ = ["DType", "Field", "Kind", "RawInputs", "Shape", "Spec", "check_rows", "check_x", "check_y", "packed"]
 
-Kind: TypeAlias = Literal["classification", "regression", "ranking"]
+Kind: TypeAlias = Literal["classification", "multilabel", "regression", "ranking"]
 Shape: TypeAlias = tuple[int, ...] | Mapping[str, Field]
 RawInputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | tuple[ArrayLike, ...]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The kind of problem and the layout of its rows. Build one with `classification`, `regression` or `ranking`.
+    """The kind of problem and the layout of its rows. Build one with a method of that name.
 
     Attributes:
         kind: what is predicted.
         x: one input row.
         y: one target row.
-        outputs: length of an output row: number of classes, number of targets, or 1 for ranking.
+        outputs: length of an output row: number of classes, labels or targets, or 1 for ranking.
         inputs: names and layouts of several inputs, which a row of `x` packs one after the other, flattened; `()` if
             the module has one input, `x`.
     """
@@ -73,6 +74,16 @@ class Spec:
         """
         inputs, x = _layout(shape, tokens, ids)
         return cls("classification", x, Field((), "int64", classes), classes, inputs)
+
+    @classmethod
+    def multilabel(cls, shape: Shape, labels: int, *, tokens: int = 0, ids: Mapping[int, int] | None = None) -> Spec:
+        """Any number of `labels` per row: a target is a row of 0 and 1, and an output the logit of each label.
+
+        The other arguments are as in `classification`.
+        """
+        inputs, x = _layout(shape, tokens, ids)
+        y = Field((labels,), "float32", 0, tuple((position, 2) for position in range(labels)))
+        return cls("multilabel", x, y, labels, inputs)
 
     @classmethod
     def regression(
@@ -195,6 +206,8 @@ def check_y(spec: Spec, y: ArrayLike) -> Array:
     array = as_array("y", y)
     if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
         array = array.reshape(len(array), *spec.y.shape)
+    if spec.y.dtype == "int64" and array.dtype.kind == "f" and (array == np.floor(array)).all():
+        array = array.astype(np.int64)  # labels such as 0.0 and 1.0
     targets = check_values("y", spec.y, array)
     if spec.kind == "ranking" and targets.min(initial=0) < 0:
         raise DataError(

@@ -13,6 +13,7 @@ from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
+from tegu.learners.modules.output_shape import fit_output_shape
 
 __all__ = ["checked_module", "example_rows"]
 
@@ -31,6 +32,7 @@ def checked_module(model: nn.Module, spec: Spec) -> nn.Module:
     _check_modules(model)
     _check_parameters(model)
     copied = unpacking(copy.deepcopy(model).eval(), spec)
+    fit_output_shape(copied, spec, _output(copied, example_rows(spec.x, _ROWS)))
     _check_outputs(copied, spec)
     return copied
 

@@ -58,7 +58,8 @@ def guess_rows(x: RawInputs, y: ArrayLike, kind: Kind | None = None) -> TableRow
 
 
 def _builder(kind: Kind) -> Any:
-    return Spec.classification if kind == "classification" else Spec.regression
+    builders = {"classification": Spec.classification, "multilabel": Spec.multilabel, "regression": Spec.regression}
+    return builders[kind]
 
 
 def _outputs(kind: Kind, targets: Array, labels: tuple[Word, ...]) -> int:

@@ -95,7 +95,7 @@ class Population:
             group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
-            kind: "classification", "regression" or "ranking", where `spec` is guessed.
+            kind: "classification", "multilabel", "regression" or "ranking", where `spec` is guessed.
 
         Raises:
             DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
