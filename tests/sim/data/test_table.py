@@ -201,3 +201,26 @@ def test_the_encoding_stays_with_subsets_and_on_disk(tmp_path: Path) -> None:
     (tmp_path / "encoding.json").write_text("[]")
     with refused(DataError, "holds no readable population"):
         read_population(tmp_path)
+
+
+def test_names_beside_arrays() -> None:
+    x, y, who = np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([0.5, 1.0]), [0, 1]
+    named = Population.from_arrays(x, y, who, feature_names=["age", "height"])
+    assert named.encoding is not None
+    assert named.encoding.names == named.encoding.features == ("age", "height")
+    assert named.x.tolist() == x.tolist()
+    assert Population.from_arrays(x, y, who).encoding is None, "bare arrays have no encoding"
+    clicks = Population.from_arrays(["b", "a"], [1, 1], who, kind="ranking", titles={"b": "Brazil"})
+    assert clicks.encoding is not None
+    assert (clicks.encoding.items, clicks.encoding.titles) == (("a", "b"), ("a", "Brazil"))
+    bare = Population.from_arrays([2, 0], [1, 1], who, Spec.ranking(3), titles=["Alien", "Brazil", "Heat"])
+    assert bare.encoding is not None
+    assert (bare.encoding.items, bare.encoding.titles) == ((), ("Alien", "Brazil", "Heat"))
+    for arguments, part in (
+        ({"feature_names": ["age"]}, "1 feature_names"),
+        ({"titles": ["a"]}, "expected item ids"),
+    ):
+        with refused(DataError, part):
+            Population.from_arrays(x, y, who, **arguments)  # type: ignore[arg-type] # wrong on purpose
+    with refused(DataError, "2 titles for 3 items"):
+        Population.from_arrays([2, 0], [1, 1], who, Spec.ranking(3), titles=["a", "b"])

@@ -19,6 +19,7 @@ from tegu.core.encoding.values import raw_cells
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
+from tegu.sim.data.given_names import with_names
 from tegu.sim.data.guess_rows import guess_rows
 from tegu.sim.data.table import as_list, read_columns, table_rows
 
@@ -83,6 +84,8 @@ class Population:
         group: ArrayLike | None = None,
         order: ArrayLike | None = None,
         kind: Kind | None = None,
+        titles: Mapping[Any, str] | Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
     ) -> Population:
         """Group rows by user.
 
@@ -96,6 +99,8 @@ class Population:
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
             kind: "classification", "regression" or "ranking", where `spec` is guessed.
+            titles: of items, for people: by item id, or in the order of the catalogue.
+            feature_names: a name for each number of a row, by which a device may give it.
 
         Raises:
             DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
@@ -117,6 +122,7 @@ class Population:
             None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
             for name, given in (("group", group), ("order", order))
         )
+        encoding = with_names(encoding, spec, inputs, titles, feature_names)
         inputs, targets = inputs[by_user], targets[by_user]
         max_support, has_units, *_ = find_row_units(inputs, counts, groups, times)
         begins = np.cumsum(counts) - counts
