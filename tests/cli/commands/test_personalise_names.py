@@ -86,8 +86,8 @@ def expected(named: Path) -> list[str]:
         ([", ".join(HEADER), *lines(", ")], "delimiter ',', header age, channel"),
         (["\t".join(HEADER), *lines("\t")], "delimiter tab, header age"),
         (lines(), "delimiter ',', no header, columns taken as age, channel, year, since, answer"),
-        (["id," + ",".join(HEADER), *(f"7,{line}" for line in lines())], "header id, age, channel, year, since, answer; "
-         "ignored id"),
+        (["id," + ",".join(HEADER), *(f"7,{line}" for line in lines())],
+         "header id, age, channel, year, since, answer; ignored id"),
     ],
 )  # fmt: skip
 def test_columns_go_by_name(
