@@ -68,7 +68,7 @@ def test_each_named_input_has_its_own_scaling() -> None:
 
 
 def test_a_thousand_of_many_users_are_read() -> None:
-    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000, int), np.repeat(np.arange(2000), 2))
+    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000), np.repeat(np.arange(2000), 2))
     first, again, other = (scaling_of_users(people, seed)[0] for seed in (1, 1, 2))
     assert first is not None
     assert first == again
