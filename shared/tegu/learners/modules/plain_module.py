@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from tegu.core.errors import CompileError
 from tegu.core.notes import note
@@ -35,6 +35,8 @@ def plain_module(model: nn.Module, output: OutputName | None = None) -> nn.Modul
         raise CompileError(f"the model is a {kind}: expected an nn.Module; {fix}")
     model = _unwrapped(model)
     _check_source(model)
+    if any(module._compiled_call_impl is not None or _is_compiled(module) for module in model.modules()):
+        note("parts of the module that torch.compile has compiled are used without it")
     copied = _without_compiled_parts(copy.deepcopy(model, _leaves(model))).eval()
     _convert(copied)
     return copied if output is None else select_output(copied, output)
@@ -55,7 +57,7 @@ def _check_source(model: nn.Module) -> None:
             )
         for own, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             where = f"{name}.{own}".removeprefix(".")
-            if isinstance(value, UninitializedTensorMixin):
+            if isinstance(value, (UninitializedParameter, UninitializedBuffer)):
                 raise CompileError(
                     f"{kind} whose {own} has no shape yet: expected a module that has run once; call "
                     "model(torch.zeros(1, ...)) with a row first"
@@ -72,7 +74,7 @@ def _check_source(model: nn.Module) -> None:
             )
 
 
-def _is_compiled(module: nn.Module) -> bool:
+def _is_compiled(module: nn.Module | None) -> bool:
     return isinstance(getattr(module, "_orig_mod", None), nn.Module)
 
 
@@ -80,25 +82,23 @@ def _unwrapped(model: nn.Module) -> nn.Module:
     """The module inside of torch.compile and of wrappers for several devices."""
     inner = model
     while _is_compiled(inner) or isinstance(inner, _WRAPPERS):
-        wrapped = inner._orig_mod if _is_compiled(inner) else inner.module
         note(f"the module inside of {type(inner).__name__} is used")
-        assert isinstance(wrapped, nn.Module)  # noqa: S101 # torch types it as Any
-        inner = wrapped
+        inner = _inside(inner)
+    return inner
+
+
+def _inside(wrapper: nn.Module | None) -> nn.Module:
+    inner: nn.Module = getattr(wrapper, "_orig_mod" if _is_compiled(wrapper) else "module")
     return inner
 
 
 def _without_compiled_parts(model: nn.Module) -> nn.Module:
     """The module, whose parts are no longer compiled by torch.compile."""
-    found = 0
     for module in list(model.modules()):
-        found += module._compiled_call_impl is not None
         module._compiled_call_impl = None
-        for name, child in module._modules.items():
-            while child is not None and _is_compiled(child):
-                child, found = child._orig_mod, found + 1
-            module._modules[name] = child
-    if found:
-        note(f"{found} parts of the module were compiled by torch.compile and are used without it")
+        for name in module._modules:
+            while _is_compiled(child := module._modules[name]):
+                module._modules[name] = _inside(child)
     return model
 
 
