@@ -38,7 +38,8 @@ def unpacking(model: nn.Module, spec: Spec) -> nn.Module:
         inner = model
         while isinstance(inner, Standardised):
             inner = inner.model
-        inner.register_forward_pre_hook(_Unpack(spec.inputs, _style(inner, spec.inputs)), with_kwargs=True)
+        if not any(isinstance(hook, _Unpack) for hook in inner._forward_pre_hooks.values()):  # checked before
+            inner.register_forward_pre_hook(_Unpack(spec.inputs, _style(inner, spec.inputs)), with_kwargs=True)
     return model
 
 

@@ -148,6 +148,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.layer_norm: normalisation.layer_norm,
     F.rms_norm: normalisation.rms_norm,
     F.group_norm: normalisation.group_norm,
+    F.batch_norm: normalisation.batch_norm,
+    F.instance_norm: normalisation.instance_norm,
     F.local_response_norm: normalisation.local_response_norm,
     F.pad: pad,
     F.bilinear: matrices.bilinear,
