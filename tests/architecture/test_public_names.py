@@ -18,7 +18,10 @@ EXPORTED = {
         METRICS Bundle EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec find_metric new_key_pair read_bundle
         read_users write_bundle write_users
     """,
-    "tegu.client": "AdaptReport OnnxRuntime Personalizer Runtime Store TorchRuntime",
+    "tegu.client": """
+        AdaptReport Interactions Observed OnnxRuntime Personalizer Removed Repaired Runtime Store TorchRuntime
+        repair_store
+    """,
     "tegu.learners": """
         LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner local_only
         mixture reptile residual_correction

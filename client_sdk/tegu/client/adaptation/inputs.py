@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array, Batch, NumpyBatch
-from tegu.core.data.spec import Spec, check_rows, check_x
+from tegu.core.data.spec import Field, Spec, check_rows, check_x
 from tegu.core.errors import DataError
 
-__all__ = ["empty_support", "input_rows", "interaction_rows"]
+__all__ = ["as_array", "empty_support", "input_rows", "interaction_rows"]
 
 
 def input_rows(spec: Spec, x: ArrayLike) -> Array:
@@ -18,7 +18,7 @@ def input_rows(spec: Spec, x: ArrayLike) -> Array:
     Raises:
         DataError: they do not fit `spec`.
     """
-    array = np.asarray(x)
+    array = _without_dtype_if_empty(spec.x, as_array("x", x))
     return check_x(spec, array[None] if _is_one(spec, array) else array)
 
 
@@ -33,17 +33,34 @@ def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Arr
     Raises:
         DataError: they do not fit `spec`, or `y` is None although `spec` is not for ranking.
     """
-    inputs = np.asarray(x)
+    inputs = _without_dtype_if_empty(spec.x, as_array("x", x))
     one = _is_one(spec, inputs)
-    inputs = inputs[None] if one else inputs
+    inputs = inputs[None] if one else np.atleast_1d(inputs)
     if y is None:
+        if not len(inputs):
+            return check_rows(spec, inputs, np.zeros((0, *spec.y.shape), spec.y.dtype))
         if spec.kind != "ranking":
             raise DataError(
                 f"y is None: expected a target for each row of x; only ranking may omit it, not {spec.kind}"
             )
         return check_rows(spec, inputs, np.ones(inputs.shape[:1], np.float32))
-    targets = np.asarray(y)
+    targets = _without_dtype_if_empty(spec.y, as_array("y", y))
     return check_rows(spec, inputs, targets[None] if one else targets)
+
+
+def as_array(name: str, values: ArrayLike) -> Array:
+    """What an application passed in, as a numpy array.
+
+    Raises:
+        DataError: numpy cannot read it, as with a sparse tensor, or with one that records gradients.
+    """
+    try:
+        return np.asarray(values)
+    except Exception as error:  # other libraries' arrays raise anything
+        raise DataError(
+            f"{name} is a {type(values).__name__} that numpy cannot read ({error}): pass numbers, lists or numpy "
+            "arrays; of a torch tensor, pass tensor.detach().cpu().to_dense().float().numpy()"
+        ) from error
 
 
 def empty_support(spec: Spec) -> NumpyBatch:
@@ -53,6 +70,11 @@ def empty_support(spec: Spec) -> NumpyBatch:
         np.zeros((1, *spec.y.shape), spec.y.dtype),
         np.zeros(1, np.float32),
     )
+
+
+def _without_dtype_if_empty(field: Field, array: Array) -> Array:
+    # The empty list has the shape (0,) and a dtype that no one chose.
+    return np.zeros((0, *field.shape), field.dtype) if array.shape == (0,) else array
 
 
 def _is_one(spec: Spec, x: Array) -> bool:

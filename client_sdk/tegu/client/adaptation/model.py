@@ -54,8 +54,10 @@ class Model:
         Raises:
             RuntimeFailure: the graphs do not run, or the output has an unexpected shape.
         """
-        output = self._runtime.predict(self._meta, self.initial() if state is None else state, x)
         expected = (len(x),) if self.spec.kind == "ranking" else (len(x), self.spec.outputs)
+        if not len(x):
+            return np.zeros(expected, np.float32)
+        output = self._runtime.predict(self._meta, self.initial() if state is None else state, x)
         if output.shape != expected:
             raise RuntimeFailure(f"the output has shape {output.shape}: expected {expected}; export the bundle again")
         return output
