@@ -29,7 +29,7 @@ from tegu.core.bundle.file import Bundle, BundleSource
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.data.recency import check_half_life, recency_weights
-from tegu.core.data.spec import Spec
+from tegu.core.data.spec import RawInputs, Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError, UnknownNameError
 
@@ -139,11 +139,12 @@ class Personalizer:
         """
         return self._store.load().listed()
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: RawInputs) -> Array:
         """Predict with the personal state, or with the initialisation before the first adaptation.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows.
+            x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows. A mapping from names to arrays, or a
+                tuple of arrays, for a spec with several inputs.
 
         Returns:
             float32 `[rows, spec.outputs]`: logits or values; for ranking, scores `[rows]`.
@@ -176,12 +177,13 @@ class Personalizer:
         return best_items(scores, seen, n)
 
     def observe(
-        self, x: ArrayLike, y: ArrayLike | None = None, *, ids: Ids | None = None, on_repeat: OnRepeat = "replace"
+        self, x: RawInputs, y: ArrayLike | None = None, *, ids: Ids | None = None, on_repeat: OnRepeat = "replace"
     ) -> Observed:
         """Store interactions. All of them are on the disk when this returns.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single interaction may omit the axis of rows, here and in `y`.
+            x: `[rows, *spec.x.shape]`; a single interaction may omit the axis of rows, here and in `y`. Several inputs
+                as in `predict`.
             y: `[rows, *spec.y.shape]`; may be omitted for ranking, where it then is a weight of 1.
             ids: a text or a whole number for each interaction, the same whenever it is observed; None if each is new.
             on_repeat: for an interaction whose id is stored: "replace" the stored one, which keeps its place and time,

@@ -71,7 +71,10 @@ def _rows(field: Field, rows: int, rng: np.random.Generator, scaling: Scaling | 
     if field.dtype == "int64":
         return torch.from_numpy(rng.integers(field.size or _UNBOUNDED_IDS, size=(rows, *field.shape)))
     drawn = _normal((rows, *field.shape), rng)
-    return drawn if scaling is None else drawn * torch.tensor(scaling.std) + torch.tensor(scaling.mean)
+    scaled = drawn if scaling is None else drawn * torch.tensor(scaling.std) + torch.tensor(scaling.mean)
+    for position, size in field.ids:
+        scaled[:, position] = torch.from_numpy(rng.integers(size, size=rows)).float()
+    return scaled
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:

@@ -159,7 +159,9 @@ def run_plan(
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained)
     return Run(
-        replace(made, manifest=replace(made.manifest, schedule=schedule, training=provenance)),
+        replace(
+            made, manifest=replace(made.manifest, schedule=schedule, training=provenance, encoding=population.encoding)
+        ),
         split,
         found.evaluators,
         learner,

@@ -169,16 +169,6 @@ def test_a_frame_without_a_column_is_refused() -> None:
         Population.from_frame(FRAME, user="who", features="film", target="loved")
 
 
-def test_a_frame_with_words_for_features_is_refused() -> None:
-    frame = FRAME.assign(town=["x", "y", "z"], maybe=pd.array([1, None, 2], dtype="Int64"))
-    with refused(DataError, "['age', 'town']", "encode them"):
-        Population.from_frame(frame, user="who", features=["age", "town"], target="liked")
-    with refused(DataError, "dtype object"):
-        Population.from_frame(frame, user="who", features="town", target="liked")
-    with refused(DataError):
-        Population.from_frame(frame, user="who", features=["age", "maybe"], target="liked")
-
-
 def test_subset_keeps_the_order_of_the_indices() -> None:
     population = numbered([5, 6, 5, 7, 6, 5])
     chosen = population.subset([2, 0])

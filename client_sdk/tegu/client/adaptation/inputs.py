@@ -5,35 +5,38 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tegu.core.data.arrays import as_array
 from tegu.core.data.batch import Array, Batch, NumpyBatch
-from tegu.core.data.spec import Field, Spec, check_rows, check_x
+from tegu.core.data.spec import Field, RawInputs, Spec, check_rows, check_x, packed
 from tegu.core.errors import DataError
 
-__all__ = ["as_array", "empty_support", "input_rows", "interaction_rows"]
+__all__ = ["empty_support", "input_rows", "interaction_rows"]
 
 
-def input_rows(spec: Spec, x: ArrayLike) -> Array:
+def input_rows(spec: Spec, x: RawInputs) -> Array:
     """Checked inputs `[rows, *spec.x.shape]`; a single input may omit the axis of rows.
+
+    Several inputs are given as in `tegu.core.data.spec.packed`.
 
     Raises:
         DataError: they do not fit `spec`.
     """
-    array = _without_dtype_if_empty(spec.x, as_array("x", x))
+    array = _without_dtype_if_empty(spec.x, packed(spec, x))
     return check_x(spec, array[None] if _is_one(spec, array) else array)
 
 
-def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Array, Array]:
+def interaction_rows(spec: Spec, x: RawInputs, y: ArrayLike | None) -> tuple[Array, Array]:
     """Checked inputs and targets; a single interaction may omit the axis of rows.
 
     Args:
         spec: of the model.
-        x: `[rows, *spec.x.shape]` or `spec.x.shape`.
+        x: `[rows, *spec.x.shape]` or `spec.x.shape`; several inputs as in `packed`.
         y: targets likewise. For ranking, None means a weight of 1 for each row.
 
     Raises:
         DataError: they do not fit `spec`, or `y` is None although `spec` is not for ranking.
     """
-    inputs = _without_dtype_if_empty(spec.x, as_array("x", x))
+    inputs = _without_dtype_if_empty(spec.x, packed(spec, x))
     one = _is_one(spec, inputs)
     inputs = inputs[None] if one else np.atleast_1d(inputs)
     if y is None:
@@ -46,21 +49,6 @@ def interaction_rows(spec: Spec, x: ArrayLike, y: ArrayLike | None) -> tuple[Arr
         return check_rows(spec, inputs, np.ones(inputs.shape[:1], np.float32))
     targets = _without_dtype_if_empty(spec.y, as_array("y", y))
     return check_rows(spec, inputs, targets[None] if one else targets)
-
-
-def as_array(name: str, values: ArrayLike) -> Array:
-    """What an application passed in, as a numpy array.
-
-    Raises:
-        DataError: numpy cannot read it, as with a sparse tensor, or with one that records gradients.
-    """
-    try:
-        return np.asarray(values)
-    except Exception as error:  # other libraries' arrays raise anything
-        raise DataError(
-            f"{name} is a {type(values).__name__} that numpy cannot read ({error}): pass numbers, lists or numpy "
-            "arrays; of a torch tensor, pass tensor.detach().cpu().to_dense().float().numpy()"
-        ) from error
 
 
 def empty_support(spec: Spec) -> NumpyBatch:

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tegu.core.data.spec import Spec
+from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import BundleError, DataError, TeguError
 
 __all__ = ["FORMAT", "STEPS", "Knobs", "Manifest", "ScheduleEntry", "knobs_for", "steps_of", "with_steps"]
 
-FORMAT = 2
+FORMAT = 3
 STEPS = "steps"  # the knob, a whole number, by which an iterated learner says how often it repeats its step
 Knobs: TypeAlias = Mapping[str, float]
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class Manifest:
             `tegu.core.calibration.guard.Guard`, and the state notes its findings as scalars.
         window: number of the newest interactions that a device adapts on; 0 for all.
         noise: length of the graphs' input `noise`; 0 for a learner that draws none.
+        encoding: how raw columns, labels and item ids become rows; None where the developer gave rows.
     """
 
     learner: str
@@ -75,6 +77,7 @@ class Manifest:
     guarded: bool = False
     window: int = 0
     noise: int = 0
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         if set(self.unadapted) != set(self.knobs):
@@ -141,6 +144,7 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         guarded=_flag(body["guarded"]),
         window=_typed(body["window"], int),
         noise=_typed(body["noise"], int),
+        encoding=None if body["encoding"] is None else encoding_from_dict(body["encoding"]),
     )
 
 

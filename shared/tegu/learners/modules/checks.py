@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.learners.modules.functional import call
+from tegu.learners.modules.named_inputs import unpacking
 
 __all__ = ["checked_module", "example_rows"]
 
@@ -29,7 +30,7 @@ def checked_module(model: nn.Module, spec: Spec) -> nn.Module:
     """
     _check_modules(model)
     _check_parameters(model)
-    copied = copy.deepcopy(model).eval()
+    copied = unpacking(copy.deepcopy(model).eval(), spec)
     _check_outputs(copied, spec)
     return copied
 
@@ -101,9 +102,12 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def example_rows(field: Field, rows: int) -> Tensor:
-    """Synthetic rows `[rows, *field.shape]` that fit `field`; the same on every call."""
+    """Synthetic rows `[rows, *field.shape]` that fit `field`, with ids where it has some; the same on every call."""
     shape = (rows, *field.shape)
     generator = torch.Generator().manual_seed(0)
     if field.dtype == "int64":
         return torch.randint(field.size or _UNBOUNDED_IDS, shape, generator=generator)
-    return torch.randn(shape, generator=generator)
+    drawn = torch.randn(shape, generator=generator)
+    for position, size in field.ids:
+        drawn[:, position] = torch.randint(size, (rows,), generator=generator).float()
+    return drawn

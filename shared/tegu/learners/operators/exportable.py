@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tegu.core.errors import CompileError
+from tegu.learners.operators.attention import multi_head_attention_forward, scaled_dot_product_attention
+from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
 
 __all__ = ["Lookup", "PlainOperators", "concatenate_rows", "from_table", "one_hot", "softmax_cross_entropy"]
@@ -187,6 +189,12 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
     F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),
     F.huber_loss: _error(F.huber_loss, lambda difference, delta: delta * _smooth_l1(difference, delta)),
+    F.linear: linear,
+    torch.matmul: matmul,
+    Tensor.matmul: matmul,
+    Tensor.__matmul__: matmul,
+    F.scaled_dot_product_attention: scaled_dot_product_attention,
+    F.multi_head_attention_forward: multi_head_attention_forward,
     Tensor.__getitem__: _getitem,
     torch.gru: gru,
     torch.lstm: lstm,
