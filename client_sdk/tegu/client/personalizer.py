@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tegu.client.adaptation.budget import check_budget
+from tegu.client.adaptation.catalogue import own_words
 from tegu.client.adaptation.inputs import input_rows, interaction_rows
 from tegu.client.adaptation.loader import BundleLoader
 from tegu.client.adaptation.model import Model
@@ -20,14 +21,14 @@ from tegu.client.adaptation.recommend import best_items, check_can_recommend
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.runtimes.onnx_runtime import Provider
 from tegu.client.runtimes.runtime import Runtime
-from tegu.client.store.catalogue import differs_in_catalogue_alone, in_catalogue
-from tegu.client.store.ids import Ids, checked_ids, checked_new_ids
+from tegu.client.store.catalogue import differs_in_catalogue_alone
+from tegu.client.store.columns import columns_digest
+from tegu.client.store.ids import Ids, checked_ids, checked_new_ids, id_of
 from tegu.client.store.interactions import Interactions, Observed, OnRepeat, Removed
-from tegu.client.store.reading import StoredRows
 from tegu.client.store.store import PersonalState, Store, check_store_path
 from tegu.core.bundle.file import Bundle, BundleSource
 from tegu.core.bundle.manifest import Manifest
-from tegu.core.data.batch import Array, NumpyBatch, full_batch
+from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.recency import check_half_life, recency_weights
 from tegu.core.data.spec import RawInputs, Spec
 from tegu.core.data.tree import Tree
@@ -102,7 +103,7 @@ class Personalizer:
         cache = None if store is None else Path(f"{store}.graphs")
         loader = BundleLoader(public_key, providers, threads, runtime, cache)
         model = loader.load(bundle)
-        opened = Store(store, model.identity, model.spec, adopt=upgrade)
+        opened = Store(store, model.identity, model.spec, columns_digest(model.manifest), adopt=upgrade)
         try:
             personalizer = cls(loader, model, opened, half_life)
             if opened.identity != model.identity:
@@ -137,7 +138,13 @@ class Personalizer:
         Raises:
             StoreError: the store cannot be read, or is damaged.
         """
-        return self._store.load().listed()
+        found = self._store.load()
+        x, y = (
+            own_words(found.x, [row.item for row in found.rows]),
+            own_words(found.y, [row.label for row in found.rows]),
+        )
+        times = np.array([row.observed_at for row in found.rows], np.float64)
+        return Interactions(tuple(map(id_of, found.rows)), x, y, times)
 
     def predict(self, x: RawInputs) -> Array:
         """Predict with the personal state, or with the initialisation before the first adaptation.
@@ -173,7 +180,7 @@ class Personalizer:
         """
         check_can_recommend(self.spec, n)
         scores = self.predict(np.arange(self.spec.items)).reshape(-1)
-        seen = self._usable(self._store.load(), self.spec).x if exclude_seen else np.empty(0, np.int64)
+        seen = self._current.model.catalogue.usable(self._store.load()).x if exclude_seen else np.empty(0, np.int64)
         return best_items(scores, seen, n)
 
     def observe(
@@ -200,9 +207,9 @@ class Personalizer:
         if on_repeat not in get_args(OnRepeat):
             raise UnknownNameError("way to treat a repeated id", str(on_repeat), get_args(OnRepeat))
         rows = interaction_rows(self.spec, x, y)
-        return self._store.append(
-            *rows, ids=None if ids is None else checked_new_ids(ids, len(rows[0])), on_repeat=on_repeat
-        )
+        items, labels = self._current.model.catalogue.names(*rows)
+        own = None if ids is None else checked_new_ids(ids, len(rows[0]))
+        return self._store.append(*rows, ids=own, items=items, labels=labels, on_repeat=on_repeat)
 
     def remove(self, ids: Ids) -> Removed:
         """Erase single interactions, including their bytes in the store's files, and return to the initialisation.
@@ -248,7 +255,7 @@ class Personalizer:
             rows = self._store.load()
             if not len(rows.x):
                 raise DataError("empty support: observe at least one interaction before adapting")
-            usable = self._usable(rows, self.spec)
+            usable = self._current.model.catalogue.usable(rows)
             if not len(usable.x):
                 raise DataError(
                     f"empty support: the bundle lacks the items or labels of all {len(rows.x)} interactions; observe "
@@ -309,6 +316,11 @@ class Personalizer:
                 raise StoreError(
                     f"the store holds rows of {self.spec}, not of {model.spec}: open the new bundle with another store"
                 )
+            if columns_digest(self.manifest) != columns_digest(model.manifest):
+                raise StoreError(
+                    "the new bundle makes rows of raw columns in another way (other levels, units or origins), so it "
+                    "cannot read the stored ones: train it with the same columns, or open it with another store"
+                )
             return self._take_over(model)
 
     def _take_over(self, model: Model) -> AdaptReport | None:
@@ -322,7 +334,7 @@ class Personalizer:
 
     def _adapted(self, model: Model) -> tuple[PersonalState | None, AdaptReport | None, int]:
         rows = self._store.load()
-        usable = self._usable(rows, model.spec)
+        usable = model.catalogue.usable(rows)
         if not len(usable.x):
             return None, None, rows.erasures
         state, report = model.adapt(self._support(usable), None, time.perf_counter())
@@ -330,11 +342,6 @@ class Personalizer:
             raise RuntimeFailure(f"the new bundle cannot be used: {report.reason}")
         report = report.without(len(rows.x) - len(usable.x))
         return PersonalState(state, report.interactions), report, rows.erasures
-
-    def _usable(self, rows: StoredRows, spec: Spec) -> NumpyBatch:
-        """The interactions whose items and labels a bundle of this spec has."""
-        known = in_catalogue(spec, rows.x, rows.y)
-        return full_batch(rows.x[known], rows.y[known])
 
     def _support(self, usable: NumpyBatch) -> NumpyBatch:
         return usable._replace(mask=recency_weights(len(usable.x), self._half_life))

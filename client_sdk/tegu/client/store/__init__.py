@@ -5,7 +5,8 @@ interactions  what the store tells an application about its interactions
 ids           the ids of interactions
 append        new rows and the stored ones that have their ids
 reading       all rows of a store, verified
-catalogue     a catalogue or a set of labels that changes from one bundle to the next
+catalogue     specs that differ in their catalogue or their labels alone
+columns       how raw columns became rows, as a digest
 records       the records of a store, and their checksums
 schema        the tables of the store
 migration     from schema 1 to schema 2

@@ -16,8 +16,8 @@ class Interactions(NamedTuple):
 
     Attributes:
         ids: of each interaction; `auto:<number>` where the application gave none.
-        x: inputs, `[rows, *spec.x.shape]`.
-        y: targets, `[rows, *spec.y.shape]`.
+        x: inputs, `[rows, *spec.x.shape]`; items by the ids that the bundle gives them, `[rows]`.
+        y: targets, `[rows, *spec.y.shape]`; labels as the bundle names them, `[rows]`.
         observed_at: float64 `[rows]`, Unix time in seconds of the first observation.
     """
 

@@ -56,5 +56,5 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
     total = added(bytes(8), (row.checksum for row in rows))
     last = rows[-1].number if rows else 0
     identity, spec, erasures = about
-    put_about(connection, About(identity, spec, erasures, last, len(rows), total, checksum))
+    put_about(connection, About(identity, spec, None, erasures, last, len(rows), total, checksum))
     note(f"{name} was converted to schema 2, which finds damage by checksums")

@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
-from tegu.client.store.ids import id_of
-from tegu.client.store.interactions import Interactions
 from tegu.client.store.records import SELECT_ROWS, About, Row, added
 from tegu.client.store.row_bytes import rows_from_bytes
 from tegu.core.data.batch import Array
@@ -37,11 +33,6 @@ class StoredRows(NamedTuple):
 
     def __repr__(self) -> str:
         return f"StoredRows({len(self.rows)} rows)"
-
-    def listed(self) -> Interactions:
-        """The same for an application."""
-        times = np.array([row.observed_at for row in self.rows], np.float64)
-        return Interactions(tuple(map(id_of, self.rows)), self.x, self.y, times)
 
 
 def read_rows(connection: sqlite3.Connection, about: About, spec: Spec) -> StoredRows:

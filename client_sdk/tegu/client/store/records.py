@@ -16,7 +16,7 @@ import numpy as np
 
 __all__ = ["SELECT_ABOUT", "SELECT_ROWS", "About", "Row", "added", "row_checksum", "state_checksum", "subtracted"]
 
-SELECT_ABOUT = "SELECT identity, spec, erasures, last, row_count, total, personal, checksum FROM about"
+SELECT_ABOUT = "SELECT identity, spec, encoding, erasures, last, row_count, total, personal, checksum FROM about"
 SELECT_ROWS = "SELECT number, id, x, y, item, label, observed_at, checksum FROM interactions"
 
 _BYTES = 8
@@ -68,6 +68,7 @@ class About(NamedTuple):
     Attributes:
         identity: of the model that it belongs to.
         spec: of its rows, as JSON.
+        encoding: digest of how raw columns became its rows; None where they did not come from raw columns.
         erasures: how often rows were erased.
         last: the largest number that a row has had.
         row_count: the number of rows.
@@ -78,6 +79,7 @@ class About(NamedTuple):
 
     identity: str
     spec: str
+    encoding: str | None
     erasures: int
     last: int
     row_count: int

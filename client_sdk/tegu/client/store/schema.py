@@ -27,8 +27,8 @@ _APPLICATION = int.from_bytes(b"TEGU", "big")  # in the file's header: distingui
 _NO_TOTAL = bytes(8)
 _TABLES = (
     "CREATE TABLE about (one INTEGER PRIMARY KEY CHECK (one = 1), identity TEXT NOT NULL, spec TEXT NOT NULL,"
-    " erasures INTEGER NOT NULL, last INTEGER NOT NULL, row_count INTEGER NOT NULL, total BLOB NOT NULL, personal BLOB,"
-    " checksum BLOB NOT NULL)",
+    " encoding TEXT, erasures INTEGER NOT NULL, last INTEGER NOT NULL, row_count INTEGER NOT NULL,"
+    " total BLOB NOT NULL, personal BLOB, checksum BLOB NOT NULL)",
     "CREATE TABLE interactions (number INTEGER PRIMARY KEY, id TEXT, x BLOB NOT NULL, y BLOB NOT NULL, item TEXT,"
     " label TEXT, observed_at REAL NOT NULL, checksum BLOB NOT NULL)",
     "CREATE UNIQUE INDEX ids ON interactions (id) WHERE id IS NOT NULL",
@@ -37,7 +37,7 @@ _TABLES = (
 )
 
 
-def open_tables(connection: sqlite3.Connection, name: str, identity: str, spec: Spec) -> bool:
+def open_tables(connection: sqlite3.Connection, name: str, identity: str, spec: Spec, encoding: str | None) -> bool:
     """Create the tables in an empty database, or check that a database is a store. Runs in the caller's transaction.
 
     Args:
@@ -45,6 +45,7 @@ def open_tables(connection: sqlite3.Connection, name: str, identity: str, spec: 
         name: of the store, for error messages.
         identity: of the model that a new store is made for.
         spec: of that model.
+        encoding: of that model, as in `About`.
 
     Returns:
         Whether the store has an older schema and needs `migration.migrate`.
@@ -56,7 +57,7 @@ def open_tables(connection: sqlite3.Connection, name: str, identity: str, spec: 
     version = _number(connection, "PRAGMA user_version")
     if application == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
         create_tables(connection)
-        put_about(connection, About(identity, spec_json(spec), 0, 0, 0, _NO_TOTAL, None))
+        put_about(connection, About(identity, spec_json(spec), encoding, 0, 0, 0, _NO_TOTAL, None))
     elif application != _APPLICATION:
         raise StoreError(f"{name} is a database but not an interaction store: choose another path")
     elif version not in (1, SCHEMA):
@@ -82,7 +83,7 @@ def insert_rows(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 def put_about(connection: sqlite3.Connection, about: About) -> None:
     """Write what the store says about itself, with its checksum."""
-    connection.execute("INSERT OR REPLACE INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", about.sealed())
+    connection.execute("INSERT OR REPLACE INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", about.sealed())
 
 
 def put_personal(connection: sqlite3.Connection, state: bytes, interactions: int) -> None:

@@ -60,6 +60,7 @@ class Store:
         path: the file, created if absent; None or ":memory:" keeps everything in memory.
         identity: of the model in use (`Bundle.identity`).
         spec: of that model.
+        encoding: of that model (`columns_digest`).
         adopt: open a store of another model, too, if the specs differ in the catalogue at most; `replace_model` then
             assigns it.
 
@@ -68,16 +69,18 @@ class Store:
         StoreError: the file cannot be opened or written, is damaged, is not a store, or has another version.
     """
 
-    def __init__(self, path: str | Path | None, identity: str, spec: Spec, *, adopt: bool = False) -> None:
+    def __init__(
+        self, path: str | Path | None, identity: str, spec: Spec, encoding: str | None = None, *, adopt: bool = False
+    ) -> None:
         self._identity, self._spec = identity, spec
         self._database = Database(check_store_path(path))
         try:
             with self._database.transaction() as connection:
-                if open_tables(connection, self._database.name, identity, spec):
+                if open_tables(connection, self._database.name, identity, spec, encoding):
                     from tegu.client.store.migration import migrate  # noqa: PLC0415 # rarely needed
 
                     migrate(connection, self._database.name)
-                self._identity = self._checked_identity(connection, identity, adopt)
+                self._identity = self._checked_identity(connection, identity, encoding, adopt)
         except BaseException:
             self._database.close()
             raise
@@ -271,13 +274,20 @@ class Store:
             raise self._database.damaged("a row has no checksum")
         return row
 
-    def _checked_identity(self, connection: sqlite3.Connection, identity: str, adopt: bool) -> str:
+    def _checked_identity(
+        self, connection: sqlite3.Connection, identity: str, encoding: str | None, adopt: bool
+    ) -> str:
         about = self._about(connection)
         stored = spec_from_json(about.spec)
         if not differs_in_catalogue_alone(stored, self._spec):
             raise OtherModelError(
                 f"{self._database.name} holds rows of {about.spec}, but the bundle expects {spec_json(self._spec)}: "
                 "use another store path"
+            )
+        if about.encoding != encoding:
+            raise OtherModelError(
+                f"{self._database.name} holds rows that were made of raw columns in another way than the bundle makes "
+                "them (other levels, units or origins): use another store path, or train with the same columns"
             )
         if about.identity != identity and not adopt:
             raise OtherModelError(

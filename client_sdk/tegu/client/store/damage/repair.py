@@ -9,10 +9,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tegu.client.store.columns import columns_digest
 from tegu.client.store.damage.loss import lost_between
 from tegu.client.store.damage.pages import Record, records_in
 from tegu.client.store.reading import decode_rows
-from tegu.client.store.records import About, Row, added, state_checksum
+from tegu.client.store.records import About, Row, state_checksum
 from tegu.client.store.schema import create_tables, insert_rows, put_about, put_personal, spec_from_json, spec_json
 from tegu.core.bundle.file import Bundle, BundleSource, read_bundle
 from tegu.core.data.spec import Spec
@@ -67,11 +68,12 @@ def repair_store(path: str | Path, bundle: BundleSource | Bundle | None = None) 
         raise StoreError(f"the store {file} cannot be read ({error}): check the path") from error
     if found.about is None and not found.rows:
         raise StoreError(f"nothing of a store is left in {file}: restore a backup, or delete the file to start again")
-    identity, spec = _model_of(found.about, bundle, file)
+    about = found.about or _about_of(bundle, file)
+    spec = spec_from_json(about.spec)
     rows = _fitting(found.rows, spec)
     personal = found.personal if found.about is not None else None
     try:
-        damaged = _replaced(file, identity, spec, rows, personal, found.about)
+        damaged = _replaced(file, about, rows, personal)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
             f"the store {file} cannot be repaired ({error}): free some space in its folder and try again; the damaged "
@@ -89,7 +91,7 @@ def _found_in(records: Iterable[Record]) -> _Found:
             case (None, _, bytes(), bytes(), _, _, float(), bytes()):
                 row = Row(rowid, *values[1:])  # type: ignore[arg-type] # `is_intact` sees values of other types
                 rows |= {rowid: row} if row.is_intact() else {}
-            case (None, str(), str(), _, _, _, _, _, bytes()):
+            case (None, str(), str(), _, _, _, _, _, _, bytes()):
                 description = About(*values[1:])  # type: ignore[arg-type] # `is_intact`, again
                 about = description if description.is_intact() else about
             case (None, bytes() as state, int() as interactions):
@@ -97,15 +99,13 @@ def _found_in(records: Iterable[Record]) -> _Found:
     return _Found(about, rows, personal.get(about.personal or b"") if about else None)
 
 
-def _model_of(about: About | None, bundle: BundleSource | Bundle | None, file: Path) -> tuple[str, Spec]:
-    if about is not None:
-        return about.identity, spec_from_json(about.spec)
+def _about_of(bundle: BundleSource | Bundle | None, file: Path) -> About:
     if bundle is None:
         raise StoreError(
             f"the store {file} no longer says which bundle it belongs to: pass it, repair_store(path, bundle)"
         )
     read = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    return read.identity, read.manifest.spec
+    return About(read.identity, spec_json(read.manifest.spec), columns_digest(read.manifest), 0, 0, 0, bytes(8), None)
 
 
 def _fitting(rows: dict[int, Row], spec: Spec) -> list[Row]:
@@ -125,14 +125,11 @@ def _fits(row: Row, spec: Spec) -> bool:
     return True
 
 
-def _replaced(
-    file: Path, identity: str, spec: Spec, rows: list[Row], personal: tuple[bytes, int] | None, before: About | None
-) -> Path:
+def _replaced(file: Path, before: About, rows: list[Row], personal: tuple[bytes, int] | None) -> Path:
     """Write the new store beside the damaged one, keep that under another name, and put the new one in its place."""
     new = _unused(file, "repaired")
-    last = max([before.last if before else 0, *(row.number for row in rows)])
-    about = About(identity, spec_json(spec), before.erasures + 1 if before else 0, last, len(rows), bytes(8), None)
-    about = about._replace(total=added(about.total, (row.checksum for row in rows)))
+    about = before._replace(erasures=before.erasures + 1, row_count=0, total=bytes(8), personal=None)
+    about = about.with_rows(rows, [])
     try:
         os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with closing(sqlite3.connect(new)) as connection, connection:
