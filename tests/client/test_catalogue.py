@@ -100,7 +100,7 @@ def test_items_are_found_by_their_ids_wherever_they_are_in_the_new_bundle(tmp_pa
     old, new = _named(OLD, names), _named(ranking_bundle(1, items=len(others)), others)
     clicked = ["tt000", "tt007", "tt011"]
     with Personalizer.open(old, tmp_path / "me.db") as p:
-        p.observe(np.array([0, 7, 11]))
+        p.observe(clicked)
         p.adapt()
         assert p.interactions().x.tolist() == clicked
         if not on_open:
@@ -111,7 +111,8 @@ def test_items_are_found_by_their_ids_wherever_they_are_in_the_new_bundle(tmp_pa
         positions = [others.index("tt007"), others.index("tt011")]
         np.testing.assert_allclose(_raw_scores(p, new), _scores(new, positions), atol=1e-4)
         assert p.interactions().x.tolist() == clicked
-        p.observe(np.array([others.index("new-2")]))
+        p.observe(["new-2"])
+        assert not {"new-2", "tt007", "tt011"} & set(p.recommend(100)[0].tolist())
         p.adapt()
         p.upgrade(old)
         np.testing.assert_allclose(_raw_scores(p, old), _scores(old, [0, 7, 11]), atol=1e-4)
@@ -128,7 +129,7 @@ def test_positions_are_the_ids_of_a_bundle_without_ids(tmp_path: Path) -> None:
         assert report is not None
         assert (report.interactions, report.unused) == (2, 1)
         np.testing.assert_allclose(_raw_scores(p, new), _scores(new, [2, 4]), atol=1e-4)
-        p.observe(np.array([6, 1]))  # 2**40 and 2
+        p.observe([2**40, 2])
         p.upgrade(old)
         np.testing.assert_allclose(_raw_scores(p, old), _scores(old, [4, 5, 8, 2]), atol=1e-4)
         assert p.interactions().x.tolist() == [4, 5, 8, 2**40, 2]
@@ -159,7 +160,7 @@ def test_labels_may_grow_and_change_places(tmp_path: Path, names: tuple[Sequence
     old, new = _classifier(names[0], 3), _classifier(names[1], 4, seed=1)
     x = linear_rows(4)[0]
     with Personalizer.open(old, tmp_path / "me.db", runtime=_Labels(3)) as p:
-        p.observe(x, np.array([0, 0, 1, 2]))
+        p.observe(x, ["a", "a", "b", "c"] if names[0] else [0, 0, 1, 2])
         p.adapt()
         assert p.predict(x)[0].tolist() == [2, 1, 1]
     with Personalizer.open(new, tmp_path / "me.db", runtime=_Labels(4), upgrade=True) as p:
