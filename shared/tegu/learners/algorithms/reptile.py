@@ -35,6 +35,7 @@ from tegu.learners.learner import (
     CalibrationOptions,
     Execution,
     Learner,
+    Source,
     SummedUpdate,
     TorchBatch,
     TorchTree,
@@ -162,6 +163,7 @@ def reptile(
             order_invariant=minibatches == 1,
             merges_query=every_parameter_adapts and not entries,
         ),
+        source=Source(model, loss),
     )
 
 
