@@ -7,14 +7,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tegu.client.adaptation.budget import check_budget
 from tegu.client.adaptation.inputs import input_rows, interaction_rows
 from tegu.client.adaptation.loader import BundleLoader
 from tegu.client.adaptation.model import Model
+from tegu.client.adaptation.own_words import labels_of, own_items, titles_of, values_of
 from tegu.client.adaptation.recommend import best_items, check_can_recommend
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.runtimes.onnx_runtime import Provider
@@ -24,7 +25,7 @@ from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.batch import Array, Batch, NumpyBatch
 from tegu.core.data.recency import check_half_life, recency_weights
-from tegu.core.data.spec import RawInputs, Spec
+from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError
 
@@ -118,12 +119,13 @@ class Personalizer:
         """The number of interactions in the store."""
         return self._store.count()
 
-    def predict(self, x: RawInputs) -> Array:
+    def predict(self, x: Any) -> Array:
         """Predict with the personal state, or with the initialisation before the first adaptation.
 
         Args:
             x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows. A mapping from names to arrays, or a
-                tuple of arrays, for a spec with several inputs.
+                tuple of arrays, for a spec with several inputs. For a bundle that holds names: a table with these
+                names in any order (a data frame, a mapping, a list of mappings), or items by id or title.
 
         Returns:
             float32 `[rows, spec.outputs]`: logits or values; for ranking, scores `[rows]`.
@@ -132,8 +134,44 @@ class Personalizer:
             DataError: `x` does not fit the spec.
             RuntimeFailure: the graphs do not run.
         """
+        return self._outputs(x)[1]
+
+    def predict_labels(self, x: Any) -> Array:
+        """The most likely label of each row, as the labels were given in training; class numbers where they were that.
+
+        Args:
+            x: as in `predict`.
+
+        Returns:
+            `[rows]`, of the labels' own dtype.
+
+        Raises:
+            DataError: the model does not classify, or as `predict`.
+            RuntimeFailure: the graphs do not run.
+        """
+        model, outputs = self._outputs(x)
+        return labels_of(model.spec, model.manifest.encoding, outputs)
+
+    def predict_values(self, x: Any) -> dict[str, Array]:
+        """The targets of each row by name: whole numbers, real numbers or dates, as they were given in training.
+
+        Args:
+            x: as in `predict`.
+
+        Returns:
+            `[rows]` for each target.
+
+        Raises:
+            DataError: the model predicts no values, or as `predict`.
+            RuntimeFailure: the graphs do not run.
+        """
+        model, outputs = self._outputs(x)
+        return values_of(model.spec, model.manifest.encoding, outputs)
+
+    def _outputs(self, x: Any) -> tuple[Model, Array]:
         current = self._current
-        return current.model.predict(current.state, input_rows(current.model.spec, x))
+        rows = input_rows(current.model.spec, x, current.model.manifest.encoding)
+        return current.model, current.model.predict(current.state, rows)
 
     def recommend(self, n: int, exclude_seen: bool = True) -> tuple[Array, Array]:
         """The `n` best items of the catalogue.
@@ -143,7 +181,7 @@ class Personalizer:
             exclude_seen: leave out observed items.
 
         Returns:
-            int64 ids and float32 scores, best first; of equal scores, the lower id first.
+            Ids as they were given in training, and float32 scores, best first; of equal scores, the lower id first.
 
         Raises:
             DataError: the spec has no items, or `n` is less than 1.
@@ -151,23 +189,33 @@ class Personalizer:
             StoreError: the store cannot be read.
         """
         check_can_recommend(self.spec, n)
-        scores = self.predict(np.arange(self.spec.items)).reshape(-1)
+        current = self._current
+        scores = current.model.predict(current.state, np.arange(self.spec.items)).reshape(-1)
         seen = self._store.load().x if exclude_seen else np.empty(0, np.int64)
-        return best_items(scores, seen, n)
+        best, of_best = best_items(scores, seen, n)
+        return own_items(current.model.manifest.encoding, best), of_best
 
-    def observe(self, x: RawInputs, y: ArrayLike | None = None) -> None:
+    def titles(self, items: Any) -> list[str]:
+        """The titles of items, as `recommend` returns them; the ids as text where the bundle has no titles.
+
+        Raises:
+            DataError: an item is not known.
+        """
+        return titles_of(self.manifest.encoding, items)
+
+    def observe(self, x: Any, y: Any = None) -> None:
         """Store interactions. All of them are on the disk when this returns.
 
         Args:
-            x: `[rows, *spec.x.shape]`; a single interaction may omit the axis of rows, here and in `y`. Several inputs
-                as in `predict`.
-            y: `[rows, *spec.y.shape]`; may be omitted for ranking, where it then is a weight of 1.
+            x: as in `predict`; a single interaction may omit the axis of rows, here and in `y`.
+            y: `[rows, *spec.y.shape]`; may be omitted for ranking, where it then is a weight of 1. For a bundle that
+                holds names: labels as they were given in training, or values by the targets' names.
 
         Raises:
             DataError: the rows do not fit the spec; none was stored.
             StoreError: the store cannot be written; none was stored.
         """
-        self._store.append(*interaction_rows(self.spec, x, y))
+        self._store.append(*interaction_rows(self.spec, x, y, self.manifest.encoding))
 
     def adapt(self, budget_ms: float | None = None) -> AdaptReport:
         """Adapt the initialisation to all interactions. The new state is on the disk when this returns.

@@ -150,7 +150,8 @@ def _train_without_fold(
     """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
     checkpoint = latest_checkpoint(folder)
-    outer = OuterOptimiser(checkpoint.meta if checkpoint else start.meta, plan.outer, plan.rounds)
+    first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
+    outer = OuterOptimiser(first, plan.outer, plan.rounds, fixed)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
@@ -168,7 +169,7 @@ def _train_without_fold(
         validations=validations,
     )
     if done < plan.rounds:
-        strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
+        strategy.start(grid, to_record(outer.trained), num_rounds=plan.rounds - done)
     return _TrainedRounds(*strategy.kept, done, users_by_round.users, validations)
 
 

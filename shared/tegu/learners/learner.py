@@ -3,7 +3,8 @@
     init(seed)                           -> meta     what the server trains
     adapt(meta, support, knobs, noise)   -> state    the personal part, computed on the device
     predict(meta, state, x)              -> output
-    update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
+    update(meta, support, query, noise)  -> the direction the server subtracts: a tree shaped like the trained part of
+                                            meta, which is meta without `fixed_parameters`
 
 A state or an update may hold only the changed rows of a table in place of the whole table: see `parameters.table_rows`.
 
@@ -158,17 +159,19 @@ class Learner:
         init: seed -> meta, float32 numpy arrays.
         adapt: (meta, support, knobs, noise) -> state; often an `Iterated`.
         predict: (meta, state, x) -> outputs `[rows, outputs]`, or scores `[rows]` for ranking.
-        update: (meta, support, query, noise) -> update, shaped like meta.
+        update: (meta, support, query, noise) -> update, shaped like meta without `fixed_parameters`.
         noise: length of each user's `noise` vector of standard normal numbers; 0 for a learner without noise.
         calibration: which knobs calibration may try.
         execution: how the functions can be executed faster.
         gradient_learner: for a learner that does not adapt by gradient steps but trains as one that does, the latter;
             otherwise None.
+        fixed_parameters: names of the entries of `meta` that nothing changes, neither training nor a device. No update
+            holds them.
         source: the module and the loss it was built from. Baselines and `Run.state_dict` need it; None if not known.
 
     Raises:
-        DataError: `unadapted` does not have the same knobs as `knobs`, or `adapt` is an `Iterated` and there is no knob
-            `steps`.
+        DataError: a parameter is both adapted and fixed, `unadapted` does not have the same knobs as `knobs`, or
+            `adapt` is an `Iterated` and there is no knob `steps`.
     """
 
     name: str
@@ -185,9 +188,15 @@ class Learner:
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     execution: Execution = field(default_factory=Execution)
     gradient_learner: Learner | None = None
+    fixed_parameters: tuple[str, ...] = ()
     source: Source | None = None
 
     def __post_init__(self) -> None:
+        if both := sorted(set(self.adapted_parameters) & set(self.fixed_parameters)):
+            raise DataError(
+                f"{both[0]!r} is among adapted_parameters and among fixed_parameters: expected it in one of them; "
+                "leave it out of one"
+            )
         if set(self.unadapted) != set(self.knobs):
             raise DataError(
                 f"unadapted has the knobs {sorted(self.unadapted)} and the learner {sorted(self.knobs)}: "

@@ -59,7 +59,8 @@ class RunResult:
         split = self.split
         return (
             f"{type(self).__name__}(learner={self.learner.name!r}, rounds={self.plan.rounds}, "
-            f"train_users={len(split.train)}, calibration_users={len(split.calibration)}, heldout_users={len(split.heldout)}, ks={self.ks})"
+            f"train_users={len(split.train)}, calibration_users={len(split.calibration)}, "
+            f"heldout_users={len(split.heldout)}, ks={self.ks})"
         )
 
     def __reduce__(self) -> NoReturn:

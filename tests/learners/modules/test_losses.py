@@ -44,7 +44,7 @@ def test_click_softmax_is_over_unseen_items_and_weighted(seen):
 
 def test_a_callable_receives_outputs_and_targets():
     model, batch = mlp(), rows(4)
-    learner = reptile(model, SPEC, loss=lambda output, y: output.sum(-1) * y, steps=1, lr=0.1)
+    learner = reptile(model, SPEC, loss=lambda output, y: output.sum(-1) * y, steps=1, lr=0.1, init="fresh")
     meta = meta_of(learner)
     model.load_state_dict(meta)
     (model(batch.x).sum(-1) * batch.y).mean().backward()
@@ -69,7 +69,7 @@ def test_the_mean_is_over_real_rows():
     ],
 )
 def test_a_loss_that_is_not_one_value_a_row(loss, shape):
-    learner = reptile(mlp(), SPEC, loss=loss)
+    learner = reptile(mlp(), SPEC, loss=loss, init="fresh")
     with pytest.raises(
         DataError, match=rf"the loss has shape {shape}: expected one value a row, \(4,\); use reduction"
     ):
@@ -78,9 +78,9 @@ def test_a_loss_that_is_not_one_value_a_row(loss, shape):
 
 def test_an_unknown_loss():
     with pytest.raises(UnknownNameError, match=r"no loss is called 'crossentropy'. Did you mean 'cross_entropy'\?"):
-        reptile(mlp(), SPEC, loss="crossentropy")
+        reptile(mlp(), SPEC, loss="crossentropy", init="fresh")
 
 
 def test_click_softmax_needs_items():
     with pytest.raises(DataError, match=r"click_softmax needs item ids as inputs.*use Spec\.ranking\(items\)"):
-        reptile(mlp(), SPEC, loss="click_softmax")
+        reptile(mlp(), SPEC, loss="click_softmax", init="fresh")

@@ -75,7 +75,6 @@ def test_categories_and_ids_that_are_numbers() -> None:
     ("target", "kind", "spec", "y", "labels"),
     [
         ("stars", "classification", Spec.classification((1,), 3), [0, 2, 2, 1], (1, 4, 5)),
-        ("stars", None, Spec.classification((1,), 3), [0, 2, 2, 1], (1, 4, 5)),
         ("stars", "regression", Spec.regression((1,)), [[1], [5], [5], [4]], ()),
         ("member", None, Spec.classification((1,), 2), [0, 1, 1, 1], (False, True)),
         ("price", None, Spec.regression((1,)), [[2], [4], [1.5], [3.25]], ()),

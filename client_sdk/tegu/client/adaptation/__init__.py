@@ -2,6 +2,7 @@
 
 model       a bundle with the runtime that runs it
 loader      reads, verifies and loads bundles
+own_words   names, labels and item ids of the application to rows of the model, and back
 inputs      checks what an application passes in
 budget      as many steps as the time budget allows
 evidence    how well adapting works for other users and for this one

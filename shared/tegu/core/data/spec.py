@@ -76,7 +76,7 @@ class Spec:
 
     @classmethod
     def regression(
-        cls, shape: Shape, targets: int = 1, *, items: int = 0, ids: Mapping[int, int] | None = None
+        cls, shape: Shape, targets: int = 1, *, items: int = 0, tokens: int = 0, ids: Mapping[int, int] | None = None
     ) -> Spec:
         """`targets` real values per row.
 
@@ -84,9 +84,10 @@ class Spec:
             shape: as in `classification`.
             targets: number of values.
             items: if given, an input is one item id in `[0, items)`, as for ratings.
+            tokens: as in `classification`.
             ids: as in `classification`.
         """
-        inputs, x = _layout((), items, ids) if items else _layout(shape, 0, ids)
+        inputs, x = _layout((), items, ids) if items else _layout(shape, tokens, ids)
         return cls("regression", x, Field((targets,), "float32"), targets, inputs)
 
     @classmethod
@@ -180,14 +181,16 @@ def check_x(spec: Spec, x: RawInputs) -> Array:
 
 
 def check_y(spec: Spec, y: ArrayLike) -> Array:
-    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`. For one value per row the last axis may be left out.
+    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`.
+
+    For one value per row, `y` may be `[rows]` or `[rows, 1]`.
 
     Raises:
         DataError: as `check_x`.
     """
     array = as_array("y", y)
-    if spec.y.shape == (1,) and array.ndim == 1:
-        array = array[:, None]
+    if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
+        array = array.reshape(len(array), *spec.y.shape)
     return check_values("y", spec.y, array)
 
 

@@ -68,8 +68,8 @@ def residual_correction(model: nn.Module, spec: Spec, *, normalise_features: boo
             whatever `mix` is: ridge regression on the last layer, for features whose length carries information, such
             as those of items.
         training: arguments of `reptile`: loss, adapted_parameters, steps, lr, prior, minibatches, inner, momentum,
-            learn_step_sizes, rows_per_weight. Learned step sizes are used in training only, because the correction
-            takes no gradient steps.
+            learn_step_sizes, rows_per_weight, init. Learned step sizes are used in training only, because the
+            correction takes no gradient steps.
 
     Raises:
         DataError: the spec is for ranking; or as `reptile`.

@@ -46,6 +46,11 @@ def _check_modules(model: nn.Module) -> None:
 
 def _check_parameters(model: nn.Module) -> None:
     parameters = dict(model.named_parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters.values()):
+        raise CompileError(
+            f"every parameter of {type(model).__name__} has requires_grad=False: expected at least one to learn; add a "
+            "layer, or call requires_grad_(True) on what is to be trained"
+        )
     if not parameters:
         raise CompileError(
             f"{type(model).__name__} has no parameters: expected at least one to learn; add a layer with parameters"
