@@ -44,6 +44,14 @@ def test_named_inputs_survive_the_manifest() -> None:
     assert Spec.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
 
 
+def test_many_ids_are_neither_written_nor_shown_one_by_one() -> None:
+    spec = Spec.classification({"tokens": ids(5000, 512), "mask": booleans(512)}, 2)
+    assert Spec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert len(json.dumps(spec.to_dict())) < 400
+    assert len(repr(spec)) < 500
+    assert "1024 of them" in repr(spec)
+
+
 @pytest.mark.parametrize(
     ("change", "parts"),
     [

@@ -16,6 +16,7 @@ from tegu.core.errors import DataError
 __all__ = ["MAX_EXACT_ID", "DType", "Field", "booleans", "check_field", "check_values", "ids", "numbers"]
 
 DType: TypeAlias = Literal["float32", "int64", "bool"]
+_SHOWN_IDS = 6  # in a representation; a row of tokens has hundreds
 MAX_EXACT_ID = 1 << 24  # float32 holds every whole number up to here
 
 
@@ -34,6 +35,11 @@ class Field(NamedTuple):
     dtype: DType
     size: int = 0
     ids: tuple[tuple[int, int], ...] = ()
+
+    def __repr__(self) -> str:
+        shown = self.ids if len(self.ids) <= _SHOWN_IDS else f"<{len(self.ids)} of them>"
+        ids = f", ids={shown}" if self.ids else ""
+        return f"Field(shape={self.shape}, dtype={self.dtype!r}, size={self.size}{ids})"
 
 
 def numbers(*shape: int) -> Field:

@@ -112,7 +112,8 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-compatible values."""
-        body = {"kind": self.kind, "x": _body(self.x), "y": _body(self.y), "outputs": self.outputs}
+        x = self.x._replace(ids=()) if self.inputs else self.x  # the inputs tell where the ids are
+        body = {"kind": self.kind, "x": _body(x), "y": _body(self.y), "outputs": self.outputs}
         named = {"inputs": [[name, _body(field)] for name, field in self.inputs]} if self.inputs else {}
         return body | named
 
@@ -125,7 +126,9 @@ class Spec:
         """
         try:
             inputs = tuple((name, _field(each)) for name, each in body.get("inputs", ()))
-            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _integer(body["outputs"]), inputs)
+            x = _field(body["x"])
+            x = x._replace(ids=packed_field(inputs).ids) if inputs else x
+            return cls(body["kind"], x, _field(body["y"]), _integer(body["outputs"]), inputs)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{reprlib.repr(body)} describes no spec ({type(error).__name__}: {error}): expected a to_dict result"
