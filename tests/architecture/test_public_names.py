@@ -15,7 +15,7 @@ ERRORS = """
 EXPORTED = {
     "tegu.core": f"""
         {ERRORS}
-        METRICS Bundle EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids new_key_pair
+        METRICS Bundle Encoding EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids new_key_pair
         numbers read_bundle read_users write_bundle write_users
     """,
     "tegu.client": "AdaptReport OnnxRuntime Personalizer Runtime Store TorchRuntime",
