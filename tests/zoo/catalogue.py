@@ -35,39 +35,6 @@ _GROUPS: Mapping[str, Sequence[Entry]] = {
 # Refused today, and to be mended.
 PENDING = {
     **dict.fromkeys(
-        [
-            "Linear on steps",
-            "attention by hand",
-            "causal attention by hand",
-            "rotary positions",
-            "linear distances (ALiBi)",
-            "linear attention",
-            "GPT-like",
-            "Llama-like",
-            "attention pooling",
-            "GRU with attention",
-            "Conformer",
-        ],
-        "update graph fails",
-    ),
-    **dict.fromkeys(
-        [
-            "scaled_dot_product_attention",
-            "scaled_dot_product_attention, causal",
-            "TransformerEncoderLayer",
-            "TransformerEncoderLayer, norm_first",
-            "TransformerEncoder of two layers",
-            "TransformerEncoderLayer, causal",
-            "TransformerDecoderLayer",
-            "text encoder",
-            "BERT-like",
-            "ViT",
-            "FT-Transformer",
-            "Perceiver",
-        ],
-        "scaled_dot_product",
-    ),
-    **dict.fromkeys(
         ["BatchNorm1d in evaluation", "ResNet, basic block with BatchNorm", "MobileNet V2 with BatchNorm"],
         "running statistics",
     ),

@@ -195,6 +195,10 @@ def test_activations_in_place_change_their_input(layer):
     with PlainOperators():
         assert layer(given) is given
     torch.testing.assert_close(given, expected)
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(layer(x.clone()).sum(), x)
+    with PlainOperators():
+        torch.testing.assert_close(torch.autograd.grad(layer(x.clone()).sum(), x)[0], slope)
 
 
 @pytest.mark.parametrize(

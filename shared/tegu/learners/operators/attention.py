@@ -158,9 +158,7 @@ def _with_extra_keys(
     return query, key, value
 
 
-def _merged(
-    mask: Tensor | None, padding: Tensor | None, heads: int, extra: int, dtype: torch.dtype
-) -> Tensor | None:
+def _merged(mask: Tensor | None, padding: Tensor | None, heads: int, extra: int, dtype: torch.dtype) -> Tensor | None:
     """Both masks of a layer, which are true where attention is forbidden, as what they add to the scores.
 
     Args:
