@@ -95,6 +95,8 @@ encodings = st.builds(
     labels=st.lists(words, max_size=3).map(known_words),
     items=st.just((1, 2**64 - 1, "x")),
     titles=st.sampled_from([(), ("One", "One", "")]),
+    item=st.text(max_size=3),
+    label=st.text(max_size=3),
     targets=st.sampled_from([(), (Column("price", "number", origin=0.5, unit=10.0),)]),
 )
 

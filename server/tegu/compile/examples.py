@@ -82,7 +82,11 @@ def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
 
 
 def _shared_inputs(learner: Learner, rng: np.random.Generator) -> dict[str, Tensor]:
-    meta = {name: _perturbed(array, rng) for name, array in learner.init(0).items()}
+    fixed = learner.fixed_parameters  # graphs never see other values of these
+    meta = {
+        name: torch.from_numpy(array) if name in fixed else _perturbed(array, rng)
+        for name, array in learner.init(0).items()
+    }
     return with_prefix("meta", meta) | with_prefix("knob", knob_tensors(learner.knobs))
 
 

@@ -24,7 +24,8 @@ GOOD: dict[str, Any] = json.loads(
 )
 
 COLUMN = asdict(Column("age", "number")) | {"levels": []}
-ENCODING: dict[str, Any] = {"columns": [COLUMN], "labels": [], "items": [], "titles": [], "targets": []}
+ENCODING: dict[str, Any] = {"columns": [COLUMN], "labels": [], "items": [], "titles": [], "targets": [],
+                            "item": "", "label": ""}  # fmt: skip
 
 
 def encoded(**changes: Any) -> bytes:
@@ -106,6 +107,7 @@ def spec(**changes: Any) -> dict[str, Any]:
         ({"encoding": ENCODING | {"labels": [None]}}, "expected a list of text"),
         ({"encoding": ENCODING | {"labels": ["a", "a"]}}, "a label occurs twice"),
         ({"encoding": ENCODING | {"items": ["a"], "titles": ["A", "B"]}}, "2 titles for 1 items"),
+        ({"encoding": ENCODING | {"item": 1}}, "expected text for item"),
         ({"encoding": ENCODING | {"titles": [1]}}, "titles as text"),
         ({"encoding": ENCODING | {"columns": {}}}, "expected lists of columns"),
         ({"encoding": ENCODING | {"columns": [{}]}}, "expected a column with name, kind"),

@@ -68,7 +68,7 @@ def test_each_named_input_has_its_own_scaling() -> None:
 
 
 def test_a_thousand_of_many_users_are_read() -> None:
-    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000, int), np.repeat(np.arange(2000), 2))
+    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000), np.repeat(np.arange(2000), 2))
     first, again, other = (scaling_of_users(people, seed)[0] for seed in (1, 1, 2))
     assert first is not None
     assert first == again
@@ -101,7 +101,9 @@ def network() -> nn.Module:
 
 def test_default_settings_do_not_depend_on_units() -> None:
     """Without scaling, the second run diverges within a few rounds. Powers of two leave rounding unchanged."""
-    own, far = (simulate(each, network(), rounds=30, cohort=8) for each in (population(), population(1024.0)))
+    own, far = (
+        simulate(each, network(), rounds=30, cohort=8, init="fresh") for each in (population(), population(1024.0))
+    )
     gains = [[entry.gain for entry in run.bundle.manifest.schedule] for run in (own, far)]
     np.testing.assert_allclose(np.asarray(gains[1]) / 1024**2, gains[0], rtol=1e-3, atol=1e-6)
     assert max(gains[0]) > 0.1

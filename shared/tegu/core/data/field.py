@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegu.core.data.arrays import as_array
+from tegu.core.data.arrays import as_array, check_numbers
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
@@ -115,8 +115,7 @@ def check_values(name: str, field: Field, value: ArrayLike) -> Array:
 
 
 def _check_layout(name: str, field: Field, array: Array) -> None:
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {array.dtype}: expected numbers that fit {field.dtype}")
+    check_numbers(name, array)
     if array.ndim != 1 + len(field.shape) or array.shape[1:] != field.shape:
         expected = ", ".join(map(str, ("rows", *field.shape)))
         raise DataError(f"{name} has shape {array.shape}: expected ({expected})")

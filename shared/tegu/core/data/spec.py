@@ -76,7 +76,7 @@ class Spec:
 
     @classmethod
     def regression(
-        cls, shape: Shape, targets: int = 1, *, items: int = 0, ids: Mapping[int, int] | None = None
+        cls, shape: Shape, targets: int = 1, *, items: int = 0, tokens: int = 0, ids: Mapping[int, int] | None = None
     ) -> Spec:
         """`targets` real values per row.
 
@@ -84,14 +84,19 @@ class Spec:
             shape: as in `classification`.
             targets: number of values.
             items: if given, an input is one item id in `[0, items)`, as for ratings.
+            tokens: as in `classification`.
             ids: as in `classification`.
         """
-        inputs, x = _layout((), items, ids) if items else _layout(shape, 0, ids)
+        inputs, x = _layout((), items, ids) if items else _layout(shape, tokens, ids)
         return cls("regression", x, Field((targets,), "float32"), targets, inputs)
 
     @classmethod
     def ranking(cls, items: int) -> Spec:
-        """An input is an item id in `[0, items)`. Its target is the weight of the feedback, 1 for a click."""
+        """An input is an item id in `[0, items)`. Its target is the weight of the feedback.
+
+        A weight is 1 for a click. A larger one, such as a play count, counts as 1 + ln(weight); see
+        `tegu.core.data.confidence`. Weights are not negative.
+        """
         return cls("ranking", Field((), "int64", items), Field((), "float32"), 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,15 +185,23 @@ def check_x(spec: Spec, x: RawInputs) -> Array:
 
 
 def check_y(spec: Spec, y: ArrayLike) -> Array:
-    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`. For one value per row the last axis may be left out.
+    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`.
+
+    For one value per row, `y` may be `[rows]` or `[rows, 1]`.
 
     Raises:
         DataError: as `check_x`.
     """
     array = as_array("y", y)
-    if spec.y.shape == (1,) and array.ndim == 1:
-        array = array[:, None]
-    return check_values("y", spec.y, array)
+    if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
+        array = array.reshape(len(array), *spec.y.shape)
+    targets = check_values("y", spec.y, array)
+    if spec.kind == "ranking" and targets.min(initial=0) < 0:
+        raise DataError(
+            f"y holds the weight {targets.min()}: a ranking expects weights of 0 or more; leave rejected items out, or "
+            "take a regression of ratings, Spec.regression((), items=...)"
+        )
+    return targets
 
 
 def check_rows(spec: Spec, x: RawInputs, y: ArrayLike) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,8 @@ class Encoding:
         items: the id of each item, at its position in the catalogue.
         titles: of the same items, for people.
         targets: the targets of a regression, in the order of a row.
+        item: name of the raw column of items.
+        label: name of the raw column of labels or of a ranking's weights.
     """
 
     columns: tuple[Column, ...] = ()
@@ -37,6 +39,8 @@ class Encoding:
     items: tuple[Word, ...] = ()
     titles: tuple[str, ...] = ()
     targets: tuple[Column, ...] = ()
+    item: str = ""
+    label: str = ""
 
     def __post_init__(self) -> None:
         if self.titles and self.items and len(self.titles) != len(self.items):
@@ -52,8 +56,13 @@ class Encoding:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The names of the raw columns."""
-        return tuple(column.name for column in self.columns)
+        """The names of the raw columns of inputs."""
+        return (self.item,) if self.item else tuple(column.name for column in self.columns)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The names of the raw columns of targets."""
+        return (self.label,) if self.label else tuple(column.name for column in self.targets)
 
     @property
     def ids(self) -> tuple[tuple[int, int], ...]:
@@ -74,7 +83,19 @@ class Encoding:
             DataError: names are missing or unknown, or a cell does not fit its column.
         """
         check_names(columns, self.features, extra=extra)
-        return np.concatenate([encode_column(column, columns[column.name]) for column in self.columns], 1)
+        return _encoded(self.columns, columns)
+
+    def values(self, columns: Mapping[str, Any]) -> Array:
+        """Targets of a regression, float32 `[rows, targets]`.
+
+        Args:
+            columns: raw columns by name, in any order.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        check_names(columns, [column.name for column in self.targets])
+        return _encoded(self.targets, columns)
 
     def classes(self, labels: object) -> Array:
         """int64 classes of labels `[rows]`.
@@ -101,6 +122,10 @@ class Encoding:
         return asdict(self)
 
 
+def _encoded(encodings: Sequence[Column], columns: Mapping[str, Any]) -> Array:
+    return np.concatenate([encode_column(column, columns[column.name]) for column in encodings], 1)
+
+
 def encoding_from_dict(body: object) -> Encoding:
     """The encoding described by the result of `Encoding.to_dict`.
 
@@ -117,4 +142,7 @@ def encoding_from_dict(body: object) -> Encoding:
     if not isinstance(body["columns"], list) or not isinstance(body["targets"], list):
         raise TypeError("expected lists of columns and targets")
     columns, targets = (tuple(map(column_from_dict, body[name])) for name in ("columns", "targets"))
-    return Encoding(columns=columns, targets=targets, titles=tuple(map(str, body["titles"])), **lists)
+    if not isinstance(body["item"], str) or not isinstance(body["label"], str):
+        raise TypeError(f"expected text for item and label, found {body['item']!r} and {body['label']!r}")
+    titles = tuple(map(str, body["titles"]))
+    return Encoding(columns, titles=titles, targets=targets, item=body["item"], label=body["label"], **lists)

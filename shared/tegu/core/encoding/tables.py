@@ -9,7 +9,7 @@ import numpy as np
 
 from tegu.core.errors import DataError
 
-__all__ = ["check_names", "table_columns"]
+__all__ = ["check_names", "is_cell", "is_single_row", "table_columns"]
 
 
 def table_columns(table: object) -> dict[str, Any] | None:
@@ -43,7 +43,7 @@ def table_columns(table: object) -> dict[str, Any] | None:
 
 def _of_mapping(table: Mapping[Any, Any]) -> dict[str, Any]:
     columns = {str(name): value for name, value in table.items()}
-    single = {name for name, value in columns.items() if _is_cell(value)}
+    single = {name for name, value in columns.items() if is_cell(value)}
     if single and len(single) < len(columns):
         rest = sorted(set(columns) - single)
         raise DataError(f"{sorted(single)} hold one value and {rest} several: give one value each, or columns")
@@ -55,8 +55,16 @@ def _of_mapping(table: Mapping[Any, Any]) -> dict[str, Any]:
     return columns
 
 
-def _is_cell(value: object) -> bool:
+def is_cell(value: object) -> bool:
+    """Whether `value` is one cell and not a column of them."""
     return isinstance(value, str | bytes) or not hasattr(value, "__len__") or np.ndim(value) == 0  # type: ignore[arg-type] # any object
+
+
+def is_single_row(table: object) -> bool:
+    """Whether a table is one row without an axis of rows: a mapping of single values, or a labelled row."""
+    if isinstance(table, Mapping):
+        return all(map(is_cell, table.values()))
+    return hasattr(table, "to_dict") and not hasattr(table, "columns")
 
 
 def _of_rows(rows: Iterable[Mapping[Any, Any]]) -> dict[str, Any]:

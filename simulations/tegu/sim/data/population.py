@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,10 @@ from tegu.core.encoding.values import raw_cells
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
+from tegu.sim.data.given_names import with_names
+from tegu.sim.data.guess_rows import guess_rows
 from tegu.sim.data.table import as_list, read_columns, table_rows
+from tegu.sim.data.table_file import read_table_file
 
 __all__ = ["Population", "Split"]
 
@@ -81,6 +85,9 @@ class Population:
         *,
         group: ArrayLike | None = None,
         order: ArrayLike | None = None,
+        kind: Kind | None = None,
+        titles: Mapping[Any, str] | Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
     ) -> Population:
         """Group rows by user.
 
@@ -88,18 +95,25 @@ class Population:
             x: inputs, rows first; a mapping from names to arrays for a spec with several inputs.
             y: targets, rows first.
             user: `[rows]`, the name of each row's user.
-            spec: inputs and outputs of a model. None means that it is inferred from the arrays: whole numbers in `y`
-                are labels, whole numbers in `x` are ids. Ranking is never inferred: pass `Spec.ranking(items)`.
+            spec: inputs and outputs of a model. None means that it is guessed from the arrays, and that the guess is
+                printed; see `tegu.sim.data.guess_rows.guess_rows`. Ranking is never guessed.
             group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
+            kind: "classification", "regression" or "ranking", where `spec` is guessed.
+            titles: of items, for people: by item id, or in the order of the catalogue.
+            feature_names: a name for each number of a row, by which a device may give it.
 
         Raises:
-            DataError: the rows do not fit `spec`, lengths differ, or a row has no user, group or order.
+            DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
+                user, group or order.
             PopulationError: there are no rows.
         """
-        names = np.asarray(user)
-        spec = spec or _guess_spec(x, y)
+        names, encoding = np.asarray(user), None
+        if spec is None:
+            x, y, spec, encoding = guess_rows(x, y, kind)
+        elif kind not in (None, spec.kind):
+            raise DataError(f"kind is {kind!r} and spec is for {spec.kind}: leave one of them out")
         inputs, targets = check_rows(spec, x, y)
         if names.shape != (len(inputs),):
             raise DataError(f"user has shape {names.shape}: expected one entry per row, ({len(inputs)},)")
@@ -110,10 +124,13 @@ class Population:
             None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
             for name, given in (("group", group), ("order", order))
         )
+        encoding = with_names(encoding, spec, inputs, titles, feature_names)
         inputs, targets = inputs[by_user], targets[by_user]
         max_support, has_units, *_ = find_row_units(inputs, counts, groups, times)
         begins = np.cumsum(counts) - counts
-        return cls(spec, inputs, targets, begins, counts, users, max_support, has_units, groups, times)
+        return cls(
+            spec, inputs, targets, begins, counts, users, max_support, has_units, groups, times, encoding=encoding
+        )
 
     @classmethod
     def from_frame(
@@ -158,16 +175,35 @@ class Population:
             DataError: a column is absent, cannot be encoded, or does not fit `spec`.
             PopulationError: there are no rows.
         """
-        optional = {name: column for name, column in (("group", group), ("order", order)) if column is not None}
+        optional = [column for column in (group, order) if column is not None]
         used = [*as_list(features), *as_list(target), *as_list(titles if isinstance(titles, str) else None)]
-        columns = read_columns(frame, [user, *used, *optional.values()])
+        columns = read_columns(frame, [user, *used, *optional])
         if not len(columns[user]):
             raise PopulationError("there are no rows: expected at least one user")
         roles: dict[str, Role] = {**dict.fromkeys(categories, "category"), **dict.fromkeys(ids, "id")}
         rows = table_rows(columns, features, target, spec=spec, kind=kind, roles=roles, titles=titles)
-        given = {name: raw_cells(column, columns[column]) for name, column in optional.items()}
-        found = cls.from_arrays(rows.x, rows.y, raw_cells(user, columns[user]), rows.spec, **given)
+        groups, times = (None if name is None else raw_cells(name, columns[name]) for name in (group, order))
+        found = cls.from_arrays(rows.x, rows.y, raw_cells(user, columns[user]), rows.spec, group=groups, order=times)
         return replace(found, encoding=rows.encoding)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, user: str, features: str | Sequence[str], **options: Any) -> Population:
+        """Group the rows of a CSV or Parquet file by the column `user`; see `from_frame`.
+
+        A CSV file needs a header. Its delimiter and decimal mark are found out, and a note says which they are.
+
+        Args:
+            path: of the file; Parquet if it ends in .parquet or .pq.
+            user: column of user names.
+            features: as in `from_frame`.
+            options: the other arguments of `from_frame`.
+
+        Raises:
+            DataError: the file cannot be read, or as `from_frame`.
+            MissingExtraError: pandas is not installed; or, for Parquet, pyarrow is not.
+            PopulationError: there are no rows.
+        """
+        return cls.from_frame(read_table_file(Path(path)), user=user, features=features, **options)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -269,22 +305,3 @@ def _by_user(names: Array) -> tuple[Array, Array, Array]:
     if absent:
         raise DataError("user is NaN in at least one row: give every row a name, or drop the row")
     return *np.unique(names, return_counts=True), order
-
-
-def _guess_spec(inputs: RawInputs, outputs: ArrayLike) -> Spec:
-    if isinstance(inputs, Mapping):
-        raise DataError(f"x has the inputs {', '.join(inputs)}: pass spec, which says what each of them holds")
-    try:
-        x, y = np.asarray(inputs), np.asarray(outputs)
-    except ValueError as error:  # rows of different lengths
-        raise DataError(f"x or y is not an array ({error}): give every row the same shape") from error
-    ids = x.dtype.kind in "iub"
-    highest = int(x.max(initial=0)) + 1 if ids else 0
-    if y.dtype.kind in "iub":
-        return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest)
-    targets = y.shape[1] if y.ndim > 1 else 1
-    if ids and x.ndim > 1:
-        raise DataError(
-            f"x has whole numbers of shape {x.shape[1:]} per row and y has real numbers: pass spec, or make x float32"
-        )
-    return Spec.regression(x.shape[1:], targets, items=highest)

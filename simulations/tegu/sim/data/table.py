@@ -87,7 +87,8 @@ def table_rows(
     kind = spec.kind if spec is not None else kind
     x, encoding = encode_inputs(columns, features, roles or {}, spec)
     y, labels, targets = encode_targets(columns, target, kind, spec, len(x))
-    encoding = replace(encoding, labels=labels, targets=targets)
+    label = target if isinstance(target, str) and not targets else ""
+    encoding = replace(encoding, labels=labels, targets=targets, label=label)
     found = spec or _spec(x, y, encoding, kind)
     if titles is not None:
         if not found.items:

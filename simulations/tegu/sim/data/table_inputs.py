@@ -46,7 +46,7 @@ def encode_inputs(
         raise DataError(f"categories or ids name {unknown}: expected columns of features")
     if isinstance(features, str) and features not in roles and _holds_ids(features, columns[features]):
         x, items = _items(features, raw_cells(features, columns[features]), spec)
-        return x, Encoding(items=items)
+        return x, Encoding(items=items, item=features)
     names = [features] if isinstance(features, str) else list(features)
     if not names:
         raise DataError("features names no column: expected at least one")

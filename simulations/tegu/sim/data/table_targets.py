@@ -17,6 +17,7 @@ from tegu.core.encoding.values import kind_of_cells, raw_cells, read_cells
 from tegu.core.encoding.words import Word, shown
 from tegu.core.errors import DataError
 from tegu.core.notes import note
+from tegu.sim.data.guess_kind import guess_kind
 
 __all__ = ["encode_targets"]
 
@@ -42,7 +43,10 @@ def encode_targets(
 
 def _holds_labels(name: str, columns: Mapping[str, Any]) -> bool:
     cells = raw_cells(name, columns[name])
-    return cells.dtype.kind in "iub" or kind_of_cells(name, cells) in ("word", "boolean")
+    found = kind_of_cells(name, cells)
+    if found == "number" and cells.dtype.kind in "iuf":
+        return guess_kind(name, cells) == "classification"
+    return found in ("word", "boolean")
 
 
 def _classes(name: str, cells: Array, spec: Spec | None) -> tuple[Array, tuple[Word, ...]]:
