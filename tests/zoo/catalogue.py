@@ -19,7 +19,7 @@ from tests.zoo.models.transformers import TRANSFORMERS
 
 __all__ = ["GROUPS", "ZOO"]
 
-_GROUPS: Mapping[str, Sequence[Entry]] = {
+GROUPS: Mapping[str, Sequence[Entry]] = {
     "Activations": ACTIVATIONS,
     "Layers": LAYERS,
     "Pooling": POOLING,
@@ -31,16 +31,5 @@ _GROUPS: Mapping[str, Sequence[Entry]] = {
     "Tables": TABULAR,
     "Tensor operations": OPERATIONS,
     "Losses": LOSSES,
-}
-# Refused today, and to be mended.
-PENDING = {
-    **dict.fromkeys(
-        ["BatchNorm1d in evaluation", "ResNet, basic block with BatchNorm", "MobileNet V2 with BatchNorm"],
-        "running statistics",
-    ),
-}
-GROUPS: Mapping[str, Sequence[Entry]] = {
-    group: [entry._replace(refused=PENDING.get(entry.name, entry.refused)) for entry in entries]
-    for group, entries in _GROUPS.items()
 }
 ZOO = {entry.name: entry for group in GROUPS.values() for entry in group}
