@@ -209,8 +209,12 @@ def _checked(reply: Reply, like: Tree) -> Reply:
     if not reply.users and not reply.update:
         return reply  # all users of the node calibrate
     check_same_layout(like, reply.update)
-    if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
+    if reply.users < 1:
+        raise FederationError(f"the reply is of {reply.users} users: expected at least 1")
+    broken = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
+    if broken:
         raise FederationError(
-            f"the update of {reply.users} users is empty or not finite: expected a finite sum over at least 1 user"
+            f"training diverged: the update of {broken[0]!r} by {reply.users} users is not finite; lower the learner's "
+            "lr or steps, or bring inputs, targets or weights nearer to 1"
         )
     return reply
