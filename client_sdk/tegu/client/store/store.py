@@ -12,7 +12,6 @@ from typing import NamedTuple, NoReturn
 from tegu.client.store.append import merge_rows
 from tegu.client.store.catalogue import differs_in_catalogue_alone, with_larger_catalogue
 from tegu.client.store.damage.faults import is_damage
-from tegu.client.store.damage.loss import describe_loss
 from tegu.client.store.database import Database, checked_path
 from tegu.client.store.ids import number_of
 from tegu.client.store.interactions import Observed, OnRepeat, Removed
@@ -306,6 +305,8 @@ class Store:
         return about
 
     def _rows_damaged(self, error: Exception) -> StoreError:
+        from tegu.client.store.damage.loss import describe_loss  # noqa: PLC0415 # rarely needed
+
         with self._database.session() as connection:
             return self._database.damaged(describe_loss(connection, error))
 
