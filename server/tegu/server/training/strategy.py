@@ -31,6 +31,7 @@ from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to
 __all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
+_NOT_FINITE = "is not finite"
 
 
 class MetaStrategy(Strategy):
@@ -67,8 +68,8 @@ class MetaStrategy(Strategy):
         return f"MetaStrategy(round {self._last} of {self._plan.rounds}, {self._outer})"
 
     def summary(self) -> None:
-        """Log the plan of the run."""
-        _log.info("Tegu: %s", self._plan)
+        """Log the plan of the run, for debugging."""
+        _log.debug("Tegu: %s", self._plan)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -195,10 +196,19 @@ class MetaStrategy(Strategy):
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
         if not usable:
-            raise FederationError(
-                f"round {number} has no usable reply: {'; '.join(reasons) or 'no node replied in time'}"
-            )
+            why = "; ".join(reasons) or "no node replied in time"
+            raise FederationError(f"round {number} has no usable reply: {why}{_advice(reasons)}")
         return usable
+
+
+def _advice(reasons: Sequence[str]) -> str:
+    """What helps if training diverges; empty if that is not the reason."""
+    if not reasons or not all(_NOT_FINITE in reason for reason in reasons):
+        return ""
+    return (
+        ". Training diverges: lower the learner's lr or the outer lr, limit updates by UpdatePlan(clip=1.0), or scale "
+        "inputs, targets or a ranking's weights to values near 1"
+    )
 
 
 def _sum_of_updates(replies: Sequence[Reply]) -> Tree:
@@ -209,8 +219,9 @@ def _checked(reply: Reply, like: Tree) -> Reply:
     if not reply.users and not reply.update:
         return reply  # all users of the node calibrate
     check_same_layout(like, reply.update)
-    if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
-        raise FederationError(
-            f"the update of {reply.users} users is empty or not finite: expected a finite sum over at least 1 user"
-        )
+    if reply.users < 1:
+        raise FederationError(f"the update is of {reply.users} users: expected a sum over at least 1 user")
+    wrong = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
+    if wrong:
+        raise FederationError(f"the update of {reply.users} users {_NOT_FINITE} at {wrong[0]}: expected a finite sum")
     return reply
