@@ -105,7 +105,7 @@ def test_another_function_with_the_same_parameters_is_another_run(tmp_path: Path
 
     def once(learner: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            from tegu import compile as compiling  # noqa: PLC0415 # the real one: tests share graphs by name otherwise
+            from tegu import compile as compiling  # the real one: tests share graphs by name otherwise
 
             patch.setattr("tegu.sim.run.compile_learner", compiling.compile_learner)
             run(tmp_path, people.plan(1), learner=learner)

@@ -31,7 +31,6 @@ from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to
 __all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
-_NOT_FINITE = "is not finite"
 
 
 class MetaStrategy(Strategy):
@@ -197,18 +196,8 @@ class MetaStrategy(Strategy):
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
         if not usable:
             why = "; ".join(reasons) or "no node replied in time"
-            raise FederationError(f"round {number} has no usable reply: {why}{_advice(reasons)}")
+            raise FederationError(f"round {number} has no usable reply: {why}")
         return usable
-
-
-def _advice(reasons: Sequence[str]) -> str:
-    """What helps if training diverges; empty if that is not the reason."""
-    if not reasons or not all(_NOT_FINITE in reason for reason in reasons):
-        return ""
-    return (
-        ". Training diverges: lower the learner's lr or the outer lr, limit updates by UpdatePlan(clip=1.0), or scale "
-        "inputs, targets or a ranking's weights to values near 1"
-    )
 
 
 def _sum_of_updates(replies: Sequence[Reply]) -> Tree:
@@ -220,8 +209,12 @@ def _checked(reply: Reply, like: Tree) -> Reply:
         return reply  # all users of the node calibrate
     check_same_layout(like, reply.update)
     if reply.users < 1:
-        raise FederationError(f"the update is of {reply.users} users: expected a sum over at least 1 user")
-    wrong = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
-    if wrong:
-        raise FederationError(f"the update of {reply.users} users {_NOT_FINITE} at {wrong[0]}: expected a finite sum")
+        raise FederationError(f"the reply is of {reply.users} users: expected at least 1")
+    broken = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
+    if broken:
+        raise FederationError(
+            f"training diverged: the update of {broken[0]!r} by {reply.users} users is not finite; lower the learner's "
+            "lr or steps or the outer lr, limit updates by UpdatePlan(clip=1.0), or bring inputs, targets or weights "
+            "nearer to 1"
+        )
     return reply

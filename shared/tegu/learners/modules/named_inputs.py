@@ -40,7 +40,7 @@ def unpacking(model: nn.Module, spec: Spec) -> nn.Module:
         inner = model
         while isinstance(inner, Standardised):
             inner = inner.model
-        if not any(isinstance(hook, _Unpack) for hook in inner._forward_pre_hooks.values()):
+        if not any(isinstance(hook, _Unpack) for hook in inner._forward_pre_hooks.values()):  # checked before
             inner.register_forward_pre_hook(_Unpack(spec.inputs, _style(inner, spec.inputs)), with_kwargs=True)
     return model
 

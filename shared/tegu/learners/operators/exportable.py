@@ -24,6 +24,7 @@ from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
 from tegu.learners.operators.tensors import indexing, matrices, sampling, scans
 from tegu.learners.operators.tensors.foreign import refuse_foreign
 from tegu.learners.operators.tensors.paddings import pad
+from tegu.learners.operators.tensors.pieces import PIECES
 
 __all__ = ["Lookup", "PlainOperators", "concatenate_rows", "from_table", "one_hot", "softmax_cross_entropy"]
 
@@ -148,6 +149,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.layer_norm: normalisation.layer_norm,
     F.rms_norm: normalisation.rms_norm,
     F.group_norm: normalisation.group_norm,
+    F.batch_norm: normalisation.batch_norm,
+    F.instance_norm: normalisation.instance_norm,
     F.local_response_norm: normalisation.local_response_norm,
     F.pad: pad,
     F.bilinear: matrices.bilinear,
@@ -169,6 +172,7 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.affine_grid: sampling.affine_grid,
     F.grid_sample: sampling.grid_sample,
     **POOLING,
+    **PIECES,
     F.cross_entropy: _cross_entropy,
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
     F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),
@@ -181,6 +185,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     Tensor.__matmul__: matmul,
     F.scaled_dot_product_attention: scaled_dot_product_attention,
     F.multi_head_attention_forward: multi_head_attention_forward,
+    # Whether TransformerEncoder may use nested tensors, which have no compiled form.
+    torch._nested_tensor_from_mask_left_aligned: lambda *_: False,
     torch.gru: gru,
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,

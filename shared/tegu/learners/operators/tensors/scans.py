@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
+from tegu.learners.operators.tensors.pieces import concatenate
+
 __all__ = ["cummax", "cummin", "cumprod", "median", "prod"]
 
 
@@ -47,8 +49,8 @@ def cummax(x: Tensor, dim: int) -> Any:
     while distance < values.shape[-1]:
         left = values.shape[-1] - distance
         # The first entries have none so far before them: they are compared with themselves.
-        before, own = torch.cat([values[..., :distance], values[..., :left]], -1), values
-        places_before = torch.cat([places[..., :distance], places[..., :left]], -1)
+        before, own = concatenate([values[..., :distance], values[..., :left]], -1), values
+        places_before = concatenate([places[..., :distance], places[..., :left]], -1)
         kept = own >= before
         values, places = torch.where(kept, own, before), torch.where(kept, places, places_before)
         distance *= 2
