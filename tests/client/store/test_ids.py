@@ -97,7 +97,9 @@ def test_whole_numbers_are_ids_too() -> None:
         ([*IDS[:6], "auto:3"], "begins with 'auto:'"),
         (b"1234567", "expected one id, or a list"),
         (2.5, "expected one id, or a list"),
-        (np.zeros((7, 2), int), "expected one id, or a list"),
+        (np.zeros((7, 2), int), "an id is array"),
+        (np.array("a"), "expected one id, or a list"),
+        ([[1], [2, 3]], r"an id is \[1\]"),
     ],
 )
 def test_what_is_no_id_is_refused_and_nothing_is_stored(ids: Any, message: str) -> None:
