@@ -35,6 +35,7 @@ from tegu.learners.learner import (
     CalibrationOptions,
     Execution,
     Learner,
+    Source,
     SummedUpdate,
     TorchBatch,
     TorchTree,
@@ -183,6 +184,7 @@ def reptile(
             merges_query=every_parameter_adapts and not entries,
         ),
         fixed_parameters=fixed,
+        source=Source(model, loss),
     )
 
 

@@ -8,12 +8,15 @@ A query that may attend to no key gets zeros, as in `scaled_dot_product_attentio
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
 from tegu.core.errors import CompileError
 from tegu.learners.operators.linear import linear
+from tegu.learners.operators.tensors.pieces import concatenate
 
 __all__ = ["multi_head_attention_forward", "scaled_dot_product_attention"]
 
@@ -151,8 +154,8 @@ def _with_extra_keys(
     """The same with a learned key and value, and with zeros, after the last position."""
     query, key, value = projected
     if bias_k is not None and bias_v is not None:
-        key = torch.cat([key, bias_k.expand(1, *key.shape[1:])])
-        value = torch.cat([value, bias_v.expand(1, *value.shape[1:])])
+        key = concatenate([key, bias_k.expand(1, *key.shape[1:])])
+        value = concatenate([value, bias_v.expand(1, *value.shape[1:])])
     if zeros:
         key, value = (F.pad(part, [0, 0, 0, 0, 0, 1]) for part in (key, value))
     return query, key, value

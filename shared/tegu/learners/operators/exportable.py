@@ -21,9 +21,11 @@ from tegu.learners.operators.embeddings import Lookup, embedding, embedding_bag,
 from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.pooling import POOLING
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
-from tegu.learners.operators.tensors import indexing, matrices, sampling, scans
+from tegu.learners.operators.tensors import indexing, matrices, sampling, scans, writes
+from tegu.learners.operators.tensors.choosing import CHOOSING
 from tegu.learners.operators.tensors.foreign import refuse_foreign
 from tegu.learners.operators.tensors.paddings import pad
+from tegu.learners.operators.tensors.pieces import PIECES
 
 __all__ = ["Lookup", "PlainOperators", "concatenate_rows", "from_table", "one_hot", "softmax_cross_entropy"]
 
@@ -168,9 +170,12 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([torch.diagonal, Tensor.diagonal], indexing.diagonal),
     **dict.fromkeys([torch.squeeze, Tensor.squeeze], indexing.squeeze),
     Tensor.unfold: indexing.unfold,
+    Tensor.__setitem__: writes.setitem,
     F.affine_grid: sampling.affine_grid,
     F.grid_sample: sampling.grid_sample,
     **POOLING,
+    **CHOOSING,
+    **PIECES,
     F.cross_entropy: _cross_entropy,
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
     F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),
@@ -183,6 +188,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     Tensor.__matmul__: matmul,
     F.scaled_dot_product_attention: scaled_dot_product_attention,
     F.multi_head_attention_forward: multi_head_attention_forward,
+    # Whether TransformerEncoder may use nested tensors, which have no compiled form.
+    torch._nested_tensor_from_mask_left_aligned: lambda *_: False,
     torch.gru: gru,
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,

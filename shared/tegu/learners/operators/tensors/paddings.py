@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
+from tegu.learners.operators.tensors.pieces import concatenate
+
 __all__ = ["pad"]
 
 
@@ -18,7 +20,7 @@ def pad(x: Tensor, widths: Sequence[int], mode: str = "constant", value: float |
         return F.pad(x, widths, mode, value)
     for i, axis in enumerate(range(x.dim() - 1, x.dim() - 1 - len(widths) // 2, -1)):
         before, after = widths[2 * i : 2 * i + 2]
-        x = torch.cat(pieces(x, axis, before, after), axis) if before or after else x
+        x = concatenate(pieces(x, axis, before, after), axis) if before or after else x
     return x
 
 
