@@ -15,8 +15,9 @@ from tegu.core.encoding.encoding import Encoding
 from tegu.core.encoding.rows import decode_column
 from tegu.core.encoding.tables import check_names, is_cell, table_columns
 from tegu.core.encoding.values import raw_cells, read_cells
-from tegu.core.encoding.words import Word, words_array
+from tegu.core.encoding.words import Word, shown, words_array
 from tegu.core.errors import DataError
+from tegu.core.notes import note
 
 __all__ = ["given_inputs", "given_targets", "labels_of", "own_items", "titles_of", "values_of"]
 
@@ -36,7 +37,9 @@ def given_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array | None:
     Raises:
         DataError: names are missing or unknown, or a value does not fit.
     """
-    if encoding is None:
+    if encoding is None or not (encoding.columns or encoding.item or encoding.items or encoding.titles):
+        if _has_names(x) and not spec.inputs:
+            note(f"x has names, {shown(list(map(str, x.columns)))}, and the bundle has none: taken by position.")
         return None
     if encoding.columns:
         columns = table_columns(x)
@@ -45,6 +48,10 @@ def given_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array | None:
         return None if not encoding.item else _of_named_items(encoding, x)
     column = _column(x, encoding.item)
     return encoding.positions([column] if is_cell(column) else column)
+
+
+def _has_names(x: Any) -> bool:
+    return hasattr(x, "to_numpy") and not callable(getattr(x, "columns", len))
 
 
 def _of_named_items(encoding: Encoding, x: Any) -> Array | None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tegu.core.data.tree import Tree, check_same_layout, trained_part
 from tegu.core.errors import DataError, FederationError
+from tegu.core.numbers import real_number
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
 
@@ -49,6 +50,7 @@ class OuterRule:
     decay: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "lr", real_number("the outer lr", self.lr))
         parameters = inspect.signature(optimiser_class(self.name)).parameters
         known = [name for name in parameters if name not in _NOT_OPTIONS]
         unknown = sorted(set(self.options) - set(known))
