@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tests.core.samples import refused, same_array
 
-from tegu.core import Spec, booleans, ids, numbers
+from tegu.core import Spec, booleans, ids, reals
 from tegu.core.data.field import Field
 from tegu.core.data.named_inputs import slices
 from tegu.core.data.spec import check_x, packed
 from tegu.core.errors import DataError
 
-SPEC = Spec.classification({"tokens": ids(50, 3), "mask": booleans(3), "picture": numbers(2, 2), "age": numbers()}, 2)
+SPEC = Spec.classification({"tokens": ids(50, 3), "mask": booleans(3), "picture": reals(2, 2), "age": reals()}, 2)
 ROWS = {
     "tokens": np.array([[1, 2, 49], [0, 0, 0]]),
     "mask": np.array([[True, True, False], [False, True, False]]),
@@ -99,4 +99,4 @@ def test_booleans_are_named_inputs_only() -> None:
 
 def test_the_packed_row_fits_the_names() -> None:
     with refused(DataError, "packed inputs"):
-        Spec("regression", numbers(3), Field((1,), "float32"), 1, (("a", numbers(2)),))
+        Spec("regression", reals(3), Field((1,), "float32"), 1, (("a", reals(2)),))

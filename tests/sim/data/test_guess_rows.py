@@ -106,7 +106,7 @@ def test_the_kind_decides(x: Any, y: Any, kind: Kind, expected: Spec) -> None:
         (VECTORS, np.eye(3)[LABELS], "classification", ("(600, 3)", "argmax")),
         (VECTORS, REAL, "ranking", ("float64", "one item id")),
         (TOKENS, REAL, "ranking", ("(600, 7)", "for each row")),
-        ({"a": TOKENS, "b": TOKENS > 1, "c": VECTORS}, REAL, None, ("'a': ids(50, 7), 'b': booleans(7), 'c': numb",)),
+        ({"a": TOKENS, "b": TOKENS > 1, "c": VECTORS}, REAL, None, ("'a': ids(50, 7), 'b': booleans(7), 'c': real",)),
     ],
 )
 def test_what_fits_no_spec_is_refused(x: Any, y: Any, kind: Kind | None, parts: tuple[str, ...]) -> None:

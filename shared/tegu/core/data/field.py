@@ -13,7 +13,7 @@ from tegu.core.data.arrays import as_array, check_numbers
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
-__all__ = ["MAX_EXACT_ID", "DType", "Field", "booleans", "check_field", "check_values", "ids", "numbers"]
+__all__ = ["MAX_EXACT_ID", "DType", "Field", "booleans", "check_field", "check_values", "ids", "reals"]
 
 DType: TypeAlias = Literal["float32", "int64", "bool"]
 _SHOWN_IDS = 6  # in a representation; a row of tokens has hundreds
@@ -42,8 +42,8 @@ class Field(NamedTuple):
         return f"Field(shape={self.shape}, dtype={self.dtype!r}, size={self.size}{ids})"
 
 
-def numbers(*shape: int) -> Field:
-    """An input of real numbers with this shape per row, such as `numbers(3, 32, 32)`; `numbers()` is one number."""
+def reals(*shape: int) -> Field:
+    """An input of real numbers with this shape per row, such as `reals(3, 32, 32)`; `reals()` is one number."""
     return Field(shape, "float32")
 
 

@@ -101,7 +101,7 @@ def _field_code(array: Array) -> str:
         return f"booleans({', '.join(shape)})"
     if array.dtype.kind in "iu" and array.dtype != np.uint8 and array.min(initial=0) >= 0:
         return f"ids({', '.join([str(int(array.max(initial=0)) + 1), *shape])})"
-    return f"numbers({', '.join(shape)})"
+    return f"reals({', '.join(shape)})"
 
 
 def _ids_in(x: Array, kind: Kind, outputs: int) -> int:
