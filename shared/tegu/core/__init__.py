@@ -7,7 +7,7 @@ bundle       the `.tegu` file with its manifest and signature
 compression  parameters and updates in fewer bytes than float32
 calibration  how the server chooses a bundle's schedule from sums of users' metrics
 metrics      what predictions are evaluated by
-scalars      single numbers that a user passes in
+scalars      single numbers as people write them
 files        files that are written whole or not at all
 process      memory, processors and functions of the operating system
 notes        sentences to the user about what was guessed, converted or resumed

@@ -11,7 +11,7 @@ from torch import nn
 
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.notes import note
-from tegu.core.numbers import whole_number
+from tegu.core.scalars import whole_number
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init

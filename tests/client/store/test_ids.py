@@ -181,7 +181,7 @@ def test_bytes_that_a_reader_kept_alive_go_when_the_same_ids_are_removed_again(
         with closing(sqlite3.connect(tmp_path / "me.db")) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM interactions").fetchone()
-            with pytest.raises(StoreError, match="may remain in its files: .* or remove with the same ids"):
+            with pytest.raises(StoreError, match=r"may remain in its files: .* or remove with the same ids"):
                 p.remove(IDS[3])
         assert p.count == 6
         assert p.remove(IDS[3]) == (0, 6)
