@@ -6,69 +6,84 @@ fixed in a graph; the spec fixes it too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
+from torch.func import vjp
 
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from tegu.core.errors import CompileError
-from tegu.learners.operators.scan import Step, scan
+from tegu.learners.operators.scan import scan
 
 __all__ = ["gru", "lstm", "rnn_relu", "rnn_tanh"]
 
 _State: TypeAlias = tuple[Tensor, ...]  # (hidden,), or (hidden, cell) for an LSTM
-_Cell: TypeAlias = Callable[[Tensor, Tensor, _State], _State]
 
 
 def gru(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.gru`: output and last hidden state."""
-    output, (last,) = _layers(_gru_cell, x, (hidden,), *options)
+    output, (last,) = _layers(_GRU, x, (hidden,), *options)
     return output, last
 
 
 def lstm(x: Tensor, state: _State, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`torch.lstm`: output, last hidden state and last cell state."""
-    output, (hidden, cell) = _layers(_lstm_cell, x, state, *options)
+    output, (hidden, cell) = _layers(_LSTM, x, state, *options)
     return output, hidden, cell
 
 
 def rnn_tanh(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.rnn_tanh`: output and last hidden state."""
-    output, (last,) = _layers(_elman_cell(torch.tanh), x, (hidden,), *options)
+    output, (last,) = _layers(_elman(torch.tanh), x, (hidden,), *options)
     return output, last
 
 
 def rnn_relu(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.rnn_relu`: output and last hidden state."""
-    output, (last,) = _layers(_elman_cell(torch.relu), x, (hidden,), *options)
+    output, (last,) = _layers(_elman(torch.relu), x, (hidden,), *options)
     return output, last
 
 
-def _split(gates: Tensor, count: int) -> tuple[Tensor, ...]:
+class _Cell(NamedTuple):
+    """One step of a layer, without its matrix products.
+
+    Attributes:
+        gates: what a step reads of the products, in parts of the hidden state's size.
+        direct: which parts of the state a step reads besides the products.
+        next_state: (product with the input `[..., gates, hidden]`, product with the hidden state, direct parts of the
+            state `[..., hidden]`) -> the next state.
+    """
+
+    gates: int
+    direct: tuple[int, ...]
+    next_state: Callable[[Tensor, Tensor, _State], _State]
+
+
+def _gru_step(from_x: Tensor, from_hidden: Tensor, direct: _State) -> _State:
+    (hidden,) = direct
     # Not `chunk`: its gradient batched over users by `vmap` fixes the number of users.
-    return gates.reshape(*gates.shape[:-1], count, -1).unbind(-2)
-
-
-def _gru_cell(from_x: Tensor, from_hidden: Tensor, state: _State) -> _State:
-    (hidden,) = state
-    (xr, xz, xn), (hr, hz, hn) = _split(from_x, 3), _split(from_hidden, 3)
+    (xr, xz, xn), (hr, hz, hn) = from_x.unbind(-2), from_hidden.unbind(-2)
     update = torch.sigmoid(xz + hz)
     candidate = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
     return (candidate + update * (hidden - candidate),)
 
 
-def _lstm_cell(from_x: Tensor, from_hidden: Tensor, state: _State) -> _State:
-    enter, forget, candidate, leave = _split(from_x + from_hidden, 4)
-    cell = torch.sigmoid(forget) * state[1] + torch.sigmoid(enter) * torch.tanh(candidate)
+def _lstm_step(from_x: Tensor, from_hidden: Tensor, direct: _State) -> _State:
+    enter, forget, candidate, leave = (from_x + from_hidden).unbind(-2)
+    cell = torch.sigmoid(forget) * direct[0] + torch.sigmoid(enter) * torch.tanh(candidate)
     return torch.sigmoid(leave) * torch.tanh(cell), cell
 
 
-def _elman_cell(activation: Callable[[Tensor], Tensor]) -> _Cell:
-    return lambda from_x, from_hidden, state: (activation(from_x + from_hidden),)
+def _elman(activation: Callable[[Tensor], Tensor]) -> _Cell:
+    return _Cell(1, (), lambda from_x, from_hidden, _: (activation(from_x + from_hidden).squeeze(-2),))
+
+
+_GRU, _LSTM = _Cell(3, (0,), _gru_step), _Cell(4, (1,), _lstm_step)
 
 
 def _layers(
@@ -110,32 +125,111 @@ def _grouped(weights: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]
     return iter([weights[i : i + size] for i in range(0, len(weights), size)])
 
 
-def _run(cell: _Cell, sequence: Tensor, state: _State, weights: Sequence[Tensor]) -> tuple[Tensor, _State]:
+def _run(cell: _Cell, sequence: Tensor, start: _State, weights: Sequence[Tensor]) -> tuple[Tensor, _State]:
     """Outputs `[steps, rows, hidden]` and the last state of one layer in one direction."""
     inputs, recurrent, *biases = weights
-    from_x = _linear(sequence, inputs, biases[0] if biases else None)  # one product for all steps
-
-    def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
-        state = cell(entries[0], F.linear(state[0], *constants), state)
-        return state, state[:1]
-
-    constants = (recurrent, *biases[1:])
-    last, (outputs,) = (scan if _is_recording() else _unrolled)(step, state, (from_x,), constants)
-    return outputs, last
-
-
-def _linear(sequence: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.linear(sequence.flatten(0, -2), weight, bias).reshape(*sequence.shape[:-1], -1)
+    bias_x, bias_hidden = biases or (None, recurrent.new_zeros(len(recurrent)))
+    from_x = _parts(_linear(sequence, inputs, bias_x), cell.gates)  # one product for all steps
+    states: _State
+    if get_proxy_mode() is None:
+        states = _unrolled(cell, from_x, recurrent, bias_hidden, *start)
+    else:
+        states = _Recurrence.apply(cell, from_x, recurrent, bias_hidden, *start)  # type: ignore[no-untyped-call] # torch does not annotate it
+    return states[0], tuple(part.select(0, -1) for part in states)
 
 
-def _is_recording() -> bool:
-    return get_proxy_mode() is not None
+def _next_state(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, state: _State) -> _State:
+    from_hidden = _parts(_linear(state[0], weight, bias), cell.gates)
+    return cell.next_state(from_x, from_hidden, tuple(state[part] for part in cell.direct))
 
 
-def _unrolled(step: Step, state: _State, xs: _State, constants: _State) -> tuple[_State, _State]:
-    """As `scan`, as a loop in Python."""
-    collected = list[_State]()
-    for entries in zip(*xs, strict=True):
-        state, outputs = step(state, entries, constants)
-        collected.append(outputs)
-    return state, tuple(torch.stack(parts) for parts in zip(*collected, strict=True))
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.linear(x.flatten(0, -2), weight, bias).reshape(*x.shape[:-1], -1)
+
+
+def _parts(gates: Tensor, count: int) -> Tensor:
+    return gates.reshape(*gates.shape[:-1], count, -1)
+
+
+def _unrolled(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *state: Tensor) -> _State:
+    """The states `[steps, rows, hidden]` after each step."""
+    states = list[_State]()
+    for entry in from_x.unbind(0):
+        state = _next_state(cell, entry, weight, bias, state)
+        states.append(state)
+    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+
+
+class _Recurrence(torch.autograd.Function):
+    """`_unrolled` as one scan, and its gradient as another."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *start: Tensor) -> _State:
+        def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
+            state = _next_state(cell, entries[0], constants[0], constants[1], state)
+            return state, state
+
+        return scan(step, start, (from_x,), (weight, bias))[1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _State) -> None:
+        ctx.cell, *tensors = inputs
+        ctx.save_for_backward(*tensors, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        cell: _Cell = ctx.cell
+        from_x, weight, bias, *others = ctx.saved_tensors
+        parts = len(grads)
+        before = tuple(_shifted(*both) for both in zip(others[:parts], others[parts:], strict=True))
+        from_hidden = _parts(_linear(before[0], weight, bias), cell.gates)
+        slopes = _slopes(cell, from_x, from_hidden, tuple(before[part] for part in cell.direct))
+
+        def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
+            own = tuple(a + b for a, b in zip(state, entries[:parts], strict=True))
+            by_hidden, *by_direct = _weighted(own, _regrouped(entries[parts:], parts))
+            earlier = [None, *(None for _ in own[1:])]
+            for part, value in zip(cell.direct, by_direct, strict=True):
+                earlier[part] = value
+            by_product = by_hidden.flatten(-2) @ constants[0]
+            earlier[0] = by_product if earlier[0] is None else earlier[0] + by_product
+            return tuple(earlier), own
+
+        entries = (*grads, *(slope for each in slopes for slope in each[1:]))
+        zeros = tuple(torch.zeros_like(part) for part in others[:parts])
+        by_start, own = scan(step, zeros, tuple(entry.flip(0) for entry in entries), (weight,))
+        own = tuple(part.flip(0) for part in own)
+        by_x, by_hidden, *_ = _weighted(own, slopes)
+        rows = by_hidden.flatten(-2).flatten(0, -2)
+        return (None, by_x, rows.T @ before[0].flatten(0, -2), rows.sum(0), *by_start)
+
+
+def _shifted(start: Tensor, states: Tensor) -> Tensor:
+    """The states before each step. By padding, since an exported `torch.cat` fixes the number of users."""
+    others = [0, 0] * start.dim()
+    return F.pad(start.unsqueeze(0), [*others, 0, len(states) - 1]) + F.pad(states[:-1], [*others, 1, 0])
+
+
+def _slopes(cell: _Cell, from_x: Tensor, from_hidden: Tensor, direct: _State) -> list[_State]:
+    """For each part of the next state, its derivatives by what a step reads: each depends on one entry of each."""
+    states, pullback = vjp(lambda x, hidden, *direct: cell.next_state(x, hidden, direct), from_x, from_hidden, *direct)
+    return [
+        pullback(tuple((torch.ones_like if index == part else torch.zeros_like)(s) for index, s in enumerate(states)))
+        for part in range(len(states))
+    ]
+
+
+def _weighted(own: _State, slopes: Sequence[_State]) -> list[Tensor]:
+    """Gradients by what a step reads, given those by the parts of the next state."""
+    totals = [
+        [g * slope if slope.dim() == g.dim() else g.unsqueeze(-2) * slope for slope in each]
+        for g, each in zip(own, slopes, strict=True)
+    ]
+    return [functools.reduce(torch.add, terms) for terms in zip(*totals, strict=True)]
+
+
+def _regrouped(slopes: _State, parts: int) -> list[_State]:
+    size = len(slopes) // parts
+    return [slopes[part * size : (part + 1) * size] for part in range(parts)]

@@ -50,11 +50,11 @@ class _Sizes(NamedTuple):
 
 
 def _flat(step: Step, sizes: _Sizes) -> Callable[..., _Tensors]:
-    """(state, entries, constants) -> (next state, state before, outputs), as tuples of tensors that share no memory."""
+    """(state, entries, constants) -> (next state, state before, outputs), all as flat tuples."""
 
     def flat(*tensors: Tensor) -> _Tensors:
         state, outputs = step(*sizes.split(tensors))
-        return tuple(value.clone() for value in (*state, *tensors[: sizes.state], *outputs))
+        return (*state, *tensors[: sizes.state], *outputs)
 
     return flat
 
@@ -64,8 +64,12 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(step: Callable[..., _Tensors], sizes: _Sizes, *tensors: Tensor) -> _Tensors:
+        def body(*tensors: Tensor) -> list[Tensor]:
+            # torch demands results that share no memory, and states of one layout in memory.
+            return [value.clone(memory_format=torch.contiguous_format) for value in step(*tensors)]
+
         state, xs, constants = sizes.split(tensors)
-        return tuple(scan_op(step, list(state), list(xs), constants))
+        return tuple(scan_op(body, [value.contiguous() for value in state], list(xs), constants))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _Tensors) -> None:
