@@ -116,9 +116,9 @@ def _layers(
             outputs, state = _run(cell, sequence.flip(0) if backward else sequence, state, next(pieces))
             directions.append(outputs.flip(0) if backward else outputs)
             last.append(state)
-        sequence = torch.cat(directions, -1) if bidirectional else directions[0]
+        sequence = _side_by_side(directions)
     output = sequence.transpose(0, 1) if batch_first else sequence
-    return output, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+    return output, tuple(_stacked(parts) for parts in zip(*last, strict=True))
 
 
 def _grouped(weights: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
@@ -207,9 +207,25 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _shifted(start: Tensor, states: Tensor) -> Tensor:
-    """The states before each step. By padding, since an exported `torch.cat` fixes the number of users."""
+    """The states before each step."""
     others = [0, 0] * start.dim()
-    return F.pad(start.unsqueeze(0), [*others, 0, len(states) - 1]) + F.pad(states[:-1], [*others, 1, 0])
+    return F.pad(start.unsqueeze(0), [*others, 0, len(states) - 1]) + F.pad(states, [*others, 1, -1])
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """As `torch.stack`, by padding: the number of users is fixed in an exported `torch.stack`."""
+    others, last = [0, 0] * parts[0].dim(), len(parts) - 1
+    return _sum([F.pad(part.unsqueeze(0), [*others, i, last - i]) for i, part in enumerate(parts)])
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """As `torch.cat` along the last axis of parts of one size, by padding as in `_stacked`."""
+    size, last = parts[0].shape[-1], len(parts) - 1
+    return _sum([F.pad(part, [i * size, (last - i) * size]) for i, part in enumerate(parts)])
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, terms)
 
 
 def _slopes(cell: _Cell, from_x: Tensor, from_hidden: Tensor, direct: _State) -> list[_State]:
@@ -227,7 +243,7 @@ def _weighted(own: _State, slopes: Sequence[_State]) -> list[Tensor]:
         [g * slope if slope.dim() == g.dim() else g.unsqueeze(-2) * slope for slope in each]
         for g, each in zip(own, slopes, strict=True)
     ]
-    return [functools.reduce(torch.add, terms) for terms in zip(*totals, strict=True)]
+    return [_sum(terms) for terms in zip(*totals, strict=True)]
 
 
 def _regrouped(slopes: _State, parts: int) -> list[_State]:
