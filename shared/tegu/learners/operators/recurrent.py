@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 from torch.func import vjp
-
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from tegu.core.errors import CompileError

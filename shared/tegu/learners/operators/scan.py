@@ -5,7 +5,7 @@ ONNX has the same operator, `Scan`. A loop in Python would be recorded iteration
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
