@@ -44,8 +44,8 @@ class Taste(nn.Module):
 def learners() -> dict[str, Learner]:
     return {
         "classification": people.learner(),
-        "regression": reptile(nn.Linear(2, 2), Spec.regression((2,), 2), steps=5, lr=0.2),
-        "ranking": reptile(Taste(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=5, lr=2.0),
+        "regression": reptile(nn.Linear(2, 2), Spec.regression((2,), 2), steps=5, lr=0.2, init="fresh"),
+        "ranking": reptile(Taste(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=5, lr=2.0, init="fresh"),
     }
 
 

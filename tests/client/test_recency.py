@@ -61,7 +61,9 @@ def test_in_torch_as_in_onnx() -> None:
 
 @pytest.fixture(scope="module")
 def correction() -> tuple[Bundle, object]:
-    learner = residual_correction(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), Spec.regression((3,), 1))
+    learner = residual_correction(
+        nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), Spec.regression((3,), 1), init="fresh"
+    )
     return make_bundle(learner, learner.init(0)), learner
 
 

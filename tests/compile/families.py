@@ -23,7 +23,7 @@ class Family(NamedTuple):
     options: dict[str, Any]
 
     def learner(self) -> Learner:
-        return reptile(self.model, self.spec, **{"steps": 1, "lr": 0.1, **self.options})
+        return reptile(self.model, self.spec, **{"steps": 1, "lr": 0.1, **self.options}, init="fresh")
 
 
 class Tokens(nn.Module):

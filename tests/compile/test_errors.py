@@ -52,7 +52,7 @@ def global_state_is_restored() -> Iterator[None]:
 
 
 def test_compiling_leaves_the_random_generator_unchanged() -> None:
-    learner = reptile(nn.Sequential(nn.Linear(4, 3)), ROWS_OF_4, steps=1)
+    learner = reptile(nn.Sequential(nn.Linear(4, 3)), ROWS_OF_4, steps=1, init="fresh")
     before = torch.get_rng_state()
     compile_learner(learner)
     assert torch.equal(torch.get_rng_state(), before)
@@ -69,7 +69,7 @@ INVALID = [
 
 @pytest.mark.parametrize(("model", "message"), INVALID)
 def test_models_that_cannot_be_compiled_raise(model: nn.Module, message: str) -> None:
-    learner = reptile(model, ROWS_OF_4, steps=1)
+    learner = reptile(model, ROWS_OF_4, steps=1, init="fresh")
     with pytest.raises(CompileError, match=message):
         compile_learner(learner)
 
@@ -77,24 +77,24 @@ def test_models_that_cannot_be_compiled_raise(model: nn.Module, message: str) ->
 def test_the_gradient_of_a_transposed_convolution_raises() -> None:
     model = nn.Sequential(nn.ConvTranspose2d(2, 2, 2), nn.Flatten(), nn.Linear(200, 3))
     with pytest.raises(CompileError, match="transposed convolution cannot be compiled: use Upsample and Conv"):
-        compile_learner(reptile(model, IMAGE, steps=1))
+        compile_learner(reptile(model, IMAGE, steps=1, init="fresh"))
 
 
 def test_adaptive_pooling_with_unequal_windows_raises() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(18, 3))
     with pytest.raises(CompileError, match=r"from 8 x 8 to 3 x 3 has unequal windows.*choose an output that divides"):
-        compile_learner(reptile(model, IMAGE, steps=1))
+        compile_learner(reptile(model, IMAGE, steps=1, init="fresh"))
 
 
 def test_average_pooling_beyond_the_input_raises() -> None:
     model = nn.Sequential(nn.Conv2d(2, 2, 2), nn.AvgPool2d(3, ceil_mode=True), nn.Flatten(), nn.Linear(18, 3))
     with pytest.raises(CompileError, match="ceil_mode=True cannot be compiled: pad the input"):
-        compile_learner(reptile(model, IMAGE, steps=1))
+        compile_learner(reptile(model, IMAGE, steps=1, init="fresh"))
 
 
 @pytest.mark.parametrize("compile_graphs", [compile_learner, compile_cohort])
 def test_a_loss_without_one_value_per_row_raises(compile_graphs: Callable[[Learner], object]) -> None:
-    learner = reptile(mlp(), ROWS_OF_4, loss=lambda output, y: output.square(), steps=1)
+    learner = reptile(mlp(), ROWS_OF_4, loss=lambda output, y: output.square(), steps=1, init="fresh")
     with pytest.raises(DataError, match=r"the loss has shape \(\d+, 3\): expected one value a row"):
         compile_graphs(learner)
 
@@ -125,4 +125,4 @@ def test_a_ranking_model_with_too_few_items_raises() -> None:
             return scores
 
     with pytest.raises(DataError, match=r"the model fails on x of shape .*IndexError.*the spec says"):
-        reptile(Wide(), Spec.ranking(500))
+        reptile(Wide(), Spec.ranking(500), init="fresh")

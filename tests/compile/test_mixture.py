@@ -29,7 +29,7 @@ LEARNERS = {
     "gradients": lambda: mixture(BATCHED["relu"].learner(), 2),
     "rows": lambda: mixture(BATCHED["rows_in_part"].learner(), 2),
     "ranking": lambda: mixture(BATCHED["ranking"].learner(), 2),
-    "correction": lambda: mixture(residual_correction(mlp(nn.Tanh()), ROWS_OF_4, steps=2), 3),
+    "correction": lambda: mixture(residual_correction(mlp(nn.Tanh()), ROWS_OF_4, steps=2, init="fresh"), 3),
 }
 
 

@@ -17,7 +17,7 @@ from tegu.core.errors import DataError
 from tegu.learners import reptile
 from tegu.learners.learner import TorchBatch, TorchKnobs, TorchTree
 
-BASE = reptile(mlp(), ROWS_OF_4, steps=1)
+BASE = reptile(mlp(), ROWS_OF_4, steps=1, init="fresh")
 
 
 def shifted(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:

@@ -70,7 +70,7 @@ def test_the_torch_runtime_uses_the_same_step_sizes(name: str, device_graphs: De
 
 
 def test_the_torch_runtime_scales_the_steps_of_any_optimiser() -> None:
-    learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learn_step_sizes="layers")
+    learner = reptile(mlp(nn.Tanh()), LAYERS.spec, learn_step_sizes="layers", init="fresh")
     manifest = make_bundle(learner, learner.init(0), {}).manifest
     runtime = TorchRuntime(mlp(nn.Tanh()), manifest, optimiser="Adam")
     meta, knobs = dict(learner.init(0)), {"steps": 1.0, "lr": 0.01}
@@ -84,7 +84,7 @@ def test_the_torch_runtime_scales_the_steps_of_any_optimiser() -> None:
 
 
 def test_a_baseline_of_a_learner_with_learned_step_sizes_compiles() -> None:
-    learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learn_step_sizes="layers")
+    learner = reptile(wide(), Spec.classification((16,), 3), steps=2, learn_step_sizes="layers", init="fresh")
     averaged = fedavg(wide(), learner)
     graphs = compile_cohort_updates(averaged, compile_cohort(learner))
     assert averaged.execution.summed_update is not None

@@ -105,7 +105,7 @@ def test_adapt_reopen_with_another_runtime_and_reset(bundle: Bundle, tmp_path: P
 def test_the_size_of_the_store_does_not_depend_on_the_number_of_items(tmp_path: Path) -> None:
     sizes = []
     for items in (64, 6400):
-        learner = reptile(Ratings(items), Spec.regression((), items=items), steps=1, lr=0.1)
+        learner = reptile(Ratings(items), Spec.regression((), items=items), steps=1, lr=0.1, init="fresh")
         path = tmp_path / f"{items}.db"
         with Personalizer.open(make_bundle(learner, learner.init(0)), store=path) as p:
             p.observe(np.arange(10), np.ones((10, 1), np.float32))

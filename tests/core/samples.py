@@ -19,6 +19,9 @@ from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
+from tegu.core.encoding.column import Column
+from tegu.core.encoding.encoding import Encoding
+from tegu.core.encoding.words import known_words
 from tegu.core.errors import TeguError
 
 DTYPES = ("float32", "float64", "int64")
@@ -79,6 +82,25 @@ def specs(draw: st.DrawFn) -> Spec:
     )
 
 
+words = st.integers() | st.text(max_size=5) | st.sampled_from([0.5, True, False])
+encodings = st.builds(
+    Encoding,
+    columns=st.sampled_from(
+        [
+            (),
+            (Column("age", "number", gap=31.5, whole=True), Column("ü=", "category", ("a", 3, 0.5), gap=0.0)),
+            (Column("when", "date", origin=-(10**15), unit=60_000_000), Column("shop", "id", (False, True))),
+        ]
+    ),
+    labels=st.lists(words, max_size=3).map(known_words),
+    items=st.just((1, 2**64 - 1, "x")),
+    titles=st.sampled_from([(), ("One", "One", "")]),
+    item=st.text(max_size=3),
+    label=st.text(max_size=3),
+    targets=st.sampled_from([(), (Column("price", "number", origin=0.5, unit=10.0),)]),
+)
+
+
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     sizes = sorted(draw(st.sets(st.integers(1, 99), max_size=3)))
@@ -99,6 +121,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         guarded=draw(st.booleans()),
         window=draw(st.integers(0, 9)),
         noise=draw(st.integers(0, 9)),
+        encoding=draw(st.none() | encodings),
     )
 
 

@@ -27,7 +27,7 @@ def test_guides_import_public_packages_only(page: str) -> None:
 
 
 def test_embed(tmp_path: Path) -> None:
-    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"])
+    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"], init="fresh")
     write_bundle(tmp_path / "init.tegu", make_bundle(learner, learner.init(0)))
     said = run_python("embed", tmp_path)
     assert re.search(r"^True .*all 5 steps", said, re.MULTILINE), "the adaptation was kept"

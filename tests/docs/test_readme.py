@@ -85,7 +85,7 @@ def test_training_writes_a_bundle_that_helps(tmp_path: Path) -> None:
 
 
 def test_the_device_recommends_and_adapts(tmp_path: Path) -> None:
-    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"])
+    learner = reptile(FilmTaste(300, 4), Spec.ranking(300), adapted_parameters=["user"], init="fresh")
     (tmp_path / "runs/movielens").mkdir(parents=True)
     write_bundle(tmp_path / "runs/movielens/init.tegu", make_bundle(learner, learner.init(0)))
     said = run(block("On the device") + AGAIN, tmp_path)

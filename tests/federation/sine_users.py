@@ -33,7 +33,7 @@ def population() -> Population:
 @cache
 def learner() -> Learner:
     model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
-    return residual_correction(model, population().spec, steps=3, lr=0.05)
+    return residual_correction(model, population().spec, steps=3, lr=0.05, init="fresh")
 
 
 @cache

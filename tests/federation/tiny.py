@@ -24,7 +24,7 @@ SPEC = Spec.classification((4,), 3)
 @cache
 def learner() -> Learner:
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-    return reptile(model, SPEC, steps=3, lr=0.3)
+    return reptile(model, SPEC, steps=3, lr=0.3, init="fresh")
 
 
 @cache

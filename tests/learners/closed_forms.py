@@ -69,7 +69,7 @@ def prototypes(sigma: float = 0.0) -> Learner:
 @cache
 def noisy_steps() -> Learner:
     """Gradient steps with noise; a summed update is available."""
-    base = reptile(mlp(), SPEC, steps=2, lr=0.2)
+    base = reptile(mlp(), SPEC, steps=2, lr=0.2, init="fresh")
     assert isinstance(base.adapt, Iterated)
     step, width = base.adapt.step, base.init(0)["2.bias"].shape[0]
 

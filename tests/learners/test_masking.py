@@ -21,11 +21,11 @@ from tegu.core.data.spec import Spec
 from tegu.learners import fedavg, fedsgd, reptile
 
 MODEL = mlp()
-WHOLE = reptile(MODEL, SPEC, steps=3, lr=0.3, prior=2.0)
+WHOLE = reptile(MODEL, SPEC, steps=3, lr=0.3, prior=2.0, init="fresh")
 LEARNERS = {
     "whole": WHOLE,
-    "partial": reptile(MODEL, SPEC, adapted_parameters=["2"], steps=2, lr=0.3, momentum=0.5),
-    "adam": reptile(MODEL, SPEC, steps=2, inner="adam"),
+    "partial": reptile(MODEL, SPEC, adapted_parameters=["2"], steps=2, lr=0.3, momentum=0.5, init="fresh"),
+    "adam": reptile(MODEL, SPEC, steps=2, inner="adam", init="fresh"),
     "fedsgd": fedsgd(MODEL, WHOLE),
     "fedavg": fedavg(MODEL, WHOLE),
 }
@@ -52,7 +52,7 @@ def test_padding_a_user_changes_nothing(name, support, query, padding):
 
 @pytest.mark.parametrize("adapted_parameters", [None, ["user"]], ids=["whole", "partial"])
 def test_padding_a_ranking_user_changes_nothing(adapted_parameters):
-    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=adapted_parameters, steps=3)
+    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=adapted_parameters, steps=3, init="fresh")
     meta = meta_of(learner)
     ids = torch.tensor([3, 5, 8, 0, 0])
     padded = rows(3)._replace(x=ids, y=torch.ones(5), mask=torch.tensor([1.0, 1, 1, 0, 0]))

@@ -28,7 +28,7 @@ SUPPORT, QUERY = rows(6), rows(5, seed=1)
 
 def test_reptile_moves_toward_the_parameters_adapted_on_all_rows():
     model = mlp()
-    learner = reptile(model, SPEC, steps=4, lr=0.3, momentum=0.5)
+    learner = reptile(model, SPEC, steps=4, lr=0.3, momentum=0.5, init="fresh")
     meta = meta_of(learner)
     expected = trained(
         model, meta, functools.partial(torch.optim.SGD, lr=0.3, momentum=0.5), [concatenated(SUPPORT, QUERY)] * 4
@@ -38,7 +38,7 @@ def test_reptile_moves_toward_the_parameters_adapted_on_all_rows():
 
 @pytest.mark.parametrize("inner", ["sgd", "adam"])
 def test_partial_reptile_moves_adapted_parameters_toward_those_adapted_on_the_support(inner):
-    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], steps=3, lr=0.3, inner=inner)
+    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], steps=3, lr=0.3, inner=inner, init="fresh")
     meta = meta_of(learner)
     adapted = learner.adapt(meta, SUPPORT, learner.knobs, NO_NOISE)
     update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
@@ -49,7 +49,7 @@ def test_partial_reptile_moves_adapted_parameters_toward_those_adapted_on_the_su
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"inner": "adam"}], ids=["sgd", "momentum", "adam"])
 def test_partial_reptile_moves_other_parameters_along_the_gradient_through_adaptation(options):
     model = mlp()
-    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.3, **options)
+    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.3, **options, init="fresh")
     meta = meta_of(learner, dtype=torch.float64)
     support, query = rows(6, dtype=torch.float64), rows(5, seed=1, dtype=torch.float64)
 
@@ -69,7 +69,7 @@ def test_partial_reptile_moves_other_parameters_along_the_gradient_through_adapt
 
 def test_the_gradient_through_adaptation_differs_from_the_first_order_gradient():
     model = mlp()
-    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.5)
+    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.5, init="fresh")
     meta = meta_of(learner)
     adapted = {**meta, **learner.adapt(meta, SUPPORT, learner.knobs, NO_NOISE)}
     stopped = minus(adapted, trained(model, adapted, functools.partial(torch.optim.SGD, lr=1.0), [QUERY]))
@@ -79,7 +79,7 @@ def test_the_gradient_through_adaptation_differs_from_the_first_order_gradient()
 
 def test_fedsgd_is_one_gradient_on_all_rows():
     model = mlp()
-    like = reptile(model, SPEC, steps=4)
+    like = reptile(model, SPEC, steps=4, init="fresh")
     learner = fedsgd(model, like)
     meta = meta_of(learner)
     step = trained(model, meta, functools.partial(torch.optim.SGD, lr=1.0), [concatenated(SUPPORT, QUERY)])
@@ -90,7 +90,7 @@ def test_fedsgd_is_one_gradient_on_all_rows():
 
 def test_fedavg_trains_every_parameter_whatever_adapts():
     model = mlp()
-    learner = fedavg(model, reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3))
+    learner = fedavg(model, reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3, init="fresh"))
     meta = meta_of(learner)
     expected = trained(model, meta, functools.partial(torch.optim.SGD, lr=0.3), [concatenated(SUPPORT, QUERY)] * 4)
     assert_trees_close(learner.update(meta, SUPPORT, QUERY, NO_NOISE), minus(meta, expected))
@@ -99,7 +99,7 @@ def test_fedavg_trains_every_parameter_whatever_adapts():
 
 def test_local_only_adapts_everything_and_shares_nothing():
     model = mlp()
-    learner = local_only(model, reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.3))
+    learner = local_only(model, reptile(model, SPEC, adapted_parameters=["2"], steps=3, lr=0.3, init="fresh"))
     meta = meta_of(learner)
     expected = trained(model, meta, functools.partial(torch.optim.SGD, lr=0.3), [SUPPORT] * 3)
     assert_trees_close(learner.adapt(meta, SUPPORT, learner.knobs, NO_NOISE), expected)
@@ -108,7 +108,7 @@ def test_local_only_adapts_everything_and_shares_nothing():
 
 def test_predict_puts_the_state_in_place_of_the_initialisation():
     model = mlp()
-    learner = reptile(model, SPEC, adapted_parameters=["2"])
+    learner = reptile(model, SPEC, adapted_parameters=["2"], init="fresh")
     meta = meta_of(learner)
     state = {name: meta[name] + 1 for name in learner.adapted_parameters}
     model.load_state_dict({**meta, **state})
@@ -122,7 +122,7 @@ def test_learners_by_name():
 
 
 def test_the_gradient_through_adam_is_finite_where_nothing_has_a_gradient():
-    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], steps=2, inner="adam")
+    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], steps=2, inner="adam", init="fresh")
     update = learner.update(meta_of(learner), rows(0, padding=3), QUERY, NO_NOISE)
     assert all(torch.isfinite(value).all() for value in update.values())
     assert update["0.weight"].any()

@@ -55,7 +55,7 @@ def in_numpy(model, meta, support, weights, knobs, x):
 @pytest.mark.parametrize("padding", [0, 3])
 def test_a_correction_is_weighted_ridge_regression(kind, padding):
     model, spec, draw = CASES[kind]
-    learner = residual_correction(model, spec)
+    learner = residual_correction(model, spec, init="fresh")
     meta, real, x = meta_of(learner), draw(6, 1), rows(5, 9).x
     support = draw(6, 1, padding)._replace(mask=torch.cat([WEIGHTS, torch.zeros(padding)]))
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
@@ -76,7 +76,10 @@ def test_two_rows_of_half_weight_are_one_row():
     twice = torch.tensor([0, 1, 2, 2, 3])
     once, halves = regression_rows(4), torch.tensor([1.0, 1.0, 0.5, 0.5, 1.0])
     double = Batch(once.x[twice], once.y[twice], halves)
-    for learner in (residual_correction(mlp(2), REGRESSION), reptile(mlp(2), REGRESSION, steps=3, lr=0.2, prior=2.0)):
+    for learner in (
+        residual_correction(mlp(2), REGRESSION, init="fresh"),
+        reptile(mlp(2), REGRESSION, steps=3, lr=0.2, prior=2.0, init="fresh"),
+    ):
         meta, x = meta_of(learner), rows(5, 9).x
         answers = [
             learner.predict(meta, learner.adapt(meta, batch, learner.knobs, NO_NOISE), x) for batch in (once, double)
@@ -87,7 +90,9 @@ def test_two_rows_of_half_weight_are_one_row():
 @pytest.mark.parametrize("adapted_parameters", [None, ["2"]])
 def test_gradient_steps_are_of_the_weighted_mean(adapted_parameters):
     model, support = mlp(), rows(6, 1)._replace(mask=WEIGHTS)
-    learner = reptile(model, SPEC, adapted_parameters=adapted_parameters, steps=4, lr=0.6, prior=2.0, momentum=0.5)
+    learner = reptile(
+        model, SPEC, adapted_parameters=adapted_parameters, steps=4, lr=0.6, prior=2.0, momentum=0.5, init="fresh"
+    )
     meta = meta_of(learner)
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
@@ -104,7 +109,7 @@ def test_gradient_steps_are_of_the_weighted_mean(adapted_parameters):
 
 
 def test_a_ranking_takes_the_weighted_mean_of_clicks():
-    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=3, lr=0.5)
+    learner = reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=3, lr=0.5, init="fresh")
     meta, clicks = meta_of(learner), torch.tensor([3, 5, 8, 1, 3, 0])
     support = Batch(clicks, torch.ones(6), WEIGHTS)
     user = meta["user"].clone()

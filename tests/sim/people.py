@@ -35,7 +35,7 @@ def classifier() -> nn.Module:
 
 
 def learner() -> Learner:
-    return reptile(classifier(), SPEC, **OPTIONS)
+    return reptile(classifier(), SPEC, **OPTIONS, init="fresh")
 
 
 def people(users: int = 40, seed: int = 0, least: int = 4, most: int = 16) -> Population:
@@ -79,7 +79,7 @@ def experiment(*, seed: int = 0, rounds: int | None = None, cohort: int | None =
         name="tiny",
         population=people(),
         model=model,
-        learner=reptile(model, SPEC, **OPTIONS),
+        learner=reptile(model, SPEC, **OPTIONS, init="fresh"),
         options=OPTIONS,
         plan=plan(rounds or 6, seed=seed, cohort=cohort or 5),
     )
@@ -113,7 +113,9 @@ def ranking(*, seed: int = 0, rounds: int | None = None, cohort: int | None = No
     items, users = np.tile(np.arange(6), 20), np.repeat(np.arange(20), 6)
     population = Population.from_arrays(items, np.ones(120, np.float32), users, spec)
     scores = nn.Sequential(model, nn.Flatten(0))
-    return Experiment("tiny ranking", population, scores, reptile(scores, spec), plan(rounds or 1, seed=seed))
+    return Experiment(
+        "tiny ranking", population, scores, reptile(scores, spec, init="fresh"), plan(rounds or 1, seed=seed)
+    )
 
 
 # --- the same work in plain torch ---------------------------------------------------------------------------------

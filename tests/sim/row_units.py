@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.core.people import Rows, user_rows
 
 from tegu.core.data.batch import Array
+from tegu.core.data.spec import Spec
 from tegu.sim.data.population import Population
 
 
@@ -16,7 +17,10 @@ def population_of(users: list[Rows]) -> Population:
     assert x is not None
     y = np.concatenate([each.y for each in users]).astype(np.float32)
     user = np.repeat(np.arange(len(users)), [len(each.x) for each in users])
-    return Population.from_arrays(x, y, user, group=group, order=order)
+    spec = (
+        Spec.regression(x.shape[1:]) if x.dtype.kind == "f" else Spec.regression(x.shape[1:], tokens=int(x.max()) + 1)
+    )
+    return Population.from_arrays(x, y, user, spec, group=group, order=order)
 
 
 @st.composite

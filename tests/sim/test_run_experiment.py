@@ -328,7 +328,9 @@ def test_large_ks_without_calibration_users_use_the_last_entry(tmp_path: Path) -
 
 def test_a_learner_of_another_spec() -> None:
     population = people.people()
-    other = Population.from_arrays(population.x, population.y * 2, population.users.repeat(population.counts))
+    other = Population.from_arrays(
+        population.x, population.y * 2, population.users.repeat(population.counts), Spec.classification((2,), 5)
+    )
     assert other.spec == Spec.classification((2,), 5)
     with refused(DataError, population.spec, other.spec, "build the learner for"):
         run_plan(other, people.learner(), people.plan())

@@ -56,9 +56,9 @@ def test_zero_is_a_value() -> None:
         simulate(people.people(), people.learner(), rounds=0)
 
 
-def test_there_are_at_most_ten_keywords() -> None:
+def test_there_are_at_most_twelve_keywords() -> None:
     parameters = inspect.signature(simulate).parameters.values()
-    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 10
+    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 12
 
 
 def test_the_number_of_initialisations_is_checked() -> None:

@@ -79,4 +79,5 @@ def manifest_of(learner: Learner) -> Manifest:
         guarded=learner.calibration.guarded,
         window=learner.calibration.window,
         noise=learner.noise,
+        fixed_parameters=learner.fixed_parameters,
     )

@@ -71,7 +71,10 @@ def _rows(field: Field, rows: int, rng: np.random.Generator, scaling: Scaling | 
     if field.dtype == "int64":
         return torch.from_numpy(rng.integers(field.size or _UNBOUNDED_IDS, size=(rows, *field.shape)))
     drawn = _normal((rows, *field.shape), rng)
-    return drawn if scaling is None else drawn * torch.tensor(scaling.std) + torch.tensor(scaling.mean)
+    scaled = drawn if scaling is None else drawn * torch.tensor(scaling.std) + torch.tensor(scaling.mean)
+    for position, size in field.ids:
+        scaled[:, position] = torch.from_numpy(rng.integers(size, size=rows)).float()
+    return scaled
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
@@ -79,7 +82,11 @@ def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
 
 
 def _shared_inputs(learner: Learner, rng: np.random.Generator) -> dict[str, Tensor]:
-    meta = {name: _perturbed(array, rng) for name, array in learner.init(0).items()}
+    fixed = learner.fixed_parameters  # graphs never see other values of these
+    meta = {
+        name: torch.from_numpy(array) if name in fixed else _perturbed(array, rng)
+        for name, array in learner.init(0).items()
+    }
     return with_prefix("meta", meta) | with_prefix("knob", knob_tensors(learner.knobs))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
     from tegu.core.bundle.manifest import Manifest, ScheduleEntry
     from tegu.core.bundle.signing import new_key_pair
+    from tegu.core.data.field import booleans, ids, numbers
     from tegu.core.data.spec import Spec
     from tegu.core.data.users import LocalUser, read_users, write_users
     from tegu.core.errors import (
@@ -68,8 +69,11 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
             "StoreError": "errors",
             "TeguError": "errors",
             "UnknownNameError": "errors",
+            "booleans": "data.field",
             "find_metric": "metrics",
+            "ids": "data.field",
             "new_key_pair": "bundle.signing",
+            "numbers": "data.field",
             "read_bundle": "bundle.file",
             "read_users": "data.users",
             "write_bundle": "bundle.file",
@@ -100,8 +104,11 @@ __all__ = [
     "StoreError",
     "TeguError",
     "UnknownNameError",
+    "booleans",
     "find_metric",
+    "ids",
     "new_key_pair",
+    "numbers",
     "read_bundle",
     "read_users",
     "write_bundle",

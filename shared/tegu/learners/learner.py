@@ -3,7 +3,8 @@
     init(seed)                           -> meta     what the server trains
     adapt(meta, support, knobs, noise)   -> state    the personal part, computed on the device
     predict(meta, state, x)              -> output
-    update(meta, support, query, noise)  -> a tree shaped like meta: the direction the server subtracts
+    update(meta, support, query, noise)  -> the direction the server subtracts: a tree shaped like the trained part of
+                                            meta, which is meta without `fixed_parameters`
 
 A state or an update may hold only the changed rows of a table in place of the whole table: see `parameters.table_rows`.
 
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
@@ -33,6 +34,7 @@ __all__ = [
     "Iterated",
     "Learner",
     "RowLosses",
+    "Source",
     "SummedUpdate",
     "TorchBatch",
     "TorchKnobs",
@@ -124,6 +126,22 @@ class Execution:
     example_scaling: tuple[Scaling | None, Scaling | None] = (None, None)
 
 
+class Source(NamedTuple):
+    """What a learner was built from.
+
+    Attributes:
+        module: a copy of the module, in evaluation mode and with its values as given. The entries of `meta` without a
+            `/` in their names are its parameters.
+        loss: as given: a name, a callable `(output, y) -> [rows]`, or None for the default loss.
+    """
+
+    module: nn.Module
+    loss: str | Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __repr__(self) -> str:
+        return f"Source({type(self.module).__name__})"
+
+
 @dataclass(frozen=True, repr=False)
 class Learner:
     """One meta-learning method applied to one model. Build one with a function of this package, such as `reptile`.
@@ -141,16 +159,19 @@ class Learner:
         init: seed -> meta, float32 numpy arrays.
         adapt: (meta, support, knobs, noise) -> state; often an `Iterated`.
         predict: (meta, state, x) -> outputs `[rows, outputs]`, or scores `[rows]` for ranking.
-        update: (meta, support, query, noise) -> update, shaped like meta.
+        update: (meta, support, query, noise) -> update, shaped like meta without `fixed_parameters`.
         noise: length of each user's `noise` vector of standard normal numbers; 0 for a learner without noise.
         calibration: which knobs calibration may try.
         execution: how the functions can be executed faster.
         gradient_learner: for a learner that does not adapt by gradient steps but trains as one that does, the latter;
             otherwise None.
+        fixed_parameters: names of the entries of `meta` that nothing changes, neither training nor a device. No update
+            holds them.
+        source: the module and the loss it was built from. Baselines and `Run.state_dict` need it; None if not known.
 
     Raises:
-        DataError: `unadapted` does not have the same knobs as `knobs`, or `adapt` is an `Iterated` and there is no knob
-            `steps`.
+        DataError: a parameter is both adapted and fixed, `unadapted` does not have the same knobs as `knobs`, or
+            `adapt` is an `Iterated` and there is no knob `steps`.
     """
 
     name: str
@@ -167,8 +188,15 @@ class Learner:
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
     execution: Execution = field(default_factory=Execution)
     gradient_learner: Learner | None = None
+    fixed_parameters: tuple[str, ...] = ()
+    source: Source | None = None
 
     def __post_init__(self) -> None:
+        if both := sorted(set(self.adapted_parameters) & set(self.fixed_parameters)):
+            raise DataError(
+                f"{both[0]!r} is among adapted_parameters and among fixed_parameters: expected it in one of them; "
+                "leave it out of one"
+            )
         if set(self.unadapted) != set(self.knobs):
             raise DataError(
                 f"unadapted has the knobs {sorted(self.unadapted)} and the learner {sorted(self.knobs)}: "
@@ -179,6 +207,18 @@ class Learner:
                 f"{self.name} repeats a step and has the knobs {sorted(self.knobs)}: expected {STEPS!r} among them, "
                 "the number of steps; add this knob, or pass adapt as a plain function"
             )
+
+    def __reduce__(self) -> NoReturn:
+        raise DataError(
+            f"the learner {self.name!r} cannot be pickled, for it holds functions: build it again in the other "
+            "process, or hand over a bundle (tegu.compile.make_bundle), which holds its graphs"
+        )
+
+    def __copy__(self) -> Learner:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Learner:
+        return self
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{name}={value:g}" for name, value in self.knobs.items())

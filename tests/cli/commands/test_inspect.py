@@ -48,13 +48,13 @@ def test_a_narrow_terminal_cuts_nothing(tegu: Run, bundles: dict[str, Path], mon
     assert read_bundle(bundles["classification"]).identity in joined
 
 
-def test_adapted_parameters_are_marked_personal(tegu: Run, bundles: dict[str, Path]) -> None:
+def test_what_changes_each_parameter_is_shown(tegu: Run, bundles: dict[str, Path]) -> None:
     lines = [
         [cell.strip() for cell in line.split("│")[1:-1]]
         for line in tegu("inspect", bundles["ranking"]).out.splitlines()
     ]
-    assert ["film.weight", "15x3", ""] in lines
-    assert ["user", "3", "yes"] in lines
+    assert ["film.weight", "15x3", "training"] in lines
+    assert ["user", "3", "training, device"] in lines
 
 
 def test_json_is_the_manifest(tegu: Run, bundles: dict[str, Path]) -> None:

@@ -50,7 +50,7 @@ def test_the_note_states_the_numbers():
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    learner = residual_correction(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), SPEC)
+    learner = residual_correction(nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)), SPEC, init="fresh")
     made = make_bundle(learner, learner.init(0))
     knobs = {**learner.knobs, "mix": 1.0, "ridge": 0.1, "weight": 1.0, "guard": 4.0, "slope": 1.0, "residual_sd": 0.1}
     schedule = (ScheduleEntry(1, {**knobs, "intercept": 0.0}, 0.5, 0.25),)
@@ -100,12 +100,12 @@ def test_only_the_newest_interactions_are_adapted_on(bundle):
         person.observe(x, before + np.arange(9, dtype=np.float32)[:, None])
         other.observe(x[5:], before[5:] + np.arange(5, 9, dtype=np.float32)[:, None])
         assert (person.adapt().interactions, other.adapt().interactions) == (4, 4)
-        assert person.interactions == 9
+        assert person.count == 9
         np.testing.assert_array_equal(person.predict(x), other.predict(x))
 
 
 def test_a_bundle_of_a_correction_says_how_many():
-    learner = residual_correction(nn.Linear(3, 1), SPEC)
+    learner = residual_correction(nn.Linear(3, 1), SPEC, init="fresh")
     assert learner.calibration.window == 256
     read = Manifest.from_json(make_bundle(learner, learner.init(0), {}).manifest.to_json())
     assert (read.window, read.guarded, read.unadapted) == (256, True, learner.unadapted)

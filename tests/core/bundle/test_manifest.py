@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.core.samples import json_values, manifest, manifests, refused
 
 from tegu.core.bundle.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
+from tegu.core.encoding.column import Column
 from tegu.core.errors import BundleError, DataError
 
 GOOD: dict[str, Any] = json.loads(
@@ -21,6 +22,10 @@ GOOD: dict[str, Any] = json.loads(
         members={"a": "00"},
     ).to_json()
 )
+
+COLUMN = asdict(Column("age", "number")) | {"levels": []}
+ENCODING: dict[str, Any] = {"columns": [COLUMN], "labels": [], "items": [], "titles": [], "targets": [],
+                            "item": "", "label": ""}  # fmt: skip
 
 
 def encoded(**changes: Any) -> bytes:
@@ -96,6 +101,24 @@ def spec(**changes: Any) -> dict[str, Any]:
         ({"members": []}, "[]"),
         ({"members": {"a": 1}}, "1"),
         ({"spec": []}, "[]"),
+        ({"encoding": {}}, "expected an encoding with columns, labels"),
+        ({"encoding": ENCODING | {"more": 1}}, "expected an encoding with columns, labels"),
+        ({"encoding": ENCODING | {"labels": "ab"}}, "expected a list of text"),
+        ({"encoding": ENCODING | {"labels": [None]}}, "expected a list of text"),
+        ({"encoding": ENCODING | {"labels": ["a", "a"]}}, "a label occurs twice"),
+        ({"encoding": ENCODING | {"items": ["a"], "titles": ["A", "B"]}}, "2 titles for 1 items"),
+        ({"encoding": ENCODING | {"item": 1}}, "expected text for item"),
+        ({"encoding": ENCODING | {"titles": [1]}}, "titles as text"),
+        ({"encoding": ENCODING | {"columns": {}}}, "expected lists of columns"),
+        ({"encoding": ENCODING | {"columns": [{}]}}, "expected a column with name, kind"),
+        ({"encoding": ENCODING | {"columns": [COLUMN, COLUMN]}}, "a column occurs twice"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"kind": "colour"}]}}, "is a 'colour'"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"kind": "id"}]}}, "with 0 levels"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"unit": 0}]}}, "unit 0"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"unit": "1"}]}}, "expected numbers"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"origin": float("nan")}]}}, "expected numbers"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"gap": True}]}}, "expected numbers"),
+        ({"encoding": ENCODING | {"columns": [COLUMN | {"whole": 1}]}}, "boolean for whole"),
         (spec(kind="clustering"), "clustering"),
         (spec(outputs=2.5), "2.5"),
         (spec(outputs=float("inf")), "inf"),

@@ -77,9 +77,9 @@ def test_rows_that_fit_are_converted(spec: Spec, x: Any, expected: np.ndarray[An
 @pytest.mark.parametrize(
     ("spec", "x", "parts"),
     [
-        (REAL, [["a", "b"]], ("<U1", "float32")),
-        (REAL, [[None, 1]], ("object", "float32")),
-        (REAL, [[1j, 1]], ("complex128", "float32")),
+        (REAL, [["a", "b"]], ("<U1", "map words to codes")),
+        (REAL, [[None, 1]], ("object", "NoneType", "drop or impute")),
+        (REAL, [[1j, 1]], ("complex128", "real and imaginary parts")),
         (REAL, [[1, 2], [3]], ("inhomogeneous", "same shape")),
         (REAL, 1.0, ("()", "(rows, 2)")),
         (REAL, [1.0, 2.0], ("(2,)", "(rows, 2)")),
@@ -102,6 +102,7 @@ def test_rows_that_do_not_fit_are_refused(spec: Spec, x: Any, parts: tuple[str, 
 def test_a_single_target_may_leave_out_its_axis() -> None:
     assert same_array(check_y(REAL, [1, 2]), np.array([[1], [2]], np.float32))
     assert same_array(check_y(REAL, [[1], [2]]), np.array([[1], [2]], np.float32))
+    assert same_array(check_y(TEXT, [[1], [0]]), np.array([1, 0], np.int64))
     with refused(DataError, "(2,)", "(rows, 3)"):
         check_y(Spec.regression((2,), 3), [1, 2])
 

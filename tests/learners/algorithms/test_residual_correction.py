@@ -64,7 +64,7 @@ CASES = {"classification": (mlp(), SPEC, rows), "regression": (mlp(2), REGRESSIO
 @pytest.mark.parametrize(("count", "padding"), [(1, 0), (6, 0), (6, 3)])
 def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
     model, spec, draw = CASES[kind]
-    learner = residual_correction(model, spec)
+    learner = residual_correction(model, spec, init="fresh")
     meta, support, x = meta_of(learner), draw(count, 1, padding), rows(5, 9).x
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
     base, correction, improvement = in_numpy(model, meta, support, CORRECT, x)
@@ -82,16 +82,16 @@ def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
 @pytest.mark.parametrize("kind", CASES)
 def test_without_steps_outputs_are_the_initialisations(kind):
     model, spec, draw = CASES[kind]
-    learner = residual_correction(model, spec)
+    learner = residual_correction(model, spec, init="fresh")
     meta, x = meta_of(learner), rows(5, 9).x
     state = learner.adapt(meta, draw(6), {**learner.knobs, "steps": 0}, NO_NOISE)
-    output = reptile(model, spec).predict(meta, {}, x)
+    output = reptile(model, spec, init="fresh").predict(meta, {}, x)
     output = torch.log_softmax(output, -1) if kind == "classification" else output
     torch.testing.assert_close(learner.predict(meta, state, x), output)
 
 
 def test_corrected_probabilities_are_positive_and_sum_to_one():
-    learner = residual_correction(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC, init="fresh")
     meta, support = meta_of(learner), rows(12)
     state = learner.adapt(meta, support, {**learner.knobs, "ridge": 0.03, "weight": 1.0}, NO_NOISE)
     answers = learner.predict(meta, state, rows(50, 3).x).exp()
@@ -102,7 +102,7 @@ def test_corrected_probabilities_are_positive_and_sum_to_one():
 @pytest.mark.parametrize(("guard", "floor"), [(2.0, 0.0), (4.0, 0.0), (4.0, 0.3)])
 @pytest.mark.parametrize(("intercept", "slope", "residual_sd"), [(0.1, 0.0, 0.3), (0.0, 1.0, 0.2), (-0.5, 0.5, 0.1)])
 def test_shrinkage_is_the_probability_of_a_gain(guard, floor, intercept, slope, residual_sd):
-    learner = residual_correction(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC, init="fresh")
     meta, support = meta_of(learner), rows(8, 2)
     guard_knobs = {"guard": guard, "floor": floor, "intercept": intercept, "slope": slope, "residual_sd": residual_sd}
     whole = learner.adapt(meta, support, {**learner.knobs, **CORRECT, "weight": 1.0, "floor": floor}, NO_NOISE)
@@ -117,14 +117,17 @@ def test_shrinkage_is_the_probability_of_a_gain(guard, floor, intercept, slope, 
 
 
 def test_one_interaction_has_no_loo_improvement():
-    learner = residual_correction(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC, init="fresh")
     state = learner.adapt(meta_of(learner), rows(1), {**learner.knobs, **CORRECT}, NO_NOISE)
     assert float(state["loo_improvement"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_training_is_reptiles():
     options = {"steps": 3, "lr": 0.4, "prior": 2.0}
-    learner, like = residual_correction(mlp(), SPEC, **options), reptile(mlp(), SPEC, **options)
+    learner, like = (
+        residual_correction(mlp(), SPEC, **options, init="fresh"),
+        reptile(mlp(), SPEC, **options, init="fresh"),
+    )
     meta, support, query = meta_of(learner), rows(4), rows(3, 1)
     updates = [one.update(meta, support, query, NO_NOISE) for one in (learner, like)]
     assert_trees_close(*updates, rtol=0, atol=0)
@@ -133,7 +136,7 @@ def test_training_is_reptiles():
 
 
 def test_candidates_are_kernels_and_ridges():
-    learner = residual_correction(mlp(), SPEC)
+    learner = residual_correction(mlp(), SPEC, init="fresh")
     assert {(c["mix"], c["ridge"]) for c in learner.calibration.candidates} == {
         (m, r) for m in (0, 1) for r in (0.03, 0.1, 0.3, 1)
     }
@@ -165,4 +168,4 @@ def test_features_are_the_input_of_the_last_linear_layer():
 
 def test_a_ranking_is_refused():
     with pytest.raises(DataError, match=r"a ranking has no residuals to correct: expected .*; use reptile"):
-        residual_correction(nn.Embedding(5, 1), Spec.ranking(5))
+        residual_correction(nn.Embedding(5, 1), Spec.ranking(5), init="fresh")

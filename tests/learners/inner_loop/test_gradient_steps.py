@@ -33,7 +33,7 @@ OPTIMISERS = [
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
 def test_adapt_is_torch_optim(options, optimiser, steps):
     model = mlp()
-    learner = reptile(model, SPEC, steps=steps, lr=0.3, **options)
+    learner = reptile(model, SPEC, steps=steps, lr=0.3, **options, init="fresh")
     meta, support = meta_of(learner), rows(6)
     found = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert_trees_close(found, trained(model, meta, optimiser, [support] * steps))
@@ -42,7 +42,7 @@ def test_adapt_is_torch_optim(options, optimiser, steps):
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
 def test_only_adapted_parameters_change(options, optimiser):
     model = mlp()
-    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3, **options)
+    learner = reptile(model, SPEC, adapted_parameters=["2"], steps=4, lr=0.3, **options, init="fresh")
     meta, support = meta_of(learner), rows(6)
     found = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert set(found) == {"2.weight", "2.bias"} == set(learner.adapted_parameters)
@@ -51,7 +51,7 @@ def test_only_adapted_parameters_change(options, optimiser):
 
 def test_knobs_given_to_adapt_replace_the_defaults():
     model = mlp()
-    learner = reptile(model, SPEC, steps=2, lr=0.1)
+    learner = reptile(model, SPEC, steps=2, lr=0.1, init="fresh")
     meta, support = meta_of(learner), rows(6)
     found = learner.adapt(meta, support, defaults(learner, steps=3, lr=0.7), NO_NOISE)
     assert_trees_close(found, trained(model, meta, functools.partial(SGD, lr=0.7), [support] * 3))
@@ -60,7 +60,7 @@ def test_knobs_given_to_adapt_replace_the_defaults():
 @pytest.mark.parametrize(("count", "prior"), [(1, 4.0), (6, 4.0), (6, 0.0)])
 def test_the_prior_counts_as_a_number_of_interactions(count, prior):
     model = mlp()
-    learner = reptile(model, SPEC, steps=3, lr=0.4, prior=prior)
+    learner = reptile(model, SPEC, steps=3, lr=0.4, prior=prior, init="fresh")
     meta, support = meta_of(learner), rows(count, padding=5)
     real = rows(count + 5)
     real = real._replace(x=support.x[:count], y=support.y[:count], mask=support.mask[:count])
@@ -69,14 +69,14 @@ def test_the_prior_counts_as_a_number_of_interactions(count, prior):
 
 
 def test_without_rows_nothing_changes():
-    learner = reptile(mlp(), SPEC, steps=3, prior=0.0)
+    learner = reptile(mlp(), SPEC, steps=3, prior=0.0, init="fresh")
     meta = meta_of(learner)
     assert_trees_close(learner.adapt(meta, rows(0, padding=4), learner.knobs, NO_NOISE), meta, rtol=0, atol=0)
 
 
 def test_minibatches_take_turns():
     model = mlp()
-    learner = reptile(model, SPEC, steps=5, lr=0.3, minibatches=3)
+    learner = reptile(model, SPEC, steps=5, lr=0.3, minibatches=3, init="fresh")
     meta, support, query = meta_of(learner), rows(7), rows(4, seed=1)
     x, y = torch.cat([support.x, query.x]), torch.cat([support.y, query.y])
     parts = [rows(1)._replace(x=x[i % 3 :: 3], y=y[i % 3 :: 3]) for i in range(5)]
@@ -85,13 +85,13 @@ def test_minibatches_take_turns():
 
 
 def test_minibatches_are_used_in_training_only():
-    meta = meta_of(reptile(mlp(), SPEC))
+    meta = meta_of(reptile(mlp(), SPEC, init="fresh"))
     model = mlp()
-    whole, parted = (reptile(model, SPEC, minibatches=count) for count in (1, 3))
+    whole, parted = (reptile(model, SPEC, minibatches=count, init="fresh") for count in (1, 3))
     results = [learner.adapt(meta, rows(6), learner.knobs, NO_NOISE) for learner in (whole, parted)]
     assert_trees_close(results[1], results[0], rtol=0, atol=0)
 
 
 def test_an_unknown_inner_optimiser():
     with pytest.raises(UnknownNameError, match=r"no inner optimiser is called 'adm'. Did you mean 'adam'\?"):
-        reptile(mlp(), SPEC, inner="adm")
+        reptile(mlp(), SPEC, inner="adm", init="fresh")

@@ -69,6 +69,7 @@ def test_one_gradient_of_the_sum_is_the_sum_of_gradients(users, rows_per_weight)
         lr=LR,
         prior=PRIOR,
         rows_per_weight=rows_per_weight,
+        init="fresh",
     )
     meta, (supports, queries) = meta_of(learner, dtype=torch.float64), cohort(users)
     each = [by_hand(meta, *pair) for pair in zip(supports, queries, strict=True)]
@@ -89,7 +90,7 @@ def test_rows_per_weight_needs_parameters_that_do_not_adapt():
         (-1.0, ["2"], "rows_per_weight is -1.0"),
     ):
         with pytest.raises(DataError, match=message):
-            reptile(mlp(), SPEC, adapted_parameters=adapted_parameters, rows_per_weight=rows_per_weight)
+            reptile(mlp(), SPEC, adapted_parameters=adapted_parameters, rows_per_weight=rows_per_weight, init="fresh")
 
 
 def test_an_update_is_the_gradient_for_parameters_that_do_not_adapt():
@@ -104,7 +105,7 @@ def test_an_update_is_the_gradient_for_parameters_that_do_not_adapt():
 
 def test_it_is_used_for_any_number_of_rows_and_not_by_baselines():
     model = mlp()
-    partial = reptile(model, SPEC, adapted_parameters=["2"])
+    partial = reptile(model, SPEC, adapted_parameters=["2"], init="fresh")
     assert partial.execution.summed_update.max_rows == math.inf
     assert [
         one.name for build in (fedsgd, fedavg, local_only) if (one := build(model, partial)).execution.summed_update

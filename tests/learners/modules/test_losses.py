@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -33,18 +35,19 @@ def test_squared_error_averages_over_targets():
 
 @pytest.mark.parametrize("seen", [None, [2, 7]])
 def test_click_softmax_is_over_unseen_items_and_weighted(seen):
-    model, batch = Factors(), Batch(torch.tensor([1, 4]), torch.tensor([1.0, 0.5]), torch.ones(2))
+    model, batch = Factors(), Batch(torch.tensor([1, 4, 3]), torch.tensor([1.0, 0.5, 148.0]), torch.ones(3))
     before = None if seen is None else Batch(torch.tensor([*seen, 5]), torch.ones(3), torch.tensor([1.0, 1, 0]))
     scores = model(torch.arange(ITEMS)).detach()
     if seen is not None:
         scores[seen] = -torch.inf
-    expected = -(torch.softmax(scores, 0)[batch.x].log() * batch.y)
+    confidence = torch.tensor([1.0, 0.5, 1 + math.log(148)])
+    expected = -(torch.softmax(scores, 0)[batch.x].log() * confidence)
     torch.testing.assert_close(find_loss(None, Spec.ranking(ITEMS))(applied(model), batch, before), expected)
 
 
 def test_a_callable_receives_outputs_and_targets():
     model, batch = mlp(), rows(4)
-    learner = reptile(model, SPEC, loss=lambda output, y: output.sum(-1) * y, steps=1, lr=0.1)
+    learner = reptile(model, SPEC, loss=lambda output, y: output.sum(-1) * y, steps=1, lr=0.1, init="fresh")
     meta = meta_of(learner)
     model.load_state_dict(meta)
     (model(batch.x).sum(-1) * batch.y).mean().backward()
@@ -69,7 +72,7 @@ def test_the_mean_is_over_real_rows():
     ],
 )
 def test_a_loss_that_is_not_one_value_a_row(loss, shape):
-    learner = reptile(mlp(), SPEC, loss=loss)
+    learner = reptile(mlp(), SPEC, loss=loss, init="fresh")
     with pytest.raises(
         DataError, match=rf"the loss has shape {shape}: expected one value a row, \(4,\); use reduction"
     ):
@@ -78,9 +81,9 @@ def test_a_loss_that_is_not_one_value_a_row(loss, shape):
 
 def test_an_unknown_loss():
     with pytest.raises(UnknownNameError, match=r"no loss is called 'crossentropy'. Did you mean 'cross_entropy'\?"):
-        reptile(mlp(), SPEC, loss="crossentropy")
+        reptile(mlp(), SPEC, loss="crossentropy", init="fresh")
 
 
 def test_click_softmax_needs_items():
     with pytest.raises(DataError, match=r"click_softmax needs item ids as inputs.*use Spec\.ranking\(items\)"):
-        reptile(mlp(), SPEC, loss="click_softmax")
+        reptile(mlp(), SPEC, loss="click_softmax", init="fresh")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tegu.core.data.batch import Batch
+from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import Spec
 from tegu.learners.modules.losses import find_loss
+from tegu.learners.modules.standardised import Standardised
 from tegu.learners.modules.table_lookups import find_lookups, find_row_tables
 
 ITEMS = 100
@@ -122,3 +125,23 @@ def test_finding_tables_does_not_change_the_model():
     before = {name: value.clone() for name, value in model.named_parameters()}
     found(model)
     assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+
+
+class Mixed(nn.Module):
+    """Numbers beside ids that a large and a small table are read at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shops, self.days, self.head = nn.Embedding(300, 4), nn.Embedding(7, 2), nn.Linear(7, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shop, day = self.shops(x[:, 1].long()), self.days(x[:, 2].long())
+        return self.head(torch.cat([x[:, :1], shop, day], -1))
+
+
+def test_a_table_read_at_an_id_column_adapts_by_rows() -> None:
+    spec, names = Spec.regression((3,), ids={1: 300, 2: 7}), [name for name, _ in Mixed().named_parameters()]
+    assert found(Mixed(), spec, names=names) == ("shops.weight",)
+    scaling = Scaling(np.array([5, 0, 0], np.float32), np.array([2, 1, 1], np.float32))
+    scaled, names = Standardised(Mixed(), scaling, None), [f"model.{name}" for name in names]
+    assert found(scaled, spec, names=names) == ("model.shops.weight",)

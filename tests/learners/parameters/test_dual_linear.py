@@ -117,7 +117,7 @@ EXACT = {"rtol": 0, "atol": 1e-12}
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_update_is_that_of_plain_torch(name):
-    learner = reptile(MODELS[name], SPEC, steps=5, lr=0.7)
+    learner = reptile(MODELS[name], SPEC, steps=5, lr=0.7, init="fresh")
     meta, support, query = meta_of(learner, dtype=torch.float64), rows(4, 0), rows(3, 1)
     everything = Batch(*(torch.cat(parts) for parts in zip(support, query, strict=True)))
     sgd = functools.partial(torch.optim.SGD, lr=0.7)
@@ -128,7 +128,7 @@ def test_the_update_is_that_of_plain_torch(name):
 @pytest.mark.parametrize("options", [{"prior": 3.0}, {"minibatches": 2}], ids=["prior", "minibatches"])
 @pytest.mark.parametrize("padding", [0, 3])
 def test_the_summed_update_is_the_sum_of_updates(options, padding):
-    learner = reptile(deep(), SPEC, steps=4, lr=0.5, **options)
+    learner = reptile(deep(), SPEC, steps=4, lr=0.5, **options, init="fresh")
     meta = meta_of(learner, dtype=torch.float64)
     users = [(rows(6, 2, padding), rows(0, 3)), (rows(6 + padding, 4), rows(0, 5))]
     updates = [learner.update(meta, *user, NO_NOISE) for user in users]
@@ -137,7 +137,7 @@ def test_the_summed_update_is_the_sum_of_updates(options, padding):
 
 
 def test_users_without_a_real_row_change_nothing():
-    learner = reptile(deep(), SPEC, steps=3)
+    learner = reptile(deep(), SPEC, steps=3, init="fresh")
     meta = meta_of(learner, dtype=torch.float64)
     update = summed_update(learner, meta, (rows(0, 4, padding=5), rows(0, 5)))
     assert all(not value.any() for value in update.values())
@@ -145,17 +145,17 @@ def test_users_without_a_real_row_change_nothing():
 
 @pytest.mark.parametrize("options", [{"momentum": 0.9}, {"inner": "adam"}], ids=str)
 def test_other_optimisers_have_no_dual_form(options):
-    assert reptile(deep(), SPEC, **options).execution.summed_update is None
+    assert reptile(deep(), SPEC, **options, init="fresh").execution.summed_update is None
 
 
 def test_it_is_used_for_up_to_one_and_a_half_times_as_many_rows_as_inputs():
-    assert reptile(deep(), SPEC).execution.summed_update.max_rows == 1.5 * WIDTH
+    assert reptile(deep(), SPEC, init="fresh").execution.summed_update.max_rows == 1.5 * WIDTH
 
 
 def test_baselines_have_their_own_summed_updates():
-    like = reptile(deep(), SPEC, steps=3, lr=0.2)
+    like = reptile(deep(), SPEC, steps=3, lr=0.2, init="fresh")
     meta, support, query = meta_of(like, dtype=torch.float64), rows(4, 6), rows(3, 7)
-    partial = fedavg(deep(), reptile(deep(), SPEC, adapted_parameters=["2"], steps=3, lr=0.2))
+    partial = fedavg(deep(), reptile(deep(), SPEC, adapted_parameters=["2"], steps=3, lr=0.2, init="fresh"))
     for learner in (fedavg(deep(), like), partial):
         expected = learner.update(meta, support, query, NO_NOISE)
         assert_trees_close(summed_update(learner, meta, (support, query)), expected, **EXACT)

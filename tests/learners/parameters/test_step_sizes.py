@@ -77,7 +77,13 @@ def updates_by_hand(meta, adapted_parameters, **options):
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_step_sizes_follow_the_query_loss_through_adaptation(optimiser, adapted_parameters, learned):
     learner = reptile(
-        mlp(), SPEC, adapted_parameters=adapted_parameters, learn_step_sizes=learned, **SIZES, **OPTIMISERS[optimiser]
+        mlp(),
+        SPEC,
+        adapted_parameters=adapted_parameters,
+        learn_step_sizes=learned,
+        **SIZES,
+        **OPTIMISERS[optimiser],
+        init="fresh",
     )
     meta = random_meta(learner)
     update = learner.update(meta, SUPPORT, QUERY, NO_NOISE)
@@ -90,7 +96,7 @@ def test_step_sizes_follow_the_query_loss_through_adaptation(optimiser, adapted_
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_adapting_takes_the_learned_steps(optimiser, learned):
-    learner = reptile(mlp(), SPEC, learn_step_sizes=learned, **SIZES, **OPTIMISERS[optimiser])
+    learner = reptile(mlp(), SPEC, learn_step_sizes=learned, **SIZES, **OPTIMISERS[optimiser], init="fresh")
     meta = random_meta(learner)
     leaves = {name: value.clone().requires_grad_() for name, value in meta.items()}
     expected = adapted_by_hand(leaves, [SUPPORT] * STEPS, NAMES, **OPTIMISERS[optimiser])
@@ -100,7 +106,7 @@ def test_adapting_takes_the_learned_steps(optimiser, learned):
 
 @pytest.mark.parametrize("optimiser", ["sgd", "momentum", "adam"])
 def test_parameters_follow_reptile_with_learned_step_sizes(optimiser):
-    learner = reptile(mlp(), SPEC, learn_step_sizes="layers", **SIZES, **OPTIMISERS[optimiser])
+    learner = reptile(mlp(), SPEC, learn_step_sizes="layers", **SIZES, **OPTIMISERS[optimiser], init="fresh")
     meta = random_meta(learner)
     real = [
         batch._replace(**{k: v[: int(batch.mask.sum())] for k, v in batch._asdict().items()})
@@ -120,7 +126,13 @@ def test_training_begins_as_plain_reptile_to_the_bit(optimiser, adapted_paramete
     model, support, query = mlp(), rows(6), rows(5, seed=1)
     plain, learner = (
         reptile(
-            model, SPEC, adapted_parameters=adapted_parameters, learn_step_sizes=kind, **SIZES, **OPTIMISERS[optimiser]
+            model,
+            SPEC,
+            adapted_parameters=adapted_parameters,
+            learn_step_sizes=kind,
+            **SIZES,
+            **OPTIMISERS[optimiser],
+            init="fresh",
         )
         for kind in (None, learned)
     )
@@ -134,12 +146,16 @@ def test_training_begins_as_plain_reptile_to_the_bit(optimiser, adapted_paramete
 
 def test_step_sizes_are_learned_only_on_request():
     model = mlp()
-    plain = reptile(model, SPEC, **SIZES)
+    plain = reptile(model, SPEC, **SIZES, init="fresh")
     assert list(plain.init(0)) == list(NAMES)
     assert plain.execution.merges_query
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
     by_kind = {
-        kind: {n: v.shape for n, v in reptile(model, SPEC, learn_step_sizes=kind, **SIZES).init(0).items() if "/" in n}
+        kind: {
+            n: v.shape
+            for n, v in reptile(model, SPEC, learn_step_sizes=kind, **SIZES, init="fresh").init(0).items()
+            if "/" in n
+        }
         for kind in ("layers", "parameters")
     }
     assert by_kind["layers"] == {"/log_prior": (), **{f"{name}/log_lr": () for name in NAMES}}
@@ -147,7 +163,7 @@ def test_step_sizes_are_learned_only_on_request():
 
 
 def test_only_adapted_parameters_have_step_sizes_and_a_prior_of_zero_is_not_learned():
-    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], learn_step_sizes="layers")
+    learner = reptile(mlp(), SPEC, adapted_parameters=["2"], learn_step_sizes="layers", init="fresh")
     meta = learner.init(0)
     assert [name for name in meta if "/" in name] == ["2.weight/log_lr", "2.bias/log_lr"]
     assert all(meta[name].dtype == np.float32 and meta[name].shape == () for name in meta if "/" in name)
@@ -157,7 +173,7 @@ def test_only_adapted_parameters_have_step_sizes_and_a_prior_of_zero_is_not_lear
 
 def test_knobs_multiply_learned_factors():
     model = mlp()
-    learner, plain = (reptile(model, SPEC, learn_step_sizes=kind, **SIZES) for kind in ("layers", None))
+    learner, plain = (reptile(model, SPEC, learn_step_sizes=kind, **SIZES, init="fresh") for kind in ("layers", None))
     meta = meta_of(learner) | {f"{name}/log_lr": torch.tensor(math.log(3.0)) for name in NAMES}
     meta |= {"/log_prior": torch.tensor(math.log(0.5))}
     found = learner.adapt(meta, rows(6), defaults(learner, lr=0.1, prior=8.0), NO_NOISE)
@@ -167,11 +183,11 @@ def test_knobs_multiply_learned_factors():
 
 def test_support_and_query_are_not_merged_and_summed_updates_equal_single_ones():
     model = mlp()
-    assert not reptile(model, SPEC, learn_step_sizes="layers").execution.merges_query
+    assert not reptile(model, SPEC, learn_step_sizes="layers", init="fresh").execution.merges_query
     wide, spec = nn.Sequential(nn.Linear(16, 6), nn.Tanh(), nn.Linear(6, 3)), Spec.classification((16,), 3)
-    assert reptile(wide, spec).execution.summed_update is not None
-    assert reptile(wide, spec, learn_step_sizes="layers").execution.summed_update is None
-    learner = reptile(model, SPEC, adapted_parameters=["2"], learn_step_sizes="layers", **SIZES)
+    assert reptile(wide, spec, init="fresh").execution.summed_update is not None
+    assert reptile(wide, spec, learn_step_sizes="layers", init="fresh").execution.summed_update is None
+    learner = reptile(model, SPEC, adapted_parameters=["2"], learn_step_sizes="layers", **SIZES, init="fresh")
     meta = random_meta(learner)
     supports, queries = ([rows(4, seed + user, dtype=torch.float64) for user in range(5)] for seed in (10, 50))
     each = [learner.update(meta, *pair, NO_NOISE) for pair in zip(supports, queries, strict=True)]
@@ -182,7 +198,7 @@ def test_support_and_query_are_not_merged_and_summed_updates_equal_single_ones()
 
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
 def test_no_user_moves_a_step_size_by_more_than_a_tenth(learned):
-    learner = reptile(mlp(1), Spec.regression((4,)), learn_step_sizes=learned, steps=5, lr=3.0)
+    learner = reptile(mlp(1), Spec.regression((4,)), learn_step_sizes=learned, steps=5, lr=3.0, init="fresh")
     support, query = (batch._replace(y=100 * batch.x[:, :1]) for batch in (rows(6), rows(5, seed=1)))
     update = learner.update(meta_of(learner), support, query, NO_NOISE)
     changes = {name: float(value.square().mean().sqrt()) for name, value in update.items() if "/" in name}
@@ -201,6 +217,7 @@ def test_the_unit_of_the_loss_does_not_matter():
             loss=lambda output, y, u=unit: u * (output - y).square().mean(-1),
             lr=0.1 / unit,
             learn_step_sizes="layers",
+            init="fresh",
         )
         update = learner.update(meta_of(learner), support, query, NO_NOISE)
         updates.append({name: value for name, value in update.items() if "/" in name})
@@ -210,7 +227,7 @@ def test_the_unit_of_the_loss_does_not_matter():
 
 @pytest.mark.parametrize(("support", "query"), [(0, 5), (5, 0), (0, 0)])
 def test_users_without_support_or_query_do_not_change_step_sizes(support, query):
-    learner = reptile(mlp(), SPEC, learn_step_sizes="parameters", **SIZES)
+    learner = reptile(mlp(), SPEC, learn_step_sizes="parameters", **SIZES, init="fresh")
     batches = rows(support, padding=3), rows(query, seed=1, padding=3)
     update = learner.update(meta_of(learner), *batches, NO_NOISE)
     assert not any(value.any() for name, value in update.items() if "/" in name)
@@ -254,7 +271,9 @@ def query_error(learner, meta, knobs):
 @pytest.mark.parametrize("learned", ["layers", "parameters"])
 def test_step_sizes_grow_for_what_differs_between_users_and_shrink_for_the_rest(learned):
     model = nn.Linear(FEATURES, 1)
-    plain, learner = (reptile(model, LINEAR, steps=4, lr=0.05, learn_step_sizes=kind) for kind in (None, learned))
+    plain, learner = (
+        reptile(model, LINEAR, steps=4, lr=0.05, learn_step_sizes=kind, init="fresh") for kind in (None, learned)
+    )
     metas = trained_meta(plain, 150), trained_meta(learner, 150)
     sizes = {name: float(metas[1][f"{name}/log_lr"].mean().exp()) for name in ("weight", "bias")}
     assert sizes["bias"] > 2
@@ -265,7 +284,9 @@ def test_step_sizes_grow_for_what_differs_between_users_and_shrink_for_the_rest(
 
 
 def test_the_prior_grows_if_users_are_alike_and_shrinks_if_they_differ():
-    learner = reptile(nn.Linear(FEATURES, 1), LINEAR, steps=4, lr=0.1, prior=5.0, learn_step_sizes="layers")
+    learner = reptile(
+        nn.Linear(FEATURES, 1), LINEAR, steps=4, lr=0.1, prior=5.0, learn_step_sizes="layers", init="fresh"
+    )
     alike, different = (float(trained_meta(learner, 60, sd)["/log_prior"]) for sd in (0.0, 2.0))
     assert alike > 0.1
     assert different < -0.1
@@ -274,7 +295,9 @@ def test_the_prior_grows_if_users_are_alike_and_shrinks_if_they_differ():
 @pytest.mark.parametrize("build", [fedsgd, fedavg, local_only])
 def test_baselines_do_not_change_step_sizes(build):
     model, support, query = mlp(), rows(6), rows(5, seed=1)
-    plain, learner = (build(model, reptile(model, SPEC, learn_step_sizes=kind, **SIZES)) for kind in (None, "layers"))
+    plain, learner = (
+        build(model, reptile(model, SPEC, learn_step_sizes=kind, **SIZES, init="fresh")) for kind in (None, "layers")
+    )
     meta = meta_of(learner)
     update = learner.update(meta, support, query, NO_NOISE)
     expected = plain.update(meta_of(plain), support, query, NO_NOISE)
@@ -284,7 +307,7 @@ def test_baselines_do_not_change_step_sizes(build):
 
 
 def test_several_initialisations_have_their_own_step_sizes():
-    learner = mixture(reptile(mlp(), SPEC, learn_step_sizes="layers", **SIZES), 2)
+    learner = mixture(reptile(mlp(), SPEC, learn_step_sizes="layers", **SIZES, init="fresh"), 2)
     meta = meta_of(learner)
     assert {"0/0.weight/log_lr", "1/2.bias/log_lr", "0//log_prior"} <= meta.keys()
     update = learner.update(meta, rows(6), rows(5, seed=1), NO_NOISE)
@@ -300,8 +323,8 @@ def test_several_initialisations_have_their_own_step_sizes():
 def test_a_correction_trains_with_learned_step_sizes_and_adapts_without():
     model = mlp()
     learner, like = (
-        residual_correction(model, SPEC, learn_step_sizes="layers", **SIZES),
-        reptile(model, SPEC, learn_step_sizes="layers", **SIZES),
+        residual_correction(model, SPEC, learn_step_sizes="layers", **SIZES, init="fresh"),
+        reptile(model, SPEC, learn_step_sizes="layers", **SIZES, init="fresh"),
     )
     meta = meta_of(learner) | {"0.weight/log_lr": torch.tensor(1.0)}
     updates = [one.update(meta, rows(6), rows(5, seed=1), NO_NOISE) for one in (learner, like)]
@@ -314,13 +337,13 @@ def test_invalid_options_are_refused():
     with pytest.raises(
         UnknownNameError, match=r"no way to learn step sizes is called 'layer'. Did you mean 'layers'\?"
     ):
-        reptile(mlp(), SPEC, learn_step_sizes="layer")
+        reptile(mlp(), SPEC, learn_step_sizes="layer", init="fresh")
     table = nn.Sequential(nn.Embedding(500, 4), nn.Linear(4, 1))
     spec = Spec.regression((), items=500)
     message = r"learn_step_sizes='parameters', but the table '0.weight' of shape \[500, 4\] adapts by rows, .*'layers'"
     with pytest.raises(DataError, match=message):
-        reptile(table, spec, learn_step_sizes="parameters")
-    assert "0.weight/log_lr" in reptile(table, spec, learn_step_sizes="layers").init(0)
-    assert reptile(table, spec, adapted_parameters=["1"], learn_step_sizes="parameters").init(0)[
+        reptile(table, spec, learn_step_sizes="parameters", init="fresh")
+    assert "0.weight/log_lr" in reptile(table, spec, learn_step_sizes="layers", init="fresh").init(0)
+    assert reptile(table, spec, adapted_parameters=["1"], learn_step_sizes="parameters", init="fresh").init(0)[
         "1.weight/log_lr"
     ].shape == (1, 4)

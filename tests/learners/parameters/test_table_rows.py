@@ -98,7 +98,7 @@ def whole(meta, state):
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
 @pytest.mark.parametrize(("model", "spec"), MODELS)
 def test_adapted_rows_equal_those_of_training_whole_tables(model, spec, options, optimiser, steps):
-    learner = reptile(model, spec, lr=0.1, **options)
+    learner = reptile(model, spec, lr=0.1, **options, init="fresh")
     meta, support = meta_of(learner, dtype=torch.float64), rows(spec, 9, padding=3)
     state = learner.adapt(meta, support, defaults(learner, steps=steps), NO_NOISE)
     module, expected = trained(model, meta, optimiser, support, steps)
@@ -109,7 +109,7 @@ def test_adapted_rows_equal_those_of_training_whole_tables(model, spec, options,
 
 
 def test_the_state_holds_the_rows_of_the_support():
-    learner = reptile(Ratings(), RATINGS, adapted_parameters=["items", "user"])
+    learner = reptile(Ratings(), RATINGS, adapted_parameters=["items", "user"], init="fresh")
     meta, support = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5, padding=2)
     state = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     assert set(state) == {"items.weight/ids", "items.weight/rows", "user"}
@@ -121,7 +121,7 @@ def test_the_state_holds_the_rows_of_the_support():
 @pytest.mark.parametrize(("model", "spec"), MODELS)
 @pytest.mark.parametrize("count", [1, 6])
 def test_without_real_rows_the_state_is_the_initialisation(model, spec, count):
-    learner = reptile(model, spec, steps=3)
+    learner = reptile(model, spec, steps=3, init="fresh")
     meta, x = meta_of(learner, dtype=torch.float64), rows(spec, 8).x
     state = learner.adapt(meta, rows(spec, 0, padding=count), learner.knobs, NO_NOISE)
     torch.testing.assert_close(learner.predict(meta, state, x), learner.predict(meta, meta, x), rtol=0, atol=0)
@@ -134,7 +134,7 @@ def joined(a, b):
 @pytest.mark.parametrize(("options", "optimiser"), OPTIMISERS)
 @pytest.mark.parametrize(("model", "spec"), MODELS)
 def test_the_update_is_the_difference_of_whole_tables(model, spec, options, optimiser):
-    learner = reptile(model, spec, steps=4, lr=0.1, **options)
+    learner = reptile(model, spec, steps=4, lr=0.1, **options, init="fresh")
     meta, support, query = meta_of(learner, dtype=torch.float64), rows(spec, 5, padding=2), rows(spec, 4, seed=1)
     _, expected = trained(model, meta, optimiser, joined(support, query), 4)
     assert_trees_close(
@@ -151,7 +151,7 @@ def whole_update(meta, update):
 
 def test_fedavg_trains_whole_tables_by_rows():
     model = Ratings()
-    learner = fedavg(model, reptile(model, RATINGS, adapted_parameters=["user"], steps=3))
+    learner = fedavg(model, reptile(model, RATINGS, adapted_parameters=["user"], steps=3, init="fresh"))
     meta, support, query = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5), rows(RATINGS, 4, seed=1)
     update = learner.update(meta, support, query, NO_NOISE)
     _, expected = trained(model, meta, functools.partial(SGD, lr=0.1), joined(support, query), 3)
@@ -161,7 +161,7 @@ def test_fedavg_trains_whole_tables_by_rows():
 
 def test_local_only_keeps_the_rows_it_trained():
     model = Ratings()
-    learner = local_only(model, reptile(model, RATINGS, adapted_parameters=["user"], steps=3))
+    learner = local_only(model, reptile(model, RATINGS, adapted_parameters=["user"], steps=3, init="fresh"))
     meta, support = meta_of(learner, dtype=torch.float64), rows(RATINGS, 5)
     state = learner.adapt(meta, support, learner.knobs, NO_NOISE)
     module, _ = trained(model, meta, functools.partial(SGD, lr=0.1), support, 3)
@@ -171,7 +171,7 @@ def test_local_only_keeps_the_rows_it_trained():
 
 def test_rows_and_whole_parameters_adapt_together_and_the_rest_learns_through_adaptation():
     model = Ratings()
-    learner = reptile(model, RATINGS, adapted_parameters=["bias", "user"], steps=3, lr=0.1)
+    learner = reptile(model, RATINGS, adapted_parameters=["bias", "user"], steps=3, lr=0.1, init="fresh")
     meta = meta_of(learner, dtype=torch.float64)
     support, query = rows(RATINGS, 5), rows(RATINGS, 4, seed=1)
     update = learner.update(meta, support, query, NO_NOISE)
@@ -194,7 +194,7 @@ def test_rows_and_whole_parameters_adapt_together_and_the_rest_learns_through_ad
 
 @pytest.mark.parametrize(("model", "spec"), MODELS)
 def test_batched_users_share_the_tables(model, spec):
-    learner = reptile(model, spec, steps=3, momentum=0.5)
+    learner = reptile(model, spec, steps=3, momentum=0.5, init="fresh")
     meta = meta_of(learner, dtype=torch.float64)
     users = [rows(spec, 6, seed, padding=seed) for seed in range(3)]
     users = [Batch(*(part[:6] for part in user)) for user in users]

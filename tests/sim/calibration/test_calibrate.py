@@ -99,7 +99,9 @@ def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
 
     population = users_at_level(8.0)
     if metric == "accuracy":
-        population = Population.from_arrays(population.x, np.zeros(48, int), np.repeat(np.arange(6), 8))
+        population = Population.from_arrays(
+            population.x, np.zeros(48, int), np.repeat(np.arange(6), 8), kind="classification"
+        )
     (entry,) = calibrate(Poisoned(), [Evaluator(META, population)], [3], METRICS[metric], 0)
     assert entry.knobs["lr"] * entry.knobs["steps"] <= 2.5
 
@@ -174,7 +176,9 @@ MANIFEST = replace(
 
 def test_a_guard_protects_users_with_negative_evidence() -> None:
     levels = np.repeat([1.0] * 30 + [-1.0] * 10, 8).astype(np.float32)
-    mixed = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
+    mixed = Population.from_arrays(
+        np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8), kind="regression"
+    )
     (entry,) = calibrate(Corrector(MANIFEST), [Evaluator(META, mixed)], [3], MSE, 0)
     assert entry.knobs["guard"] > 0
     assert entry.knobs["weight"] == 1.0
@@ -192,7 +196,9 @@ def test_equal_users_need_no_guard() -> None:
 def test_a_floor_is_chosen_if_a_small_part_of_the_correction_helps_all_users() -> None:
     """Users with negative evidence need a fifth of the correction, which a guard alone does not give them."""
     levels = np.repeat([1.0] * 30 + [0.2] * 10, 8).astype(np.float32)
-    firm = Population.from_arrays(np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8))
+    firm = Population.from_arrays(
+        np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8), kind="regression"
+    )
     (entry,) = calibrate(HighAndLow(MANIFEST), [Evaluator(META, firm)], [3], MSE, 0)
     assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.15)
     assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.04 - 0.05**2)) / 40, abs=1e-5)

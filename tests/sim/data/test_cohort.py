@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.core.people import Rows, leaks
 from tests.sim.row_units import population_of, row_positions, users_with_row_units
 
+from tegu.core.data.spec import Spec
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, episode_key
 from tegu.sim.data.cohort import Cohort, draw_cohort, gather, size_buckets
 from tegu.sim.data.population import Population
@@ -76,7 +77,7 @@ def test_row_units_are_drawn_as_on_a_device(
 
 def test_without_row_units_the_keys_alone_decide_the_order() -> None:
     assert drawn([9, 5], EpisodeRule()).order is None
-    again = Population.from_arrays([1, 1, 2, 1, 2, 3], np.zeros(6), [0, 0, 0, 1, 1, 1])
+    again = Population.from_arrays([1, 1, 2, 1, 2, 3], np.zeros(6), [0, 0, 0, 1, 1, 1], Spec.ranking(4))
     assert draw_cohort(again, np.asarray([1]), EpisodeRule(), 0, 1).order is None
     assert draw_cohort(again, np.asarray([0, 1]), EpisodeRule(), 0, 1).order is not None
 

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from tegu.compile.examples import example_batch
+from tegu.core import Spec, booleans, numbers
 from tegu.core.data.scaling import scaling_of
 from tegu.sim import Population, simulate
 from tegu.sim.data.scaling import scaling_of_users
@@ -38,8 +39,36 @@ def test_each_feature_has_its_own_scaling_and_pictures_have_one() -> None:
     )
 
 
+def test_ids_and_booleans_keep_their_values() -> None:
+    rng = np.random.default_rng(0)
+    people, y = np.repeat(np.arange(20), 20), rng.normal(size=400)
+    x = np.stack([rng.normal(30, 4, 400), rng.integers(0, 50, 400), rng.integers(0, 2, 400)], 1)
+    found, _ = scaling_of_users(Population.from_arrays(x, y, people, Spec.regression((3,), ids={1: 50, 2: 2})), 0)
+    assert found is not None
+    np.testing.assert_allclose(found.mean, [x[:, 0].mean(), 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(found.std, [x[:, 0].std(), 1, 1], rtol=1e-5)
+    only_ids = Population.from_arrays(x[:, 1:], y, people, Spec.regression((2,), ids={0: 50, 1: 2}))
+    assert scaling_of_users(only_ids, 0)[0] is None
+
+
+def test_each_named_input_has_its_own_scaling() -> None:
+    rng = np.random.default_rng(0)
+    given = {
+        "mask": rng.random((400, 2)) < 0.5,
+        "picture": rng.normal(7, 3, (400, 2, 2)),
+        "place": rng.normal([1, 100], [0.1, 30], (400, 2)),
+    }
+    spec = Spec.regression({"mask": booleans(2), "picture": numbers(2, 2), "place": numbers(2)})
+    people = Population.from_arrays(given, rng.normal(size=400), np.repeat(np.arange(20), 20), spec)
+    found, _ = scaling_of_users(people, 0)
+    assert found is not None
+    for part, of, plain in ((found.mean, np.mean, 0), (found.std, np.std, 1)):
+        expected = [plain, plain, *4 * [of(given["picture"])], *of(given["place"], axis=0)]
+        np.testing.assert_allclose(part, expected, rtol=1e-5)
+
+
 def test_a_thousand_of_many_users_are_read() -> None:
-    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000, int), np.repeat(np.arange(2000), 2))
+    people = Population.from_arrays(np.arange(4000.0), np.zeros(4000), np.repeat(np.arange(2000), 2))
     first, again, other = (scaling_of_users(people, seed)[0] for seed in (1, 1, 2))
     assert first is not None
     assert first == again
@@ -72,7 +101,9 @@ def network() -> nn.Module:
 
 def test_default_settings_do_not_depend_on_units() -> None:
     """Without scaling, the second run diverges within a few rounds. Powers of two leave rounding unchanged."""
-    own, far = (simulate(each, network(), rounds=30, cohort=8) for each in (population(), population(1024.0)))
+    own, far = (
+        simulate(each, network(), rounds=30, cohort=8, init="fresh") for each in (population(), population(1024.0))
+    )
     gains = [[entry.gain for entry in run.bundle.manifest.schedule] for run in (own, far)]
     np.testing.assert_allclose(np.asarray(gains[1]) / 1024**2, gains[0], rtol=1e-3, atol=1e-6)
     assert max(gains[0]) > 0.1

@@ -51,7 +51,7 @@ def users_batch(users: int) -> tuple[NumpyBatch, Array, list[tuple[Array, Array]
 
 def test_the_default_is_one_worker_per_processor_on_every_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS and Windows do not tell which processors a process may use."""
-    made = make_engine(reptile(people.classifier(), people.people().spec), {}, "torch-loop")
+    made = make_engine(reptile(people.classifier(), people.people().spec, init="fresh"), {}, "torch-loop")
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert Engine(made.backend, made.manifest).workers == 3
@@ -59,7 +59,7 @@ def test_the_default_is_one_worker_per_processor_on_every_system(monkeypatch: py
 
 def test_residual_corrections_run_user_by_user_too() -> None:
     """Their states contain scalars."""
-    learner = residual_correction(people.classifier(), people.people().spec)
+    learner = residual_correction(people.classifier(), people.people().spec, init="fresh")
     looped, batched = (make_engine(learner, compile_learner(learner), kind) for kind in ("onnx-loop", "onnx"))
     meta, (supports, x, _) = learner.init(0), users_batch(5)
     states = [engine.adapt(meta, supports, learner.knobs) for engine in (looped, batched)]
@@ -159,7 +159,7 @@ def in_order(engine: Engine, invariant: bool) -> Engine:
 @pytest.mark.parametrize("minibatches", [1, 2])
 def test_rows_are_in_the_drawn_order_unless_the_learner_is_order_invariant(minibatches: int) -> None:
     population = people.people(30)
-    learner = reptile(people.classifier(), population.spec, steps=3, lr=0.3, minibatches=minibatches)
+    learner = reptile(people.classifier(), population.spec, steps=3, lr=0.3, minibatches=minibatches, init="fresh")
     assert learner.execution.order_invariant == (minibatches == 1)
     engine, meta = make_engine(learner, compile_learner(learner)), learner.init(0)
     every_row = draw_cohort(population, np.arange(30), EpisodeRule(1, 64, 64), 0, 1)
@@ -207,7 +207,7 @@ def test_a_footprint_grows_with_rows_and_parameters() -> None:
 def wide() -> Learner:
     from torch import nn
 
-    return reptile(nn.Sequential(nn.Linear(2, 400), nn.Tanh(), nn.Linear(400, 3)), people.SPEC, steps=3)
+    return reptile(nn.Sequential(nn.Linear(2, 400), nn.Tanh(), nn.Linear(400, 3)), people.SPEC, steps=3, init="fresh")
 
 
 @pytest.mark.parametrize("kind", KINDS)

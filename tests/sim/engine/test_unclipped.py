@@ -31,7 +31,13 @@ RULE = EpisodeRule(1, 5, 9)
 
 def learner(films: int = FILMS) -> Learner:
     return reptile(
-        FilmTaste(films, 5), Spec.ranking(films), adapted_parameters=["user"], steps=STEPS, lr=LR, prior=PRIOR
+        FilmTaste(films, 5),
+        Spec.ranking(films),
+        adapted_parameters=["user"],
+        steps=STEPS,
+        lr=LR,
+        prior=PRIOR,
+        init="fresh",
     )
 
 
@@ -130,5 +136,5 @@ def test_a_summed_update_takes_less_memory_than_separate_updates() -> None:
     assert 0 < summed(10) < separate(10) / 2
     assert summed(10) < summed(500)
     assert summed(10) > 10 * summed_update_footprint(learner(100))(10)
-    whole = reptile(FilmTaste(9, 2), Spec.ranking(9))
+    whole = reptile(FilmTaste(9, 2), Spec.ranking(9), init="fresh")
     assert summed_update_footprint(whole)(10) == 0

@@ -32,7 +32,7 @@ def run() -> Run:
     """A short run of `changing_sines`."""
     population = population_before_change(STREAMS)
     network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
-    learner = residual_correction(network, population.spec, steps=10, lr=0.02, minibatches=5)
+    learner = residual_correction(network, population.spec, steps=10, lr=0.02, minibatches=5, init="fresh")
     plan = TrainingPlan(
         rounds=150,
         cohort=CohortPlan(20),

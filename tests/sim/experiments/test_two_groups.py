@@ -51,7 +51,7 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
         for number in (1, 2):
             population = signed_sines(200, 30, 0, signs)
             model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
-            learner = reptile(model, population.spec, steps=5, lr=0.05)
+            learner = reptile(model, population.spec, steps=5, lr=0.05, init="fresh")
             options = learner.calibration
             run = simulate(
                 population,

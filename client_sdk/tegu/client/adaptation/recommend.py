@@ -15,13 +15,16 @@ def check_can_recommend(spec: Spec, n: int) -> None:
     """Check that a model of this spec can recommend `n` items.
 
     Raises:
-        DataError: its inputs are not item ids, its output is not one score per item, or `n` is less than 1.
+        DataError: its inputs are not item ids, its output is not one score per item, or `n` is not a whole number from
+            1 on.
     """
     if not spec.items or spec.outputs != 1 or spec.kind == "classification":
         raise DataError(
             f"a {spec.kind} of inputs {spec.x} with {spec.outputs} outputs has no items to recommend: "
             "use Spec.ranking(items), or Spec.regression((), items=items) for ratings"
         )
+    if isinstance(n, bool | np.bool_) or not isinstance(n, int | np.integer):
+        raise DataError(f"n is {n!r}: expected a whole number of items, such as 10")
     if n < 1:
         raise DataError(f"n is {n}: expected at least 1")
 

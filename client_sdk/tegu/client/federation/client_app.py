@@ -16,12 +16,12 @@ from flwr.clientapp import ClientApp
 from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.federation.updates import sum_of_updates
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
-from tegu.core.bundle.file import read_bundle
+from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.compression.error_feedback import pack_with_feedback
-from tegu.core.data.tree import Tree, has_same_layout
+from tegu.core.data.tree import Tree, check_same_layout, has_same_layout
 from tegu.core.data.users import read_users
-from tegu.core.errors import FederationError
+from tegu.core.errors import DataError, FederationError
 from tegu.wire import (
     Reply,
     evaluation_reply_content,
@@ -44,8 +44,9 @@ def train(message: Message, context: Context) -> Message:
 
     Rounding errors of a packed update stay in the node's state and are added in the next round.
     """
-    meta, config = read_training_request(message.content)
+    received, config = read_training_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
+    meta = _with_fixed(received, bundle)
     local_users = read_users(_data_path(context), bundle.manifest.spec)
     share, fold = config.calibration_share, config.fold
     training = [user for user in local_users if not is_calibration_user(config.seed, user.user, share, fold)]
@@ -73,11 +74,28 @@ def train(message: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """An evaluation round: evaluates candidates on this node's users and replies with sums of metrics alone."""
-    meta, request = read_evaluation_request(message.content)
+    received, request = read_evaluation_request(message.content)
     bundle = read_bundle(_setting(context, "bundle"))
+    meta = _with_fixed(received, bundle)
     users = read_users(_data_path(context), bundle.manifest.spec)
     sums = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest, request)
     return Message(evaluation_reply_content(sums), reply_to=message)
+
+
+def _with_fixed(received: Tree, bundle: Bundle) -> Tree:
+    """All parameters: those that the round sent, and the bundle's fixed ones, which no round sends.
+
+    Raises:
+        FederationError: together they do not have the layout of the bundle's parameters.
+    """
+    meta = {**received, **{name: bundle.meta[name] for name in bundle.manifest.fixed_parameters}}
+    try:
+        check_same_layout(bundle.meta, meta)
+    except DataError as error:
+        raise FederationError(
+            f"the round's parameters are not those of this node's bundle ({error}): give server and nodes the same file"
+        ) from error
+    return meta
 
 
 def _residual(context: Context, name: str, update: Tree) -> Tree | None:

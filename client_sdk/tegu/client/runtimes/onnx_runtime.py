@@ -46,7 +46,7 @@ class OnnxRuntime:
     Args:
         graphs: serialised ONNX by name: `adapt`, `predict`, `update`; graphs that are never used may be absent.
         providers: execution providers of ONNX Runtime, the preferred first, each a name or a pair of name and
-            options; None for the CPU.
+            options; or one name; None for the CPU.
         threads: within one operator; 1 gives reproducible bits.
         cache: folder for optimised graphs, created if absent; None for no cache. Used for the CPU only, because
             graphs compiled by other providers cannot be saved.
@@ -59,12 +59,14 @@ class OnnxRuntime:
     def __init__(
         self,
         graphs: Mapping[str, bytes],
-        providers: Sequence[Provider] | None = None,
+        providers: Sequence[Provider] | str | None = None,
         threads: int = 1,
         cache: Path | None = None,
     ) -> None:
         if threads < 1:
             raise RuntimeFailure(f"threads is {threads}: expected at least 1")
+        if isinstance(providers, str):
+            providers = [providers]
         if providers is not None:
             _check_providers(providers)
         self._graphs = graphs
@@ -165,7 +167,7 @@ class OnnxRuntime:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if save_to is not None:
             options.optimized_model_filepath = str(save_to)
-        return ort.InferenceSession(graph, options, providers=self._providers)
+        return ort.InferenceSession(graph, options, providers=self._providers, enable_fallback=False)
 
 
 def _check_providers(providers: Sequence[Provider]) -> None:

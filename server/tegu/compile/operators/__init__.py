@@ -1,6 +1,9 @@
 """Operators that torch's ONNX exporter lacks, or that ONNX Runtime runs faster in another form.
 
 decompositions    the table of replacements
+allocations       memory that is filled later
+strided           views by strides
+statistics        variances and boundaries
 convolution/      convolutions by Winograd's algorithms, by im2col, or by sliding kernels
 pooling           the gradients of pooling
 pool_before_relu  max pooling before ReLU while tracing

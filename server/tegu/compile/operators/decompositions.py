@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
 
-from tegu.compile.operators import pooling
+from tegu.compile.operators import allocations, pooling, statistics, strided
 from tegu.compile.operators.convolution import dispatch
 
 __all__ = ["decomposition_table"]
@@ -28,6 +28,15 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         aten.avg_pool2d_backward.default: pooling.avg_pool2d_backward,
         aten._adaptive_avg_pool2d.default: pooling.adaptive_avg_pool2d,
         aten._adaptive_avg_pool2d_backward.default: pooling.adaptive_avg_pool2d_backward,
+        aten.empty_permuted.default: allocations.empty_permuted,
+        aten.empty_strided.default: allocations.empty_strided,
+        aten.new_empty_strided.default: allocations.new_empty_strided,
+        aten.as_strided.default: strided.as_strided,
+        aten.as_strided_scatter.default: strided.as_strided_scatter,
+        aten.var.correction: statistics.var,
+        aten.var_mean.correction: statistics.var_mean,
+        aten.bucketize.Tensor: statistics.bucketize,
+        aten.searchsorted.Tensor: statistics.searchsorted,
         aten.pow.Tensor_Scalar: _power,
         aten.squeeze.dims: _squeeze,
         aten.threshold_backward.default: _threshold_backward,

@@ -18,6 +18,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.decompositions import decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
+from tegu.compile.tracing.known_values import KnownValues
 from tegu.core.errors import CompileError
 
 __all__ = ["Captured", "capture"]
@@ -57,7 +58,7 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     names, outputs = list(inputs), list[str]()
 
     def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
-        with PoolBeforeReLU():
+        with KnownValues(), PoolBeforeReLU():
             result = function(dict(zip(names, tensors, strict=True)))
         outputs[:] = list(result)
         return tuple(result.values())

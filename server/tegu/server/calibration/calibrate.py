@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, add_sums
-from tegu.core.data.tree import Tree
+from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.calibration.schedule import find_schedule
@@ -53,7 +53,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
     Raises:
         FederationError: no node replies, or no calibration user has enough rows for any k.
     """
-    records = [to_record(meta) for meta in metas]
+    records = [to_record(trained_part(meta, manifest.fixed_parameters)) for meta in metas]
 
     def evaluate(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         requests = (_request(plan, manifest, questions, fold) for fold in range(len(records)))
@@ -92,11 +92,12 @@ def final_validation(
         FederationError: no node replies.
     """
     questions = validation_candidates(plan.calibration.middle_k, manifest, DRAWS)
+    records = (to_record(trained_part(meta, manifest.fixed_parameters)) for meta in metas)
     answers = (
         run_evaluation_round(
-            grid, to_record(meta), _request(plan, manifest, questions, fold), "validation", plan.calibration.nodes
+            grid, record, _request(plan, manifest, questions, fold), "validation", plan.calibration.nodes
         )
-        for fold, meta in enumerate(metas)
+        for fold, record in enumerate(records)
     )
     higher_is_better = plan.calibration.metric_for(manifest.spec).higher_is_better
     validations = (validation_from_sums(number, sums, higher_is_better) for sums in answers)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tegu.core.data.tree import Tree, check_same_layout
+from tegu.core.data.tree import Tree, check_same_layout, trained_part
 from tegu.core.errors import DataError, FederationError
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
@@ -78,14 +78,17 @@ class OuterOptimiser:
         meta: initial parameters, float32.
         rule: the optimiser and its step size.
         rounds: number of rounds of the whole run, for `rule.decay`.
+        fixed: names of parameters that no step changes, not even by weight decay (`Manifest.fixed_parameters`).
 
     Raises:
         DataError: the optimiser rejects an option's value, or parameters of these shapes.
     """
 
-    def __init__(self, meta: Tree, rule: OuterRule, rounds: int) -> None:
-        self._rule, self._rounds, self._layout = rule, rounds, meta
-        self._parameters = {name: torch.tensor(array).requires_grad_() for name, array in sorted(meta.items())}
+    def __init__(self, meta: Tree, rule: OuterRule, rounds: int, fixed: Collection[str] = ()) -> None:
+        trained = trained_part(meta, fixed)
+        self._rule, self._rounds, self._layout = rule, rounds, trained
+        self._fixed = {name: array.copy() for name, array in meta.items() if name not in trained}
+        self._parameters = {name: torch.tensor(array).requires_grad_() for name, array in sorted(trained.items())}
         build: Callable[..., torch.optim.Optimizer] = optimiser_class(rule.name)
         try:
             self._optimiser = build(list(self._parameters.values()), lr=rule.lr, **rule.options)
@@ -100,18 +103,29 @@ class OuterOptimiser:
 
     @property
     def meta(self) -> Tree:
-        """A copy of the parameters."""
+        """All parameters: a copy of those that are trained, and the fixed ones."""
+        return {**self.trained, **self._fixed}
+
+    @property
+    def fixed(self) -> Collection[str]:
+        """Names of the parameters that no step changes."""
+        return self._fixed.keys()
+
+    @property
+    def trained(self) -> Tree:
+        """A copy of the parameters that are trained. Updates have this layout, and rounds send nothing else."""
         return {name: value.detach().numpy().copy() for name, value in self._parameters.items()}
 
     def step(self, direction: Tree, round_number: int) -> Tree:
         """Take one optimiser step along `direction` and return the new parameters.
 
         Args:
-            direction: mean update over the users of a round, with the layout of `meta`. It takes the gradient's place.
+            direction: mean update over the users of a round, with the layout of `trained`. It takes the gradient's
+                place.
             round_number: from 1.
 
         Raises:
-            DataError: `direction` has another layout than `meta`.
+            DataError: `direction` has another layout than `trained`.
         """
         check_same_layout(self._layout, direction)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)

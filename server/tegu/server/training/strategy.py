@@ -17,7 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.data.tree import Tree, add, check_same_layout, scale
+from tegu.core.data.tree import Tree, add, check_same_layout, scale, trained_part
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
@@ -110,7 +110,7 @@ class MetaStrategy(Strategy):
         if self._validations is None or not self._validations.is_due(number):
             self._finish_round(number, meta)
         received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
-        return to_record(meta), MetricRecord({"users": users, "bytes": received_bytes})
+        return to_record(trained_part(meta, self._outer.fixed)), MetricRecord({"users": users, "bytes": received_bytes})
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -184,7 +184,7 @@ class MetaStrategy(Strategy):
         return [nodes[place] for place in draw_users(len(nodes), cohort.size, self._plan.seed, number)]
 
     def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
-        like = self._outer.meta
+        like = self._outer.trained
         usable: list[Reply] = []
         reasons: list[str] = []
         for message in replies:
@@ -209,8 +209,12 @@ def _checked(reply: Reply, like: Tree) -> Reply:
     if not reply.users and not reply.update:
         return reply  # all users of the node calibrate
     check_same_layout(like, reply.update)
-    if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
+    if reply.users < 1:
+        raise FederationError(f"the reply is of {reply.users} users: expected at least 1")
+    broken = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
+    if broken:
         raise FederationError(
-            f"the update of {reply.users} users is empty or not finite: expected a finite sum over at least 1 user"
+            f"training diverged: the update of {broken[0]!r} by {reply.users} users is not finite; lower the learner's "
+            "lr or steps, or bring inputs, targets or weights nearer to 1"
         )
     return reply

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tegu.core.data.spec import Spec
+from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import BundleError, DataError, TeguError
 
 __all__ = ["FORMAT", "STEPS", "Knobs", "Manifest", "ScheduleEntry", "knobs_for", "steps_of", "with_steps"]
 
-FORMAT = 2
+FORMAT = 3
 STEPS = "steps"  # the knob, a whole number, by which an iterated learner says how often it repeats its step
 Knobs: TypeAlias = Mapping[str, float]
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Manifest:
         learner: name of the learner, as in the table of learners.
         paper: the publication it follows.
         spec: what the model takes and gives.
-        adapted_parameters: names of the parameters that adapt; the others stay as the server learned them.
+        adapted_parameters: names of the parameters that adapt; a device leaves the others as they are.
         knobs: default values of the graph's scalar inputs (`steps`, `lr`, ...).
         unadapted: values of the same inputs that leave the initialisation unadapted.
         schedule: knobs by number of interactions, ascending in `k`; where it is empty, `knobs` serve always.
@@ -59,6 +60,9 @@ class Manifest:
             `tegu.core.calibration.guard.Guard`, and the state notes its findings as scalars.
         window: number of the newest interactions that a device adapts on; 0 for all.
         noise: length of the graphs' input `noise`; 0 for a learner that draws none.
+        fixed_parameters: names of the parameters that neither training nor a device changes. Rounds do not send them;
+            nodes take them from the bundle.
+        encoding: how raw columns, labels and item ids become rows; None where the developer gave rows.
     """
 
     learner: str
@@ -75,6 +79,8 @@ class Manifest:
     guarded: bool = False
     window: int = 0
     noise: int = 0
+    fixed_parameters: tuple[str, ...] = ()
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         if set(self.unadapted) != set(self.knobs):
@@ -141,6 +147,8 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         guarded=_flag(body["guarded"]),
         window=_typed(body["window"], int),
         noise=_typed(body["noise"], int),
+        fixed_parameters=tuple(_typed(name, str) for name in _typed(body["fixed_parameters"], list)),
+        encoding=None if body["encoding"] is None else encoding_from_dict(body["encoding"]),
     )
 
 

@@ -1,36 +1,25 @@
-"""The layout of a model's inputs and targets, and the check that rows have it."""
+"""The kind of problem and the layout of a model's inputs and targets, and the check that rows have it."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
 from numpy.typing import ArrayLike
 
+from tegu.core.data.arrays import as_array
 from tegu.core.data.batch import Array
+from tegu.core.data.field import DType, Field, check_field, check_values, sorted_ids
+from tegu.core.data.named_inputs import Inputs, check_inputs, pack, packed_field
 from tegu.core.errors import DataError
 
-__all__ = ["DType", "Field", "Kind", "Spec", "check_rows", "check_x", "check_y"]
+__all__ = ["DType", "Field", "Kind", "RawInputs", "Shape", "Spec", "check_rows", "check_x", "check_y", "packed"]
 
 Kind: TypeAlias = Literal["classification", "regression", "ranking"]
-DType: TypeAlias = Literal["float32", "int64"]
-
-
-class Field(NamedTuple):
-    """One row of an input or a target.
-
-    Attributes:
-        shape: without the leading axis of rows; `()` is one scalar per row.
-        dtype: `"float32"`, or `"int64"` for ids and labels.
-        size: ids and labels lie in `[0, size)`; 0 means unbounded.
-    """
-
-    shape: tuple[int, ...]
-    dtype: DType
-    size: int = 0
+Shape: TypeAlias = tuple[int, ...] | Mapping[str, Field]
+RawInputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | tuple[ArrayLike, ...]
 
 
 @dataclass(frozen=True)
@@ -42,46 +31,79 @@ class Spec:
         x: one input row.
         y: one target row.
         outputs: length of an output row: number of classes, number of targets, or 1 for ranking.
+        inputs: names and layouts of several inputs, which a row of `x` packs one after the other, flattened; `()` if
+            the module has one input, `x`.
     """
 
     kind: Kind
     x: Field
     y: Field
     outputs: int
+    inputs: Inputs = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise DataError(f"kind is {self.kind!r}: expected one of {', '.join(get_args(Kind))}")
         for name, field in (("x", self.x), ("y", self.y)):
-            if field.dtype not in get_args(DType):
-                raise DataError(f"{name} has dtype {field.dtype!r}: expected float32 or int64")
-            if any(size < 1 for size in field.shape) or field.size < 0:
-                raise DataError(f"{name} has shape {field.shape} and size {field.size}: expected positive numbers")
+            check_field(name, field)
+            if field.dtype == "bool":
+                raise DataError(f"{name} has dtype bool: expected float32 or int64; only named inputs may be booleans")
+        if self.inputs:
+            check_inputs(self.inputs)
+            if self.x != packed_field(self.inputs):
+                raise DataError(f"x is {self.x}: expected the packed inputs, {packed_field(self.inputs)}")
         if self.outputs < 1:
             raise DataError(f"{self.kind} has {self.outputs} outputs: expected at least one")
         if self.kind == "ranking" and not self.items:
             raise DataError(f"x is {self.x}: ranking needs item ids, so shape () and a size of at least one")
 
     @classmethod
-    def classification(cls, shape: tuple[int, ...], classes: int, *, tokens: int = 0) -> Spec:
-        """Labels in `[0, classes)`; inputs of `shape`, int64 ids in `[0, tokens)` where `tokens` is given."""
-        x = Field(tuple(shape), "int64", tokens) if tokens else Field(tuple(shape), "float32")
-        return cls("classification", x, Field((), "int64", classes), classes)
+    def classification(
+        cls, shape: Shape, classes: int, *, tokens: int = 0, ids: Mapping[int, int] | None = None
+    ) -> Spec:
+        """Labels in `[0, classes)`.
+
+        Args:
+            shape: of one input row, such as `(8,)`; or a mapping from names to fields for several inputs, such as
+                `{"tokens": ids(5000, 20), "mask": booleans(20)}`.
+            classes: number of labels.
+            tokens: if given, inputs are int64 ids in `[0, tokens)`.
+            ids: positions of a row of numbers that hold ids or categories, each with the number of its values, such as
+                `{3: 12}`. The module gets them unscaled, as `x[:, 3]`.
+        """
+        inputs, x = _layout(shape, tokens, ids)
+        return cls("classification", x, Field((), "int64", classes), classes, inputs)
 
     @classmethod
-    def regression(cls, shape: tuple[int, ...], targets: int = 1, *, items: int = 0) -> Spec:
-        """`targets` real values per row. Where `items` is given, an input is one item id, as for ratings."""
-        x = Field((), "int64", items) if items else Field(tuple(shape), "float32")
-        return cls("regression", x, Field((targets,), "float32"), targets)
+    def regression(
+        cls, shape: Shape, targets: int = 1, *, items: int = 0, tokens: int = 0, ids: Mapping[int, int] | None = None
+    ) -> Spec:
+        """`targets` real values per row.
+
+        Args:
+            shape: as in `classification`.
+            targets: number of values.
+            items: if given, an input is one item id in `[0, items)`, as for ratings.
+            tokens: as in `classification`.
+            ids: as in `classification`.
+        """
+        inputs, x = _layout((), items, ids) if items else _layout(shape, tokens, ids)
+        return cls("regression", x, Field((targets,), "float32"), targets, inputs)
 
     @classmethod
     def ranking(cls, items: int) -> Spec:
-        """An input is an item id in `[0, items)`. Its target is the weight of the feedback, 1 for a click."""
+        """An input is an item id in `[0, items)`. Its target is the weight of the feedback.
+
+        A weight is 1 for a click. A larger one, such as a play count, counts as 1 + ln(weight); see
+        `tegu.core.data.confidence`. Weights are not negative.
+        """
         return cls("ranking", Field((), "int64", items), Field((), "float32"), 1)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-compatible values."""
-        return {"kind": self.kind, "x": self.x._asdict(), "y": self.y._asdict(), "outputs": self.outputs}
+        body = {"kind": self.kind, "x": _body(self.x), "y": _body(self.y), "outputs": self.outputs}
+        named = {"inputs": [[name, _body(field)] for name, field in self.inputs]} if self.inputs else {}
+        return body | named
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Spec:
@@ -91,8 +113,9 @@ class Spec:
             DataError: an entry is absent, of the wrong type, or not valid in a spec.
         """
         try:
-            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _integer(body["outputs"]))
-        except (KeyError, TypeError) as error:
+            inputs = tuple((name, _field(each)) for name, each in body.get("inputs", ()))
+            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _integer(body["outputs"]), inputs)
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{reprlib.repr(body)} describes no spec ({type(error).__name__}: {error}): expected a to_dict result"
             ) from error
@@ -103,10 +126,29 @@ class Spec:
         return self.x.size if not self.x.shape else 0
 
 
+def _layout(shape: Shape, size: int, ids: Mapping[int, int] | None) -> tuple[Inputs, Field]:
+    """The named inputs, and the layout of a row of `x`."""
+    if isinstance(shape, Mapping):
+        if size or ids:
+            raise DataError("several inputs have names, and tokens, items or ids is given: say ids(size, *shape) there")
+        inputs = tuple(shape.items())
+        check_inputs(inputs)
+        return inputs, packed_field(inputs)
+    if size and ids:
+        raise DataError("every number of x is an id, and ids names some: give tokens, items or ids, but one of them")
+    return (), Field(tuple(shape), "int64", size) if size else Field(tuple(shape), "float32", 0, sorted_ids(ids))
+
+
+def _body(field: Field) -> dict[str, Any]:
+    body = field._asdict()
+    return body if field.ids else {name: value for name, value in body.items() if name != "ids"}
+
+
 def _field(body: Mapping[str, Any]) -> Field:
     if not isinstance(body["shape"], list | tuple):
         raise TypeError(f"expected a list of sizes, found {reprlib.repr(body['shape'])}")
-    return Field(tuple(map(_integer, body["shape"])), body["dtype"], _integer(body["size"]))
+    ids = tuple((_integer(position), _integer(size)) for position, size in body.get("ids", ()))
+    return Field(tuple(map(_integer, body["shape"])), body["dtype"], _integer(body["size"]), ids)
 
 
 def _integer(value: object) -> int:
@@ -115,58 +157,54 @@ def _integer(value: object) -> int:
     return value
 
 
-def _array(name: str, value: ArrayLike) -> Array:
-    try:
-        return np.asarray(value)
-    except ValueError as error:  # rows of different lengths
-        raise DataError(f"{name} is not an array ({error}): give every row the same shape") from error
+def packed(spec: Spec, x: RawInputs) -> Array:
+    """`x` as one array: several inputs, given as a mapping or a tuple, are checked and packed.
+
+    Args:
+        spec: of the model.
+        x: rows; or for a spec with named inputs a mapping from their names to arrays, or a tuple of arrays in the
+            spec's order. A single row may omit the axis of rows, in all inputs.
+
+    Raises:
+        DataError: an input is absent, unknown or does not fit.
+    """
+    if spec.inputs and isinstance(x, Mapping | tuple):
+        return pack(spec.inputs, x)
+    if isinstance(x, Mapping):
+        raise DataError(f"x has the inputs {', '.join(map(str, x))}: this model has one input, an array")
+    return as_array("x", x)
 
 
-def _check(name: str, field: Field, value: ArrayLike) -> Array:
-    array = _array(name, value)
-    if array.dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {array.dtype}: expected numbers that fit {field.dtype}")
-    if array.ndim != 1 + len(field.shape) or array.shape[1:] != field.shape:
-        expected = ", ".join(map(str, ("rows", *field.shape)))
-        raise DataError(f"{name} has shape {array.shape}: expected ({expected})")
-    if field.dtype == "int64" and array.dtype.kind == "f":
-        raise DataError(f"{name} has dtype {array.dtype}: expected integers (int64)")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0][0])
-        raise DataError(f"{name} is NaN or infinite in row {row}: expected finite numbers; drop or impute that row")
-    if field.size and array.size and (array.min() < 0 or array.max() >= field.size):
-        worst = int(array.min()) if array.min() < 0 else int(array.max())
-        raise DataError(f"{name} holds the id {worst}: expected ids from 0 to {field.size - 1}")
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=field.dtype)
-    if field.dtype == "float32" and not np.isfinite(converted).all():
-        worst = array.flat[np.abs(array).argmax()]
-        raise DataError(f"{name} holds {worst}, beyond float32's range: rescale it")
-    return converted
-
-
-def check_x(spec: Spec, x: ArrayLike) -> Array:
-    """Checked inputs, `[rows, *spec.x.shape]` of `spec.x.dtype`.
+def check_x(spec: Spec, x: RawInputs) -> Array:
+    """Checked inputs, `[rows, *spec.x.shape]` of `spec.x.dtype`; for `x` as in `packed`.
 
     Raises:
         DataError: wrong shape or dtype, NaN, infinite, or an id out of range.
     """
-    return _check("x", spec.x, x)
+    return check_values("x", spec.x, packed(spec, x))
 
 
 def check_y(spec: Spec, y: ArrayLike) -> Array:
-    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`. For one value per row the last axis may be left out.
+    """Checked targets, `[rows, *spec.y.shape]` of `spec.y.dtype`.
+
+    For one value per row, `y` may be `[rows]` or `[rows, 1]`.
 
     Raises:
         DataError: as `check_x`.
     """
-    array = _array("y", y)
-    if spec.y.shape == (1,) and array.ndim == 1:
-        array = array[:, None]
-    return _check("y", spec.y, array)
+    array = as_array("y", y)
+    if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
+        array = array.reshape(len(array), *spec.y.shape)
+    targets = check_values("y", spec.y, array)
+    if spec.kind == "ranking" and targets.min(initial=0) < 0:
+        raise DataError(
+            f"y holds the weight {targets.min()}: a ranking expects weights of 0 or more; leave rejected items out, or "
+            "take a regression of ratings, Spec.regression((), items=...)"
+        )
+    return targets
 
 
-def check_rows(spec: Spec, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+def check_rows(spec: Spec, x: RawInputs, y: ArrayLike) -> tuple[Array, Array]:
     """Checked inputs and targets with equal numbers of rows.
 
     Raises:

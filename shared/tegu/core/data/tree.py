@@ -7,8 +7,8 @@ numpy turns a sum of 0-d arrays into a scalar; `np.asarray` keeps it an array, a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Collection, Mapping
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,10 +26,12 @@ __all__ = [
     "norm",
     "scale",
     "subtract",
+    "trained_part",
     "zeros_like",
 ]
 
 Tree: TypeAlias = Mapping[str, Array]
+T = TypeVar("T")
 
 
 def check_same_layout(a: Tree, b: Tree) -> None:
@@ -90,6 +92,11 @@ def max_difference(a: Tree, b: Tree) -> float:
     check_same_layout(a, b)
     largest = [np.max(np.abs(a[name] - b[name]), initial=0.0) for name in a]
     return float(np.max(largest, initial=0.0))  # the built-in max loses a NaN that does not come first
+
+
+def trained_part(meta: Mapping[str, T], fixed: Collection[str]) -> dict[str, T]:
+    """The entries of `meta` that training changes: all but those called `fixed`. Updates have this layout."""
+    return {name: value for name, value in meta.items() if name not in fixed}
 
 
 def digest(tree: Tree) -> str:

@@ -35,14 +35,25 @@ from tegu.learners.learner import (
     CalibrationOptions,
     Execution,
     Learner,
+    Source,
     SummedUpdate,
     TorchBatch,
     TorchTree,
     Update,
 )
 from tegu.learners.modules.checks import checked_module
-from tegu.learners.modules.functional import adapted_parameter_names, call, initial_parameters
+from tegu.learners.modules.functional import call
+from tegu.learners.modules.initial_values import (
+    Init,
+    adapted_parameter_names,
+    check_init,
+    fixed_parameter_names,
+    initial_parameters,
+    reset_statistics,
+    trained_parameter_names,
+)
 from tegu.learners.modules.losses import OutputLoss, find_loss
+from tegu.learners.modules.named_output import OutputName
 from tegu.learners.modules.table_lookups import find_row_tables
 from tegu.learners.parameters.step_sizes import (
     StepSizeGranularity,
@@ -72,17 +83,20 @@ def reptile(
     momentum: float = 0.0,
     learn_step_sizes: StepSizeGranularity | None = None,
     rows_per_weight: float = 0.0,
+    init: Init = "module",
+    output: OutputName | None = None,
 ) -> Learner:
     """A Reptile learner for any module that is a function of its parameters and its input.
 
     Args:
         model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`; for ranking, item ids `[rows]` to
-            scores `[rows]`. It is not changed.
+            scores `[rows]`. It is not changed. Its parameters without `requires_grad` are fixed: neither training nor a
+            device changes them.
         spec: the model's inputs and outputs.
         loss: a name in `modules.losses.LOSSES`, a callable `(output, y) -> [rows]`, or None for the default loss of
             `spec.kind`.
-        adapted_parameters: names or patterns of the parameters that adapt; None means all. The server trains the other
-            parameters, and devices keep them fixed.
+        adapted_parameters: names or patterns of the parameters that adapt; None means all that are not fixed. The
+            server trains the others, and devices do not change them.
         steps: number of inner steps in training, and the default on devices.
         lr: step size of the inner steps.
         prior: the number of interactions that the initialisation counts for: with n rows a step is
@@ -96,22 +110,29 @@ def reptile(
         rows_per_weight: number of query rows that count as one user in the update of parameters that do not adapt.
             Users with more rows then weigh more, as clients do in McMahan et al. 2017 (arXiv:1602.05629). 0 gives all
             users the same weight.
+        init: "module" to start training from the module's own parameters, "fresh" to draw those that are not fixed
+            anew from the seed; see `modules.initial_values.initial_parameters`.
+        output: name or position of the output to train, for a module that returns several; see
+            `modules.named_output`. None takes the only one that fits.
 
     Raises:
-        CompileError: the module keeps running statistics, or is not a function of each row alone.
-        DataError: a pattern in `adapted_parameters` matches nothing, the module does not fit `spec`, every entry of a
-            table that adapts by rows would have a step size, or `rows_per_weight` is negative, infinite or has no
-            effect because every parameter adapts.
-        UnknownNameError: no such loss, inner optimiser or way to learn step sizes.
+        CompileError: the module cannot be copied, or is not a function of each row alone; see `checked_module`.
+        DataError: a pattern in `adapted_parameters` matches nothing or only fixed parameters, the module does not fit
+            `spec`, every entry of a table that adapts by rows would have a step size, or `rows_per_weight` is
+            negative, infinite or has no effect because every parameter adapts.
+        UnknownNameError: no such loss, inner optimiser, way to learn step sizes or `init`.
     """
-    model = checked_module(model, spec)
+    init = check_init(init)
+    model = checked_module(model, spec, output)
+    if init == "fresh":
+        reset_statistics(model)
     rows_loss = find_loss(loss, spec)
-    names = adapted_parameter_names(model, adapted_parameters)
+    names, fixed = adapted_parameter_names(model, adapted_parameters), fixed_parameter_names(model)
     tables = find_row_tables(model, rows_loss, spec, names)
     adapt = inner_loop(model, rows_loss, names, inner, momentum, tables)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
     entries = initial_step_sizes(model, names, tables, learn_step_sizes, prior)
-    every_parameter_adapts = len(names) == len(dict(model.named_parameters()))
+    every_parameter_adapts = len(names) == len(trained_parameter_names(model))
     _check_rows_per_weight(rows_per_weight, every_parameter_adapts)
 
     def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
@@ -131,10 +152,10 @@ def reptile(
         before, after = (mean_loss(model, rows_loss, tree, query, support) for tree in (meta, adapted))
         return before, after
 
-    update: Update = toward if every_parameter_adapts else update_of(through, (*names, *entries))
+    update: Update = toward if every_parameter_adapts else update_of(through, (*names, *entries, *fixed))
     summed: SummedUpdate | None = None
     if not every_parameter_adapts:
-        summed = summed_update_of(through, (*names, *entries))
+        summed = summed_update_of(through, (*names, *entries, *fixed))
     elif inner == "sgd" and not (momentum or tables or entries):
         summed = summed_by_dual_steps(model, rows_loss, spec, knobs, minibatches)
     if entries:
@@ -149,7 +170,7 @@ def reptile(
         adapted_parameters=names,
         knobs=knobs,
         unadapted={**knobs, "steps": 0.0},
-        init=lambda seed: {**initial_parameters(model, seed), **entries},
+        init=lambda seed: {**initial_parameters(model, seed, init), **entries},
         adapt=adapt,
         predict=lambda meta, state, x: call(model, meta | state, x),
         update=update,
@@ -162,6 +183,8 @@ def reptile(
             order_invariant=minibatches == 1,
             merges_query=every_parameter_adapts and not entries,
         ),
+        fixed_parameters=fixed,
+        source=Source(model, loss),
     )
 
 

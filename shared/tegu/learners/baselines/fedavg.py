@@ -18,6 +18,7 @@ from tegu.learners.inner_loop.dual_steps import summed_by_dual_steps
 from tegu.learners.inner_loop.gradient_steps import concatenate, inner_loop, run_steps
 from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import checked_module
+from tegu.learners.modules.initial_values import trained_parameter_names
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import find_row_tables
 from tegu.learners.parameters.step_sizes import only_learned, without_learned
@@ -45,7 +46,7 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
     """
     model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
-    names = tuple(name for name, _ in model.named_parameters())
+    names = trained_parameter_names(model)
     tables = find_row_tables(model, rows_loss, like.spec, names)
     local = inner_loop(model, rows_loss, names, "sgd", tables=tables)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from tegu.core.data.tree import trained_part
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients
 from tegu.learners.learner import Execution, Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import checked_module
@@ -41,7 +42,7 @@ def fedsgd(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
         rows = concatenate(support, query)
-        return gradients(model, rows_loss, meta, meta, rows)
+        return gradients(model, rows_loss, meta, trained_part(meta, like.fixed_parameters), rows)
 
     execution = Execution(order_invariant=True, merges_query=True, example_scaling=like.execution.example_scaling)
     return replace(like, name="fedsgd", paper=PAPER, update=update, execution=execution)

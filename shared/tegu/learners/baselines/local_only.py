@@ -10,10 +10,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from tegu.core.data.tree import trained_part
 from tegu.learners.inner_loop.gradient_steps import inner_loop
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.functional import call
+from tegu.learners.modules.initial_values import trained_parameter_names
 from tegu.learners.modules.losses import OutputLoss, find_loss
 from tegu.learners.modules.table_lookups import find_row_tables
 
@@ -21,7 +23,7 @@ __all__ = ["local_only"]
 
 
 def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = None) -> Learner:
-    """A learner whose parameters all adapt from their random initialisation; its updates are zero.
+    """A learner whose parameters all adapt, but for fixed ones, from where `like` starts; its updates are zero.
 
     Args:
         model: the module `like` was built from.
@@ -35,11 +37,11 @@ def local_only(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None
     """
     model = checked_module(model, like.spec)
     rows_loss = find_loss(loss, like.spec)
-    names = tuple(name for name, _ in model.named_parameters())
+    names = trained_parameter_names(model)
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del support, query, noise
-        return {name: torch.zeros_like(value) for name, value in meta.items()}
+        return {name: torch.zeros_like(value) for name, value in trained_part(meta, like.fixed_parameters).items()}
 
     return replace(
         like,

@@ -12,10 +12,12 @@ from torch.func import vmap
 
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
+from tegu.core.data.tree import trained_part
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients, minibatch, step_size
 from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree
 from tegu.learners.modules.checks import example_rows
 from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.initial_values import fixed_parameter_names
 from tegu.learners.modules.losses import Loss
 from tegu.learners.modules.parameter_reads import ParameterReads
 from tegu.learners.parameters.dual_linear import DualLinear, DualState, outputs_key, summed_dual_weights
@@ -70,7 +72,8 @@ def _changes(
     """One user's changes after `run_steps` of SGD without momentum, with `layers` in dual form."""
     states = dict(zip(layers, _begin(model, loss, layers, meta, support), strict=True))
     dual = {name for layer in layers for name in (layer.weight, layer.bias)}
-    own = {name: value for name, value in meta.items() if name not in dual}
+    trained = trained_part(meta, fixed_parameter_names(model))
+    own = {name: value for name, value in trained.items() if name not in dual}
     for i in range(int(knobs["steps"])):
         rows = minibatch(support, i, minibatches)
         outputs = {outputs_key(layer): state.outputs for layer, state in states.items()}
@@ -94,8 +97,8 @@ def _begin(
 def find_dual_layers(model: nn.Module, loss: Loss, spec: Spec) -> tuple[DualLinear, ...]:
     """The linear layers that can be trained in dual form.
 
-    The input of such a layer is one vector per row and depends on no parameter. The loss uses the layer's weight and
-    bias once, in this layer only. The layer has at least 16 input features.
+    The input of such a layer is one vector per row and depends on no parameter that training changes. The loss uses the
+    layer's weight and bias once, in this layer only, and neither is fixed. The layer has at least 16 input features.
 
     Args:
         model: the module.
@@ -105,7 +108,8 @@ def find_dual_layers(model: nn.Module, loss: Loss, spec: Spec) -> tuple[DualLine
     meta = {name: value.detach() for name, value in model.named_parameters()}
     batch = Batch(example_rows(spec.x, _ROWS), example_rows(spec.y, _ROWS), torch.ones(_ROWS))
     reference = _record_calls(model, loss, meta, batch)
-    others = {name: 1 + 2 * value for name, value in meta.items()}
+    fixed = fixed_parameter_names(model)
+    others = {name: value if name in fixed else 1 + 2 * value for name, value in meta.items()}
     changed, fewer = (
         _record_calls(model, loss, others, batch),
         _record_calls(model, loss, meta, Batch(*(p[:-1] for p in batch))),
@@ -115,7 +119,7 @@ def find_dual_layers(model: nn.Module, loss: Loss, spec: Spec) -> tuple[DualLine
         elsewhere = [other for other in reference.calls if other is not call]
         shared = reference.names.union(*((other.weight, other.bias_name) for other in elsewhere))
         return (
-            not {call.weight, call.bias_name} & shared - {None}
+            not {call.weight, call.bias_name} & shared.union(fixed) - {None}
             and call.rows == (_ROWS,)
             and [other.rows for other in fewer.of(call.weight)] == [(_ROWS - 1,)]
             and [torch.equal(other.inputs, call.inputs) for other in changed.of(call.weight)] == [True]

@@ -26,7 +26,7 @@ def update_of(objective: Objective, adapted: Collection[str]) -> Update:
 
     Args:
         objective: see the module docstring.
-        adapted: names of the parameters that adapt, and of other entries that get no gradient.
+        adapted: names of the parameters that adapt, and of other entries that get no gradient, such as fixed ones.
     """
 
     def update(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

@@ -1,4 +1,13 @@
 """Torch operators in a form that exports to ONNX and can be batched over users.
 
-`exportable` replaces fused operators, `recurrent` unrolls recurrent layers.
+exportable     the table of replacements, and losses
+activations    SiLU, GELU and others
+normalisation  over features
+pooling        by windows along axes
+axes           windows and constant matrices along an axis
+embeddings     and bags of them, from a function that gives rows
+linear         on any number of axes
+attention      in plain products and a softmax
+recurrent      recurrent layers, step by step
+tensors/       functions of tensors, from indexing to inverses
 """

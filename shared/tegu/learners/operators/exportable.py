@@ -7,25 +7,26 @@ which fixes the number of users in a graph. `cross_entropy` exports a gradient t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from tegu.core.errors import CompileError
+from tegu.learners.operators import activations, normalisation
+from tegu.learners.operators.attention import multi_head_attention_forward, scaled_dot_product_attention
+from tegu.learners.operators.embeddings import Lookup, embedding, embedding_bag, from_table
+from tegu.learners.operators.linear import linear, matmul
+from tegu.learners.operators.pooling import POOLING
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
+from tegu.learners.operators.tensors import indexing, matrices, sampling, scans
+from tegu.learners.operators.tensors.foreign import refuse_foreign
+from tegu.learners.operators.tensors.paddings import pad
+from tegu.learners.operators.tensors.pieces import PIECES
 
 __all__ = ["Lookup", "PlainOperators", "concatenate_rows", "from_table", "one_hot", "softmax_cross_entropy"]
-
-Lookup: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-
-
-def from_table(ids: Tensor, table: Tensor) -> Tensor:
-    """The rows of a table, `[*ids.shape, ...]`."""
-    return table[ids]
 
 
 class PlainOperators(TorchFunctionMode):
@@ -45,10 +46,12 @@ class PlainOperators(TorchFunctionMode):
     ) -> Any:
         """See `torch.overrides`."""
         if func is F.embedding:
-            return _embedding(self._look_up, *args, **(kwargs or {}))
+            return embedding(self._look_up, *args, **(kwargs or {}))
+        if func is F.embedding_bag:
+            return embedding_bag(self._look_up, *args, **(kwargs or {}))
         if func is F.linear and id(args[1]) in self._outputs:
             return self._outputs[id(args[1])]
-        return _PLAIN.get(func, func)(*args, **(kwargs or {}))
+        return refuse_foreign(func, _PLAIN.get(func, func)(*args, **(kwargs or {})))
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -92,48 +95,6 @@ def concatenate_rows(first: Tensor, second: Tensor) -> Tensor:
     return F.pad(first, [*others, 0, second.shape[0]]) + F.pad(second, [*others, first.shape[0], 0])
 
 
-def _embedding(
-    look_up: Lookup, ids: Tensor, weight: Tensor, padding_idx: int | None = None, *others: Any, **options: Any
-) -> Tensor:
-    if any(option not in (None, False, 2.0) for option in (*others, *options.values())):
-        raise CompileError(
-            "an embedding with max_norm, scale_grad_by_freq or sparse has no compiled form: leave them out"
-        )
-    rows = look_up(ids, weight)
-    if padding_idx is None:
-        return rows
-    return torch.where((ids == padding_idx % weight.shape[0]).unsqueeze(-1), rows.detach(), rows)
-
-
-def _normalised(x: Tensor, axes: list[int], eps: float) -> Tensor:
-    centred = x - x.mean(axes, keepdim=True)
-    spread: Tensor = torch.sqrt(centred.square().mean(axes, keepdim=True) + eps)
-    return centred / spread
-
-
-def _layer_norm(
-    x: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    result = _normalised(x, [-1 - axis for axis in range(len(shape))], eps)
-    result = result if weight is None else result * weight
-    return result if bias is None else result + bias
-
-
-def _group_norm(
-    x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Tensor:
-    result = _normalised(x.reshape(x.shape[0], groups, -1), [-1], eps).reshape(x.shape)
-    channels = (-1, *(1 for _ in x.shape[2:]))
-    result = result if weight is None else result * weight.reshape(channels)
-    return result if bias is None else result + bias.reshape(channels)
-
-
-def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
-    if approximate == "tanh":
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
-
-
 def _cross_entropy(
     logits: Tensor,
     target: Tensor,
@@ -169,25 +130,63 @@ def _smooth_l1(difference: Tensor, beta: float) -> Tensor:
     return torch.where(size < beta, 0.5 * size * size / max(beta, 1e-12), size - 0.5 * beta)
 
 
-def _getitem(x: Tensor, key: Any) -> Tensor:
-    """`x[key]`; for one number among full slices by `select`, as the gradient of slicing fixes the number of users."""
-    keys = key if isinstance(key, tuple) else (key,)
-    numbers = [axis for axis, part in enumerate(keys) if type(part) is int]
-    slices = [axis for axis, part in enumerate(keys) if isinstance(part, slice) and part == slice(None)]
-    if len(numbers) == 1 and len(numbers) + len(slices) == len(keys):
-        return x.select(numbers[0], keys[numbers[0]])
-    return x[key]
+def _gaussian_nll(
+    output: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """`F.gaussian_nll_loss`, which looks at the data for variances below 0."""
+    spread = torch.as_tensor(var, dtype=output.dtype).expand_as(output)
+    spread = spread + (spread.clamp(min=eps) - spread).detach()  # as in torch, the bound does not stop the gradient
+    rows = 0.5 * (torch.log(spread) + (output - target).square() / spread)
+    rows = rows + 0.5 * math.log(2 * math.pi) if full else rows
+    return {"none": rows, "mean": rows.mean(), "sum": rows.sum()}[reduction]
 
 
 _PLAIN: dict[Any, Callable[..., Any]] = {
-    F.layer_norm: _layer_norm,
-    F.group_norm: _group_norm,
-    F.gelu: _gelu,
+    F.gelu: activations.gelu,
+    F.silu: activations.silu,
+    F.mish: activations.mish,
+    F.rrelu: activations.rrelu,
+    F.layer_norm: normalisation.layer_norm,
+    F.rms_norm: normalisation.rms_norm,
+    F.group_norm: normalisation.group_norm,
+    F.batch_norm: normalisation.batch_norm,
+    F.instance_norm: normalisation.instance_norm,
+    F.local_response_norm: normalisation.local_response_norm,
+    F.pad: pad,
+    F.bilinear: matrices.bilinear,
+    torch.cdist: matrices.cdist,
+    torch.linalg.householder_product: matrices.householder_product,
+    torch.linalg.inv: matrices.inverse,
+    torch.linalg.solve: matrices.solve,
+    torch.linalg.matrix_exp: matrices.matrix_exp,
+    torch.matrix_exp: matrices.matrix_exp,
+    **dict.fromkeys([torch.cumprod, Tensor.cumprod], scans.cumprod),
+    **dict.fromkeys([torch.prod, Tensor.prod], scans.prod),
+    **dict.fromkeys([torch.median, Tensor.median], scans.median),
+    **dict.fromkeys([torch.inverse, Tensor.inverse], matrices.inverse),
+    **dict.fromkeys([torch.cummax, Tensor.cummax], scans.cummax),
+    **dict.fromkeys([torch.cummin, Tensor.cummin], scans.cummin),
+    **dict.fromkeys([torch.diagonal, Tensor.diagonal], indexing.diagonal),
+    **dict.fromkeys([torch.squeeze, Tensor.squeeze], indexing.squeeze),
+    Tensor.unfold: indexing.unfold,
+    F.affine_grid: sampling.affine_grid,
+    F.grid_sample: sampling.grid_sample,
+    **POOLING,
+    **PIECES,
     F.cross_entropy: _cross_entropy,
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
     F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),
     F.huber_loss: _error(F.huber_loss, lambda difference, delta: delta * _smooth_l1(difference, delta)),
-    Tensor.__getitem__: _getitem,
+    F.gaussian_nll_loss: _gaussian_nll,
+    Tensor.__getitem__: indexing.getitem,
+    F.linear: linear,
+    torch.matmul: matmul,
+    Tensor.matmul: matmul,
+    Tensor.__matmul__: matmul,
+    F.scaled_dot_product_attention: scaled_dot_product_attention,
+    F.multi_head_attention_forward: multi_head_attention_forward,
+    # Whether TransformerEncoder may use nested tensors, which have no compiled form.
+    torch._nested_tensor_from_mask_left_aligned: lambda *_: False,
     torch.gru: gru,
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,

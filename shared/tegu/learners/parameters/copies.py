@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -29,15 +29,14 @@ def copy_of(tree: Mapping[str, T], number: int) -> dict[str, T]:
     return {name.removeprefix(prefix): value for name, value in tree.items() if name.startswith(prefix)}
 
 
-def perturbed_copies(init: Callable[[int], Tree], copies: int, seed: int) -> Tree:
-    """The learner's initialisation as copy 0, and slightly perturbed versions of it as the other copies.
+def perturbed_copies(origin: Tree, copies: int, seed: int) -> Tree:
+    """`origin` as copy 0, and slightly perturbed versions of it as the other copies.
 
     Args:
-        init: the learner's `init`.
+        origin: where a learner starts.
         copies: number of copies.
-        seed: seed of the initialisation and of the perturbations.
+        seed: seed of the perturbations.
     """
-    origin = init(seed)
     others = [
         {name: _perturbed(array, name, seed, number) for name, array in origin.items()} for number in range(1, copies)
     ]

@@ -27,7 +27,8 @@ ROUNDS, COHORT = 1000, 100
 def run(folder: Path) -> float:
     """Users trained per second, over 1,000 rounds of 100 users."""
     population = read_population(folder)
-    learner = reptile(nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2)), SPEC, steps=5, lr=0.1)
+    model = nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2))
+    learner = reptile(model, SPEC, steps=5, lr=0.1, init="fresh")
     engine = make_engine(learner, compile_learner(learner))
     plan = TrainingPlan(rounds=ROUNDS, cohort=CohortPlan(COHORT), episodes=EpisodeRule(5, 5, 5))
     train_in_process(engine, population, learner.init(0), replace(plan, rounds=5))

@@ -59,7 +59,7 @@ def _write_files(folder: Path) -> Path:
     from tegu.learners import reptile  # noqa: PLC0415 # torch
 
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    learner = reptile(model, Spec.classification((64,), 10), steps=10)
+    learner = reptile(model, Spec.classification((64,), 10), steps=10, init="fresh")
     bundle = make_bundle(learner, learner.init(0))
     write_bundle(folder / "init.tegu", bundle)
     (folder / "weights.safetensors").write_bytes(tree_to_bytes(bundle.meta))

@@ -13,7 +13,7 @@ from tegu.bench.tasks.models import MODELS
 from tegu.bench.tasks.task import Task, TaskSettings
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.learners.modules.functional import initial_parameters
+from tegu.learners.modules.initial_values import initial_parameters
 
 __all__ = ["DEVICE_TASKS", "SIMULATION_TASKS", "synthetic_task"]
 

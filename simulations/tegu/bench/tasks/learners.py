@@ -19,4 +19,5 @@ def make_learner(settings: TaskSettings) -> Learner:
         steps=settings.steps,
         lr=settings.lr,
         prior=settings.prior,
+        init="fresh",
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tegu.cli.parsing.public_key import parse_public_key
 from tegu.core.bundle.file import Bundle, read_bundle
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.spec import Field
 
 __all__ = ["inspect_command"]
@@ -65,15 +66,17 @@ def _heldout_line(entry: Mapping[str, Any]) -> str:
 
 def _parameter_table(bundle: Bundle) -> Table:
     table = Table(title="parameters")
-    for column in ("name", "shape", "personal"):
+    for column in ("name", "shape", "changed by"):
         table.add_column(column)
     for name, array in sorted(bundle.meta.items()):
-        table.add_row(
-            Text(name),
-            "x".join(map(str, array.shape)) or "scalar",
-            "yes" if name in bundle.manifest.adapted_parameters else "",
-        )
+        table.add_row(Text(name), "x".join(map(str, array.shape)) or "scalar", _changed_by(name, bundle.manifest))
     return table
+
+
+def _changed_by(name: str, manifest: Manifest) -> str:
+    if name in manifest.fixed_parameters:
+        return "nothing (fixed)"
+    return "training, device" if name in manifest.adapted_parameters else "training"
 
 
 def _field_text(field: Field) -> str:

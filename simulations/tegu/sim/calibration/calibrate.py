@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, add_sums
 from tegu.core.calibration.selection import RISK
+from tegu.core.data.tree import trained_part
 from tegu.core.metrics import Metric
 from tegu.server.calibration.schedule import find_schedule
 from tegu.server.evaluation.round import run_evaluation_round
@@ -47,8 +48,9 @@ def calibrate(
         seed: decides the trials.
         risk: the largest share of users whose predictions may get worse.
     """
-    grids = [InProcessGrid(1, answer_with(engine, users, 1, users, {metric.name: metric})) for _, users in evaluators]
-    records = [to_record(meta) for meta, _ in evaluators]
+    fixed, metrics = engine.manifest.fixed_parameters, {metric.name: metric}
+    grids = [InProcessGrid(1, answer_with(engine, users, 1, users, metrics, start=meta)) for meta, users in evaluators]
+    records = [to_record(trained_part(meta, fixed)) for meta, _ in evaluators]
 
     def evaluate(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         request = EvaluationRequest(metric.name, seed, 0.0, questions)

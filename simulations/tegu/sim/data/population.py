@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array
 from tegu.core.data.codes import ordinal_codes
-from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.spec import Kind, RawInputs, Spec, check_rows
 from tegu.core.data.users import LocalUser
+from tegu.core.encoding.encoding import Encoding
+from tegu.core.encoding.fit import Role
+from tegu.core.encoding.values import raw_cells
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tegu.sim.data.given_names import with_names
+from tegu.sim.data.guess_rows import guess_rows
+from tegu.sim.data.table import as_list, read_columns, table_rows
+from tegu.sim.data.table_file import read_table_file
 
 __all__ = ["Population", "Split"]
 
@@ -53,6 +58,8 @@ class Population:
         order: int64 `[rows]`, the time of each row. None means no time order.
         read: function from begins and counts to `x` and `y` of those rows, one user after the other. It is set if `x`
             and `y` are memory-mapped files, since rows that are read through the mapping stay in memory.
+        encoding: how raw columns, labels and item ids became `x` and `y`. `simulate` puts it into the bundle, for the
+            device. None if `x` and `y` were given as they are.
     """
 
     spec: Spec
@@ -66,36 +73,47 @@ class Population:
     group: Array | None = None
     order: Array | None = None
     read: Callable[[Array, Array], tuple[Array, Array]] | None = None
+    encoding: Encoding | None = None
 
     @classmethod
     def from_arrays(
         cls,
-        x: ArrayLike,
+        x: RawInputs,
         y: ArrayLike,
         user: ArrayLike,
         spec: Spec | None = None,
         *,
         group: ArrayLike | None = None,
         order: ArrayLike | None = None,
+        kind: Kind | None = None,
+        titles: Mapping[Any, str] | Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
     ) -> Population:
         """Group rows by user.
 
         Args:
-            x: inputs, rows first.
+            x: inputs, rows first; a mapping from names to arrays for a spec with several inputs.
             y: targets, rows first.
             user: `[rows]`, the name of each row's user.
-            spec: inputs and outputs of a model. None means that it is inferred from the arrays: whole numbers in `y`
-                are labels, whole numbers in `x` are ids. Ranking is never inferred: pass `Spec.ranking(items)`.
+            spec: inputs and outputs of a model. None means that it is guessed from the arrays, and that the guess is
+                printed; see `tegu.sim.data.guess_rows.guess_rows`. Ranking is never guessed.
             group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
+            kind: "classification", "regression" or "ranking", where `spec` is guessed.
+            titles: of items, for people: by item id, or in the order of the catalogue.
+            feature_names: a name for each number of a row, by which a device may give it.
 
         Raises:
-            DataError: the rows do not fit `spec`, lengths differ, or a row has no user, group or order.
+            DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
+                user, group or order.
             PopulationError: there are no rows.
         """
-        names = np.asarray(user)
-        spec = spec or _guess_spec(x, y)
+        names, encoding = np.asarray(user), None
+        if spec is None:
+            x, y, spec, encoding = guess_rows(x, y, kind)
+        elif kind not in (None, spec.kind):
+            raise DataError(f"kind is {kind!r} and spec is for {spec.kind}: leave one of them out")
         inputs, targets = check_rows(spec, x, y)
         if names.shape != (len(inputs),):
             raise DataError(f"user has shape {names.shape}: expected one entry per row, ({len(inputs)},)")
@@ -106,49 +124,86 @@ class Population:
             None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
             for name, given in (("group", group), ("order", order))
         )
+        encoding = with_names(encoding, spec, inputs, titles, feature_names)
         inputs, targets = inputs[by_user], targets[by_user]
         max_support, has_units, *_ = find_row_units(inputs, counts, groups, times)
         begins = np.cumsum(counts) - counts
-        return cls(spec, inputs, targets, begins, counts, users, max_support, has_units, groups, times)
+        return cls(
+            spec, inputs, targets, begins, counts, users, max_support, has_units, groups, times, encoding=encoding
+        )
 
     @classmethod
     def from_frame(
         cls,
-        frame: pd.DataFrame,
+        frame: object,
         *,
         user: str,
         features: str | Sequence[str],
-        target: str,
+        target: str | Sequence[str] | None = None,
         spec: Spec | None = None,
+        kind: Kind | None = None,
         group: str | None = None,
         order: str | None = None,
+        categories: Sequence[str] = (),
+        ids: Sequence[str] = (),
+        titles: str | Mapping[Any, str] | None = None,
     ) -> Population:
-        """Group a data frame's rows by the column `user`.
+        """Group a table's rows by the column `user`, and encode the other columns as rows of numbers.
+
+        Numbers and booleans stay numbers. Text and pandas's categories become one number for each level. An origin and
+        a unit are taken out of dates, and of numbers that float32 could not tell apart. A gap becomes the median, with
+        a further number that marks it. `encoding` says so for every column, and so does a note. Medians and levels come
+        from all rows, held-out users included.
 
         Args:
-            frame: one row per interaction.
+            frame: one row per interaction: a data frame of pandas or polars, or a mapping of columns.
             user: column of user names.
-            features: one column of ids or numbers, or several columns of numbers.
-            target: column of targets.
-            spec: as in `from_arrays`.
+            features: one column of item ids (whole numbers or text), or the columns of features.
+            target: column of labels (text, booleans or whole numbers), of real numbers or dates, or of a ranking's
+                weights; several columns of numbers for several targets. None for a ranking whose weights are all 1.
+            spec: inputs and outputs of a model. None means that it follows from the columns.
+            kind: "classification", "regression" or "ranking". None means that it follows from the target, and is never
+                a ranking.
             group: column of groups; None means no groups.
             order: column of times; None means no time order.
+            categories: features that are categories although they are numbers.
+            ids: features that become one id each, for a model that reads that position by `nn.Embedding`: 0 for a value
+                that is not among the training data's, then its values. `spec.x.ids` has positions and sizes.
+            titles: of items, for people: a column, or titles by item id.
 
         Raises:
-            DataError: a column is absent, or rows do not fit `spec`.
+            DataError: a column is absent, cannot be encoded, or does not fit `spec`.
             PopulationError: there are no rows.
         """
-        optional = {name: column for name, column in (("group", group), ("order", order)) if column is not None}
-        wanted = [user, target, *([features] if isinstance(features, str) else features), *optional.values()]
-        missing = [column for column in wanted if column not in frame.columns]
-        if missing:
-            raise DataError(f"the frame has no column {missing}: expected names among {list(frame.columns)}")
-        try:
-            x = frame[features].to_numpy() if isinstance(features, str) else frame[list(features)].to_numpy(np.float32)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"the columns {list(features)} are not all numbers ({error}): encode them first") from error
-        given = {name: frame[column].to_numpy() for name, column in optional.items()}
-        return cls.from_arrays(x, frame[target].to_numpy(), frame[user].to_numpy(), spec, **given)
+        optional = [column for column in (group, order) if column is not None]
+        used = [*as_list(features), *as_list(target), *as_list(titles if isinstance(titles, str) else None)]
+        columns = read_columns(frame, [user, *used, *optional])
+        if not len(columns[user]):
+            raise PopulationError("there are no rows: expected at least one user")
+        roles: dict[str, Role] = {**dict.fromkeys(categories, "category"), **dict.fromkeys(ids, "id")}
+        rows = table_rows(columns, features, target, spec=spec, kind=kind, roles=roles, titles=titles)
+        groups, times = (None if name is None else raw_cells(name, columns[name]) for name in (group, order))
+        found = cls.from_arrays(rows.x, rows.y, raw_cells(user, columns[user]), rows.spec, group=groups, order=times)
+        return replace(found, encoding=rows.encoding)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, user: str, features: str | Sequence[str], **options: Any) -> Population:
+        """Group the rows of a CSV or Parquet file by the column `user`; see `from_frame`.
+
+        A CSV file needs a header. Its delimiter and decimal mark are found out, and a note says which they are.
+
+        Args:
+            path: of the file; Parquet if it ends in .parquet or .pq.
+            user: column of user names.
+            features: as in `from_frame`.
+            options: the other arguments of `from_frame`.
+
+        Raises:
+            DataError: the file cannot be read, or as `from_frame`.
+            MissingExtraError: pandas is not installed; or, for Parquet, pyarrow is not.
+            PopulationError: there are no rows.
+        """
+        return cls.from_frame(read_table_file(Path(path)), user=user, features=features, **options)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -250,20 +305,3 @@ def _by_user(names: Array) -> tuple[Array, Array, Array]:
     if absent:
         raise DataError("user is NaN in at least one row: give every row a name, or drop the row")
     return *np.unique(names, return_counts=True), order
-
-
-def _guess_spec(inputs: ArrayLike, outputs: ArrayLike) -> Spec:
-    try:
-        x, y = np.asarray(inputs), np.asarray(outputs)
-    except ValueError as error:  # rows of different lengths
-        raise DataError(f"x or y is not an array ({error}): give every row the same shape") from error
-    ids = x.dtype.kind in "iub"
-    highest = int(x.max(initial=0)) + 1 if ids else 0
-    if y.dtype.kind in "iub":
-        return Spec.classification(x.shape[1:], int(y.max(initial=0)) + 1, tokens=highest)
-    targets = y.shape[1] if y.ndim > 1 else 1
-    if ids and x.ndim > 1:
-        raise DataError(
-            f"x has whole numbers of shape {x.shape[1:]} per row and y has real numbers: pass spec, or make x float32"
-        )
-    return Spec.regression(x.shape[1:], targets, items=highest)

@@ -1,6 +1,7 @@
 """A population on disk, of any size: a round reads the rows of its own users only.
 
-    spec.json   rows.bin   counts.npy   users.npy   most.npy   tied.npy   and optionally group.bin, order.bin
+    spec.json   rows.bin   counts.npy   users.npy   most.npy   tied.npy
+    and optionally group.bin, order.bin, encoding.json
 
 `rows.bin` holds raw little-endian rows, one user after the other. Each row is its `x` and then its `y`, so that a user
 is one contiguous range of the file. The file is mapped into memory, but a round reads its users' rows from the file
@@ -26,6 +27,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.codes import ordinal_codes
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.data.users import LocalUser
+from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import DataError, FileError, PopulationError
 from tegu.core.process import require_os
 from tegu.sim.data.population import Population
@@ -37,13 +39,16 @@ _CODE = np.dtype("<i8")
 _USERS = 4096  # whose rows are in memory at once while row units are searched for
 
 
-def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Population:
+def write_population(
+    folder: Path, spec: Spec, users: Iterable[LocalUser], encoding: Encoding | None = None
+) -> Population:
     """Write users one by one, so that they need not all be in memory, and open the result.
 
     Args:
         folder: created if it is absent.
         spec: inputs and outputs of a model for these rows.
         users: the users; each needs at least one row.
+        encoding: how their rows were made, see `Population.encoding`; None if they were given as they are.
 
     Raises:
         DataError: rows do not fit `spec`, or only some users have a group or an order.
@@ -60,6 +65,9 @@ def write_population(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> Po
         np.save(folder / "counts.npy", np.asarray(counts, np.int64))
         np.save(folder / "users.npy", np.asarray(names))
         (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
+        (folder / "encoding.json").unlink(missing_ok=True)
+        if encoding is not None:
+            (folder / "encoding.json").write_text(json.dumps(encoding.to_dict()), "utf-8")
         _write_row_units(folder)
     except OSError as error:
         raise FileError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
@@ -128,7 +136,7 @@ def read_population(folder: Path) -> Population:
         if not max_support.shape == has_units.shape == population.counts.shape:
             found = f"{max_support.shape} and {has_units.shape}"
             raise DataError(f"most.npy and tied.npy have shapes {found}, for {len(population)} users")  # noqa: TRY301 # reported like all damage
-    except (OSError, EOFError, ValueError, DataError) as error:
+    except (OSError, EOFError, TypeError, ValueError, DataError) as error:
         raise DataError(f"{folder} holds no readable population ({error}): write it with write_population") from error
     return replace(population, max_support=max_support, has_units=has_units)
 
@@ -140,6 +148,8 @@ def _without_row_units(folder: Path) -> Population:
     users = np.load(folder / "users.npy", allow_pickle=False)
     rows, record = int(counts.sum()), _record(spec)
     mapped = _mapped(folder / "rows.bin", rows, record)
+    described = folder / "encoding.json"
+    encoding = encoding_from_dict(json.loads(described.read_text("utf-8"))) if described.exists() else None
     optional = {name: _mapped(path, rows, _CODE) for name in _COLUMNS[1:] if (path := folder / f"{name}.bin").exists()}
     return Population(
         spec,
@@ -151,6 +161,7 @@ def _without_row_units(folder: Path) -> Population:
         max_support=counts - 1,
         has_units=np.zeros(len(counts), bool),
         read=_reader(folder / "rows.bin", record),
+        encoding=encoding,
         **optional,
     )
 

@@ -48,9 +48,9 @@ class Backend(Protocol):
             limit: largest norm of one user's update; infinity means that updates are not clipped.
 
         Returns:
-            A tree with the names of `meta` and arrays `[blocks, ...]`. For a table that is updated by rows
-            (`table_rows`) it holds no sum. Instead, `<name>/rows` holds each user's rows `[users, touched, ...]`, and
-            `<name>/ids` holds their ids.
+            A tree with the names of the trained part of `meta` and arrays `[blocks, ...]`. For a table that is updated
+            by rows (`table_rows`) it holds no sum. Instead, `<name>/rows` holds each user's rows
+            `[users, touched, ...]`, and `<name>/ids` holds their ids.
         """
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array) -> Tree:

@@ -15,7 +15,7 @@ import torch
 
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, NumpyBatch
-from tegu.core.data.tree import Tree
+from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
 from tegu.learners.learner import Execution
@@ -67,7 +67,7 @@ class Engine:
         )
 
     def sum_updates(self, meta: Tree, cohort: Cohort, limit: float) -> Tree:
-        """The sum over users of their updates, each clipped to the norm `limit`.
+        """The sum over users of their updates, each clipped to the norm `limit`; a tree without fixed parameters.
 
         The result does not depend on memory or cores: blocks of users are summed within batches, then the blocks in
         order. The last bits of "torch-vmap" are the exception. A batch is gathered while other workers compute.
@@ -96,7 +96,7 @@ class Engine:
             for group in self._groups(cohort, math.isinf(limit))
             for batch in gather_batches(group, self.manifest.noise)
         )
-        return sum_blocks(meta, self._compute_all(compute, batches))
+        return sum_blocks(trained_part(meta, self.manifest.fixed_parameters), self._compute_all(compute, batches))
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         """States `[users, ...]` from supports `[users, rows, ...]`.

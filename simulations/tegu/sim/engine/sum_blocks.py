@@ -16,7 +16,7 @@ def sum_blocks(meta: Tree, sums: Sequence[Tree]) -> Tree:
     """The sum of all blocks, as a tree with the names and shapes of `meta`.
 
     Args:
-        meta: the initialisation.
+        meta: the part of the initialisation that is trained.
         sums: the result of `Backend.block_sums` for each batch, in order.
     """
     return {name: _total(name, array, sums) for name, array in meta.items()}

@@ -48,7 +48,13 @@ def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None)
     """Build the experiment; only a student's preference weights (`taste.weight`) adapt."""
     population = lecturer_ratings()
     model = ItemRatings(LECTURERS, factors=4, level=3.0, bias=0.5)
-    options: dict[str, Any] = {"adapted_parameters": ["taste.weight"], "steps": 10, "lr": 0.5, "prior": 20.0}
+    options: dict[str, Any] = {
+        "init": "fresh",
+        "adapted_parameters": ["taste.weight"],
+        "steps": 10,
+        "lr": 0.5,
+        "prior": 20.0,
+    }
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=CohortPlan(cohort or 100),

@@ -67,7 +67,7 @@ def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None
     """Build the experiment; only the user vector adapts."""
     population, titles = clicks()
     model = FilmTaste(FILMS, FACTORS)
-    options: dict[str, Any] = {"adapted_parameters": ["user"], "steps": 5, "lr": 2.0, "prior": 20.0}
+    options: dict[str, Any] = {"init": "fresh", "adapted_parameters": ["user"], "steps": 5, "lr": 2.0, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 300,
         cohort=CohortPlan(cohort or 100),

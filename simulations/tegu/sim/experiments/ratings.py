@@ -85,6 +85,7 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
     # The mean over users is 0.1 above the mean over rows, as frequent raters give lower ratings: the level is 4.
     model = ItemRatings(FILMS, factors=16, level=4.0, bias=0.5, known=kinds)
     options: dict[str, Any] = {
+        "init": "fresh",
         "adapted_parameters": ["taste.weight"],
         "steps": 10,
         "lr": 0.5,

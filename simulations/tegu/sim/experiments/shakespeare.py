@@ -62,7 +62,7 @@ def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = No
     """Build the experiment; only the last layer adapts."""
     population = role_population()
     model = NextCharacter(population.spec.outputs, WINDOW)
-    options: dict[str, Any] = {"adapted_parameters": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
+    options: dict[str, Any] = {"init": "fresh", "adapted_parameters": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=CohortPlan(cohort or 30),

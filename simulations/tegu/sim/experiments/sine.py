@@ -59,7 +59,7 @@ def sine_experiment(name: str, population: Population, *, seed: int, rounds: int
         cohort: users per round; None for 25.
     """
     model = _network()
-    options: dict[str, Any] = {"steps": 10, "lr": 0.02, "minibatches": 5}
+    options: dict[str, Any] = {"init": "fresh", "steps": 10, "lr": 0.02, "minibatches": 5}
     plan = TrainingPlan(
         rounds=rounds,
         cohort=CohortPlan(cohort or 25),

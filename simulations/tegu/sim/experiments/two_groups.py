@@ -49,7 +49,7 @@ def one_group(*, seed: int, rounds: int | None = None, cohort: int | None = None
 def _experiment(name: str, signs: tuple[int, ...], seed: int, rounds: int | None, cohort: int | None) -> Experiment:
     model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
     population = signed_sines(USERS, ROWS, seed, signs)
-    options: dict[str, Any] = {"steps": 10, "lr": 0.02}
+    options: dict[str, Any] = {"init": "fresh", "steps": 10, "lr": 0.02}
     plan = TrainingPlan(
         rounds=rounds or 300,
         cohort=CohortPlan(cohort or 20),

@@ -130,6 +130,7 @@ def answer_with(
     nodes: int,
     calibration: Population | None = None,
     metrics: Mapping[str, Metric] = METRICS,
+    start: Tree | None = None,
 ) -> MessageHandler:
     """A function that replies to a round's messages by running the engine over the users of all addressed nodes.
 
@@ -143,19 +144,24 @@ def answer_with(
         calibration: calibration users, who take part in every evaluation round. None means that the round's share
             draws them from `population`, as on devices.
         metrics: the metrics that evaluation rounds may name.
+        start: holds the learner's fixed parameters, which requests leave out; as on a device, where the bundle holds
+            them. None if there are none.
     """
+    fixed = {name: (start or {})[name] for name in engine.manifest.fixed_parameters}
     dealt = partitions(population, nodes)
     residuals: dict[int, Tree] = {}
 
     def answer(messages: Sequence[Message]) -> list[Message]:
         if messages[0].metadata.message_type == MessageType.EVALUATE:
             return [evaluation_reply(messages)]
-        meta, config = read_training_request(messages[0].content)
+        received, config = read_training_request(messages[0].content)
+        meta = {**received, **fixed}
         groups = [messages] if config.update_precision == "float32" else [[message] for message in messages]
         return [training_reply(meta, config, group) for group in groups]
 
     def evaluation_reply(messages: Sequence[Message]) -> Message:
-        meta, request = read_evaluation_request(messages[0].content)
+        received, request = read_evaluation_request(messages[0].content)
+        meta = {**received, **fixed}
         users = np.concatenate([dealt[message.metadata.dst_node_id - 1] for message in messages])
         selector = select_users(population.subset(np.sort(users)), calibration, request)
         sums = evaluate_batched(engine, meta, selector, request, metrics)

@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest
-from tegu.core.data.tree import Tree
+from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
+from tegu.core.notes import note
 from tegu.core.sampling.episode import shortage_message
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
@@ -24,6 +25,7 @@ from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.run_folder import resumed_text
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
@@ -91,9 +93,10 @@ class Validator(NamedTuple):
 
     def final_validation(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
         """The metric of calibration users and of as many training users, with more draws than during training."""
-        grid = InProcessGrid(1, _message_handler(engine, training, 1, self))
+        trained_only = trained_part(trained.meta, engine.manifest.fixed_parameters)
+        grid = InProcessGrid(1, _message_handler(engine, training, 1, self, trained.meta))
         with flower_identity():
-            sums = run_evaluation_round(grid, to_record(trained.meta), self.request(seed, DRAWS), "validation")
+            sums = run_evaluation_round(grid, to_record(trained_only), self.request(seed, DRAWS), "validation")
         return validation_from_sums(trained.kept, sums, self.metric.higher_is_better)
 
 
@@ -135,6 +138,7 @@ def train_in_process(
         meta: the parameters to start from, unless `checkpoints` holds a later state.
         plan: the training plan.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed. None means no checkpoints.
+            The caller holds it and has checked that it holds no other run (`tegu.server.training.run_folder`).
         progress: notified after every round and its validation.
         validation: how parameters are validated. None means no validations, and the plan's patience is ignored.
 
@@ -146,10 +150,13 @@ def train_in_process(
     hosted = _on_one_node(plan)
     nodes = participants if hosted is plan else 1
     checkpoint = latest_checkpoint(checkpoints) if checkpoints else None
-    outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds)
+    fixed = engine.manifest.fixed_parameters
+    outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds, fixed)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
+    if checkpoints and done:
+        note(resumed_text(done, plan.rounds, checkpoints))
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(
@@ -158,8 +165,8 @@ def train_in_process(
     received = 0
     if done < plan.rounds:
         with flower_identity(), _quiet_flower():
-            grid = InProcessGrid(nodes, _message_handler(engine, population, nodes, validation))
-            result = strategy.start(grid, to_record(outer.meta), num_rounds=plan.rounds - done)
+            grid = InProcessGrid(nodes, _message_handler(engine, population, nodes, validation, meta))
+            result = strategy.start(grid, to_record(outer.trained), num_rounds=plan.rounds - done)
             received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
     kept_round, kept_meta = strategy.kept
     seconds = time.perf_counter() - began - (validations.seconds if validations else 0.0)
@@ -178,12 +185,12 @@ def _on_one_node(plan: TrainingPlan) -> TrainingPlan:
 
 
 def _message_handler(
-    engine: Engine, population: Population, nodes: int, validation: Validator | None
+    engine: Engine, population: Population, nodes: int, validation: Validator | None, start: Tree
 ) -> MessageHandler:
     if validation is None:
-        return answer_with(engine, population, nodes)
+        return answer_with(engine, population, nodes, start=start)
     metric = validation.metric
-    return answer_with(engine, population, nodes, validation.population, {metric.name: metric})
+    return answer_with(engine, population, nodes, validation.population, {metric.name: metric}, start=start)
 
 
 @contextmanager

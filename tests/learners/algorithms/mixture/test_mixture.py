@@ -46,9 +46,12 @@ def clicks(count, seed=0, padding=0):
 def learners(steps=3):
     torch.manual_seed(0)  # modules draw what `init` does not replace
     return {
-        "classification": (reptile(mlp(), SPEC, steps=steps, lr=0.4, prior=2.0), rows),
-        "regression": (reptile(mlp(2), REGRESSION, steps=steps, lr=0.1), regression_rows),
-        "ranking": (reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=steps, lr=0.5), clicks),
+        "classification": (reptile(mlp(), SPEC, steps=steps, lr=0.4, prior=2.0, init="fresh"), rows),
+        "regression": (reptile(mlp(2), REGRESSION, steps=steps, lr=0.1, init="fresh"), regression_rows),
+        "ranking": (
+            reptile(Factors(), Spec.ranking(ITEMS), adapted_parameters=["user"], steps=steps, lr=0.5, init="fresh"),
+            clicks,
+        ),
     }
 
 
@@ -84,7 +87,7 @@ def responsibilities(kind, base, meta, batch, temperature=TEMPERATURE, number=2)
 
 
 def test_one_initialisation_is_the_learner_itself():
-    learner = reptile(mlp(), SPEC)
+    learner = reptile(mlp(), SPEC, init="fresh")
     assert mixture(learner, 1) is learner
     assert count_initialisations(learner.init(0)) == 1
 
@@ -92,11 +95,11 @@ def test_one_initialisation_is_the_learner_itself():
 @pytest.mark.parametrize("number", [0, -1])
 def test_fewer_than_one_initialisation_is_refused(number):
     with pytest.raises(DataError, match=f"initialisations is {number}: expected at least 1"):
-        mixture(reptile(mlp(), SPEC), number)
+        mixture(reptile(mlp(), SPEC, init="fresh"), number)
 
 
 def test_a_learner_without_steps_or_losses_is_refused():
-    learner = reptile(mlp(), SPEC)
+    learner = reptile(mlp(), SPEC, init="fresh")
     for other in (
         replace(learner, calibration=replace(learner.calibration, row_losses=None)),
         replace(learner, adapt=lambda *_: {}),
@@ -106,7 +109,7 @@ def test_a_learner_without_steps_or_losses_is_refused():
 
 
 def test_initialisations_start_around_one_origin():
-    learner = reptile(mlp(), SPEC)
+    learner = reptile(mlp(), SPEC, init="fresh")
     many = mixture(learner, 3)
     first, again, other = (many.init(seed) for seed in (5, 5, 6))
     assert set(first) == {f"{n}/{name}" for n in range(3) for name in learner.init(0)} | {
@@ -215,7 +218,7 @@ def test_an_initialisation_without_users_follows_the_population():
 def test_a_table_by_rows_keeps_its_ids():
     model = torch.nn.Sequential(torch.nn.Embedding(64, 2))
     spec = Spec.regression((), 2, items=64)
-    many = mixture(reptile(model, spec, steps=2), 2)
+    many = mixture(reptile(model, spec, steps=2, init="fresh"), 2)
     batch = Batch(torch.tensor([3, 60, 3]), torch.ones(3, 2), torch.ones(3))
     meta = meta_of(many)
     update = many.update(meta, batch, batch, NO_NOISE)
@@ -227,8 +230,8 @@ def test_a_table_by_rows_keeps_its_ids():
 
 CORRECT = {"mix": 0.4, "ridge": 0.3, "weight": 0.8, "guard": 0.0}
 BASES = {
-    "classification": (residual_correction(mlp(), SPEC), rows),
-    "regression": (residual_correction(mlp(2), REGRESSION), regression_rows),
+    "classification": (residual_correction(mlp(), SPEC, init="fresh"), rows),
+    "regression": (residual_correction(mlp(2), REGRESSION, init="fresh"), regression_rows),
 }
 
 
@@ -299,7 +302,7 @@ def test_loo_improvement_is_that_of_choosing_and_correcting(kind, count, padding
 
 
 def test_a_correction_trains_as_its_gradient_learner():
-    many = mixture(residual_correction(mlp(), SPEC), 2)
+    many = mixture(residual_correction(mlp(), SPEC, init="fresh"), 2)
     assert count_initialisations(many.gradient_learner.init(0)) == 2
     meta, support, query = distinct_meta(many), rows(4), rows(3, 1)
     updates = [one.update(meta, support, query, NO_NOISE) for one in (many, many.gradient_learner)]
@@ -308,7 +311,7 @@ def test_a_correction_trains_as_its_gradient_learner():
 
 
 def test_candidates_only_choose_or_also_adapt():
-    for base in (reptile(mlp(), SPEC), residual_correction(mlp(), SPEC)):
+    for base in (reptile(mlp(), SPEC, init="fresh"), residual_correction(mlp(), SPEC, init="fresh")):
         many = mixture(base, 2)
         own = [{n: v for n, v in way.items() if n != "temperature"} for way in many.calibration.candidates]
         assert {way["temperature"] for way in many.calibration.candidates} == {1.0, 4.0}

@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from tegu.compile.operators.convolution import im2col, winograd
-from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients
-from tegu.core.errors import CompileError
+from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients, transposed_gradients
 
 __all__ = ["Form", "convolution", "convolution_backward", "form_of"]
 
@@ -70,14 +69,11 @@ def convolution_backward(
     groups: int,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """`aten.convolution_backward`: the gradients by input, weight and bias; None for each that `output_mask` omits.
-
-    Raises:
-        CompileError: the convolution is transposed.
-    """
+    """`aten.convolution_backward`: the gradients by input, weight and bias; None for each that `output_mask` omits."""
     del bias_sizes, output_padding
     if transposed:
-        raise CompileError("the gradient of a transposed convolution cannot be compiled: use Upsample and Conv")
+        grad_x, grad_weight = transposed_gradients(grad, x, weight, stride, padding, dilation, groups, output_mask)
+        return grad_x, grad_weight, _bias_gradient(grad, output_mask)
     form = form_of(x, weight, stride, padding, dilation, groups)
     if form == "winograd":
         grad_x = winograd.input_gradient(grad, x, weight, padding) if output_mask[0] else None
@@ -88,4 +84,8 @@ def convolution_backward(
         grad_weight = im2col.weight_gradient(grad, x, weight, padding) if output_mask[1] else None
     else:
         grad_x, grad_weight = sliding_gradients(grad, x, weight, stride, padding, dilation, groups, output_mask)
-    return grad_x, grad_weight, grad.sum([0, *range(2, grad.dim())]) if output_mask[2] else None
+    return grad_x, grad_weight, _bias_gradient(grad, output_mask)
+
+
+def _bias_gradient(grad: Tensor, wanted: Sequence[bool]) -> Tensor | None:
+    return grad.sum([0, *range(2, grad.dim())]) if wanted[2] else None

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
-__all__ = ["sliding_gradients"]
+__all__ = ["sliding_gradients", "transposed_gradients"]
 
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
@@ -47,6 +47,36 @@ def sliding_gradients(
         grad_x = _TRANSPOSED[len(dims) - 1](grad, weight, None, stride, padding, extra, groups, dilation)
     if wanted[1]:
         grad_weight = _weight_gradient(grad, x, weight, stride, padding, dilation, groups)
+    return grad_x, grad_weight
+
+
+def transposed_gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool] = (True, True),
+) -> tuple[Tensor | None, Tensor | None]:
+    """As `sliding_gradients`, for a transposed convolution: its output and its input change places.
+
+    Args:
+        grad: the gradient by the output `[n, filters, ...]`.
+        x: the input `[n, channels, ...]`.
+        weight: the kernels `[channels, filters / groups, ...]`.
+        stride: one number an axis, as `padding` and `dilation`.
+        padding: entries that the output lacks at either end of an axis.
+        dilation: the distance between a kernel's entries.
+        groups: groups of channels.
+        wanted: whether to compute the gradient by `x`, and that by `weight`.
+    """
+    grad_x = grad_weight = None
+    if wanted[0]:
+        grad_x = _CONVOLUTIONS[weight.dim() - 3](grad, weight, None, stride, padding, dilation, groups)
+    if wanted[1]:
+        grad_weight = _weight_gradient(x, grad, weight, stride, padding, dilation, groups)
     return grad_x, grad_weight
 
 

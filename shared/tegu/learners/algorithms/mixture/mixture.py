@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE
-from tegu.core.data.tree import Tree
+from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.mixture.guarded_correction import MixingWeights, fully_corrected_knobs, guarded_correction
 from tegu.learners.algorithms.mixture.responsibility import log_likelihoods, loo_log_likelihoods, softmax_scalars
@@ -56,6 +56,10 @@ class _Base(NamedTuple):
     row_losses: RowLosses
     numbers: range
 
+    def meta(self, meta: TorchTree, number: int) -> TorchTree:
+        """The learner's own `meta` of a copy. Fixed parameters are stored once for all copies."""
+        return {**copy_of(meta, number), **{name: meta[name] for name in self.learner.fixed_parameters}}
+
     @property
     def guarded(self) -> bool:
         """Whether the learner is a correction. Then one guard covers the mixture and the corrections."""
@@ -65,10 +69,11 @@ class _Base(NamedTuple):
 def mixture(learner: Learner, initialisations: int) -> Learner:
     """`learner` with several initialisations; the learner itself if `initialisations` is 1.
 
-    `meta` holds the learner's entries once per initialisation, as `0/<name>`, `1/<name>`. Its entries `share/0`,
-    `share/1` are the logarithms of the population's mixing weights, up to a constant. The state holds the learner's
-    state per initialisation in the same way, and the user's mixing weights in `share/0`, `share/1`. Numbers are
-    averaged by these weights, classes by their probabilities. Rankings average scores, so that their softmax is a
+    `meta` holds the learner's entries once per initialisation, as `0/<name>`, `1/<name>`, and fixed parameters once, as
+    `<name>`. Copy 0 starts where the learner starts; the others start from it with noise drawn from the seed. The
+    entries `share/0`, `share/1` of `meta` are the logarithms of the population's mixing weights, up to a constant. The
+    state holds the learner's state per initialisation, and the user's mixing weights in `share/0`, `share/1`. Numbers
+    are averaged by these weights, classes by their probabilities. Rankings average scores, so that their softmax is a
     geometric mean.
 
     Knobs: the learner's knobs and `temperature`, the number of a user's rows that count as one for responsibilities.
@@ -123,11 +128,13 @@ def _candidates(learner: Learner) -> list[Mapping[str, float]]:
 
 def _init(base: _Base, seed: int) -> Tree:
     even = {f"share/{number}": np.zeros((), np.float32) for number in base.numbers}
-    return {**perturbed_copies(base.learner.init, len(base.numbers), seed), **even}
+    origin = base.learner.init(seed)
+    fixed = {name: origin[name] for name in base.learner.fixed_parameters}
+    return {**perturbed_copies(trained_part(origin, fixed), len(base.numbers), seed), **fixed, **even}
 
 
 def _begin(base: _Base, meta: TorchTree, support: TorchBatch) -> TorchTree:
-    copies = [base.adapt.begin(copy_of(meta, number), support) for number in base.numbers]
+    copies = [base.adapt.begin(base.meta(meta, number), support) for number in base.numbers]
     diagnostics = {name: support.mask.new_zeros(()) for name in _DIAGNOSTICS if base.guarded}
     by_number = {
         **_by_number("loss", _losses(base, meta, support)),
@@ -141,7 +148,7 @@ def _step(
 ) -> TorchTree:
     own = fully_corrected_knobs(knobs) if base.guarded else knobs
     copies = [
-        base.adapt.step(copy_of(meta, number), copy_of(carry, number), support, own, noise) for number in base.numbers
+        base.adapt.step(base.meta(meta, number), copy_of(carry, number), support, own, noise) for number in base.numbers
     ]
     mixing = _mixing_weights(base, meta, [carry[f"loss/{n}"] for n in base.numbers], support.mask, knobs)
     if not base.guarded:
@@ -163,7 +170,7 @@ def _finish(base: _Base, carry: TorchTree) -> TorchTree:
 
 def _predict(base: _Base, meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
     weights = [state[f"share/{number}"] for number in base.numbers]
-    outputs = [base.learner.predict(copy_of(meta, n), copy_of(state, n), x) for n in base.numbers]
+    outputs = [base.learner.predict(base.meta(meta, n), copy_of(state, n), x) for n in base.numbers]
     if base.learner.spec.kind != "classification":
         return _sum([weight * output for weight, output in zip(weights, outputs, strict=True)])
     log_probabilities = [torch.log_softmax(output, -1) for output in outputs]
@@ -178,7 +185,7 @@ def _update(base: _Base, meta: TorchTree, support: TorchBatch, query: TorchBatch
     prior, posterior, _ = _mixing_weights(base, meta, _losses(base, meta, rows), rows.mask, knobs)
     updates = [
         _scaled(
-            _update_weight(p, r, len(base.numbers)), base.learner.update(copy_of(meta, number), support, query, noise)
+            _update_weight(p, r, len(base.numbers)), base.learner.update(base.meta(meta, number), support, query, noise)
         )
         for number, p, r in zip(base.numbers, prior, posterior, strict=True)
     ]
@@ -205,7 +212,7 @@ def _scaled(factor: Tensor, update: TorchTree) -> TorchTree:
 
 
 def _losses(base: _Base, meta: TorchTree, batch: TorchBatch) -> list[Tensor]:
-    return [base.row_losses(copy_of(meta, number), batch) * batch.mask for number in base.numbers]
+    return [base.row_losses(base.meta(meta, number), batch) * batch.mask for number in base.numbers]
 
 
 def _logits(base: _Base, meta: TorchTree) -> list[Tensor]:

@@ -1,0 +1,47 @@
+"""Activations whose fused forms have gradients that `vmap` or torch.onnx cannot take."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor
+
+from tegu.core.errors import CompileError
+
+__all__ = ["gelu", "mish", "rrelu", "silu"]
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """`F.gelu`."""
+    if approximate == "tanh":
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
+
+
+def silu(x: Tensor, inplace: bool = False) -> Tensor:
+    """`F.silu`."""
+    return _written(x, x * torch.sigmoid(x), inplace)
+
+
+def mish(x: Tensor, inplace: bool = False) -> Tensor:
+    """`F.mish`."""
+    return _written(x, x * torch.tanh(F.softplus(x)), inplace)
+
+
+def rrelu(
+    x: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`F.rrelu` in evaluation: a leaky ReLU of the mean slope.
+
+    Raises:
+        CompileError: `training` is True.
+    """
+    if training:
+        raise CompileError("rrelu draws slopes at random in training: call model.eval(), or use leaky_relu")
+    return F.leaky_relu(x, (lower + upper) / 2, inplace)
+
+
+def _written(x: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    return x.copy_(result) if inplace else result
