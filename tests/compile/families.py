@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -133,9 +134,6 @@ BATCHED = {
     "ranking": Family(Factors(), Spec.ranking(12), {"adapted_parameters": ["user"], "steps": 2}),
     "tokens": Family(Tokens(), Spec.classification((5,), 3, tokens=11), {"loss": _torch_cross_entropy}),
     "gru": Family(Recurrent("GRU"), SEQUENCE, {}),
-    "gru_second_order": Family(Recurrent("GRU"), SEQUENCE, {"adapted_parameters": ["layer.weight_hh_l0", "head"]}),
-    "lstm_two_layers": Family(Recurrent("LSTM", num_layers=2), SEQUENCE, {}),
-    "rnn_both_ways": Family(Recurrent("RNN", bidirectional=True, bias=False), SEQUENCE, {"learn_step_sizes": "layers"}),
     "rows": Family(Ratings(), RATINGS, {"steps": 2}),
     "rows_momentum": Family(Ratings(), RATINGS, {"steps": 3, "momentum": 0.9, "minibatches": 2}),
     "rows_adam": Family(Ratings(), RATINGS, {"steps": 2, "inner": "adam"}),
@@ -191,4 +189,12 @@ SINGLE = {
     ),
 }
 
-FAMILIES = {**BATCHED, **SINGLE}
+# These compile in a quarter of a minute.
+LONG = {
+    "gru_second_order": Family(Recurrent("GRU"), SEQUENCE, {"adapted_parameters": ["layer.weight_hh_l0", "head"]}),
+    "lstm_two_layers": Family(Recurrent("LSTM", num_layers=2), SEQUENCE, {}),
+    "rnn_both_ways": Family(Recurrent("RNN", bidirectional=True, bias=False), SEQUENCE, {"learn_step_sizes": "layers"}),
+}
+
+FAMILIES = {**BATCHED, **SINGLE, **LONG}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in LONG]
