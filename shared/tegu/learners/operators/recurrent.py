@@ -190,12 +190,10 @@ class _Recurrence(torch.autograd.Function):
         def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
             own = tuple(a + b for a, b in zip(state, entries[:parts], strict=True))
             by_hidden, *by_direct = _weighted(own, _regrouped(entries[parts:], parts))
-            earlier = [None, *(None for _ in own[1:])]
-            for part, value in zip(cell.direct, by_direct, strict=True):
-                earlier[part] = value
+            earlier = dict(zip(cell.direct, by_direct, strict=True))
             by_product = by_hidden.flatten(-2) @ constants[0]
-            earlier[0] = by_product if earlier[0] is None else earlier[0] + by_product
-            return tuple(earlier), own
+            earlier[0] = earlier[0] + by_product if 0 in earlier else by_product
+            return tuple(earlier[part] for part in range(parts)), own
 
         entries = (*grads, *(slope for each in slopes for slope in each[1:]))
         zeros = tuple(torch.zeros_like(part) for part in others[:parts])
@@ -230,7 +228,9 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 
 def _slopes(cell: _Cell, from_x: Tensor, from_hidden: Tensor, direct: _State) -> list[_State]:
     """For each part of the next state, its derivatives by what a step reads: each depends on one entry of each."""
-    states, pullback = vjp(lambda x, hidden, *direct: cell.next_state(x, hidden, direct), from_x, from_hidden, *direct)
+    found = vjp(lambda x, hidden, *direct: cell.next_state(x, hidden, direct), from_x, from_hidden, *direct)
+    states: _State = found[0]
+    pullback: Callable[[_State], _State] = found[1]
     return [
         pullback(tuple((torch.ones_like if index == part else torch.zeros_like)(s) for index, s in enumerate(states)))
         for part in range(len(states))

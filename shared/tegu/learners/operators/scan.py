@@ -94,7 +94,7 @@ class _Scan(torch.autograd.Function):
                 results = ctx_step(*inputs)
                 return tuple(results[index] for index in (*range(count), *given))
 
-            _, pullback = vjp(outputs, *primals, *constants)
+            pullback: Callable[[_Tensors], _Tensors] = vjp(outputs, *primals, *constants)[1]
             by_before, by_xs, by_constants = sizes.split(pullback((*by_state, *by_outputs)))
             return (*by_before, *(a + b for a, b in zip(totals, by_constants, strict=True))), by_xs
 
