@@ -30,7 +30,7 @@ from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.core.metrics import Metric
-from tegu.core.notes import note
+from tegu.core.notes import note, show_notes
 from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
@@ -60,6 +60,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the remaining rounds, calibrate, and write the bundle."""
+    show_notes()
     train(grid, context.run_config)
 
 

@@ -9,8 +9,9 @@ from typing import Literal, Never
 
 from torch import nn
 
-from tegu.core.errors import UnknownNameError
+from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.notes import note
+from tegu.core.numbers import whole_number
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init
@@ -90,6 +91,9 @@ def simulate(
     """
     if unknown:
         raise UnknownNameError("keyword of simulate", next(iter(unknown)), _keywords())
+    if not isinstance(plan, TrainingPlan | None):
+        raise DataError(f"plan is {plan!r}: expected a TrainingPlan")
+    initialisations = whole_number("initialisations", initialisations, 1)
     plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
     if isinstance(learner, nn.Module):
         learner = default_learner(learner, population, plan.seed, init, standardise)

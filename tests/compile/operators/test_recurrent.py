@@ -1,4 +1,4 @@
-"""Recurrent layers over time: graphs whose size does not grow with the length, with the values of torch's own layers."""
+"""Recurrent layers: graphs whose size does not grow with the length, with the values of torch in float64."""
 
 from __future__ import annotations
 

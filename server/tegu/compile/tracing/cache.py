@@ -26,7 +26,6 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import _get_qualified_name
 
-import tegu.compile
 from tegu.compile.tracing.capture import Captured
 from tegu.core.errors import FileError
 from tegu.core.files import atomic_write
@@ -95,9 +94,8 @@ def _attribute(value: Any) -> Iterator[str | bytes]:
 def _versions() -> str:
     """The versions of all that translates, this package's source included."""
     source = hashlib.sha256()
-    for folder in tegu.compile.__path__:
-        for file in sorted(Path(folder).rglob("*.py")):
-            source.update(file.read_bytes())
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        source.update(file.read_bytes())
     return " ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES), source.hexdigest()])
 
 

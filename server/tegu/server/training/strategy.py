@@ -67,8 +67,8 @@ class MetaStrategy(Strategy):
         return f"MetaStrategy(round {self._last} of {self._plan.rounds}, {self._outer})"
 
     def summary(self) -> None:
-        """Log the plan of the run."""
-        _log.info("Tegu: %s", self._plan)
+        """Log the plan of the run, for debugging."""
+        _log.debug("Tegu: %s", self._plan)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -195,9 +195,8 @@ class MetaStrategy(Strategy):
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
         if not usable:
-            raise FederationError(
-                f"round {number} has no usable reply: {'; '.join(reasons) or 'no node replied in time'}"
-            )
+            why = "; ".join(reasons) or "no node replied in time"
+            raise FederationError(f"round {number} has no usable reply: {why}")
         return usable
 
 
@@ -215,6 +214,7 @@ def _checked(reply: Reply, like: Tree) -> Reply:
     if broken:
         raise FederationError(
             f"training diverged: the update of {broken[0]!r} by {reply.users} users is not finite; lower the learner's "
-            "lr or steps, or bring inputs, targets or weights nearer to 1"
+            "lr or steps or the outer lr, limit updates by UpdatePlan(clip=1.0), or bring inputs, targets or weights "
+            "nearer to 1"
         )
     return reply

@@ -247,5 +247,4 @@ def _weighted(own: _State, slopes: Sequence[_State]) -> list[Tensor]:
 
 
 def _regrouped(slopes: _State, parts: int) -> list[_State]:
-    size = len(slopes) // parts
-    return [slopes[part * size : (part + 1) * size] for part in range(parts)]
+    return list(zip(*[iter(slopes)] * (len(slopes) // parts), strict=True))
