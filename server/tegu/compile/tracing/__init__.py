@@ -3,6 +3,7 @@
 trace      several functions to ONNX models, in one export
 capture    a function to a graph of aten operators
 known_values    what is computed from constants alone, for code that branches on it
+cache      translated graphs kept between calls
 translate  aten operators to ONNX
 naming     names of graph inputs and outputs
 loop       one step to an ONNX Loop over steps

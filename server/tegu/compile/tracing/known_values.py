@@ -79,5 +79,5 @@ def _writes(func: Callable[..., Any], options: Mapping[str, Any]) -> bool:
 
 
 _AUGMENTED = frozenset(
-    f"__i{name}__" for name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+    f"__i{name}__" for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"]
 )

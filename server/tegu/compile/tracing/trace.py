@@ -11,7 +11,8 @@ import onnx_ir
 from onnx_ir import convenience
 
 from tegu.compile.named_tensors import Function, Named
-from tegu.compile.tracing.capture import capture
+from tegu.compile.tracing.cache import cached, fingerprint
+from tegu.compile.tracing.capture import Captured, capture
 from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
@@ -64,12 +65,19 @@ def trace(sources: Mapping[str, GraphSource]) -> dict[str, onnx.ModelProto]:
     dynamic = _joined({graph: source.dynamic for graph, source in sources.items()})
     with quiet():
         try:
-            model = translate(capture(all_graphs, inputs, dynamic), list(inputs))
-            return {graph: _extract(model, f"{graph}.") for graph in sources}
+            captured = capture(all_graphs, inputs, dynamic)
+            return cached(
+                fingerprint(captured, list(inputs)), lambda: _translated(captured, list(inputs), list(sources))
+            )
         except TeguError:
             raise
         except Exception as error:  # torch raises dozens of exception types here, many of them private
             raise CompileError(_explain(" or ".join(sources), error)) from error
+
+
+def _translated(captured: Captured, inputs: Sequence[str], graphs: Sequence[str]) -> dict[str, onnx.ModelProto]:
+    model = translate(captured, inputs)
+    return {graph: _extract(model, f"{graph}.") for graph in graphs}
 
 
 def _joined(groups: Mapping[str, Mapping[str, T]]) -> dict[str, T]:

@@ -9,5 +9,6 @@ embeddings     and bags of them, from a function that gives rows
 linear         on any number of axes
 attention      in plain products and a softmax
 recurrent      recurrent layers, step by step
+scan           a loop over the leading axis that stays one node in a graph
 tensors/       functions of tensors, from indexing to inverses
 """
