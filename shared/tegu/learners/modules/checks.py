@@ -11,8 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
+from tegu.learners.module_calls import ModuleCalls
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
+from tegu.learners.modules.repeatable import check_repeatable, naming_the_module
+from tegu.learners.operators.randomness import DropoutOff
 
 __all__ = ["checked_module", "example_rows"]
 
@@ -69,6 +72,7 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             f"the model returns {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
             f"float32 of shape {expected}; change its last layer, or the spec"
         )
+    check_repeatable(model, x)
     _check_parameter_access(model, x)
     fewer_rows, all_rows = _output(model, x[:-1]), output[:-1]
     if not torch.allclose(fewer_rows, all_rows, rtol=1e-3, atol=1e-4):
@@ -82,7 +86,8 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
     """Check that the module uses its parameters through registered modules: `substituted` replaces them only there."""
     changed = {name: 1 + 2 * value.detach() for name, value in model.named_parameters()}
     output = call(model, changed, x)
-    expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
+    with DropoutOff():
+        expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
     if not torch.allclose(output, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise CompileError(
             f"{type(model).__name__} reaches a parameter without its registered modules (through a closure or a "
@@ -92,13 +97,16 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
 
 def _output(model: nn.Module, x: Tensor) -> Tensor:
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    calls = ModuleCalls()
     try:
-        output: object = call(model, parameters, x)
+        with naming_the_module() as calls:
+            output: object = call(model, parameters, x)
     except TeguError:
         raise
     except Exception as error:  # a user's module may raise anything
         raise DataError(
-            f"the model fails on x of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: {error}): "
+            f"{calls.failed or 'the model'} fails on x of shape {tuple(x.shape)} and dtype {x.dtype} "
+            f"({type(error).__name__}: {error}): "
             "the spec says that x has such rows; change the model or the spec"
         ) from error
     if not isinstance(output, Tensor):
