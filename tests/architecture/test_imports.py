@@ -49,6 +49,8 @@ PACKAGES = {
 NOWHERE = rule("", "")  # even its own modules: so a new package shows up at once
 EXCEPTIONS = {
     "client/runtimes/torch_runtime.py": rule("core client learners", "numpy torch"),
+    "client/runtimes/in_torch/gradient_steps.py": rule("core client learners", "numpy torch"),
+    "client/runtimes/in_torch/learner_functions.py": rule("core client learners", "numpy torch"),
     "client/federation/client_app.py": rule("core client wire", "numpy flwr"),
 }
 

@@ -15,13 +15,16 @@ ERRORS = """
 EXPORTED = {
     "tegu.core": f"""
         {ERRORS}
-        METRICS Bundle EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids new_key_pair
-        numbers read_bundle read_users write_bundle write_users
+        METRICS Bundle Encoding EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids
+        new_key_pair numbers read_bundle read_users write_bundle write_users
     """,
-    "tegu.client": "AdaptReport OnnxRuntime Personalizer Runtime Store TorchRuntime",
+    "tegu.client": """
+        AdaptReport Interactions Observed OnnxRuntime Personalizer Removed Repaired Runtime Store TorchRuntime
+        repair_store
+    """,
     "tegu.learners": """
         LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner local_only
-        mixture reptile residual_correction
+        mixture optimiser_names reptile residual_correction
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """

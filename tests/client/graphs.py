@@ -104,10 +104,10 @@ def linear_graphs() -> dict[str, bytes]:
     }
 
 
-def ranking_graphs() -> dict[str, bytes]:
+def ranking_graphs(catalogue: int = ITEMS) -> dict[str, bytes]:
     """A user vector against fixed item vectors, by gradient steps on the weighted softmax over the catalogue."""
     node = helper.make_node
-    items, user = _value("meta.items", _FLOAT, ITEMS, FACTORS), _value("meta.user", _FLOAT, FACTORS)
+    items, user = _value("meta.items", _FLOAT, catalogue, FACTORS), _value("meta.user", _FLOAT, FACTORS)
     support = [
         _value("support.x", _INT, "rows"),
         _value("support.y", _FLOAT, "rows"),
@@ -181,15 +181,15 @@ def linear_bundle(seed: int = 0, steps: int = 5, lr: float = 0.1, schedule: tupl
     return Bundle(manifest, meta, linear_graphs())
 
 
-def ranking_bundle(seed: int = 0, steps: int = 20, lr: float = 1.0) -> Bundle:
+def ranking_bundle(seed: int = 0, steps: int = 20, lr: float = 1.0, items: int = ITEMS) -> Bundle:
     rng = np.random.default_rng(seed)
     meta = {
-        "items": rng.normal(size=(ITEMS, FACTORS)).astype(np.float32),
+        "items": rng.normal(size=(items, FACTORS)).astype(np.float32),
         "user": rng.normal(size=FACTORS).astype(np.float32),
     }
     knobs = {"steps": steps, "lr": lr}
-    manifest = Manifest("reptile", "none", Spec.ranking(ITEMS), ("user",), knobs, {**knobs, "steps": 0})
-    return Bundle(manifest, meta, ranking_graphs())
+    manifest = Manifest("reptile", "none", Spec.ranking(items), ("user",), knobs, {**knobs, "steps": 0})
+    return Bundle(manifest, meta, ranking_graphs(items))
 
 
 def rating_bundle() -> Bundle:

@@ -64,21 +64,21 @@ def test_the_initialisation_is_back_and_interactions_are_gone(tmp_path: Path) ->
         p.observe(X, Y)
         p.adapt()
         p.forget()
-        assert p.interactions == 0
+        assert p.count == 0
         np.testing.assert_allclose(p.predict(X), linear_predict(bundle.meta, X), atol=1e-5)
         p.observe(X[:2], Y[:2])
         assert p.adapt().interactions == 2
     with Personalizer.open(bundle, tmp_path / "me.db") as p:
         p.forget()
     with Personalizer.open(bundle, tmp_path / "me.db") as p:
-        assert p.interactions == 0
+        assert p.count == 0
 
 
 def test_forgetting_in_memory() -> None:
     with Personalizer.open(linear_bundle()) as p:
         p.observe(X, Y)
         p.forget()
-        assert p.interactions == 0
+        assert p.count == 0
 
 
 def test_a_reader_that_keeps_old_bytes_alive_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_a_reader_that_keeps_old_bytes_alive_is_reported(tmp_path: Path, monkeyp
             reader.execute("SELECT count(*) FROM interactions").fetchone()
             with pytest.raises(StoreError, match="may remain in its files: close that process and call forget again"):
                 p.forget()
-        assert p.interactions == 0
+        assert p.count == 0
         np.testing.assert_allclose(p.predict(X), linear_predict(linear_bundle().meta, X), atol=1e-5)
         p.forget()
         assert not _holds(tmp_path, SECRET.tobytes())

@@ -82,7 +82,7 @@ def test_one_row_needs_no_axis_of_rows() -> None:
             p.observe(x, y)
         p.observe(X[0], float(Y[0, 0]))
         q.observe(np.concatenate([X, X[:1]]), np.concatenate([Y, Y[:1]]))
-        assert p.interactions == q.interactions == 8
+        assert p.count == q.count == 8
         p.adapt()
         q.adapt()
         np.testing.assert_array_equal(p.predict(X), q.predict(X))
@@ -92,7 +92,7 @@ def test_one_row_needs_no_axis_of_rows() -> None:
 def test_no_rows_are_no_interactions() -> None:
     with Personalizer.open(linear_bundle()) as p:
         p.observe(X[:0], Y[:0])
-        assert p.interactions == 0
+        assert p.count == 0
         assert p.predict(X[:0]).shape == (0, 1)
 
 
@@ -117,7 +117,7 @@ def test_reset_goes_back_and_keeps_the_interactions() -> None:
         adapted = p.predict(X)
         p.reset()
         np.testing.assert_array_equal(p.predict(X), before)
-        assert p.interactions == 7
+        assert p.count == 7
         p.adapt()
         np.testing.assert_array_equal(p.predict(X), adapted)
 
@@ -128,7 +128,7 @@ def test_the_personal_state_survives_opening_again(linear_file: Path, tmp_path: 
         p.adapt()
         adapted = p.predict(X)
     with Personalizer.open(linear_file, tmp_path / "me.db") as p:
-        assert p.interactions == 7
+        assert p.count == 7
         np.testing.assert_array_equal(p.predict(X), adapted)
         p.reset()
     with Personalizer.open(linear_file, tmp_path / "me.db") as p:
@@ -139,7 +139,7 @@ def test_a_bundle_in_memory_and_its_file_are_the_same_model(linear_file: Path, t
     with Personalizer.open(linear_bundle(), tmp_path / "me.db") as p:
         p.observe(X, Y)
     with Personalizer.open(linear_file, tmp_path / "me.db") as p:
-        assert p.interactions == 7
+        assert p.count == 7
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_rows_that_do_not_fit_are_refused_and_none_is_stored(x: object, y: objec
     with Personalizer.open(linear_bundle()) as p:
         with pytest.raises(DataError, match=message):
             p.observe(x, y)  # type: ignore[arg-type]
-        assert p.interactions == 0
+        assert p.count == 0
 
 
 def test_predict_refuses_what_does_not_fit() -> None:
@@ -173,7 +173,7 @@ def test_a_store_is_closed_by_close_and_by_the_context(tmp_path: Path) -> None:
     with Personalizer.open(linear_bundle(), tmp_path / "me.db") as q:
         pass
     with pytest.raises(StoreError, match="open it again"):
-        assert q.interactions
+        assert q.count
 
 
 def test_other_threads_may_adapt_and_observe() -> None:
@@ -195,4 +195,4 @@ def test_other_threads_may_adapt_and_observe() -> None:
         for thread in threads:
             thread.join()
         assert not errors
-        assert p.interactions == 21
+        assert p.count == 21

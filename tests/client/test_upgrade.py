@@ -97,7 +97,7 @@ def test_on_any_error_the_old_one_stays_in_memory_and_in_the_store(case: str, tm
         p.observe(X[0], Y[0])
     with Personalizer.open(OLD, tmp_path / "me.db") as p:
         np.testing.assert_array_equal(p.predict(X), before)
-        assert p.interactions == 8
+        assert p.count == 8
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:

@@ -75,7 +75,10 @@ def test_a_run_writes_the_result_of_in_process_training(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert summary["users"] == {"1": 3, "2": 3, "3": 3, "4": 3}
     assert summary["resumed_at"] == 0
-    assert sorted((tmp_path / "out" / "checkpoints").iterdir())[-1].name == "round-000004.safetensors"
+    assert sorted(path.name for path in (tmp_path / "out" / "checkpoints").iterdir()) == [
+        *(f"round-{number:06d}.safetensors" for number in (2, 3, 4)),
+        "run.json",
+    ]
 
 
 def test_heldout_results_of_the_start_bundle_are_removed(tmp_path: Path) -> None:
@@ -121,8 +124,41 @@ def test_another_optimisers_checkpoint_is_refused(tmp_path: Path) -> None:
     other = {"outer": "Yogi", "outer-options": "{}"}
     with flower_identity():
         train(grid(), config(tmp_path))
-        with pytest.raises(FederationError, match="'adamw' and this run has 'Yogi'"):
+        with refused(FederationError, "holds another run", "outer AdamW there, Yogi here", "choose another folder"):
             train(grid(), config(tmp_path, **other))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("change", ["bundle", "rounds", "seed", "clip"])
+def test_another_runs_folder_is_refused_and_left_alone(tmp_path: Path, change: str) -> None:
+    with flower_identity():
+        train(grid(), config(tmp_path))
+        before = contents(tmp_path / "out")
+        settings = config(tmp_path)
+        if change == "bundle":
+            start = linear_bundle()
+            meta = {name: value + 1 for name, value in start.meta.items()}
+            write_bundle(tmp_path / "start.tegu", replace(start, meta=meta))
+        else:
+            settings[change] = {"rounds": 2, "seed": 9, "clip": 2.5}[change]
+        expected = {
+            "bundle": "other first parameters",
+            "rounds": "4 rounds there, 2 here (the outer step size decays",
+            "seed": "seed 2 there, 9 here",
+            "clip": "clip 1.5 there, 2.5 here",
+        }[change]
+        with refused(FederationError, tmp_path / "out", expected):
+            train(grid(), settings)
+    assert contents(tmp_path / "out") == before
+
+
+def test_resume_demands_a_run(tmp_path: Path) -> None:
+    with flower_identity(), refused(FederationError, "holds no run to resume"):
+        train(grid(), config(tmp_path, resume=True))
+    assert not (tmp_path / "out/init.tegu").exists()
 
 
 @pytest.mark.parametrize("name", ["bundle", "out"])

@@ -25,7 +25,7 @@ from tegu.core.bundle.file import read_bundle
 from tegu.core.calibration.assignment import uniform_draw
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import digest, max_difference
-from tegu.core.errors import DataError, FileError, PopulationError, UnknownNameError
+from tegu.core.errors import DataError, FederationError, FileError, PopulationError, UnknownNameError
 from tegu.learners.catalogue import find_learner
 from tegu.server.progress import Progress, RoundProgress
 from tegu.server.training.outer_optimiser import OuterRule
@@ -54,7 +54,8 @@ pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if name != "checkpoints/run.json")
 
 
 def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -217,15 +218,21 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(finished: Finished
     assert without_times(done.metrics) == without_times(outcome.metrics)
 
 
-def test_without_resume_the_checkpoints_of_an_earlier_run_are_removed(finished: Finished, tmp_path: Path) -> None:
-    """Here they belong to another seed, and the next --resume would start from them."""
+def test_an_unfinished_other_run_is_refused_and_a_finished_one_replaced(finished: Finished, tmp_path: Path) -> None:
+    outcome, _ = finished
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(seed=1), tmp_path, interrupt_at(5))
+    before = files(tmp_path)
+    for resume in (False, True):
+        with refused(FederationError, "seed 1 there, 0 here", "choose another folder"):
+            run_experiment(people.experiment(), tmp_path, resume=resume)
+    assert files(tmp_path) == before
+    run_experiment(people.experiment(seed=1), tmp_path, resume=True)
     with pytest.raises(Interrupted):
         run_experiment(people.experiment(), tmp_path, interrupt_at(1))
-    assert files(tmp_path) == ["checkpoints/round-000001.safetensors"]
-    resumed = run_experiment(people.experiment(), tmp_path, resume=True)
-    assert resumed.metrics["meta"] == finished[0].metrics["meta"]
+    assert [name for name in files(tmp_path) if "round" in name] == ["checkpoints/round-000001.safetensors"]
+    resumed = run_experiment(people.experiment(), tmp_path)
+    assert resumed.metrics["meta"] == outcome.metrics["meta"]
 
 
 def test_the_stages_are_reported(tmp_path: Path) -> None:

@@ -41,7 +41,10 @@ def test_keywords_replace_the_plans_values(tmp_path: Path) -> None:
     assert run.ks == (2,)
     assert run.learner.execution.example_scaling == (None, None)  # a learner is not changed
     assert [each.round for each in progress.rounds] == [1, 2]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"round-{n:06d}.safetensors" for n in (1, 2)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(f"round-{n:06d}.safetensors" for n in (1, 2)),
+        "run.json",
+    ]
 
 
 def test_the_plan_decides_without_keywords() -> None:
@@ -56,9 +59,9 @@ def test_zero_is_a_value() -> None:
         simulate(people.people(), people.learner(), rounds=0)
 
 
-def test_there_are_at_most_twelve_keywords() -> None:
+def test_there_are_at_most_thirteen_keywords() -> None:
     parameters = inspect.signature(simulate).parameters.values()
-    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 12
+    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 13
 
 
 def test_the_number_of_initialisations_is_checked() -> None:

@@ -20,25 +20,37 @@ if TYPE_CHECKING:
     from tegu.client.runtimes.onnx_runtime import OnnxRuntime
     from tegu.client.runtimes.runtime import Runtime
     from tegu.client.runtimes.torch_runtime import TorchRuntime
+    from tegu.client.store.damage.repair import Repaired, repair_store
+    from tegu.client.store.interactions import Interactions, Observed, Removed
     from tegu.client.store.store import Store
 else:  # hidden from type checkers, which would otherwise accept misspelt names
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "AdaptReport": "adaptation.report",
+            "Interactions": "store.interactions",
+            "Observed": "store.interactions",
             "OnnxRuntime": "runtimes.onnx_runtime",
             "Personalizer": "personalizer",
+            "Removed": "store.interactions",
+            "Repaired": "store.damage.repair",
             "Runtime": "runtimes.runtime",
             "Store": "store.store",
             "TorchRuntime": "runtimes.torch_runtime",
+            "repair_store": "store.damage.repair",
         },
     )
 
 __all__ = [
     "AdaptReport",
+    "Interactions",
+    "Observed",
     "OnnxRuntime",
     "Personalizer",
+    "Removed",
+    "Repaired",
     "Runtime",
     "Store",
     "TorchRuntime",
+    "repair_store",
 ]

@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 
 from tegu.client.adaptation.budget import check_budget
+from tegu.client.adaptation.catalogue import own_words
 from tegu.client.adaptation.inputs import input_rows, interaction_rows
 from tegu.client.adaptation.loader import BundleLoader
 from tegu.client.adaptation.model import Model
@@ -20,14 +21,18 @@ from tegu.client.adaptation.recommend import best_items, check_can_recommend
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.runtimes.onnx_runtime import Provider
 from tegu.client.runtimes.runtime import Runtime
-from tegu.client.store.store import Interactions, PersonalState, Store
-from tegu.core.bundle.file import Bundle
+from tegu.client.store.catalogue import differs_in_catalogue_alone
+from tegu.client.store.columns import columns_digest
+from tegu.client.store.ids import Ids, checked_ids, checked_new_ids, id_of
+from tegu.client.store.interactions import Interactions, Observed, OnRepeat, Removed
+from tegu.client.store.store import PersonalState, Store, check_store_path
+from tegu.core.bundle.file import Bundle, BundleSource
 from tegu.core.bundle.manifest import Manifest
-from tegu.core.data.batch import Array, Batch, NumpyBatch
+from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.recency import check_half_life, recency_weights
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
-from tegu.core.errors import DataError, RuntimeFailure, StoreError
+from tegu.core.errors import DataError, RuntimeFailure, StoreError, UnknownNameError
 
 __all__ = ["Personalizer"]
 
@@ -48,7 +53,7 @@ class Personalizer:
     """
 
     def __init__(self, loader: BundleLoader, model: Model, store: Store, half_life: float | None = None) -> None:
-        personal = store.personal()
+        personal = store.personal() if store.identity == model.identity else None
         self._loader = loader
         self._store = store
         self._half_life = half_life
@@ -58,11 +63,12 @@ class Personalizer:
     @classmethod
     def open(
         cls,
-        bundle: str | Path | Bundle,
+        bundle: BundleSource | Bundle,
         store: str | Path | None = None,
         *,
+        upgrade: bool = False,
         public_key: bytes | None = None,
-        providers: Sequence[Provider] | None = None,
+        providers: Sequence[Provider] | str | None = None,
         threads: int = 1,
         runtime: Runtime | None = None,
         half_life: float | None = None,
@@ -70,12 +76,15 @@ class Personalizer:
         """Open an initialisation and the user's store.
 
         Args:
-            bundle: the `.tegu` file, or a bundle in memory.
-            store: the user's SQLite file, created if absent; None keeps the interactions in memory. Large graphs are
+            bundle: the path of a `.tegu` file, the file's bytes, the file opened for reading bytes, or a bundle in
+                memory.
+            store: the user's SQLite file, created if absent; None or ":memory:" keeps the interactions in memory.
+                Large graphs are
                 cached in `<store>.graphs/` as optimised by ONNX Runtime, so that the next start is faster. That folder
                 may be deleted at any time.
+            upgrade: where the store belongs to another bundle, take it over as `upgrade` does. False refuses it.
             public_key: Ed25519 key that must have signed this bundle and every upgrade; None for no check.
-            providers: ONNX Runtime execution providers, the preferred first; None for the CPU.
+            providers: ONNX Runtime execution providers, the preferred first, or one name; None for the CPU.
             threads: of ONNX Runtime within one operator.
             runtime: runs the model instead of ONNX Runtime.
             half_life: in interactions, for a user whose taste may change. An interaction followed by this many others
@@ -90,15 +99,21 @@ class Personalizer:
             StoreError: the store cannot be used.
         """
         check_half_life(half_life)
+        if runtime is not None and not (hasattr(runtime, "adapt") and hasattr(runtime, "predict")):
+            raise RuntimeFailure(f"runtime is a {type(runtime).__name__}: expected an object with adapt and predict")
+        store = check_store_path(store)
         cache = None if store is None else Path(f"{store}.graphs")
         loader = BundleLoader(public_key, providers, threads, runtime, cache)
         model = loader.load(bundle)
-        opened = Store(store, model.identity, model.spec)
+        opened = Store(store, model.identity, model.spec, columns_digest(model.manifest), adopt=upgrade)
         try:
-            return cls(loader, model, opened, half_life)
+            personalizer = cls(loader, model, opened, half_life)
+            if opened.identity != model.identity:
+                personalizer._take_over(model)
         except BaseException:
             opened.close()
             raise
+        return personalizer
 
     def __repr__(self) -> str:
         model, state = self._current.model, "initialisation" if self._current.state is None else "adapted"
@@ -115,9 +130,23 @@ class Personalizer:
         return self._current.model.spec
 
     @property
-    def interactions(self) -> int:
+    def count(self) -> int:
         """The number of interactions in the store."""
         return self._store.count()
+
+    def interactions(self) -> Interactions:
+        """The interactions in the store, the oldest first.
+
+        Raises:
+            StoreError: the store cannot be read, or is damaged.
+        """
+        found = self._store.load()
+        x, y = (
+            own_words(found.x, [row.item for row in found.rows]),
+            own_words(found.y, [row.label for row in found.rows]),
+        )
+        times = np.array([row.observed_at for row in found.rows], np.float64)
+        return Interactions(tuple(map(id_of, found.rows)), x, y, times)
 
     def predict(self, x: Any) -> Array:
         """Predict with the personal state, or with the initialisation before the first adaptation.
@@ -184,14 +213,14 @@ class Personalizer:
             Ids as they were given in training, and float32 scores, best first; of equal scores, the lower id first.
 
         Raises:
-            DataError: the spec has no items, or `n` is less than 1.
+            DataError: the spec has no items, or `n` is not a whole number from 1 on.
             RuntimeFailure: the graphs do not run.
             StoreError: the store cannot be read.
         """
         check_can_recommend(self.spec, n)
         current = self._current
         scores = current.model.predict(current.state, np.arange(self.spec.items)).reshape(-1)
-        seen = self._store.load().x if exclude_seen else np.empty(0, np.int64)
+        seen = current.model.catalogue.usable(self._store.load()).x if exclude_seen else np.empty(0, np.int64)
         best, of_best = best_items(scores, seen, n)
         return own_items(current.model.manifest.encoding, best), of_best
 
@@ -203,19 +232,55 @@ class Personalizer:
         """
         return titles_of(self.manifest.encoding, items)
 
-    def observe(self, x: Any, y: Any = None) -> None:
+    def observe(self, x: Any, y: Any = None, *, ids: Ids | None = None, on_repeat: OnRepeat = "replace") -> Observed:
         """Store interactions. All of them are on the disk when this returns.
 
         Args:
             x: as in `predict`; a single interaction may omit the axis of rows, here and in `y`.
             y: `[rows, *spec.y.shape]`; may be omitted for ranking, where it then is a weight of 1. For a bundle that
                 holds names: labels as they were given in training, or values by the targets' names.
+            ids: a text or a whole number for each interaction, the same whenever it is observed; None if each is new.
+            on_repeat: for an interaction whose id is stored: "replace" the stored one, which keeps its place and time,
+                or "ignore" the new one. Either way, observing the same interactions again changes nothing.
+
+        Returns:
+            How many were added, replaced and ignored, and how many are stored now.
 
         Raises:
-            DataError: the rows do not fit the spec; none was stored.
+            DataError: the rows do not fit the spec, or `ids` does not fit the rows; none was stored.
+            UnknownNameError: `on_repeat` is neither "replace" nor "ignore".
             StoreError: the store cannot be written; none was stored.
         """
-        self._store.append(*interaction_rows(self.spec, x, y, self.manifest.encoding))
+        if on_repeat not in get_args(OnRepeat):
+            raise UnknownNameError("way to treat a repeated id", str(on_repeat), get_args(OnRepeat))
+        rows = interaction_rows(self.spec, x, y, self.manifest.encoding)
+        items, labels = self._current.model.catalogue.names(*rows)
+        own = None if ids is None else checked_new_ids(ids, len(rows[0]))
+        return self._store.append(*rows, ids=own, items=items, labels=labels, on_repeat=on_repeat)
+
+    def remove(self, ids: Ids) -> Removed:
+        """Erase single interactions, including their bytes in the store's files, and return to the initialisation.
+
+        The state had been adapted to them; `adapt` computes one from those that are left.
+
+        Args:
+            ids: one id or several, as given to `observe` or as `interactions` lists them. An id that is not stored is
+                no error, and if none is stored, nothing changes.
+
+        Returns:
+            How many were erased, and how many are stored now.
+
+        Raises:
+            DataError: an id is neither a text nor a whole number.
+            StoreError: as `forget`.
+        """
+        wanted = checked_ids(ids)
+        with self._changing:
+            removed = self._store.delete_rows(wanted)
+            if removed.removed:
+                self._current = replace(self._current, state=None)
+                self._store.erase_deleted()
+        return removed
 
     def adapt(self, budget_ms: float | None = None) -> AdaptReport:
         """Adapt the initialisation to all interactions. The new state is on the disk when this returns.
@@ -237,7 +302,14 @@ class Personalizer:
             rows = self._store.load()
             if not len(rows.x):
                 raise DataError("empty support: observe at least one interaction before adapting")
-            state, report = self._current.model.adapt(self._support(rows), budget_ms, started)
+            usable = self._current.model.catalogue.usable(rows)
+            if not len(usable.x):
+                raise DataError(
+                    f"empty support: the bundle lacks the items or labels of all {len(rows.x)} interactions; observe "
+                    "at least one that it has"
+                )
+            state, report = self._current.model.adapt(self._support(usable), budget_ms, started)
+            report = report.without(len(rows.x) - len(usable.x))
             if report.kept:
                 self._store.save_personal(PersonalState(state, report.interactions), rows.erasures)
                 self._current = replace(self._current, state=state)
@@ -267,16 +339,17 @@ class Personalizer:
             self._current = replace(self._current, state=None)
             self._store.erase_deleted()
 
-    def upgrade(self, bundle: str | Path | Bundle) -> AdaptReport | None:
+    def upgrade(self, bundle: BundleSource | Bundle) -> AdaptReport | None:
         """Change to a newer bundle of the same spec, and adapt it to the stored interactions.
 
-        After an error the old bundle stays in use, in memory and in the store.
+        The newer bundle may have more or fewer items or labels. Interactions with those that it lacks are kept, and not
+        used until a bundle has them again. After an error the old bundle stays in use, in memory and in the store.
 
         Args:
             bundle: as in `open`; signed by the same key if `open` was given one.
 
         Returns:
-            The report of adapting; None where there are no interactions.
+            The report of adapting; None where there are no interactions that the bundle can use.
 
         Raises:
             BundleError: the bundle cannot be read or is damaged.
@@ -286,27 +359,45 @@ class Personalizer:
         """
         with self._changing:
             model = self._loader.load(bundle)
-            if model.spec != self.spec:
+            if not differs_in_catalogue_alone(self.spec, model.spec):
                 raise StoreError(
                     f"the store holds rows of {self.spec}, not of {model.spec}: open the new bundle with another store"
                 )
+            if columns_digest(self.manifest) != columns_digest(model.manifest):
+                raise StoreError(
+                    "the new bundle makes rows of raw columns in another way (other levels, units or origins), so it "
+                    "cannot read the stored ones: train it with the same columns, or open it with another store"
+                )
+            return self._take_over(model)
+
+    def _take_over(self, model: Model) -> AdaptReport | None:
+        """Adapt another model to the stored interactions, and use it from now on."""
+        with self._changing:
             model.check()
             personal, report, erasures = self._adapted(model)
-            self._store.replace_model(model.identity, personal, erasures)
+            self._store.replace_model(model.identity, model.spec, personal, erasures)
             self._current = _Current(model, None if personal is None else personal.state)
         return report
 
     def _adapted(self, model: Model) -> tuple[PersonalState | None, AdaptReport | None, int]:
         rows = self._store.load()
-        if not len(rows.x):
+        usable = model.catalogue.usable(rows)
+        if not len(usable.x):
             return None, None, rows.erasures
-        state, report = model.adapt(self._support(rows), None, time.perf_counter())
+        state, report = model.adapt(self._support(usable), None, time.perf_counter())
         if not report.kept:
             raise RuntimeFailure(f"the new bundle cannot be used: {report.reason}")
+        report = report.without(len(rows.x) - len(usable.x))
         return PersonalState(state, report.interactions), report, rows.erasures
 
-    def _support(self, interactions: Interactions) -> NumpyBatch:
-        return Batch(interactions.x, interactions.y, recency_weights(len(interactions.x), self._half_life))
+    def _support(self, usable: NumpyBatch) -> NumpyBatch:
+        return usable._replace(mask=recency_weights(len(usable.x), self._half_life))
+
+    def __reduce__(self) -> NoReturn:
+        raise StoreError(
+            "a Personalizer holds an open store, so it cannot be pickled or copied: pass the paths of the bundle and "
+            "the store, and call Personalizer.open in the other process"
+        )
 
     def close(self) -> None:
         """Close the store. Closing it twice is allowed."""

@@ -5,9 +5,11 @@ every setting, and the app's `pyproject.toml` holds the defaults. The run config
 
 - `bundle`: the bundle to start from.
 - `out`: folder for `init.tegu` and `rounds.json`.
-- `checkpoints`: folder for a checkpoint after every round; empty means `<out>/checkpoints`. Checkpoints found there
-  resume the run.
+- `checkpoints`: folder for a checkpoint after every round; empty means `<out>/checkpoints`. Checkpoints of this run
+  found there resume it. Those of another run are refused; see `tegu.server.training.run_folder`.
 - `partitions`: for nodes, see `tegu.client.federation.client_app`.
+
+With `resume` true, the folder must hold this run already.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.core.metrics import Metric
+from tegu.core.notes import note, show_notes
 from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
@@ -38,6 +41,8 @@ from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
+from tegu.server.training.run_folder import check_run, hold_folder, resumed_text
+from tegu.server.training.run_record import bundle_record
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import to_record
 
@@ -46,7 +51,8 @@ __all__ = ["APP_DIR", "app", "train"]
 APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 
 _log = logging.getLogger(__name__)
-_PATHS = ("bundle", "out", "checkpoints", "partitions")  # keys of the run configuration that are no setting of the plan
+# Keys of the run configuration that are no setting of the plan.
+_OTHER_KEYS = ("bundle", "out", "checkpoints", "partitions", "resume")
 
 app = ServerApp()
 
@@ -54,6 +60,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the remaining rounds, calibrate, and write the bundle."""
+    show_notes()
     train(grid, context.run_config)
 
 
@@ -62,10 +69,10 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
 
     Args:
         grid: the connected nodes.
-        config: the run configuration, with keys as in `tegu.server.run_config` and the paths above.
+        config: the run configuration, with keys as in `tegu.server.run_config` and those above.
 
     Raises:
-        FederationError: too few nodes, a round without a usable reply, a checkpoint of another optimiser, no user who
+        FederationError: too few nodes, a round without a usable reply, a folder of another run or in use, no user who
             can calibrate, or a setting that cannot be read.
         BundleError: the bundle cannot be read, or the trained one cannot be written.
         FileError: the folder `out`, a checkpoint or the summary cannot be written.
@@ -76,9 +83,15 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         raise FederationError(
             "bundle or out is not set: set both with flwr run ... --run-config \"bundle='...' out='...'\""
         )
-    plan = from_config({key: value for key, value in config.items() if key not in _PATHS})
+    plan = from_config({key: value for key, value in config.items() if key not in _OTHER_KEYS})
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
+    with hold_folder(checkpoints):
+        check_run(checkpoints, bundle_record(start, plan), resume=bool(config.get("resume")))
+        return _train_and_calibrate(grid, plan, start, out, checkpoints)
+
+
+def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
     fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
     done = fitted.kept
     training = {
@@ -143,6 +156,8 @@ def _train_without_fold(
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
+    if done:
+        note(resumed_text(done, plan.rounds, folder))
     validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
     users_by_round = _UsersByRound()
     strategy = MetaStrategy(

@@ -19,6 +19,7 @@ from tegu.learners.baselines.fedavg import fedavg
 from tegu.learners.baselines.fedsgd import fedsgd
 from tegu.learners.baselines.local_only import local_only
 from tegu.learners.catalogue import LEARNERS, find_learner
+from tegu.learners.inner_loop.optimisers import optimiser_names
 from tegu.learners.learner import CalibrationOptions, Execution, Iterated, Learner, SummedUpdate
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "find_learner",
     "local_only",
     "mixture",
+    "optimiser_names",
     "reptile",
     "residual_correction",
 ]

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.batch import Batch
@@ -34,6 +34,7 @@ __all__ = [
     "Iterated",
     "Learner",
     "RowLosses",
+    "Source",
     "SummedUpdate",
     "TorchBatch",
     "TorchKnobs",
@@ -125,6 +126,22 @@ class Execution:
     example_scaling: tuple[Scaling | None, Scaling | None] = (None, None)
 
 
+class Source(NamedTuple):
+    """What a learner was built from.
+
+    Attributes:
+        module: a copy of the module, in evaluation mode and with its values as given. The entries of `meta` without a
+            `/` in their names are its parameters.
+        loss: as given: a name, a callable `(output, y) -> [rows]`, or None for the default loss.
+    """
+
+    module: nn.Module
+    loss: str | Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __repr__(self) -> str:
+        return f"Source({type(self.module).__name__})"
+
+
 @dataclass(frozen=True, repr=False)
 class Learner:
     """One meta-learning method applied to one model. Build one with a function of this package, such as `reptile`.
@@ -150,6 +167,7 @@ class Learner:
             otherwise None.
         fixed_parameters: names of the entries of `meta` that nothing changes, neither training nor a device. No update
             holds them.
+        source: the module and the loss it was built from. Baselines and `Run.state_dict` need it; None if not known.
 
     Raises:
         DataError: a parameter is both adapted and fixed, `unadapted` does not have the same knobs as `knobs`, or
@@ -171,6 +189,7 @@ class Learner:
     execution: Execution = field(default_factory=Execution)
     gradient_learner: Learner | None = None
     fixed_parameters: tuple[str, ...] = ()
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         if both := sorted(set(self.adapted_parameters) & set(self.fixed_parameters)):
@@ -188,6 +207,18 @@ class Learner:
                 f"{self.name} repeats a step and has the knobs {sorted(self.knobs)}: expected {STEPS!r} among them, "
                 "the number of steps; add this knob, or pass adapt as a plain function"
             )
+
+    def __reduce__(self) -> NoReturn:
+        raise DataError(
+            f"the learner {self.name!r} cannot be pickled, for it holds functions: build it again in the other "
+            "process, or hand over a bundle (tegu.compile.make_bundle), which holds its graphs"
+        )
+
+    def __copy__(self) -> Learner:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Learner:
+        return self
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{name}={value:g}" for name, value in self.knobs.items())

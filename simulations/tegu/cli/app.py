@@ -120,7 +120,10 @@ def personalise(
     bundle: Annotated[Path, typer.Argument(help="A .tegu file.")],
     interactions: Annotated[
         Path,
-        typer.Option(help="CSV file with a header. Columns whose names begin with y are targets, the others inputs."),
+        typer.Option(
+            help="CSV file. Columns go by the names in the bundle; without names there, y, y0, y1... or target are "
+            "targets and the others inputs."
+        ),
     ],
     inputs: Annotated[
         Path | None, typer.Option(help="CSV file of inputs to predict for. Not needed for ranking.")

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from tegu.compile import compile_learner, make_bundle
-from tegu.core.bundle.file import Bundle, write_bundle
-from tegu.core.bundle.manifest import knobs_for
-from tegu.core.compression.precision import Precision
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import draw_users
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.learner import Learner
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.plan import TrainingPlan
+from tegu.server.training.run_folder import check_run, hold_folder
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
-from tegu.sim.engine.predictions import Method, adapted_predictions
+from tegu.sim.finished_run import Run
 from tegu.sim.training.cross_fitting import (
-    Evaluator,
     FoldResult,
     Trainer,
     cross_fit_population,
@@ -36,71 +32,11 @@ from tegu.sim.training.cross_fitting import (
     split_population,
 )
 from tegu.sim.training.in_process import Backend, Trained, Validator, check_backend, train_in_process
+from tegu.sim.training.run_record import run_record
 
-__all__ = ["Run", "run_plan", "with_results"]
+__all__ = ["Run", "run_plan"]
 
 _LIBRARIES = ("tegu", "torch", "flwr", "onnx", "onnxruntime", "numpy")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Outcome of a simulation.
-
-    Attributes:
-        bundle: the initialisation with its schedule, ready to be written.
-        split: the training, calibration and held-out users.
-        fold_evaluators: for each fold, parameters and the calibration users that had no part in training them.
-        learner: the learner that was trained.
-        engine: the engine that runs the learner.
-        plan: the plan that was run; nothing in it is left open.
-        trained: the trained parameters, with the figures of the training.
-        final_validation: results of the initialisation on calibration and training users, at the middle k. None if
-            there is nothing to validate.
-        metric: the metric of all results.
-        ks: numbers of interactions to evaluate at.
-    """
-
-    bundle: Bundle
-    split: Split
-    fold_evaluators: tuple[Evaluator, ...]
-    learner: Learner
-    engine: Engine
-    plan: TrainingPlan
-    trained: Trained
-    final_validation: Validation | None
-    metric: Metric
-    ks: tuple[int, ...]
-
-    def __repr__(self) -> str:
-        split = self.split
-        return (
-            f"Run(learner={self.learner.name!r}, rounds={self.plan.rounds}, train_users={len(split.train)}, "
-            f"calibration_users={len(split.calibration)}, heldout_users={len(split.heldout)}, ks={self.ks})"
-        )
-
-    def initialisation(self) -> Method:
-        """Return the method that predicts without adapting."""
-        return adapted_predictions(self.engine, self.bundle.meta, self.learner.unadapted)
-
-    def personalised(self, k: int) -> Method:
-        """Return the method that adapts as a device with `k` interactions does."""
-        return adapted_predictions(self.engine, self.bundle.meta, knobs_for(self.bundle.manifest, k))
-
-    def write(self, path: str | Path, private_key: bytes | None = None, precision: Precision = "float32") -> Bundle:
-        """Write the bundle; see `tegu.core.bundle.file.write_bundle`.
-
-        With a precision other than float32, the manifest's `training` has an entry `stored_as`. Its entry `meta` is
-        still the digest of the parameters as trained, not as stored.
-
-        Raises:
-            FileError: the file cannot be written.
-            DataError: a parameter holds a value that the precision cannot represent.
-        """
-        bundle = self.bundle
-        if precision != "float32":
-            training = {**bundle.manifest.training, "stored_as": precision}
-            bundle = replace(bundle, manifest=replace(bundle.manifest, training=training))
-        return write_bundle(path, bundle, private_key, precision)
 
 
 def run_plan(
@@ -111,10 +47,11 @@ def run_plan(
     backend: Backend = "inprocess",
     engine: EngineKind | Literal["auto"] = "onnx",
     memory: int = MEMORY,
-    checkpoints: Path | None = None,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
     progress: Progress = SILENT,
 ) -> Run:
-    """Trainer `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
+    """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
 
     Args:
         population: all users.
@@ -124,13 +61,16 @@ def run_plan(
         engine: computes updates; see `make_engine`. "auto" times every engine on the first cohort and takes the
             fastest. The last bits of the parameters can then differ from run to run.
         memory: memory limit in bytes for users processed at once.
-        checkpoints: folder for a checkpoint after every round; a run resumes from the last one. None writes none.
-        progress: receives every round; with the backend "ray", none.
+        checkpoints: folder for a checkpoint after every round; see `simulate`.
+        resume: whether the folder must hold this run already.
+        progress: receives stages and every round; with the backend "ray", no rounds.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: the learner was built for another spec, or the plan has patience and the backend is "ray".
+        DataError: the learner was built for another spec, the plan has patience and the backend is "ray", or `resume`
+            without `checkpoints`.
+        FederationError: the folder holds another run or is in use, or training diverges.
         UnknownNameError: no such backend or engine.
     """
     check_backend(backend)
@@ -145,15 +85,44 @@ def run_plan(
             f"patience is {patience} with the backend ray, which has no validation: set patience to 0, or use the "
             "backend inprocess"
         )
+    folder = _folder(checkpoints, resume)
+    plan = resolve_folds(plan, population, backend)
+    with hold_folder(folder):
+        return _run(population, learner, plan, backend, engine, memory, folder, resume, progress)
+
+
+def _folder(checkpoints: str | Path | None, resume: bool) -> Path | None:
+    if checkpoints is None and resume:
+        raise DataError("resume is True and checkpoints is None: expected the folder of the run to resume")
+    return None if checkpoints is None else Path(checkpoints)
+
+
+def _run(
+    population: Population,
+    learner: Learner,
+    plan: TrainingPlan,
+    backend: Backend,
+    engine: EngineKind | Literal["auto"],
+    memory: int,
+    folder: Path | None,
+    resume: bool,
+    progress: Progress,
+) -> Run:
     plan = resolve_folds(plan, population, backend)
     metric = plan.calibration.metric_for(population.spec)
     split = split_population(population, plan)
     ks, validation_k = supported_ks(plan.calibration.ks, split)
+    folds = plan.calibration.folds or 0
+    progress.stage(
+        f"{learner.name}: compiling graphs, then {f'{folds + 1} times ' if folds else ''}{plan.rounds} rounds"
+    )
     graphs = compile_learner(learner)
+    if folder is not None:
+        check_run(folder, run_record(population, learner, graphs, plan, backend), resume=resume)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     validation = Validator(split.calibration, metric, validation_k, chosen.manifest)
     train = _training(backend, learner, graphs, chosen, plan, validation)
-    found = cross_fit_population(split, plan, train, progress, checkpoints)
+    found = cross_fit_population(split, plan, train, progress, folder)
     trained = found.trained
     schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.risk)
     made = make_bundle(learner, trained.meta, graphs)
@@ -273,9 +242,3 @@ def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained
         "meta": digest(trained.meta),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
-
-
-def with_results(run: Run, curve: Sequence[dict[str, Any]]) -> Run:
-    """Return the run with its held-out results in the bundle's manifest."""
-    manifest = replace(run.bundle.manifest, heldout=tuple(curve))
-    return replace(run, bundle=replace(run.bundle, manifest=manifest))

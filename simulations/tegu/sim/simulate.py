@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Never
 
 from torch import nn
 
+from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.notes import note
+from tegu.core.numbers import whole_number
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init
-from tegu.server.progress import SILENT, Progress
+from tegu.server.progress import Progress
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.default_learner import default_learner
 from tegu.sim.describe_parameters import describe_parameters
 from tegu.sim.engine import MEMORY, EngineKind
+from tegu.sim.reporting.progress import progress_or_default
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.in_process import Backend
 
@@ -38,8 +42,10 @@ def simulate(
     backend: Backend = "inprocess",
     engine: EngineKind | Literal["auto"] = "onnx",
     memory: int = MEMORY,
-    checkpoints: Path | None = None,
-    progress: Progress = SILENT,
+    checkpoints: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **unknown: Never,
 ) -> Run:
     """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
 
@@ -65,33 +71,54 @@ def simulate(
         backend: "inprocess", or "ray" for Flower's simulation, which runs every participant in its own process.
         engine: computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
         memory: memory limit in bytes for users processed at once.
-        checkpoints: folder for a checkpoint after every round; a run resumes from the last one. None writes none.
-        progress: receives every round.
+        checkpoints: folder for a checkpoint after every round. A folder that holds checkpoints of this run continues
+            it, with a note that says from which round; the result is that of an uninterrupted run. Another run's folder
+            is refused: plan, learner, first parameters and data must be the same. The number of rounds alone may grow,
+            if neither decay nor patience depends on it. None writes none.
+        resume: whether `checkpoints` must hold this run already.
+        progress: receives every stage and round. None shows them on stderr: a bar in a terminal, a line that changes in
+            a notebook, few lines in a log. `tegu.server.progress.SILENT` shows nothing.
+        unknown: nothing; there are no other keywords.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
         DataError: a number is out of range, the learner was built for another spec, or it does not allow several
             initialisations.
-        UnknownNameError: no such backend, engine or `init`.
+        FederationError: `checkpoints` holds another run or is in use, or training diverges.
+        FileError: `checkpoints` cannot be written.
+        UnknownNameError: no such backend, engine, `init` or keyword.
     """
+    if unknown:
+        raise UnknownNameError("keyword of simulate", next(iter(unknown)), _keywords())
+    if not isinstance(plan, TrainingPlan | None):
+        raise DataError(f"plan is {plan!r}: expected a TrainingPlan")
+    initialisations = whole_number("initialisations", initialisations, 1)
     plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
     if isinstance(learner, nn.Module):
         learner = default_learner(learner, population, plan.seed, init, standardise)
         start = "its own parameters" if init == "module" else f"parameters drawn anew from seed {plan.seed}"
         note(f"training of the module starts from {start}")
-    learner = mixture(learner, initialisations)
-    note(describe_parameters(learner))
-    return run_plan(
-        population,
-        learner,
-        plan,
-        backend=backend,
-        engine=engine,
-        memory=memory,
-        checkpoints=checkpoints,
-        progress=progress,
-    )
+    several = mixture(learner, initialisations)
+    note(describe_parameters(several))
+    with progress_or_default(progress, plan.calibration.metric_for(population.spec).name) as shown:
+        run = run_plan(
+            population,
+            several,
+            plan,
+            backend=backend,
+            engine=engine,
+            memory=memory,
+            checkpoints=checkpoints,
+            resume=resume,
+            progress=shown,
+        )
+    return replace(run, initialisations=initialisations, single=learner)
+
+
+def _keywords() -> list[str]:
+    parameters = inspect.signature(simulate).parameters.values()
+    return [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
 
 
 def _with_overrides(plan: TrainingPlan, rounds: int | None, cohort: int | None, seed: int | None) -> TrainingPlan:

@@ -159,7 +159,7 @@ def test_a_store_remembers(tegu: Run, bundles: dict[str, Path], tmp_path: Path) 
         ("a,y\n0,1\n", ("['a']", "expected 2")),
         ("a,b,y1,y2\n0,1,1,1\n", ("['y1', 'y2']", "expected 1")),
         ("a,a,y\n0,1,1\n", ("['a', 'a', 'y']", "each name once")),
-        ("a,b\n0,1\n", ("needs targets (columns y...)",)),
+        ("a,b\n0,1\n", ("needs targets (a column y or target",)),
         ("a,b,y\nx,1,2\n", ("not a number", "'x'")),
         ("a,b,y\n,1,2\n", ("not a number",)),
         ("a,b,y\nnan,1,2\n", ("NaN or infinite in row 0",)),

@@ -100,7 +100,7 @@ def test_only_the_newest_interactions_are_adapted_on(bundle):
         person.observe(x, before + np.arange(9, dtype=np.float32)[:, None])
         other.observe(x[5:], before[5:] + np.arange(5, 9, dtype=np.float32)[:, None])
         assert (person.adapt().interactions, other.adapt().interactions) == (4, 4)
-        assert person.interactions == 9
+        assert person.count == 9
         np.testing.assert_array_equal(person.predict(x), other.predict(x))
 
 

@@ -57,8 +57,8 @@ def test_what_observe_returned_for_survives_a_kill(run_script: Start, linear_fil
     with Personalizer.open(linear_file, tmp_path / "me.db") as p:
         rows = p._store.load()
         # The observation under way when it was killed is there whole or not at all.
-        assert p.interactions in (3 * (last + 1), 3 * (last + 2))
-        np.testing.assert_array_equal(rows.x[:, 0], np.repeat(np.arange(p.interactions // 3), 3))
+        assert p.count in (3 * (last + 1), 3 * (last + 2))
+        np.testing.assert_array_equal(rows.x[:, 0], np.repeat(np.arange(p.count // 3), 3))
         p.adapt()
 
 

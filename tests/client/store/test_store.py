@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.client.stores import STATE, X, Y, make_store, open_store, sql
+from tests.client.stores import SPEC, STATE, X, Y, make_store, open_store, sql
 
 from tegu.client.store import database
 from tegu.client.store.store import PersonalState
@@ -94,7 +94,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 def test_replacing_the_model_keeps_the_interactions(tmp_path: Path) -> None:
     make_store(tmp_path / "me.db")
     with closing(open_store(tmp_path / "me.db")) as store:
-        store.replace_model("b", None, 0)
+        store.replace_model("b", SPEC, None, 0)
         store.save_personal(PersonalState(STATE, 4), 0)
     with closing(open_store(tmp_path / "me.db", identity="b")) as store:
         assert store.count() == 4

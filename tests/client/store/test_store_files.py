@@ -17,7 +17,7 @@ def test_a_newer_schema_asks_for_a_newer_tegu(tmp_path: Path) -> None:
     make_store(tmp_path / "me.db")
     with sql(tmp_path / "me.db") as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="schema version 99 and this Tegu reads 1: upgrade tegu"):
+    with pytest.raises(StoreError, match="schema version 99 and this Tegu reads 1 to 2: upgrade tegu"):
         open_store(tmp_path / "me.db")
 
 
@@ -70,7 +70,7 @@ def test_damaged_pages_are_reported_when_they_are_read(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4096:] = os.urandom(len(content) - 4096)
     path.write_bytes(content)
-    with pytest.raises(StoreError, match="restore a backup, or delete the file to start again"):
+    with pytest.raises(StoreError, match=r"malformed.*repair_store, which keeps what is intact, or restore a backup"):
         open_store(path)
 
 
@@ -85,10 +85,19 @@ def test_a_file_cut_short_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE interactions SET x = x'00' WHERE id = 2",
-        "UPDATE interactions SET y = 'text' WHERE id = 2",
-        "UPDATE interactions SET y = x'0000c07f' WHERE id = 2",
+        "UPDATE interactions SET x = x'00' WHERE number = 2",
+        "UPDATE interactions SET x = (SELECT x FROM interactions WHERE number = 3) WHERE number = 2",
+        "UPDATE interactions SET y = 'text' WHERE number = 2",
+        "UPDATE interactions SET y = x'0000c07f' WHERE number = 2",
+        "UPDATE interactions SET observed_at = 0 WHERE number = 2",
+        "UPDATE interactions SET id = 'other' WHERE number = 2",
+        "UPDATE interactions SET number = 9 WHERE number = 2",
+        "DELETE FROM interactions WHERE number = 2",
+        "INSERT INTO interactions SELECT 5, id, x, y, item, label, observed_at, checksum FROM interactions LIMIT 1",
         "DELETE FROM about",
+        "UPDATE about SET row_count = 3",
+        "UPDATE about SET spec = '{}'",
+        "UPDATE about SET erasures = x'00'",
     ],
 )
 def test_rows_that_make_no_sense_are_reported(tmp_path: Path, damage: str) -> None:
@@ -101,11 +110,21 @@ def test_rows_that_make_no_sense_are_reported(tmp_path: Path, damage: str) -> No
             store.load()
 
 
-@pytest.mark.parametrize("state", ["x'00'", "'text'", "3"])
-def test_a_state_that_makes_no_sense_is_reported(tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE personal SET state = x'00'",
+        "UPDATE personal SET state = 'text'",
+        "UPDATE personal SET state = 3",
+        "UPDATE personal SET interactions = 3",
+        "DELETE FROM personal",
+        "UPDATE about SET personal = NULL",
+    ],
+)
+def test_a_state_that_makes_no_sense_is_reported(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "me.db"
     make_store(path)
     with sql(path) as connection:
-        connection.execute(f"UPDATE personal SET state = {state}")
-    with closing(open_store(path)) as store, pytest.raises(StoreError, match=r"me\.db is damaged"):
+        connection.execute(damage)
+    with pytest.raises(StoreError, match=r"me\.db is damaged"), closing(open_store(path)) as store:
         store.personal()

@@ -63,6 +63,7 @@ def test_a_large_sample_of_real_numbers_stays_as_it_is() -> None:
         MINUTES.to_pydatetime(),
         MINUTES.to_numpy(),
         pd.Series(MINUTES).astype("datetime64[ns]"),
+        pd.Series(MINUTES).dt.strftime("%Y-%m-%d %H:%M"),
         pd.Series(MINUTES).astype("datetime64[ms]").astype("int64"),
         pd.Series(MINUTES).astype("datetime64[ms]").astype("int64").astype(float),
         pd.Series(MINUTES).astype("datetime64[ns]").astype("int64"),
@@ -75,6 +76,13 @@ def test_960_minutes_stay_960_equally_spaced_values(raw: Any) -> None:
     steps = np.diff(values)
     np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
     assert np.abs(values).max() < 1000, "and are of a size that a network can use"
+
+
+def test_words_that_are_dates_in_part_are_words() -> None:
+    for raw in (["2024-03-01", "soon"], ["2024-03", "2024-04"], ["2024-13-01"], ["2024-03-01b"]):
+        assert fit_column("c", raw).kind == "category"
+    assert fit_column("c", ["2024-03-01", None]).kind == "date"
+    assert fit_column("c", ["2024-03-01"], "category").kind == "category"
 
 
 def test_dates_count_from_an_origin_in_a_unit() -> None:

@@ -25,7 +25,7 @@ class Centred(nn.Linear):
 
 class Pair(nn.Linear):
     def forward(self, x):
-        return super().forward(x), x
+        return super().forward(x), super().forward(x)
 
 
 def head(*layers):
@@ -39,9 +39,10 @@ WRONG = [
     pytest.param(
         Column(), RANKING, r"\(3, 1\) for 3 rows: ranking expects float32 of shape \(3,\); change", id="column"
     ),
-    pytest.param(mlp().double().float().half(), SPEC, "expected float32; call model.float", id="half"),
     pytest.param(nn.Sequential(nn.Linear(9, 3)), SPEC, r"fails on x of shape \(3, 4\).*the spec says", id="input"),
-    pytest.param(Pair(FEATURES, 3), SPEC, "the model returns a tuple: expected one tensor", id="tuple"),
+    pytest.param(
+        Pair(FEATURES, 3), SPEC, r"the model returns a tuple with 0 of shape \(3, 3\), 1 of shape", id="tuple"
+    ),
 ]
 
 
@@ -54,8 +55,7 @@ def test_a_model_that_does_not_fit_its_spec(model, spec, message):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (head(nn.BatchNorm1d(6)), "1 is a BatchNorm1d with running statistics, which would mix users: use GroupNorm"),
-        (head(nn.BatchNorm1d(6, track_running_stats=False)), "1 is a BatchNorm1d, which would mix rows with padding"),
+        (head(nn.BatchNorm1d(6, track_running_stats=False)), "1 is a BatchNorm1d without running statistics, which"),
         (Centred(FEATURES, 3), "a row's output changes by .* when another row is left out: expected a function of"),
         (nn.Flatten(), "Flatten has no parameters: expected at least one to learn"),
     ],

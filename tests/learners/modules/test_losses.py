@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -33,12 +35,13 @@ def test_squared_error_averages_over_targets():
 
 @pytest.mark.parametrize("seen", [None, [2, 7]])
 def test_click_softmax_is_over_unseen_items_and_weighted(seen):
-    model, batch = Factors(), Batch(torch.tensor([1, 4]), torch.tensor([1.0, 0.5]), torch.ones(2))
+    model, batch = Factors(), Batch(torch.tensor([1, 4, 3]), torch.tensor([1.0, 0.5, 148.0]), torch.ones(3))
     before = None if seen is None else Batch(torch.tensor([*seen, 5]), torch.ones(3), torch.tensor([1.0, 1, 0]))
     scores = model(torch.arange(ITEMS)).detach()
     if seen is not None:
         scores[seen] = -torch.inf
-    expected = -(torch.softmax(scores, 0)[batch.x].log() * batch.y)
+    confidence = torch.tensor([1.0, 0.5, 1 + math.log(148)])
+    expected = -(torch.softmax(scores, 0)[batch.x].log() * confidence)
     torch.testing.assert_close(find_loss(None, Spec.ranking(ITEMS))(applied(model), batch, before), expected)
 
 

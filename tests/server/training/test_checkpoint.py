@@ -14,6 +14,7 @@ from tegu.server.training.checkpoint import (
     KEEP,
     Checkpoint,
     latest_checkpoint,
+    newest_round,
     read_checkpoint,
     remove_checkpoints,
     write_checkpoint,
@@ -66,7 +67,39 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, damage: str) -> None:
     foreign = data.replace(b'"round"', b'"roond"')
     path.write_bytes({"truncated": data[:-8], "text": b"no checkpoint", "empty": b"", "foreign": foreign}[damage])
     with pytest.raises(FederationError, match=r"round-000002\.safetensors is not a readable .*delete it to resume"):
+        read_checkpoint(path)
+    with pytest.raises(FederationError, match=r"none of the 1 checkpoints in .* can be read: delete the folder"):
         latest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["a parameter", "the optimiser's state", "the header"])
+def test_a_damaged_newest_checkpoint_is_skipped_with_a_warning(
+    tmp_path: Path, part: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One bit is flipped where the file stays readable."""
+    before, last = checkpoint(2), checkpoint(3)
+    write_checkpoint(tmp_path, before)
+    path = write_checkpoint(tmp_path, last)
+    data = bytearray(path.read_bytes())
+    needle = {
+        "a parameter": last.meta["weight"].tobytes(),
+        "the optimiser's state": last.outer.arrays["0001"].tobytes(),
+        "the header": b"adam",
+    }[part]
+    data[data.index(needle)] ^= 1
+    path.write_bytes(data)
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert (found.round, same_bits(found.meta, before.meta)) == (2, True)
+    (record,) = caplog.records
+    assert (record.levelname, "round-000003.safetensors is skipped" in record.getMessage()) == ("WARNING", True)
+
+
+def test_the_newest_round_counts_the_folds(tmp_path: Path) -> None:
+    assert newest_round(tmp_path) is None
+    for folder, number in ((tmp_path / "fold-0", 7), (tmp_path / "fold-1", 12), (tmp_path, 3)):
+        write_checkpoint(folder, checkpoint(number))
+    assert newest_round(tmp_path) == 12
 
 
 def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tests.server.fake import random_tree, same_bits
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, FederationError, UnknownNameError
-from tegu.learners.inner_loop.optimisers import optimiser_class
+from tegu.learners.inner_loop.optimisers import optimiser_names
 from tegu.server.training.checkpoint import Checkpoint, latest_checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
 
@@ -23,11 +23,8 @@ META = random_tree(0)
 DIRECTIONS = [random_tree(1 + i) for i in range(ROUNDS)]
 # Every kind of state: none, tensors, counters, counters in the group (MADGRAD), dictionaries (AggMo), caches (RAdam),
 # phases (SWATS), and slow weights (Ranger).
-NAMES = (
-    *("SGD", "Adam", "AdamW", "Yogi", "Lamb", "Adagrad", "RMSprop", "RAdam", "NAdam", "ASGD", "Rprop", "Adafactor"),
-    *("AdaBelief", "AdaBound", "AggMo", "Apollo", "A2GradExp", "AccSGD", "MADGRAD", "NovoGrad", "PID", "QHAdam"),
-    *("Ranger", "RangerVA", "SWATS"),
-)
+ONLY_MATRICES = {"Muon"}
+NAMES = [name for name in optimiser_names() if name not in ONLY_MATRICES]
 
 
 def run_rounds(outer: OuterOptimiser, first: int, last: int) -> Tree:
@@ -71,6 +68,21 @@ def test_rounds_are_the_steps_of_one_optimiser(
     assert same_bits(ours, {name: theirs[name] for name in ours})
     if options:
         assert not same_bits(ours, run_rounds(OuterOptimiser(META, OuterRule(name, 0.05), ROUNDS), 1, ROUNDS))
+
+
+@pytest.mark.filterwarnings("ignore:This overload of add:UserWarning")  # torch-optimizer calls deprecated overloads
+@pytest.mark.parametrize("name", NAMES)
+def test_every_optimiser_takes_the_steps_that_torch_takes(name: str) -> None:
+    ours = run_rounds(OuterOptimiser(META, OuterRule(name, 0.05), ROUNDS), 1, ROUNDS)
+    theirs = reference_meta(getattr(torch.optim, name, None) or getattr(torch_optimizer, name), 0.05)
+    assert same_bits(ours, {each: theirs[each] for each in ours})
+    assert not same_bits(ours, META)
+
+
+@pytest.mark.parametrize("name", sorted(ONLY_MATRICES))
+def test_an_optimiser_of_matrices_refuses_other_shapes_in_words(name: str) -> None:
+    with pytest.raises(DataError, match=f"{name} rejects lr .* only supports 2D parameters .* choose another optimis"):
+        OuterOptimiser(META, OuterRule(name, 0.05), ROUNDS)
 
 
 def test_weight_decay_equals_a_calculation_by_hand() -> None:
@@ -139,9 +151,9 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
         OuterRule("Yogy")
 
 
-def test_optimisers_that_need_more_than_a_gradient_are_unknown() -> None:
-    with pytest.raises(UnknownNameError, match="LBFGS"):
-        optimiser_class("LBFGS")
+def test_an_optimiser_that_needs_more_than_a_gradient_says_what() -> None:
+    with pytest.raises(DataError, match="LBFGS evaluates the loss several times in one step"):
+        OuterRule("lbfgs")
 
 
 @pytest.mark.parametrize("option", ["momentun", "lr", "params"])

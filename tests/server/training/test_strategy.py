@@ -100,7 +100,7 @@ def test_the_order_of_replies_does_not_matter() -> None:
         (non_finite(math.nan), "not finite"),
         (non_finite(math.inf), "not finite"),
         (other_layout, "'bias' is float32[3] in one tree and absent in the other"),
-        (without_users, "the update of 0 users is empty"),
+        (without_users, "the reply is of 0 users"),
     ],
 )
 def test_bad_replies_are_left_out(bad: Node, reason: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from tests.core.samples import refused
 
 from tegu.core.data.field import Field
 from tegu.core.data.spec import Spec
-from tegu.core.errors import DataError, PopulationError
+from tegu.core.errors import DataError, MissingExtraError, PopulationError
 from tegu.sim.data.population import Population
 from tegu.sim.data.population_on_disk import read_population, write_population
 
@@ -201,3 +201,87 @@ def test_the_encoding_stays_with_subsets_and_on_disk(tmp_path: Path) -> None:
     (tmp_path / "encoding.json").write_text("[]")
     with refused(DataError, "holds no readable population"):
         read_population(tmp_path)
+
+
+def test_names_beside_arrays() -> None:
+    x, y, who = np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([0.5, 1.0]), [0, 1]
+    named = Population.from_arrays(x, y, who, feature_names=["age", "height"])
+    assert named.encoding is not None
+    assert named.encoding.names == named.encoding.features == ("age", "height")
+    assert named.x.tolist() == x.tolist()
+    assert Population.from_arrays(x, y, who).encoding is None, "bare arrays have no encoding"
+    clicks = Population.from_arrays(["b", "a"], [1, 1], who, kind="ranking", titles={"b": "Brazil"})
+    assert clicks.encoding is not None
+    assert (clicks.encoding.items, clicks.encoding.titles) == (("a", "b"), ("a", "Brazil"))
+    bare = Population.from_arrays([2, 0], [1, 1], who, Spec.ranking(3), titles=["Alien", "Brazil", "Heat"])
+    assert bare.encoding is not None
+    assert (bare.encoding.items, bare.encoding.titles) == ((), ("Alien", "Brazil", "Heat"))
+    for arguments, part in (
+        ({"feature_names": ["age"]}, "1 feature_names"),
+        ({"titles": ["a"]}, "expected item ids"),
+    ):
+        with refused(DataError, part):
+            Population.from_arrays(x, y, who, **arguments)  # type: ignore[arg-type] # wrong on purpose
+    with refused(DataError, "2 titles for 3 items"):
+        Population.from_arrays([2, 0], [1, 1], who, Spec.ranking(3), titles=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "decimal", "said"),
+    [(",", ".", "','"), (";", ",", "';', decimal comma"), ("\t", ".", "'\\t'"), (", ", ".", "','")],
+)
+def test_a_file_is_one_call(
+    tmp_path: Path, delimiter: str, decimal: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tegu")
+    header = ["who", "price", "channel", "since", "answer"]
+    cells = [
+        [row.who, str(row.price).replace(".", decimal), row.channel or "", f"{row.since:%Y-%m-%d}", row.answer]
+        for row in FRAME.itertuples()
+    ]
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "\n".join(delimiter.join(map(str, line)).replace("nan", "") for line in [header, *cells]) + "\n", "utf-8-sig"
+    )
+    features = ["price", "channel", "since"]
+    found = Population.from_file(path, user="who", features=features, target="answer")
+    expected = Population.from_frame(FRAME, user="who", features=features, target="answer")
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert (found.y.tolist(), found.encoding) == (expected.y.tolist(), expected.encoding)
+    assert f"read 4 rows of rows.csv, delimiter {said}, header who, price, channel, since, answer." in caplog.text
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"user": "who", "features": ["price"], "target": "answer"}
+    with refused(DataError, "absent.csv", "UTF-8"):
+        Population.from_file(tmp_path / "absent.csv", **names)
+    (tmp_path / "bare.csv").write_text("al,1.5,yes\nbo,2.5,no\n")
+    with refused(DataError, "no column ['who', 'price', 'answer']", "'al'"):
+        Population.from_file(tmp_path / "bare.csv", **names)
+    (tmp_path / "mixed.csv").write_text("who;price\nal;1,5\nbo;2.5\n")
+    with refused(DataError, "1,5 and 2.5", "one decimal mark"):
+        Population.from_file(tmp_path / "mixed.csv", **names)
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    with pytest.raises((DataError, MissingExtraError), match=r"rows\.parquet|tegu\[tables\]"):
+        Population.from_file(tmp_path / "rows.parquet", **names)
+
+
+def test_a_frame_of_numbers_gives_its_names() -> None:
+    """As scikit-learn keeps `feature_names_in_`, so that reordered columns are put right on the device."""
+    named = Population.from_arrays(FRAME[["price", "stars"]], FRAME.price, FRAME.who)
+    assert named.encoding is not None
+    assert named.encoding.features == ("price", "stars")
+    with refused(DataError, "['channel'] of x hold no numbers", "from_frame"):
+        Population.from_arrays(FRAME[["price", "channel"]], FRAME.price, FRAME.who)
+
+
+def test_notes_say_what_may_be_meant_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tegu")
+    frame = FRAME.assign(zip=["01067", "10115", "01067", "80331"])
+    Population.from_frame(frame, user="who", features=["price", "stars", "zip"], target="answer")
+    assert (
+        "price, stars: taken as numbers, unchanged; name stars in categories where the numbers are codes."
+        in caplog.text
+    )
+    assert "zip is a category with 3 levels" in caplog.text
+    assert "its text looks like numbers" in caplog.text

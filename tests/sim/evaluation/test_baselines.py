@@ -64,7 +64,7 @@ def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
         experiment = replace(experiment, plan=plan, classical={"constant": constant})
         run = run_plan(experiment.population, experiment.learner, plan)
         progress = Recorded()
-        yield experiment, run, run_baselines(experiment, run, progress), progress.stages
+        yield experiment, run, run_baselines(experiment.compared, run, progress), progress.stages
 
 
 Compared = tuple[Experiment, Run, Baselines, list[str]]
@@ -146,7 +146,7 @@ def test_fedavg_is_left_out_with_a_message_if_it_diverges(compared: Compared, mo
     monkeypatch.setattr("tegu.sim.evaluation.baselines.train_in_process", diverging)
     progress = Recorded()
     with people.compiled_once():
-        baselines = run_baselines(experiment, run, progress)
+        baselines = run_baselines(experiment.compared, run, progress)
     assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned"]
     assert progress.stages[-1].startswith("fedavg left out: it diverges with a step size of 0.3 (")
 
@@ -233,7 +233,7 @@ def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatc
         experiment = people.experiment()
         plan = people.plan(2, folds=2)
         run = run_plan(experiment.population, experiment.learner, plan)
-        run_baselines(experiment, run, SILENT)
+        run_baselines(experiment.compared, run, SILENT)
     all_users = set(run.split.train.users.tolist())
     first, second = calls["fedsgd"]
     assert set(first.population.users.tolist()) | set(second.population.users.tolist()) == all_users

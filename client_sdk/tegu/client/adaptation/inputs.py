@@ -9,7 +9,7 @@ import numpy as np
 from tegu.client.adaptation.own_words import given_inputs, given_targets
 from tegu.core.data.arrays import as_array
 from tegu.core.data.batch import Array, Batch, NumpyBatch
-from tegu.core.data.spec import Spec, check_rows, check_x, packed
+from tegu.core.data.spec import Field, Spec, check_rows, check_x, packed
 from tegu.core.encoding.encoding import Encoding
 from tegu.core.errors import DataError
 
@@ -28,8 +28,7 @@ def input_rows(spec: Spec, x: Any, encoding: Encoding | None = None) -> Array:
     Raises:
         DataError: they do not fit `spec` or `encoding`.
     """
-    given = given_inputs(spec, encoding, x)
-    array = packed(spec, x) if given is None else given
+    array = _raw_inputs(spec, encoding, x)
     return check_x(spec, array[None] if _is_one(spec, array) else array)
 
 
@@ -45,16 +44,17 @@ def interaction_rows(spec: Spec, x: Any, y: Any, encoding: Encoding | None = Non
     Raises:
         DataError: they do not fit `spec` or `encoding`, or `y` is None although `spec` is not for ranking.
     """
-    given = given_inputs(spec, encoding, x)
-    inputs = packed(spec, x) if given is None else given
-    inputs = inputs[None] if _is_one(spec, inputs) else inputs
+    inputs = _raw_inputs(spec, encoding, x)
+    inputs = inputs[None] if _is_one(spec, inputs) else np.atleast_1d(inputs)
     if y is None:
+        if not len(inputs):
+            return check_rows(spec, inputs, _no_rows(spec.y))
         if spec.kind != "ranking":
             raise DataError(
                 f"y is None: expected a target for each row of x; only ranking may omit it, not {spec.kind}"
             )
         return check_rows(spec, inputs, np.ones(inputs.shape[:1], np.float32))
-    targets = as_array("y", given_targets(encoding, y))
+    targets = _no_rows(spec.y) if _is_empty(y) else as_array("y", given_targets(encoding, y))
     one = len(inputs) == 1 and targets.ndim <= len(spec.y.shape)
     return check_rows(spec, inputs, targets[None] if one else targets)
 
@@ -66,6 +66,22 @@ def empty_support(spec: Spec) -> NumpyBatch:
         np.zeros((1, *spec.y.shape), spec.y.dtype),
         np.zeros(1, np.float32),
     )
+
+
+def _raw_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array:
+    if _is_empty(x):
+        return _no_rows(spec.x)
+    given = given_inputs(spec, encoding, x)
+    return packed(spec, x) if given is None else given
+
+
+def _is_empty(values: Any) -> bool:
+    """Whether there are no rows, given as `[]`, whose shape and dtype no one chose."""
+    return values.shape == (0,) if isinstance(values, np.ndarray) else isinstance(values, list | tuple) and not values
+
+
+def _no_rows(field: Field) -> Array:
+    return np.zeros((0, *field.shape), field.dtype)
 
 
 def _is_one(spec: Spec, x: Array) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tegu.client.adaptation.model import Model
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime, Provider
 from tegu.client.runtimes.runtime import Runtime
-from tegu.core.bundle.file import Bundle, read_bundle
+from tegu.core.bundle.file import Bundle, BundleSource, read_bundle
 from tegu.core.errors import SignatureError
 
 __all__ = ["BundleLoader"]
@@ -28,12 +28,12 @@ class BundleLoader:
     """
 
     public_key: bytes | None = None
-    providers: Sequence[Provider] | None = None
+    providers: Sequence[Provider] | str | None = None
     threads: int = 1
     runtime: Runtime | None = None
     cache: Path | None = None
 
-    def load(self, bundle: str | Path | Bundle) -> Model:
+    def load(self, bundle: BundleSource | Bundle) -> Model:
         """Read and verify a bundle, and prepare its runtime.
 
         Raises:

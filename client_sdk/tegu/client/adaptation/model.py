@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from tegu.client.adaptation.budget import adapt_within
+from tegu.client.adaptation.catalogue import Catalogue, catalogue_of
 from tegu.client.adaptation.evidence import Evidence, correction_note, evidence_from
 from tegu.client.adaptation.inputs import empty_support
 from tegu.client.adaptation.report import AdaptReport
@@ -31,6 +32,7 @@ class Model:
     Attributes:
         manifest: of the bundle.
         identity: `Bundle.identity`.
+        catalogue: what its items and classes are called.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
@@ -39,6 +41,7 @@ class Model:
         self._meta = bundle.meta
         self._runtime = runtime
         self._initial: Tree | None = None
+        self.catalogue: Catalogue = catalogue_of(self.manifest)
 
     def __repr__(self) -> str:
         return f"Model(learner={self.manifest.learner!r}, kind={self.spec.kind!r}, identity={self.identity[:12]!r})"
@@ -54,8 +57,10 @@ class Model:
         Raises:
             RuntimeFailure: the graphs do not run, or the output has an unexpected shape.
         """
-        output = self._runtime.predict(self._meta, self.initial() if state is None else state, x)
         expected = (len(x),) if self.spec.kind == "ranking" else (len(x), self.spec.outputs)
+        if not len(x):
+            return np.zeros(expected, np.float32)
+        output = self._runtime.predict(self._meta, self.initial() if state is None else state, x)
         if output.shape != expected:
             raise RuntimeFailure(f"the output has shape {output.shape}: expected {expected}; export the bundle again")
         return output

@@ -13,10 +13,11 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.encoding.encoding import Encoding
 from tegu.core.encoding.rows import decode_column
-from tegu.core.encoding.tables import check_names, is_cell, is_single_row, table_columns
-from tegu.core.encoding.values import raw_cells
-from tegu.core.encoding.words import Word, words_array
+from tegu.core.encoding.tables import check_names, is_cell, table_columns
+from tegu.core.encoding.values import raw_cells, read_cells
+from tegu.core.encoding.words import Word, shown, words_array
 from tegu.core.errors import DataError
+from tegu.core.notes import note
 
 __all__ = ["given_inputs", "given_targets", "labels_of", "own_items", "titles_of", "values_of"]
 
@@ -36,7 +37,9 @@ def given_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array | None:
     Raises:
         DataError: names are missing or unknown, or a value does not fit.
     """
-    if encoding is None:
+    if encoding is None or not (encoding.columns or encoding.item or encoding.items or encoding.titles):
+        if _has_names(x) and not spec.inputs:
+            note(f"x has names, {shown(list(map(str, x.columns)))}, and the bundle has none: taken by position.")
         return None
     if encoding.columns:
         columns = table_columns(x)
@@ -47,10 +50,14 @@ def given_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array | None:
     return encoding.positions([column] if is_cell(column) else column)
 
 
+def _has_names(x: Any) -> bool:
+    return hasattr(x, "to_numpy") and not callable(getattr(x, "columns", len))
+
+
 def _of_named_items(encoding: Encoding, x: Any) -> Array | None:
     """Items of a table, where ids are positions; None for what is no table."""
     column = _column(x, encoding.item)
-    return None if column is x else np.asarray(raw_cells(encoding.item, column))
+    return None if column is x else _numbers(encoding.item, column)
 
 
 def _column(x: Any, name: str) -> Any:
@@ -99,18 +106,22 @@ def given_targets(encoding: Encoding | None, y: Any) -> Any:
     Raises:
         DataError: a label is not known, or a value does not fit.
     """
-    if encoding is None or y is None or not (encoding.labels or encoding.targets):
+    if encoding is None or y is None:
         return y
+    column = _column(y, encoding.label)
     if encoding.labels:
-        column = _column(y, encoding.label)
-        single = is_cell(column)
-        classes = encoding.classes([column] if single else column)
-        return classes[0] if single else classes
+        classes = encoding.classes([column] if is_cell(column) else column)
+        return classes[0] if is_cell(column) else classes
+    if not encoding.targets:
+        return y if column is y else _numbers(encoding.label, column)
     columns = None if _is_series(y) else table_columns(y)
-    if columns is not None:
-        found = encoding.values(columns)
-        return found[0] if is_single_row(y) else found
-    return _values_without_names(encoding, y)
+    if columns is None:
+        return _values_without_names(encoding, y)
+    return encoding.values(columns)
+
+
+def _numbers(name: str, column: Any) -> Array:
+    return read_cells(name, raw_cells(name, column), "number").array
 
 
 def _values_without_names(encoding: Encoding, y: Any) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["AdaptReport"]
 
@@ -30,6 +30,7 @@ class AdaptReport:
             for this number of interactions.
         effective_sample_size: Kish's effective sample size. Below `interactions` where older interactions have less
             weight (`half_life`). Rounded, it selects the schedule entry.
+        unused: number of stored interactions that were not adapted on, because the bundle lacks their items or labels.
     """
 
     steps: int
@@ -44,3 +45,14 @@ class AdaptReport:
     applied_share: float | None = None
     typicality: float | None = None
     effective_sample_size: float | None = None
+    unused: int = 0
+
+    def without(self, unused: int) -> AdaptReport:
+        """The report of an adaptation that left out `unused` interactions."""
+        if not unused:
+            return self
+        of = "An interaction has an item or a label" if unused == 1 else f"{unused} interactions have items or labels"
+        kept = "it is" if unused == 1 else "they are"
+        return replace(
+            self, unused=unused, reason=f"{self.reason} {of} that this bundle lacks: {kept} stored, but not used."
+        )

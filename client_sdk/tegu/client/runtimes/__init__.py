@@ -2,7 +2,8 @@
 
 runtime        the protocol that a runtime implements
 onnx_runtime   ONNX Runtime, the default
-torch_runtime  torch, for other optimisers and devices
+torch_runtime  torch: a learner as it is, or a module with other optimisers and devices
+in_torch       what it runs
 graph_cache    graphs as optimised by ONNX Runtime, cached beside the store
 changed_rows   the rows of a table that adapting changed
 """

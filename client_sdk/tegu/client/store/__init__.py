@@ -1,7 +1,16 @@
 """The durable store of one user's interactions and personal state.
 
-store      the store that `Personalizer` uses
-schema     the tables of the store
-database   the SQLite file: transactions, locking, errors
-row_bytes  rows as bytes
+store         the store that `Personalizer` uses
+interactions  what the store tells an application about its interactions
+ids           the ids of interactions
+append        new rows and the stored ones that have their ids
+reading       all rows of a store, verified
+catalogue     specs that differ in their catalogue or their labels alone
+columns       how raw columns became rows, as a digest
+records       the records of a store, and their checksums
+schema        the tables of the store
+migration     from schema 1 to schema 2
+database      the SQLite file: transactions, locking, errors
+row_bytes     rows as bytes
+damage        what goes wrong with a store's file, and its repair
 """

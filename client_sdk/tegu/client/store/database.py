@@ -11,25 +11,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from tegu.client.store.damage.faults import REPAIR, fix_for
 from tegu.core.errors import StoreError
 
-__all__ = ["BUSY_SECONDS", "Database"]
+__all__ = ["BUSY_SECONDS", "Database", "checked_path"]
 
 BUSY_SECONDS = 10.0
 
-_RESTORE = "restore a backup, or delete the file to start again"
-_FIXES = (
-    ("unable to open", "create its folder, or choose a path that can be written"),
-    ("readonly", "make the file and its folder writable, or choose another path"),
-    ("not a database", "choose another path, or delete the file if it is not needed"),
-    ("locked", "another process is using it: close that process, or try again later"),
-    ("full", "free some space and try again"),
-    ("closed", "open it again"),
-)
+# A damaged file can claim a text that is none, or a length that no memory holds.
+_FAULTS = (sqlite3.Error, OSError, MemoryError, UnicodeError, OverflowError)
 
 
 class Database:
     """One connection, usable from any thread.
+
+    Attributes:
+        name: of the store, for messages.
+        path: the file; None for a database in memory.
 
     Args:
         path: the file. If absent, it is created readable by its owner alone. None for a database in memory.
@@ -40,6 +38,7 @@ class Database:
 
     def __init__(self, path: Path | None) -> None:
         self.name = "the store in memory" if path is None else f"the store {path}"
+        self.path = path
         self._lock = threading.RLock()
         with self._explained():
             self._connection = _connect(path)
@@ -96,16 +95,25 @@ class Database:
 
     def damaged(self, why: object) -> StoreError:
         """The error for stored data that is not valid."""
-        return StoreError(f"{self.name} is damaged ({why}): {_RESTORE}")
+        return StoreError(f"{self.name} is damaged ({why}): {REPAIR}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            text = str(error)
-            fix = next((fix for symptom, fix in _FIXES if symptom in text), _RESTORE)
-            raise StoreError(f"{self.name} cannot be used ({text}): {fix}") from error
+        except _FAULTS as error:
+            raise StoreError(f"{self.name} cannot be used ({error}): {fix_for(error, self.path)}") from error
+
+
+def checked_path(path: object) -> Path:
+    """The path of a database's file.
+
+    Raises:
+        StoreError: it is no path.
+    """
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise StoreError(f"the store's path is {path!r}: expected the path of a file, without NUL; choose another")
+    return Path(path)
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from tegu.client.store.database import Database
-from tegu.client.store.row_bytes import rows_from_bytes, rows_to_bytes
-from tegu.client.store.schema import create_or_check_tables, spec_json
+from tegu.client.store.append import merge_rows
+from tegu.client.store.catalogue import differs_in_catalogue_alone, with_larger_catalogue
+from tegu.client.store.damage.faults import is_damage
+from tegu.client.store.database import Database, checked_path
+from tegu.client.store.ids import number_of
+from tegu.client.store.interactions import Observed, OnRepeat, Removed
+from tegu.client.store.reading import StoredRows, read_rows
+from tegu.client.store.records import SELECT_ABOUT, SELECT_ROWS, About, Row, state_checksum, subtracted
+from tegu.client.store.row_bytes import rows_to_bytes
+from tegu.client.store.schema import (
+    insert_rows,
+    open_tables,
+    put_about,
+    put_personal,
+    spec_from_json,
+    spec_json,
+)
 from tegu.core.bundle.file import tree_from_bytes, tree_to_bytes
 from tegu.core.data.batch import Array
-from tegu.core.data.spec import Spec, check_rows
+from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import BundleError, DataError, OtherModelError, StoreError
 
-__all__ = ["Interactions", "PersonalState", "Store"]
+__all__ = ["PersonalState", "Store", "check_store_path"]
 
-
-class Interactions(NamedTuple):
-    """Observed interactions, the oldest first.
-
-    Attributes:
-        x: inputs, `[rows, *spec.x.shape]`.
-        y: targets, `[rows, *spec.y.shape]`.
-        erasures: how often the store had been emptied when these were read.
-    """
-
-    x: Array
-    y: Array
-    erasures: int
+_IN_MEMORY = ":memory:"  # SQLite's own name for it
 
 
 class PersonalState(NamedTuple):
@@ -48,26 +52,33 @@ class PersonalState(NamedTuple):
 class Store:
     """A user's interactions and personal state. Several processes may share the file.
 
-    Every write is one transaction, and durable when the method returns.
+    Every write is one transaction, and durable when the method returns. What is read is verified by checksums.
 
     Args:
-        path: the file, created if absent; None keeps everything in memory.
+        path: the file, created if absent; None or ":memory:" keeps everything in memory.
         identity: of the model in use (`Bundle.identity`).
         spec: of that model.
+        encoding: of that model (`columns_digest`).
+        adopt: open a store of another model, too, if the specs differ in the catalogue at most; `replace_model` then
+            assigns it.
 
     Raises:
         OtherModelError: the store was made for another model.
         StoreError: the file cannot be opened or written, is damaged, is not a store, or has another version.
     """
 
-    def __init__(self, path: str | Path | None, identity: str, spec: Spec) -> None:
-        self._spec = spec
-        self._identity = identity
-        self._database = Database(None if path is None else Path(path))
+    def __init__(
+        self, path: str | Path | None, identity: str, spec: Spec, encoding: str | None = None, *, adopt: bool = False
+    ) -> None:
+        self._identity, self._spec = identity, spec
+        self._database = Database(check_store_path(path))
         try:
             with self._database.transaction() as connection:
-                create_or_check_tables(connection, self._database.name, identity, spec)
-                self._check_opens(connection)
+                if open_tables(connection, self._database.name, identity, spec, encoding):
+                    from tegu.client.store.migration import migrate  # noqa: PLC0415 # rarely needed
+
+                    migrate(connection, self._database.name)
+                self._identity = self._checked_identity(connection, identity, encoding, adopt)
         except BaseException:
             self._database.close()
             raise
@@ -75,44 +86,75 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self._database.name.removeprefix('the store ')}, model={self._identity[:12]!r})"
 
+    def __reduce__(self) -> NoReturn:
+        raise StoreError(f"{self._database.name} cannot be pickled or copied: open it again where it is needed")
+
+    @property
+    def identity(self) -> str:
+        """The identity of the model that the store belongs to."""
+        return self._identity
+
     def count(self) -> int:
         """The number of interactions.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        with self._database.session() as connection:
-            count: int = connection.execute("SELECT count(*) FROM interactions").fetchone()[0]
-            return count
+        with self._database.transaction("DEFERRED") as connection:
+            return self._about(connection).row_count
 
-    def append(self, x: Array, y: Array) -> None:
+    def append(
+        self,
+        x: Array,
+        y: Array,
+        *,
+        ids: Sequence[str] | None = None,
+        items: Sequence[str] | None = None,
+        labels: Sequence[str] | None = None,
+        on_repeat: OnRepeat = "replace",
+    ) -> Observed:
         """Add rows, as returned by `check_rows`, in one transaction.
+
+        Args:
+            x: inputs.
+            y: targets.
+            ids: one for each row; None for rows without an id.
+            items: the item of each row as JSON, where the bundle names its items.
+            labels: the label of each row as JSON, where the bundle names its labels.
+            on_repeat: whether a row whose id is stored replaces the stored one, in its place, or is left out.
 
         Raises:
             StoreError: the store cannot be written; no row was added.
         """
-        now = time.time()
-        blobs = zip(rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y), strict=True)
+        columns = (ids or repeat(None), rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y))
+        now, named = time.time(), (items or repeat(None), labels or repeat(None))
+        new = [Row(0, *parts, now) for parts in zip(*columns, *named)]  # noqa: B905 # absent columns have no end
         with self._database.transaction() as connection:
-            connection.executemany(
-                "INSERT INTO interactions (x, y, observed_at) VALUES (?, ?, ?)", ((*row, now) for row in blobs)
-            )
+            about = self._about(connection)
+            known = {each: row for each in set(ids or ()) if (row := self._find(connection, each)) is not None}
+            merged = merge_rows(new, known, about.last, on_repeat)
+            insert_rows(connection, merged.rows)
+            after = about.with_rows(merged.rows, merged.outdated)
+            if merged.rows:
+                put_about(connection, after)
+        return Observed(merged.added, merged.replaced, merged.ignored, after.row_count)
 
-    def load(self) -> Interactions:
+    def load(self) -> StoredRows:
         """All interactions.
 
         Raises:
-            StoreError: the store cannot be read, or holds rows that do not fit the spec.
+            StoreError: the store cannot be read, or rows are damaged; the message says how many, and of when.
         """
-        with self._database.transaction("DEFERRED") as connection:
-            _, _, erasures = self._about(connection)
-            rows = connection.execute("SELECT x, y FROM interactions ORDER BY id").fetchall()
         try:
-            x = rows_from_bytes([row[0] for row in rows], self._spec.x)
-            y = rows_from_bytes([row[1] for row in rows], self._spec.y)
-            return Interactions(*check_rows(self._spec, x, y), erasures)
+            with self._database.transaction("DEFERRED") as connection:
+                about = self._about(connection)
+                return read_rows(connection, about, spec_from_json(about.spec))
         except (DataError, TypeError) as error:
-            raise self._database.damaged(error) from error
+            raise self._rows_damaged(error) from error
+        except StoreError as error:
+            if isinstance(error.__cause__, Exception) and is_damage(error.__cause__):
+                raise self._rows_damaged(error.__cause__) from error
+            raise
 
     def personal(self) -> PersonalState | None:
         """The personal state; None before the first adaptation.
@@ -120,9 +162,12 @@ class Store:
         Raises:
             StoreError: the store cannot be read, or the state is damaged.
         """
-        with self._database.session() as connection:
+        with self._database.transaction("DEFERRED") as connection:
+            about = self._about(connection)
             row = connection.execute("SELECT state, interactions FROM personal").fetchone()
         try:
+            if (None if row is None else state_checksum(*row)) != about.personal:
+                raise self._database.damaged("the personal state is not the one that was written")
             return None if row is None else PersonalState(tree_from_bytes(row[0]), row[1])
         except (BundleError, TypeError) as error:
             raise self._database.damaged(error) from error
@@ -132,14 +177,13 @@ class Store:
 
         Args:
             personal: the new state.
-            erasures: `Interactions.erasures` of the interactions it was adapted on.
+            erasures: `StoredRows.erasures` of the interactions it was adapted on.
 
         Raises:
-            StoreError: another process has emptied or upgraded the store since, or it cannot be written.
+            StoreError: another process has erased rows or upgraded the store since, or it cannot be written.
         """
         with self._database.transaction() as connection:
-            self._check_unchanged(connection, erasures)
-            _put_personal(connection, personal)
+            put_about(connection, _put(connection, self._unchanged(connection, erasures), personal))
 
     def delete_personal(self) -> None:
         """Delete the personal state and keep the interactions.
@@ -148,7 +192,7 @@ class Store:
             StoreError: the store cannot be written.
         """
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM personal")
+            put_about(connection, _put(connection, self._about(connection), None))
 
     def delete_all(self) -> None:
         """Delete the personal state and all interactions; `erase_deleted` then removes their bytes from the disk.
@@ -157,9 +201,29 @@ class Store:
             StoreError: the store cannot be written; nothing was deleted.
         """
         with self._database.transaction() as connection:
-            connection.execute("DELETE FROM personal")
+            about = _put(connection, self._about(connection), None)
             connection.execute("DELETE FROM interactions")
-            connection.execute("UPDATE about SET erasures = erasures + 1")
+            put_about(connection, about._replace(erasures=about.erasures + 1, row_count=0, total=bytes(8)))
+
+    def delete_rows(self, ids: Iterable[str]) -> Removed:
+        """Delete interactions and, if there were any, the personal state, which was adapted to them.
+
+        Args:
+            ids: as `Interactions.ids` gives them.
+
+        Raises:
+            StoreError: the store cannot be written; nothing was deleted.
+        """
+        with self._database.transaction() as connection:
+            about = self._about(connection)
+            rows = [row for each in set(ids) if (row := self._find(connection, each)) is not None]
+            if rows:
+                connection.executemany("DELETE FROM interactions WHERE number = ?", [(row.number,) for row in rows])
+                about = _put(connection, about, None)
+                total = subtracted(about.total, (row.checksum for row in rows))
+                about = about._replace(erasures=about.erasures + 1, row_count=about.row_count - len(rows), total=total)
+                put_about(connection, about)
+        return Removed(len(rows), about.row_count)
 
     def erase_deleted(self) -> None:
         """Rewrite the store's files so that no deleted bytes remain in them.
@@ -170,60 +234,97 @@ class Store:
         """
         self._database.erase_deleted()
 
-    def replace_model(self, identity: str, personal: PersonalState | None, erasures: int) -> None:
-        """Assign the store to another model of the same spec.
+    def replace_model(self, identity: str, spec: Spec, personal: PersonalState | None, erasures: int) -> None:
+        """Assign the store to another model.
 
         Args:
             identity: of that model.
+            spec: of that model; it differs from the store's in the catalogue at most.
             personal: state adapted by that model; None for no state.
-            erasures: `Interactions.erasures` of the interactions it was adapted on.
+            erasures: `StoredRows.erasures` of the interactions it was adapted on.
 
         Raises:
-            StoreError: another process has emptied or upgraded the store since, or it cannot be written.
+            StoreError: another process has erased rows or upgraded the store since, or it cannot be written.
         """
         with self._database.transaction() as connection:
-            self._check_unchanged(connection, erasures)
-            connection.execute("UPDATE about SET identity = ?", (identity,))
-            connection.execute("DELETE FROM personal")
-            if personal is not None:
-                _put_personal(connection, personal)
-        self._identity = identity
+            about = _put(connection, self._unchanged(connection, erasures), personal)
+            widest = spec_json(with_larger_catalogue(spec_from_json(about.spec), spec))
+            put_about(connection, about._replace(identity=identity, spec=widest))
+        self._identity, self._spec = identity, spec
 
     def close(self) -> None:
         """Close the file. Closing it twice is allowed."""
         self._database.close()
 
-    def _about(self, connection: sqlite3.Connection) -> tuple[str, str, int]:
-        row: tuple[str, str, int] | None = connection.execute("SELECT identity, spec, erasures FROM about").fetchone()
-        if row is None:
-            raise self._database.damaged("it does not name the model it belongs to")
+    def _about(self, connection: sqlite3.Connection) -> About:
+        row = connection.execute(SELECT_ABOUT).fetchone()
+        about = None if row is None else About(*row)
+        if about is None or not about.is_intact():
+            raise self._database.damaged("what it says about its model and its rows is not what was written")
+        return about
+
+    def _find(self, connection: sqlite3.Connection, wanted: str) -> Row | None:
+        number = number_of(wanted)
+        where = " WHERE id = ?" if number is None else " WHERE id IS NULL AND number = ?"
+        found = connection.execute(SELECT_ROWS + where, (wanted if number is None else number,)).fetchone()
+        row = None if found is None else Row(*found)
+        if row is not None and not isinstance(row.checksum, bytes):
+            raise self._database.damaged("a row has no checksum")
         return row
 
-    def _check_opens(self, connection: sqlite3.Connection) -> None:
-        identity, spec, _ = self._about(connection)
-        if spec != spec_json(self._spec):
+    def _checked_identity(
+        self, connection: sqlite3.Connection, identity: str, encoding: str | None, adopt: bool
+    ) -> str:
+        about = self._about(connection)
+        stored = spec_from_json(about.spec)
+        if not differs_in_catalogue_alone(stored, self._spec):
             raise OtherModelError(
-                f"{self._database.name} holds rows of {spec}, but the bundle expects {spec_json(self._spec)}: "
+                f"{self._database.name} holds rows of {about.spec}, but the bundle expects {spec_json(self._spec)}: "
                 "use another store path"
             )
-        if identity != self._identity:
+        if about.encoding != encoding:
             raise OtherModelError(
-                f"{self._database.name} belongs to the model {identity[:12]}, but the bundle is "
-                f"{self._identity[:12]}: open it with its own bundle and call "
+                f"{self._database.name} holds rows that were made of raw columns in another way than the bundle makes "
+                "them (other levels, units or origins): use another store path, or train with the same columns"
+            )
+        if about.identity != identity and not adopt:
+            raise OtherModelError(
+                f"{self._database.name} belongs to the model {about.identity[:12]}, but the bundle is "
+                f"{identity[:12]}: open it with upgrade=True, or with its own bundle and call "
                 "Personalizer.upgrade, or use another store path"
             )
+        return about.identity
 
-    def _check_unchanged(self, connection: sqlite3.Connection, erasures: int) -> None:
-        identity, _, now = self._about(connection)
-        if identity != self._identity or now != erasures:
-            raise StoreError(
-                f"{self._database.name} was {'upgraded' if identity != self._identity else 'emptied'} by another "
-                "process in the meantime: open it again"
-            )
+    def _unchanged(self, connection: sqlite3.Connection, erasures: int) -> About:
+        about = self._about(connection)
+        if about.identity != self._identity or about.erasures != erasures:
+            how = "upgraded" if about.identity != self._identity else "emptied"
+            if how == "emptied" and about.row_count:
+                how = "changed, since interactions were removed,"
+            raise StoreError(f"{self._database.name} was {how} by another process in the meantime: open it again")
+        return about
+
+    def _rows_damaged(self, error: Exception) -> StoreError:
+        from tegu.client.store.damage.loss import describe_loss  # noqa: PLC0415 # rarely needed
+
+        with self._database.session() as connection:
+            return self._database.damaged(describe_loss(connection, error))
 
 
-def _put_personal(connection: sqlite3.Connection, personal: PersonalState) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO personal VALUES (1, ?, ?)",
-        (tree_to_bytes(personal.state), personal.interactions),
-    )
+def check_store_path(path: object) -> Path | None:
+    """The path of a store's file; None for a store in memory.
+
+    Raises:
+        StoreError: it is no path.
+    """
+    return None if path is None or str(path) == _IN_MEMORY else checked_path(path)
+
+
+def _put(connection: sqlite3.Connection, about: About, personal: PersonalState | None) -> About:
+    """Write or delete the personal state; the result is to be written."""
+    if personal is None:
+        connection.execute("DELETE FROM personal")
+        return about._replace(personal=None)
+    blob = tree_to_bytes(personal.state)
+    put_personal(connection, blob, personal.interactions)
+    return about._replace(personal=state_checksum(blob, personal.interactions))

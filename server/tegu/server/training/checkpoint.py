@@ -1,8 +1,13 @@
-"""Checkpoints: after every round one safetensors file with the parameters and the outer optimiser's state."""
+"""Checkpoints: after every round one safetensors file with the parameters and the outer optimiser's state.
+
+A checkpoint carries its sha256, so that damage is seen. The newest one that is whole is used.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,17 +16,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tegu.core.data.batch import Array
-from tegu.core.data.tree import Tree
+from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.server.evaluation.early_stopping import Best, ValidationHistory
 from tegu.server.evaluation.validation import Validation
 from tegu.server.training.outer_optimiser import OuterState
 
-__all__ = ["KEEP", "Checkpoint", "latest_checkpoint", "read_checkpoint", "remove_checkpoints", "write_checkpoint"]
+__all__ = [
+    "KEEP",
+    "Checkpoint",
+    "latest_checkpoint",
+    "newest_round",
+    "read_checkpoint",
+    "remove_checkpoints",
+    "write_checkpoint",
+]
+
+_log = logging.getLogger(__name__)
 
 KEEP = 3
-_PATTERN = "round-*.safetensors"
+_PATTERN, _SHA = "round-*.safetensors", "sha256"
 
 
 class Checkpoint(NamedTuple):
@@ -59,6 +74,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
     if best is not None:
         arrays |= {f"best/{name}": array for name, array in best.meta.items()}
         header["best"] = str(best.round)
+    header[_SHA] = _sha256(arrays, header)
     path = folder / f"round-{checkpoint.round:06d}.safetensors"
     atomic_write(path, save(arrays, header))
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
@@ -75,11 +91,28 @@ def remove_checkpoints(folder: Path) -> None:
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint in `folder`; None if there is none.
 
+    A damaged one is skipped with a warning, and the one before it is used.
+
     Raises:
-        FederationError: the checkpoint cannot be read.
+        FederationError: there are checkpoints, and none can be read.
     """
-    paths = sorted(folder.glob(_PATTERN))
-    return read_checkpoint(paths[-1]) if paths else None
+    paths = sorted(folder.glob(_PATTERN), reverse=True)
+    for path in paths:
+        try:
+            return read_checkpoint(path)
+        except FederationError as error:
+            _log.warning("%s is skipped: %s", path.name, error)
+    if paths:
+        raise FederationError(
+            f"none of the {len(paths)} checkpoints in {folder} can be read: delete the folder to start again"
+        )
+    return None
+
+
+def newest_round(folder: Path) -> int | None:
+    """The highest round of a checkpoint in `folder` and its subfolders, by its name; None if there is none."""
+    numbers = [path.stem.removeprefix("round-") for path in folder.rglob(_PATTERN)]
+    return max((int(number) for number in numbers if number.isdecimal()), default=None)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -92,6 +125,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # `file` is not a mapping
+        if header.pop(_SHA) != _sha256(arrays, header):
+            raise ValueError("its bytes were altered")  # noqa: TRY301 # reported like all damage
         meta, outer, best = (_with_prefix(f"{prefix}/", arrays) for prefix in ("meta", "outer", "best"))
         validations = tuple(Validation(*figures) for figures in json.loads(header["validations"]))
         history = ValidationHistory(validations, Best(int(header["best"]), best) if "best" in header else None)
@@ -100,6 +135,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise FederationError(
             f"{path} is not a readable checkpoint ({error}): delete it to resume one round earlier"
         ) from error
+
+
+def _sha256(arrays: Tree, header: Mapping[str, str]) -> str:
+    text = digest(arrays) + json.dumps(dict(header), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _with_prefix(prefix: str, arrays: Mapping[str, Array]) -> Tree:

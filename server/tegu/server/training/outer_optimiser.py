@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tegu.core.data.tree import Tree, check_same_layout, trained_part
 from tegu.core.errors import DataError, FederationError
+from tegu.core.numbers import real_number
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
 
@@ -33,13 +34,13 @@ class OuterRule:
     """Which optimiser, and its step size over the rounds.
 
     Attributes:
-        name: as in torch.optim or torch-optimizer, case-insensitive.
+        name: as in torch.optim or torch-optimizer, case-insensitive; `tegu.learners.optimiser_names` lists them.
         lr: step size of the first round.
         options: further keyword arguments of the optimiser, such as `weight_decay`.
         decay: whether the step size decreases linearly to zero over the rounds of the run.
 
     Raises:
-        DataError: an option that the optimiser does not have.
+        DataError: an option that the optimiser does not have, or the optimiser needs more than a gradient.
         UnknownNameError: no such optimiser.
     """
 
@@ -49,6 +50,7 @@ class OuterRule:
     decay: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "lr", real_number("the outer lr", self.lr))
         parameters = inspect.signature(optimiser_class(self.name)).parameters
         known = [name for name in parameters if name not in _NOT_OPTIONS]
         unknown = sorted(set(self.options) - set(known))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tegu.core.calibration.selection import RISK
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.core.metrics import Metric, default_metric
+from tegu.core.numbers import real_number, whole_number
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.outer_optimiser import OuterRule
 
@@ -54,11 +55,11 @@ class CohortPlan:
     wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        _at_least("cohort", self.size, 1)
-        _at_least("users_per_node", self.users_per_node, 0)
-        _at_least("wait_seconds", self.wait_seconds, 0)
+        _set(self, "size", whole_number("cohort", self.size, 1))
+        _set(self, "users_per_node", whole_number("users_per_node", self.users_per_node, 0))
+        _set(self, "wait_seconds", real_number("wait_seconds", self.wait_seconds, 0))
         if self.nodes is not None:
-            _at_least("nodes", self.nodes, 1)
+            _set(self, "nodes", whole_number("nodes", self.nodes, 1))
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ class EarlyStopping:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        _at_least("patience", self.patience, 0)
+        _set(self, "patience", whole_number("patience", self.patience, 0))
         if self.validate_every is not None:
-            _at_least("validate_every", self.validate_every, 0)
+            _set(self, "validate_every", whole_number("validate_every", self.validate_every, 0))
         if self.patience and self.validate_every == 0:
             raise DataError(
                 f"patience is {self.patience} and validate_every is 0, which means no validation: set "
@@ -145,11 +146,19 @@ class CalibrationPlan:
     risk: float = RISK
 
     def __post_init__(self) -> None:
+        if self.share is not None:
+            _set(self, "share", real_number("share", self.share))
+        if self.folds is not None:
+            _set(self, "folds", whole_number("folds", self.folds))
         if self.share is not None and not 0 <= self.share <= 0.5:  # the comparison group is as large again
             raise DataError(f"share is {self.share}: expected from 0 to 0.5 of all users for calibration")
         if self.folds is not None and (self.folds < 0 or self.folds == 1):  # with one fold no user would train
             raise DataError(f"folds is {self.folds}: expected 0 for no cross-fitting, or at least 2")
-        _at_least("nodes that calibrate", self.nodes, 0)
+        _set(self, "nodes", whole_number("nodes that calibrate", self.nodes, 0))
+        _set(self, "ks", _ks(self.ks))
+        _set(self, "risk", real_number("risk", self.risk))
+        if not isinstance(self.metric, Metric | None):
+            raise DataError(f"metric is {self.metric!r}: expected a Metric; tegu.core.find_metric(name) gives one")
         if not self.ks or min(self.ks) < 1:
             raise DataError(f"ks is {self.ks}: expected at least one number of interactions, each at least 1")
         if not 0 <= self.risk <= 1:
@@ -195,6 +204,7 @@ class UpdatePlan:
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        _set(self, "clip", real_number("clip", self.clip))
         if not self.clip > 0:
             raise DataError(f"clip is {self.clip}: expected a norm above 0, or infinity for no clipping")
 
@@ -227,7 +237,11 @@ class TrainingPlan:
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
 
     def __post_init__(self) -> None:
-        _at_least("rounds", self.rounds, 1)
+        _set(self, "rounds", whole_number("rounds", self.rounds, 1))
+        _set(self, "seed", whole_number("seed", self.seed))
+        for name, kind in _PARTS.items():
+            if not isinstance(part := getattr(self, name), kind):
+                raise DataError(f"{name} is {part!r}: expected {kind.__name__}(...)")
         patience, folds = self.early_stopping.patience, self.calibration.folds
         if patience and folds:
             raise DataError(
@@ -246,6 +260,22 @@ class TrainingPlan:
         return replace(self, early_stopping=EarlyStopping(validate_every=0), calibration=calibration)
 
 
-def _at_least(name: str, value: float, least: int) -> None:
-    if not value >= least:
-        raise DataError(f"{name} is {value}: expected at least {least}")
+_PARTS: dict[str, type] = {
+    "cohort": CohortPlan,
+    "episodes": EpisodeRule,
+    "outer": OuterRule,
+    "updates": UpdatePlan,
+    "early_stopping": EarlyStopping,
+    "calibration": CalibrationPlan,
+}
+
+
+def _set(plan: object, name: str, value: object) -> None:
+    object.__setattr__(plan, name, value)  # a plan is frozen, and holds Python's own numbers
+
+
+def _ks(ks: Any) -> tuple[int, ...]:
+    try:
+        return tuple(whole_number("a number of interactions in ks", k) for k in ks)
+    except TypeError as error:
+        raise DataError(f"ks is {ks!r}: expected numbers of interactions, such as (1, 5, 10)") from error

@@ -67,8 +67,8 @@ class MetaStrategy(Strategy):
         return f"MetaStrategy(round {self._last} of {self._plan.rounds}, {self._outer})"
 
     def summary(self) -> None:
-        """Log the plan of the run."""
-        _log.info("Tegu: %s", self._plan)
+        """Log the plan of the run, for debugging."""
+        _log.debug("Tegu: %s", self._plan)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -195,9 +195,8 @@ class MetaStrategy(Strategy):
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
         if not usable:
-            raise FederationError(
-                f"round {number} has no usable reply: {'; '.join(reasons) or 'no node replied in time'}"
-            )
+            why = "; ".join(reasons) or "no node replied in time"
+            raise FederationError(f"round {number} has no usable reply: {why}")
         return usable
 
 
@@ -209,8 +208,13 @@ def _checked(reply: Reply, like: Tree) -> Reply:
     if not reply.users and not reply.update:
         return reply  # all users of the node calibrate
     check_same_layout(like, reply.update)
-    if reply.users < 1 or not all(np.isfinite(array).all() for array in reply.update.values()):
+    if reply.users < 1:
+        raise FederationError(f"the reply is of {reply.users} users: expected at least 1")
+    broken = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
+    if broken:
         raise FederationError(
-            f"the update of {reply.users} users is empty or not finite: expected a finite sum over at least 1 user"
+            f"training diverged: the update of {broken[0]!r} by {reply.users} users is not finite; lower the learner's "
+            "lr or steps or the outer lr, limit updates by UpdatePlan(clip=1.0), or bring inputs, targets or weights "
+            "nearer to 1"
         )
     return reply

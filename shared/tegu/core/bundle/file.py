@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, TypeAlias, cast
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
@@ -32,6 +34,7 @@ __all__ = [
     "GRAPHS",
     "MAX_BYTES",
     "Bundle",
+    "BundleSource",
     "read_bundle",
     "tree_from_bytes",
     "tree_to_bytes",
@@ -40,6 +43,7 @@ __all__ = [
 
 GRAPHS = ("adapt", "predict", "update")
 MAX_BYTES = 1 << 30
+BundleSource: TypeAlias = str | Path | bytes | bytearray | memoryview | BinaryIO
 
 _MANIFEST, _META, _SIGNATURE = "manifest.json", "meta.safetensors", "manifest.sig"
 _REQUIRED = frozenset({_MANIFEST, _META, *(f"{name}.onnx" for name in GRAPHS)})
@@ -148,11 +152,11 @@ def write_bundle(
     return written
 
 
-def read_bundle(path: str | Path, public_key: bytes | None = None, max_bytes: int = MAX_BYTES) -> Bundle:
+def read_bundle(source: BundleSource, public_key: bytes | None = None, max_bytes: int = MAX_BYTES) -> Bundle:
     """Read and verify a bundle.
 
     Args:
-        path: the `.tegu` file.
+        source: the path of a `.tegu` file, the file's bytes, or the file opened for reading bytes.
         public_key: Ed25519 key that must have signed the bundle; None for no check.
         max_bytes: larger files are refused before reading.
 
@@ -160,24 +164,52 @@ def read_bundle(path: str | Path, public_key: bytes | None = None, max_bytes: in
         BundleError: the file is absent, truncated, altered, oversized, of another version, or has unexpected members.
         SignatureError: the bundle is not signed with `public_key`.
     """
-    path = Path(path)
+    name, opened = _opened(source, max_bytes)
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise BundleError(
-                f"{path} has {size} bytes, more than the {max_bytes} allowed: raise max_bytes if you trust the file"
-            )
-        with zipfile.ZipFile(path) as archive:
-            members = _read_members(archive, size)
-    except OSError as error:
-        raise BundleError(
-            f"cannot read {path} ({error.strerror or error}): check the path, or fetch it again"
-        ) from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise BundleError(f"{path} is truncated or not a bundle ({error}): fetch it again") from error
+        with opened, zipfile.ZipFile(opened) as archive:
+            members = _read_members(archive, opened.seek(0, io.SEEK_END))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+        raise BundleError(f"{name} is truncated or not a bundle ({error}): fetch it again") from error
     if public_key is not None:
         signing.verify(public_key, members[_MANIFEST], members.get(_SIGNATURE))
     return _verified(members)
+
+
+def _opened(source: BundleSource, max_bytes: int) -> tuple[str, BinaryIO]:
+    """The source's name for messages, and a file that the caller closes."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        name, opened = "the bundle in bytes", cast("BinaryIO", io.BytesIO(source))
+    elif isinstance(source, str | os.PathLike):
+        name = str(source)
+        try:
+            opened = cast("BinaryIO", io.BufferedReader(io.FileIO(source)))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            why = getattr(error, "strerror", None) or error
+            raise BundleError(f"cannot read {name} ({why}): check the path, or fetch it again") from error
+    else:
+        name, opened = "the bundle in a file object", cast("BinaryIO", io.BytesIO(_content(source, max_bytes)))
+    size = opened.seek(0, io.SEEK_END)
+    if size > max_bytes:
+        opened.close()
+        raise BundleError(
+            f"{name} has {size} bytes, more than the {max_bytes} allowed: raise max_bytes if you trust the file"
+        )
+    return name, opened
+
+
+def _content(source: object, max_bytes: int) -> bytes:
+    read = getattr(source, "read", None)
+    try:
+        content = read(max_bytes + 1) if callable(read) else None
+    except (OSError, ValueError) as error:  # ValueError: a closed file
+        raise BundleError(f"the bundle's file object cannot be read ({error}): open the file again") from error
+    if not isinstance(content, bytes):
+        found = f"a file opened for {type(content).__name__}" if callable(read) else f"a {type(source).__name__}"
+        raise BundleError(
+            f"the bundle is {found}: expected a path, bytes, or a file opened for reading bytes ('rb'); "
+            "of a Run, pass its bundle"
+        )
+    return content
 
 
 def _read_members(archive: zipfile.ZipFile, size: int) -> dict[str, bytes]:

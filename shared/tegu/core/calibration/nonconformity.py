@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tegu.core.data.batch import Array
+from tegu.core.data.confidence import confidence
 from tegu.core.data.spec import Spec
 
 __all__ = ["inputs_to_score", "nonconformity"]
@@ -28,5 +29,5 @@ def nonconformity(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
     if spec.kind == "regression":
         return float(np.square(outputs - y).mean())
     logs = outputs - np.logaddexp.reduce(outputs, -1, keepdims=True)
-    rows = logs[x] * y if spec.kind == "ranking" else np.take_along_axis(logs, y[:, None], 1)
+    rows = logs[x] * confidence(y) if spec.kind == "ranking" else np.take_along_axis(logs, y[:, None], 1)
     return float(-rows.mean())

@@ -28,7 +28,7 @@ def as_array(name: str, value: Any) -> Array:
         value: an array, a torch tensor, or lists of numbers.
 
     Raises:
-        DataError: rows have different lengths, or a tensor is sparse.
+        DataError: rows have different lengths, a tensor is sparse, or numpy cannot read what it is for another reason.
     """
     try:
         return np.asarray(_detached(name, value))

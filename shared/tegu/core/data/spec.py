@@ -92,7 +92,11 @@ class Spec:
 
     @classmethod
     def ranking(cls, items: int) -> Spec:
-        """An input is an item id in `[0, items)`. Its target is the weight of the feedback, 1 for a click."""
+        """An input is an item id in `[0, items)`. Its target is the weight of the feedback.
+
+        A weight is 1 for a click. A larger one, such as a play count, counts as 1 + ln(weight); see
+        `tegu.core.data.confidence`. Weights are not negative.
+        """
         return cls("ranking", Field((), "int64", items), Field((), "float32"), 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,7 +195,13 @@ def check_y(spec: Spec, y: ArrayLike) -> Array:
     array = as_array("y", y)
     if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
         array = array.reshape(len(array), *spec.y.shape)
-    return check_values("y", spec.y, array)
+    targets = check_values("y", spec.y, array)
+    if spec.kind == "ranking" and targets.min(initial=0) < 0:
+        raise DataError(
+            f"y holds the weight {targets.min()}: a ranking expects weights of 0 or more; leave rejected items out, or "
+            "take a regression of ratings, Spec.regression((), items=...)"
+        )
+    return targets
 
 
 def check_rows(spec: Spec, x: RawInputs, y: ArrayLike) -> tuple[Array, Array]:

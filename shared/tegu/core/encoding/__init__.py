@@ -5,6 +5,7 @@ words      levels, labels and item ids: their order, their codes, and the neares
 column     one feature or target: what it is and how it is encoded
 fit        what a column is, from the training data
 rows       raw columns to float32 rows and back
+delimited  text files: their delimiter and decimal mark
 tables     data frames, mappings and lists of mappings as columns by name
 labels     labels and item ids as codes
 encoding   all of it together, as the manifest holds it

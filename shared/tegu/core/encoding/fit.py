@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,13 +21,15 @@ __all__ = ["MOST_LEVELS", "Role", "fit_column"]
 Role: TypeAlias = Literal["category", "id"]
 MOST_LEVELS = 256  # of a category; more would give rows that are mostly zeros
 _TIMES = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000)  # a day, hour, minute and second in microseconds
+_DATE = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]|\s*$)")
 _LOST = 0.01  # share of distinct real numbers that float32 may merge, as it does in any large sample
 
 
 def fit_column(name: str, raw: object, role: Role | None = None) -> Column:
     """The encoding of a column.
 
-    Words become a category, and so does a pandas or polars column of a categorical type. Numbers, booleans and dates
+    Words become a category, and so does a pandas or polars column of a categorical type; but words that are all dates,
+    written as 2024-03-01 or with a time, are dates. Numbers, booleans and dates
     stay what they are. An origin and a unit are taken out of dates, and of numbers of which float32 would merge
     distinct values.
 
@@ -39,11 +43,11 @@ def fit_column(name: str, raw: object, role: Role | None = None) -> Column:
             with more than `MOST_LEVELS` levels.
     """
     cells = raw_cells(name, raw)
-    if role is None and (_is_categorical(raw) or kind_of_cells(name, cells) == "word"):
-        role = "category"
-    if role is not None:
-        return _fit_words(name, cells, role)
-    kind = kind_of_cells(name, cells)
+    kind = "word" if role is not None or _is_categorical(raw) else kind_of_cells(name, cells)
+    if kind == "word" and role is None and not _is_categorical(raw) and _are_dates(cells):
+        kind = "date"
+    if kind == "word":
+        return _fit_words(name, cells, role or "category")
     values = read_cells(name, cells, kind)
     present = values.array[~values.missing]
     if not len(present):
@@ -59,6 +63,20 @@ def fit_column(name: str, raw: object, role: Role | None = None) -> Column:
 
 def _is_categorical(raw: object) -> bool:
     return str(getattr(raw, "dtype", "")).split("(")[0].lower() in ("category", "categorical", "enum")
+
+
+def _are_dates(cells: Array) -> bool:
+    """Whether all words are dates in ISO format, as text files hold them."""
+    present = [cell for cell in cells.tolist() if isinstance(cell, str)]
+    return all(map(_DATE.match, present)) and all(map(_is_date, present))
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _fit_words(name: str, cells: Array, role: Role) -> Column:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
+from tegu.core.numbers import whole_number
 from tegu.core.sampling.keyed_random import draw_noise, keyed_rng, splitmix
 from tegu.core.sampling.leakage import RowUnits, row_units_of
 
@@ -54,6 +55,8 @@ class EpisodeRule:
     max_query: int = 64
 
     def __post_init__(self) -> None:
+        for name in ("min_support", "max_support", "max_query"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name)))
         if not 1 <= self.min_support <= self.max_support or self.max_query < 1:
             raise DataError(f"{self}: expected 1 <= min_support <= max_support and max_query >= 1")
 

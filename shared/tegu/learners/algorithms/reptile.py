@@ -35,6 +35,7 @@ from tegu.learners.learner import (
     CalibrationOptions,
     Execution,
     Learner,
+    Source,
     SummedUpdate,
     TorchBatch,
     TorchTree,
@@ -48,9 +49,11 @@ from tegu.learners.modules.initial_values import (
     check_init,
     fixed_parameter_names,
     initial_parameters,
+    reset_statistics,
     trained_parameter_names,
 )
 from tegu.learners.modules.losses import OutputLoss, find_loss
+from tegu.learners.modules.named_output import OutputName
 from tegu.learners.modules.table_lookups import find_row_tables
 from tegu.learners.parameters.step_sizes import (
     StepSizeGranularity,
@@ -81,6 +84,7 @@ def reptile(
     learn_step_sizes: StepSizeGranularity | None = None,
     rows_per_weight: float = 0.0,
     init: Init = "module",
+    output: OutputName | None = None,
 ) -> Learner:
     """A Reptile learner for any module that is a function of its parameters and its input.
 
@@ -108,16 +112,20 @@ def reptile(
             users the same weight.
         init: "module" to start training from the module's own parameters, "fresh" to draw those that are not fixed
             anew from the seed; see `modules.initial_values.initial_parameters`.
+        output: name or position of the output to train, for a module that returns several; see
+            `modules.named_output`. None takes the only one that fits.
 
     Raises:
-        CompileError: the module keeps running statistics, or is not a function of each row alone.
+        CompileError: the module cannot be copied, or is not a function of each row alone; see `checked_module`.
         DataError: a pattern in `adapted_parameters` matches nothing or only fixed parameters, the module does not fit
             `spec`, every entry of a table that adapts by rows would have a step size, or `rows_per_weight` is
             negative, infinite or has no effect because every parameter adapts.
         UnknownNameError: no such loss, inner optimiser, way to learn step sizes or `init`.
     """
     init = check_init(init)
-    model = checked_module(model, spec)
+    model = checked_module(model, spec, output)
+    if init == "fresh":
+        reset_statistics(model)
     rows_loss = find_loss(loss, spec)
     names, fixed = adapted_parameter_names(model, adapted_parameters), fixed_parameter_names(model)
     tables = find_row_tables(model, rows_loss, spec, names)
@@ -176,6 +184,7 @@ def reptile(
             merges_query=every_parameter_adapts and not entries,
         ),
         fixed_parameters=fixed,
+        source=Source(model, loss),
     )
 
 

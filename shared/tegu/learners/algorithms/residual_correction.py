@@ -35,6 +35,8 @@ from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import CalibrationOptions, Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.features import forward_with_features
+from tegu.learners.modules.initial_values import reset_statistics
+from tegu.learners.modules.named_output import OutputName
 from tegu.learners.operators.exportable import one_hot
 from tegu.learners.solvers.ridge import fit, kernel, unit_length
 
@@ -54,7 +56,14 @@ _NORMALISED_CANDIDATES = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (
 _UNNORMALISED_CANDIDATES = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
 
 
-def residual_correction(model: nn.Module, spec: Spec, *, normalise_features: bool = True, **training: Any) -> Learner:
+def residual_correction(
+    model: nn.Module,
+    spec: Spec,
+    *,
+    normalise_features: bool = True,
+    output: OutputName | None = None,
+    **training: Any,
+) -> Learner:
     """Reptile's initialisation, adapted by residual correction.
 
     The state is the user's features and their regression weights: `inputs` `[rows, width]`, `weights`
@@ -67,8 +76,9 @@ def residual_correction(model: nn.Module, spec: Spec, *, normalise_features: boo
         normalise_features: scale features to length 1. False uses the dot product of the features as the kernel,
             whatever `mix` is: ridge regression on the last layer, for features whose length carries information, such
             as those of items.
-        training: arguments of `reptile`: loss, adapted_parameters, steps, lr, prior, minibatches, inner, momentum,
-            learn_step_sizes, rows_per_weight, init. Learned step sizes are used in training only, because the
+        output: as in `reptile`.
+        training: other arguments of `reptile`: loss, adapted_parameters, steps, lr, prior, minibatches, inner,
+            momentum, learn_step_sizes, rows_per_weight, init. Learned step sizes are used in training only, because the
             correction takes no gradient steps.
 
     Raises:
@@ -81,8 +91,11 @@ def residual_correction(model: nn.Module, spec: Spec, *, normalise_features: boo
             "a ranking has no residuals to correct: expected a spec for classification or regression; use reptile with "
             "adapted_parameters= the user's own parameters"
         )
-    like = reptile(model, spec, **training)
-    module, features_kernel = checked_module(model, spec), kernel if normalise_features else _dot_product
+    module = checked_module(model, spec, output)
+    like = reptile(module, spec, **training)
+    if training.get("init") == "fresh":
+        reset_statistics(module)
+    features_kernel = kernel if normalise_features else _dot_product
 
     def base_outputs(meta: TorchTree, x: Tensor) -> tuple[Tensor, Tensor]:
         found = forward_with_features(module, meta, x)

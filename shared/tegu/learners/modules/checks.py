@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
+from tegu.core.notes import note
 from tegu.learners.module_calls import ModuleCalls
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
+from tegu.learners.modules.named_output import OutputName, find_output, select_output
+from tegu.learners.modules.plain_module import plain_module
 from tegu.learners.modules.repeatable import check_repeatable, naming_the_module
 from tegu.learners.operators.randomness import DropoutOff
 
@@ -23,50 +27,89 @@ _ROWS = 3
 _UNBOUNDED_IDS = 8
 
 
-def checked_module(model: nn.Module, spec: Spec) -> nn.Module:
-    """Check that `model` fits `spec`, and return a copy of it in evaluation mode (dropout off).
+def checked_module(model: nn.Module, spec: Spec, output: OutputName | None = None) -> nn.Module:
+    """Check that `model` fits `spec`, and return a plain copy of it in evaluation mode (dropout off).
+
+    Running statistics of norms are constants of the copy: neither training nor a device changes them. A checked module
+    may be checked again.
+
+    Args:
+        model: the module.
+        spec: its inputs and outputs.
+        output: name or position of the output, for a module that returns several. None takes the only one that fits.
 
     Raises:
-        CompileError: the module keeps running statistics, mixes rows, has no parameters, has parameters that are not
-            float32, or uses a parameter without its registered modules.
+        CompileError: the module is scripted or exported, normalises over rows, has no parameters to train, or uses a
+            parameter without its registered modules.
         DataError: the module does not accept the spec's inputs, or its outputs have another shape or dtype.
     """
-    _check_modules(model)
-    _check_parameters(model)
-    copied = unpacking(copy.deepcopy(model).eval(), spec)
+    copied = plain_module(model, output)
+    _check_modules(copied)
+    _check_parameters(copied)
+    copied = unpacking(copied, spec)
+    _select(copied, spec)
     _check_outputs(copied, spec)
     return copied
 
 
 def _check_modules(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        kind = f"{name or 'the model'} is a {type(module).__name__}"
-        if getattr(module, "running_mean", None) is not None:
-            raise CompileError(f"{kind} with running statistics, which would mix users: use GroupNorm or LayerNorm")
-        if isinstance(module, _BatchNorm):
-            raise CompileError(f"{kind}, which would mix rows with padding: use GroupNorm or LayerNorm")
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise CompileError(
+                f"{name or 'the model'} is a {type(module).__name__} without running statistics, which would mix rows "
+                "with padding: use track_running_stats=True, GroupNorm or LayerNorm"
+            )
 
 
 def _check_parameters(model: nn.Module) -> None:
-    parameters = dict(model.named_parameters())
-    if parameters and not any(parameter.requires_grad for parameter in parameters.values()):
+    parameters, kind = dict(model.named_parameters()), type(model).__name__
+    if not parameters:
+        listed = plain_containers(model)
+        fix = f"assign {listed[0]} to an nn.ModuleList or nn.ModuleDict" if listed else "add a layer with parameters"
+        raise CompileError(f"{kind} has no parameters: expected at least one to learn; {fix}")
+    if not any(parameter.requires_grad for parameter in parameters.values()):
         raise CompileError(
-            f"every parameter of {type(model).__name__} has requires_grad=False: expected at least one to learn; add a "
+            f"every parameter of {kind} has requires_grad=False: expected at least one to learn; add a "
             "layer, or call requires_grad_(True) on what is to be trained"
         )
-    if not parameters:
-        raise CompileError(
-            f"{type(model).__name__} has no parameters: expected at least one to learn; add a layer with parameters"
-        )
-    for name, parameter in parameters.items():
-        if parameter.dtype != torch.float32:
-            raise CompileError(f"parameter {name!r} is {parameter.dtype}: expected float32; call model.float()")
+
+
+def plain_containers(model: nn.Module) -> list[str]:
+    """The attributes that hold modules or parameters in a plain list, tuple or dict, as `self.<name>`."""
+    return [
+        ".".join(part for part in ("self", owner, name) if part)
+        for owner, module in model.named_modules()
+        for name, value in vars(module).items()
+        if not name.startswith("_") and _holds_modules(value)
+    ]
+
+
+def _holds_modules(value: object) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, (list, tuple)) and any(
+        isinstance(each, (nn.Module, nn.Parameter)) or _holds_modules(each) for each in value
+    )
+
+
+def _expected_shape(spec: Spec) -> tuple[int, ...]:
+    return (_ROWS,) if spec.kind == "ranking" else (_ROWS, spec.outputs)
+
+
+def _select(model: nn.Module, spec: Spec) -> None:
+    """Make a module that returns several tensors return the one that fits."""
+    result = _result(model, example_rows(spec.x, _ROWS))
+    if isinstance(result, Tensor):
+        return
+    name = find_output(result, _expected_shape(spec))
+    note(f"of the model's outputs, {name!r} is used")
+    select_output(model, name)
 
 
 def _check_outputs(model: nn.Module, spec: Spec) -> None:
     x = example_rows(spec.x, _ROWS)
     output = _output(model, x)
-    expected = (_ROWS,) if spec.kind == "ranking" else (_ROWS, spec.outputs)
+    expected = _expected_shape(spec)
     if output.shape != expected or output.dtype != torch.float32:
         raise DataError(
             f"the model returns {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
@@ -89,29 +132,51 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
     with DropoutOff():
         expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
     if not torch.allclose(output, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
+        listed = plain_containers(model)
+        how = f"through the plain container {listed[0]}" if listed else "through a closure or a plain list of layers"
         raise CompileError(
-            f"{type(model).__name__} reaches a parameter without its registered modules (through a closure or a "
-            "plain list of layers): expected access through self; assign layers as attributes or to nn.ModuleList"
+            f"{type(model).__name__} reaches a parameter without its registered modules ({how}): "
+            "expected access through self; assign layers as attributes or to nn.ModuleList"
         )
 
 
 def _output(model: nn.Module, x: Tensor) -> Tensor:
+    output = _result(model, x)
+    if not isinstance(output, Tensor):
+        raise DataError(f"the model returns a {type(output).__name__}: expected one tensor; return the output alone")
+    return output
+
+
+def _result(model: nn.Module, x: Tensor) -> object:
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     calls = ModuleCalls()
     try:
         with naming_the_module() as calls:
-            output: object = call(model, parameters, x)
+            result: object = call(model, parameters, x)
     except TeguError:
         raise
     except Exception as error:  # a user's module may raise anything
         raise DataError(
             f"{calls.failed or 'the model'} fails on x of shape {tuple(x.shape)} and dtype {x.dtype} "
-            f"({type(error).__name__}: {error}): "
-            "the spec says that x has such rows; change the model or the spec"
+            f"({type(error).__name__}: {error}): {_fix(model)}"
         ) from error
-    if not isinstance(output, Tensor):
-        raise DataError(f"the model returns a {type(output).__name__}: expected one tensor; return the output alone")
-    return output
+    return result
+
+
+def _fix(model: nn.Module) -> str:
+    """What to do about a module that fails."""
+    needed = [
+        name
+        for name, parameter in inspect.signature(model.forward).parameters.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if len(needed) != 1:
+        return (
+            f"its forward needs {', '.join(needed) or 'no input'}, and the spec has one input; give the spec a mapping "
+            "with these names, or write a module whose forward takes one tensor"
+        )
+    return "the spec says that x has such rows; change the model or the spec"
 
 
 def example_rows(field: Field, rows: int) -> Tensor:

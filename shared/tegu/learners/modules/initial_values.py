@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, UnknownNameError
@@ -21,7 +21,9 @@ __all__ = [
     "adapted_parameter_names",
     "check_init",
     "fixed_parameter_names",
+    "has_moved_statistics",
     "initial_parameters",
+    "reset_statistics",
     "trained_parameter_names",
 ]
 
@@ -100,6 +102,22 @@ def initial_parameters(model: nn.Module, seed: int, init: Init = "fresh") -> Tre
         fresh.apply(_reset)
     given = {name: value for name, value in _values(model).items() if name in fixed_parameter_names(model)}
     return {**_values(fresh), **given}
+
+
+def has_moved_statistics(module: nn.Module) -> bool:
+    """Whether the module keeps running statistics that are not those of its construction."""
+    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    if not isinstance(mean, Tensor) or not isinstance(variance, Tensor):
+        return False
+    return bool((mean != 0).any() or (variance != 1).any())
+
+
+def reset_statistics(model: nn.Module) -> None:
+    """Give norms their first running statistics, but for those with fixed parameters: what others count is gone."""
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if has_moved_statistics(module) and all(parameter.requires_grad for parameter in own):
+            module.reset_running_stats()  # type: ignore[operator] # every norm with statistics has it
 
 
 def _values(model: nn.Module) -> Tree:

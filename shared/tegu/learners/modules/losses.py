@@ -45,9 +45,10 @@ def squared_error(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] |
 
 
 def click_softmax(items: int) -> Loss:
-    """Implicit feedback: cross-entropy of each item among all unseen `items`, weighted by the feedback `y`.
+    """Implicit feedback: cross-entropy of each item among all unseen `items`, weighted by confidence in it.
 
-    The model maps item ids `[rows]` to scores `[rows]`. Multinomial likelihood as in Liang et al. 2018 (Mult-VAE).
+    The model maps item ids `[rows]` to scores `[rows]`. Multinomial likelihood as in Liang et al. 2018 (Mult-VAE). The
+    confidence in feedback `y` is that of `tegu.core.data.confidence`: 1 for a click, 1 + ln(y) for `y` plays.
     """
 
     def loss(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
@@ -55,9 +56,14 @@ def click_softmax(items: int) -> Loss:
         if support is not None:
             # Repeated rows of an item accumulate, which is harmless: the item stays excluded.
             scores = scores.index_put((support.x,), _EXCLUDED_SCORE * support.mask, accumulate=True)
-        return -torch.log_softmax(scores, -1)[batch.x] * batch.y
+        return -torch.log_softmax(scores, -1)[batch.x] * _confidence(batch.y)
 
     return loss
+
+
+def _confidence(weights: Tensor) -> Tensor:
+    """As `tegu.core.data.confidence`."""
+    return weights.clamp(max=1) + weights.clamp(min=1).log()
 
 
 LOSSES: dict[str, Callable[[Spec], Loss]] = {

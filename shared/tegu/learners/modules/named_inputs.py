@@ -23,6 +23,8 @@ _Style: TypeAlias = Literal["keywords", "positions", "mapping"]
 def unpacking(model: nn.Module, spec: Spec) -> nn.Module:
     """`model`, changed so that a packed row reaches it as `spec.inputs`; unchanged for a spec with one input.
 
+    A module that was changed before stays as it is.
+
     The names of its parameters stay. Its forward gets the inputs by keyword if it has parameters of these names;
     otherwise as one mapping if there are several inputs and it has one parameter; otherwise by position, in the
     spec's order. Numbers are float32, ids int64 and booleans bool, each `[rows, *shape]`.
@@ -38,7 +40,8 @@ def unpacking(model: nn.Module, spec: Spec) -> nn.Module:
         inner = model
         while isinstance(inner, Standardised):
             inner = inner.model
-        inner.register_forward_pre_hook(_Unpack(spec.inputs, _style(inner, spec.inputs)), with_kwargs=True)
+        if not any(isinstance(hook, _Unpack) for hook in inner._forward_pre_hooks.values()):  # checked before
+            inner.register_forward_pre_hook(_Unpack(spec.inputs, _style(inner, spec.inputs)), with_kwargs=True)
     return model
 
 

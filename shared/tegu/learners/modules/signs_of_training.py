@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tegu.learners.modules.initial_values import fixed_parameter_names, initial_parameters
+from tegu.learners.modules.initial_values import fixed_parameter_names, has_moved_statistics, initial_parameters
 
 __all__ = ["sign_of_training"]
 
@@ -31,14 +31,6 @@ def sign_of_training(model: nn.Module) -> str | None:
         if has_moved_statistics(module):
             return f"{name or 'the model'} holds running statistics"
     return _unlike_a_draw(model)
-
-
-def has_moved_statistics(module: nn.Module) -> bool:
-    """Whether the module keeps running statistics that are not those of its construction."""
-    mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
-    if not isinstance(mean, Tensor) or not isinstance(variance, Tensor):
-        return False
-    return bool((mean != 0).any() or (variance != 1).any())
 
 
 def _unlike_a_draw(model: nn.Module) -> str | None:

@@ -22,7 +22,8 @@ from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.pooling import POOLING
 from tegu.learners.operators.randomness import RANDOMNESS
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
-from tegu.learners.operators.tensors import indexing, matrices, sampling, scans
+from tegu.learners.operators.tensors import indexing, matrices, sampling, scans, writes
+from tegu.learners.operators.tensors.choosing import CHOOSING
 from tegu.learners.operators.tensors.foreign import refuse_foreign
 from tegu.learners.operators.tensors.paddings import pad
 from tegu.learners.operators.tensors.pieces import PIECES
@@ -150,6 +151,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     F.layer_norm: normalisation.layer_norm,
     F.rms_norm: normalisation.rms_norm,
     F.group_norm: normalisation.group_norm,
+    F.batch_norm: normalisation.batch_norm,
+    F.instance_norm: normalisation.instance_norm,
     F.local_response_norm: normalisation.local_response_norm,
     F.pad: pad,
     F.bilinear: matrices.bilinear,
@@ -168,9 +171,11 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([torch.diagonal, Tensor.diagonal], indexing.diagonal),
     **dict.fromkeys([torch.squeeze, Tensor.squeeze], indexing.squeeze),
     Tensor.unfold: indexing.unfold,
+    Tensor.__setitem__: writes.setitem,
     F.affine_grid: sampling.affine_grid,
     F.grid_sample: sampling.grid_sample,
     **POOLING,
+    **CHOOSING,
     **PIECES,
     **RANDOMNESS,
     Tensor.__len__: indexing.length,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
-__all__ = ["group_norm", "layer_norm", "local_response_norm", "rms_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
 
 
 def _normalised(x: Tensor, axes: list[int], eps: float) -> Tensor:
@@ -40,6 +41,42 @@ def group_norm(
     channels = (-1, *(1 for _ in x.shape[2:]))
     result = result if weight is None else result * weight.reshape(channels)
     return result if bias is None else result + bias.reshape(channels)
+
+
+def batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`F.batch_norm` with running statistics; they do not change."""
+    if training or running_mean is None or running_var is None:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum or 0.0, eps)
+    factor = torch.rsqrt(running_var + eps)
+    factor = factor if weight is None else factor * weight
+    shift = -running_mean * factor if bias is None else bias - running_mean * factor
+    channels = (-1, *(1 for _ in x.shape[2:]))
+    return x * factor.reshape(channels) + shift.reshape(channels)
+
+
+def instance_norm(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`F.instance_norm`."""
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+    return group_norm(x, x.shape[1], weight, bias, eps)
 
 
 def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:

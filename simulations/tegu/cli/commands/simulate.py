@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from tegu.cli.parsing.memory_size import parse_memory_size
-from tegu.cli.progress import show_progress
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.experiments import Experiment, find_experiment
+from tegu.sim.reporting.progress import show_progress
 from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 from tegu.sim.run_experiment import run_experiment
 from tegu.sim.training.in_process import Backend, check_backend

@@ -1,97 +1,139 @@
-"""Read and write rows as CSV with a header."""
+"""Read interactions and inputs from CSV as a bundle expects them, and write rows as CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
+from tegu.cli.parsing.csv_table import CsvTable, are_names, read_table
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Field, Spec
+from tegu.core.encoding.column import ColumnKind
+from tegu.core.encoding.delimited import is_number
+from tegu.core.encoding.encoding import Encoding
 from tegu.core.errors import DataError
 
-__all__ = ["read_columns", "read_ids", "read_rows", "write_rows"]
+__all__ = ["CsvRows", "read_rows", "write_rows"]
 
 _EXACT = 2.0**53  # below this, float64 represents every integer exactly
+_TARGET = re.compile(r"y\d*|target", re.IGNORECASE)
 
 
-def read_columns(path: Path) -> dict[str, list[str]]:
-    """A CSV file's columns by name. Empty lines are skipped.
+class CsvRows(NamedTuple):
+    """Inputs and targets of a file, for `Personalizer.observe`.
 
-    Raises:
-        DataError: the file cannot be read or is empty, a name occurs twice, or a row and the header differ in length.
+    Attributes:
+        x: columns by name, items, or rows.
+        y: labels, values by name, or rows; None without columns of targets.
+        description: how the file was read, for people.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark
-            header, *rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path} ({error}): expected a CSV file in UTF-8") from error
-    except ValueError as error:
-        raise DataError(f"{path} is empty: expected a header and at least one row") from error
-    if len(set(header)) < len(header):
-        raise DataError(f"{path} has the columns {header}: expected each name once")
-    for number, row in enumerate(rows, start=2):
-        if row and len(row) != len(header):
-            raise DataError(f"{path}, line {number} has {len(row)} cells: expected {len(header)}, as in the header")
-    return {name: [row[column] for row in rows if row] for column, name in enumerate(header)}
+
+    x: Any
+    y: Any
+    description: str
 
 
-def read_ids(path: Path, name: str) -> list[int]:
-    """One column of integers.
-
-    Raises:
-        DataError: as `read_columns`; the column is missing; or a cell is not an integer.
-    """
-    columns = read_columns(path)
-    if name not in columns:
-        raise DataError(f"{path} has the columns {sorted(columns)}: expected {name} among them")
-    try:
-        return [int(cell) for cell in columns[name]]
-    except ValueError as error:
-        raise DataError(f"{path} has a cell in {name} that is no integer ({error}): expected integer ids") from error
-
-
-def read_rows(path: Path, spec: Spec) -> tuple[Array, Array | None]:
+def read_rows(path: Path, manifest: Manifest, *, targets: bool = True) -> CsvRows:
     """Inputs and targets from a CSV file.
 
-    Columns whose names begin with y are targets. A column `title` is skipped. All others are inputs.
+    Columns go by the names in the bundle, and others are ignored. In a bundle without names, the columns `target`, `y`,
+    `y0`, `y1` and so on are targets, a column `title` is skipped, and all others are inputs.
 
     Args:
         path: the file.
-        spec: the data specification of the model.
-
-    Returns:
-        Inputs `[rows, ...]` and targets `[rows, ...]` in the spec's shapes and dtypes; None without target columns.
+        manifest: of the bundle.
+        targets: whether to read targets.
 
     Raises:
-        DataError: as `read_columns`; a cell is not a number; or the number of columns does not fit the spec.
+        DataError: as `read_table`; columns are missing; or a cell is not a number.
     """
-    columns = read_columns(path)
-    targets = [name for name in columns if name.lower().startswith("y")]
-    inputs = [name for name in columns if name not in targets and name.lower() != "title"]
-    x = _array(path, columns, inputs, spec.x)
-    return x, _array(path, columns, targets, spec.y) if targets else None
+    encoding = manifest.encoding
+    if encoding is not None and encoding.features:
+        return _named_rows(path, manifest.spec, encoding, targets)
+    return _bare_rows(path, manifest.spec, encoding, targets)
 
 
-def _array(path: Path, columns: dict[str, list[str]], names: Sequence[str], field: Field) -> Array:
+def _named_rows(path: Path, spec: Spec, encoding: Encoding, targets: bool) -> CsvRows:
+    answers = list(encoding.answers) if targets else []
+    expected = [*encoding.features, *answers]
+    kinds = {column.name: column.kind for column in (*encoding.columns, *encoding.targets)}
+    table = read_table(path, expected, partial(_has_names, expected, kinds))
+    required = encoding.features if spec.kind == "ranking" else expected
+    missing = [name for name in required if name not in table.columns]
+    if missing:
+        raise DataError(f"{path} has the columns {list(table.columns)}: missing {missing}; expected {expected}")
+    ignored = [name for name in table.columns if name not in expected]
+    description = table.description + (f"; ignored {', '.join(ignored)}" if ignored else "")
+    x, y = (
+        {name: table.numbers(name) if kinds.get(name) == "number" else table.columns[name] for name in names}
+        for names in (encoding.features, [name for name in answers if name in table.columns])
+    )
+    return CsvRows(x, y or None, description)
+
+
+def _has_names(expected: Sequence[str], kinds: Mapping[str, ColumnKind], first: Sequence[str]) -> bool:
+    """Whether the first line names columns of the bundle. Without a header, the numbers in it show that it is a row.
+
+    Raises:
+        DataError: it does neither.
+    """
+    if set(first) & set(expected):
+        return True
+    numbers = [cell for name, cell in zip(expected, first, strict=False) if kinds.get(name) == "number"]
+    if len(first) == len(expected) and any(numbers) and all(cell == "" or is_number(cell) for cell in numbers):
+        return False
+    raise DataError(f"the first line is {', '.join(first)}: expected a header with {', '.join(expected)}")
+
+
+def _bare_rows(path: Path, spec: Spec, encoding: Encoding | None, targets: bool) -> CsvRows:
+    inputs, outputs = (int(np.prod(field.shape)) for field in (spec.x, spec.y))
+    by_position = [*(f"x{i}" for i in range(inputs)), *(f"y{i}" for i in range(outputs) if targets)]
+    words = encoding or Encoding()
+    table = read_table(path, by_position, partial(_is_bare_header, words, inputs))
+    found = [name for name in table.columns if _TARGET.fullmatch(name)]
+    names = [name for name in table.columns if name not in found and name.lower() != "title"]
+    x: Any = table.columns[names[0]] if words.items and len(names) == 1 else _array(table, names, spec.x)
+    if not found or not targets:
+        return CsvRows(x, None, table.description)
+    y: Any = table.columns[found[0]] if words.labels and len(found) == 1 else _array(table, found, spec.y)
+    return CsvRows(x, y, table.description)
+
+
+def _is_bare_header(words: Encoding, inputs: int, first: Sequence[str]) -> bool:
+    """Whether the first line is a header, where inputs are numbers or known items, and labels may be text."""
+    if words.items:
+        return first[0] not in {*map(str, words.items), *words.titles}
+    return are_names(first[:inputs] if words.labels else first)
+
+
+def _array(table: CsvTable, names: Sequence[str], field: Field) -> Array:
     expected = int(np.prod(field.shape))
     if len(names) != expected:
         raise DataError(
-            f"{path} has the columns {list(names)} for a row of shape {field.shape}: expected {expected} columns"
+            f"{table.path} has the columns {list(names)} for a row of shape {field.shape}: expected {expected} columns"
         )
-    try:
-        cells = [[float(cell) for cell in columns[name]] for name in names]
-    except ValueError as error:
-        raise DataError(f"{path} has a cell that is not a number ({error}): expected numbers") from error
-    table = np.asarray(cells, dtype=np.float64).T.reshape(-1, *field.shape)
+    rows = _numbers(table, names).reshape(-1, *field.shape)
     if field.dtype == "int64":
-        if not (np.abs(table) < _EXACT).all() or (table != np.round(table)).any():
-            raise DataError(f"{path} has {_first_non_integer(table)} in {list(names)}: expected integer ids or labels")
-        return table.astype(np.int64)
-    return table.astype(np.float32)
+        if not (np.abs(rows) < _EXACT).all() or (rows != np.round(rows)).any():
+            found = _first_non_integer(rows)
+            raise DataError(f"{table.path} has {found} in {list(names)}: expected integer ids or labels")
+        return rows.astype(np.int64)
+    return rows.astype(np.float32)
+
+
+def _numbers(table: CsvTable, names: Sequence[str]) -> Array:
+    try:
+        cells = [[float(cell or "") for cell in table.numbers(name)] for name in names]
+    except ValueError as error:
+        raise DataError(f"{table.path} has a cell that is not a number ({error}): expected numbers") from error
+    return np.asarray(cells, dtype=np.float64).T
 
 
 def _first_non_integer(table: Array) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,10 @@ from tegu.core.encoding.values import raw_cells
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
+from tegu.sim.data.given_names import frame_names, with_names
 from tegu.sim.data.guess_rows import guess_rows
 from tegu.sim.data.table import as_list, read_columns, table_rows
+from tegu.sim.data.table_file import read_table_file
 
 __all__ = ["Population", "Split"]
 
@@ -83,11 +86,14 @@ class Population:
         group: ArrayLike | None = None,
         order: ArrayLike | None = None,
         kind: Kind | None = None,
+        titles: Mapping[Any, str] | Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
     ) -> Population:
         """Group rows by user.
 
         Args:
-            x: inputs, rows first; a mapping from names to arrays for a spec with several inputs.
+            x: inputs, rows first; a mapping from names to arrays for a spec with several inputs. The names of a data
+                frame of numbers become `feature_names`.
             y: targets, rows first.
             user: `[rows]`, the name of each row's user.
             spec: inputs and outputs of a model. None means that it is guessed from the arrays, and that the guess is
@@ -96,6 +102,8 @@ class Population:
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
             kind: "classification", "regression" or "ranking", where `spec` is guessed.
+            titles: of items, for people: by item id, or in the order of the catalogue.
+            feature_names: a name for each number of a row, by which a device may give it.
 
         Raises:
             DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
@@ -103,6 +111,7 @@ class Population:
             PopulationError: there are no rows.
         """
         names, encoding = np.asarray(user), None
+        feature_names = frame_names(x) if feature_names is None else feature_names
         if spec is None:
             x, y, spec, encoding = guess_rows(x, y, kind)
         elif kind not in (None, spec.kind):
@@ -117,6 +126,7 @@ class Population:
             None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
             for name, given in (("group", group), ("order", order))
         )
+        encoding = with_names(encoding, spec, inputs, titles, feature_names)
         inputs, targets = inputs[by_user], targets[by_user]
         max_support, has_units, *_ = find_row_units(inputs, counts, groups, times)
         begins = np.cumsum(counts) - counts
@@ -177,6 +187,25 @@ class Population:
         groups, times = (None if name is None else raw_cells(name, columns[name]) for name in (group, order))
         found = cls.from_arrays(rows.x, rows.y, raw_cells(user, columns[user]), rows.spec, group=groups, order=times)
         return replace(found, encoding=rows.encoding)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, user: str, features: str | Sequence[str], **options: Any) -> Population:
+        """Group the rows of a CSV or Parquet file by the column `user`; see `from_frame`.
+
+        A CSV file needs a header. Its delimiter and decimal mark are found out, and a note says which they are.
+
+        Args:
+            path: of the file; Parquet if it ends in .parquet or .pq.
+            user: column of user names.
+            features: as in `from_frame`.
+            options: the other arguments of `from_frame`.
+
+        Raises:
+            DataError: the file cannot be read, or as `from_frame`.
+            MissingExtraError: pandas is not installed; or, for Parquet, pyarrow is not.
+            PopulationError: there are no rows.
+        """
+        return cls.from_frame(read_table_file(Path(path)), user=user, features=features, **options)
 
     def __len__(self) -> int:
         return len(self.users)

@@ -16,7 +16,7 @@ from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.streams import Moment, Streams
 from tegu.sim.engine.predictions import adapted_predictions, score
 from tegu.sim.evaluation.bootstrap import mean_interval
-from tegu.sim.run import Run
+from tegu.sim.run_result import RunResult
 
 __all__ = ["HALF_LIVES", "PLAIN", "RECENT", "Strategy", "recovery_times", "replay", "replay_drift"]
 
@@ -40,7 +40,7 @@ class Strategy(NamedTuple):
     adapts: bool = True
 
 
-def replay_drift(run: Run, streams: Streams) -> dict[str, Any]:
+def replay_drift(run: RunResult, streams: Streams) -> dict[str, Any]:
     """Replay held-out users with several strategies.
 
     The half-life is chosen from `HALF_LIVES`: the one with the best mean metric of calibration users over their whole
@@ -79,7 +79,7 @@ def replay_drift(run: Run, streams: Streams) -> dict[str, Any]:
     }
 
 
-def _replay_calibration(run: Run, streams: Streams, strategy: Strategy, moments: Sequence[Moment]) -> Array:
+def _replay_calibration(run: RunResult, streams: Streams, strategy: Strategy, moments: Sequence[Moment]) -> Array:
     """Replay calibration users, `[users, moments]`, each with parameters that the user did not train."""
     each = (
         replay(replace(run, bundle=replace(run.bundle, meta=meta)), streams.of(users.users), strategy, moments)
@@ -88,12 +88,12 @@ def _replay_calibration(run: Run, streams: Streams, strategy: Strategy, moments:
     return np.concatenate(list(each))
 
 
-def replay(run: Run, streams: Streams, strategy: Strategy, moments: Sequence[Moment]) -> Array:
+def replay(run: RunResult, streams: Streams, strategy: Strategy, moments: Sequence[Moment]) -> Array:
     """Return the run's metric `[users, moments]`; at each moment users adapt to their interactions so far."""
     return np.stack([_figures(run, streams, strategy, moment) for moment in moments], 1)
 
 
-def _figures(run: Run, streams: Streams, strategy: Strategy, moment: Moment) -> Array:
+def _figures(run: RunResult, streams: Streams, strategy: Strategy, moment: Moment) -> Array:
     """Return the run's metric `[users]` at one moment."""
     begin = streams.change if strategy.notified and moment.changed else 0
     window = run.bundle.manifest.window or moment.interactions
@@ -113,7 +113,7 @@ def _figures(run: Run, streams: Streams, strategy: Strategy, moment: Moment) -> 
 
 
 def _curve(
-    run: Run, streams: Streams, strategies: Mapping[str, Strategy], moments: Sequence[Moment]
+    run: RunResult, streams: Streams, strategies: Mapping[str, Strategy], moments: Sequence[Moment]
 ) -> list[dict[str, Any]]:
     """Return an entry for each moment: the mean metric by strategy, and the gain of recency over no recency."""
     figures = {name: replay(run, streams, strategy, moments) for name, strategy in strategies.items()}

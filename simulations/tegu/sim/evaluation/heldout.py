@@ -12,7 +12,7 @@ from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import Method, score
 from tegu.sim.evaluation.curve import curve_entry
 from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
-from tegu.sim.run import Run
+from tegu.sim.run_result import RunResult
 
 __all__ = ["HeldoutResults", "evaluate_heldout"]
 
@@ -35,7 +35,7 @@ class HeldoutResults(NamedTuple):
         return f"HeldoutResults(ks={[entry['k'] for entry in self.curve]}, users={users})"
 
 
-def evaluate_heldout(run: Run, baselines: Mapping[str, Callable[[int], Method]]) -> HeldoutResults:
+def evaluate_heldout(run: RunResult, baselines: Mapping[str, Callable[[int], Method]]) -> HeldoutResults:
     """Evaluate a run and its baselines on the run's held-out users.
 
     Args:

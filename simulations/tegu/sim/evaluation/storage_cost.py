@@ -12,7 +12,7 @@ from tegu.core.bundle.file import tree_to_bytes
 from tegu.core.compression.precision import Precision
 from tegu.core.compression.stored_parameters import pack_parameters, unpack_parameters
 from tegu.sim.evaluation.heldout import evaluate_heldout
-from tegu.sim.run import Run
+from tegu.sim.run_result import RunResult
 
 __all__ = ["StorageCost", "storage_cost"]
 
@@ -30,7 +30,7 @@ class StorageCost(NamedTuple):
     figures: dict[str, Any]
 
 
-def storage_cost(run: Run, curve: Sequence[dict[str, Any]], precision: Precision) -> StorageCost:
+def storage_cost(run: RunResult, curve: Sequence[dict[str, Any]], precision: Precision) -> StorageCost:
     """Evaluate the restored parameters on the trials that evaluated the run itself.
 
     Args:

@@ -11,12 +11,13 @@ from torch import nn
 
 from tegu.core.metrics import Metric
 from tegu.learners.catalogue import find_learner
-from tegu.learners.learner import Learner
+from tegu.learners.learner import Learner, Source
 from tegu.learners.modules.losses import OutputLoss
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
 from tegu.sim.engine.predictions import Method
+from tegu.sim.evaluation.baselines import Compared
 
 __all__ = ["Experiment"]
 
@@ -65,6 +66,11 @@ class Experiment:
     def ks(self) -> tuple[int, ...]:
         """Numbers of interactions to evaluate at."""
         return self.plan.calibration.ks
+
+    @property
+    def compared(self) -> Compared:
+        """What its baselines are made from."""
+        return Compared(self.learner, Source(self.model, self.loss), self.initialisations, self.classical)
 
     def with_learner(self, name: str) -> Experiment:
         """Return the experiment with a learner of the catalogue, built from the same model.

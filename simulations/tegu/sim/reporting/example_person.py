@@ -11,14 +11,14 @@ import numpy as np
 
 from tegu.core.files import atomic_write
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.run import Run
+from tegu.sim.run_result import RunResult
 
 __all__ = ["CLICKS", "write_example_person"]
 
 CLICKS = 5
 
 
-def write_example_person(run: Run, titles: Sequence[str], folder: Path) -> None:
+def write_example_person(run: RunResult, titles: Sequence[str], folder: Path) -> None:
     """Write five clicks of a held-out user, the user's other clicks, and all titles.
 
     The user has the median number of clicks among held-out users with at least twenty usable clicks. If there is none,

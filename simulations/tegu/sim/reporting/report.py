@@ -18,7 +18,7 @@ from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.reliability import BINS, Reliability, calibration_error
 from tegu.sim.reporting.table import GAIN, decline_line, drift_line, drift_rows, gap_line, stored_line, table_rows
 
-__all__ = ["render_report"]
+__all__ = ["html_table", "render_report"]
 
 P = ParamSpec("P")
 _ACCENT, _GREY, _HURT = "#0b6e4f", "#8a8f98", "#c1442e"
@@ -86,7 +86,7 @@ def render_report(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{summary}</p>"
         f"<p>{html.escape(metrics['metric'])}, {better}, on held-out users:</p>"
-        f"{_html_table(table_rows(metrics))}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
+        f"{html_table(table_rows(metrics))}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
     )
 
 
@@ -101,7 +101,7 @@ def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "drift" not in metrics:
         return []
     line = f"<p class=note>{html.escape(drift_line(metrics))}.</p>"
-    shown = f"{line}{_html_table(drift_rows(metrics))}{_svg(_plot_drift, metrics)}"
+    shown = f"{line}{html_table(drift_rows(metrics))}{_svg(_plot_drift, metrics)}"
     return [("When preferences change", shown)]
 
 
@@ -110,7 +110,8 @@ def _notes(metrics: Mapping[str, Any]) -> str:
     return "".join(f"<p class={'warning' if line.startswith('warning') else 'note'}>{line}</p>" for line in lines)
 
 
-def _html_table(table: Sequence[Sequence[str]]) -> str:
+def html_table(table: Sequence[Sequence[str]]) -> str:
+    """A table of text as HTML; the first row is its header."""
     header, *rows = table
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     lines = [

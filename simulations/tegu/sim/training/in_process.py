@@ -15,6 +15,7 @@ from tegu.core.calibration.evaluation_request import EvaluationRequest
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
+from tegu.core.notes import note
 from tegu.core.sampling.episode import shortage_message
 from tegu.core.sampling.trials import DRAWS
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
@@ -24,6 +25,7 @@ from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.run_folder import resumed_text
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
@@ -136,6 +138,7 @@ def train_in_process(
         meta: the parameters to start from, unless `checkpoints` holds a later state.
         plan: the training plan.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed. None means no checkpoints.
+            The caller holds it and has checked that it holds no other run (`tegu.server.training.run_folder`).
         progress: notified after every round and its validation.
         validation: how parameters are validated. None means no validations, and the plan's patience is ignored.
 
@@ -152,6 +155,8 @@ def train_in_process(
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
+    if checkpoints and done:
+        note(resumed_text(done, plan.rounds, checkpoints))
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(

@@ -56,7 +56,7 @@ def train_on_ray(
     write_partitions(folder / "partitions", population, nodes)
     paths = {"bundle": folder / "start.tegu", "partitions": folder / "partitions", "out": folder / "out"}
     if checkpoints is not None:
-        paths["checkpoints"] = checkpoints.resolve()
+        paths["checkpoints"] = checkpoints.resolve() / "ray"  # the app holds its folder, and the simulation this one
     # The simulation has split off the calibration users, and calibrates itself.
     config = to_config(plan.training_only()) | {name: str(path) for name, path in paths.items()}
     with local_simulation(APP_DIR, folder / "flower", nodes) as flower:
