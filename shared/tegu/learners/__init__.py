@@ -1,14 +1,15 @@
 """Learners: four pure functions each, in torch. A device needs none of this.
 
-algorithms  meta-learning algorithms, one paper a file
-baselines   learners to compare with
-learner     what a learner is
-catalogue   learners by name
-inner_loop  adapting by gradient steps
-solvers     closed-form solvers
-modules     what is done with a `torch.nn.Module` before a learner uses it
-parameters  forms that parameters take while a user adapts
-operators   operators in a form that exports to ONNX and batches over users
+algorithms    meta-learning algorithms, one paper a file
+baselines     learners to compare with
+learner       what a learner is
+module_calls  which module of a model runs
+catalogue     learners by name
+inner_loop    adapting by gradient steps
+solvers       closed-form solvers
+modules       what is done with a `torch.nn.Module` before a learner uses it
+parameters    forms that parameters take while a user adapts
+operators     operators in a form that exports to ONNX and batches over users
 """
 
 from tegu.learners.algorithms.mixture.mixture import mixture

@@ -125,7 +125,7 @@ def _explain(graph: str, error: Exception) -> str:
             f"the {graph} graph cannot be compiled: the model's control flow or a shape depends on the data "
             f"({found}); write it with torch.where, or choose the branch before the model is built"
         )
-    return f"the {graph} graph cannot be compiled: {found}; replace the operator it names"
+    return f"the {graph} graph cannot be compiled: {found}; write the model without it"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

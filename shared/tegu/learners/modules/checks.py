@@ -13,11 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.core.notes import note
+from tegu.learners.module_calls import ModuleCalls
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
 from tegu.learners.modules.named_output import OutputName, find_output, select_output
 from tegu.learners.modules.output_shape import fit_output_shape
 from tegu.learners.modules.plain_module import plain_module
+from tegu.learners.modules.repeatable import check_repeatable, naming_the_module
+from tegu.learners.operators.randomness import DropoutOff
 
 __all__ = ["checked_module", "example_rows"]
 
@@ -114,6 +117,7 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             f"the model returns {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
             f"float32 of shape {expected}; change its last layer, or the spec"
         )
+    check_repeatable(model, x)
     _check_parameter_access(model, x)
     fewer_rows, all_rows = _output(model, x[:-1]), output[:-1]
     if not torch.allclose(fewer_rows, all_rows, rtol=1e-3, atol=1e-4):
@@ -127,7 +131,8 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
     """Check that the module uses its parameters through registered modules: `substituted` replaces them only there."""
     changed = {name: 1 + 2 * value.detach() for name, value in model.named_parameters()}
     output = call(model, changed, x)
-    expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
+    with DropoutOff():
+        expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
     if not torch.allclose(output, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         listed = plain_containers(model)
         how = f"through the plain container {listed[0]}" if listed else "through a closure or a plain list of layers"
@@ -146,14 +151,16 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
 
 def _result(model: nn.Module, x: Tensor) -> object:
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    calls = ModuleCalls()
     try:
-        result: object = call(model, parameters, x)
+        with naming_the_module() as calls:
+            result: object = call(model, parameters, x)
     except TeguError:
         raise
     except Exception as error:  # a user's module may raise anything
         raise DataError(
-            f"the model fails on x of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: {error}): "
-            f"{_fix(model)}"
+            f"{calls.failed or 'the model'} fails on x of shape {tuple(x.shape)} and dtype {x.dtype} "
+            f"({type(error).__name__}: {error}): {_fix(model)}"
         ) from error
     return result
 
