@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -34,6 +35,10 @@ class Field(NamedTuple):
     dtype: DType
     size: int = 0
     ids: tuple[tuple[int, int], ...] = ()
+
+    def __repr__(self) -> str:
+        ids = f", ids={reprlib.repr(self.ids)}" if self.ids else ""
+        return f"Field(shape={self.shape}, dtype={self.dtype!r}, size={self.size}{ids})"
 
 
 def numbers(*shape: int) -> Field:

@@ -6,11 +6,11 @@ functions are used: a custom gradient forbids changes in place.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import functools
-import itertools
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
