@@ -15,8 +15,8 @@ ERRORS = """
 EXPORTED = {
     "tegu.core": f"""
         {ERRORS}
-        METRICS Bundle EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids new_key_pair
-        numbers read_bundle read_users write_bundle write_users
+        METRICS Bundle Encoding EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids
+        new_key_pair numbers read_bundle read_users write_bundle write_users
     """,
     "tegu.client": """
         AdaptReport Interactions Observed OnnxRuntime Personalizer Removed Repaired Runtime Store TorchRuntime

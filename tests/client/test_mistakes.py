@@ -17,10 +17,10 @@ import pytest
 import torch
 from tests.client.graphs import ITEMS, linear_bundle, linear_predict, linear_rows, ranking_bundle
 
-from tegu.client import OnnxRuntime, Personalizer
+from tegu.client import OnnxRuntime, Personalizer, TorchRuntime
 from tegu.client.store.damage import faults
 from tegu.core.bundle.file import read_bundle
-from tegu.core.errors import BundleError, DataError, RuntimeFailure, StoreError
+from tegu.core.errors import BundleError, DataError, RuntimeFailure, SignatureError, StoreError
 
 X, Y = linear_rows(7)
 BUNDLE = linear_bundle()
@@ -145,7 +145,7 @@ def test_a_closed_file_and_one_that_is_too_long(linear_file: Path) -> None:
 @pytest.mark.parametrize("graph", [b"", b"no graph", BUNDLE.graphs["predict"][:90]])
 def test_a_damaged_graph_prints_nothing(graph: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     damaged = replace(BUNDLE, graphs={**BUNDLE.graphs, "predict": graph})
-    renamed = BUNDLE.graphs["adapt"].replace(b"Gemm", b"Gamm")
+    renamed = BUNDLE.graphs["adapt"].replace(b"Gemm", b"G\xebmm")  # no text: here ONNX Runtime would print a banner
     with Personalizer.open(damaged) as p, pytest.raises(RuntimeFailure, match="cannot load the predict graph"):
         p.predict(X)
     with pytest.raises(RuntimeFailure, match="cannot load the adapt graph"):
@@ -211,3 +211,52 @@ def test_items_are_those_of_the_catalogue() -> None:
         pytest.raises(DataError, match=f"expected ids from 0 to {ITEMS - 1}"),
     ):
         p.observe([ITEMS])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"half_life": "ten"}, DataError, "half_life is 'ten': expected a number of interactions above 0"),
+        ({"half_life": True}, DataError, "half_life is True"),
+        ({"threads": "2"}, RuntimeFailure, "threads is '2': expected a whole number, at least 1"),
+        ({"threads": 1.5}, RuntimeFailure, r"threads is 1\.5"),
+        (
+            {"providers": 3},
+            RuntimeFailure,
+            r"providers is 3: expected a list of names, such as \['CPUExecutionProvider'",
+        ),
+        ({"providers": [None]}, RuntimeFailure, r"providers is \[None\]"),
+        ({"runtime": "torch"}, RuntimeFailure, "runtime is a str: expected an object with adapt and predict"),
+    ],
+)
+def test_options_of_another_type(options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Personalizer.open(BUNDLE, **options)
+
+
+def test_a_key_in_hexadecimal_is_told_of_bytes(linear_file: Path) -> None:
+    with pytest.raises(SignatureError, match=r"the public key is a str: expected 32 raw bytes; bytes\.fromhex"):
+        Personalizer.open(linear_file, public_key="00" * 32)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("budget", ["50", [50], True])
+def test_a_budget_of_another_type(budget: Any) -> None:
+    with Personalizer.open(BUNDLE) as p:
+        p.observe(X, Y)
+        with pytest.raises(DataError, match=r"budget_ms is .*: expected milliseconds"):
+            p.adapt(budget)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "net"}, r"the model is a str: expected a torch\.nn\.Module, or a Learner"),
+        ({"manifest": BUNDLE}, r"manifest is a Bundle: expected a bundle's, bundle\.manifest"),
+        ({"loss": 3}, "loss is 3: expected a name, or a callable"),
+        ({"device": ["cpu"]}, "is not available: use one of cpu"),
+        ({"options": [1]}, r"options is \[1\]: expected a mapping"),
+    ],
+)
+def test_a_torch_runtime_of_something_else(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(RuntimeFailure, match=message):
+        TorchRuntime(**{"model": torch.nn.Linear(3, 1), "manifest": BUNDLE.manifest, **arguments})

@@ -44,6 +44,23 @@ def test_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_tables(tmp_path: Path) -> None:
+    said = run_python("tables", tmp_path)
+    assert "('age', 'age is missing', 'channel=mail', 'channel=phone', 'channel=web', 'member', 'sent')" in said
+    assert re.search(r"^\['(urgent|later)' '(urgent|later)'\]", said, re.MULTILINE)
+    logits = re.findall(r"^\[\[.*\n.*\]\]", said, re.MULTILINE)
+    assert len(logits) == 2
+    assert logits[0] == logits[1], "the order of columns has no influence"
+    ids, titles = re.findall(r"^\[([\d ]+)\] (\[.*\])", said, re.MULTILINE)[0]
+    assert set(map(int, ids.split())) <= {260, 1196, 858, 318}, "what was seen is left out"
+    known = {"260": "Star Wars", "1196": "The Empire Strikes Back", "858": "The Godfather", "318": "318"}
+    assert titles == str([known[item] for item in ids.split()])
+    manifest = read_bundle(tmp_path / "films.tegu").manifest
+    assert manifest.encoding is not None
+    assert manifest.encoding.titles[-1] == "The Matrix"
+
+
+@pytest.mark.slow
 def test_learner(tmp_path: Path) -> None:
     said = run_python("learner", tmp_path)
     manifest = read_bundle(tmp_path / "offset.tegu").manifest

@@ -13,7 +13,7 @@ from torch import nn
 
 from tegu.client import Personalizer
 from tegu.core.bundle.file import read_bundle
-from tegu.core.data.batch import Array
+from tegu.core.data.batch import Array, NumpyBatch
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, UpdatePlan
 from tegu.sim import Population, TrainingPlan, simulate
@@ -53,9 +53,7 @@ def initial_outputs(run: Run, x: Array) -> Array:
     return run.engine.predict(meta, state, x[None])[0]
 
 
-def _support(run: Run, x: Array):
-    from tegu.core.data.batch import NumpyBatch
-
+def _support(run: Run, x: Array) -> NumpyBatch:
     y = np.zeros((1, 2, *run.learner.spec.y.shape), run.learner.spec.y.dtype)
     return NumpyBatch(x[None, :2], y, np.ones((1, 2), np.float32))
 
@@ -81,7 +79,7 @@ def test_image_networks_with_running_statistics_work_end_to_end(build, tmp_path:
     own = build()
     own.load_state_dict({**before_tensors(before), **{n: torch.tensor(v) for n, v in bundle.meta.items()}})
     with Personalizer.open(tmp_path / "init.tegu", store=tmp_path / "me.db") as person:
-        found = person.predict(x)
+        found = np.exp(person.predict(x))
         np.testing.assert_allclose(found, torch.softmax(own(torch.from_numpy(x)), 1).detach().numpy(), rtol=1e-4)
         person.observe(x[:6], np.zeros(6, int))
         person.adapt()
@@ -89,3 +87,150 @@ def test_image_networks_with_running_statistics_work_end_to_end(build, tmp_path:
 
 def before_tensors(state: dict[str, Array]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(value) for name, value in state.items()}
+
+
+# --- what is fixed stays, whatever trains -------------------------------------------------------------------------
+
+
+def half_fixed() -> nn.Sequential:
+    """As in the first report: a first layer of halves that must not move."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    model[0].weight.data.fill_(0.5)
+    model[0].requires_grad_(False)
+    return model
+
+
+SETTINGS = {
+    "onnx-loop": {"engine": "onnx-loop"},
+    "torch-vmap": {"engine": "torch-vmap"},
+    "torch-loop": {"engine": "torch-loop"},
+    "mixture": {"initialisations": 2},
+    "weight decay": {"plan": plan(outer=OuterRule("AdamW", 0.1, {"weight_decay": 0.5}))},
+    "clipping": {"plan": plan(updates=UpdatePlan(clip=0.01))},
+    "int8": {"plan": plan(updates=UpdatePlan(precision="int8"))},
+    "folds": {"plan": TrainingPlan(rounds=2, cohort=CohortPlan(6), calibration=CalibrationPlan(ks=(2,), folds=2))},
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_fixed_parameters_stay_and_others_start_as_given(setting: str):
+    model, people = half_fixed(), vectors()
+    run = simulate(people, model, **{"plan": plan(), **SETTINGS[setting]})
+    found, start = run.bundle.meta, run.learner.init(0)
+    first = "0/" if setting == "mixture" else ""
+    assert np.array_equal(start[f"{first}2.weight"], model[2].weight.detach().numpy())
+    assert (found["0.weight"] == 0.5).all()
+    assert np.array_equal(found["0.bias"], model[0].bias.numpy())
+    assert not np.array_equal(found[f"{first}2.weight"], start[f"{first}2.weight"])
+    assert run.bundle.manifest.fixed_parameters == ("0.weight", "0.bias")
+
+
+@pytest.mark.slow
+def test_all_engines_train_alike():
+    model, people = half_fixed(), vectors()
+    kinds = ("onnx", "onnx-loop", "torch-vmap", "torch-loop")
+    metas = [simulate(people, model, plan=plan(), engine=kind).bundle.meta for kind in kinds]
+    for other in metas[1:]:
+        for name, value in metas[0].items():
+            np.testing.assert_allclose(other[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_resumed_run_keeps_what_is_fixed(tmp_path: Path):
+    model, people = half_fixed(), vectors()
+    whole = simulate(people, model, plan=plan(4))
+    simulate(people, model, plan=plan(2), checkpoints=tmp_path)
+    resumed = simulate(people, model, plan=plan(4), checkpoints=tmp_path)
+    assert all(np.array_equal(resumed.bundle.meta[name], value) for name, value in whole.bundle.meta.items())
+
+
+def test_the_parameters_are_described(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "tegu"):
+        simulate(vectors(), half_fixed(), plan=plan(1))
+    notes = [record.getMessage() for record in caplog.records if record.name == "tegu"]
+    assert "training of the module starts from its own parameters" in notes
+    assert "parameters: 2 (2.weight, 2.bias) train, none adapt on a device, 2 (0.weight, 0.bias) are fixed" in notes
+
+
+def test_fresh_parameters_come_from_the_seed(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "tegu"):
+        first, second = (simulate(vectors(), half_fixed(), plan=plan(1), init="fresh").learner for _ in range(2))
+    assert "training of the module starts from parameters drawn anew from seed 0" in caplog.messages
+    assert np.array_equal(first.init(0)["2.weight"], second.init(0)["2.weight"])
+    assert (first.init(0)["0.weight"] == 0.5).all()
+
+
+# --- standardising ------------------------------------------------------------------------------------------------
+
+
+def trained_on(people: Population, steps: int = 200, outputs: int = 2) -> nn.Sequential:
+    """A network that plain torch has trained on the population's rows."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, outputs))
+    x, y = (torch.from_numpy(part) for part in people.all_rows())
+    optimiser = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+    return model
+
+
+def started(model: nn.Module, people: Population, **options):
+    return simulate(people, model, plan=plan(1), **options)
+
+
+def is_standardised(run: Run) -> bool:
+    return any(name.startswith("model.") for name in run.bundle.meta)
+
+
+def test_a_network_trained_elsewhere_gives_its_own_outputs_before_training():
+    people = vectors(scale=3.0, offset=2.0)
+    model = trained_on(people)
+    x, y = people.all_rows()
+    run = started(model, people)
+    assert not is_standardised(run)
+    own, found = module_outputs(model, x), initial_outputs(run, x)
+    assert (own.argmax(1) == y).mean() > 0.9
+    assert (own.argmax(1) == found.argmax(1)).all()
+    np.testing.assert_allclose(found, torch.log_softmax(torch.from_numpy(own), 1).clamp(min=np.log(1e-4)), atol=3e-4)
+
+
+def test_a_new_network_is_standardised(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "tegu"):
+        run = started(nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2)), vectors(1000.0, 5e4))
+    assert is_standardised(run)
+    assert "inputs are standardised to mean 0" in " ".join(caplog.messages)
+
+
+def test_new_networks_with_other_initialisations_are_standardised():
+    model = nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 2))
+    for layer in (model[0], model[3]):
+        nn.init.xavier_normal_(layer.weight, 2.0)
+        nn.init.zeros_(layer.bias)
+    assert is_standardised(started(model, vectors(1000.0, 5e4)))
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_the_choice_is_the_users(choice: bool):
+    people = vectors(3.0)
+    assert is_standardised(started(trained_on(people), people, standardise=choice)) is choice
+    new = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    assert is_standardised(started(new, people, standardise=choice)) is choice
+
+
+def test_a_body_trained_elsewhere_with_a_new_head_is_not_standardised():
+    """All of it trains: only its biases show that it is not new."""
+    model = trained_on(vectors(3.0), 400)
+    model[2] = nn.Linear(16, 2)
+    assert not is_standardised(started(model, vectors(3.0)))
+
+
+def test_targets_keep_their_unit_with_a_given_network():
+    people = vectors(50.0, targets=True)
+    model = nn.Sequential(nn.Linear(4, 1))
+    model[0].weight.data[:] = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    model[0].bias.data.zero_()
+    run = started(model, people)
+    x, _ = people.all_rows()
+    assert not is_standardised(run)
+    np.testing.assert_array_equal(initial_outputs(run, x), module_outputs(model, x))

@@ -19,7 +19,7 @@ from tests.zoo.models.transformers import TRANSFORMERS
 
 __all__ = ["GROUPS", "ZOO"]
 
-_GROUPS: Mapping[str, Sequence[Entry]] = {
+GROUPS: Mapping[str, Sequence[Entry]] = {
     "Activations": ACTIVATIONS,
     "Layers": LAYERS,
     "Pooling": POOLING,
@@ -31,49 +31,5 @@ _GROUPS: Mapping[str, Sequence[Entry]] = {
     "Tables": TABULAR,
     "Tensor operations": OPERATIONS,
     "Losses": LOSSES,
-}
-# Refused today, and to be mended.
-PENDING = {
-    **dict.fromkeys(
-        [
-            "Linear on steps",
-            "attention by hand",
-            "causal attention by hand",
-            "rotary positions",
-            "linear distances (ALiBi)",
-            "linear attention",
-            "GPT-like",
-            "Llama-like",
-            "attention pooling",
-            "GRU with attention",
-            "Conformer",
-        ],
-        "update graph fails",
-    ),
-    **dict.fromkeys(
-        [
-            "scaled_dot_product_attention",
-            "scaled_dot_product_attention, causal",
-            "TransformerEncoderLayer",
-            "TransformerEncoderLayer, norm_first",
-            "TransformerEncoder of two layers",
-            "TransformerEncoderLayer, causal",
-            "TransformerDecoderLayer",
-            "text encoder",
-            "BERT-like",
-            "ViT",
-            "FT-Transformer",
-            "Perceiver",
-        ],
-        "scaled_dot_product",
-    ),
-    **dict.fromkeys(
-        ["BatchNorm1d in evaluation", "ResNet, basic block with BatchNorm", "MobileNet V2 with BatchNorm"],
-        "running statistics",
-    ),
-}
-GROUPS: Mapping[str, Sequence[Entry]] = {
-    group: [entry._replace(refused=PENDING.get(entry.name, entry.refused)) for entry in entries]
-    for group, entries in _GROUPS.items()
 }
 ZOO = {entry.name: entry for group in GROUPS.values() for entry in group}

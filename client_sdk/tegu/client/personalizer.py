@@ -99,6 +99,8 @@ class Personalizer:
             StoreError: the store cannot be used.
         """
         check_half_life(half_life)
+        if runtime is not None and not (hasattr(runtime, "adapt") and hasattr(runtime, "predict")):
+            raise RuntimeFailure(f"runtime is a {type(runtime).__name__}: expected an object with adapt and predict")
         store = check_store_path(store)
         cache = None if store is None else Path(f"{store}.graphs")
         loader = BundleLoader(public_key, providers, threads, runtime, cache)
@@ -277,6 +279,7 @@ class Personalizer:
             removed = self._store.delete_rows(wanted)
             if removed.removed:
                 self._current = replace(self._current, state=None)
+            if wanted:  # those of an earlier call may still be in the files
                 self._store.erase_deleted()
         return removed
 

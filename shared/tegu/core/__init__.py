@@ -1,11 +1,13 @@
 """What device and server share. Depends on numpy and safetensors alone.
 
 data         rows of users, batches, parameter trees, and the spec of a model's inputs and targets
+encoding     how raw columns, labels and item ids become rows, and come back
 sampling     reproducible draws of cohorts, of support and query, and of trials for evaluation
 bundle       the `.tegu` file with its manifest and signature
 compression  parameters and updates in fewer bytes than float32
 calibration  how the server chooses a bundle's schedule from sums of users' metrics
 metrics      what predictions are evaluated by
+scalars      single numbers that a user passes in
 files        files that are written whole or not at all
 process      memory, processors and functions of the operating system
 notes        sentences to the user about what was guessed, converted or resumed
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tegu.core.data.field import booleans, ids, numbers
     from tegu.core.data.spec import Spec
     from tegu.core.data.users import LocalUser, read_users, write_users
+    from tegu.core.encoding.encoding import Encoding
     from tegu.core.errors import (
         BundleError,
         CompileError,
@@ -51,6 +54,7 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
             "BundleError": "errors",
             "CompileError": "errors",
             "DataError": "errors",
+            "Encoding": "encoding.encoding",
             "EpisodeRule": "sampling.episode",
             "FederationError": "errors",
             "FileError": "errors",
@@ -87,6 +91,7 @@ __all__ = [
     "BundleError",
     "CompileError",
     "DataError",
+    "Encoding",
     "EpisodeRule",
     "FederationError",
     "FileError",

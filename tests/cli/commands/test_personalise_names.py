@@ -196,3 +196,10 @@ def test_items_go_by_id_and_title(tegu: Run, bundles: dict[str, Path], tmp_path:
     assert f"★ [{expected[0].split(',')[1]}]" in shown.out
     wrong = write(tmp_path / "seen.csv", "film", "Film 77")
     assert_error(tegu("personalise", path, "--interactions", wrong), "'Film 77' is no known item", "did you mean")
+
+
+def test_inspect_shows_names(tegu: Run, named: Path) -> None:
+    said = tegu("inspect", named).out
+    for part in ("age is a number; a gap becomes", "channel is a category with 2 levels (mail, web)",
+                 "since is a date, in days since 2024-03-03", "ignore, reply, urgent"):  # fmt: skip
+        assert part in " ".join(said.replace("│", " ").split())

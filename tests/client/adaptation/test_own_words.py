@@ -128,6 +128,18 @@ def test_values_come_back_in_their_own_units() -> None:
     for y in ({"price": 0.5, "stars": 5, "due": "2024-01-31"}, [days[1], 5, 0.5], [["2024-01-31", 5, 0.5]]):
         _, targets = interaction_rows(spec, [[1.0]], y, encoding)
         assert targets.tolist() == expected
+    due = Encoding(targets=encoding.targets[:1])
+    for unit in ("ns", "us", "s"):
+        column = days.astype(f"datetime64[{unit}]")
+        for y in (
+            column,
+            column.to_numpy(),
+            column.tolist(),
+            pd.DataFrame({"due": column}),
+            column.dt.tz_localize("UTC"),
+        ):
+            _, targets = interaction_rows(Spec.regression((1,)), [[1.0], [2.0]], y, due)
+            assert targets.tolist() == [[-15], [15]]
     assert list(values_of(Spec.regression((1,)), None, np.zeros((2, 1)))) == ["y"]
     with refused(DataError, "shape (2,)", "3 values (due, stars, price)"):
         given_targets(encoding, [1, 2])
@@ -204,3 +216,22 @@ def test_named_numbers() -> None:
         table = pd.DataFrame({"b": [5.0], "c": [6.0], "a": [4.0]})
         np.testing.assert_array_equal(person.predict(table), bare.predict([[4.0, 5.0, 6.0]]))
         assert person.predict_values(table)["y"].tolist() == bare.predict([[4.0, 5.0, 6.0]])[:, 0].tolist()
+
+
+def test_a_frame_for_a_bundle_without_names_is_noted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tegu")
+    rows = input_rows(Spec.regression((2,)), pd.DataFrame({"b": [1.0], "a": [2.0]}))
+    assert rows.tolist() == [[1, 2]]
+    assert "x has names, b, a, and the bundle has none: taken by position." in caplog.text
+    caplog.clear()
+    input_rows(Spec.regression((2,)), np.zeros((1, 2)))
+    assert not caplog.records
+
+
+def test_representations_are_short() -> None:
+    many = Encoding(items=tuple(range(50_000)), titles=tuple(map(str, range(50_000))))
+    assert len(repr(many)) < 200
+    column = Column("town", "id", tuple(f"town {i}" for i in range(50_000)))
+    assert len(repr(column)) < 200
+    assert "50000 items" not in repr(WORDS)
+    assert repr(WORDS) == "Encoding(features=(age, channel, member), labels=(ignore, urgent))"

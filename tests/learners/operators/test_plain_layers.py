@@ -19,6 +19,17 @@ def with_ties(x):
     return x.mul(2).round() / 2
 
 
+def changed(key, value=None):
+    """`x` with `x[key]` set to other entries of `x`, or to a value."""
+
+    def change(x):
+        result = 1 * x
+        result[key] = x[key].flip(0).sin() if value is None else value
+        return result
+
+    return change
+
+
 LAYERS = {
     "silu": ("rows", nn.SiLU()),
     "mish": ("rows", nn.Mish()),
@@ -95,6 +106,24 @@ LAYERS = {
         lambda x: F.grid_sample(x, x.repeat(1, 2, 1, 1, 1)[:, :3].movedim(1, -1).tanh(), align_corners=False),
     ),
     "gaussian_nll": ("rows", lambda x: F.gaussian_nll_loss(x, x.flip(0), F.relu(x.square() - 0.3), reduction="none")),
+    "gather": ("series", lambda x: x.gather(2, x.argsort(2)[..., :4])),
+    "gather_middle": ("series", lambda x: torch.gather(x, 1, x.argsort(1)[:, 1:])),
+    "index_select": ("series", lambda x: x.index_select(1, torch.tensor([3, 0, 0]))),
+    "sort": ("series", lambda x: x.sort(1, descending=True).values),
+    "topk": ("series", lambda x: torch.topk(x, 3).values),
+    "max": ("series", lambda x: x.max(1).values + x.min(dim=1).values),
+    "max_kept": ("series", lambda x: torch.max(x, -1, keepdim=True).values * x),
+    "max_of_two": ("series", lambda x: torch.max(x, x.flip(1))),
+    "one_hot": ("series", lambda x: x * F.one_hot(x.argmax(2), 9)[:, :, :9]),
+    "set_column": ("series", changed((slice(None), 0))),
+    "set_last": ("series", changed((..., -1), 0.3)),
+    "set_block": ("image", changed((slice(None), slice(1, 3), 2, slice(-4, None)))),
+    "set_step": ("series", changed((slice(None), slice(0, 4, 2)))),
+    "set_row": ("series", changed(1, 2.0)),
+    "set_nothing": ("series", changed((slice(None), slice(3, 2)), 2.0)),
+    "set_broadcast": ("image", changed((slice(None), 1), torch.arange(8.0, dtype=torch.float64))),
+    "set_masked": ("image", lambda x: changed(x > 0.3, 0.1)(x)),
+    "set_masked_steps": ("image", lambda x: changed(x[:, :, 0, 0] > 0, -1)(x)),
     "householder": ("series", lambda x: torch.linalg.householder_product(x.transpose(1, 2), x[:, :, 0].sigmoid())),
 }
 # Torch has no second derivative of its own for these.
@@ -195,6 +224,10 @@ def test_activations_in_place_change_their_input(layer):
     with PlainOperators():
         assert layer(given) is given
     torch.testing.assert_close(given, expected)
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(layer(x.clone()).sum(), x)
+    with PlainOperators():
+        torch.testing.assert_close(torch.autograd.grad(layer(x.clone()).sum(), x)[0], slope)
 
 
 @pytest.mark.parametrize(

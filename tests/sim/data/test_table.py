@@ -264,3 +264,24 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
     with pytest.raises((DataError, MissingExtraError), match=r"rows\.parquet|tegu\[tables\]"):
         Population.from_file(tmp_path / "rows.parquet", **names)
+
+
+def test_a_frame_of_numbers_gives_its_names() -> None:
+    """As scikit-learn keeps `feature_names_in_`, so that reordered columns are put right on the device."""
+    named = Population.from_arrays(FRAME[["price", "stars"]], FRAME.price, FRAME.who)
+    assert named.encoding is not None
+    assert named.encoding.features == ("price", "stars")
+    with refused(DataError, "['channel'] of x hold no numbers", "from_frame"):
+        Population.from_arrays(FRAME[["price", "channel"]], FRAME.price, FRAME.who)
+
+
+def test_notes_say_what_may_be_meant_otherwise(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tegu")
+    frame = FRAME.assign(zip=["01067", "10115", "01067", "80331"])
+    Population.from_frame(frame, user="who", features=["price", "stars", "zip"], target="answer")
+    assert (
+        "price, stars: taken as numbers, unchanged; name stars in categories where the numbers are codes."
+        in caplog.text
+    )
+    assert "zip is a category with 3 levels" in caplog.text
+    assert "its text looks like numbers" in caplog.text

@@ -38,7 +38,7 @@ def _steps(name: str, function: Callable[[Tensor], Tensor], width: int = 4, refu
 
 def _set_column(x: Tensor) -> Tensor:
     x = x.clone()
-    x[:, 0] = x[:, 1] * x[:, 2]
+    x[:, 0] = torch.sin(2 * x[:, 1])
     return torch.tanh(x)
 
 

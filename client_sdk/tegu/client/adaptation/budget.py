@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
+from tegu.core.scalars import is_number
 
 __all__ = ["adapt_within", "check_budget"]
 
@@ -17,8 +18,8 @@ def check_budget(budget_ms: float | None) -> None:
     Raises:
         DataError: it is negative or not a number.
     """
-    if budget_ms is not None and not budget_ms >= 0:
-        raise DataError(f"budget_ms is {budget_ms}: expected milliseconds, 0 or more, or None for no limit")
+    if budget_ms is not None and not (is_number(budget_ms) and budget_ms >= 0):
+        raise DataError(f"budget_ms is {budget_ms!r}: expected milliseconds, 0 or more, or None for no limit")
 
 
 def adapt_within(

@@ -15,8 +15,9 @@ from tegu.core.encoding.encoding import Encoding
 from tegu.core.encoding.rows import decode_column
 from tegu.core.encoding.tables import check_names, is_cell, table_columns
 from tegu.core.encoding.values import raw_cells, read_cells
-from tegu.core.encoding.words import Word, words_array
+from tegu.core.encoding.words import Word, shown, words_array
 from tegu.core.errors import DataError
+from tegu.core.notes import note
 
 __all__ = ["given_inputs", "given_targets", "labels_of", "own_items", "titles_of", "values_of"]
 
@@ -36,7 +37,9 @@ def given_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array | None:
     Raises:
         DataError: names are missing or unknown, or a value does not fit.
     """
-    if encoding is None:
+    if encoding is None or not (encoding.columns or encoding.item or encoding.items or encoding.titles):
+        if _has_names(x) and not spec.inputs:
+            note(f"x has names, {shown(list(map(str, x.columns)))}, and the bundle has none: taken by position.")
         return None
     if encoding.columns:
         columns = table_columns(x)
@@ -45,6 +48,10 @@ def given_inputs(spec: Spec, encoding: Encoding | None, x: Any) -> Array | None:
         return None if not encoding.item else _of_named_items(encoding, x)
     column = _column(x, encoding.item)
     return encoding.positions([column] if is_cell(column) else column)
+
+
+def _has_names(x: Any) -> bool:
+    return hasattr(x, "to_numpy") and not callable(getattr(x, "columns", len))
 
 
 def _of_named_items(encoding: Encoding, x: Any) -> Array | None:
@@ -68,7 +75,7 @@ def _is_series(x: Any) -> bool:
 
 
 def _without_names(spec: Spec, encoding: Encoding, x: Any) -> Array:
-    cells = np.asarray(x) if isinstance(x, np.ndarray) else _as_objects(x)
+    cells = _as_objects(x)
     rows = cells[None] if cells.ndim == 1 else cells
     if rows.ndim == 2 and rows.shape[1] == len(encoding.columns):
         return encoding.encode({column.name: rows[:, i] for i, column in enumerate(encoding.columns)})
@@ -81,9 +88,10 @@ def _without_names(spec: Spec, encoding: Encoding, x: Any) -> Array:
 
 
 def _as_objects(x: Any) -> Array:
-    """Nested lists as an array that keeps numbers beside text."""
+    """Nested lists as an array that keeps numbers beside text; arrays as they are."""
+    found = x.to_numpy() if hasattr(x, "to_numpy") else x
     try:
-        return np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else x, dtype=object)
+        return found if isinstance(found, np.ndarray) else np.asarray(found, dtype=object)
     except ValueError as error:
         raise DataError(f"x is not an array ({error}): give every row the same shape") from error
 
@@ -118,7 +126,7 @@ def _numbers(name: str, column: Any) -> Array:
 
 
 def _values_without_names(encoding: Encoding, y: Any) -> Array:
-    cells = np.asarray(y) if isinstance(y, np.ndarray) else _as_objects(y)
+    cells = _as_objects(y)
     wide = cells if cells.ndim and cells.shape[-1] == len(encoding.targets) and cells.ndim <= 2 else cells[..., None]
     rows = wide[None] if wide.ndim == 1 else wide
     if rows.ndim != 2 or rows.shape[1] != len(encoding.targets):

@@ -7,6 +7,7 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
+from tegu.core.scalars import is_whole
 
 __all__ = ["best_items", "check_can_recommend"]
 
@@ -23,7 +24,7 @@ def check_can_recommend(spec: Spec, n: int) -> None:
             f"a {spec.kind} of inputs {spec.x} with {spec.outputs} outputs has no items to recommend: "
             "use Spec.ranking(items), or Spec.regression((), items=items) for ratings"
         )
-    if isinstance(n, bool | np.bool_) or not isinstance(n, int | np.integer):
+    if not is_whole(n):
         raise DataError(f"n is {n!r}: expected a whole number of items, such as 10")
     if n < 1:
         raise DataError(f"n is {n}: expected at least 1")

@@ -10,6 +10,7 @@ Of a large table the state holds only the personal rows: `state.<name>/ids` and 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -23,6 +24,7 @@ from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure, require
 from tegu.core.sampling.keyed_random import NO_NOISE
+from tegu.core.scalars import is_whole
 
 __all__ = ["OnnxRuntime", "Provider"]
 
@@ -63,8 +65,8 @@ class OnnxRuntime:
         threads: int = 1,
         cache: Path | None = None,
     ) -> None:
-        if threads < 1:
-            raise RuntimeFailure(f"threads is {threads}: expected at least 1")
+        if not is_whole(threads) or threads < 1:
+            raise RuntimeFailure(f"threads is {threads!r}: expected a whole number, at least 1")
         if isinstance(providers, str):
             providers = [providers]
         if providers is not None:
@@ -171,6 +173,11 @@ class OnnxRuntime:
 
 
 def _check_providers(providers: Sequence[Provider]) -> None:
+    if not isinstance(providers, list | tuple) or not all(map(_is_provider, providers)):
+        raise RuntimeFailure(
+            f"providers is {reprlib.repr(providers)}: expected a list of names, such as ['CPUExecutionProvider'], or "
+            "of pairs (name, options)"
+        )
     available = require("onnxruntime", "onnx").get_available_providers()
     names = [provider if isinstance(provider, str) else provider[0] for provider in providers]
     unknown = [name for name in names if name not in available]
@@ -179,6 +186,11 @@ def _check_providers(providers: Sequence[Provider]) -> None:
             f"providers {unknown or names} are not available: expected some of {', '.join(available)}; "
             "for a GPU, pip install 'tegu[onnx-gpu]' in place of tegu[onnx]"
         )
+
+
+def _is_provider(provider: object) -> bool:
+    name = provider[0] if isinstance(provider, tuple) and len(provider) == 2 else provider
+    return isinstance(name, str)
 
 
 def _knob_arrays(knobs: Knobs) -> dict[str, Array]:

@@ -56,6 +56,8 @@ class TorchRuntime:
         optimiser: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(manifest, Manifest):
+            raise RuntimeFailure(f"manifest is a {type(manifest).__name__}: expected a bundle's, bundle.manifest")
         self._runner: GradientRunner | LearnerRunner
         if isinstance(model, Learner) or needs_its_learner(manifest):
             _check_takes_no_choice(model, manifest, optimiser, options, loss, device)

@@ -14,7 +14,7 @@ from typing import Literal
 from tegu.client.store.damage.faults import REPAIR, fix_for
 from tegu.core.errors import StoreError
 
-__all__ = ["BUSY_SECONDS", "Database"]
+__all__ = ["BUSY_SECONDS", "Database", "checked_path"]
 
 BUSY_SECONDS = 10.0
 
@@ -85,7 +85,7 @@ class Database:
         if busy:
             raise StoreError(
                 f"{self.name} is being read by another process, so deleted bytes may remain in its files: "
-                "close that process and call forget again"
+                "close that process and call forget again, or remove with the same ids"
             )
 
     def close(self) -> None:
@@ -103,6 +103,17 @@ class Database:
             yield
         except _FAULTS as error:
             raise StoreError(f"{self.name} cannot be used ({error}): {fix_for(error, self.path)}") from error
+
+
+def checked_path(path: object) -> Path:
+    """The path of a database's file.
+
+    Raises:
+        StoreError: it is no path.
+    """
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        raise StoreError(f"the store's path is {path!r}: expected the path of a file, without NUL; choose another")
+    return Path(path)
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:

@@ -18,20 +18,20 @@ Ids = str | int | Iterable[str | int]
 _AUTOMATIC = "auto:"
 
 
-def checked_ids(ids: Ids) -> list[str]:
+def checked_ids(ids: object) -> list[str]:
     """Ids as text; a whole number counts as its decimal text.
 
     Raises:
         DataError: an id is neither a text nor a whole number, is empty, or cannot be stored.
     """
     if isinstance(ids, str | numbers.Integral):
-        ids = [ids]
-    if not isinstance(ids, Iterable) or isinstance(ids, bytes) or np.ndim(ids) > 1:  # type: ignore[arg-type]
+        return [_text(ids)]
+    if isinstance(ids, bytes) or not isinstance(ids, Iterable) or (isinstance(ids, np.ndarray) and not ids.ndim):
         raise DataError(f"ids is {reprlib.repr(ids)}: expected one id, or a list with one for each interaction")
-    return [_text(each) for each in ids]
+    return [*map(_text, ids)]
 
 
-def checked_new_ids(ids: Ids, rows: int) -> list[str]:
+def checked_new_ids(ids: object, rows: int) -> list[str]:
     """The ids of `rows` new interactions.
 
     Raises:

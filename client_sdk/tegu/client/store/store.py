@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
@@ -13,8 +12,7 @@ from typing import NamedTuple, NoReturn
 from tegu.client.store.append import merge_rows
 from tegu.client.store.catalogue import differs_in_catalogue_alone, with_larger_catalogue
 from tegu.client.store.damage.faults import is_damage
-from tegu.client.store.damage.loss import describe_loss
-from tegu.client.store.database import Database
+from tegu.client.store.database import Database, checked_path
 from tegu.client.store.ids import number_of
 from tegu.client.store.interactions import Observed, OnRepeat, Removed
 from tegu.client.store.reading import StoredRows, read_rows
@@ -307,6 +305,8 @@ class Store:
         return about
 
     def _rows_damaged(self, error: Exception) -> StoreError:
+        from tegu.client.store.damage.loss import describe_loss  # noqa: PLC0415 # rarely needed
+
         with self._database.session() as connection:
             return self._database.damaged(describe_loss(connection, error))
 
@@ -317,11 +317,7 @@ def check_store_path(path: object) -> Path | None:
     Raises:
         StoreError: it is no path.
     """
-    if path is None or str(path) == _IN_MEMORY:
-        return None
-    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
-        raise StoreError(f"the store's path is {path!r}: expected the path of a file, without NUL; choose another")
-    return Path(path)
+    return None if path is None or str(path) == _IN_MEMORY else checked_path(path)
 
 
 def _put(connection: sqlite3.Connection, about: About, personal: PersonalState | None) -> About:

@@ -34,13 +34,13 @@ class OuterRule:
     """Which optimiser, and its step size over the rounds.
 
     Attributes:
-        name: as in torch.optim or torch-optimizer, case-insensitive.
+        name: as in torch.optim or torch-optimizer, case-insensitive; `tegu.learners.optimiser_names` lists them.
         lr: step size of the first round.
         options: further keyword arguments of the optimiser, such as `weight_decay`.
         decay: whether the step size decreases linearly to zero over the rounds of the run.
 
     Raises:
-        DataError: an option that the optimiser does not have.
+        DataError: an option that the optimiser does not have, or the optimiser needs more than a gradient.
         UnknownNameError: no such optimiser.
     """
 

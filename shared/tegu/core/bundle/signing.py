@@ -52,7 +52,11 @@ def verify(public_key: bytes, message: bytes, signature: bytes | None) -> None:
         ) from error
 
 
-def _check_length(key: bytes, which: str) -> None:
+def _check_length(key: object, which: str) -> None:
+    if not isinstance(key, bytes):
+        raise SignatureError(
+            f"the {which} key is a {type(key).__name__}: expected 32 raw bytes; bytes.fromhex reads hexadecimal text"
+        )
     if len(key) != 32:
         raise SignatureError(
             f"the {which} key has {len(key)} bytes: expected an Ed25519 key of 32 raw bytes; make one with new_key_pair"

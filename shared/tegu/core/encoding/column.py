@@ -19,7 +19,7 @@ _EPOCH = datetime(1970, 1, 1)  # dates are in UTC or have no zone; see `values`
 _TIMES = {86_400_000_000: "days", 3_600_000_000: "hours", 60_000_000: "minutes", 1_000_000: "seconds"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Column:
     """How a raw column becomes one or several numbers of a row.
 
@@ -62,6 +62,9 @@ class Column:
                 f"column {self.name} is a {self.kind} with {len(self.levels)} levels: expected levels for "
                 "categories and ids alone"
             )
+
+    def __repr__(self) -> str:
+        return f"Column({self.describe()!r})"
 
     @property
     def names(self) -> tuple[str, ...]:

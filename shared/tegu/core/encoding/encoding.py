@@ -15,13 +15,13 @@ from tegu.core.encoding.column import Column, column_from_dict, words_from_list
 from tegu.core.encoding.labels import find_words
 from tegu.core.encoding.rows import encode_column
 from tegu.core.encoding.tables import check_names
-from tegu.core.encoding.words import Word, lookup
+from tegu.core.encoding.words import Word, lookup, shown
 from tegu.core.errors import DataError
 
 __all__ = ["Encoding", "encoding_from_dict"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Encoding:
     """How raw columns, labels and item ids become rows. A part that is empty is not encoded.
 
@@ -53,6 +53,16 @@ class Encoding:
         for kind, words in (("label", self.labels), ("item", self.items), ("column", [c.name for c in self.columns])):
             if len({(type(known) is bool, known) for known in words}) < len(words):
                 raise DataError(f"a {kind} occurs twice: expected each once")
+
+    def __repr__(self) -> str:
+        parts = {
+            "features": shown(self.features),
+            "labels": shown(self.labels),
+            "items": shown(self.items),
+            "titles": shown(self.titles),
+            "targets": shown([column.name for column in self.targets]),
+        }
+        return f"Encoding({', '.join(f'{name}=({words})' for name, words in parts.items() if words)})"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def table_columns(table: object) -> dict[str, Any] | None:
         return {name: table[name] for name in table.dtype.names} if table.dtype.names else None
     if isinstance(table, list | tuple) and table and all(isinstance(row, Mapping) for row in table):
         return _of_rows(table)
-    if hasattr(table, "collect") and hasattr(table, "columns"):
+    if hasattr(type(table), "collect"):  # asking a lazy frame of polars for its columns gives a warning
         raise DataError(f"the table is a {type(table).__name__}, which is not computed yet: call its collect() first")
     if hasattr(table, "to_dict") and hasattr(table, "index") and not hasattr(table, "columns"):
         return _of_mapping(table.to_dict())

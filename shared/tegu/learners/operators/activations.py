@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
@@ -22,12 +23,12 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(x: Tensor, inplace: bool = False) -> Tensor:
     """`F.silu`."""
-    return _written(x, x * torch.sigmoid(x), inplace)
+    return _applied(lambda given: given * torch.sigmoid(given), x, inplace)
 
 
 def mish(x: Tensor, inplace: bool = False) -> Tensor:
     """`F.mish`."""
-    return _written(x, x * torch.tanh(F.softplus(x)), inplace)
+    return _applied(lambda given: given * torch.tanh(F.softplus(given)), x, inplace)
 
 
 def rrelu(
@@ -43,5 +44,6 @@ def rrelu(
     return F.leaky_relu(x, (lower + upper) / 2, inplace)
 
 
-def _written(x: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    return x.copy_(result) if inplace else result
+def _applied(function: Callable[[Tensor], Tensor], x: Tensor, inplace: bool) -> Tensor:
+    # The gradient needs the input as it was.
+    return x.copy_(function(x.clone())) if inplace else function(x)

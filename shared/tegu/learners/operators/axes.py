@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from tegu.learners.operators.tensors.choosing import CHOOSING, index_select
+
 __all__ = ["Windows", "adaptive_windows", "averaged", "maxima", "sliding_windows", "summed"]
 
 Windows = Sequence[range]
@@ -66,7 +68,8 @@ def maxima(x: Tensor, axis: int, windows: Windows) -> Tensor:
     rows = [each[:1] * (longest - len(each)) + each for each in positions]
     index = torch.tensor(rows, device=x.device)
     shape = (*x.shape[:axis], len(windows), longest, *x.shape[axis + 1 :])
-    largest: Tensor = x.index_select(axis, index.flatten()).reshape(shape).max(axis + 1).values
+    spread = index_select(x, axis, index.flatten()).reshape(shape)
+    largest: Tensor = CHOOSING[torch.max](spread, axis + 1).values
     return largest
 
 

@@ -21,7 +21,8 @@ from tegu.learners.operators.embeddings import Lookup, embedding, embedding_bag,
 from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.pooling import POOLING
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
-from tegu.learners.operators.tensors import indexing, matrices, sampling, scans
+from tegu.learners.operators.tensors import indexing, matrices, sampling, scans, writes
+from tegu.learners.operators.tensors.choosing import CHOOSING
 from tegu.learners.operators.tensors.foreign import refuse_foreign
 from tegu.learners.operators.tensors.paddings import pad
 from tegu.learners.operators.tensors.pieces import PIECES
@@ -169,9 +170,11 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([torch.diagonal, Tensor.diagonal], indexing.diagonal),
     **dict.fromkeys([torch.squeeze, Tensor.squeeze], indexing.squeeze),
     Tensor.unfold: indexing.unfold,
+    Tensor.__setitem__: writes.setitem,
     F.affine_grid: sampling.affine_grid,
     F.grid_sample: sampling.grid_sample,
     **POOLING,
+    **CHOOSING,
     **PIECES,
     F.cross_entropy: _cross_entropy,
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),

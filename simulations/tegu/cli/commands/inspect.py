@@ -15,6 +15,7 @@ from tegu.cli.parsing.public_key import parse_public_key
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.spec import Field
+from tegu.core.encoding.words import shown
 
 __all__ = ["inspect_command"]
 
@@ -44,6 +45,7 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
         "kind": manifest.spec.kind,
         "input": _field_text(manifest.spec.x),
         "target": _field_text(manifest.spec.y),
+        **_names(manifest),
         "knobs": _values_text(manifest.knobs),
         "schedule": "\n".join(f"from k = {entry.k}: {_values_text(entry.knobs)}" for entry in manifest.schedule)
         or "none",
@@ -55,6 +57,20 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
     for name, value in rows.items():
         table.add_row(name, Text(value))  # text from a file is not markup
     return table
+
+
+def _names(manifest: Manifest) -> dict[str, str]:
+    """What the bundle calls columns, labels and items, for people."""
+    encoding = manifest.encoding
+    if encoding is None:
+        return {}
+    parts = {
+        "columns": "\n".join(column.describe() for column in encoding.columns),
+        "labels": shown(encoding.labels, 20),
+        "items": shown(encoding.titles or encoding.items, 20),
+        "targets": "\n".join(column.describe() for column in encoding.targets),
+    }
+    return {name: text for name, text in parts.items() if text}
 
 
 def _heldout_line(entry: Mapping[str, Any]) -> str:

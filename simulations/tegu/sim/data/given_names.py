@@ -6,14 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.encoding.column import Column
 from tegu.core.encoding.encoding import Encoding
+from tegu.core.encoding.tables import table_columns
+from tegu.core.encoding.values import raw_cells
 from tegu.core.errors import DataError
 from tegu.sim.data.table_inputs import item_titles
 
-__all__ = ["with_names"]
+__all__ = ["frame_names", "with_names"]
+
+
+def frame_names(x: object) -> list[str] | None:
+    """The names of the columns where `x` is a data frame.
+
+    Raises:
+        DataError: some columns hold no numbers.
+    """
+    if isinstance(x, Mapping | np.ndarray | list | tuple):
+        return None
+    columns = table_columns(x)
+    if columns is None:
+        return None
+    words = [name for name, raw in columns.items() if raw_cells(name, raw).dtype.kind not in "biuf"]
+    if words:
+        raise DataError(f"the columns {words} of x hold no numbers: use Population.from_frame, which encodes them")
+    return list(columns)
 
 
 def with_names(

@@ -20,7 +20,7 @@ from tegu.core.encoding.values import raw_cells
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
-from tegu.sim.data.given_names import with_names
+from tegu.sim.data.given_names import frame_names, with_names
 from tegu.sim.data.guess_rows import guess_rows
 from tegu.sim.data.table import as_list, read_columns, table_rows
 from tegu.sim.data.table_file import read_table_file
@@ -92,7 +92,8 @@ class Population:
         """Group rows by user.
 
         Args:
-            x: inputs, rows first; a mapping from names to arrays for a spec with several inputs.
+            x: inputs, rows first; a mapping from names to arrays for a spec with several inputs. The names of a data
+                frame of numbers become `feature_names`.
             y: targets, rows first.
             user: `[rows]`, the name of each row's user.
             spec: inputs and outputs of a model. None means that it is guessed from the arrays, and that the guess is
@@ -110,6 +111,7 @@ class Population:
             PopulationError: there are no rows.
         """
         names, encoding = np.asarray(user), None
+        feature_names = frame_names(x) if feature_names is None else feature_names
         if spec is None:
             x, y, spec, encoding = guess_rows(x, y, kind)
         elif kind not in (None, spec.kind):

@@ -10,6 +10,7 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.encoding.column import Column
+from tegu.core.encoding.delimited import is_number
 from tegu.core.encoding.encoding import Encoding
 from tegu.core.encoding.fit import Role, fit_column
 from tegu.core.encoding.labels import encode_items
@@ -22,6 +23,7 @@ from tegu.core.notes import note
 __all__ = ["Names", "Titles", "encode_inputs", "item_titles"]
 
 Names: TypeAlias = str | Sequence[str]
+_FEW_CODES = 20
 Titles: TypeAlias = str | Mapping[Any, str]
 
 
@@ -95,13 +97,30 @@ def item_titles(titles: Titles, positions: Array, ids: Sequence[Word], columns: 
 
 def _tell(fitted: Sequence[Column], encoded: Sequence[Array], columns: Mapping[str, Any]) -> None:
     """A note for each column that is changed, and one for all others."""
-    plain = [column for column in fitted if column.kind in ("number", "boolean") and not column.shifted]
-    plain = [column for column in plain if column.gap is None]
+    plain = [
+        column
+        for column in fitted
+        if column.kind in ("number", "boolean") and not column.shifted and column.gap is None
+    ]
     if plain:
-        note(f"{', '.join(column.name for column in plain)}: taken as numbers, unchanged.")
+        codes = [column.name for column in plain if _may_be_codes(column, columns[column.name])]
+        hint = f"; name {', '.join(codes)} in categories where the numbers are codes" if codes else ""
+        note(f"{', '.join(column.name for column in plain)}: taken as numbers, unchanged{hint}.")
     for column, rows in zip(fitted, encoded, strict=True):
         if column not in plain:
-            note(f"{column.describe()}{_loss(column, rows, columns[column.name])}.")
+            note(f"{column.describe()}{_loss(column, rows, columns[column.name])}{_hint(column)}.")
+
+
+def _may_be_codes(column: Column, raw: object) -> bool:
+    """Whether whole numbers have so few values that they may be codes of categories."""
+    return column.whole and 2 < len(np.unique(raw_cells(column.name, raw))) <= _FEW_CODES
+
+
+def _hint(column: Column) -> str:
+    texts = [level for level in column.levels if isinstance(level, str)]
+    if not texts or not all(map(is_number, texts)):
+        return ""
+    return "; its text looks like numbers: convert it, as by pandas.to_numeric, if it is"
 
 
 def _loss(column: Column, rows: Array, raw: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.modules.functional import Applied, call
-from tegu.learners.modules.losses import OutputLoss, find_loss, masked_mean
+from tegu.learners.modules.losses import find_loss, masked_mean
 from tegu.learners.parameters.step_sizes import factor_of, learned_knobs, without_learned
 from tegu.learners.parameters.table_rows import whole_parameters
 
@@ -27,7 +27,7 @@ Device = Literal["cpu", "cuda", "mps"]
 
 _RIGHT_MODULE = (
     "pass the module that the bundle was made from, or its learner, such as Run.learner; the parameters of a module "
-    "that simulate standardised begin with 'model.'"
+    "that simulate standardised begin with 'model.', and standardise=False avoids that"
 )
 
 
@@ -36,13 +36,17 @@ class GradientRunner:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: object,
         manifest: Manifest,
-        loss: str | OutputLoss | None,
+        loss: object,
         device: Device,
         optimiser: str,
-        options: Mapping[str, Any],
+        options: object,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise RuntimeFailure(f"the model is a {type(model).__name__}: expected a torch.nn.Module, or a Learner")
+        if not (loss is None or isinstance(loss, str) or callable(loss)):
+            raise RuntimeFailure(f"loss is {loss!r}: expected a name, or a callable (output, y) -> [rows]")
         _check_device(device)
         self._device = torch.device(device)
         self._model = copy.deepcopy(model).eval().to(self._device)
@@ -119,13 +123,13 @@ class GradientRunner:
         return torch.tensor(array, device=self._device)
 
 
-def _check_device(device: str) -> None:
+def _check_device(device: object) -> None:
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not available.get(device, False):
+    if not isinstance(device, str) or not available.get(device, False):
         usable = ", ".join(name for name, usable in available.items() if usable)
         raise RuntimeFailure(
             f"device {device!r} is not available: use one of {usable}, or install a torch built for {device}"
@@ -133,8 +137,10 @@ def _check_device(device: str) -> None:
 
 
 def _optimiser_factory(
-    name: str, options: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]
+    name: str, options: object, shapes: Sequence[tuple[int, ...]]
 ) -> Callable[..., torch.optim.Optimizer]:
+    if not isinstance(options, Mapping):
+        raise RuntimeFailure(f"options is {options!r}: expected a mapping, such as {{'momentum': 0.9}}")
     factory: Callable[..., torch.optim.Optimizer] = functools.partial(optimiser_class(name), **options)
     try:
         tried = [torch.zeros(shape, requires_grad=True) for shape in shapes]

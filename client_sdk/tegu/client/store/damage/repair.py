@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tegu.client.store.columns import columns_digest
 from tegu.client.store.damage.loss import lost_between
 from tegu.client.store.damage.pages import Record, records_in
+from tegu.client.store.database import checked_path
 from tegu.client.store.reading import decode_rows
 from tegu.client.store.records import About, Row, state_checksum
 from tegu.client.store.schema import create_tables, insert_rows, put_about, put_personal, spec_from_json, spec_json
@@ -61,7 +62,7 @@ def repair_store(path: str | Path, bundle: BundleSource | Bundle | None = None) 
         StoreError: the file cannot be read or written, or nothing of a store is left in it.
         BundleError: the bundle cannot be read.
     """
-    file = Path(path)
+    file = checked_path(path)
     try:
         found = _found_in(records_in(file))
     except (OSError, ValueError) as error:

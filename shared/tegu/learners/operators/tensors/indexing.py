@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tegu.learners.operators.tensors.choosing import index_select
 from tegu.learners.operators.tensors.pieces import sliced, under_vmap
 
 __all__ = ["diagonal", "getitem", "squeeze", "unfold"]
@@ -59,7 +60,7 @@ def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor
     count = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     first = max(-offset, 0) * columns + max(offset, 0)
     places = first + torch.arange(count, device=x.device) * (columns + 1)
-    return moved.flatten(-2).index_select(-1, places)
+    return index_select(moved.flatten(-2), -1, places)
 
 
 def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -67,7 +68,7 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     axis = dimension % x.dim()
     count = (x.shape[axis] - size) // step + 1
     places = torch.arange(count, device=x.device).unsqueeze(-1) * step + torch.arange(size, device=x.device)
-    spread = x.index_select(axis, places.flatten())
+    spread = index_select(x, axis, places.flatten())
     return spread.reshape(*x.shape[:axis], count, size, *x.shape[axis + 1 :]).movedim(axis + 1, -1)
 
 

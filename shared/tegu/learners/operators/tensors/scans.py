@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
-from tegu.learners.operators.tensors.pieces import concatenate
+from tegu.learners.operators.tensors.choosing import Found, sort
+from tegu.learners.operators.tensors.pieces import concatenate, narrow
 
 __all__ = ["cummax", "cummin", "cumprod", "median", "prod"]
-
-
-class Found(NamedTuple):
-    """Entries along an axis, and their places on it."""
-
-    values: Tensor
-    indices: Tensor
 
 
 def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -25,7 +19,7 @@ def cumprod(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     moved = (x if dtype is None else x.to(dtype)).movedim(dim, -1)
     distance = 1
     while distance < moved.shape[-1]:
-        moved = moved * F.pad(moved.narrow(-1, 0, moved.shape[-1] - distance), (distance, 0), value=1)
+        moved = moved * F.pad(narrow(moved, -1, 0, moved.shape[-1] - distance), (distance, 0), value=1)
         distance *= 2
     return moved.movedim(-1, dim)
 
@@ -38,7 +32,7 @@ def prod(x: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: tor
     while moved.shape[-1] > 1:
         even = F.pad(moved, (0, moved.shape[-1] % 2), value=1)
         half = even.shape[-1] // 2
-        moved = even.narrow(-1, 0, half) * even.narrow(-1, half, half)
+        moved = narrow(even, -1, 0, half) * narrow(even, -1, half, half)
     return moved.movedim(-1, dim) if keepdim else moved.squeeze(-1)
 
 
@@ -67,7 +61,7 @@ def median(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """`torch.median`: the lower of two middle entries."""
     if dim is None:
         return torch.median(x)
-    ordered = x.sort(dim)
+    ordered = sort(x, dim)
     middle = (x.shape[dim] - 1) // 2
-    parts = [part.narrow(dim, middle, 1) for part in ordered]
+    parts = [narrow(part, dim, middle, 1) for part in ordered]
     return Found(*(part if keepdim else part.squeeze(dim) for part in parts))
