@@ -9,9 +9,9 @@ from typing import Literal, Never
 
 from torch import nn
 
+from tegu.core.checked_numbers import whole_number
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.notes import note
-from tegu.core.numbers import whole_number
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner

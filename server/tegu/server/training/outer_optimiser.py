@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from tegu.core.checked_numbers import real_number
 from tegu.core.data.tree import Tree, check_same_layout, trained_part
 from tegu.core.errors import DataError, FederationError
-from tegu.core.numbers import real_number
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tegu.core.calibration.selection import RISK
+from tegu.core.checked_numbers import real_number, whole_number
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.core.metrics import Metric, default_metric
-from tegu.core.numbers import real_number, whole_number
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.outer_optimiser import OuterRule
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tegu.core.checked_numbers import whole_number
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.numbers import whole_number
 from tegu.core.sampling.keyed_random import draw_noise, keyed_rng, splitmix
 from tegu.core.sampling.leakage import RowUnits, row_units_of
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tests.core.samples import refused
 
+from tegu.core.checked_numbers import real_number, whole_number
 from tegu.core.errors import DataError
-from tegu.core.numbers import real_number, whole_number
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.run_config import to_config
 from tegu.server.training.outer_optimiser import OuterRule
