@@ -14,7 +14,12 @@ operators/       operators that torch.onnx lacks, or that ONNX Runtime runs fast
 rewrites/        rewrites of a finished ONNX graph
 """
 
-from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
-from tegu.compile.device import compile_learner, make_bundle, manifest_of
+from tegu.core.errors import missing_extra
+
+try:
+    from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
+    from tegu.compile.device import compile_learner, make_bundle, manifest_of
+except ImportError as error:
+    raise missing_extra(error, "server") from error
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates", "compile_learner", "make_bundle", "manifest_of"]

@@ -12,6 +12,7 @@ from tegu.compile.lock import compiling
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.summed_updates import sum_at_once, sum_one_by_one
 from tegu.compile.tracing.naming import knob_tensors, with_prefix
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates"]
@@ -59,6 +60,7 @@ class CohortGraphs:
         return f"CohortGraphs({sizes}, summed_update_rows={self.summed_update_rows:g})"
 
 
+@float32_by_default()
 def compile_cohort(learner: Learner) -> CohortGraphs:
     """The learner's graphs over many users, checked against torch one user at a time.
 
@@ -72,6 +74,7 @@ def compile_cohort(learner: Learner) -> CohortGraphs:
     return _with_updates(CohortGraphs(graphs["adapt"], graphs["predict"], b""), learner, graphs)
 
 
+@float32_by_default()
 def compile_cohort_updates(learner: Learner, graphs: CohortGraphs) -> CohortGraphs:
     """`graphs` with another learner's update graphs.
 

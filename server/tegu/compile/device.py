@@ -11,6 +11,7 @@ from tegu.compile.tracing.naming import knob_tensors, with_prefix
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import Tree
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 
 __all__ = ["compile_learner", "device_plan", "make_bundle", "manifest_of"]
@@ -21,6 +22,7 @@ _TRACED = {"adapt": Sizes(13, 1), "predict": Sizes(23, 11), "update": Sizes(17, 
 _CHECKED = (Sizes(1, 2), Sizes(4, 1, 1), Sizes(10, 7), Sizes(19, 23, 5))
 
 
+@float32_by_default()
 def compile_learner(learner: Learner) -> dict[str, bytes]:
     """Compile `adapt`, `predict` and `update`, and check them against torch at several numbers of rows.
 

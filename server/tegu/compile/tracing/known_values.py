@@ -81,11 +81,3 @@ def _writes(func: Callable[..., Any], options: Mapping[str, Any]) -> bool:
     name = getattr(func, "__name__", "")
     in_place = name.endswith("_") and not name.endswith("__")
     return in_place or name == "__setitem__" or "out" in options or name in _AUGMENTED
-<<<<<<< HEAD
-
-
-_AUGMENTED = frozenset(
-    f"__i{name}__" for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"]
-)
-=======
->>>>>>> w-attention

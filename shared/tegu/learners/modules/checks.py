@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.core.notes import note
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.module_calls import ModuleCalls
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
@@ -28,6 +29,7 @@ _ROWS = 3
 _UNBOUNDED_IDS = 8
 
 
+@float32_by_default()
 def checked_module(model: nn.Module, spec: Spec, output: OutputName | None = None) -> nn.Module:
     """Check that `model` fits `spec`, and return a plain copy of it in evaluation mode (dropout off).
 
@@ -181,6 +183,7 @@ def _fix(model: nn.Module) -> str:
     return "the spec says that x has such rows; change the model or the spec"
 
 
+@float32_by_default()
 def example_rows(field: Field, rows: int) -> Tensor:
     """Synthetic rows `[rows, *field.shape]` that fit `field`, with ids where it has some; the same on every call."""
     shape = (rows, *field.shape)
