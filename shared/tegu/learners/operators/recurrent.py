@@ -1,8 +1,8 @@
 """GRU, LSTM and Elman layers, computed step by step, with the signatures of `torch.gru` and its relatives.
 
-torch.nn.GRU, LSTM and RNN call these functions inside `PlainOperators`. Recorded, a layer is one scan over time, and its
-gradient another, so graphs do not grow with the length. Otherwise the steps are a loop in Python, as are the cells
-(`torch.nn.GRUCell`) in a loop of the user's own, in graphs too.
+torch.nn.GRU, LSTM and RNN call these functions inside `PlainOperators`. Recorded, a layer is one scan over time and its
+gradient another, so graphs do not grow with the length. Otherwise the steps are a loop in Python. Cells such as
+`torch.nn.GRUCell` in a loop of the user's own are unrolled in graphs too.
 """
 
 from __future__ import annotations
