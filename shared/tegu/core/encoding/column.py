@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -47,10 +46,6 @@ class Column:
     unit: int | float = 1
     gap: float | None = None
     whole: bool = False
-
-    def __repr__(self) -> str:
-        parts = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
-        return f"Column({', '.join(f'{name}={reprlib.repr(value)}' for name, value in parts)})"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ColumnKind):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -42,10 +41,6 @@ class Encoding:
     targets: tuple[Column, ...] = ()
     item: str = ""
     label: str = ""
-
-    def __repr__(self) -> str:
-        parts = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
-        return f"Encoding({', '.join(f'{name}={reprlib.repr(value)}' for name, value in parts if value)})"
 
     def __post_init__(self) -> None:
         if self.titles and self.items and len(self.titles) != len(self.items):
