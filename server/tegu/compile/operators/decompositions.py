@@ -45,6 +45,7 @@ def decomposition_table(views: bool = False) -> dict[Any, Callable[..., Any]]:
         aten.var_mean.correction: statistics.var_mean,
         aten.bucketize.Tensor: statistics.bucketize,
         aten.searchsorted.Tensor: statistics.searchsorted,
+        aten.sort.stable: _sort,
         aten.pow.Tensor_Scalar: _power,
         aten.squeeze.dims: _squeeze,
         aten.threshold_backward.default: _threshold_backward,
@@ -68,6 +69,12 @@ def _power(x: Tensor, exponent: float) -> Any:
     if exponent == 1:
         return x.clone()
     return x * x if exponent == 2 else NotImplemented
+
+
+def _sort(x: Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    """The order of ONNX's TopK, which keeps equal entries in place."""
+    del stable
+    return torch.ops.aten.sort.default(x, dim, descending)
 
 
 def _squeeze(x: Tensor, dims: Sequence[int]) -> Tensor:

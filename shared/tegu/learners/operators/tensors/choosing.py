@@ -50,9 +50,13 @@ def gather(x: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> 
 def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """`torch.sort`."""
     if not under_vmap():
-        return torch.sort(x, dim=dim, descending=descending, stable=stable)
-    places = torch.sort(x.detach(), dim=dim, descending=descending, stable=stable).indices
+        return _sorted(x, dim, descending, stable)
+    places = _sorted(x.detach(), dim, descending, stable).indices
     return Found(gather(x, dim, places), places)
+
+
+def _sorted(x: Tensor, dim: int, descending: bool, stable: bool) -> Any:
+    return torch.sort(x, dim=dim, descending=descending, **({"stable": True} if stable else {}))
 
 
 def _topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002 # as in torch
