@@ -16,7 +16,7 @@ EXPORTED = {
     "tegu.core": f"""
         {ERRORS}
         METRICS Bundle Encoding EpisodeRule LocalUser Manifest Metric ScheduleEntry Spec booleans find_metric ids
-        new_key_pair numbers read_bundle read_users write_bundle write_users
+        new_key_pair reals read_bundle read_users write_bundle write_users
     """,
     "tegu.client": """
         AdaptReport Interactions Observed OnnxRuntime Personalizer Removed Repaired Runtime Store TorchRuntime

@@ -30,7 +30,7 @@ BUNDLE = linear_bundle()
 def test_a_number_of_items_is_whole(number: Any) -> None:
     with (
         Personalizer.open(ranking_bundle()) as p,
-        pytest.raises(DataError, match=r"n is .*: expected a whole number of"),
+        pytest.raises(DataError, match=r"n is .*: expected a whole number of at least 1"),
     ):
         p.recommend(number)
 
@@ -145,7 +145,7 @@ def test_a_closed_file_and_one_that_is_too_long(linear_file: Path) -> None:
 @pytest.mark.parametrize("graph", [b"", b"no graph", BUNDLE.graphs["predict"][:90]])
 def test_a_damaged_graph_prints_nothing(graph: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     damaged = replace(BUNDLE, graphs={**BUNDLE.graphs, "predict": graph})
-    renamed = BUNDLE.graphs["adapt"].replace(b"Gemm", b"Gamm")
+    renamed = BUNDLE.graphs["adapt"].replace(b"Gemm", b"G\xebmm")  # no text: here ONNX Runtime would print a banner
     with Personalizer.open(damaged) as p, pytest.raises(RuntimeFailure, match="cannot load the predict graph"):
         p.predict(X)
     with pytest.raises(RuntimeFailure, match="cannot load the adapt graph"):
@@ -216,10 +216,10 @@ def test_items_are_those_of_the_catalogue() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"half_life": "ten"}, DataError, "half_life is 'ten': expected a number of interactions above 0"),
+        ({"half_life": "ten"}, DataError, "half_life is 'ten' .str.: expected a number"),
         ({"half_life": True}, DataError, "half_life is True"),
-        ({"threads": "2"}, RuntimeFailure, "threads is '2': expected a whole number, at least 1"),
-        ({"threads": 1.5}, RuntimeFailure, r"threads is 1\.5"),
+        ({"threads": "2"}, DataError, "threads is '2' .str.: expected a whole number"),
+        ({"threads": 1.5}, DataError, r"threads is 1\.5"),
         (
             {"providers": 3},
             RuntimeFailure,
@@ -243,7 +243,7 @@ def test_a_key_in_hexadecimal_is_told_of_bytes(linear_file: Path) -> None:
 def test_a_budget_of_another_type(budget: Any) -> None:
     with Personalizer.open(BUNDLE) as p:
         p.observe(X, Y)
-        with pytest.raises(DataError, match=r"budget_ms is .*: expected milliseconds"):
+        with pytest.raises(DataError, match=r"budget_ms is .*: expected a number"):
             p.adapt(budget)
 
 

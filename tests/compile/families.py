@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -43,10 +44,10 @@ class Tokens(nn.Module):
 class Recurrent(nn.Module):
     """A classifier on the last output of a recurrent layer."""
 
-    def __init__(self, kind: str, layers: int = 1) -> None:
+    def __init__(self, kind: str, **options: Any) -> None:
         super().__init__()
-        self.layer = getattr(nn, kind)(4, 3, num_layers=layers, batch_first=True)
-        self.head = nn.Linear(3, 3)
+        self.layer = getattr(nn, kind)(4, 3, batch_first=True, **options)
+        self.head = nn.Linear(6 if options.get("bidirectional") else 3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.head(self.layer(x)[0][:, -1])
@@ -151,7 +152,7 @@ BATCHED = {
     "rows_read_twice": Family(Sentences(), Spec.classification((3,), 3, tokens=200), {"steps": 2}),
 }
 
-# Convolutions and some recurrent layers have no form batched over users.
+# Convolutions have no form batched over users.
 SINGLE = {
     "conv1d_strided": Family(
         nn.Sequential(nn.Conv1d(2, 4, 3, stride=2, padding=1), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(8, 3)),
@@ -186,7 +187,14 @@ SINGLE = {
     "conv_before_what_adapts": Family(
         image(CONV, nn.ReLU(), nn.MaxPool2d(3, 2, 1), features=100), IMAGE, {"adapted_parameters": ["4"], "steps": 2}
     ),
-    "lstm_two_layers": Family(Recurrent("LSTM", layers=2), SEQUENCE, {}),
 }
 
-FAMILIES = {**BATCHED, **SINGLE}
+# These compile in a quarter of a minute.
+LONG = {
+    "gru_second_order": Family(Recurrent("GRU"), SEQUENCE, {"adapted_parameters": ["layer.weight_hh_l0", "head"]}),
+    "lstm_two_layers": Family(Recurrent("LSTM", num_layers=2), SEQUENCE, {}),
+    "rnn_both_ways": Family(Recurrent("RNN", bidirectional=True, bias=False), SEQUENCE, {"learn_step_sizes": "layers"}),
+}
+
+FAMILIES = {**BATCHED, **SINGLE, **LONG}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in LONG]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
-from tests.compile.families import BATCHED, SINGLE
+from tests.compile.families import BATCHED, FAMILIES, SINGLE, SLOW
 from tests.compile.running import (
     NO_NOISE,
     CohortGraphsOf,
@@ -58,9 +58,9 @@ def clipped_sum(
     return {name: value.float() for name, value in total.items()}, norms
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", [*BATCHED, *SLOW])
 def test_adapt_and_predict_of_many_users_equal_torch_user_by_user(name: str, cohort_graphs: CohortGraphsOf) -> None:
-    learner, graphs = BATCHED[name].learner(), cohort_graphs(name)
+    learner, graphs = FAMILIES[name].learner(), cohort_graphs(name)
     for count in (1, 3):
         meta, (supports, queries) = start(learner, count), users(learner, count, seed=count)
         states = [learner.adapt(tensors(meta), torch_batch(one), learner.knobs, NO_NOISE) for one in supports]
@@ -104,10 +104,10 @@ def summed(
     return found
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", [*BATCHED, *SLOW])
 @pytest.mark.parametrize("clip", [True, False], ids=["clipped", "whole"])
 def test_update_sums_clipped_updates_in_each_block(name: str, clip: bool, cohort_graphs: CohortGraphsOf) -> None:
-    learner = BATCHED[name].learner()
+    learner = FAMILIES[name].learner()
     meta, (supports, queries), blocks = start(learner), users(learner, 4), [[1.0, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 2.0]]
     pairs = list(zip(supports, queries, strict=True))
     _, norms = clipped_sum(learner, meta, pairs, blocks[0], 1.0)
@@ -123,7 +123,7 @@ def test_update_sums_clipped_updates_in_each_block(name: str, clip: bool, cohort
 def test_the_summed_update_equals_the_sum_of_each_users_update(
     name: str, count: int, query_rows: int, cohort_graphs: CohortGraphsOf
 ) -> None:
-    learner = BATCHED[name].learner()
+    learner = FAMILIES[name].learner()
     meta, (supports, _) = start(learner), users(learner, count)
     queries = [rows(learner.spec, query_rows, 50 + user, 3 - query_rows) for user in range(count)]
     expected, _ = clipped_sum(learner, meta, list(zip(supports, queries, strict=True)), np.ones(count), np.inf)

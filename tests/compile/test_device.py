@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tests.compile.families import FAMILIES
+from tests.compile.families import BATCHED, FAMILIES, SINGLE, SLOW
 from tests.compile.running import (
     NO_NOISE,
     DeviceGraphsOf,
@@ -25,7 +25,7 @@ from tegu.compile import compile_learner, make_bundle
 SIZES = [(1, 1, 0), (3, 2, 2), (16, 9, 0)]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*BATCHED, *SINGLE, *SLOW])
 def test_graphs_equal_torch_at_any_number_of_rows(name: str, device_graphs: DeviceGraphsOf) -> None:
     learner, graphs = FAMILIES[name].learner(), device_graphs(name)
     for seed, (support, query, padding) in enumerate(SIZES):

@@ -60,6 +60,13 @@ def test_accuracy_and_errors_by_hand() -> None:
     assert METRICS["rmse"].score(outputs, y, NOTHING) == math.sqrt(13 / 4)
 
 
+def test_the_accuracy_of_several_labels_by_hand() -> None:
+    logits, y = np.asarray([[2.0, -1.0], [0.5, 3.0]]), np.asarray([[1, 1], [0, 1]])
+    metric = default_metric("multilabel")
+    assert metric.score(logits, y, NOTHING) == 2 / 4
+    assert metric.resolution(0.5, y) == 1 / 4
+
+
 def test_squares_are_added_up_in_double_precision() -> None:
     outputs, y = np.full((4, 1), 3e30, np.float32), np.zeros((4, 1), np.float32)
     assert METRICS["mse"].score(outputs, y, NOTHING) == pytest.approx(9e60)

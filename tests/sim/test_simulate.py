@@ -9,11 +9,13 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
+from tests.core.samples import refused
 from tests.server.fake import Recorded
 from tests.sim import people
 
 from tegu.core.data.tree import Tree, digest, max_difference
-from tegu.core.errors import DataError
+from tegu.core.errors import DataError, UnknownNameError
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, UpdatePlan
 from tegu.sim import Population, TrainingPlan, simulate
@@ -82,6 +84,25 @@ def test_keywords_and_plan_give_the_same_bits() -> None:
     same = run_plan(people.people(), people.learner(), plan)
     assert digest(run.bundle.meta) == digest(same.bundle.meta)
     assert run.bundle.identity == same.bundle.identity
+
+
+def test_numpys_numbers_and_torchs_default_dtype_change_nothing() -> None:
+    expected = digest(tiny_run(people.plan(2, seed=3)).bundle.meta)
+    own = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        run = simulate(people.people(), people.learner(), seed=np.int64(3), rounds=np.uint8(2), plan=people.plan(5))  # type: ignore[arg-type]
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(own)
+    assert digest(run.bundle.meta) == expected
+
+
+def test_a_wrong_keyword_names_the_nearest() -> None:
+    with refused(UnknownNameError, "no keyword of simulate is called 'round'", "Did you mean 'rounds'?"):
+        simulate(people.people(), people.learner(), round=3)  # type: ignore[arg-type]
+    with refused(DataError, "plan is {'rounds': 3}: expected a TrainingPlan"):
+        simulate(people.people(), people.learner(), plan={"rounds": 3})  # type: ignore[arg-type]
 
 
 # --- settings of the plan, the engine and the backend -------------------------------------------------------------

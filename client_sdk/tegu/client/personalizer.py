@@ -279,6 +279,7 @@ class Personalizer:
             removed = self._store.delete_rows(wanted)
             if removed.removed:
                 self._current = replace(self._current, state=None)
+            if wanted:  # those of an earlier call may still be in the files
                 self._store.erase_deleted()
         return removed
 

@@ -8,12 +8,18 @@ summed_updates   the sum of many users' unclipped updates
 named_tensors    the types of these functions
 examples         random inputs that fit a learner, to trace and check graphs with
 check            compare a graph's outputs with torch's
+lock             one compilation at a time
 tracing/         from a torch function to an ONNX graph
 operators/       operators that torch.onnx lacks, or that ONNX Runtime runs faster in another form
 rewrites/        rewrites of a finished ONNX graph
 """
 
-from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
-from tegu.compile.device import compile_learner, make_bundle, manifest_of
+from tegu.core.errors import missing_extra
+
+try:
+    from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
+    from tegu.compile.device import compile_learner, make_bundle, manifest_of
+except ImportError as error:
+    raise missing_extra(error, "server") from error
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates", "compile_learner", "make_bundle", "manifest_of"]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from tegu.compile.examples import Sizes, example_users
 from tegu.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
 from tegu.compile.graphs import Plan, compile_graphs
+from tegu.compile.lock import compiling
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.summed_updates import sum_at_once, sum_one_by_one
 from tegu.compile.tracing.naming import knob_tensors, with_prefix
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
-from tegu.learners.threads import one_thread
 
 __all__ = ["CohortGraphs", "compile_cohort", "compile_cohort_updates"]
 
@@ -59,6 +60,7 @@ class CohortGraphs:
         return f"CohortGraphs({sizes}, summed_update_rows={self.summed_update_rows:g})"
 
 
+@float32_by_default()
 def compile_cohort(learner: Learner) -> CohortGraphs:
     """The learner's graphs over many users, checked against torch one user at a time.
 
@@ -67,11 +69,12 @@ def compile_cohort(learner: Learner) -> CohortGraphs:
             disagrees with torch. In that case run the graphs of a bundle user by user.
         DataError: the loss does not give one value per row.
     """
-    with one_thread():
+    with compiling():
         graphs = compile_graphs(_plan(learner), ("adapt", "predict", *_update_graphs(learner)))
     return _with_updates(CohortGraphs(graphs["adapt"], graphs["predict"], b""), learner, graphs)
 
 
+@float32_by_default()
 def compile_cohort_updates(learner: Learner, graphs: CohortGraphs) -> CohortGraphs:
     """`graphs` with another learner's update graphs.
 
@@ -83,7 +86,7 @@ def compile_cohort_updates(learner: Learner, graphs: CohortGraphs) -> CohortGrap
         CompileError: as `compile_cohort`.
         DataError: as `compile_cohort`.
     """
-    with one_thread():
+    with compiling():
         return _with_updates(graphs, learner, compile_graphs(_plan(learner), _update_graphs(learner)))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from tegu.compile.examples import Sizes, example_inputs
 from tegu.compile.functions import functions
 from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
+from tegu.compile.lock import compiling
 from tegu.compile.operators.convolution.sliding import has_replaced_convolutions, sliding
 from tegu.compile.tracing.naming import knob_tensors, with_prefix
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import Tree
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
-from tegu.learners.threads import one_thread
 
 __all__ = ["compile_learner", "device_plan", "make_bundle", "manifest_of"]
 
@@ -21,6 +22,7 @@ _TRACED = {"adapt": Sizes(13, 1), "predict": Sizes(23, 11), "update": Sizes(17, 
 _CHECKED = (Sizes(1, 2), Sizes(4, 1, 1), Sizes(10, 7), Sizes(19, 23, 5))
 
 
+@float32_by_default()
 def compile_learner(learner: Learner) -> dict[str, bytes]:
     """Compile `adapt`, `predict` and `update`, and check them against torch at several numbers of rows.
 
@@ -31,7 +33,7 @@ def compile_learner(learner: Learner) -> dict[str, bytes]:
         CompileError: the model cannot be compiled, or a graph disagrees with torch.
         DataError: the loss does not give one value per row.
     """
-    with one_thread():
+    with compiling():
         return compile_graphs(device_plan(learner))
 
 

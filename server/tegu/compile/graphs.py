@@ -15,8 +15,10 @@ from tegu.compile.named_tensors import Named
 from tegu.compile.rewrites.few_rows import choose_by_rows
 from tegu.compile.tracing.loop import STEPS_INPUT, loop_model
 from tegu.compile.tracing.naming import under_prefix, with_prefix
+from tegu.compile.tracing.responsible import responsible_module
 from tegu.compile.tracing.trace import GraphSource, trace
 from tegu.core.bundle.file import GRAPHS
+from tegu.core.errors import CompileError
 
 __all__ = ["PREDICT_FEW", "Plan", "compile_graphs"]
 
@@ -65,8 +67,25 @@ def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, by
         Serialised ONNX by graph.
 
     Raises:
-        CompileError: a graph cannot be compiled, or disagrees with torch.
+        CompileError: a graph cannot be compiled, or disagrees with torch. The message names the module that is
+            responsible, if it does not compile by itself.
     """
+    try:
+        return _compiled(plan, wanted)
+    except CompileError as error:
+        # A model without graphs over users runs user by user, so nobody has to change it.
+        module = None if plan.label else _responsible(plan)
+        if module is None:
+            raise
+        raise CompileError(f"{module}: {error}") from error
+
+
+def _responsible(plan: Plan) -> str | None:
+    rows = plan.examples["adapt"]["support.x"]  # the rows that are traced first
+    return responsible_module(plan.reference["predict"], {**plan.examples["predict"], "x": rows})
+
+
+def _compiled(plan: Plan, wanted: Collection[str]) -> dict[str, bytes]:
     pieces = [piece for graph in wanted for piece in _pieces_of(plan, graph)]
     models = trace({f"{plan.label}{piece}": _source(plan, piece) for piece in pieces})
     compiled = {piece: models[f"{plan.label}{piece}"] for piece in pieces}

@@ -45,6 +45,7 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
             "to_config": "run_config",
             "train": "app",
         },
+        extra="server",
     )
 
 __all__ = [

@@ -7,7 +7,7 @@ bundle       the `.tegu` file with its manifest and signature
 compression  parameters and updates in fewer bytes than float32
 calibration  how the server chooses a bundle's schedule from sums of users' metrics
 metrics      what predictions are evaluated by
-scalars      single numbers that a user passes in
+scalars      single numbers as people write them
 files        files that are written whole or not at all
 process      memory, processors and functions of the operating system
 notes        sentences to the user about what was guessed, converted or resumed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
     from tegu.core.bundle.manifest import Manifest, ScheduleEntry
     from tegu.core.bundle.signing import new_key_pair
-    from tegu.core.data.field import booleans, ids, numbers
+    from tegu.core.data.field import booleans, ids, reals
     from tegu.core.data.spec import Spec
     from tegu.core.data.users import LocalUser, read_users, write_users
     from tegu.core.encoding.encoding import Encoding
@@ -77,9 +77,9 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
             "find_metric": "metrics",
             "ids": "data.field",
             "new_key_pair": "bundle.signing",
-            "numbers": "data.field",
             "read_bundle": "bundle.file",
             "read_users": "data.users",
+            "reals": "data.field",
             "write_bundle": "bundle.file",
             "write_users": "data.users",
         },
@@ -113,9 +113,9 @@ __all__ = [
     "find_metric",
     "ids",
     "new_key_pair",
-    "numbers",
     "read_bundle",
     "read_users",
+    "reals",
     "write_bundle",
     "write_users",
 ]

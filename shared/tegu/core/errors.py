@@ -38,6 +38,7 @@ __all__ = [
     "StoreError",
     "TeguError",
     "UnknownNameError",
+    "missing_extra",
     "require",
 ]
 
@@ -117,6 +118,17 @@ class MissingExtraError(TeguError, ImportError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed: pip install 'tegu[{extra}]'")
+        self.name = module
+
+
+def missing_extra(error: ImportError, extra: str) -> ImportError:
+    """What to raise where an import failed: an error that names the extra if a package of others is not installed.
+
+    Otherwise `error` itself: a module of Tegu is absent, or a package is installed and broken.
+    """
+    module = (error.name or "").partition(".")[0]
+    absent = isinstance(error, ModuleNotFoundError | MissingExtraError) and module not in ("", "tegu")
+    return MissingExtraError(module, extra) if absent else error
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -6,10 +6,14 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 
+from tegu.core.errors import missing_extra
+
 __all__ = ["lazy_exports"]
 
 
-def lazy_exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+def lazy_exports(
+    package: str, modules: Mapping[str, str], extra: str | None = None
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """The package's `__getattr__` and `__dir__`.
 
     A type checker does not see these names: import them under `TYPE_CHECKING` beside the call. No exported name may
@@ -18,12 +22,16 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> tuple[Callable[[st
     Args:
         package: its `__name__`.
         modules: for every exported name the module that defines it, relative to the package.
+        extra: installs what these modules import; None if they say so themselves.
     """
 
     def get(name: str) -> object:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value: object = getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        try:
+            value: object = getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        except ImportError as error:
+            raise (error if extra is None else missing_extra(error, extra)) from None
         setattr(sys.modules[package], name, value)  # found at once the next time
         return value
 

@@ -54,6 +54,14 @@ def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
     return float(np.mean(outputs.argmax(-1) == y))
 
 
+def _label_accuracy(outputs: Array, y: Array, seen: Array) -> float:
+    """The share of right labels, where a logit above 0 says 1."""
+    del seen
+    if np.isnan(outputs).any():
+        return math.nan
+    return float(np.mean((outputs > 0) == (y > 0)))
+
+
 def _mse(outputs: Array, y: Array, seen: Array) -> float:
     del seen
     return float(np.mean(np.square(outputs - y, dtype=np.float64)))
@@ -76,6 +84,11 @@ def _recall(outputs: Array, y: Array, seen: Array) -> float:
 def _one_label(value: float, y: Array) -> float:
     del value
     return 1 / len(y)
+
+
+def _one_of_all_labels(value: float, y: Array) -> float:
+    del value
+    return 1 / y.size
 
 
 def _average_row(value: float, y: Array) -> float:
@@ -101,13 +114,19 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("accuracy", True, _accuracy, _one_label),
+        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels),
         Metric("mse", False, _mse, _average_row),
         Metric("rmse", False, _rmse, _root_of_average_row),
         Metric("recall@10", True, _recall, _one_hit),
     )
 }
 
-_DEFAULT: dict[Kind, str] = {"classification": "accuracy", "regression": "mse", "ranking": "recall@10"}
+_DEFAULT: dict[Kind, str] = {
+    "classification": "accuracy",
+    "multilabel": "label_accuracy",
+    "regression": "mse",
+    "ranking": "recall@10",
+}
 
 
 def default_metric(kind: Kind) -> Metric:

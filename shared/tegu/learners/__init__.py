@@ -1,25 +1,31 @@
 """Learners: four pure functions each, in torch. A device needs none of this.
 
-algorithms  meta-learning algorithms, one paper a file
-baselines   learners to compare with
-learner     what a learner is
-catalogue   learners by name
-inner_loop  adapting by gradient steps
-solvers     closed-form solvers
-modules     what is done with a `torch.nn.Module` before a learner uses it
-parameters  forms that parameters take while a user adapts
-operators   operators in a form that exports to ONNX and batches over users
+algorithms    meta-learning algorithms, one paper a file
+baselines     learners to compare with
+learner       what a learner is
+module_calls  which module of a model runs
+catalogue     learners by name
+inner_loop    adapting by gradient steps
+solvers       closed-form solvers
+modules       what is done with a `torch.nn.Module` before a learner uses it
+parameters    forms that parameters take while a user adapts
+operators     operators in a form that exports to ONNX and batches over users
 """
 
-from tegu.learners.algorithms.mixture.mixture import mixture
-from tegu.learners.algorithms.reptile import reptile
-from tegu.learners.algorithms.residual_correction import residual_correction
-from tegu.learners.baselines.fedavg import fedavg
-from tegu.learners.baselines.fedsgd import fedsgd
-from tegu.learners.baselines.local_only import local_only
-from tegu.learners.catalogue import LEARNERS, find_learner
-from tegu.learners.inner_loop.optimisers import optimiser_names
-from tegu.learners.learner import CalibrationOptions, Execution, Iterated, Learner, SummedUpdate
+from tegu.core.errors import missing_extra
+
+try:
+    from tegu.learners.algorithms.mixture.mixture import mixture
+    from tegu.learners.algorithms.reptile import reptile
+    from tegu.learners.algorithms.residual_correction import residual_correction
+    from tegu.learners.baselines.fedavg import fedavg
+    from tegu.learners.baselines.fedsgd import fedsgd
+    from tegu.learners.baselines.local_only import local_only
+    from tegu.learners.catalogue import LEARNERS, find_learner
+    from tegu.learners.inner_loop.optimisers import optimiser_names
+    from tegu.learners.learner import CalibrationOptions, Execution, Iterated, Learner, SummedUpdate
+except ImportError as error:
+    raise missing_extra(error, "torch") from error
 
 __all__ = [
     "LEARNERS",

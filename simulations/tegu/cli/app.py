@@ -78,7 +78,13 @@ def simulate(
     ] = "onnx",
     memory: Annotated[str, typer.Option(help="Memory limit for users processed at once, such as 500MiB.")] = "2GiB",
     out: Annotated[Path | None, typer.Option(help="Folder to write; runs/EXPERIMENT by default.")] = None,
-    resume: Annotated[bool, typer.Option(help="Resume from the folder's last checkpoint.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            help="Demand that the folder holds this run already, and resume it. Without it, an unfinished run is "
+            "resumed too, another unfinished run is refused, and a finished one is replaced."
+        ),
+    ] = False,
     precision: Annotated[
         str, typer.Option(help="Precision of the parameters in init.tegu: float32, float16 or int8.")
     ] = "float32",

@@ -13,16 +13,21 @@ reporting       tables, plots and reports
 experiments     built-in experiments
 """
 
-from tegu.core.notes import show_notes
-from tegu.server.training.plan import TrainingPlan
-from tegu.sim.data.population import Population, Split
-from tegu.sim.data.population_on_disk import read_population, write_population
-from tegu.sim.experiments.catalogue import EXPERIMENTS, find_experiment
-from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.run import Run, run_plan
-from tegu.sim.run_experiment import run_experiment
-from tegu.sim.simulate import simulate
-from tegu.sim.training.on_ray import write_partitions
+from tegu.core.errors import missing_extra
+
+try:
+    from tegu.core.notes import show_notes
+    from tegu.server.training.plan import TrainingPlan
+    from tegu.sim.data.population import Population, Split
+    from tegu.sim.data.population_on_disk import read_population, write_population
+    from tegu.sim.experiments.catalogue import EXPERIMENTS, find_experiment
+    from tegu.sim.experiments.experiment import Experiment
+    from tegu.sim.run import Run, run_plan
+    from tegu.sim.run_experiment import run_experiment
+    from tegu.sim.simulate import simulate
+    from tegu.sim.training.on_ray import write_partitions
+except ImportError as error:
+    raise missing_extra(error, "sim") from error
 
 show_notes()
 

@@ -99,6 +99,9 @@ def _loss_over_constant(model: nn.Module, train: Population) -> float:
         output = call(model, parameters, x)
     if train.spec.kind == "classification":
         return _ratio(F.cross_entropy(output, y), F.cross_entropy(_log_shares(y, output), y))
+    if train.spec.kind == "multilabel":
+        constant = torch.logit(y.mean(0).clamp(1e-6, 1 - 1e-6)).expand_as(output)
+        return _ratio(*(F.binary_cross_entropy_with_logits(each, y) for each in (output, constant)))
     return _ratio((output - y).square().mean(), (y - y.mean(0)).square().mean())
 
 

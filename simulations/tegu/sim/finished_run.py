@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner, Source
 from tegu.learners.modules.trained import own_state, trained_module
 from tegu.server.progress import Progress
@@ -34,6 +35,7 @@ class Run(RunResult):
     initialisations: int = 1
     single: Learner | None = None
 
+    @float32_by_default()
     def evaluate(self, *, baselines: bool = True, progress: Progress | None = None) -> Evaluation:
         """Evaluate on the held-out users: the table of the built-in experiments, for this run.
 

@@ -14,6 +14,7 @@ from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.episode import draw_users
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
@@ -39,6 +40,7 @@ __all__ = ["Run", "run_plan"]
 _LIBRARIES = ("tegu", "torch", "flwr", "onnx", "onnxruntime", "numpy")
 
 
+@float32_by_default()
 def run_plan(
     population: Population,
     learner: Learner,

@@ -11,8 +11,9 @@ from torch import nn
 
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.notes import note
-from tegu.core.numbers import whole_number
+from tegu.core.scalars import whole_number
 from tegu.learners.algorithms.mixture.mixture import mixture
+from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init
 from tegu.server.progress import Progress
@@ -28,6 +29,7 @@ from tegu.sim.training.in_process import Backend
 __all__ = ["simulate"]
 
 
+@float32_by_default()
 def simulate(
     population: Population,
     learner: Learner | nn.Module,

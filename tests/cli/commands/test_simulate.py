@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,13 +193,13 @@ def test_resume_continues_the_run(tegu: Run, tmp_path: Path) -> None:
         return str(json.loads(result.out.splitlines()[-1])["meta"])
 
     whole = meta("--rounds", 4, "--out", tmp_path / "whole")
-    for number in (1, 2, 3):  # all checkpoints of the first run except the last
-        (tmp_path / "part/checkpoints").mkdir(parents=True, exist_ok=True)
-        name = f"checkpoints/round-{number:06d}.safetensors"
-        if (tmp_path / "whole" / name).exists():
-            (tmp_path / "part" / name).write_bytes((tmp_path / "whole" / name).read_bytes())
+    shutil.copytree(tmp_path / "whole/checkpoints", tmp_path / "part/checkpoints")
+    (tmp_path / "part/checkpoints/round-000004.safetensors").unlink()
     assert meta("--rounds", 4, "--out", tmp_path / "part", "--resume") == whole
-    assert meta("--rounds", 4, "--seed", 1, "--out", tmp_path / "whole") != whole
+    other = tegu("simulate", "tiny", "--rounds", 4, "--seed", 1, "--out", tmp_path / "whole", "--resume")
+    assert (other.code, other.out) == (1, "")
+    assert "seed 0 there, 1 here" in other.err.splitlines()[-1]
+    assert meta("--rounds", 4, "--seed", 1, "--out", tmp_path / "whole") != whole, "a finished run is replaced"
 
 
 @pytest.mark.usefixtures("tiny")

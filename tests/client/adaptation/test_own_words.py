@@ -128,6 +128,18 @@ def test_values_come_back_in_their_own_units() -> None:
     for y in ({"price": 0.5, "stars": 5, "due": "2024-01-31"}, [days[1], 5, 0.5], [["2024-01-31", 5, 0.5]]):
         _, targets = interaction_rows(spec, [[1.0]], y, encoding)
         assert targets.tolist() == expected
+    due = Encoding(targets=encoding.targets[:1])
+    for unit in ("ns", "us", "s"):
+        column = days.astype(f"datetime64[{unit}]")
+        for y in (
+            column,
+            column.to_numpy(),
+            column.tolist(),
+            pd.DataFrame({"due": column}),
+            column.dt.tz_localize("UTC"),
+        ):
+            _, targets = interaction_rows(Spec.regression((1,)), [[1.0], [2.0]], y, due)
+            assert targets.tolist() == [[-15], [15]]
     assert list(values_of(Spec.regression((1,)), None, np.zeros((2, 1)))) == ["y"]
     with refused(DataError, "shape (2,)", "3 values (due, stars, price)"):
         given_targets(encoding, [1, 2])

@@ -15,6 +15,7 @@ from torch import nn
 from tegu.client import OnnxRuntime, Personalizer
 from tegu.client.runtimes.torch_runtime import TorchRuntime
 from tegu.core.data.batch import Batch, full_batch
+from tegu.core.data.confidence import confidence
 from tegu.core.errors import RuntimeFailure, UnknownNameError
 
 BUNDLE = linear_bundle()
@@ -58,8 +59,9 @@ def test_sgd_agrees_with_the_graphs(steps: int) -> None:
 def test_ranking_agrees_with_the_graphs_and_leaves_the_rest_as_it_was() -> None:
     bundle = ranking_bundle()
     runtime = TorchRuntime(_Scores(), bundle.manifest)
-    support = full_batch(np.array([1, 4, 4]), np.array([1, 2, 0.5], np.float32))
-    states = [r.adapt(bundle.meta, support, {"steps": 10, "lr": 0.5}) for r in (runtime, OnnxRuntime(bundle.graphs))]
+    items, weights = np.array([1, 4, 4]), np.array([1, 2, 0.5], np.float32)
+    given = (runtime, weights), (OnnxRuntime(bundle.graphs), confidence(weights))  # this graph knows no confidence
+    states = [r.adapt(bundle.meta, full_batch(items, each), {"steps": 10, "lr": 0.5}) for r, each in given]
     _same(*states)
     assert list(states[0]) == ["user"]
     assert runtime.predict(bundle.meta, states[0], np.arange(ITEMS)).shape == (ITEMS,)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from tests.client.graphs import linear_adapt, linear_bundle, linear_predict, linear_rows, ranking_bundle
 
 from tegu.client import Personalizer
+from tegu.client.store import database
 from tegu.core.data.batch import full_batch
 from tegu.core.errors import DataError, StoreError, UnknownNameError
 
@@ -167,6 +170,22 @@ def test_the_bytes_of_a_removed_interaction_are_gone_and_those_of_others_stay(tm
         assert not holding(b"the-secret-one")
         assert holding(other.tobytes())
         assert p.count == 141
+
+
+def test_bytes_that_a_reader_kept_alive_go_when_the_same_ids_are_removed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    with Personalizer.open(BUNDLE, tmp_path / "me.db") as p:
+        p.observe(X, Y, ids=IDS)
+        with closing(sqlite3.connect(tmp_path / "me.db")) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM interactions").fetchone()
+            with pytest.raises(StoreError, match=r"may remain in its files: .* or remove with the same ids"):
+                p.remove(IDS[3])
+        assert p.count == 6
+        assert p.remove(IDS[3]) == (0, 6)
+        assert not any(X[3].tobytes() in path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
 
 
 def test_a_state_adapted_to_rows_that_another_process_removes_is_not_saved(tmp_path: Path) -> None:

@@ -66,6 +66,12 @@ def test_a_blend_is_between(kind: Kind) -> None:
     assert found == pytest.approx(np.asarray([[0.6, 0.4]]))
 
 
+def test_several_labels_blend_as_probabilities() -> None:
+    before, after = (np.log([[p, 1 - p]]) - np.log([[1 - p, p]]) for p in (0.5, 0.9))
+    (found,) = blend_outputs("multilabel", [before], [after], np.asarray([0.25]))
+    assert 1 / (1 + np.exp(-found)) == pytest.approx(np.asarray([[0.6, 0.4]]))
+
+
 def test_trust_by_hand() -> None:
     evidence = np.asarray([-1.0, 0.0, 0.5, 9.0])
     assert shrinkage(Guard(1.0, 2.0, 0.0, 0.0, 1.0, 1.0), evidence) == pytest.approx([0.0, 0.0, 2 * 0.19146246, 1.0])

@@ -34,3 +34,11 @@ def test_a_ranking() -> None:
     assert inputs_to_score(spec, x).tolist() == list(range(12))
     expected = -(torch.log_softmax(torch.tensor(scores).double(), -1)[torch.tensor(x)] * torch.tensor(y)).mean()
     assert nonconformity(spec, scores, x, y) == pytest.approx(float(expected))
+
+
+def test_several_labels() -> None:
+    logits, y = 30 * RNG.normal(size=(5, 3)).astype(np.float32), RNG.integers(0, 2, (5, 3)).astype(np.float32)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor(logits).double(), torch.tensor(y).double()
+    )
+    assert nonconformity(Spec.multilabel((2,), 3), logits, RNG.normal(size=(5, 2)), y) == pytest.approx(float(expected))

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from tests.core.samples import refused, same_array
 
-from tegu.core import Spec, booleans, ids, numbers
+from tegu.core import Spec, booleans, ids, reals
 from tegu.core.data.field import Field
 from tegu.core.data.named_inputs import slices
 from tegu.core.data.spec import check_x, packed
 from tegu.core.errors import DataError
 
-SPEC = Spec.classification({"tokens": ids(50, 3), "mask": booleans(3), "picture": numbers(2, 2), "age": numbers()}, 2)
+SPEC = Spec.classification({"tokens": ids(50, 3), "mask": booleans(3), "picture": reals(2, 2), "age": reals()}, 2)
 ROWS = {
     "tokens": np.array([[1, 2, 49], [0, 0, 0]]),
     "mask": np.array([[True, True, False], [False, True, False]]),
@@ -42,6 +42,14 @@ def test_where_each_input_lies() -> None:
 
 def test_named_inputs_survive_the_manifest() -> None:
     assert Spec.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
+
+
+def test_many_ids_are_neither_written_nor_shown_one_by_one() -> None:
+    spec = Spec.classification({"tokens": ids(5000, 512), "mask": booleans(512)}, 2)
+    assert Spec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert len(json.dumps(spec.to_dict())) < 400
+    assert len(repr(spec)) < 500
+    assert "1024 of them" in repr(spec)
 
 
 @pytest.mark.parametrize(
@@ -91,4 +99,4 @@ def test_booleans_are_named_inputs_only() -> None:
 
 def test_the_packed_row_fits_the_names() -> None:
     with refused(DataError, "packed inputs"):
-        Spec("regression", numbers(3), Field((1,), "float32"), 1, (("a", numbers(2)),))
+        Spec("regression", reals(3), Field((1,), "float32"), 1, (("a", reals(2)),))

@@ -34,7 +34,7 @@ def test_constructors(spec: Spec, x: Field, y: Field, outputs: int, items: int) 
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (("clustering", IMAGE.x, IMAGE.y, 5), ("'clustering'", "classification, regression, ranking")),
+        (("clustering", IMAGE.x, IMAGE.y, 5), ("'clustering'", "classification, multilabel, regression, ranking")),
         (("regression", Field((2,), "float16"), REAL.y, 1), ("'float16'", "float32 or int64")),  # type: ignore[arg-type]
         (("regression", Field((0,), "float32"), REAL.y, 1), ("(0,)", "positive")),
         (("regression", Field((-2,), "float32"), REAL.y, 1), ("(-2,)", "positive")),
@@ -122,3 +122,19 @@ def test_inputs_and_targets_come_in_equal_numbers() -> None:
     assert same_array(y, np.array([1, 0.5], np.float32))
     with refused(DataError, "x has 2 rows", "y has 1", "equal numbers"):
         check_rows(CLICKS, [1, 2], [1])
+
+
+def test_several_labels_are_rows_of_0_and_1() -> None:
+    spec = Spec.multilabel((2,), 3)
+    assert (spec.outputs, spec.y.shape) == (3, (3,))
+    assert Spec.from_dict(spec.to_dict()) == spec
+    assert same_array(check_y(spec, [[True, False, True]]), np.array([[1, 0, 1]], np.float32))
+    for wrong in ([[0, 2, 1]], [[0, 0.5, 1]]):
+        with refused(DataError, "y holds", "row 0, column 1", "from 0 to 1"):
+            check_y(spec, wrong)
+
+
+def test_labels_may_be_whole_real_numbers() -> None:
+    assert same_array(check_y(TEXT, [0.0, 1.0]), np.array([0, 1]))
+    with refused(DataError, "float64", "integers"):
+        check_y(TEXT, [0.0, 0.5])

@@ -200,6 +200,7 @@ def test_what_fits_nothing_is_refused_by_name(raw: Any, parts: tuple[str, ...]) 
         ([1.0, 2.0], "nan", ("holds 'nan'", "leave the cell empty")),
         ([1.0, 2.0], [1], ("holds [1]", "expected a number")),
         ([1.0, 2.0], datetime.date(2024, 1, 1), ("expected a number",)),
+        ([1.0, 2.0], np.datetime64(5, "ns"), ("expected a number",)),
         ([1.0, 2.0], 1e300, ("1e+300", "float32")),
         ([True, False], "maybe", ("expected a boolean", "yes or no")),
         ([True, False], 2, ("expected a boolean",)),
@@ -210,6 +211,12 @@ def test_what_fits_nothing_is_refused_by_name(raw: Any, parts: tuple[str, ...]) 
 def test_a_cell_of_another_kind_is_refused_by_name(raw: Any, cell: Any, parts: tuple[str, ...]) -> None:
     with refused(DataError, "column c holds" if cell != 1e300 else "", *parts):
         encode_column(fit_column("c", raw), [cell])
+
+
+def test_dates_are_no_numbers_whatever_their_unit() -> None:
+    for unit in ("ns", "us", "D"):
+        with refused(DataError, "column c holds", "expected a number"):
+            encode_column(fit_column("c", [1.0, 2.0]), np.asarray(["2024-01-01"], f"datetime64[{unit}]"))
 
 
 cells = st.one_of(

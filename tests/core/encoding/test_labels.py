@@ -76,6 +76,7 @@ def test_items_are_found_by_id_then_by_title() -> None:
         encoding.positions(["Brazil"])
     with refused(DataError, "11 is no known item"):
         encoding.positions([11])
+    assert Encoding(items=("a", "b"), titles=("b", "x")).positions(["b"]).tolist() == [1], "an id before a title"
     bare = Encoding(titles=("Inception", "1984"))
     assert bare.positions(["1984", 0, "Inception"]).tolist() == [1, 0, 0]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tegu.core import Spec, booleans, ids, numbers
+from tegu.core import Spec, booleans, ids, reals
 from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import check_x
 from tegu.core.errors import DataError
@@ -15,7 +15,7 @@ from tegu.learners import reptile
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.standardised import Standardised
 
-SPEC = Spec.classification({"tokens": ids(9, 4), "mask": booleans(4), "age": numbers()}, 2)
+SPEC = Spec.classification({"tokens": ids(9, 4), "mask": booleans(4), "age": reals()}, 2)
 ROWS = {
     "tokens": np.array([[1, 8, 0, 0], [2, 3, 4, 5]]),
     "mask": np.array([[True, True, False, False], [True] * 4]),
@@ -105,7 +105,7 @@ def test_a_picture_with_numbers() -> None:
         def forward(self, picture: Tensor, place: Tensor) -> Tensor:
             return self.head(torch.cat([self.filters(picture).mean((2, 3)), place], -1))
 
-    spec = Spec.regression({"picture": numbers(3, 5, 6), "place": numbers(2)}, 2)
+    spec = Spec.regression({"picture": reals(3, 5, 6), "place": reals(2)}, 2)
     model = Both()
     picture, place = torch.randn(4, 3, 5, 6), torch.randn(4, 2)
     packed = check_x(spec, {"picture": picture, "place": place})

@@ -20,6 +20,7 @@ PICTURES = RNG.integers(0, 256, (ROWS, 3, 4, 4)).astype(np.uint8)
 TABLE = np.stack([RNG.integers(18, 90, ROWS), RNG.integers(0, 4, ROWS), RNG.integers(1990, 2025, ROWS)], 1)
 TOKENS = RNG.integers(0, 50, (ROWS, 7))
 LABELS = np.arange(ROWS) % 3
+MARKS = RNG.integers(0, 2, (ROWS, 3))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,9 @@ LABELS = np.arange(ROWS) % 3
         pytest.param(VECTORS, np.sign(REAL) * 0.5 + 0.5, Spec.classification((2,), 2), ["0.0 and 1.0"], id="0.0, 1.0"),
         pytest.param(VECTORS, (REAL > 2.9).astype(int), Spec.classification((2,), 2), ["0 to 1"], id="a rare label"),
         pytest.param(VECTORS, LABELS + 1.0, Spec.regression((2,)), [], id="stars as real numbers"),
+        pytest.param(VECTORS, MARKS, Spec.multilabel((2,), 3), ["any number of labels"], id="several labels"),
+        pytest.param(VECTORS, MARKS > 0, Spec.multilabel((2,), 3), ["any number of labels"], id="several booleans"),
+        pytest.param(VECTORS, MARKS * 2, Spec.regression((2,), 3), [], id="several whole numbers"),
         pytest.param(PICTURES, REAL, Spec.regression((3, 4, 4)), ["uint8", "numbers", "tokens=256"], id="pictures"),
         pytest.param(PICTURES[:, 0, 0], REAL, Spec.regression((4,)), ["uint8"], id="rows of uint8"),
         pytest.param(PICTURES.astype(int), REAL, Spec.regression((3, 4, 4)), ["int64", "numbers"], id="int pictures"),
@@ -69,6 +73,7 @@ def test_a_plausible_guess_is_printed(
         pytest.param(VECTORS, LABELS + 1, ("begin at 1", "stars"), id="stars"),
         pytest.param(VECTORS, LABELS - 1, ("negative", "kind='classification'"), id="-1, 0, 1"),
         pytest.param(VECTORS, LABELS * 2, ("2 between them",), id="a gap"),
+        pytest.param(VECTORS, np.eye(3)[LABELS], ("argmax(1)", "kind='multilabel'"), id="one-hot labels"),
         pytest.param(VECTORS, LABELS * 0, ("all are equal",), id="one label"),
         pytest.param(VECTORS, np.minimum(np.arange(ROWS), 3), ("0 occurs once",), id="a label with one row"),
         pytest.param(VECTORS[:9], np.arange(9) // 2 % 4, ("9 rows", "few"), id="few rows"),
@@ -101,7 +106,7 @@ def test_the_kind_decides(x: Any, y: Any, kind: Kind, expected: Spec) -> None:
         (VECTORS, np.eye(3)[LABELS], "classification", ("(600, 3)", "argmax")),
         (VECTORS, REAL, "ranking", ("float64", "one item id")),
         (TOKENS, REAL, "ranking", ("(600, 7)", "for each row")),
-        ({"a": TOKENS, "b": TOKENS > 1, "c": VECTORS}, REAL, None, ("'a': ids(50, 7), 'b': booleans(7), 'c': numb",)),
+        ({"a": TOKENS, "b": TOKENS > 1, "c": VECTORS}, REAL, None, ("'a': ids(50, 7), 'b': booleans(7), 'c': real",)),
     ],
 )
 def test_what_fits_no_spec_is_refused(x: Any, y: Any, kind: Kind | None, parts: tuple[str, ...]) -> None:

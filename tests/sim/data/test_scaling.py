@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from tegu.compile.examples import example_batch
-from tegu.core import Spec, booleans, numbers
+from tegu.core import Spec, booleans, reals
 from tegu.core.data.scaling import scaling_of
 from tegu.sim import Population, simulate
 from tegu.sim.data.scaling import scaling_of_users
@@ -58,7 +58,7 @@ def test_each_named_input_has_its_own_scaling() -> None:
         "picture": rng.normal(7, 3, (400, 2, 2)),
         "place": rng.normal([1, 100], [0.1, 30], (400, 2)),
     }
-    spec = Spec.regression({"mask": booleans(2), "picture": numbers(2, 2), "place": numbers(2)})
+    spec = Spec.regression({"mask": booleans(2), "picture": reals(2, 2), "place": reals(2)})
     people = Population.from_arrays(given, rng.normal(size=400), np.repeat(np.arange(20), 20), spec)
     found, _ = scaling_of_users(people, 0)
     assert found is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.core.scalars import is_number
+from tegu.core.scalars import real_number
 
 __all__ = ["adapt_within", "check_budget"]
 
@@ -18,7 +18,7 @@ def check_budget(budget_ms: float | None) -> None:
     Raises:
         DataError: it is negative or not a number.
     """
-    if budget_ms is not None and not (is_number(budget_ms) and budget_ms >= 0):
+    if budget_ms is not None and not real_number("budget_ms", budget_ms) >= 0:
         raise DataError(f"budget_ms is {budget_ms!r}: expected milliseconds, 0 or more, or None for no limit")
 
 

@@ -75,7 +75,7 @@ def _is_series(x: Any) -> bool:
 
 
 def _without_names(spec: Spec, encoding: Encoding, x: Any) -> Array:
-    cells = np.asarray(x) if isinstance(x, np.ndarray) else _as_objects(x)
+    cells = _as_objects(x)
     rows = cells[None] if cells.ndim == 1 else cells
     if rows.ndim == 2 and rows.shape[1] == len(encoding.columns):
         return encoding.encode({column.name: rows[:, i] for i, column in enumerate(encoding.columns)})
@@ -88,9 +88,10 @@ def _without_names(spec: Spec, encoding: Encoding, x: Any) -> Array:
 
 
 def _as_objects(x: Any) -> Array:
-    """Nested lists as an array that keeps numbers beside text."""
+    """Nested lists as an array that keeps numbers beside text; arrays as they are."""
+    found = x.to_numpy() if hasattr(x, "to_numpy") else x
     try:
-        return np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else x, dtype=object)
+        return found if isinstance(found, np.ndarray) else np.asarray(found, dtype=object)
     except ValueError as error:
         raise DataError(f"x is not an array ({error}): give every row the same shape") from error
 
@@ -125,7 +126,7 @@ def _numbers(name: str, column: Any) -> Array:
 
 
 def _values_without_names(encoding: Encoding, y: Any) -> Array:
-    cells = np.asarray(y) if isinstance(y, np.ndarray) else _as_objects(y)
+    cells = _as_objects(y)
     wide = cells if cells.ndim and cells.shape[-1] == len(encoding.targets) and cells.ndim <= 2 else cells[..., None]
     rows = wide[None] if wide.ndim == 1 else wide
     if rows.ndim != 2 or rows.shape[1] != len(encoding.targets):

@@ -7,7 +7,7 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
-from tegu.core.scalars import is_whole
+from tegu.core.scalars import whole_number
 
 __all__ = ["best_items", "check_can_recommend"]
 
@@ -19,15 +19,12 @@ def check_can_recommend(spec: Spec, n: int) -> None:
         DataError: its inputs are not item ids, its output is not one score per item, or `n` is not a whole number from
             1 on.
     """
-    if not spec.items or spec.outputs != 1 or spec.kind == "classification":
+    if not spec.items or spec.outputs != 1 or spec.kind in ("classification", "multilabel"):
         raise DataError(
             f"a {spec.kind} of inputs {spec.x} with {spec.outputs} outputs has no items to recommend: "
             "use Spec.ranking(items), or Spec.regression((), items=items) for ratings"
         )
-    if not is_whole(n):
-        raise DataError(f"n is {n!r}: expected a whole number of items, such as 10")
-    if n < 1:
-        raise DataError(f"n is {n}: expected at least 1")
+    whole_number("n", n, 1)
 
 
 def best_items(scores: Array, seen: Array, n: int) -> tuple[Array, Array]:

@@ -24,7 +24,7 @@ from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure, require
 from tegu.core.sampling.keyed_random import NO_NOISE
-from tegu.core.scalars import is_whole
+from tegu.core.scalars import whole_number
 
 __all__ = ["OnnxRuntime", "Provider"]
 
@@ -54,7 +54,8 @@ class OnnxRuntime:
             graphs compiled by other providers cannot be saved.
 
     Raises:
-        RuntimeFailure: a provider is not available.
+        RuntimeFailure: a provider is not available, or `threads` is less than 1.
+        DataError: `threads` is not a whole number.
         MissingExtraError: ONNX Runtime is not installed; raised on first use where `providers` is None.
     """
 
@@ -65,8 +66,8 @@ class OnnxRuntime:
         threads: int = 1,
         cache: Path | None = None,
     ) -> None:
-        if not is_whole(threads) or threads < 1:
-            raise RuntimeFailure(f"threads is {threads!r}: expected a whole number, at least 1")
+        if whole_number("threads", threads) < 1:
+            raise RuntimeFailure(f"threads is {threads}: expected at least 1")
         if isinstance(providers, str):
             providers = [providers]
         if providers is not None:

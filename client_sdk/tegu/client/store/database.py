@@ -85,7 +85,7 @@ class Database:
         if busy:
             raise StoreError(
                 f"{self.name} is being read by another process, so deleted bytes may remain in its files: "
-                "close that process and call forget again"
+                "close that process and call forget again, or remove with the same ids"
             )
 
     def close(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import onnx
 from onnx import TensorProto, helper
-from onnx.compose import add_prefix
+
+from tegu.compile.rewrites.prefix import with_prefixed_names
 
 __all__ = ["choose_by_rows"]
 
@@ -37,6 +38,6 @@ def choose_by_rows(few: onnx.ModelProto, many: onnx.ModelProto, limit: int) -> o
 
 def _branch(model: onnx.ModelProto, prefix: str) -> onnx.GraphProto:
     """The model's graph without inputs. It reads the inputs of the graph around it."""
-    graph: onnx.GraphProto = add_prefix(model, prefix, rename_inputs=False).graph
+    graph: onnx.GraphProto = with_prefixed_names(model, prefix).graph
     graph.ClearField("input")
     return graph

@@ -21,6 +21,8 @@ _READS = (
     *(Tensor.__bool__, Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.item, Tensor.tolist),
     *(torch.equal, Tensor.equal, torch.allclose, Tensor.allclose, torch.is_nonzero, Tensor.is_nonzero),
 )
+_OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
+_AUGMENTED = frozenset(f"__i{name}__" for name in _OPERATORS.split(" "))
 _LARGEST = 2**16  # entries; larger constants are rarely asked for a value
 
 
@@ -52,8 +54,11 @@ class KnownValues(TorchFunctionMode):
         if func in _READS:
             return self._computed(func, args, options)
         result = func(*args, **options)
-        if isinstance(result, Tensor) and not _is_real(result) and result.numel() <= _LARGEST:
-            self._values[id(result)] = result, self._computed(func, args, options)
+        recorded = isinstance(result, Tensor) and not _is_real(result) and result.numel() <= _LARGEST
+        if recorded or (_writes(func, options) and not _is_real(tensors[0])):
+            value = self._computed(func, args, options)
+            if isinstance(result, Tensor):
+                self._values[id(result)] = result, value
         return result
 
     def _value(self, tensor: Tensor) -> Tensor | None:
@@ -76,8 +81,3 @@ def _writes(func: Callable[..., Any], options: Mapping[str, Any]) -> bool:
     name = getattr(func, "__name__", "")
     in_place = name.endswith("_") and not name.endswith("__")
     return in_place or name == "__setitem__" or "out" in options or name in _AUGMENTED
-
-
-_AUGMENTED = frozenset(
-    f"__i{name}__" for name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
-)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import TensorProto, helper
-from onnx.compose import add_prefix
 
+from tegu.compile.rewrites.prefix import with_prefixed_names
 from tegu.compile.tracing.hoist import hoist_invariant
 from tegu.core.errors import CompileError
 
@@ -39,7 +39,7 @@ def loop_model(
         raise CompileError(
             f"begin has operator sets {begin.opset_import} and step has {step.opset_import}: export both with the same"
         )
-    start = add_prefix(begin, _PREFIX, rename_inputs=False)
+    start = with_prefixed_names(begin, _PREFIX)
     first = {name: f"{_PREFIX}{_BEGIN}{name}" for name in carry}
     types = {value.name.removeprefix(_NEXT): value.type for value in step.graph.output}
     changing = {name: types[name] for name in carry if not _is_unchanged(step, name)}

@@ -11,7 +11,8 @@ import onnx_ir
 from onnx_ir import convenience
 
 from tegu.compile.named_tensors import Function, Named
-from tegu.compile.tracing.capture import capture
+from tegu.compile.tracing.cache import cached, fingerprint
+from tegu.compile.tracing.capture import Captured, capture
 from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
@@ -64,12 +65,19 @@ def trace(sources: Mapping[str, GraphSource]) -> dict[str, onnx.ModelProto]:
     dynamic = _joined({graph: source.dynamic for graph, source in sources.items()})
     with quiet():
         try:
-            model = translate(capture(all_graphs, inputs, dynamic), list(inputs))
-            return {graph: _extract(model, f"{graph}.") for graph in sources}
+            captured = capture(all_graphs, inputs, dynamic)
+            return cached(
+                fingerprint(captured, list(inputs)), lambda: _translated(captured, list(inputs), list(sources))
+            )
         except TeguError:
             raise
         except Exception as error:  # torch raises dozens of exception types here, many of them private
             raise CompileError(_explain(" or ".join(sources), error)) from error
+
+
+def _translated(captured: Captured, inputs: Sequence[str], graphs: Sequence[str]) -> dict[str, onnx.ModelProto]:
+    model = translate(captured, inputs)
+    return {graph: _extract(model, f"{graph}.") for graph in graphs}
 
 
 def _joined(groups: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
@@ -117,7 +125,7 @@ def _explain(graph: str, error: Exception) -> str:
             f"the {graph} graph cannot be compiled: the model's control flow or a shape depends on the data "
             f"({found}); write it with torch.where, or choose the branch before the model is built"
         )
-    return f"the {graph} graph cannot be compiled: {found}; replace the operator it names"
+    return f"the {graph} graph cannot be compiled: {found}; write the model without it"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

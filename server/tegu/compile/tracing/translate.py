@@ -12,7 +12,7 @@ from typing import Any
 import onnx_ir
 import onnxscript.optimizer
 from onnx_ir.passes import common
-from torch import fx
+from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import (
     ExportGraphSignature,
@@ -134,8 +134,11 @@ def _lift_constants(captured: Captured) -> dict[str, Any]:
     lifted: dict[str, fx.Node] = {}
     constants: dict[str, Any] = {}
     for node in [node for node in graph.nodes if node.op == "get_attr"]:
+        attribute = getattr(module, node.target)
+        if not isinstance(attribute, Tensor):
+            continue  # the body of a scan
         if node.target not in lifted:
-            value = getattr(module, node.target).detach()
+            value = attribute.detach()
             with graph.inserting_before(first):
                 placeholder = graph.placeholder(f"constant_{node.target}")
             placeholder.meta["val"] = captured.fake.from_tensor(value, static_shapes=True)

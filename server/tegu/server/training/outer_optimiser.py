@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tegu.core.data.tree import Tree, check_same_layout, trained_part
 from tegu.core.errors import DataError, FederationError
-from tegu.core.numbers import real_number
+from tegu.core.scalars import real_number
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
 

@@ -16,8 +16,8 @@ from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.core.metrics import Metric, default_metric
-from tegu.core.numbers import real_number, whole_number
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.scalars import real_number, whole_number
 from tegu.server.training.outer_optimiser import OuterRule
 
 __all__ = [

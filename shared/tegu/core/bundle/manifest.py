@@ -21,6 +21,9 @@ Knobs: TypeAlias = Mapping[str, float]
 T = TypeVar("T")
 
 
+_SHOWN = 20  # knobs or entries in a representation
+
+
 class ScheduleEntry(NamedTuple):
     """Knobs to use from `k` interactions on, until the next entry.
 
@@ -39,8 +42,12 @@ class ScheduleEntry(NamedTuple):
     gain_sd: float = 0.0
     losses: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        knobs = ", ".join(f"{name}={value:g}" for name, value in list(self.knobs.items())[:_SHOWN])
+        return f"ScheduleEntry(k={self.k}, {knobs}, gain={self.gain:g}, {len(self.losses)} losses)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Manifest:
     """What a device must know about a bundle's graphs and arrays.
 
@@ -81,6 +88,14 @@ class Manifest:
     noise: int = 0
     fixed_parameters: tuple[str, ...] = ()
     encoding: Encoding | None = None
+
+    def __repr__(self) -> str:
+        ks = [entry.k for entry in self.schedule[:_SHOWN]]
+        return (
+            f"Manifest(learner={self.learner!r}, kind={self.spec.kind!r}, "
+            f"adapted_parameters={reprlib.repr(self.adapted_parameters)}, knobs={reprlib.repr(self.knobs)}, "
+            f"schedule for k={ks}, {len(self.training)} entries on training)"
+        )
 
     def __post_init__(self) -> None:
         if set(self.unadapted) != set(self.knobs):

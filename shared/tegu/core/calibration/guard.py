@@ -31,6 +31,8 @@ __all__ = [
 
 T = TypeVar("T")
 LOO_IMPROVEMENT, SHRINKAGE = "loo_improvement", "shrinkage"  # scalars in the state of a guarded learner
+_MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability
+_MOST_LOGIT = 80.0  # beyond it a probability is 0 or 1 anyway
 _ROUNDING = 1e-5  # relative to gains: evidence that varies by less is rounding error
 
 
@@ -86,13 +88,15 @@ def blend_outputs(kind: Kind, before: Sequence[Array], after: Sequence[Array], f
     normalises.
 
     Args:
-        kind: for classification, outputs are log-probabilities and are interpolated as probabilities.
+        kind: for classification, outputs are log-probabilities and are interpolated as probabilities; for several
+            labels, they are logits, and so is the result.
         before: `[trials]` of outputs of the initialisation.
         after: `[trials]` of fully corrected outputs.
         factor: `[trials]`, 0 for `before` and 1 for `after`.
     """
     answers = zip(*(_plain(kind, each) for each in (before, after)), factor, strict=True)
-    return [a + part * (b - a) for a, b, part in answers]
+    blended = [a + part * (b - a) for a, b, part in answers]
+    return [_logits(each) for each in blended] if kind == "multilabel" else blended
 
 
 def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:
@@ -135,7 +139,15 @@ def shrinkage(own: Guard[float], evidence: Array) -> Array:
 
 
 def _plain(kind: Kind, answers: Sequence[Array]) -> list[Array]:
+    if kind == "multilabel":
+        return [1 / (1 + np.exp(-each.astype(np.float64).clip(-_MOST_LOGIT, _MOST_LOGIT))) for each in answers]
     return [np.exp(each, dtype=np.float64) if kind == "classification" else each.astype(np.float64) for each in answers]
+
+
+def _logits(probabilities: Array) -> Array:
+    kept = probabilities.clip(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+    found: Array = np.log(kept) - np.log1p(-kept)
+    return found
 
 
 def _error(answer: Array, y: Array) -> float:

@@ -19,6 +19,8 @@ def inputs_to_score(spec: Spec, x: Array) -> Array:
 def nonconformity(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
     """The mean loss of rows: cross-entropy, squared error, or for ranking the weighted softmax loss of the items.
 
+    Several labels or targets are averaged.
+
     Args:
         spec: of the model.
         outputs: predictions for `inputs_to_score(spec, x)`: `[rows, outputs]`, or scores `[items]` for ranking.
@@ -28,6 +30,8 @@ def nonconformity(spec: Spec, outputs: Array, x: Array, y: Array) -> float:
     outputs = outputs.astype(np.float64)
     if spec.kind == "regression":
         return float(np.square(outputs - y).mean())
+    if spec.kind == "multilabel":
+        return float((np.logaddexp(0, outputs) - outputs * y).mean())
     logs = outputs - np.logaddexp.reduce(outputs, -1, keepdims=True)
     rows = logs[x] * confidence(y) if spec.kind == "ranking" else np.take_along_axis(logs, y[:, None], 1)
     return float(-rows.mean())

@@ -13,9 +13,10 @@ from tegu.core.data.arrays import as_array, check_numbers
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
-__all__ = ["MAX_EXACT_ID", "DType", "Field", "booleans", "check_field", "check_values", "ids", "numbers"]
+__all__ = ["MAX_EXACT_ID", "DType", "Field", "booleans", "check_field", "check_values", "ids", "reals"]
 
 DType: TypeAlias = Literal["float32", "int64", "bool"]
+_SHOWN_IDS = 6  # in a representation; a row of tokens has hundreds
 MAX_EXACT_ID = 1 << 24  # float32 holds every whole number up to here
 
 
@@ -35,9 +36,14 @@ class Field(NamedTuple):
     size: int = 0
     ids: tuple[tuple[int, int], ...] = ()
 
+    def __repr__(self) -> str:
+        shown = self.ids if len(self.ids) <= _SHOWN_IDS else f"<{len(self.ids)} of them>"
+        ids = f", ids={shown}" if self.ids else ""
+        return f"Field(shape={self.shape}, dtype={self.dtype!r}, size={self.size}{ids})"
 
-def numbers(*shape: int) -> Field:
-    """An input of real numbers with this shape per row, such as `numbers(3, 32, 32)`; `numbers()` is one number."""
+
+def reals(*shape: int) -> Field:
+    """An input of real numbers with this shape per row, such as `reals(3, 32, 32)`; `reals()` is one number."""
     return Field(shape, "float32")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
-from tegu.core.scalars import is_number
+from tegu.core.scalars import real_number
 
 __all__ = ["check_half_life", "effective_sample_size", "recency_weights"]
 
@@ -47,7 +47,7 @@ def check_half_life(half_life: float | None) -> None:
     Raises:
         DataError: it is not a number above 0.
     """
-    if half_life is not None and not (is_number(half_life) and 0 < half_life < math.inf):
+    if half_life is not None and not 0 < real_number("half_life", half_life) < math.inf:
         raise DataError(
             f"half_life is {half_life!r}: expected a number of interactions above 0, or None for equal weights"
         )

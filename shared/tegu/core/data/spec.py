@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from tegu.core.data.arrays import as_array
@@ -17,20 +18,20 @@ from tegu.core.errors import DataError
 
 __all__ = ["DType", "Field", "Kind", "RawInputs", "Shape", "Spec", "check_rows", "check_x", "check_y", "packed"]
 
-Kind: TypeAlias = Literal["classification", "regression", "ranking"]
+Kind: TypeAlias = Literal["classification", "multilabel", "regression", "ranking"]
 Shape: TypeAlias = tuple[int, ...] | Mapping[str, Field]
 RawInputs: TypeAlias = ArrayLike | Mapping[str, ArrayLike] | tuple[ArrayLike, ...]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The kind of problem and the layout of its rows. Build one with `classification`, `regression` or `ranking`.
+    """The kind of problem and the layout of its rows. Build one with a method of that name.
 
     Attributes:
         kind: what is predicted.
         x: one input row.
         y: one target row.
-        outputs: length of an output row: number of classes, number of targets, or 1 for ranking.
+        outputs: length of an output row: number of classes, labels or targets, or 1 for ranking.
         inputs: names and layouts of several inputs, which a row of `x` packs one after the other, flattened; `()` if
             the module has one input, `x`.
     """
@@ -75,6 +76,16 @@ class Spec:
         return cls("classification", x, Field((), "int64", classes), classes, inputs)
 
     @classmethod
+    def multilabel(cls, shape: Shape, labels: int, *, tokens: int = 0, ids: Mapping[int, int] | None = None) -> Spec:
+        """Any number of `labels` per row: a target is a row of 0 and 1, and an output the logit of each label.
+
+        The other arguments are as in `classification`.
+        """
+        inputs, x = _layout(shape, tokens, ids)
+        y = Field((labels,), "float32", 0, tuple((position, 2) for position in range(labels)))
+        return cls("multilabel", x, y, labels, inputs)
+
+    @classmethod
     def regression(
         cls, shape: Shape, targets: int = 1, *, items: int = 0, tokens: int = 0, ids: Mapping[int, int] | None = None
     ) -> Spec:
@@ -101,7 +112,8 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON-compatible values."""
-        body = {"kind": self.kind, "x": _body(self.x), "y": _body(self.y), "outputs": self.outputs}
+        x = self.x._replace(ids=()) if self.inputs else self.x  # the inputs tell where the ids are
+        body = {"kind": self.kind, "x": _body(x), "y": _body(self.y), "outputs": self.outputs}
         named = {"inputs": [[name, _body(field)] for name, field in self.inputs]} if self.inputs else {}
         return body | named
 
@@ -114,7 +126,9 @@ class Spec:
         """
         try:
             inputs = tuple((name, _field(each)) for name, each in body.get("inputs", ()))
-            return cls(body["kind"], _field(body["x"]), _field(body["y"]), _integer(body["outputs"]), inputs)
+            x = _field(body["x"])
+            x = x._replace(ids=packed_field(inputs).ids) if inputs else x
+            return cls(body["kind"], x, _field(body["y"]), _integer(body["outputs"]), inputs)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{reprlib.repr(body)} describes no spec ({type(error).__name__}: {error}): expected a to_dict result"
@@ -195,6 +209,8 @@ def check_y(spec: Spec, y: ArrayLike) -> Array:
     array = as_array("y", y)
     if spec.y.shape in ((), (1,)) and array.shape[1:] in ((), (1,)) and array.ndim:
         array = array.reshape(len(array), *spec.y.shape)
+    if spec.y.dtype == "int64" and array.dtype.kind == "f" and (array == np.floor(array)).all():
+        array = array.astype(np.int64)  # labels such as 0.0 and 1.0
     targets = check_values("y", spec.y, array)
     if spec.kind == "ranking" and targets.min(initial=0) < 0:
         raise DataError(

@@ -149,7 +149,7 @@ def _numbers(name: str, cells: Array) -> Values:
         return Values(cells.astype(np.uint64 if cells.dtype == np.uint64 else np.int64), np.zeros(len(cells), bool))
     if cells.dtype.kind == "f":
         return _finite(name, cells.astype(np.float64), np.isnan(cells))
-    return _numbers(name, cells.astype(object))
+    return _numbers(name, _of_sequence(cells))
 
 
 def _integers(cells: Sequence[int]) -> Array:
@@ -171,7 +171,7 @@ def _finite(name: str, array: Array, missing: Array) -> Values:
 
 
 def _objects(name: str, cells: Array, kind: ValueKind) -> Values:
-    plain = cells if cells.dtype.kind != "M" or kind != "word" else cells.astype(str)
+    plain = cells if cells.dtype.kind not in "Mm" else _of_sequence(cells)  # as objects, numpy would make them integers
     missing = np.fromiter((_is_gap(cell) for cell in plain), bool, len(plain))
     read, placeholder = _READERS[kind]
     found = np.empty(len(plain), object)

@@ -12,9 +12,9 @@ import numpy as np
 
 from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.errors import DataError, PopulationError
-from tegu.core.numbers import whole_number
 from tegu.core.sampling.keyed_random import draw_noise, keyed_rng, splitmix
 from tegu.core.sampling.leakage import RowUnits, row_units_of
+from tegu.core.scalars import whole_number
 
 __all__ = [
     "Episode",

@@ -5,7 +5,7 @@ residuals of the user's own interactions, in the model's own features, corrects 
 
     f(x) = f0(x) + weight * shrinkage * K(x, S) (K(S, S) + ridge I)^-1 (y - f0(S))
 
-f0 is the model's output, or its probabilities for classification. The features are the input of its last linear layer,
+f0 is the model's output, or its probabilities for labels. The features are the input of its last linear layer,
 scaled to length 1. K is a weighted mean, by `mix`, of their cosine and an RBF kernel. A correction of residuals starts
 from the initialisation's output, so that a user with few rows stays close to it. Ridge regression as a base learner:
 Bertinetto et al. 2019 (R2-D2), arXiv:1805.08136.
@@ -22,6 +22,7 @@ interaction the leave-one-out improvement is 0, and the population's values alon
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
-from tegu.core.data.spec import Spec
+from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import CalibrationOptions, Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
@@ -52,6 +53,11 @@ _KNOBS = {
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube, 20 ms for 100 rows
 _STATE = ("inputs", "weights", "mix", SHRINKAGE, LOO_IMPROVEMENT)
 _MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability, before normalisation
+_ANSWERS: dict[Kind, Callable[[Tensor], Tensor]] = {
+    "classification": lambda logits: torch.softmax(logits, -1),
+    "multilabel": torch.sigmoid,
+    "regression": lambda values: values,
+}
 _NORMALISED_CANDIDATES = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))
 _UNNORMALISED_CANDIDATES = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
 
@@ -72,7 +78,7 @@ def residual_correction(
 
     Args:
         model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`. It is not changed.
-        spec: the model's inputs and outputs, for classification or regression.
+        spec: the model's inputs and outputs, for any kind but a ranking.
         normalise_features: scale features to length 1. False uses the dot product of the features as the kernel,
             whatever `mix` is: ridge regression on the last layer, for features whose length carries information, such
             as those of items.
@@ -88,7 +94,7 @@ def residual_correction(
     """
     if spec.kind == "ranking":
         raise DataError(
-            "a ranking has no residuals to correct: expected a spec for classification or regression; use reptile with "
+            "a ranking has no residuals to correct: expected a spec for labels or regression; use reptile with "
             "adapted_parameters= the user's own parameters"
         )
     module = checked_module(model, spec, output)
@@ -99,7 +105,7 @@ def residual_correction(
 
     def base_outputs(meta: TorchTree, x: Tensor) -> tuple[Tensor, Tensor]:
         found = forward_with_features(module, meta, x)
-        output = torch.softmax(found.output, -1) if spec.kind == "classification" else found.output
+        output = _ANSWERS[spec.kind](found.output)
         return output, unit_length(found.features) if normalise_features else found.features
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
@@ -124,8 +130,11 @@ def residual_correction(
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         output, features = base_outputs(meta, x)
         corrected = output + features_kernel(features, state["inputs"], state["mix"]) @ state["weights"]
-        if spec.kind != "classification":
+        if spec.kind == "regression":
             return corrected
+        if spec.kind == "multilabel":
+            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+            return kept.log() - (1 - kept).log()
         probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
         return (probabilities / probabilities.sum(-1, keepdim=True)).log()
 

@@ -13,10 +13,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tegu.core.data.spec import Field, Spec
 from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.core.notes import note
+from tegu.learners.default_dtype import float32_by_default
+from tegu.learners.module_calls import ModuleCalls
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
 from tegu.learners.modules.named_output import OutputName, find_output, select_output
+from tegu.learners.modules.output_shape import fit_output_shape
 from tegu.learners.modules.plain_module import plain_module
+from tegu.learners.modules.repeatable import check_repeatable, naming_the_module
+from tegu.learners.operators.randomness import DropoutOff
 
 __all__ = ["checked_module", "example_rows"]
 
@@ -24,6 +29,7 @@ _ROWS = 3
 _UNBOUNDED_IDS = 8
 
 
+@float32_by_default()
 def checked_module(model: nn.Module, spec: Spec, output: OutputName | None = None) -> nn.Module:
     """Check that `model` fits `spec`, and return a plain copy of it in evaluation mode (dropout off).
 
@@ -45,6 +51,7 @@ def checked_module(model: nn.Module, spec: Spec, output: OutputName | None = Non
     _check_parameters(copied)
     copied = unpacking(copied, spec)
     _select(copied, spec)
+    fit_output_shape(copied, spec, _output(copied, example_rows(spec.x, _ROWS)))
     _check_outputs(copied, spec)
     return copied
 
@@ -112,6 +119,7 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             f"the model returns {output.dtype} of shape {tuple(output.shape)} for {_ROWS} rows: {spec.kind} expects "
             f"float32 of shape {expected}; change its last layer, or the spec"
         )
+    check_repeatable(model, x)
     if not torch.isfinite(_output(model, torch.zeros_like(x))).all():
         raise CompileError(
             "the model gives NaN or infinity for a row of zeros: expected finite numbers, because batches are padded "
@@ -130,7 +138,8 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
     """Check that the module uses its parameters through registered modules: `substituted` replaces them only there."""
     changed = {name: 1 + 2 * value.detach() for name, value in model.named_parameters()}
     output = call(model, changed, x)
-    expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
+    with DropoutOff():
+        expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
     if not torch.allclose(output, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
         listed = plain_containers(model)
         how = f"through the plain container {listed[0]}" if listed else "through a closure or a plain list of layers"
@@ -149,14 +158,16 @@ def _output(model: nn.Module, x: Tensor) -> Tensor:
 
 def _result(model: nn.Module, x: Tensor) -> object:
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    calls = ModuleCalls()
     try:
-        result: object = call(model, parameters, x)
+        with naming_the_module() as calls:
+            result: object = call(model, parameters, x)
     except TeguError:
         raise
     except Exception as error:  # a user's module may raise anything
         raise DataError(
-            f"the model fails on x of shape {tuple(x.shape)} and dtype {x.dtype} ({type(error).__name__}: {error}): "
-            f"{_fix(model)}"
+            f"{calls.failed or 'the model'} fails on x of shape {tuple(x.shape)} and dtype {x.dtype} "
+            f"({type(error).__name__}: {error}): {_fix(model)}"
         ) from error
     return result
 
@@ -177,6 +188,7 @@ def _fix(model: nn.Module) -> str:
     return "the spec says that x has such rows; change the model or the spec"
 
 
+@float32_by_default()
 def example_rows(field: Field, rows: int) -> Tensor:
     """Synthetic rows `[rows, *field.shape]` that fit `field`, with ids where it has some; the same on every call."""
     shape = (rows, *field.shape)

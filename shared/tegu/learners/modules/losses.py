@@ -38,6 +38,16 @@ def cross_entropy(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] |
     return softmax_cross_entropy(logits, one_hot(batch.y, logits.shape[-1]))
 
 
+def binary_cross_entropy(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
+    """Binary cross-entropy of logits `[rows, labels]` against labels of 0 and 1, averaged over the labels."""
+    del support
+    logits, labels = apply(batch.x), batch.y
+    second = torch.arange(2, dtype=logits.dtype, device=logits.device)
+    pairs = logits.unsqueeze(-1) * second  # the softmax of 0 and z is the sigmoid of z
+    targets = (1 - labels).unsqueeze(-1) * (1 - second) + labels.unsqueeze(-1) * second
+    return softmax_cross_entropy(pairs.reshape(-1, 2), targets.reshape(-1, 2)).reshape(labels.shape).mean(-1)
+
+
 def squared_error(apply: Applied, batch: Batch[Tensor], support: Batch[Tensor] | None = None) -> Tensor:
     """Squared error of outputs `[rows, targets]`, averaged over the targets."""
     del support
@@ -68,12 +78,14 @@ def _confidence(weights: Tensor) -> Tensor:
 
 LOSSES: dict[str, Callable[[Spec], Loss]] = {
     "cross_entropy": lambda spec: cross_entropy,
+    "binary_cross_entropy": lambda spec: binary_cross_entropy,
     "squared_error": lambda spec: squared_error,
     "click_softmax": lambda spec: click_softmax(spec.items),
 }
 
 _DEFAULT: dict[Kind, str] = {
     "classification": "cross_entropy",
+    "multilabel": "binary_cross_entropy",
     "regression": "squared_error",
     "ranking": "click_softmax",
 }

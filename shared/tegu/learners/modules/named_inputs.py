@@ -21,9 +21,9 @@ _Style: TypeAlias = Literal["keywords", "positions", "mapping"]
 
 
 def unpacking(model: nn.Module, spec: Spec) -> nn.Module:
-    """`model`, changed so that a packed row reaches it as `spec.inputs`; unchanged for a spec with one input.
+    """`model`, changed so that a packed row reaches it as `spec.inputs`.
 
-    A module that was changed before stays as it is.
+    It stays as it is for a spec with one input, and if it unpacks rows already.
 
     The names of its parameters stay. Its forward gets the inputs by keyword if it has parameters of these names;
     otherwise as one mapping if there are several inputs and it has one parameter; otherwise by position, in the

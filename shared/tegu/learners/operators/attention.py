@@ -1,8 +1,8 @@
 """Attention in plain products and a softmax, with the signatures of `torch.nn.functional`.
 
-Torch's fused forms have gradients that `torch.func.vmap` cannot batch, and their masks are compared or checked by value.
-A query that may attend to no key gets zeros, as in `scaled_dot_product_attention`; torch's layers with
-`need_weights=True` give NaN.
+Torch's fused forms have gradients that `torch.func.vmap` cannot batch, and masks that are compared by value. A query
+that may attend to no key gets zeros, as in `scaled_dot_product_attention`. Torch's layers with `need_weights=True` give
+NaN there.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def multi_head_attention_forward(
     Raises:
         CompileError: keys or values are given as `static_k` or `static_v`.
     """
+    del embed_dim_to_check, dropout_p, training
     if static_k is not None or static_v is not None:
         raise CompileError("attention with static_k or static_v has no compiled form: pass them as key and value")
     inputs, batched = [query, key, value], query.dim() == 3

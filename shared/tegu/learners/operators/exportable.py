@@ -20,6 +20,7 @@ from tegu.learners.operators.attention import multi_head_attention_forward, scal
 from tegu.learners.operators.embeddings import Lookup, embedding, embedding_bag, from_table
 from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.pooling import POOLING
+from tegu.learners.operators.randomness import RANDOMNESS
 from tegu.learners.operators.recurrent import gru, lstm, rnn_relu, rnn_tanh
 from tegu.learners.operators.tensors import indexing, matrices, sampling, scans, writes
 from tegu.learners.operators.tensors.choosing import CHOOSING
@@ -176,6 +177,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     **POOLING,
     **CHOOSING,
     **PIECES,
+    **RANDOMNESS,
+    Tensor.__len__: indexing.length,
     F.cross_entropy: _cross_entropy,
     F.mse_loss: _error(F.mse_loss, lambda difference, _: difference.square()),
     F.smooth_l1_loss: _error(F.smooth_l1_loss, _smooth_l1),

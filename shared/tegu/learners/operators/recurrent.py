@@ -1,82 +1,89 @@
 """GRU, LSTM and Elman layers, computed step by step, with the signatures of `torch.gru` and its relatives.
 
-torch.nn.GRU, LSTM and RNN call these functions inside `PlainOperators`. The time axis is unrolled, so its length is
-fixed in a graph; the spec fixes it too.
+torch.nn.GRU, LSTM and RNN call these functions inside `PlainOperators`. Recorded, a layer is one scan over time and its
+gradient another, so graphs do not grow with the length. Otherwise the steps are a loop in Python, as are the cells
+(`torch.nn.GRUCell`) in a loop of the user's own, in graphs too.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
+from torch.func import vjp
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from tegu.core.errors import CompileError
+from tegu.learners.operators.scan import scan
 
 __all__ = ["gru", "lstm", "rnn_relu", "rnn_tanh"]
 
 _State: TypeAlias = tuple[Tensor, ...]  # (hidden,), or (hidden, cell) for an LSTM
-_Cell: TypeAlias = Callable[[Tensor, _State, Sequence[Tensor]], _State]
 
 
 def gru(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.gru`: output and last hidden state."""
-    output, (last,) = _layers(_gru_cell, x, (hidden,), *options)
+    output, (last,) = _layers(_GRU, x, (hidden,), *options)
     return output, last
 
 
 def lstm(x: Tensor, state: _State, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`torch.lstm`: output, last hidden state and last cell state."""
-    output, (hidden, cell) = _layers(_lstm_cell, x, state, *options)
+    output, (hidden, cell) = _layers(_LSTM, x, state, *options)
     return output, hidden, cell
 
 
 def rnn_tanh(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.rnn_tanh`: output and last hidden state."""
-    output, (last,) = _layers(_elman_cell(torch.tanh), x, (hidden,), *options)
+    output, (last,) = _layers(_elman(torch.tanh), x, (hidden,), *options)
     return output, last
 
 
 def rnn_relu(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.rnn_relu`: output and last hidden state."""
-    output, (last,) = _layers(_elman_cell(torch.relu), x, (hidden,), *options)
+    output, (last,) = _layers(_elman(torch.relu), x, (hidden,), *options)
     return output, last
 
 
-def _gates(x: Tensor, hidden: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    inputs, recurrent, *biases = weights
-    from_x, from_hidden = biases or (None, None)
-    return F.linear(x, inputs, from_x), F.linear(hidden, recurrent, from_hidden)
+class _Cell(NamedTuple):
+    """One step of a layer, without its matrix products.
+
+    Attributes:
+        gates: what a step reads of the products, in parts of the hidden state's size.
+        direct: which parts of the state a step reads besides the products.
+        next_state: (product with the input `[..., gates, hidden]`, product with the hidden state, direct parts of the
+            state `[..., hidden]`) -> the next state.
+    """
+
+    gates: int
+    direct: tuple[int, ...]
+    next_state: Callable[[Tensor, Tensor, _State], _State]
 
 
-def _split(gates: Tensor, count: int) -> tuple[Tensor, ...]:
+def _gru_step(from_x: Tensor, from_hidden: Tensor, direct: _State) -> _State:
+    (hidden,) = direct
     # Not `chunk`: its gradient batched over users by `vmap` fixes the number of users.
-    return gates.reshape(*gates.shape[:-1], count, -1).unbind(-2)
-
-
-def _gru_cell(x: Tensor, state: _State, weights: Sequence[Tensor]) -> _State:
-    (hidden,) = state
-    (xr, xz, xn), (hr, hz, hn) = (_split(gate, 3) for gate in _gates(x, hidden, weights))
+    (xr, xz, xn), (hr, hz, hn) = from_x.unbind(-2), from_hidden.unbind(-2)
     update = torch.sigmoid(xz + hz)
     candidate = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
     return (candidate + update * (hidden - candidate),)
 
 
-def _lstm_cell(x: Tensor, state: _State, weights: Sequence[Tensor]) -> _State:
-    hidden, cell = state
-    from_x, from_hidden = _gates(x, hidden, weights)
-    enter, forget, candidate, leave = _split(from_x + from_hidden, 4)
-    cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
+def _lstm_step(from_x: Tensor, from_hidden: Tensor, direct: _State) -> _State:
+    enter, forget, candidate, leave = (from_x + from_hidden).unbind(-2)
+    cell = torch.sigmoid(forget) * direct[0] + torch.sigmoid(enter) * torch.tanh(candidate)
     return torch.sigmoid(leave) * torch.tanh(cell), cell
 
 
-def _elman_cell(activation: Callable[[Tensor], Tensor]) -> _Cell:
-    def cell(x: Tensor, state: _State, weights: Sequence[Tensor]) -> _State:
-        return (activation(sum(_gates(x, state[0], weights), start=torch.zeros(()))),)
+def _elman(activation: Callable[[Tensor], Tensor]) -> _Cell:
+    return _Cell(1, (), lambda from_x, from_hidden, _: (activation(from_x + from_hidden).squeeze(-2),))
 
-    return cell
+
+_GRU, _LSTM = _Cell(3, (0,), _gru_step), _Cell(4, (1,), _lstm_step)
 
 
 def _layers(
@@ -99,28 +106,145 @@ def _layers(
         raise CompileError(f"a recurrent layer drops out {dropout:g} of its outputs: call model.eval()")
     if len(weights) != layers * (1 + bidirectional) * (4 if has_biases else 2):
         raise CompileError("a recurrent layer with projections has no compiled form: leave out proj_size")
-    steps = list((x.transpose(0, 1) if batch_first else x).unbind(0))
+    sequence = x.transpose(0, 1) if batch_first else x
     last: list[_State] = []
     pieces = _grouped(weights, 4 if has_biases else 2)
     for _ in range(layers):
         directions = []
         for backward in (False, True)[: 1 + bidirectional]:
             state = tuple(part[len(last)] for part in start)
-            outputs, state = _run(cell, steps[::-1] if backward else steps, state, next(pieces))
-            directions.append(outputs[::-1] if backward else outputs)
+            outputs, state = _run(cell, sequence.flip(0) if backward else sequence, state, next(pieces))
+            directions.append(outputs.flip(0) if backward else outputs)
             last.append(state)
-        steps = [torch.cat(both, -1) if bidirectional else both[0] for both in zip(*directions, strict=True)]
-    output = torch.stack(steps, 1 if batch_first else 0)
-    return output, tuple(torch.stack(parts) for parts in zip(*last, strict=True))
+        sequence = _side_by_side(directions)
+    output = sequence.transpose(0, 1) if batch_first else sequence
+    return output, tuple(_stacked(parts) for parts in zip(*last, strict=True))
 
 
 def _grouped(weights: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]:
     return iter([weights[i : i + size] for i in range(0, len(weights), size)])
 
 
-def _run(cell: _Cell, steps: Sequence[Tensor], state: _State, weights: Sequence[Tensor]) -> tuple[list[Tensor], _State]:
-    outputs = []
-    for x in steps:
-        state = cell(x, state, weights)
-        outputs.append(state[0])
-    return outputs, state
+def _run(cell: _Cell, sequence: Tensor, start: _State, weights: Sequence[Tensor]) -> tuple[Tensor, _State]:
+    """Outputs `[steps, rows, hidden]` and the last state of one layer in one direction."""
+    inputs, recurrent, *biases = weights
+    bias_x, bias_hidden = biases or (None, recurrent.new_zeros(len(recurrent)))
+    from_x = _parts(_linear(sequence, inputs, bias_x), cell.gates)  # one product for all steps
+    states: _State
+    if get_proxy_mode() is None:
+        states = _unrolled(cell, from_x, recurrent, bias_hidden, *start)
+    else:
+        states = _Recurrence.apply(cell, from_x, recurrent, bias_hidden, *start)  # type: ignore[no-untyped-call] # torch does not annotate it
+    return states[0], tuple(part.select(0, -1) for part in states)
+
+
+def _next_state(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, state: _State) -> _State:
+    from_hidden = _parts(_linear(state[0], weight, bias), cell.gates)
+    return cell.next_state(from_x, from_hidden, tuple(state[part] for part in cell.direct))
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.linear(x.flatten(0, -2), weight, bias).reshape(*x.shape[:-1], -1)
+
+
+def _parts(gates: Tensor, count: int) -> Tensor:
+    return gates.reshape(*gates.shape[:-1], count, -1)
+
+
+def _unrolled(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *state: Tensor) -> _State:
+    """The states `[steps, rows, hidden]` after each step."""
+    states = list[_State]()
+    for entry in from_x.unbind(0):
+        state = _next_state(cell, entry, weight, bias, state)
+        states.append(state)
+    return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+
+
+class _Recurrence(torch.autograd.Function):
+    """`_unrolled` as one scan, and its gradient as another."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *start: Tensor) -> _State:
+        def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
+            state = _next_state(cell, entries[0], constants[0], constants[1], state)
+            return state, state
+
+        return scan(step, start, (from_x,), (weight, bias))[1]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _State) -> None:
+        ctx.cell, *tensors = inputs
+        ctx.save_for_backward(*tensors, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        cell: _Cell = ctx.cell
+        from_x, weight, bias, *others = ctx.saved_tensors
+        parts = len(grads)
+        before = tuple(_shifted(*both) for both in zip(others[:parts], others[parts:], strict=True))
+        from_hidden = _parts(_linear(before[0], weight, bias), cell.gates)
+        slopes = _slopes(cell, from_x, from_hidden, tuple(before[part] for part in cell.direct))
+
+        def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
+            own = tuple(a + b for a, b in zip(state, entries[:parts], strict=True))
+            by_hidden, *by_direct = _weighted(own, _regrouped(entries[parts:], parts))
+            earlier = dict(zip(cell.direct, by_direct, strict=True))
+            by_product = by_hidden.flatten(-2) @ constants[0]
+            earlier[0] = earlier[0] + by_product if 0 in earlier else by_product
+            return tuple(earlier[part] for part in range(parts)), own
+
+        entries = (*grads, *(slope for each in slopes for slope in each[1:]))
+        zeros = tuple(torch.zeros_like(part) for part in others[:parts])
+        by_start, own = scan(step, zeros, tuple(entry.flip(0) for entry in entries), (weight,))
+        own = tuple(part.flip(0) for part in own)
+        by_x, by_hidden, *_ = _weighted(own, slopes)
+        rows = by_hidden.flatten(-2).flatten(0, -2)
+        return (None, by_x, rows.T @ before[0].flatten(0, -2), rows.sum(0), *by_start)
+
+
+def _shifted(start: Tensor, states: Tensor) -> Tensor:
+    """The states before each step."""
+    others = [0, 0] * start.dim()
+    return F.pad(start.unsqueeze(0), [*others, 0, len(states) - 1]) + F.pad(states, [*others, 1, -1])
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """As `torch.stack`, by padding: the number of users is fixed in an exported `torch.stack`."""
+    others, last = [0, 0] * parts[0].dim(), len(parts) - 1
+    return _sum([F.pad(part.unsqueeze(0), [*others, i, last - i]) for i, part in enumerate(parts)])
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """As `torch.cat` along the last axis of parts of one size, by padding as in `_stacked`."""
+    size, last = parts[0].shape[-1], len(parts) - 1
+    return _sum([F.pad(part, [i * size, (last - i) * size]) for i, part in enumerate(parts)])
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    return functools.reduce(torch.add, terms)
+
+
+def _slopes(cell: _Cell, from_x: Tensor, from_hidden: Tensor, direct: _State) -> list[_State]:
+    """For each part of the next state, its derivatives by what a step reads: each depends on one entry of each."""
+    found = vjp(lambda x, hidden, *direct: cell.next_state(x, hidden, direct), from_x, from_hidden, *direct)
+    states: _State = found[0]
+    pullback: Callable[[_State], _State] = found[1]
+    return [
+        pullback(tuple((torch.ones_like if index == part else torch.zeros_like)(s) for index, s in enumerate(states)))
+        for part in range(len(states))
+    ]
+
+
+def _weighted(own: _State, slopes: Sequence[_State]) -> list[Tensor]:
+    """Gradients by what a step reads, given those by the parts of the next state."""
+    totals = [
+        [g * slope if slope.dim() == g.dim() else g.unsqueeze(-2) * slope for slope in each]
+        for g, each in zip(own, slopes, strict=True)
+    ]
+    return [_sum(terms) for terms in zip(*totals, strict=True)]
+
+
+def _regrouped(slopes: _State, parts: int) -> list[_State]:
+    return list(zip(*[iter(slopes)] * (len(slopes) // parts), strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from tegu.learners.learner import TorchTree
+from tegu.learners.module_calls import watched
 
 __all__ = ["substituted"]
 
@@ -18,13 +19,19 @@ def substituted(module: nn.Module, parameters: TorchTree) -> nn.Module:
     used in two places is replaced in both.
     """
     replacements = {id(value): parameters[name] for name, value in module.named_parameters() if name in parameters}
-    return _copied(module, replacements)
+    return _copied(module, replacements, "")
 
 
-def _copied(module: nn.Module, replacements: Mapping[int, Tensor]) -> nn.Module:
+def _copied(module: nn.Module, replacements: Mapping[int, Tensor], path: str) -> nn.Module:
     copied: nn.Module = module.__new__(type(module))
     own = dict(vars(module))
     own["_parameters"] = {name: replacements.get(id(value), value) for name, value in module._parameters.items()}
-    own["_modules"] = {name: child and _copied(child, replacements) for name, child in module._modules.items()}
+    own["_modules"] = {
+        name: child and _copied(child, replacements, f"{path}.{name}" if path else name)
+        for name, child in module._modules.items()
+    }
     vars(copied).update(own)
+    forward = watched(path, module, copied)
+    if forward is not None:
+        vars(copied)["forward"] = forward
     return copied

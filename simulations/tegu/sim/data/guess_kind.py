@@ -20,9 +20,9 @@ _EXAMPLES = "prices, counts or stars"
 def guess_kind(name: str, y: Array) -> Kind:
     """What targets are for. A guess is printed as a note.
 
-    Text and booleans are labels, and real numbers are targets of a regression. Whole numbers are labels if they have
-    few values, without a gap from 0, and many rows for each. So are the real numbers 0.0 and 1.0 where there are no
-    others.
+    Text and booleans are labels, rows of 0 and 1 are several labels, and real numbers are targets of a regression.
+    Whole numbers are labels if they have few values, without a gap from 0, and many rows for each. So are the real
+    numbers 0.0 and 1.0 where there are no others.
 
     Args:
         name: of the targets, for messages.
@@ -31,10 +31,12 @@ def guess_kind(name: str, y: Array) -> Kind:
     Raises:
         DataError: they may be labels or numbers.
     """
-    if y.dtype.kind in "OUSb" or not y.size:
-        return "classification" if y.dtype.kind in "OUSb" else "regression"
-    if y.ndim > 1 and y.shape[1:] != (1,):
+    if y.dtype.kind not in "iuf" and y.shape[1:] in ((), (1,)):
+        return "classification"
+    if not y.size:
         return "regression"
+    if y.ndim > 1 and y.shape[1:] != (1,):
+        return _of_several(name, y)
     values, counts = np.unique(y, return_counts=True)
     if y.dtype.kind == "f":
         return _of_real_numbers(name, values, counts)
@@ -46,6 +48,18 @@ def guess_kind(name: str, y: Array) -> Kind:
         )
     note(f"{name} holds the whole numbers 0 to {values[-1]}: taken as labels; pass kind='regression' for numbers.")
     return "classification"
+
+
+def _of_several(name: str, y: Array) -> Kind:
+    if y.dtype.kind not in "biuf" or y.ndim > 2 or not ((y == 0) | (y == 1)).all():
+        return "regression"
+    if (y.sum(1) == 1).all():
+        raise DataError(
+            f"{name} holds one 1 in each row of {y.shape[1]}: pass {name}.argmax(1) for one label a row, or "
+            "kind='multilabel' for any number of labels"
+        )
+    note(f"{name} holds rows of {y.shape[1]} 0s and 1s: taken as any number of labels; kind='regression' says numbers.")
+    return "multilabel"
 
 
 def _of_real_numbers(name: str, values: Array, counts: Array) -> Kind:

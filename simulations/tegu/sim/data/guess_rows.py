@@ -58,7 +58,8 @@ def guess_rows(x: RawInputs, y: ArrayLike, kind: Kind | None = None) -> TableRow
 
 
 def _builder(kind: Kind) -> Any:
-    return Spec.classification if kind == "classification" else Spec.regression
+    builders = {"classification": Spec.classification, "multilabel": Spec.multilabel, "regression": Spec.regression}
+    return builders[kind]
 
 
 def _outputs(kind: Kind, targets: Array, labels: tuple[Word, ...]) -> int:
@@ -100,7 +101,7 @@ def _field_code(array: Array) -> str:
         return f"booleans({', '.join(shape)})"
     if array.dtype.kind in "iu" and array.dtype != np.uint8 and array.min(initial=0) >= 0:
         return f"ids({', '.join([str(int(array.max(initial=0)) + 1), *shape])})"
-    return f"numbers({', '.join(shape)})"
+    return f"reals({', '.join(shape)})"
 
 
 def _ids_in(x: Array, kind: Kind, outputs: int) -> int:

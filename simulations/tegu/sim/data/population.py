@@ -101,7 +101,7 @@ class Population:
             group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
                 one side of an episode.
             order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
-            kind: "classification", "regression" or "ranking", where `spec` is guessed.
+            kind: "classification", "multilabel", "regression" or "ranking", where `spec` is guessed.
             titles: of items, for people: by item id, or in the order of the catalogue.
             feature_names: a name for each number of a row, by which a device may give it.
 

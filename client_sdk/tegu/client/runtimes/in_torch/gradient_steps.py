@@ -27,7 +27,7 @@ Device = Literal["cpu", "cuda", "mps"]
 
 _RIGHT_MODULE = (
     "pass the module that the bundle was made from, or its learner, such as Run.learner; the parameters of a module "
-    "that simulate standardised begin with 'model.'"
+    "that simulate standardised begin with 'model.', and standardise=False avoids that"
 )
 
 

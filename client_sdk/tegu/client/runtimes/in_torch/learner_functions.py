@@ -63,8 +63,8 @@ class LearnerRunner:
             if found != self._names.get(name):
                 raise RuntimeFailure(
                     f"parameter {name!r} is {_shown(self._names.get(name))} in the learner and {_shown(found)} in the "
-                    "bundle: pass the learner that the bundle was made from, such as Run.learner; a module that "
-                    "simulate standardised is Standardised(module, x, y)"
+                    "bundle: pass the learner that the bundle was made from, such as Run.learner; where simulate "
+                    "standardised the module, the parameters begin with 'model.', and standardise=False avoids that"
                 )
 
 

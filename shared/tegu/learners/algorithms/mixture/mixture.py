@@ -171,6 +171,10 @@ def _finish(base: _Base, carry: TorchTree) -> TorchTree:
 def _predict(base: _Base, meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
     weights = [state[f"share/{number}"] for number in base.numbers]
     outputs = [base.learner.predict(base.meta(meta, n), copy_of(state, n), x) for n in base.numbers]
+    if base.learner.spec.kind == "multilabel":
+        shares = _sum([weight * torch.sigmoid(output) for weight, output in zip(weights, outputs, strict=True)])
+        kept = shares.clamp(1e-6, 1 - 1e-6)
+        return kept.log() - (1 - kept).log()
     if base.learner.spec.kind != "classification":
         return _sum([weight * output for weight, output in zip(weights, outputs, strict=True)])
     log_probabilities = [torch.log_softmax(output, -1) for output in outputs]

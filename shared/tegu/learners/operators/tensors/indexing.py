@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tegu.core.errors import CompileError
 from tegu.learners.operators.tensors.choosing import index_select
 from tegu.learners.operators.tensors.pieces import sliced, under_vmap
 
-__all__ = ["diagonal", "getitem", "squeeze", "unfold"]
+__all__ = ["diagonal", "getitem", "length", "squeeze", "unfold"]
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """`x[key]`; numbers and slices under vmap one axis at a time, as the gradient of slicing fixes the number of users."""
+    """`x[key]`; under vmap one axis at a time, as the gradient of slicing fixes the number of users."""
     keys = key if isinstance(key, tuple) else (key,)
     numbers = [axis for axis, part in enumerate(keys) if type(part) is int]
     slices = [axis for axis, part in enumerate(keys) if isinstance(part, slice) and part == slice(None)]
@@ -51,6 +52,18 @@ def _sliced(x: Tensor, axis: int, part: slice) -> Tensor:
         return sliced(x, axis, part)
     own: Tensor = x[(slice(None),) * axis + (part,)]
     return own
+
+
+def length(x: Tensor) -> int:
+    """`len(x)`.
+
+    Raises:
+        CompileError: it is the number of rows, of which Python makes one number for all batches.
+    """
+    size = x.shape[0]
+    if type(size) is not int:
+        raise CompileError("len() of a tensor gives one number of rows for every batch: write x.shape[0] in its place")
+    return size
 
 
 def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

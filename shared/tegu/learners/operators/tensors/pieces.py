@@ -6,11 +6,11 @@ functions are used: a custom gradient forbids changes in place.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import functools
-import itertools
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
@@ -22,7 +22,7 @@ __all__ = ["PIECES", "chunk", "concatenate", "narrow", "sliced", "split", "under
 
 def under_vmap() -> bool:
     """Whether the code runs inside `torch.func.vmap`."""
-    return any(one.key() == TransformType.Vmap for one in retrieve_all_functorch_interpreters())  # type: ignore[no-untyped-call] # torch has no types for it
+    return any(one.key() == TransformType.Vmap for one in retrieve_all_functorch_interpreters())
 
 
 class _Concatenated(torch.autograd.Function):
@@ -104,14 +104,15 @@ def sliced(x: Tensor, axis: int, part: slice) -> Tensor:
         return x
     count = -(-length // step)
     whole = F.pad(x, _widths(axis, 0, count * step - length))
-    return whole.unflatten(axis, (count, step)).select(axis, 0)
+    parts = whole.reshape(*whole.shape[:axis], count, step, *whole.shape[whole.dim() + axis + 1 :])
+    return parts.select(axis, 0)
 
 
 def concatenate(tensors: Sequence[Tensor], dim: int = 0, **options: Any) -> Tensor:
     """`torch.cat`."""
     parts = [part for part in tensors if tuple(part.shape) != (0,)]  # torch lets such a part have one axis only
     if options or len(parts) < 2 or not under_vmap():
-        return torch.cat(tensors, dim, **options)
+        return torch.cat(list(tensors), dim, **options)
     common = functools.reduce(torch.promote_types, (part.dtype for part in parts))
     axis = dim % parts[0].dim() - parts[0].dim()
     return _concatenated([part.to(common) for part in parts], axis)
@@ -129,7 +130,8 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     total, given = tensor.shape[dim], split_size_or_sections
     sizes = list(given) if isinstance(given, Sequence) else [given]
     if not (_plain(total, *sizes) and all(sizes) and under_vmap()):
-        return torch.split(tensor, given, dim)  # type: ignore[no-untyped-call] # torch does not annotate it
+        own: Sequence[Tensor] = torch.functional.split(tensor, given, dim)  # type: ignore[arg-type] # it also takes tuples
+        return own
     if not isinstance(given, Sequence):
         sizes = [min(given, total - at) for at in range(0, total, given)]
     starts = itertools.accumulate(sizes, initial=0)

@@ -1,0 +1,145 @@
+"""Translated graphs kept between calls, in files named for all that they follow from.
+
+The key is the recorded graph itself: every operator with its arguments, the bytes of every constant, the types of the
+inputs, and the versions of all that translates. So a changed model is another key, whatever changed in it. A graph from
+the cache is still compared with torch.
+
+The folder is `$TEGU_CACHE`, or `tegu/graphs` in the user's cache folder. `TEGU_CACHE=off` keeps nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, fx
+from torch.fx.node import _get_qualified_name
+
+from tegu.compile.tracing.capture import Captured
+from tegu.core.errors import FileError
+from tegu.core.files import atomic_write
+
+__all__ = ["CACHE_VARIABLE", "cached", "fingerprint"]
+
+CACHE_VARIABLE = "TEGU_CACHE"
+_MAX_FILES = 256  # a file holds tens to hundreds of kilobytes
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
+_HASH_BYTES = hashlib.sha256().digest_size
+
+Models = dict[str, onnx.ModelProto]
+
+
+def cached(key: str, make: Callable[[], Models]) -> Models:
+    """The models under this key; if there are none, those that `make` returns, which are kept.
+
+    A file that is damaged, or that others may write, counts as absent. Where nothing can be written, nothing is kept.
+    """
+    folder = _folder()
+    if folder is None:
+        return make()
+    file = folder / f"{key}.graphs"
+    found = _read(file)
+    if found is not None:
+        return found
+    made = make()
+    with suppress(OSError, FileError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        payload = _packed(made)
+        atomic_write(file, hashlib.sha256(payload).digest() + payload, mode=0o600)
+        _remove_oldest(folder)
+    return made
+
+
+def fingerprint(captured: Captured, inputs: Sequence[str]) -> str:
+    """A digest of all that the translation of a captured graph depends on."""
+    digest = hashlib.sha256()
+    for part in (_versions(), *inputs, "->", *captured.outputs, *_described(captured.module)):
+        data = part if isinstance(part, bytes) else part.encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def _described(module: fx.GraphModule) -> Iterator[str | bytes]:
+    for node in module.graph.nodes:
+        target = node.target if isinstance(node.target, str) else _get_qualified_name(node.target)
+        yield f"{node.op} {node.name} {target} {node.args!r} {node.kwargs!r}"
+        if node.op == "placeholder":
+            value = node.meta["val"]
+            yield f"{value.dtype} {tuple(value.shape)} {value.stride()}" if isinstance(value, Tensor) else repr(value)
+        elif node.op == "get_attr":
+            yield from _attribute(functools.reduce(getattr, node.target.split("."), module))
+
+
+def _attribute(value: Any) -> Iterator[str | bytes]:
+    if isinstance(value, fx.GraphModule):  # the body of a scan
+        yield from _described(value)
+        return
+    constant = value.detach().contiguous()
+    yield f"{constant.dtype} {tuple(constant.shape)} {value.stride()}"
+    yield constant.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+@functools.cache
+def _versions() -> str:
+    """The versions of all that translates, this package's source included."""
+    source = hashlib.sha256()
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        source.update(file.read_bytes())
+    return " ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES), source.hexdigest()])
+
+
+def _folder() -> Path | None:
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return None if chosen == "off" else Path(chosen)
+    with suppress(RuntimeError):  # no home folder
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tegu" / "graphs"
+    return None
+
+
+def _packed(models: Mapping[str, onnx.ModelProto]) -> bytes:
+    parts = {name: model.SerializeToString() for name, model in models.items()}
+    sizes = json.dumps({name: len(data) for name, data in parts.items()}).encode()
+    return b"\n".join((sizes, b"".join(parts.values())))
+
+
+def _read(file: Path) -> Models | None:
+    try:
+        if not _is_own(file.stat()):
+            return None
+        data = file.read_bytes()
+        if hashlib.sha256(data[_HASH_BYTES:]).digest() != data[:_HASH_BYTES]:
+            return None
+        os.utime(file)  # the oldest files are removed first
+    except OSError:
+        return None
+    header, content = data[_HASH_BYTES:].split(b"\n", maxsplit=1)
+    models, start = Models(), 0
+    for name, size in json.loads(header).items():
+        models[name] = onnx.load_model_from_string(content[start : start + size])
+        start += size
+    return models
+
+
+def _is_own(status: os.stat_result) -> bool:
+    # The hash is no signature: whoever can write the file can make it match.
+    user = getattr(os, "geteuid", None)  # absent on Windows, whose modes do not describe other users
+    private = user is None or (status.st_uid == user() and not status.st_mode & 0o022)
+    return private and stat.S_ISREG(status.st_mode)
+
+
+def _remove_oldest(folder: Path) -> None:
+    files = sorted(folder.glob("*.graphs"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in files[_MAX_FILES:]:
+        file.unlink(missing_ok=True)
