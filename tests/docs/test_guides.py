@@ -37,7 +37,8 @@ def test_embed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_train(tmp_path: Path) -> None:
-    run_python("train", tmp_path)
+    said = run_python("train", tmp_path)
+    assert "('body.0.weight', 'body.0.bias', 'body.1.weight', 'body.1.bias')" in said
     schedule = read_bundle(tmp_path / "init.tegu").manifest.schedule
     assert [entry.k for entry in schedule] == [1, 2, 5, 10, 20]
     assert schedule[-1].gain > 0

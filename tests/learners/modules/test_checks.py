@@ -23,6 +23,11 @@ class Centred(nn.Linear):
         return super().forward(x - x.mean(0))
 
 
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return super().forward(x / x.square().sum(-1, keepdim=True).sqrt())
+
+
 class Pair(nn.Linear):
     def forward(self, x):
         return super().forward(x), super().forward(x)
@@ -57,6 +62,7 @@ def test_a_model_that_does_not_fit_its_spec(model, spec, message):
     [
         (head(nn.BatchNorm1d(6, track_running_stats=False)), "1 is a BatchNorm1d without running statistics, which"),
         (Centred(FEATURES, 3), "a row's output changes by .* when another row is left out: expected a function of"),
+        (Scaled(FEATURES, 3), "the model gives NaN or infinity for a row of zeros: expected finite numbers"),
         (nn.Flatten(), "Flatten has no parameters: expected at least one to learn"),
     ],
 )

@@ -120,6 +120,11 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             f"float32 of shape {expected}; change its last layer, or the spec"
         )
     check_repeatable(model, x)
+    if not torch.isfinite(_output(model, torch.zeros_like(x))).all():
+        raise CompileError(
+            "the model gives NaN or infinity for a row of zeros: expected finite numbers, because batches are padded "
+            "with such rows; add a small number to what it divides by or takes the logarithm of"
+        )
     _check_parameter_access(model, x)
     fewer_rows, all_rows = _output(model, x[:-1]), output[:-1]
     if not torch.allclose(fewer_rows, all_rows, rtol=1e-3, atol=1e-4):
