@@ -56,7 +56,9 @@ def sort(x: Tensor, dim: int = -1, descending: bool = False, stable: bool = Fals
 
 
 def _sorted(x: Tensor, dim: int, descending: bool, stable: bool) -> Any:
-    return torch.sort(x, dim=dim, descending=descending, **({"stable": True} if stable else {}))
+    if stable:
+        return torch.sort(x, stable=True, dim=dim, descending=descending)
+    return torch.sort(x, dim, descending)
 
 
 def _topk(x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002 # as in torch
