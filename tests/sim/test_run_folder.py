@@ -72,7 +72,6 @@ OTHERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "cohort": ({"cohort": 6}, ("cohort 5 there, 6 here",)),
     "optimiser": ({"plan": people.plan(4, outer=OuterRule("SGD", 0.05, decay=True))}, ("outer Adam there, SGD here",)),
     "folds": ({"plan": people.plan(4, folds=2)}, ("calibration-folds 0 there, 2 here",)),
-    "ks": ({"plan": people.plan(4, ks=(2,))}, ("calibration-ks 1,3 there, 2 here",)),
     "rounds": ({"plan": people.plan(6)}, ("4 rounds there, 6 here (the outer step size decays",)),
     "fewer users": (other_rows(lambda all_: all_.subset(np.arange(38))), ("40 users there, 38 here", "rows there")),
     "labels": (other_rows(lambda all_: replace(all_, y=2 - all_.y)), ("other targets (y)",)),
@@ -145,6 +144,23 @@ def test_patience_depends_on_the_number_of_rounds(tmp_path: Path) -> None:
     run(tmp_path, people.plan(4, outer=CONSTANT, patience=3))
     with refused(FederationError, "4 rounds there, 6 here (with patience"):
         run(tmp_path, people.plan(6, outer=CONSTANT, patience=3))
+
+
+def test_a_setting_of_calibration_alone_may_change_and_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "tegu"):
+        changed = run(folder, people.plan(4, ks=(2,)))
+    assert "another setting of calibration: calibration-ks 1,3 there, 2 here" in caplog.text
+    assert digest(changed.trained.meta) == digest(run(None).trained.meta)
+    assert changed.ks == (2,)
+
+
+def test_with_patience_validation_depends_on_calibration(tmp_path: Path) -> None:
+    patient = people.plan(4, patience=5, validate_every=1)
+    with pytest.raises(Interrupted):
+        run(tmp_path, patient, progress=stopping_at(2))
+    other = replace(patient, calibration=replace(patient.calibration, ks=(2,)))
+    with refused(FederationError, "calibration-ks 1,3 there, 2 here"):
+        run(tmp_path, other)
 
 
 def test_resume_demands_a_run(tmp_path: Path) -> None:

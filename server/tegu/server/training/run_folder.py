@@ -1,7 +1,7 @@
 """A run folder knows its run: `run.json` says what run the checkpoints belong to, and a lock keeps a second run out.
 
 `run.json` is readable: settings as they are, and a sha256 where the thing itself is large. Another run is refused with
-what differs. Of all settings, the number of rounds alone may change; see `check_run`.
+what differs. The number of rounds may change, and so may settings that calibration alone uses; see `check_run`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from tegu.core.errors import FederationError
 from tegu.core.file_lock import file_lock
 from tegu.core.files import atomic_write, make_folder
+from tegu.core.notes import note
 from tegu.server.training.checkpoint import newest_round
 
 __all__ = ["SHA", "Record", "check_run", "differences", "finish_run", "hold_folder", "is_finished", "resumed_text"]
@@ -24,6 +25,7 @@ Record: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 SHA = "sha256:"  # begins a value that a person cannot read
 _RECORD, _LOCK, _FINISHED = "run.json", ".lock", "finished"
+_AFTER_TRAINING = ("calibration-ks", "calibration-metric", "calibration-risk")
 _COUNTS = frozenset({"rounds", "users", "rows"})
 _SHOWN = 6  # differences in a message
 _ANEW = "choose another folder, or delete this one to start again"
@@ -56,7 +58,9 @@ def check_run(folder: Path, record: Record, *, resume: bool = False) -> None:
     """Check that the folder is empty or holds checkpoints of this very run, and write `run.json`.
 
     The number of rounds may differ if the earlier rounds would have been the same: the outer step size does not decay,
-    there is no patience, and no checkpoint is past the last round. A run without a checkpoint is replaced.
+    there is no patience, and no checkpoint is past the last round. Without patience, the ks, the metric and the risk of
+    calibration may differ too, because training does not use them; a note says so. A run without a checkpoint is
+    replaced.
 
     Args:
         folder: a folder that this run holds; see `hold_folder`.
@@ -77,6 +81,8 @@ def check_run(folder: Path, record: Record, *, resume: bool = False) -> None:
         if found:
             more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise FederationError(f"{folder} holds another run: {'; '.join(found[:_SHOWN])}{more}: {_ANEW}")
+        for changed in _changed_calibration(known, record):
+            note(f"the run in {folder} is continued with another setting of calibration: {changed}")
     _write(folder, {**record, _FINISHED: False})
 
 
@@ -94,11 +100,24 @@ def differences(there: Record, here: Record, reached: int) -> list[str]:
             continue
         old, new = there.get(part, {}), here.get(part, {})
         for name in dict.fromkeys((*old, *new)):
-            if old.get(name) != new.get(name):
+            if old.get(name) != new.get(name) and not (part == "plan" and _may_change(name, new)):
                 reason = _rounds_reason(new, reached) if (part, name) == ("plan", "rounds") else ""
                 if reason is not None:
                     found.append(_difference(name, old.get(name), new.get(name)) + reason)
     return found
+
+
+def _may_change(name: str, plan: Mapping[str, Any]) -> bool:
+    """Whether training does not depend on a setting of the plan."""
+    return name in _AFTER_TRAINING and not plan.get("patience")
+
+
+def _changed_calibration(there: Record, here: Record) -> list[str]:
+    """The settings of calibration that differ, in words."""
+    old, new = there.get("plan", {}), here.get("plan", {})
+    return [
+        _difference(name, old.get(name), new.get(name)) for name in _AFTER_TRAINING if old.get(name) != new.get(name)
+    ]
 
 
 def _rounds_reason(plan: Mapping[str, Any], reached: int) -> str | None:
