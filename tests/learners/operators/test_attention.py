@@ -11,10 +11,18 @@ from tegu.core.errors import CompileError
 from tegu.learners.operators.exportable import PlainOperators
 
 RNG = torch.Generator().manual_seed(0)
-X = torch.randn(3, 5, 8, generator=RNG)
-CAUSAL = nn.Transformer.generate_square_subsequent_mask(5)
+X = torch.randn(3, 5, 8, generator=RNG, dtype=torch.float64)
+CAUSAL = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
 PADDED = torch.arange(5) >= torch.tensor([[5], [3], [4]])
-HEADS = [torch.randn(3, heads, 5, 4, generator=RNG) for heads in (2, 2, 2, 1, 1)]
+HEADS = [torch.randn(3, heads, 5, 4, generator=RNG, dtype=torch.float64) for heads in (2, 2, 2, 1, 1)]
+
+
+@pytest.fixture(autouse=True)
+def float64_by_default():
+    """In float32 a gradient that is exactly 0, such as that of a key's bias, differs by rounding alone."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def compare(function, inputs, parameters=()):
@@ -31,7 +39,7 @@ def compare(function, inputs, parameters=()):
         loss = sum((part * (1 + torch.arange(part.shape[-1]))).sum() for part in parts)
         results.append((*parts, *torch.autograd.grad(loss, [*own, *parameters], allow_unused=True)))
     for found, expected in zip(results[1], results[0], strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
 OPTIONS = {

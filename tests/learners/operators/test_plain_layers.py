@@ -33,6 +33,8 @@ def changed(key, value=None):
 LAYERS = {
     "silu": ("rows", nn.SiLU()),
     "mish": ("rows", nn.Mish()),
+    "glu": ("rows", nn.GLU()),
+    "glu_of_middle": ("series", nn.GLU(1)),
     "gelu": ("rows", nn.GELU()),
     "rrelu": ("rows", nn.RReLU().eval()),
     "rms_norm": ("rows", nn.RMSNorm(6)),

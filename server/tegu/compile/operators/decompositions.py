@@ -13,11 +13,20 @@ from torch._decomp import core_aten_decompositions
 from tegu.compile.operators import allocations, pooling, statistics, strided
 from tegu.compile.operators.convolution import dispatch
 
-__all__ = ["decomposition_table"]
+__all__ = ["STRIDED", "decomposition_table"]
+
+STRIDED: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.as_strided.default: strided.as_strided,
+    torch.ops.aten.as_strided_scatter.default: strided.as_strided_scatter,
+}
 
 
-def decomposition_table() -> dict[Any, Callable[..., Any]]:
-    """Torch's core table with the entries of this package."""
+def decomposition_table(views: bool = False) -> dict[Any, Callable[..., Any]]:
+    """Torch's core table with the entries of this package.
+
+    Args:
+        views: keep views by strides as they are, as what is recorded may write to them.
+    """
     aten = torch.ops.aten
     return {
         **_core(),
@@ -31,8 +40,7 @@ def decomposition_table() -> dict[Any, Callable[..., Any]]:
         aten.empty_permuted.default: allocations.empty_permuted,
         aten.empty_strided.default: allocations.empty_strided,
         aten.new_empty_strided.default: allocations.new_empty_strided,
-        aten.as_strided.default: strided.as_strided,
-        aten.as_strided_scatter.default: strided.as_strided_scatter,
+        **({} if views else STRIDED),
         aten.var.correction: statistics.var,
         aten.var_mean.correction: statistics.var_mean,
         aten.bucketize.Tensor: statistics.bucketize,

@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from tegu.compile.named_tensors import Function, Named
-from tegu.compile.operators.decompositions import decomposition_table
+from tegu.compile.operators.decompositions import STRIDED, decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
 from tegu.compile.tracing.known_values import KnownValues
 from tegu.core.errors import CompileError
@@ -65,20 +65,20 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
 
     fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     examples = [_fake_input(fake, name, tensor, dynamic.get(name, ())) for name, tensor in inputs.items()]
-    module = _recorded(positional, examples)
-    if any(_writes(node.target) for node in module.graph.nodes):
+    module = _recorded(positional, examples, views=True)
+    if any(_writes(node.target) or node.target in STRIDED for node in module.graph.nodes):
         # Functionalise the recording, since functionalize does not support the learners' custom gradients.
-        module = _recorded(functionalize(module), examples)
+        module = _recorded(functionalize(module), examples, views=False)
     for name, example in zip(names, examples, strict=True):
         _check_dynamic(name, example, dynamic.get(name, ()))
     return Captured(module, fake, outputs)
 
 
-def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Tensor]) -> GraphModule:
+def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Tensor], views: bool) -> GraphModule:
     module = make_fx(
         function,
         tracing_mode="symbolic",
-        decomposition_table=decomposition_table(),
+        decomposition_table=decomposition_table(views),
         _allow_non_fake_inputs=True,  # a module's buffers become constants of the graph
     )(*examples)
     # Batching rules read sizes that no operator uses.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tegu.core.errors import CompileError
 
-__all__ = ["gelu", "mish", "rrelu", "silu"]
+__all__ = ["gelu", "glu", "mish", "rrelu", "silu"]
 
 
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
@@ -19,6 +19,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
+
+
+def glu(x: Tensor, dim: int = -1) -> Tensor:
+    """`F.glu`; not by `chunk`, whose gradient batched over users by `vmap` fixes the number of users."""
+    axis = dim % x.dim()
+    value, gate = x.reshape(*x.shape[:axis], 2, x.shape[axis] // 2, *x.shape[axis + 1 :]).unbind(axis)
+    return value * torch.sigmoid(gate)
 
 
 def silu(x: Tensor, inplace: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from tegu.learners.operators.linear import matmul
 from tegu.learners.operators.tensors.choosing import CHOOSING, index_select
 
 __all__ = ["Windows", "adaptive_windows", "averaged", "maxima", "sliding_windows", "summed"]
@@ -56,7 +57,7 @@ def _along(x: Tensor, axis: int, windows: Windows, weight: Callable[[range], flo
     matrix = torch.zeros(x.shape[axis], len(windows), dtype=x.dtype)
     for column, window in enumerate(windows):
         matrix[_within(window, len(matrix)), column] = weight(window)
-    return (x.movedim(axis, -1) @ matrix).movedim(-1, axis)
+    return matmul(x.movedim(axis, -1), matrix).movedim(-1, axis)
 
 
 def maxima(x: Tensor, axis: int, windows: Windows) -> Tensor:

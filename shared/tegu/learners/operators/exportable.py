@@ -145,6 +145,7 @@ def _gaussian_nll(
 
 _PLAIN: dict[Any, Callable[..., Any]] = {
     F.gelu: activations.gelu,
+    F.glu: activations.glu,
     F.silu: activations.silu,
     F.mish: activations.mish,
     F.rrelu: activations.rrelu,

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
 
+from tegu.learners.operators.linear import matmul
+
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
 
 
@@ -84,5 +86,5 @@ def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float =
     channel = torch.arange(x.shape[1], device=x.device)
     distance = channel - channel.unsqueeze(1)
     near = ((distance >= -(size // 2)) & (distance <= (size - 1) // 2)).to(x.dtype)
-    sums = (x.square().movedim(1, -1) @ near.T).movedim(-1, 1)
+    sums = matmul(x.square().movedim(1, -1), near.T).movedim(-1, 1)
     return x / (k + alpha / size * sums) ** beta
