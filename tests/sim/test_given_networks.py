@@ -234,3 +234,17 @@ def test_targets_keep_their_unit_with_a_given_network():
     x, _ = people.all_rows()
     assert not is_standardised(run)
     np.testing.assert_array_equal(initial_outputs(run, x), module_outputs(model, x))
+
+
+def test_the_output_of_a_module_is_named():
+    class Two(nn.Linear):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            first = super().forward(x)
+            return {"first": first, "second": -first}
+
+    model, people = Two(4, 2), vectors()
+    run = started(model, people, output="second", standardise=False)
+    x, _ = people.all_rows()
+    with torch.no_grad():
+        expected = torch.log_softmax(model(torch.from_numpy(x))["second"], 1)
+    np.testing.assert_allclose(initial_outputs(run, x), expected, atol=3e-4)

@@ -61,9 +61,9 @@ def test_zero_is_a_value() -> None:
         simulate(people.people(), people.learner(), rounds=0)
 
 
-def test_there_are_at_most_thirteen_keywords() -> None:
+def test_there_are_at_most_fourteen_keywords() -> None:
     parameters = inspect.signature(simulate).parameters.values()
-    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 13
+    assert len([each for each in parameters if each.kind is each.KEYWORD_ONLY]) <= 14
 
 
 def test_the_number_of_initialisations_is_checked() -> None:

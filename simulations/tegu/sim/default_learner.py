@@ -20,6 +20,7 @@ from tegu.learners.learner import Learner
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.initial_values import Init, check_init, fixed_parameter_names
+from tegu.learners.modules.named_output import OutputName
 from tegu.learners.modules.signs_of_training import sign_of_training
 from tegu.learners.modules.standardised import Standardised, squared_error_in
 from tegu.sim.data.population import Population
@@ -35,7 +36,12 @@ _Scales: TypeAlias = tuple[Scaling | None, Scaling | None]  # of inputs and of t
 
 
 def default_learner(
-    model: nn.Module, population: Population, seed: int, init: Init = "module", standardise: bool | None = None
+    model: nn.Module,
+    population: Population,
+    seed: int,
+    init: Init = "module",
+    standardise: bool | None = None,
+    output: OutputName | None = None,
 ) -> Learner:
     """Residual correction of `model`, or Reptile for a ranking.
 
@@ -50,6 +56,7 @@ def default_learner(
         init: where training starts; see `reptile`.
         standardise: True to standardise real inputs and targets with the training users' means and deviations, False
             to pass them as they are, None to decide by the module.
+        output: as in `reptile`.
 
     Raises:
         CompileError: as `reptile`.
@@ -57,7 +64,7 @@ def default_learner(
         UnknownNameError: no such `init`.
     """
     init, spec = check_init(init), population.spec
-    model = checked_module(model, spec)
+    model = checked_module(model, spec, output)
     if spec.kind == "ranking":
         return reptile(model, spec, init=init)
     train = population.split(seed).train

@@ -16,6 +16,7 @@ from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init
+from tegu.learners.modules.named_output import OutputName
 from tegu.server.progress import Progress
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
@@ -41,6 +42,7 @@ def simulate(
     initialisations: int = 1,
     init: Init = "module",
     standardise: bool | None = None,
+    output: OutputName | None = None,
     backend: Backend = "inprocess",
     engine: EngineKind | Literal["auto"] = "onnx",
     memory: int = MEMORY,
@@ -70,6 +72,7 @@ def simulate(
             unless the module's values mean something: if some are fixed, if it holds running statistics or looks
             trained, or if it predicts training users' rows better than a constant. Then its function before
             training is exactly the given one. A note says what was done.
+        output: name or position of the output of a module that returns several. None takes the only one that fits.
         backend: "inprocess", or "ray" for Flower's simulation, which runs every participant in its own process.
         engine: computes updates: "onnx", "onnx-loop", "torch-vmap", "torch-loop", or "auto" for the fastest.
         memory: memory limit in bytes for users processed at once.
@@ -98,7 +101,7 @@ def simulate(
     initialisations = whole_number("initialisations", initialisations, 1)
     plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
     if isinstance(learner, nn.Module):
-        learner = default_learner(learner, population, plan.seed, init, standardise)
+        learner = default_learner(learner, population, plan.seed, init, standardise, output)
         start = "its own parameters" if init == "module" else f"parameters drawn anew from seed {plan.seed}"
         note(f"training of the module starts from {start}")
     several = mixture(learner, initialisations)
