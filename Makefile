@@ -25,7 +25,8 @@ demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
 
 test: $(READY) ## All tests, the quick ones first
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m slow tests/zoo
+	$(BIN)/python -m pytest -q -m slow --ignore tests/zoo
 
 check: $(READY) ## Format, lint, types
 	$(BIN)/ruff format --check .
