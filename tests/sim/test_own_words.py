@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 from tegu.core.bundle.file import write_bundle
@@ -135,6 +136,7 @@ def test_a_category_beside_numbers_is_learned_as_well_as_by_hand() -> None:
     table, _ = mixed(0, 80, 40)
 
     def accuracy(population: Population, width: int) -> float:
+        torch.manual_seed(0)  # training starts from the module as given
         model = nn.Sequential(nn.Linear(width, 16), nn.ReLU(), nn.Linear(16, 2))
         run = simulate(population, model, rounds=150, cohort=20, plan=PLAN)
         x, y = run.split.heldout.all_rows()
