@@ -45,7 +45,7 @@ EXPECTED_WORDS = {
         "inprocess",
         "ray",
     ],
-    "personalise": ["without torch", "CSV", "SQLite", "begin with y", ".tegu"],
+    "personalise": ["without torch", "CSV", "SQLite", "names in the bundle", "are targets", ".tegu"],
     "inspect": ["Verify", "manifest", ".tegu"],
     "bench": ["simulate", "device", "start", "scale", "wire", "medians"],
 }

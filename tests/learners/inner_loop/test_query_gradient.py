@@ -27,17 +27,22 @@ def clicks(real: int, seed: int, padding: int = 0) -> Batch[torch.Tensor]:
     return Batch(x, y, torch.arange(real + padding).lt(real).double())
 
 
+def counted(weights):
+    """The loss counts a weight above 1 as 1 + ln(weight)."""
+    return torch.where(weights > 1, 1 + weights.log(), weights)
+
+
 def by_hand(meta, support, query):
     """The gradients of items and the change of the user, by a loop over steps and real rows only."""
     items, first = meta["items.weight"].clone().requires_grad_(), meta["user"].clone().requires_grad_()
     user, rows, queries = first, int(support.mask.sum()), int(query.mask.sum())
     for _ in range(STEPS):
-        loss = -(torch.log_softmax(items @ user, 0)[support.x[:rows]] * support.y[:rows]).sum() / max(rows, 1)
+        loss = -(torch.log_softmax(items @ user, 0)[support.x[:rows]] * counted(support.y[:rows])).sum() / max(rows, 1)
         (slope,) = torch.autograd.grad(loss, user, create_graph=True)
         user = user - LR * rows / (rows + PRIOR) * slope
     offered = torch.ones(ITEMS, dtype=torch.bool).index_fill(0, support.x[:rows], value=False)
     scores = torch.where(offered, items @ user, -torch.inf)
-    wanted = torch.log_softmax(scores, 0)[query.x[:queries]] * query.y[:queries]
+    wanted = torch.log_softmax(scores, 0)[query.x[:queries]] * counted(query.y[:queries])
     if not queries:
         return {"items.weight": torch.zeros_like(items), "user": (first - user).detach()}
     (gradient,) = torch.autograd.grad(-wanted.sum() / queries, items)

@@ -143,9 +143,11 @@ def test_a_round_without_users_leaves_the_parameters_unchanged() -> None:
     assert grid.configs[0].calibration_share == 0.2
 
 
-@pytest.mark.parametrize("share", [-0.1, 0.6, math.nan])
-def test_a_share_that_leaves_too_few_training_users_is_refused(share: float) -> None:
-    with pytest.raises(DataError, match=rf"share is {share}: expected from 0 to 0.5"):
+@pytest.mark.parametrize(
+    ("share", "expected"), [(-0.1, "from 0 to 0.5"), (0.6, "from 0 to 0.5"), (math.nan, "a number")]
+)
+def test_a_share_that_leaves_too_few_training_users_is_refused(share: float, expected: str) -> None:
+    with pytest.raises(DataError, match=rf"share is {share}: expected {expected}"):
         CalibrationPlan(share=share)
 
 
@@ -195,9 +197,16 @@ def test_a_node_that_connects_late_takes_part() -> None:
     assert grid.cohorts == [[1, 2]]
 
 
-@pytest.mark.parametrize(("cohort", "clip"), [(0, 1.0), (1, 0.0), (1, math.nan)])
-def test_settings_out_of_range_are_refused(cohort: int, clip: float) -> None:
-    with pytest.raises(DataError, match=rf"cohort is {cohort}: expected at least 1|clip is {clip}: expected a norm"):
+@pytest.mark.parametrize(
+    ("cohort", "clip", "message"),
+    [
+        (0, 1.0, "cohort is 0: expected at least 1"),
+        (1, 0.0, "clip is 0.0: expected a norm"),
+        (1, math.nan, "clip is nan: expected a number"),
+    ],
+)
+def test_settings_out_of_range_are_refused(cohort: int, clip: float, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         TrainingPlan(cohort=CohortPlan(cohort), updates=UpdatePlan(clip=clip))
 
 

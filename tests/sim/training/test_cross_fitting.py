@@ -170,7 +170,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(checkpoints=tmp_path, progress=Recorded(interrupt))
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["fold-0", "fold-1"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["fold-0", "fold-1", "run.json"]
     recorded = Recorded()
     resumed = run(checkpoints=tmp_path, progress=recorded)
     assert digest(resumed.bundle.meta) == digest(whole.bundle.meta)

@@ -36,7 +36,7 @@ def run(weights: np.ndarray, rounds: int) -> Run:
     population = Population.from_arrays(
         CHOSEN.reshape(-1), weights.reshape(-1), np.repeat(np.arange(USERS), CHOSEN.shape[1]), Spec.ranking(ITEMS)
     )
-    return simulate(population, Factors(), rounds=rounds, cohort=12)
+    return simulate(population, Factors(), rounds=rounds, cohort=12, init="fresh")
 
 
 def popularity_gap(meta: Tree) -> float:
