@@ -79,9 +79,8 @@ class Personalizer:
             bundle: the path of a `.tegu` file, the file's bytes, the file opened for reading bytes, or a bundle in
                 memory.
             store: the user's SQLite file, created if absent; None or ":memory:" keeps the interactions in memory.
-                Large graphs are
-                cached in `<store>.graphs/` as optimised by ONNX Runtime, so that the next start is faster. That folder
-                may be deleted at any time.
+                Large graphs are cached in `<store>.graphs/` as optimised by ONNX Runtime, so that the next start is
+                faster. That folder may be deleted at any time.
             upgrade: where the store belongs to another bundle, take it over as `upgrade` does. False refuses it.
             public_key: Ed25519 key that must have signed this bundle and every upgrade; None for no check.
             providers: ONNX Runtime execution providers, the preferred first, or one name; None for the CPU.
@@ -217,9 +216,9 @@ class Personalizer:
             RuntimeFailure: the graphs do not run.
             StoreError: the store cannot be read.
         """
-        check_can_recommend(self.spec, n)
         current = self._current
-        scores = current.model.predict(current.state, np.arange(self.spec.items)).reshape(-1)
+        check_can_recommend(current.model.spec, n)
+        scores = current.model.predict(current.state, np.arange(current.model.spec.items)).reshape(-1)
         seen = current.model.catalogue.usable(self._store.load()).x if exclude_seen else np.empty(0, np.int64)
         best, of_best = best_items(scores, seen, n)
         return own_items(current.model.manifest.encoding, best), of_best
@@ -253,8 +252,9 @@ class Personalizer:
         """
         if on_repeat not in get_args(OnRepeat):
             raise UnknownNameError("way to treat a repeated id", str(on_repeat), get_args(OnRepeat))
-        rows = interaction_rows(self.spec, x, y, self.manifest.encoding)
-        items, labels = self._current.model.catalogue.names(*rows)
+        model = self._current.model  # read once: another thread may upgrade
+        rows = interaction_rows(model.spec, x, y, model.manifest.encoding)
+        items, labels = model.catalogue.names(*rows)
         own = None if ids is None else checked_new_ids(ids, len(rows[0]))
         return self._store.append(*rows, ids=own, items=items, labels=labels, on_repeat=on_repeat)
 

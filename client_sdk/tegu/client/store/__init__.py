@@ -5,6 +5,7 @@ interactions  what the store tells an application about its interactions
 ids           the ids of interactions
 append        new rows and the stored ones that have their ids
 reading       all rows of a store, verified
+owner         whether a store belongs to a model
 catalogue     specs that differ in their catalogue or their labels alone
 columns       how raw columns became rows, as a digest
 records       the records of a store, and their checksums

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tegu.client.store.append import merge_rows
-from tegu.client.store.catalogue import differs_in_catalogue_alone, with_larger_catalogue
+from tegu.client.store.catalogue import with_larger_catalogue
 from tegu.client.store.damage.faults import is_damage
 from tegu.client.store.database import Database, checked_path
 from tegu.client.store.ids import number_of
 from tegu.client.store.interactions import Observed, OnRepeat, Removed
+from tegu.client.store.owner import check_owner
 from tegu.client.store.reading import StoredRows, read_rows
 from tegu.client.store.records import SELECT_ABOUT, SELECT_ROWS, About, Row, state_checksum, subtracted
 from tegu.client.store.row_bytes import rows_to_bytes
@@ -30,7 +31,7 @@ from tegu.core.bundle.file import tree_from_bytes, tree_to_bytes
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
-from tegu.core.errors import BundleError, DataError, OtherModelError, StoreError
+from tegu.core.errors import BundleError, DataError, StoreError
 
 __all__ = ["PersonalState", "Store", "check_store_path"]
 
@@ -78,7 +79,9 @@ class Store:
                     from tegu.client.store.migration import migrate  # noqa: PLC0415 # rarely needed
 
                     migrate(connection, self._database.name)
-                self._identity = self._checked_identity(connection, identity, encoding, adopt)
+                about = self._about(connection)
+                check_owner(self._database.name, about, identity, spec, encoding, adopt=adopt)
+                self._identity = about.identity
         except BaseException:
             self._database.close()
             raise
@@ -271,29 +274,6 @@ class Store:
         if row is not None and not isinstance(row.checksum, bytes):
             raise self._database.damaged("a row has no checksum")
         return row
-
-    def _checked_identity(
-        self, connection: sqlite3.Connection, identity: str, encoding: str | None, adopt: bool
-    ) -> str:
-        about = self._about(connection)
-        stored = spec_from_json(about.spec)
-        if not differs_in_catalogue_alone(stored, self._spec):
-            raise OtherModelError(
-                f"{self._database.name} holds rows of {about.spec}, but the bundle expects {spec_json(self._spec)}: "
-                "use another store path"
-            )
-        if about.encoding != encoding:
-            raise OtherModelError(
-                f"{self._database.name} holds rows that were made of raw columns in another way than the bundle makes "
-                "them (other levels, units or origins): use another store path, or train with the same columns"
-            )
-        if about.identity != identity and not adopt:
-            raise OtherModelError(
-                f"{self._database.name} belongs to the model {about.identity[:12]}, but the bundle is "
-                f"{identity[:12]}: open it with upgrade=True, or with its own bundle and call "
-                "Personalizer.upgrade, or use another store path"
-            )
-        return about.identity
 
     def _unchanged(self, connection: sqlite3.Connection, erasures: int) -> About:
         about = self._about(connection)
