@@ -22,6 +22,7 @@ from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
 from tegu.sim.data.given_names import frame_names, with_names
 from tegu.sim.data.guess_rows import guess_rows
+from tegu.sim.data.row_groups import group_by_user, row_indices
 from tegu.sim.data.table import as_list, read_columns, table_rows
 from tegu.sim.data.table_file import read_table_file
 
@@ -121,7 +122,7 @@ class Population:
             raise DataError(f"user has shape {names.shape}: expected one entry per row, ({len(inputs)},)")
         if not len(names):
             raise PopulationError("there are no rows: expected at least one user")
-        users, counts, by_user = _by_user(names)
+        users, counts, by_user = group_by_user(names)
         groups, times = (
             None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
             for name, given in (("group", group), ("order", order))
@@ -221,12 +222,12 @@ class Population:
 
     def all_rows(self) -> tuple[Array, Array]:
         """A copy of `x` and `y` of these users alone, one user after the other."""
-        chosen = _row_indices(self.begins, self.counts)
+        chosen = row_indices(self.begins, self.counts)
         return self.x[chosen], self.y[chosen]
 
     def local(self, index: int) -> LocalUser:
         """The user at `index` as a device stores it."""
-        own = _row_indices(self.begins[[index]], self.counts[[index]])
+        own = row_indices(self.begins[[index]], self.counts[[index]])
         units = (None if rows is None else rows[own] for rows in (self.group, self.order))
         return LocalUser(str(self.users[index]), *self.rows(index), *units)
 
@@ -234,9 +235,9 @@ class Population:
         """Which rows of the users at `indices` must stay together, one user after the other."""
         x, _, begins = self.fetch(indices)
         counts = self.counts[indices]
-        own = _row_indices(self.begins[indices], counts)
+        own = row_indices(self.begins[indices], counts)
         columns = (None if rows is None else rows[own] for rows in (self.group, self.order))
-        return find_row_units(x[_row_indices(begins, counts)], counts, *columns)
+        return find_row_units(x[row_indices(begins, counts)], counts, *columns)
 
     def fetch(self, indices: Array) -> tuple[Array, Array, Array]:
         """Arrays `x` and `y` with the rows of the users at `indices`, and int64 `[users]`, where each user begins."""
@@ -290,20 +291,3 @@ class Population:
         disjoint = (order[held + kept :], order[held : held + kept])
         sets = (*(2 * (order[held:],) if crossed else disjoint), order[:held])
         return Split(*(self.subset(np.sort(chosen)) for chosen in sets))
-
-
-def _row_indices(begins: Array, counts: Array) -> Array:
-    """int64 `[rows]`, indices of users' rows, one user after the other."""
-    return np.repeat(begins - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
-
-
-def _by_user(names: Array) -> tuple[Array, Array, Array]:
-    """Names in ascending order, rows of each, and the permutation of rows that groups them by user."""
-    try:
-        absent = bool((names != names).any())  # noqa: PLR0124 # NaN alone differs from itself
-        order = np.argsort(names, kind="stable")
-    except TypeError as error:
-        raise DataError(f"user has entries that cannot be sorted ({error}): give every row a name") from error
-    if absent:
-        raise DataError("user is NaN in at least one row: give every row a name, or drop the row")
-    return *np.unique(names, return_counts=True), order
