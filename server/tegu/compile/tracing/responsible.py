@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +23,12 @@ from tegu.learners.parameters.substitute import substituted
 
 __all__ = ["responsible_module", "user_line"]
 
-_OWN = ("/tegu/", "/torch/", "/onnx", "/onnxscript/", "/torch_optimizer/")
+_LIBRARIES = tuple(
+    f"{folder}{os.sep}"
+    for package in ("tegu", "torch", "onnx", "onnxscript", "onnx_ir", "onnxruntime")
+    if (spec := importlib.util.find_spec(package)) is not None
+    for folder in spec.submodule_search_locations or ()
+)
 
 
 def responsible_module(predict: Function, inputs: Named) -> str | None:
@@ -47,8 +54,7 @@ def user_line(error: BaseException | None) -> str | None:
     found = None
     for one in _chain(error):
         for frame in traceback.extract_tb(one.__traceback__):
-            own = any(part in frame.filename for part in _OWN) or frame.filename.startswith("<")
-            if not own and "site-packages" not in frame.filename:
+            if not frame.filename.startswith((*_LIBRARIES, "<")) and "site-packages" not in frame.filename:
                 found = f"{Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
     return found
 

@@ -68,7 +68,7 @@ def _check_modules(model: nn.Module) -> None:
 def _check_parameters(model: nn.Module) -> None:
     parameters, kind = dict(model.named_parameters()), type(model).__name__
     if not parameters:
-        listed = plain_containers(model)
+        listed = _plain_containers(model)
         fix = f"assign {listed[0]} to an nn.ModuleList or nn.ModuleDict" if listed else "add a layer with parameters"
         raise CompileError(f"{kind} has no parameters: expected at least one to learn; {fix}")
     if not any(parameter.requires_grad for parameter in parameters.values()):
@@ -78,7 +78,7 @@ def _check_parameters(model: nn.Module) -> None:
         )
 
 
-def plain_containers(model: nn.Module) -> list[str]:
+def _plain_containers(model: nn.Module) -> list[str]:
     """The attributes that hold modules or parameters in a plain list, tuple or dict, as `self.<name>`."""
     return [
         ".".join(part for part in ("self", owner, name) if part)
@@ -141,7 +141,7 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
     with DropoutOff():
         expected = functional_call(copy.deepcopy(model), changed, (x,))  # a copy: shared parameters may stay changed
     if not torch.allclose(output, expected, rtol=1e-3, atol=1e-4, equal_nan=True):
-        listed = plain_containers(model)
+        listed = _plain_containers(model)
         how = f"through the plain container {listed[0]}" if listed else "through a closure or a plain list of layers"
         raise CompileError(
             f"{type(model).__name__} reaches a parameter without its registered modules ({how}): "
