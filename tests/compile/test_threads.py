@@ -1,26 +1,42 @@
-"""Compilations in several threads at once give what one thread gives."""
+"""Threads may compile at once: one compilation runs at a time, and gives what one thread gives."""
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 from tegu.compile import compile_learner
 from tegu.compile.tracing.cache import CACHE_VARIABLE
 from tegu.core.data.spec import Spec
-from tegu.learners import reptile
+from tegu.learners import Learner, reptile
 
 
-def _compiled(width: int) -> dict[str, bytes]:
-    model = nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Linear(width, 2))
-    return compile_learner(reptile(model, Spec.regression((4,), 2), steps=1))
+class Watched(nn.Linear):
+    """Counts how many threads are inside `forward`. Learners copy a module, so the counts are the class's."""
+
+    inside = 0
+    most = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Watched.inside += 1
+        Watched.most = max(Watched.most, Watched.inside)
+        time.sleep(0.02)
+        Watched.inside -= 1
+        return super().forward(x)
 
 
-def test_threads_compile_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _learner(width: int) -> Learner:
+    return reptile(nn.Sequential(Watched(4, width), nn.Tanh(), nn.Linear(width, 2)), Spec.regression((4,), 2), steps=1)
+
+
+def test_threads_compile_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, "off")
-    widths = [3, 5, 3, 5]
-    with ThreadPoolExecutor(len(widths)) as pool:
-        found = list(pool.map(_compiled, widths))
-    assert found == [_compiled(width) for width in widths]
+    learners = [_learner(width) for width in (3, 5, 3, 5)]
+    Watched.most = 0
+    with ThreadPoolExecutor(len(learners)) as pool:
+        found = list(pool.map(compile_learner, learners))
+    assert Watched.most == 1
+    assert found == [compile_learner(learner) for learner in learners]
