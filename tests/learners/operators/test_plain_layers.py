@@ -30,7 +30,18 @@ def changed(key, value=None):
     return change
 
 
+def with_statistics(norm):
+    """In evaluation, with statistics and parameters as after training."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in (norm.running_mean, norm.running_var, *norm.parameters()):
+        tensor.data = torch.rand(tensor.shape, generator=generator) + 0.5
+    return norm.eval()
+
+
 LAYERS = {
+    "batch_norm": ("image", with_statistics(nn.BatchNorm2d(4, eps=0.1))),
+    "batch_norm_of_rows": ("rows", with_statistics(nn.BatchNorm1d(6))),
+    "batch_norm_without_parameters": ("series", with_statistics(nn.BatchNorm1d(4, affine=False))),
     "silu": ("rows", nn.SiLU()),
     "mish": ("rows", nn.Mish()),
     "glu": ("rows", nn.GLU()),
