@@ -12,7 +12,7 @@ from typing import Any, NoReturn, get_args
 import numpy as np
 
 from tegu.client.adaptation.budget import check_budget
-from tegu.client.adaptation.catalogue import own_words
+from tegu.client.adaptation.catalogue import words_of_codes
 from tegu.client.adaptation.inputs import input_rows, interaction_rows
 from tegu.client.adaptation.loader import BundleLoader
 from tegu.client.adaptation.model import Model
@@ -141,8 +141,8 @@ class Personalizer:
         """
         found = self._store.load()
         x, y = (
-            own_words(found.x, [row.item for row in found.rows]),
-            own_words(found.y, [row.label for row in found.rows]),
+            words_of_codes(found.x, [row.item for row in found.rows]),
+            words_of_codes(found.y, [row.label for row in found.rows]),
         )
         times = np.array([row.observed_at for row in found.rows], np.float64)
         return Interactions(tuple(map(id_of, found.rows)), x, y, times)

@@ -18,7 +18,7 @@ from tegu.core.data.batch import Array, NumpyBatch, full_batch
 from tegu.core.data.spec import Field
 from tegu.core.encoding.words import Word, lookup, words_array
 
-__all__ = ["Catalogue", "catalogue_of", "own_words"]
+__all__ = ["Catalogue", "catalogue_of", "words_of_codes"]
 
 _ABSENT = -1
 
@@ -62,7 +62,7 @@ def catalogue_of(manifest: Manifest) -> Catalogue:
     return Catalogue(spec.x, spec.y, items, labels)
 
 
-def own_words(codes: Array, names: Sequence[str | None]) -> Array:
+def words_of_codes(codes: Array, names: Sequence[str | None]) -> Array:
     """Stored codes in the application's own words.
 
     Args:

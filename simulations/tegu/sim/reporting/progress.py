@@ -92,16 +92,16 @@ class _Lines:
 
     def __init__(self, metric: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._metric, self._clock = metric, clock
-        self._stage, self._share, self._printed, self._resumed = "", 0, clock(), _Pace()
+        self._stage, self._share, self._printed, self._pace = "", 0, clock(), _Pace()
 
     def stage(self, text: str) -> None:
         """Print the stage."""
         print(text, file=sys.stderr, flush=True)
-        self._stage, self._share, self._printed, self._resumed = _name(text), 0, self._clock(), _Pace()
+        self._stage, self._share, self._printed, self._pace = _name(text), 0, self._clock(), _Pace()
 
     def round(self, progress: RoundProgress) -> None:
         """Print the round if a line is due."""
-        left = self._resumed.left(progress)
+        left = self._pace.left(progress)
         share, waited = progress.round * _SHARES // progress.rounds, self._clock() - self._printed
         if (share > self._share and waited >= _AT_LEAST) or waited >= _AT_MOST:
             print(_line(self._stage, progress, self._metric, left), file=sys.stderr, flush=True)
@@ -113,17 +113,17 @@ class _ChangingLine:
 
     def __init__(self, metric: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._metric, self._clock = metric, clock
-        self._stage, self._width, self._drawn, self._resumed = "", 0, -_REDRAW, _Pace()
+        self._stage, self._width, self._drawn, self._pace = "", 0, -_REDRAW, _Pace()
 
     def stage(self, text: str) -> None:
         """Print the stage below what is there."""
         self.end()
         print(text, file=sys.stderr, flush=True)
-        self._stage, self._resumed = _name(text), _Pace()
+        self._stage, self._pace = _name(text), _Pace()
 
     def round(self, progress: RoundProgress) -> None:
         """Change the line."""
-        left = self._resumed.left(progress)
+        left = self._pace.left(progress)
         if self._clock() - self._drawn >= _REDRAW or progress.round == progress.rounds:
             text = _line(self._stage, progress, self._metric, left)
             print(f"\r{text.ljust(self._width)}", end="", file=sys.stderr, flush=True)
