@@ -40,7 +40,6 @@ def personalise_command(
     """
     with Personalizer.open(bundle, store, public_key=parse_public_key(public_key)) as personalizer:
         x, y, description = read_rows(interactions, personalizer.manifest)
-        _say(description)
         ranks = personalizer.spec.kind == "ranking"
         if not ranks and (y is None or inputs is None):
             raise DataError(
@@ -50,6 +49,7 @@ def personalise_command(
         before = personalizer.recommend(personalizer.spec.items)[0] if ranks else np.zeros(0, np.int64)
         personalizer.observe(x, y)
         report = personalizer.adapt()
+        _say(description)
         _say(f"{report.reason} ({report.milliseconds:.1f} ms)")
         if ranks:
             left = personalizer.recommend(personalizer.spec.items)[0]
@@ -64,8 +64,8 @@ def _say(text: str) -> None:
 
 def _predict(personalizer: Personalizer, inputs: Path, out: Path | None) -> None:
     x, _, description = read_rows(inputs, personalizer.manifest, targets=False)
-    _say(description)
     encoding, predicted = personalizer.manifest.encoding or Encoding(), personalizer.predict(x)
+    _say(description)
     if encoding.targets:
         values = personalizer.predict_values(x)
         _write_csv(out, list(values), [list(row) for row in zip(*map(_texts, values.values()), strict=True)])
