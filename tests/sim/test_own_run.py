@@ -89,6 +89,20 @@ def test_the_module_is_the_whole_function(regression: tuple[Scaled, Run]) -> Non
     assert expected is not None
 
 
+def test_initialisations_share_what_is_fixed() -> None:
+    model = people.classifier()
+    model[0].requires_grad_(requires_grad=False)
+    fixed = copy.deepcopy(model[0])
+    run = simulate(people.people(), model, plan=people.plan(1), initialisations=2, progress=SILENT)
+    states = [run.state_dict(number) for number in range(2)]
+    for state in states:
+        model.load_state_dict(state)
+        assert torch.equal(state["0.weight"], fixed.weight)
+    assert not torch.equal(states[0]["2.weight"], states[1]["2.weight"])
+    x = torch.randn(4, 2)
+    torch.testing.assert_close(run.module(1)(x), model.eval()(x))
+
+
 def test_several_initialisations_have_a_state_each() -> None:
     with people.compiled_once():
         run = simulate(people.people(), people.learner(), plan=people.plan(1), initialisations=2, progress=SILENT)

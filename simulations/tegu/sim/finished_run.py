@@ -114,4 +114,8 @@ class Run(RunResult):
         if count == 1:
             return meta
         prefix = f"{initialisation}/"
-        return {name.removeprefix(prefix): value for name, value in meta.items() if name.startswith(prefix)}
+        own = {name.removeprefix(prefix): value for name, value in meta.items() if name.startswith(prefix)}
+        return {
+            **own,
+            **{name: meta[name] for name in self.learner.fixed_parameters},
+        }  # all initialisations share these

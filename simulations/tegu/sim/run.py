@@ -110,7 +110,6 @@ def _run(
     resume: bool,
     progress: Progress,
 ) -> Run:
-    plan = resolve_folds(plan, population, backend)
     metric = plan.calibration.metric_for(population.spec)
     split = split_population(population, plan)
     ks, validation_k = supported_ks(plan.calibration.ks, split)
