@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -129,9 +128,10 @@ class Store:
         Raises:
             StoreError: the store cannot be written; no row was added.
         """
-        columns = (ids or repeat(None), rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y))
-        now, named = time.time(), (items or repeat(None), labels or repeat(None))
-        new = [Row(0, *parts, now) for parts in zip(*columns, *named)]  # noqa: B905 # absent columns have no end
+        absent, now = [None] * len(x), time.time()
+        blobs = rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y)
+        columns = (ids or absent, *blobs, items or absent, labels or absent)
+        new = [Row(0, *parts, now) for parts in zip(*columns, strict=True)]
         with self._database.transaction() as connection:
             about = self._about(connection)
             known = {each: row for each in set(ids or ()) if (row := self._find(connection, each)) is not None}
