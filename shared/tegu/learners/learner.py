@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ __all__ = [
     "Execution",
     "Iterated",
     "Learner",
+    "RecommendedTraining",
     "RowLosses",
     "Source",
     "SummedUpdate",
@@ -126,6 +128,26 @@ class Execution:
     example_scaling: tuple[Scaling | None, Scaling | None] = (None, None)
 
 
+class RecommendedTraining(NamedTuple):
+    """How the server best trains a learner, where a plan does not say otherwise.
+
+    Attributes:
+        optimiser: name of the outer optimiser.
+        lr: its step size.
+        options: further options of it.
+        decay: whether the step size decays over the run.
+        rounds: number of rounds; None for the plan's own default.
+        cohort: users per round; None for the plan's own default.
+    """
+
+    optimiser: str = "SGD"
+    lr: float = 1.0
+    options: Mapping[str, float] = MappingProxyType({})
+    decay: bool = False
+    rounds: int | None = None
+    cohort: int | None = None
+
+
 class Source(NamedTuple):
     """What a learner was built from.
 
@@ -167,6 +189,7 @@ class Learner:
             otherwise None.
         fixed_parameters: names of the entries of `meta` that nothing changes, neither training nor a device. No update
             holds them.
+        recommended: how the server best trains it; None for the plan's defaults.
         source: the module and the loss it was built from. Baselines and `Run.state_dict` need it; None if not known.
 
     Raises:
@@ -190,6 +213,7 @@ class Learner:
     gradient_learner: Learner | None = None
     fixed_parameters: tuple[str, ...] = ()
     source: Source | None = None
+    recommended: RecommendedTraining | None = None
 
     def __post_init__(self) -> None:
         if both := sorted(set(self.adapted_parameters) & set(self.fixed_parameters)):

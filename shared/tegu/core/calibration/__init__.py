@@ -5,6 +5,7 @@ The server sends candidate knobs, devices reply with sums of metrics over their 
 assignment           which users calibrate and take no part in training
 evaluation_request   what an evaluation round sends and receives
 evaluate_candidates  the device's half: metrics of candidates, summed over its users
+harm                 what counts as harm: material losses, and losses beside gains
 guard                how far to trust a correction; outputs between initialisation and correction
 selection            which candidate is selected
 nonconformity        how badly a user's rows fit the initialisation
