@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +16,8 @@ from tegu.learners.modules.losses import OutputLoss
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
-from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines import Compared
+from tegu.sim.evaluation.baselines.run_baselines import Compared
+from tegu.sim.evaluation.baselines.tuning import Classical
 
 __all__ = ["Experiment"]
 
@@ -34,7 +34,7 @@ class Experiment:
         plan: the training plan. Its `calibration` names the numbers of interactions and the metric of the evaluation.
         loss: the loss of the learner; None for the default of the task.
         options: options of the learner that other learners may take too, such as `adapted_parameters`, `steps`, `lr`.
-        classical: the experiment's own baselines by name, each a function from the training users to a method.
+        classical: the experiment's own baselines by name, made of the training and the calibration users.
         titles: titles of the items, by id; empty if there are none.
         initialisations: number of initialisations to learn; see `tegu.learners.algorithms.mixture.mixture`.
         streams: interactions of the same users, whose preferences change. If given, strategies of adaptation are
@@ -48,7 +48,7 @@ class Experiment:
     plan: TrainingPlan
     loss: str | OutputLoss | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    classical: Mapping[str, Callable[[Population], Method]] = field(default_factory=dict)
+    classical: Mapping[str, Classical] = field(default_factory=dict)
     titles: tuple[str, ...] = ()
     initialisations: int = 1
     streams: Streams | None = None

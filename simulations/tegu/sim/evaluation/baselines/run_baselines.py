@@ -21,6 +21,7 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, engine_like, make_engine
 from tegu.sim.engine.predictions import Method, adapted_predictions
+from tegu.sim.evaluation.baselines.tuning import Classical, for_every_k
 from tegu.sim.run_result import RunResult
 from tegu.sim.training.cross_fitting import CrossFittedPopulation, Evaluator, cross_fit_population
 from tegu.sim.training.in_process import Trained, train_in_process
@@ -37,13 +38,13 @@ class Compared(NamedTuple):
         learner: the learner of the run, with one initialisation.
         source: the module it was built from, and the loss; None if not known.
         initialisations: number of initialisations of the run.
-        classical: further baselines by name, each a function from the training users to a method.
+        classical: further baselines by name, made of the training and the calibration users.
     """
 
     learner: Learner
     source: Source | None
     initialisations: int = 1
-    classical: Mapping[str, Callable[[Population], Method]] = MappingProxyType({})
+    classical: Mapping[str, Classical] = MappingProxyType({})
 
 
 def run_baselines(compared: Compared, run: RunResult, progress: Progress) -> Baselines:
@@ -67,7 +68,7 @@ def run_baselines(compared: Compared, run: RunResult, progress: Progress) -> Bas
     Returns:
         By name, a function from the number of interactions k to a method.
     """
-    found = {name: _for_every_k(build(run.split.train)) for name, build in compared.classical.items()}
+    found = {name: build(run.split.train, run.split.calibration) for name, build in compared.classical.items()}
     if compared.initialisations > 1:
         progress.stage("one_initialisation: one initialisation for all users")
         found["one_initialisation"] = _one_initialisation(compared, run, progress)
@@ -75,7 +76,7 @@ def run_baselines(compared: Compared, run: RunResult, progress: Progress) -> Bas
     engine = run.engine if like is run.learner else make_engine(like, compile_learner(like))
     if (trained := run.learner.gradient_learner) is not None:
         own = engine if trained is like else make_engine(trained, compile_learner(trained))
-        found["finetuned"] = _for_every_k(adapted_predictions(own, run.bundle.meta, trained.knobs))
+        found["finetuned"] = for_every_k(adapted_predictions(own, run.bundle.meta, trained.knobs))
     if compared.source is None:
         progress.stage("local_only, fedsgd and fedavg left out: the learner does not know its module")
         return found
@@ -98,7 +99,7 @@ def _fedavg(
     except FederationError as error:
         progress.stage(f"fedavg left out: it diverges with a step size of {like.knobs['lr']} ({error})")
         return {}
-    return {"fedavg": _for_every_k(adapted_predictions(engine, meta, like.unadapted))}
+    return {"fedavg": for_every_k(adapted_predictions(engine, meta, like.unadapted))}
 
 
 def _one_initialisation(compared: Compared, run: RunResult, progress: Progress) -> Callable[[int], Method]:
@@ -107,10 +108,6 @@ def _one_initialisation(compared: Compared, run: RunResult, progress: Progress) 
     found = _fitted(engine, learner, run, progress)
     chosen = _calibrated(engine, found.evaluators, run)
     return lambda k: adapted_predictions(engine, found.trained.meta, chosen[k])
-
-
-def _for_every_k(method: Method) -> Callable[[int], Method]:
-    return lambda k: method
 
 
 def _fedsgd(
@@ -126,7 +123,7 @@ def _fedsgd(
     meta, chosen = found.trained.meta, _calibrated(engine, found.evaluators, run)
     unadapted = adapted_predictions(engine, meta, like.unadapted)
     return {
-        "fedsgd": _for_every_k(unadapted),
+        "fedsgd": for_every_k(unadapted),
         "fedsgd_finetuned": lambda k: adapted_predictions(engine, meta, chosen[k]),
     }
 

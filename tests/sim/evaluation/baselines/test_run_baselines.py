@@ -28,7 +28,8 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import engine_like
 from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines import Baselines, run_baselines
+from tegu.sim.evaluation.baselines.run_baselines import Baselines, run_baselines
+from tegu.sim.evaluation.baselines.tuning import for_every_k
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments import Experiment
 from tegu.sim.run import Run, run_plan
@@ -38,14 +39,15 @@ from tegu.sim.training.in_process import train_in_process
 USERS, LR = 40, 0.7
 
 
-def constant(train: Population) -> Method:
+def constant(train: Population, calibration: Population) -> Callable[[int], Method]:
     """The training users' most frequent label."""
+    assert not set(train.users) & set(calibration.users)
     share = np.bincount(train.y, minlength=3)
 
     def predict(trials: Trials) -> Sequence[Array]:
         return [np.tile(share, (200, 1)) for _ in trials.trials]
 
-    return predict
+    return for_every_k(predict)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +145,7 @@ def test_fedavg_is_left_out_with_a_message_if_it_diverges(compared: Compared, mo
             return train_in_process(engine, population, far, plan, **options)
         return train_in_process(engine, population, meta, plan, **options)
 
-    monkeypatch.setattr("tegu.sim.evaluation.baselines.train_in_process", diverging)
+    monkeypatch.setattr("tegu.sim.evaluation.baselines.run_baselines.train_in_process", diverging)
     progress = Recorded()
     with people.compiled_once():
         baselines = run_baselines(experiment.compared, run, progress)
@@ -228,7 +230,7 @@ def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatc
         calls[engine.manifest.learner] = evaluators
         return calibrate(engine, evaluators, *rest)
 
-    monkeypatch.setattr("tegu.sim.evaluation.baselines.calibrate", recorded)
+    monkeypatch.setattr("tegu.sim.evaluation.baselines.run_baselines.calibrate", recorded)
     with people.compiled_once():
         experiment = people.experiment()
         plan = people.plan(2, folds=2)
