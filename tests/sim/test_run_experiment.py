@@ -45,8 +45,8 @@ KEYS = {
     "initialisations", "folds",
 }  # fmt: skip
 ENTRY = {
-    "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "hurt", "worse",
-    "worst_decile_gain", "ece", "baselines",
+    "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "materially_hurt",
+    "any_decline", "gained", "lost", "harm_ratio", "worst_decile_gain", "ece", "baselines",
 }  # fmt: skip
 TIMES = {"train_seconds", "user_rounds_per_second", "peak_rss_mb"}
 

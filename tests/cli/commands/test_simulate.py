@@ -44,7 +44,7 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
     assert "tiny (reptile): accuracy on 8 held-out users" in result.out
     for name in (
         "personalised", "initialisation", "local_only", "fedsgd", "fedavg", "mean gain", "gain, 95% CI lower",
-        "gain, 95% CI upper", "mean gain, worst decile", "hurt by adapting", "any decline",
+        "gain, 95% CI upper", "mean gain, worst decile", "materially hurt", "any decline", "harm ratio",
     ):  # fmt: skip
         assert sum(line.startswith(f"| {name} ") for line in lines) == 1
 

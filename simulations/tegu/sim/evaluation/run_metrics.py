@@ -53,4 +53,4 @@ def run_metrics(name: str, run: RunResult, results: HeldoutResults) -> dict[str,
 
 
 def _without_losses(entry: ScheduleEntry) -> dict[str, Any]:
-    return {name: value for name, value in entry._asdict().items() if name != "losses"}  # some hundred numbers each
+    return {name: value for name, value in entry.as_json().items() if name != "losses"}  # some hundred numbers each

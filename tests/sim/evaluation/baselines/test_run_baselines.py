@@ -196,8 +196,10 @@ def test_heldout_results_match_an_independent_loop_over_users(compared: Compared
         assert entry["gain"] == pytest.approx(gains.mean())
         assert entry["gain_low"] < entry["gain"] < entry["gain_high"]
         one_row = np.asarray([1 / rows[user] for user in before])
-        assert entry["hurt"] == pytest.approx(np.mean(gains < -one_row - 1e-9))
-        assert entry["worse"] == pytest.approx(np.mean(gains < -1e-9))
+        share = np.asarray([0.05 * np.mean(before[user]) for user in before])
+        assert entry["materially_hurt"] == pytest.approx(np.mean(gains < -np.maximum(one_row, share) - 1e-9))
+        assert entry["harm_ratio"] == pytest.approx(-gains[gains < 0].sum() / gains[gains > 0].sum())
+        assert entry["any_decline"] == pytest.approx(np.mean(gains < -1e-9))
         for name, pairs in confidences.items():
             bins: dict[int, list[float]] = {}
             for p, right in pairs:
@@ -216,10 +218,12 @@ def test_heldout_users_adapt_by_the_schedule(compared: Compared) -> None:
     large_steps = tuple(ScheduleEntry(k, {**run.learner.knobs, "steps": 50.0, "lr": 5.0}) for k in run.ks)
     other = replace(run.bundle, manifest=replace(run.bundle.manifest, schedule=large_steps))
     for entry in evaluate_heldout(replace(run, bundle=bundle), {}).curve:
-        assert [entry[name] for name in ("hurt", "worse", "worst_decile_gain", "gain_low", "gain_high")] == [0] * 5
+        assert [
+            entry[name] for name in ("materially_hurt", "any_decline", "worst_decile_gain", "gain_low", "gain_high")
+        ] == [0] * 5
         assert entry["ece"]["personalised"] == entry["ece"]["initialisation"] > 0
         assert entry["personalised"] == entry["initialisation"]
-    assert evaluate_heldout(replace(run, bundle=other), {}).curve[0]["worse"] > 0.2
+    assert evaluate_heldout(replace(run, bundle=other), {}).curve[0]["any_decline"] > 0.2
 
 
 def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
