@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tegu.sim.evaluation.curve import pooled_harm_ratio
 from tegu.sim.evaluation.drift_replay import recovery_times
 
 __all__ = ["mean_over_seeds"]
@@ -15,7 +16,8 @@ __all__ = ["mean_over_seeds"]
 def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average the metrics of runs that differ in their seed only.
 
-    Numbers of users are summed. All other figures are averaged, the ends of confidence intervals included.
+    Numbers of users are summed. All other figures are averaged, the ends of confidence intervals included. The harm
+    ratio is that of the averaged gains and losses.
 
     Args:
         runs: the contents of each `metrics.json`. A `k` or a baseline that only some of them have is left out.
@@ -31,9 +33,14 @@ def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         "seeds": [run["seed"] for run in runs],
         "heldout_users": sum(run["heldout_users"] for run in runs),
-        "curve": [_mean(group) for group in entries],
+        "curve": [_mean_entry(group) for group in entries],
         **drift,
     }
+
+
+def _mean_entry(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = _mean([{name: value for name, value in entry.items() if name != "harm_ratio"} for entry in group])
+    return found | {"harm_ratio": pooled_harm_ratio(found["gained"], found["lost"])}
 
 
 def _drift(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

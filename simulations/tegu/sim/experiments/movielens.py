@@ -6,7 +6,7 @@ embeddings E and biases b are shared, the vector u is personal (Koren et al. 200
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
+from tegu.sim.evaluation.baselines.tuning import for_every_k
 from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.models.film_taste import FilmTaste
@@ -53,14 +54,15 @@ def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
     return population.with_rows(2), tuple(str(named[movie]) for movie in ids)
 
 
-def popularity(train: Population) -> Method:
+def popularity(train: Population, calibration: Population) -> Callable[[int], Method]:
     """Score films by their number of clicks among training users, the same for every user."""
+    del calibration
     counts = np.bincount(train.all_rows()[0], minlength=train.spec.items).astype(np.float64)
 
     def predict(trials: Trials) -> Sequence[Array]:
         return [counts] * len(trials.trials)
 
-    return predict
+    return for_every_k(predict)
 
 
 def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:

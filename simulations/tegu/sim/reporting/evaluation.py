@@ -36,7 +36,8 @@ class Evaluation:
         """One entry for each number of interactions `k`.
 
         It has the metric of `personalised`, `initialisation` and each of `baselines`, the mean `gain` with its
-        confidence interval, and the shares of users that adapting has `hurt` or made `worse`.
+        confidence interval, the shares of users with a `materially_hurt` figure and with `any_decline`, and the
+        `harm_ratio`.
         """
         curve: Sequence[Mapping[str, Any]] = self.metrics["curve"]
         return curve

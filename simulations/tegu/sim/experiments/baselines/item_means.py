@@ -6,7 +6,7 @@ variance between groups, estimated on training users by a one-way analysis of va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tegu.core.data.batch import Array
 from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
+from tegu.sim.evaluation.baselines.tuning import for_every_k
 
 __all__ = ["item_mean", "item_mean_user_bias", "item_means", "shrinkage"]
 
@@ -47,18 +48,20 @@ def item_means(train: Population) -> Array:
     return means
 
 
-def item_mean(train: Population) -> Method:
+def item_mean(train: Population, calibration: Population) -> Callable[[int], Method]:
     """Predict an item's mean rating, the same for every user."""
+    del calibration
     means = item_means(train)
 
     def predict(trials: Trials) -> Sequence[Array]:
         return [means[trial.query.x, None] for trial in trials.trials]
 
-    return predict
+    return for_every_k(predict)
 
 
-def item_mean_user_bias(train: Population) -> Method:
+def item_mean_user_bias(train: Population, calibration: Population) -> Callable[[int], Method]:
     """Predict an item's mean rating plus the user's bias, the shrunken mean residual on the support."""
+    del calibration
     means = item_means(train)
     items, ratings = train.all_rows()
     users = np.repeat(np.arange(len(train)), train.counts)
@@ -68,4 +71,4 @@ def item_mean_user_bias(train: Population) -> Method:
         biases = [(t.support.y[:, 0] - means[t.support.x]).sum() / (trials.k + strength) for t in trials.trials]
         return [means[t.query.x, None] + bias for t, bias in zip(trials.trials, biases, strict=True)]
 
-    return predict
+    return for_every_k(predict)
