@@ -16,6 +16,7 @@ from tegu.learners.baselines.fedsgd import fedsgd
 from tegu.learners.baselines.local_only import local_only
 from tegu.learners.learner import Learner, Source
 from tegu.server.progress import Progress
+from tegu.server.training.automatic import settled
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
@@ -118,7 +119,9 @@ def _fedsgd(
     try:
         found = _fitted(engine, learner, run, progress)
     except FederationError as error:
-        progress.stage(f"fedsgd left out: it diverges with an outer step size of {run.plan.outer.lr} ({error})")
+        progress.stage(
+            f"fedsgd left out: it diverges with an outer step size of {settled(run.plan).outer.lr} ({error})"
+        )
         return {}
     meta, chosen = found.trained.meta, _calibrated(engine, found.evaluators, run)
     unadapted = adapted_predictions(engine, meta, like.unadapted)
