@@ -1,4 +1,4 @@
-"""What experiments with ratings by item id share: the learner in the training users' units, and the baselines."""
+"""What experiments with ratings by item id share: the learner in the training users' units."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from tegu.learners.algorithms.item_ratings import item_ratings
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.scaling import scaling_of_users
-from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
-from tegu.sim.experiments.baselines.linear_predictor import linear_predictor
+from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment
 
-__all__ = ["RATING_BASELINES", "item_ratings_experiment"]
-
-RATING_BASELINES = {
-    "linear_predictor": linear_predictor,
-    "item_mean_user_bias": item_mean_user_bias,
-    "item_mean": item_mean,
-}
+__all__ = ["item_ratings_experiment"]
 
 
 def item_ratings_experiment(
@@ -49,6 +42,6 @@ def item_ratings_experiment(
         model=None,
         learner=learner,
         plan=plan,
-        classical=RATING_BASELINES,
+        classical=classical_for(population.spec),
         titles=titles,
     )

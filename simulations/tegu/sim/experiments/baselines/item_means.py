@@ -1,7 +1,8 @@
 """Classical baselines for ratings: shrunken item means, alone and with a shrunken user bias.
 
 A mean of n values is shrunk by `n / (n + strength)`. The strength is the ratio of the variance within groups to the
-variance between groups, estimated on training users by a one-way analysis of variance. Calibration users choose a factor on it.
+variance between groups, estimated on training users by a one-way analysis of variance. Users who are not
+held out choose a factor on it.
 """
 
 from __future__ import annotations
