@@ -15,6 +15,7 @@ from tegu.server.calibration.schedule import find_schedule, note_on_harm
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.round import run_evaluation_round
 from tegu.server.evaluation.validation import Validation, mean_validation, validation_candidates, validation_from_sums
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
 
@@ -33,12 +34,13 @@ def validations_for(
         fold: the fold whose users are left out of training and validate; None for the training with all users.
     """
     stopping = plan.early_stopping
-    every = stopping.interval(plan.rounds, by_default=False)
+    rounds = settled(plan).rounds
+    every = stopping.interval(rounds, by_default=False)
     if not every or not plan.calibration.left_out(fold).share:
         return None
     rule = ValidationRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
     request = _request(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
-    return Validations(rule, request, plan.rounds, history)
+    return Validations(rule, request, rounds, history)
 
 
 def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:

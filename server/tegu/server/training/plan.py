@@ -1,8 +1,9 @@
 """The training plan: name, type, default, meaning and check of every setting of a run.
 
 Simulation, Ray and a SuperLink use the same plan. `tegu.server.run_config` writes it as Flower's run configuration.
-Three settings may be None, which means automatic, because the best value depends on where the plan runs:
-`EarlyStopping.validate_every`, `CalibrationPlan.share` and `CalibrationPlan.folds`.
+Some settings may be None, which means automatic. `EarlyStopping.validate_every`, `CalibrationPlan.share` and
+`CalibrationPlan.folds` depend on where the plan runs. `TrainingPlan.rounds`, `TrainingPlan.outer` and `CohortPlan.size`
+are what the learner recommends, or else general defaults; see `tegu.server.training.automatic`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class CohortPlan:
     """Which nodes and users take part in a round.
 
     Attributes:
-        size: number of nodes per round. In a simulation without `nodes`, number of users per round.
+        size: number of nodes per round. In a simulation without `nodes`, number of users per round. None means what
+            the learner recommends, or else 32.
         nodes: number of nodes in a simulation, over which the users are distributed. None makes each user a node. A
             federation ignores it and uses the connected nodes.
         users_per_node: number of a node's users that take part in a round; 0 for all of them.
@@ -50,13 +52,14 @@ class CohortPlan:
         DataError: a number out of range.
     """
 
-    size: int = 32
+    size: int | None = None
     nodes: int | None = None
     users_per_node: int = 0
     wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        _set(self, "size", whole_number("cohort", self.size, 1))
+        if self.size is not None:
+            _set(self, "size", whole_number("cohort", self.size, 1))
         _set(self, "users_per_node", whole_number("users_per_node", self.users_per_node, 0))
         _set(self, "wait_seconds", real_number("wait_seconds", self.wait_seconds, 0))
         if self.nodes is not None:
@@ -230,11 +233,12 @@ class TrainingPlan:
     """How to train and calibrate.
 
     Attributes:
-        rounds: number of rounds of the whole run.
+        rounds: number of rounds of the whole run. None means what the learner recommends, or else 300.
         seed: determines initial parameters, cohorts, episodes and which users calibrate.
         cohort: nodes and users of a round.
         episodes: sizes of support and query.
-        outer: the outer optimiser. The default is SGD with step size 1, as in Reptile.
+        outer: the outer optimiser. None means what the learner recommends, or else SGD with step size 1, as in
+            Reptile.
         updates: precision and clipping of updates.
         early_stopping: validation during the run.
         calibration: how the schedule is found.
@@ -243,20 +247,22 @@ class TrainingPlan:
         DataError: no rounds, or patience although no user can validate.
     """
 
-    rounds: int = 300
+    rounds: int | None = None
     seed: int = 0
     cohort: CohortPlan = field(default_factory=CohortPlan)
     episodes: EpisodeRule = field(default_factory=EpisodeRule)
-    outer: OuterRule = field(default_factory=OuterRule)
+    outer: OuterRule | None = None
     updates: UpdatePlan = field(default_factory=UpdatePlan)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
 
     def __post_init__(self) -> None:
-        _set(self, "rounds", whole_number("rounds", self.rounds, 1))
+        if self.rounds is not None:
+            _set(self, "rounds", whole_number("rounds", self.rounds, 1))
         _set(self, "seed", whole_number("seed", self.seed))
         for name, kind in _PARTS.items():
-            if not isinstance(part := getattr(self, name), kind):
+            part = getattr(self, name)
+            if not isinstance(part, kind) and not (part is None and name in _MAY_BE_AUTOMATIC):
                 raise DataError(f"{name} is {part!r}: expected {kind.__name__}(...)")
         patience, folds = self.early_stopping.patience, self.calibration.folds
         if patience and folds:
@@ -284,6 +290,7 @@ _PARTS: dict[str, type] = {
     "early_stopping": EarlyStopping,
     "calibration": CalibrationPlan,
 }
+_MAY_BE_AUTOMATIC = ("outer",)
 
 
 def _set(plan: object, name: str, value: object) -> None:

@@ -14,6 +14,7 @@ from tegu.core.metrics import Metric
 from tegu.learners.catalogue import find_learner
 from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
@@ -57,7 +58,7 @@ class Experiment:
     streams: Streams | None = None
 
     def __repr__(self) -> str:
-        users, rounds = len(self.population), self.plan.rounds
+        users, rounds = len(self.population), settled(self.plan).rounds
         return f"Experiment({self.name!r}, learner={self.learner.name!r}, users={users}, rounds={rounds})"
 
     @property
