@@ -50,7 +50,7 @@ class Run(RunResult):
             An object that prints as the table and has the numbers.
         """
         learner = self.single or self.learner
-        compared = Compared(learner, learner.source, self.initialisations)
+        compared = Compared(learner, self.initialisations)
         with progress_or_default(progress, self.metric.name) as shown:
             trained = run_baselines(compared, self, shown) if baselines else {}
             shown.stage("evaluating on held-out users")
