@@ -9,6 +9,8 @@
 - `calibration-folds`: -1
 - `calibration-metric`: empty
 
+A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
+
 A `clip` of 0 means no clipping. `calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as
 {"weight_decay": 0.01}.
 """
@@ -30,7 +32,7 @@ from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping
 __all__ = ["Scalar", "from_config", "to_config"]
 
 Scalar: TypeAlias = "bool | int | float | str"
-_AUTOMATIC = -1
+_AUTOMATIC = _NO_LIMIT = _STRICT = -1
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -65,7 +67,12 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "calibration-nodes": calibration.nodes,
         "calibration-ks": ",".join(map(str, calibration.ks)),
         "calibration-metric": "" if calibration.metric is None else find_metric(calibration.metric.name).name,
-        "calibration-risk": float(calibration.risk),
+        "calibration-risk": float(_STRICT if calibration.risk == "strict" else calibration.risk),
+        "calibration-material": float(calibration.material),
+        "calibration-harm-ratio": float(_NO_LIMIT)
+        if math.isinf(calibration.harm_ratio)
+        else float(calibration.harm_ratio),
+        "calibration-confidence": float(calibration.confidence),
     }
 
 
@@ -104,7 +111,10 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             values["calibration-nodes"],
             _ks(values["calibration-ks"]),
             find_metric(values["calibration-metric"]) if values["calibration-metric"] else None,
-            values["calibration-risk"],
+            "strict" if values["calibration-risk"] == _STRICT else values["calibration-risk"],
+            values["calibration-material"],
+            math.inf if values["calibration-harm-ratio"] == _NO_LIMIT else values["calibration-harm-ratio"],
+            values["calibration-confidence"],
         ),
     )
 

@@ -16,6 +16,7 @@ from tegu.core.sampling.episode import draw_users
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
+from tegu.server.calibration.schedule import note_on_harm
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.automatic import settled, with_recommended
@@ -126,7 +127,8 @@ def _run(
     train = _training(backend, learner, graphs, chosen, plan, validation)
     found = cross_fit_population(split, plan, train, progress, folder)
     trained = found.trained
-    schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.risk)
+    schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.limits)
+    note_on_harm(schedule)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained)
     return Run(

@@ -11,7 +11,7 @@ from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationReq
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
-from tegu.server.calibration.schedule import find_schedule
+from tegu.server.calibration.schedule import find_schedule, note_on_harm
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.round import run_evaluation_round
 from tegu.server.evaluation.validation import Validation, mean_validation, validation_candidates, validation_from_sums
@@ -54,6 +54,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
 
     Raises:
         FederationError: no node replies, or no calibration user has enough rows for any k.
+        DataError: as `find_schedule`.
     """
     records = [to_record(trained_part(meta, manifest.fixed_parameters)) for meta in metas]
 
@@ -64,7 +65,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
             for record, request in zip(records, requests, strict=True)
         )
 
-    schedule = find_schedule(evaluate, manifest, plan.calibration.ks, plan.calibration.risk)
+    schedule = find_schedule(evaluate, manifest, plan.calibration.ks, plan.calibration.limits)
     if not schedule:
         share = plan.calibration.left_out_share
         raise FederationError(
@@ -72,6 +73,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
             f"them has more than k = {min(plan.calibration.ks)} rows. Connect more nodes and run again (checkpoints "
             "are kept), choose smaller ks, or set calibration-share to 0 to keep the old schedule"
         )
+    note_on_harm(schedule)
     return schedule
 
 

@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from tegu.core.calibration.selection import RISK
+from tegu.core.calibration.harm import HARM_RATIO, MATERIAL
+from tegu.core.calibration.selection.limits import CONFIDENCE, RISK, Limits, Risk
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
@@ -135,7 +136,14 @@ class CalibrationPlan:
         nodes: number of nodes of a federation that calibrate; 0 for all connected nodes.
         ks: numbers of interactions to calibrate for. A simulation also evaluates at these.
         metric: metric for validation and evaluation; None for the default metric of the kind of problem.
-        risk: largest share of users that adapting may harm at any k, as estimated on calibration users.
+        risk: largest share of users that adapting may materially hurt at any k; see `tegu.core.calibration.harm`. From
+            above 0 to 1. "strict" limits those to 0.05 who lose more than one query row's worth, however little that
+            is; the three settings below then have no effect.
+        material: share of a user's own figure under the initialisation whose loss is material, from 0 to 1. 0 means
+            more than one query row's worth.
+        harm_ratio: largest ratio of the losses of losers to the gains of gainers, from 0; infinite for no limit.
+        confidence: with which calibration is to show that at most `risk` are hurt, from 0.5 to below 1. Where too few
+            users calibrate to show it, the schedule says what they show and how many it would take.
 
     Raises:
         DataError: a number out of range, or no k.
@@ -146,7 +154,10 @@ class CalibrationPlan:
     nodes: int = 0
     ks: tuple[int, ...] = (1, 2, 5, 10, 20)
     metric: Metric | None = None
-    risk: float = RISK
+    risk: Risk = RISK
+    material: float = MATERIAL
+    harm_ratio: float = HARM_RATIO
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         if self.share is not None:
@@ -159,17 +170,22 @@ class CalibrationPlan:
             raise DataError(f"folds is {self.folds}: expected 0 for no cross-fitting, or at least 2")
         _set(self, "nodes", whole_number("nodes that calibrate", self.nodes, 0))
         _set(self, "ks", _ks(self.ks))
-        _set(self, "risk", real_number("risk", self.risk))
         if not isinstance(self.metric, Metric | None):
             raise DataError(f"metric is {self.metric!r}: expected a Metric; tegu.core.find_metric(name) gives one")
         if not self.ks or min(self.ks) < 1:
             raise DataError(f"ks is {self.ks}: expected at least one number of interactions, each at least 1")
-        if not 0 <= self.risk <= 1:
-            raise DataError(f"risk is {self.risk}: expected a share of users from 0 to 1")
+        _check_harm(self)
 
     def metric_for(self, spec: Spec) -> Metric:
         """The plan's metric, or the default one for the spec."""
         return self.metric or default_metric(spec.kind)
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits on harm; None for `risk="strict"`."""
+        if self.risk == "strict":
+            return None
+        return Limits(float(self.risk), self.material, self.harm_ratio, self.confidence)
 
     @property
     def middle_k(self) -> int:
@@ -279,6 +295,31 @@ _MAY_BE_AUTOMATIC = ("outer",)
 
 def _set(plan: object, name: str, value: object) -> None:
     object.__setattr__(plan, name, value)  # a plan is frozen, and holds Python's own numbers
+
+
+def _check_harm(plan: CalibrationPlan) -> None:
+    """Check the limits on harm, and make them Python's own numbers."""
+    if plan.risk != "strict":
+        if isinstance(plan.risk, str):
+            raise DataError(f"risk is {plan.risk!r}: expected a share of users from 0 to 1, or 'strict'")
+        _set(plan, "risk", real_number("risk", plan.risk))
+        if not 0 <= float(plan.risk) <= 1:
+            raise DataError(f"risk is {plan.risk}: expected a share of users from 0 to 1, or 'strict'")
+    for name in ("material", "harm_ratio", "confidence"):
+        _set(plan, name, real_number(name, getattr(plan, name)))
+    if not 0 <= plan.material <= 1:
+        raise DataError(
+            f"material is {plan.material}: expected a share of a user's own figure from 0 to 1, such as 0.05"
+        )
+    if not plan.harm_ratio >= 0:
+        raise DataError(
+            f"harm_ratio is {plan.harm_ratio}: expected a ratio of losses to gains of at least 0, such as 0.2"
+        )
+    if not 0.5 <= plan.confidence < 1:
+        raise DataError(
+            f"confidence is {plan.confidence}: expected from 0.5 to below 1, such as 0.9; no number of people shows "
+            "anything with certainty"
+        )
 
 
 def _ks(ks: Any) -> tuple[int, ...]:

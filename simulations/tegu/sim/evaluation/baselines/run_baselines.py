@@ -99,6 +99,6 @@ def _with_one_initialisation(learner: Learner, run: RunResult, progress: Progres
 def _calibrated(start: Start) -> Callable[[int], Method]:
     """The start's learner with a schedule that is calibrated as the run's is."""
     run, engine = start.run, start.engine
-    entries = calibrate(engine, start.evaluators, run.ks, run.metric, run.plan.seed, run.plan.calibration.risk)
+    entries = calibrate(engine, start.evaluators, run.ks, run.metric, run.plan.seed, run.plan.calibration.limits)
     manifest = replace(engine.manifest, schedule=entries)
     return lambda k: adapted_predictions(engine, start.meta, knobs_for(manifest, k))  # as a device chooses them
