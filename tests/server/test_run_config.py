@@ -45,7 +45,7 @@ def is_settings(value: Any) -> bool:
 
 
 def test_every_setting_survives_the_round_trip() -> None:
-    default, changed = setting_values(TrainingPlan()), setting_values(FULL)
+    default, changed = setting_values(TrainingPlan(outer=OuterRule())), setting_values(FULL)
     assert all(one != other for one, other in zip(default, changed, strict=True)), "every setting differs"
     assert len(to_config(FULL)) == len(changed), "every setting has one key"
     assert from_config(to_config(FULL)) == FULL
@@ -54,10 +54,14 @@ def test_every_setting_survives_the_round_trip() -> None:
 @given(
     st.builds(
         TrainingPlan,
-        rounds=st.integers(1, 10**9),
+        rounds=st.none() | st.integers(1, 10**9),
         seed=st.integers(-(2**60), 2**60),
         cohort=st.builds(
-            CohortPlan, st.integers(1, 99), st.none() | st.integers(1, 99), st.integers(0, 9), st.floats(0, 1e6)
+            CohortPlan,
+            st.none() | st.integers(1, 99),
+            st.none() | st.integers(1, 99),
+            st.integers(0, 9),
+            st.floats(0, 1e6),
         ),
         updates=st.builds(
             UpdatePlan,
@@ -121,6 +125,8 @@ def test_missing_settings_have_their_defaults() -> None:
         ({"clip": -1.0}, DataError, ["clip is -1.0"]),
         ({"update-precision": "int9"}, UnknownNameError, ["int9", "Did you mean 'int8'"]),
         ({"roundz": 3}, UnknownNameError, ["roundz", "Did you mean 'rounds'"]),
+        ({"outer": "", "outer-lr": 0.5}, FederationError, ["outer is empty", "outer-lr 0.5", "name the optimiser"]),
+        ({"outer": "", "outer-decay": True}, FederationError, ["outer is empty", "outer-decay true"]),
         ({"outer": "yogii"}, UnknownNameError, ["Did you mean 'Yogi'"]),
         ({"outer": "AdamW", "outer-options": '{"wait_decay": 1}'}, DataError, ["AdamW has no option wait_decay"]),
         *(({"outer-options": text}, FederationError, ["expected a JSON object"]) for text in ("no json", "3", "[1]")),

@@ -22,7 +22,8 @@ from tegu.core.calibration.guard import (
     plain_answers,
     shrinkage,
 )
-from tegu.core.calibration.selection import gain_sums
+from tegu.core.calibration.selection.figures import figure_sums
+from tegu.core.calibration.selection.strict import gain_sums
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
 from tegu.core.sampling.trials import Trials, tolerance, trial_scores, user_scores
@@ -85,8 +86,11 @@ def _gains(
 ) -> Iterator[Array]:
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
     for outputs in tried:
-        gain = metric.gain(trial_scores(trials, outputs, metric), scores)
-        yield gain_sums(gain.reshape(-1, question.draws), within)
+        gain = metric.gain(trial_scores(trials, outputs, metric), scores).reshape(-1, question.draws)
+        if question.measure == "strict":
+            yield gain_sums(gain, within)
+        else:
+            yield figure_sums(gain, scores.reshape(-1, question.draws).mean(1), within, question.material)
 
 
 def _plain(

@@ -125,11 +125,11 @@ def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Arr
     return np.asarray([part.sum() for part in (x, gain, x * x, x * gain, gain * gain)])
 
 
-def fit_gain_model(trials: int, sums: Array) -> GainModel:
+def fit_gain_model(trials: float, sums: Array) -> GainModel:
     """Least-squares fit over calibration trials, with the slope limited to [0, 1].
 
     Args:
-        trials: number of trials in the sums, at least one.
+        trials: number of trials in the sums, above 0; not whole if they were weighted.
         sums: `[5]`, from `gain_model_sums`.
     """
     evidence, gain, evidences, both, gains = (float(total) / trials for total in sums)

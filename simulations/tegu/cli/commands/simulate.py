@@ -17,6 +17,7 @@ from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.experiments import Experiment, find_experiment
+from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
 from tegu.sim.reporting.progress import show_progress
 from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
 from tegu.sim.run_experiment import run_experiment
@@ -77,7 +78,9 @@ def simulate_command(
     evaluated = f"{metrics['metric']} on {metrics['heldout_users']} held-out users"
     typer.echo(f"\n{name} ({metrics['learner']}): {evaluated}{several}{over}\n")
     typer.echo(markdown(table_rows(metrics)))
-    for line in filter(None, (stored_line(metrics), gap_line(metrics), decline_line(metrics))):
+    if frontier := frontier_rows(metrics):
+        typer.echo(f"\n{frontier_line(metrics)}:\n\n{markdown(frontier)}")
+    for line in filter(None, (stored_line(metrics), unshown_line(metrics), gap_line(metrics), decline_line(metrics))):
         typer.echo(f"\n{line}")
     if "drift" in metrics:
         typer.echo(f"\n{drift_line(metrics)}\n")

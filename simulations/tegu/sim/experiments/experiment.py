@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import nn
 
 from tegu.core.metrics import Metric
 from tegu.learners.catalogue import find_learner
-from tegu.learners.learner import Learner, Source
+from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
@@ -35,6 +36,7 @@ class Experiment:
         loss: the loss of the learner; None for the default of the task.
         options: options of the learner that other learners may take too, such as `adapted_parameters`, `steps`, `lr`.
         classical: the experiment's own baselines by name, made of the training and the calibration users.
+        generic: names of the baselines of any module that make sense; None for all (`evaluation.baselines.generic`).
         titles: titles of the items, by id; empty if there are none.
         initialisations: number of initialisations to learn; see `tegu.learners.algorithms.mixture.mixture`.
         streams: interactions of the same users, whose preferences change. If given, strategies of adaptation are
@@ -49,12 +51,13 @@ class Experiment:
     loss: str | OutputLoss | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     classical: Mapping[str, Classical] = field(default_factory=dict)
+    generic: Sequence[str] | None = None
     titles: tuple[str, ...] = ()
     initialisations: int = 1
     streams: Streams | None = None
 
     def __repr__(self) -> str:
-        users, rounds = len(self.population), self.plan.rounds
+        users, rounds = len(self.population), settled(self.plan).rounds
         return f"Experiment({self.name!r}, learner={self.learner.name!r}, users={users}, rounds={rounds})"
 
     @property
@@ -70,7 +73,7 @@ class Experiment:
     @property
     def compared(self) -> Compared:
         """What its baselines are made from."""
-        return Compared(self.learner, Source(self.model, self.loss), self.initialisations, self.classical)
+        return Compared(self.learner, self.initialisations, self.classical, self.generic)
 
     def with_learner(self, name: str) -> Experiment:
         """Return the experiment with a learner of the catalogue, built from the same model.

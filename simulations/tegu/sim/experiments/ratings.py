@@ -19,7 +19,7 @@ from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
+from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.models.item_ratings import ItemRatings
 
@@ -112,6 +112,6 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         learner=residual_correction(model, population.spec, normalise_features=False, **options),
         options=options,
         plan=plan,
-        classical={"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias},
+        classical=classical_for(population.spec),
         titles=titles,
     )

@@ -9,9 +9,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user, uniform_draw
+from tegu.core.calibration.assignment import is_calibration_user, uniform_draw
 from tegu.core.calibration.evaluate_candidates import TrialOutputs, evaluate_candidates
-from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, UserGroup
+from tegu.core.calibration.evaluation_request import (
+    CandidateSet,
+    EvaluationRequest,
+    MetricSums,
+    UserGroup,
+    in_half,
+    takes_part,
+)
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import UnknownNameError
@@ -53,16 +60,18 @@ def select_users(population: Population, calibration: Population | None, request
     """
 
     def drawn(group: UserGroup) -> Population:
-        is_member = is_calibration_user if group == "calibration" else is_comparison_user
-        names = map(str, population.users)
-        chosen = [is_member(request.seed, name, request.share, request.fold) for name in names]
-        return population.subset(np.flatnonzero(chosen))
+        return population.subset(np.flatnonzero([takes_part(request, group, str(name)) for name in population.users]))
 
     if calibration is None:
         return drawn
 
     def given(group: UserGroup) -> Population:
-        return calibration if group == "calibration" else lowest_draws(len(calibration))
+        if group == "comparison":
+            return lowest_draws(len(calibration))
+        if group == "calibration":
+            return calibration
+        chosen = [in_half(request.seed, group, str(name)) for name in calibration.users]
+        return calibration.subset(np.flatnonzero(chosen))
 
     def lowest_draws(number: int) -> Population:
         draws = np.asarray([uniform_draw(request.seed, str(name)) for name in population.users])
