@@ -260,9 +260,12 @@ def test_limits_on_harm_out_of_range_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_limits_on_harm_reach_the_schedule(tegu: Run, tmp_path: Path) -> None:
     run = ["simulate", "tiny", "--rounds", 1, "--out", tmp_path / "run", "--json"]
-    schedule = json.loads(tegu(*run, "--risk", 0.3, "--material", 0.1).out.splitlines()[-1])["schedule"]
+    found = tegu(*run, "--risk", 0.3, "--material", 0.1)
+    assert not found.code, found.err
+    schedule = json.loads(found.out.splitlines()[-1])["schedule"]
     assert {(entry["harm"]["risk"], entry["harm"]["material"]) for entry in schedule} == {(0.3, 0.1)}
     schedule = json.loads(tegu(*run, "--risk", "strict").out.splitlines()[-1])["schedule"]
     assert {entry["harm"] is None for entry in schedule} == {True}
