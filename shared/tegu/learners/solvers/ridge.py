@@ -65,5 +65,5 @@ def _inverse(matrix: Tensor, identity: Tensor) -> Tensor:
     """
     inverse = identity / matrix.abs().sum(1).amax(0)
     for _ in range(_ITERATIONS):
-        inverse = 2 * inverse - inverse @ (matrix @ inverse)
+        inverse = torch.addmm(inverse, inverse, matrix @ inverse, beta=2, alpha=-1)
     return inverse
