@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from tegu.core.bundle.file import GRAPHS, Bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
+from tegu.core.bundle.shown import FrontierPoint, HarmShown
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
@@ -100,12 +101,18 @@ encodings = st.builds(
     targets=st.sampled_from([(), (Column("price", "number", origin=0.5, unit=10.0),)]),
 )
 
+shares, counts = st.floats(0, 1), st.integers(0, 2**40)
+
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     sizes = sorted(draw(st.sets(st.integers(1, 99), max_size=3)))
     own = draw(knobs)
     losses = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple)
+    harm = st.none() | st.builds(
+        HarmShown, shares, shares, counts, shares, shares, shares, st.none() | counts.filter(bool), shares
+    )
+    frontier = st.lists(st.builds(FrontierPoint, st.none() | shares, shares, shares, shares), max_size=2).map(tuple)
     return Manifest(
         learner=draw(st.text(max_size=8)),
         paper=draw(st.text(max_size=8)),
@@ -113,7 +120,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         adapted_parameters=tuple(draw(st.lists(st.text(max_size=5), max_size=3))),
         knobs=own,
         unadapted={name: value / 2 for name, value in own.items()},
-        schedule=tuple(ScheduleEntry(k, draw(knobs), losses=draw(losses)) for k in sizes),
+        schedule=tuple(
+            ScheduleEntry(k, draw(knobs), losses=draw(losses), harm=draw(harm), frontier=draw(frontier)) for k in sizes
+        ),
         training=draw(json_objects),
         heldout=tuple(draw(st.lists(json_objects, max_size=2))),
         members=draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),

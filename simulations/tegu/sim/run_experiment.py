@@ -15,7 +15,7 @@ from tegu.server.progress import SILENT, Progress
 from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.server.training.run_folder import finish_run, hold_folder, is_finished
 from tegu.sim.engine import MEMORY, EngineKind
-from tegu.sim.evaluation.baselines import run_baselines
+from tegu.sim.evaluation.baselines.run_baselines import run_baselines
 from tegu.sim.evaluation.drift_replay import replay_drift
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.evaluation.run_metrics import run_metrics

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from tests.core.samples import json_values, manifest, manifests, refused
 
 from tegu.core.bundle.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
+from tegu.core.bundle.shown import FrontierPoint, HarmShown
 from tegu.core.encoding.column import Column
 from tegu.core.errors import BundleError, DataError
 
+SHOWN = HarmShown(0.068, 0.9, 61, 0.016, 0.1, 0.05, 90, 0.05)
+FRONTIER = (FrontierPoint(0.05, 0.5, 0.016, 0.1), FrontierPoint(None, 0.6, 0.1, 0.3))
 GOOD: dict[str, Any] = json.loads(
     replace(
         manifest(),
-        schedule=(ScheduleEntry(5, {"lr": 0.1}, 0.5, 0.25, (1.0, 2.5)),),
+        schedule=(ScheduleEntry(5, {"lr": 0.1}, 0.5, 0.25, (1.0, 2.5), SHOWN, FRONTIER),),
         heldout=({"k": 5},),
         members={"a": "00"},
     ).to_json()
@@ -75,6 +78,10 @@ def spec(**changes: Any) -> dict[str, Any]:
     return {"spec": {**GOOD["spec"], **changes}}
 
 
+def entry(**changes: Any) -> dict[str, Any]:
+    return {"schedule": [{"k": 2, "knobs": {}, **changes}]}
+
+
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
@@ -95,6 +102,14 @@ def spec(**changes: Any) -> dict[str, Any]:
         ({"schedule": [{"k": 2, "knobs": {}, "losses": ["3.5"]}]}, "'3.5'"),
         ({"schedule": [{"k": 2, "knobs": {}, "losses": [float("nan")]}]}, "nan"),
         ({"schedule": [{"k": 5, "knobs": {}}, {"k": 2, "knobs": {}}]}, "[5, 2]"),
+        (entry(harm={}), "missing"),
+        (entry(harm=[0.1]), "[0.1]"),
+        (entry(harm={**SHOWN._asdict(), "bound": 1.5}), "1.5"),
+        (entry(harm={**SHOWN._asdict(), "needed": ""}), "''"),
+        (entry(harm={**SHOWN._asdict(), "people": True}), "True"),
+        (entry(frontier=[{**FRONTIER[0]._asdict(), "gain": float("nan")}]), "nan"),
+        (entry(frontier=[{**FRONTIER[0]._asdict(), "risk": -0.5}]), "-0.5"),
+        (entry(frontier=FRONTIER[0]._asdict()), "{"),
         ({"training": []}, "[]"),
         ({"heldout": [[]]}, "[]"),
         ({"heldout": {}}, "{}"),

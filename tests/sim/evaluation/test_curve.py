@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -32,9 +33,9 @@ MSE = METRICS["mse"]
 def test_an_entry_by_hand() -> None:
     before = np.linspace(0.5, 0.69, 20)
     gain = np.asarray([-0.3, -0.1, 0.0, -1e-12, *[0.1] * 16])
-    tolerated = np.asarray([0.3, 0.09, *[0.0] * 18])
+    allowed = np.asarray([0.3, 0.09, *[0.0] * 18])
     scores = {"personalised": before + gain, "flat": np.ones(20), "initialisation": before}
-    entry = curve_entry(5, METRICS["accuracy"], scores, tolerated, np.random.default_rng(0))
+    entry = curve_entry(5, METRICS["accuracy"], scores, allowed, np.random.default_rng(0))
     low, high = mean_interval(gain, np.random.default_rng(0))
     assert entry.pop("baselines") == {"flat": 1.0}
     assert (entry.pop("k"), entry.pop("users")) == (5, 20)
@@ -44,8 +45,11 @@ def test_an_entry_by_hand() -> None:
         "gain": pytest.approx(1.2 / 20),
         "gain_low": pytest.approx(low),
         "gain_high": pytest.approx(high),
-        "hurt": 1 / 20,  # declines by more than the tolerance: the first user declines by exactly its tolerance
-        "worse": 2 / 20,  # rounding is not harm
+        "materially_hurt": 1 / 20,  # declines by more than is allowed: the first user declines by exactly that
+        "any_decline": 2 / 20,  # rounding is not harm
+        "gained": pytest.approx(1.6 / 20),
+        "lost": pytest.approx(0.4 / 20),
+        "harm_ratio": pytest.approx(0.25),
         "worst_decile_gain": pytest.approx(-0.2),  # the mean of the worst two of twenty
     }
 
@@ -53,12 +57,22 @@ def test_an_entry_by_hand() -> None:
 def test_lower_is_better_turns_the_sign() -> None:
     scores = {"initialisation": np.asarray([1.0, 2.0, 3.0]), "personalised": np.asarray([0.5, 2.5, 1.0])}
     entry = curve_entry(1, MSE, scores, np.asarray([0.0, 0.4, 0.0]), np.random.default_rng(0))
-    assert entry["hurt"] == entry["worse"] == pytest.approx(1 / 3)
+    assert entry["materially_hurt"] == entry["any_decline"] == pytest.approx(1 / 3)
     assert (entry["gain"], entry["worst_decile_gain"]) == (pytest.approx(2 / 3), -0.5)
     assert entry["gain_low"] < entry["gain"] < entry["gain_high"]
     other = curve_entry(1, MSE, scores, np.asarray([0.0, 0.6, 0.0]), np.random.default_rng(0))
-    assert (other["hurt"], other["worse"]) == (0, pytest.approx(1 / 3))
+    assert (other["materially_hurt"], other["any_decline"]) == (0, pytest.approx(1 / 3))
+    assert entry["harm_ratio"] == pytest.approx(0.2)
+    assert entry["gained"] - entry["lost"] == pytest.approx(entry["gain"])
     assert all(type(value) in (int, float, dict) for value in entry.values()), "JSON cannot hold numpy numbers"
+
+
+@pytest.mark.parametrize(("personalised", "ratio"), [([1.0, 2.0, 3.0], 0), ([2.0, 2.0, 3.0], None)])
+def test_the_harm_ratio_without_gainers(personalised: list[float], ratio: float | None) -> None:
+    scores = {"initialisation": np.asarray([1.0, 2.0, 3.0]), "personalised": np.asarray(personalised)}
+    entry = curve_entry(1, MSE, scores, np.zeros(3), np.random.default_rng(0))
+    assert entry["harm_ratio"] == ratio
+    assert json.loads(json.dumps(entry, allow_nan=False)) == entry
 
 
 @pytest.mark.parametrize(("name", "share"), [("mse", 1 / 8), ("rmse", 1 / 16)])

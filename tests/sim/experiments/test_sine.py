@@ -63,5 +63,5 @@ def test_a_short_run_learns_to_fit_a_wave_from_a_few_points() -> None:
     assert curve[10]["users"] == 280
     assert curve[5]["personalised"] < 0.25 * curve[5]["initialisation"]
     assert curve[10]["personalised"] < 0.12 * curve[10]["initialisation"]
-    assert curve[10]["worse"] < 0.1
+    assert curve[10]["any_decline"] < 0.1
     assert curve[1]["personalised"] < curve[1]["initialisation"]

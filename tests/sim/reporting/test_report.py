@@ -39,8 +39,9 @@ METRICS: dict[str, Any] = {
             "gain": k / 100,
             "gain_low": k / 100 - 0.02,
             "gain_high": k / 100 + 0.03,
-            "hurt": 0.004,
-            "worse": 0.25,
+            "materially_hurt": 0.004,
+            "any_decline": 0.25,
+            "harm_ratio": None if k == 1 else 0.125,
             "worst_decile_gain": -0.1,
             "baselines": {"popularity": 0.315, "local_only": 0.111},
         }
@@ -61,8 +62,9 @@ ROWS = [
     ["gain, 95% CI lower", "-0.010", "+0.030"],
     ["gain, 95% CI upper", "+0.040", "+0.080"],
     ["mean gain, worst decile", "-0.100", "-0.100"],
-    ["hurt by adapting", "0.4%", "0.4%"],
+    ["materially hurt", "0.4%", "0.4%"],
     ["any decline", "25.0%", "25.0%"],
+    ["harm ratio", "-", "0.12"],
     ["held-out users", "22", "18"],
 ]
 
@@ -206,7 +208,7 @@ def test_the_page_is_the_same_bytes_for_the_same_run() -> None:
 
 def test_the_plots_agree_with_the_table() -> None:
     text = render_report(METRICS, POINTS, GAINS, {})
-    assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% hurt, 25.0% any decline -->" in text
+    assert "<!-- k = 5: mean +0.050 (+0.030 to +0.080), 0.4% materially hurt, 25.0% any decline -->" in text
     assert "Gain from adapting" in text
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from tegu.core.bundle.shown import FrontierPoint, HarmShown, frontier_from, harm_from
 from tegu.core.data.spec import Spec
 from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import BundleError, DataError, TeguError
@@ -34,6 +35,8 @@ class ScheduleEntry(NamedTuple):
         gain_sd: standard deviation of their gains.
         losses: mean loss of the initialisation on `k` interactions of each calibration user, ascending
             (`tegu.core.calibration.nonconformity`). At most 99 quantiles (`tegu.core.calibration.conformal`).
+        harm: what calibration has shown about materially hurt users; None if it was not asked.
+        frontier: what other limits on harm allow, the strictest first.
     """
 
     k: int
@@ -41,6 +44,13 @@ class ScheduleEntry(NamedTuple):
     gain: float = 0.0
     gain_sd: float = 0.0
     losses: tuple[float, ...] = ()
+    harm: HarmShown | None = None
+    frontier: tuple[FrontierPoint, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields by name, as JSON has them."""
+        harm = None if self.harm is None else self.harm._asdict()
+        return self._asdict() | {"harm": harm, "frontier": [point._asdict() for point in self.frontier]}
 
     def __repr__(self) -> str:
         knobs = ", ".join(f"{name}={value:g}" for name, value in list(self.knobs.items())[:_SHOWN])
@@ -115,7 +125,7 @@ class Manifest:
         """
         body = asdict(self) | {
             "format": FORMAT,
-            "schedule": [entry._asdict() for entry in self.schedule],
+            "schedule": [entry.as_json() for entry in self.schedule],
             "spec": self.spec.to_dict(),
         }
         try:
@@ -184,7 +194,11 @@ def _entry(value: object) -> ScheduleEntry:
     entry = _typed(value, dict)
     known = _knobs({name: entry.get(name, 0.0) for name in ("gain", "gain_sd")})
     losses = [_finite(number) for number in _typed(entry.get("losses", []), list)]
-    return ScheduleEntry(_typed(entry["k"], int), _knobs(entry["knobs"]), **known, losses=tuple(losses))
+    harm = None if entry.get("harm") is None else harm_from(_typed(entry["harm"], dict))
+    frontier = tuple(frontier_from(_typed(point, dict)) for point in _typed(entry.get("frontier", []), list))
+    return ScheduleEntry(
+        _typed(entry["k"], int), _knobs(entry["knobs"]), **known, losses=tuple(losses), harm=harm, frontier=frontier
+    )
 
 
 def _knobs(value: object) -> Knobs:

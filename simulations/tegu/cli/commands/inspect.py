@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tegu.cli.parsing.public_key import parse_public_key
 from tegu.core.bundle.file import Bundle, read_bundle
-from tegu.core.bundle.manifest import Manifest
+from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.data.spec import Field
 from tegu.core.encoding.words import shown
 
@@ -47,8 +47,8 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
         "target": _field_text(manifest.spec.y),
         **_names(manifest),
         "knobs": _values_text(manifest.knobs),
-        "schedule": "\n".join(f"from k = {entry.k}: {_values_text(entry.knobs)}" for entry in manifest.schedule)
-        or "none",
+        "schedule": "\n".join(map(_schedule_line, manifest.schedule)) or "none",
+        **_harm(manifest),
         "trained on": _values_text({k: v for k, v in manifest.training.items() if k not in ("libraries", "meta")}),
         "held out": "\n".join(map(_heldout_line, manifest.heldout)) or "not evaluated",
         "graphs": _values_text({name: f"{len(data) / 1024:.0f} KiB" for name, data in bundle.graphs.items()}),
@@ -57,6 +57,23 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
     for name, value in rows.items():
         table.add_row(name, Text(value))  # text from a file is not markup
     return table
+
+
+def _schedule_line(entry: ScheduleEntry) -> str:
+    return f"from k = {entry.k}: {_values_text(entry.knobs)}"
+
+
+def _harm(manifest: Manifest) -> dict[str, str]:
+    """What calibration has shown about harm at each k, and what other limits would allow."""
+    parts = {
+        "harm": "\n".join(f"from k = {entry.k}: {entry.harm}" for entry in manifest.schedule if entry.harm),
+        "gain by limit": "\n".join(
+            f"from k = {entry.k}: {'; '.join(map(str, entry.frontier))}"
+            for entry in manifest.schedule
+            if entry.frontier
+        ),
+    }
+    return {name: text for name, text in parts.items() if text}
 
 
 def _names(manifest: Manifest) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from tegu.core.calibration.harm import allowed_loss
 from tegu.core.data.batch import Array
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import tolerance, user_scores
@@ -49,8 +50,8 @@ def evaluate_heldout(run: RunResult, baselines: Mapping[str, Callable[[int], Met
         outputs = {name: method(trials) for name, method in ours.items()}
         scores = {name: user_scores(trials, each, run.metric) for name, each in outputs.items()}
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
-        tolerated = tolerance(trials, outputs["initialisation"], run.metric)
-        entry = curve_entry(k, run.metric, scores, tolerated, keyed_rng("bootstrap", run.plan.seed, k))
+        allowed = allowed_loss(scores["initialisation"], tolerance(trials, outputs["initialisation"], run.metric))
+        entry = curve_entry(k, run.metric, scores, allowed, keyed_rng("bootstrap", run.plan.seed, k))
         if trials.spec.kind == "classification":
             found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}
             entry["ece"] = {name: calibration_error(each) for name, each in found.reliability[k].items()}

@@ -6,8 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tegu.sim.evaluation.drift_replay import PLAIN, RECENT
+from tegu.sim.reporting.calibrated import bound_rows
 
-__all__ = ["GAIN", "decline_line", "drift_line", "drift_rows", "gap_line", "markdown", "stored_line", "table_rows"]
+__all__ = [
+    "GAIN",
+    "decline_line",
+    "drift_line",
+    "drift_rows",
+    "gap_line",
+    "markdown",
+    "stored_line",
+    "strongest_first",
+    "table_rows",
+]
 
 GAIN = "mean gain"
 _ADAPTING = (
@@ -15,8 +26,9 @@ _ADAPTING = (
     ("gain, 95% CI lower", "gain_low", "+.3f"),
     ("gain, 95% CI upper", "gain_high", "+.3f"),
     ("mean gain, worst decile", "worst_decile_gain", "+.3f"),
-    ("hurt by adapting", "hurt", ".1%"),
-    ("any decline", "worse", ".1%"),
+    ("materially hurt", "materially_hurt", ".1%"),
+    ("any decline", "any_decline", ".1%"),
+    ("harm ratio", "harm_ratio", ".2f"),
 )
 _SINCE = (0, 1, 2, 5, 10, 20, 40)  # interactions after a change
 
@@ -30,10 +42,30 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     curve: Sequence[Mapping[str, Any]] = metrics["curve"]
     rows = [[metrics["metric"], *(f"k = {entry['k']}" for entry in curve)]]
     rows += [[name, *(f"{entry[name]:.3f}" for entry in curve)] for name in ("personalised", "initialisation")]
-    rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in curve[0]["baselines"]]
-    rows += [[title, *(f"{entry[name]:{form}}" for entry in curve)] for title, name, form in _ADAPTING]
+    rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in strongest_first(metrics)]
+    adapting = [[title, *(_figure(entry[name], form) for entry in curve)] for title, name, form in _ADAPTING]
+    after = [title for title, *_ in _ADAPTING].index("materially hurt") + 1
+    rows += [*adapting[:after], *bound_rows(metrics), *adapting[after:]]
     rows.append(["held-out users", *(str(entry["users"]) for entry in curve)])
     return rows
+
+
+def strongest_first(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the names of the baselines, the one with the best mean over k first.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+    """
+    curve: Sequence[Mapping[str, Any]] = metrics["curve"]
+
+    def total(name: str) -> float:
+        return float(sum(entry["baselines"][name] for entry in curve))
+
+    return sorted(curve[0]["baselines"], key=total, reverse=metrics["higher_is_better"])
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
 
 
 def drift_rows(metrics: Mapping[str, Any]) -> list[list[str]]:

@@ -63,7 +63,7 @@ def test_methods_give_a_value_a_row() -> None:
     items, ratings = split.train.all_rows()
     people = np.repeat(np.arange(len(split.train)), split.train.counts)
     strength = shrinkage(ratings[:, 0] - means[items], people)
-    plain, biased = item_mean(split.train)(trials), item_mean_user_bias(split.train)(trials)
+    plain, biased = (build(split.train, split.calibration)(5)(trials) for build in (item_mean, item_mean_user_bias))
     for trial, mean, own in zip(trials.trials, plain, biased, strict=True):
         assert mean.shape == own.shape == trial.query.y.shape
         assert mean[:, 0].tolist() == [means[item] for item in trial.query.x]
@@ -75,6 +75,9 @@ def test_the_user_bias_reduces_the_error() -> None:
     population, _ = rated(2, users=200)
     split = population.split(0)
     trials = draw_trials(split.heldout, 10, 0)
-    rmse = [score(build(split.train), trials, METRICS["rmse"]).mean() for build in (item_mean, item_mean_user_bias)]
+    rmse = [
+        score(build(split.train, split.calibration)(10), trials, METRICS["rmse"]).mean()
+        for build in (item_mean, item_mean_user_bias)
+    ]
     assert rmse[0] == pytest.approx(np.hypot(0.7, 0.8), rel=0.15)  # the bias and the noise are left
     assert rmse[1] == pytest.approx(0.8 * np.sqrt(1 + 1 / 10), rel=0.1)

@@ -6,7 +6,7 @@ it, the server must see every user's clicks: it shows what personalisation witho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tegu.core.data.batch import Array
 from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
+from tegu.sim.evaluation.baselines.tuning import for_every_k
 
 __all__ = ["ease", "item_weights"]
 
@@ -33,12 +34,14 @@ def item_weights(clicks: Array, penalty: float) -> Array:
     return np.asarray(weights)
 
 
-def ease(train: Population) -> Method:
+def ease(train: Population, calibration: Population) -> Callable[[int], Method]:
     """Fit the weights; score items by the sum of their weights from the items in a trial's support.
 
     Args:
         train: training users of a ranking; the dense matrix `[users, items]` must fit into memory.
+        calibration: not used.
     """
+    del calibration
     clicks = np.zeros((len(train), train.spec.items))
     items, given = train.all_rows()
     np.add.at(clicks, (np.repeat(np.arange(len(train)), train.counts), items), given)
@@ -47,4 +50,4 @@ def ease(train: Population) -> Method:
     def predict(trials: Trials) -> Sequence[Array]:
         return [trial.support.y @ weights[trial.support.x] for trial in trials.trials]
 
-    return predict
+    return for_every_k(predict)
