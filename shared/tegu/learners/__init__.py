@@ -15,6 +15,7 @@ operators     operators in a form that exports to ONNX and batches over users
 from tegu.core.errors import missing_extra
 
 try:
+    from tegu.learners.algorithms.implicit_als import implicit_als
     from tegu.learners.algorithms.item_ratings import item_ratings
     from tegu.learners.algorithms.mixture.mixture import mixture
     from tegu.learners.algorithms.reptile import reptile
@@ -38,6 +39,7 @@ __all__ = [
     "fedavg",
     "fedsgd",
     "find_learner",
+    "implicit_als",
     "item_ratings",
     "local_only",
     "mixture",
