@@ -10,6 +10,12 @@ scaled to length 1. K is a weighted mean, by `mix`, of their cosine and an RBF k
 from the initialisation's output, so that a user with few rows stays close to it. Ridge regression as a base learner:
 Bertinetto et al. 2019 (R2-D2), arXiv:1805.08136.
 
+With `level`, the kernel is K + level. The correction then knows what a person does whatever the input, such as how
+often each class occurs. With `ordered`, the kernel is multiplied by a factor that falls with the number of interactions
+between two rows (`tegu.learners.solvers.drifting_kernel`), so that the last interactions count for more than older
+ones. Kernel ridge regression is the mean of a Gaussian process, whose kernel may be any such sum or product.
+Calibration chooses the knobs of both like any other.
+
 The device computes `shrinkage`. Leave-one-out residuals cost nothing extra: each is the row's regression weight divided
 by the diagonal of the inverse. They give the correction's gain on the user's own interactions, the leave-one-out
 improvement e. Among users that took no part in training, the mean gain at improvement e was `intercept + slope * e`,
@@ -22,7 +28,7 @@ interaction the leave-one-out improvement is 0, and the population's values alon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -32,6 +38,7 @@ from torch import Tensor, nn
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
+from tegu.learners.algorithms.correction_candidates import correction_candidates
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import CalibrationOptions, Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.checks import checked_module
@@ -39,6 +46,7 @@ from tegu.learners.modules.features import forward_with_features
 from tegu.learners.modules.initial_values import reset_statistics
 from tegu.learners.modules.named_output import OutputName
 from tegu.learners.operators.exportable import one_hot
+from tegu.learners.solvers.drifting_kernel import ages, drift, drift_to_next
 from tegu.learners.solvers.ridge import fit, kernel, unit_length
 
 __all__ = ["PAPER", "residual_correction", "shrinkage"]
@@ -52,14 +60,14 @@ _KNOBS = {
 }
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube, 20 ms for 100 rows
 _STATE = ("inputs", "weights", "mix", SHRINKAGE, LOO_IMPROVEMENT)
+_LEVEL = {"level": 0.0}
+_DRIFT = {"recency": 0.0, "half_life": 1.0}
 _MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability, before normalisation
 _ANSWERS: dict[Kind, Callable[[Tensor], Tensor]] = {
     "classification": lambda logits: torch.softmax(logits, -1),
     "multilabel": torch.sigmoid,
     "regression": lambda values: values,
 }
-_NORMALISED_CANDIDATES = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))
-_UNNORMALISED_CANDIDATES = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
 
 
 def residual_correction(
@@ -67,6 +75,8 @@ def residual_correction(
     spec: Spec,
     *,
     normalise_features: bool = True,
+    level: bool = False,
+    ordered: bool = False,
     output: OutputName | None = None,
     **training: Any,
 ) -> Learner:
@@ -82,6 +92,9 @@ def residual_correction(
         normalise_features: scale features to length 1. False uses the dot product of the features as the kernel,
             whatever `mix` is: ridge regression on the last layer, for features whose length carries information, such
             as those of items.
+        level: whether calibration may add a level to the kernel.
+        ordered: whether rows are in order, the newest last. Calibration may then let older rows count for less:
+            `recency` and `half_life` are knobs, as is `level`.
         output: as in `reptile`.
         training: other arguments of `reptile`: loss, adapted_parameters, steps, lr, prior, minibatches, inner,
             momentum, learn_step_sizes, rows_per_weight, init. Learned step sizes are used in training only, because the
@@ -102,6 +115,14 @@ def residual_correction(
     if training.get("init") == "fresh":
         reset_statistics(module)
     features_kernel = kernel if normalise_features else _dot_product
+    level = level or ordered
+    own_knobs = {**_KNOBS, **(_LEVEL if level else {}), **(_DRIFT if ordered else {})}
+
+    own_state = tuple(_LEVEL) if level else ()
+
+    def whole_kernel(a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
+        found = features_kernel(a, b, given["mix"])
+        return found + given["level"] if level else found
 
     def base_outputs(meta: TorchTree, x: Tensor) -> tuple[Tensor, Tensor]:
         found = forward_with_features(module, meta, x)
@@ -112,24 +133,28 @@ def residual_correction(
         output, inputs = base_outputs(meta, support.x)
         targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
         residuals = targets - output
-        scalars = {name: residuals.new_zeros(()) for name in ("mix", SHRINKAGE, LOO_IMPROVEMENT)}
+        scalars = {name: residuals.new_zeros(()) for name in ("mix", *own_state, SHRINKAGE, LOO_IMPROVEMENT)}
         return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del meta, noise
-        matrix = features_kernel(carry["inputs"], carry["inputs"], knobs["mix"])
+        matrix = whole_kernel(carry["inputs"], carry["inputs"], knobs)
+        if ordered:
+            age, change = ages(support.mask), (knobs["recency"], knobs["half_life"])
+            matrix = matrix * drift(age, *change)
         fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
         weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
         reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
         improvement = reduction.sum() / support.mask.sum().clamp(min=1)
         own = Guard[Any].of(knobs)
         kept = shrinkage(own, improvement)
-        changed = {"weights": own.weight * kept * fitted.weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
-        return {**carry, **changed, "mix": carry["mix"] * 0 + knobs["mix"]}
+        weights = fitted.weights * drift_to_next(age, *change).unsqueeze(-1) if ordered else fitted.weights
+        changed = {"weights": own.weight * kept * weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+        return {**carry, **changed, **{name: carry[name] * 0 + knobs[name] for name in ("mix", *own_state)}}
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         output, features = base_outputs(meta, x)
-        corrected = output + features_kernel(features, state["inputs"], state["mix"]) @ state["weights"]
+        corrected = output + whole_kernel(features, state["inputs"], state) @ state["weights"]
         if spec.kind == "regression":
             return corrected
         if spec.kind == "multilabel":
@@ -143,14 +168,14 @@ def residual_correction(
         name="residual_correction",
         paper=PAPER,
         adapted_parameters=(),
-        knobs=_KNOBS,
-        unadapted={**_KNOBS, "steps": 0.0},
-        adapt=Iterated(begin, step, lambda carry: {name: carry[name] for name in _STATE}),
+        knobs=own_knobs,
+        unadapted={**own_knobs, "steps": 0.0},
+        adapt=Iterated(begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *own_state)}),
         predict=predict,
         calibration=CalibrationOptions(
             candidates=[
-                {**_KNOBS, "mix": mix, "ridge": ridge}
-                for mix, ridge in (_NORMALISED_CANDIDATES if normalise_features else _UNNORMALISED_CANDIDATES)
+                {**own_knobs, **each}
+                for each in correction_candidates(normalised=normalise_features, level=level, ordered=ordered)
             ],
             guarded=True,
             window=_WINDOW,
