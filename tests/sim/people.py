@@ -165,9 +165,8 @@ _COMPILED: dict[Any, Any] = {}
 def compiled_once() -> Iterator[None]:
     """Compile each of the tiny experiment's learners once per session; a compilation takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in map(
-            import_module, ("tegu.sim.run", "tegu.sim.engine.choose", "tegu.sim.evaluation.baselines.run_baselines")
-        ):
+        baselines = [f"tegu.sim.evaluation.baselines.{name}" for name in ("generic", "run_baselines")]
+        for module in map(import_module, ("tegu.sim.run", "tegu.sim.engine.choose", *baselines)):
             for name in ("compile_learner", "compile_cohort", "compile_cohort_updates"):
                 if hasattr(module, name):
                     patch.setattr(module, name, _remembered(name))

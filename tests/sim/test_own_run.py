@@ -119,7 +119,7 @@ def test_a_learner_without_its_module_says_so(classified: Run) -> None:
     run = replace(classified, learner=replace(classified.learner, source=None), single=None)
     with refused(DataError, "does not know the module", "run.bundle.meta"):
         run.state_dict()
-    assert set(run.evaluate(progress=SILENT).curve[0]["baselines"]) == set()
+    assert set(run.evaluate(progress=SILENT).curve[0]["baselines"]) == {"finetuned"}
 
 
 def test_the_evaluation_is_the_experiments_table(classified: Run, finished: tuple[Outcome, Path]) -> None:
@@ -132,7 +132,7 @@ def test_the_evaluation_is_the_experiments_table(classified: Run, finished: tupl
     assert str(found).startswith("reptile: accuracy (higher is better) on 8 held-out users")
     assert found._repr_markdown_() == str(found)
     assert "<table>" in found._repr_html_()
-    assert f"<td>{found.curve[0]['baselines']['fedavg']:.3f}</td>" in found._repr_html_()
+    assert f"<td>{found.curve[0]['baselines']['joint']:.3f}</td>" in found._repr_html_()
     assert len(repr(found)) < 200
 
 

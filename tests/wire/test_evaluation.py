@@ -48,6 +48,7 @@ questions = st.builds(
     st.sampled_from(get_args(Measure)),
     st.sampled_from(get_args(UserGroup)),
     st.integers(1, 9),
+    st.floats(0, 1),
 )
 inquiries = st.builds(
     EvaluationRequest,
@@ -118,6 +119,8 @@ def put(field: str, value: Any) -> Callable[[RecordDict], Any]:
         put("questions", "[3]"),
         put("questions", '[{"k": 1, "options": [], "measure": "rows"}]'),
         put("questions", '[{"k": 1, "options": [], "measure": "gains", "who": "heldout"}]'),
+        put("questions", '[{"k": 1, "options": [], "measure": "gains", "material": 1.5}]'),
+        put("questions", '[{"k": 1, "options": [], "measure": "gains", "material": "0.1"}]'),
         put("questions", '[{"k": 0, "options": [], "measure": "gains"}]'),
         put("questions", '[{"k": 1, "options": [3], "measure": "gains"}]'),
     ],

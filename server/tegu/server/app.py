@@ -37,6 +37,7 @@ from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import RoundProgress, Silent
 from tegu.server.run_config import from_config
+from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
 from tegu.server.training.outer_optimiser import OuterOptimiser
@@ -84,6 +85,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
             "bundle or out is not set: set both with flwr run ... --run-config \"bundle='...' out='...'\""
         )
     plan = from_config({key: value for key, value in config.items() if key not in _OTHER_KEYS})
+    plan = with_recommended(plan, None)  # a bundle does not hold what the learner recommends
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
     with hold_folder(checkpoints):
@@ -94,17 +96,18 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
     fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
     done = fitted.kept
+    rounds, _, outer = settled(plan)
     training = {
-        "rounds": plan.rounds,
+        "rounds": rounds,
         "kept_round": done.kept,
         "seed": plan.seed,
-        "outer": plan.outer.name,
+        "outer": outer.name,
         "users_a_round": done.users,
     }
     # The held-out results of the start bundle do not hold for the trained one.
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
-    summary = _summary(done, fitted.by_fold, plan.rounds, metric)
+    summary = _summary(done, fitted.by_fold, rounds, metric)
     if plan.calibration.left_out_share:
         metas = [trained.meta for trained in fitted.by_fold]
         manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan))
@@ -152,12 +155,13 @@ def _train_without_fold(
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
     checkpoint = latest_checkpoint(folder)
     first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
-    outer = OuterOptimiser(first, plan.outer, plan.rounds, fixed)
+    rounds, _, rule = settled(plan)
+    outer = OuterOptimiser(first, rule, rounds, fixed)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
     if done:
-        note(resumed_text(done, plan.rounds, folder))
+        note(resumed_text(done, rounds, folder))
     validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
     users_by_round = _UsersByRound()
     strategy = MetaStrategy(
@@ -169,8 +173,8 @@ def _train_without_fold(
         progress=users_by_round,
         validations=validations,
     )
-    if done < plan.rounds:
-        strategy.start(grid, to_record(outer.trained), num_rounds=plan.rounds - done)
+    if done < rounds:
+        strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
     return _TrainedRounds(*strategy.kept, done, users_by_round.users, validations)
 
 

@@ -2,11 +2,14 @@
 
 `tegu.server.training.plan` documents every setting. Where a setting of the plan is None, the configuration holds:
 
-- `nodes`: 0
+- `nodes`, `rounds` and `cohort`: 0
+- `outer`: empty, with the default `outer-lr`, `outer-decay` and `outer-options`
 - `validate-every`: -1
 - `calibration-share`: -1.0
 - `calibration-folds`: -1
 - `calibration-metric`: empty
+
+A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
 A `clip` of 0 means no clipping. `calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as
 {"weight_decay": 0.01}.
@@ -22,13 +25,14 @@ from typing import Any, TypeAlias
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.training.automatic import with_recommended
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 
 __all__ = ["Scalar", "from_config", "to_config"]
 
 Scalar: TypeAlias = "bool | int | float | str"
-_AUTOMATIC = -1
+_AUTOMATIC = _NO_LIMIT = _STRICT = -1
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -39,20 +43,21 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         UnknownNameError: the plan's metric is not in `tegu.core.metrics.METRICS`, so devices do not have it.
     """
     cohort, stopping, calibration = plan.cohort, plan.early_stopping, plan.calibration
+    outer = plan.outer or OuterRule()
     return {
-        "rounds": plan.rounds,
+        "rounds": plan.rounds or 0,
         "seed": plan.seed,
-        "cohort": cohort.size,
+        "cohort": cohort.size or 0,
         "nodes": cohort.nodes or 0,
         "users-per-node": cohort.users_per_node,
         "wait-seconds": float(cohort.wait_seconds),
         "min-support": plan.episodes.min_support,
         "max-support": plan.episodes.max_support,
         "max-query": plan.episodes.max_query,
-        "outer": plan.outer.name,
-        "outer-lr": float(plan.outer.lr),
-        "outer-decay": plan.outer.decay,
-        "outer-options": json.dumps(dict(plan.outer.options)),
+        "outer": plan.outer.name if plan.outer else "",
+        "outer-lr": float(outer.lr),
+        "outer-decay": outer.decay,
+        "outer-options": json.dumps(dict(outer.options)),
         "update-precision": plan.updates.precision,
         "clip": 0.0 if math.isinf(plan.updates.clip) else float(plan.updates.clip),
         "validate-every": _AUTOMATIC if stopping.validate_every is None else stopping.validate_every,
@@ -62,7 +67,12 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "calibration-nodes": calibration.nodes,
         "calibration-ks": ",".join(map(str, calibration.ks)),
         "calibration-metric": "" if calibration.metric is None else find_metric(calibration.metric.name).name,
-        "calibration-risk": float(calibration.risk),
+        "calibration-risk": float(_STRICT if calibration.risk == "strict" else calibration.risk),
+        "calibration-material": float(calibration.material),
+        "calibration-harm-ratio": float(_NO_LIMIT)
+        if math.isinf(calibration.harm_ratio)
+        else float(calibration.harm_ratio),
+        "calibration-confidence": float(calibration.confidence),
     }
 
 
@@ -81,13 +91,18 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
     for key in config:
         if key not in defaults:
             raise UnknownNameError("setting of a run", key, defaults)
-    values: dict[str, Any] = {key: _typed(key, config.get(key, like), like) for key, like in defaults.items()}
+    examples = to_config(with_recommended(TrainingPlan(), None))
+    values: dict[str, Any] = {
+        key: _typed(key, config.get(key, default), examples[key]) for key, default in defaults.items()
+    }
     return TrainingPlan(
-        rounds=values["rounds"],
+        rounds=values["rounds"] or None,
         seed=values["seed"],
-        cohort=CohortPlan(values["cohort"], values["nodes"] or None, values["users-per-node"], values["wait-seconds"]),
+        cohort=CohortPlan(
+            values["cohort"] or None, values["nodes"] or None, values["users-per-node"], values["wait-seconds"]
+        ),
         episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
-        outer=OuterRule(values["outer"], values["outer-lr"], _options(values["outer-options"]), values["outer-decay"]),
+        outer=_outer(values),
         updates=UpdatePlan(values["update-precision"], values["clip"] or math.inf),
         early_stopping=EarlyStopping(_unless_automatic(values["validate-every"]), values["patience"]),
         calibration=CalibrationPlan(
@@ -96,17 +111,37 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             values["calibration-nodes"],
             _ks(values["calibration-ks"]),
             find_metric(values["calibration-metric"]) if values["calibration-metric"] else None,
-            values["calibration-risk"],
+            "strict" if values["calibration-risk"] == _STRICT else values["calibration-risk"],
+            values["calibration-material"],
+            math.inf if values["calibration-harm-ratio"] == _NO_LIMIT else values["calibration-harm-ratio"],
+            values["calibration-confidence"],
         ),
     )
 
 
 def _typed(key: str, value: Any, like: Scalar) -> Scalar:
-    """The value, checked to be of the default's type. A whole number is accepted as a float."""
+    """The value, checked to be of the example's type. A whole number is accepted as a float."""
     kind = type(like)
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise FederationError(f"{key} is {value!r}: expected {_EXPECTED[kind]}, such as {json.dumps(like)}")
     return kind(value)
+
+
+def _outer(values: Mapping[str, Any]) -> OuterRule | None:
+    """The outer optimiser; None if it is automatic.
+
+    Raises:
+        FederationError: a setting of the optimiser without its name.
+    """
+    lr, options, decay = values["outer-lr"], _options(values["outer-options"]), values["outer-decay"]
+    if values["outer"]:
+        return OuterRule(values["outer"], lr, options, decay)
+    if (lr, options, decay) != (OuterRule.lr, {}, OuterRule.decay):
+        raise FederationError(
+            f"outer is empty, which means automatic, with outer-lr {lr}, outer-decay {json.dumps(decay)} and "
+            f"outer-options {json.dumps(options)}: name the optimiser that they are for, such as outer = 'SGD'"
+        )
+    return None
 
 
 def _unless_automatic(value: Any) -> Any:

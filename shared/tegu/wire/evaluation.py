@@ -103,6 +103,8 @@ def _candidate_set(fields: Any) -> CandidateSet:
         raise ValueError(f"measure is {question.measure!r} and who is {question.who!r}")
     if question.k < 1 or question.draws < 1:
         raise ValueError(f"k is {question.k} and draws is {question.draws}")
+    if not 0 <= question.material <= 1:
+        raise ValueError(f"material is {question.material}")
     return question._replace(options=[_knobs(knobs) for knobs in question.options])
 
 

@@ -16,6 +16,7 @@ from tegu.server.progress import Progress
 from tegu.sim.evaluation.baselines.run_baselines import Compared, run_baselines
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.evaluation.run_metrics import run_metrics
+from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.reporting.evaluation import Evaluation
 from tegu.sim.reporting.progress import progress_or_default
 from tegu.sim.run_result import RunResult
@@ -50,7 +51,7 @@ class Run(RunResult):
             An object that prints as the table and has the numbers.
         """
         learner = self.single or self.learner
-        compared = Compared(learner, learner.source, self.initialisations)
+        compared = Compared(learner, self.initialisations, classical_for(learner.spec))
         with progress_or_default(progress, self.metric.name) as shown:
             trained = run_baselines(compared, self, shown) if baselines else {}
             shown.stage("evaluating on held-out users")

@@ -16,8 +16,10 @@ from tegu.core.sampling.episode import draw_users
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
+from tegu.server.calibration.schedule import note_on_harm
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
+from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder
 from tegu.sim.calibration.calibrate import calibrate
@@ -88,7 +90,7 @@ def run_plan(
             "backend inprocess"
         )
     folder = _folder(checkpoints, resume)
-    plan = resolve_folds(plan, population, backend)
+    plan = resolve_folds(with_recommended(plan, learner.recommended), population, backend)
     with hold_folder(folder):
         return _run(population, learner, plan, backend, engine, memory, folder, resume, progress)
 
@@ -115,7 +117,7 @@ def _run(
     ks, validation_k = supported_ks(plan.calibration.ks, split)
     folds = plan.calibration.folds or 0
     progress.stage(
-        f"{learner.name}: compiling graphs, then {f'{folds + 1} times ' if folds else ''}{plan.rounds} rounds"
+        f"{learner.name}: compiling graphs, then {f'{folds + 1} times ' if folds else ''}{settled(plan).rounds} rounds"
     )
     graphs = compile_learner(learner)
     if folder is not None:
@@ -125,7 +127,8 @@ def _run(
     train = _training(backend, learner, graphs, chosen, plan, validation)
     found = cross_fit_population(split, plan, train, progress, folder)
     trained = found.trained
-    schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.risk)
+    schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.limits)
+    note_on_harm(schedule)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained)
     return Run(
@@ -154,7 +157,7 @@ def _engine(
 ) -> Engine:
     if kind != "auto":
         return make_engine(learner, graphs, kind, memory)
-    users = draw_users(len(train), plan.cohort.size if plan.cohort.nodes is None else 0, plan.seed, 1)
+    users = draw_users(len(train), settled(plan).cohort if plan.cohort.nodes is None else 0, plan.seed, 1)
     first = draw_cohort(train, users, plan.episodes, plan.seed, 1)
     return fastest(learner, graphs, learner.init(plan.seed), first, memory)
 
@@ -226,19 +229,20 @@ def _final_validation(
 
 
 def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained) -> dict[str, Any]:
+    rounds, cohort, outer = settled(plan)
     return {
         "folds": plan.calibration.folds or 0,
         "train_users": len(split.train),
         "calibration_users": len(split.calibration),
         "heldout_users": len(split.heldout),
-        "rounds": plan.rounds,
+        "rounds": rounds,
         "kept_round": trained.kept,
-        "cohort": plan.cohort.size,
+        "cohort": cohort,
         "initialisations": count_initialisations(trained.meta),
         "seed": plan.seed,
-        "outer": plan.outer.name,
-        "outer_lr": plan.outer.lr,
-        "outer_options": dict(plan.outer.options),
+        "outer": outer.name,
+        "outer_lr": outer.lr,
+        "outer_options": dict(outer.options),
         "backend": backend,
         "meta": digest(trained.meta),
         "libraries": {name: version(name) for name in _LIBRARIES},

@@ -14,6 +14,7 @@ from tegu.core.errors import DataError
 from tegu.core.metrics import Metric
 from tegu.learners.learner import Learner
 from tegu.server.evaluation.validation import Validation
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Split
 from tegu.sim.engine import Engine
@@ -58,7 +59,7 @@ class RunResult:
     def __repr__(self) -> str:
         split = self.split
         return (
-            f"{type(self).__name__}(learner={self.learner.name!r}, rounds={self.plan.rounds}, "
+            f"{type(self).__name__}(learner={self.learner.name!r}, rounds={settled(self.plan).rounds}, "
             f"train_users={len(split.train)}, calibration_users={len(split.calibration)}, "
             f"heldout_users={len(split.heldout)}, ks={self.ks})"
         )

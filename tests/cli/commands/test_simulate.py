@@ -43,7 +43,7 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
     lines = result.out.splitlines()
     assert "tiny (reptile): accuracy on 8 held-out users" in result.out
     for name in (
-        "personalised", "initialisation", "local_only", "fedsgd", "fedavg", "mean gain", "gain, 95% CI lower",
+        "personalised", "initialisation", "local_only", "joint", "finetuned", "mean gain", "gain, 95% CI lower",
         "gain, 95% CI upper", "mean gain, worst decile", "materially hurt", "any decline", "harm ratio",
     ):  # fmt: skip
         assert sum(line.startswith(f"| {name} ") for line in lines) == 1
@@ -94,7 +94,7 @@ def test_users_whose_preferences_change_have_their_own_table(tegu: Run, tmp_path
     first = tmp_path / "run" if seeds == 1 else tmp_path / "run/seed-0"
     assert "When preferences change" in (first / "report.html").read_text()
     assert json.loads((first / "metrics.json").read_text())["drift"]["change"] == 4
-    assert "fedsgd" not in result.err, "baselines are not trained"
+    assert "joint" not in result.err, "baselines are not trained"
 
 
 @pytest.mark.usefixtures("tiny")
@@ -177,7 +177,7 @@ def test_progress_is_on_stderr_alone(tegu: Run, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     result = tegu("simulate", "tiny", "--rounds", 1)
     assert (tmp_path / "runs/tiny/metrics.json").exists(), "without --out, runs/<experiment>"
-    for stage in ("reptile: compiling", "local_only:", "fedsgd:", "fedavg:", "evaluating", "written: runs/tiny"):
+    for stage in ("reptile: compiling", "finetuned:", "joint:", "local_only:", "evaluating", "written: runs/tiny"):
         assert stage in result.err
         assert stage not in result.out
     assert all(

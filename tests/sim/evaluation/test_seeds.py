@@ -25,6 +25,7 @@ def run(seed: int, lost: float, ks: tuple[int, ...] = (1, 5), **baselines: float
         "seed": seed,
         "heldout_users": 20,
         "train_seconds": 1.0,
+        "schedule": [{"k": k, "knobs": {"lr": 0.1}} for k in ks],
         "curve": [{"k": k, **entry, "baselines": baselines} for k in ks],
     }
 
@@ -70,3 +71,23 @@ def test_streams_are_averaged_moment_by_moment() -> None:
         "computed from the mean curve, not averaged over runs"
     )
     assert "drift" not in mean_over_seeds([runs[0], run(1, 0.0)])
+
+
+def test_what_calibration_has_shown_is_averaged() -> None:
+    def shown(bound: float, needed: int | None, risks: tuple[float | None, ...]) -> dict[str, Any]:
+        harm = {"bound": bound, "confidence": 0.9, "people": 30, "needed": needed}
+        frontier = [{"risk": risk, "gain": bound, "hurt": 0.0} for risk in risks]
+        return {"k": 1, "knobs": {}, "harm": harm, "frontier": frontier}
+
+    first, second = (run(seed, 0.0, (1, 5)) for seed in (0, 1))
+    first["schedule"] = [shown(0.25, 40, (0.05, None)), {**shown(0.1, None, ()), "k": 5}]
+    second["schedule"] = [shown(0.75, 60, (0.01, 0.05, None)), {"k": 5, "knobs": {}, "harm": None, "frontier": []}]
+    found = mean_over_seeds([first, second])["schedule"]
+    assert found == [
+        {
+            "k": 1,
+            "harm": {"bound": 0.5, "confidence": 0.9, "people": 30.0, "needed": 60},
+            "frontier": [{"risk": 0.05, "gain": 0.5, "hurt": 0.0}, {"risk": None, "gain": 0.5, "hurt": 0.0}],
+        },
+        {"k": 5, "harm": None, "frontier": []},
+    ]

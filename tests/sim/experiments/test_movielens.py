@@ -15,8 +15,9 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
 from tegu.sim.evaluation.heldout import evaluate_heldout
+from tegu.sim.experiments.baselines.popularity import popularity
 from tegu.sim.experiments.models.film_taste import FilmTaste
-from tegu.sim.experiments.movielens import FACTORS, FILMS, clicks, movielens, popularity
+from tegu.sim.experiments.movielens import FACTORS, FILMS, clicks, movielens
 from tegu.sim.run import run_plan
 
 Rows = list[tuple[int, int, float, str]]

@@ -8,9 +8,8 @@ import numpy as np
 
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.manifest import Knobs, Manifest
-from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user
 from tegu.core.calibration.evaluate_candidates import AdaptAndPredict, TrialOutputs, evaluate_candidates
-from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, takes_part
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.data.users import LocalUser
@@ -45,8 +44,7 @@ def evaluate_users(
 
 
 def _trials(users: Sequence[LocalUser], spec: Spec, request: EvaluationRequest, question: CandidateSet) -> Trials:
-    in_group = is_calibration_user if question.who == "calibration" else is_comparison_user
-    chosen = (user for user in users if in_group(request.seed, user.user, request.share, request.fold))
+    chosen = (user for user in users if takes_part(request, question.who, user.user))
     drawn = [
         trial
         for index, user in enumerate(chosen)

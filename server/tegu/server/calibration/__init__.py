@@ -2,4 +2,6 @@
 
 - `calibrate`: evaluation rounds for validation and calibration
 - `schedule`: from the nodes' replies to the schedule
+- `strict_schedule`: the same under `risk="strict"`
+- `guards`: the guards that are tried
 """

@@ -11,10 +11,11 @@ from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationReq
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import FederationError
 from tegu.core.sampling.trials import DRAWS
-from tegu.server.calibration.schedule import find_schedule
+from tegu.server.calibration.schedule import find_schedule, note_on_harm
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.round import run_evaluation_round
 from tegu.server.evaluation.validation import Validation, mean_validation, validation_candidates, validation_from_sums
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
 
@@ -33,12 +34,13 @@ def validations_for(
         fold: the fold whose users are left out of training and validate; None for the training with all users.
     """
     stopping = plan.early_stopping
-    every = stopping.interval(plan.rounds, by_default=False)
+    rounds = settled(plan).rounds
+    every = stopping.interval(rounds, by_default=False)
     if not every or not plan.calibration.left_out(fold).share:
         return None
     rule = ValidationRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
     request = _request(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
-    return Validations(rule, request, plan.rounds, history)
+    return Validations(rule, request, rounds, history)
 
 
 def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:
@@ -52,6 +54,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
 
     Raises:
         FederationError: no node replies, or no calibration user has enough rows for any k.
+        DataError: as `find_schedule`.
     """
     records = [to_record(trained_part(meta, manifest.fixed_parameters)) for meta in metas]
 
@@ -62,7 +65,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
             for record, request in zip(records, requests, strict=True)
         )
 
-    schedule = find_schedule(evaluate, manifest, plan.calibration.ks, plan.calibration.risk)
+    schedule = find_schedule(evaluate, manifest, plan.calibration.ks, plan.calibration.limits)
     if not schedule:
         share = plan.calibration.left_out_share
         raise FederationError(
@@ -70,6 +73,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
             f"them has more than k = {min(plan.calibration.ks)} rows. Connect more nodes and run again (checkpoints "
             "are kept), choose smaller ks, or set calibration-share to 0 to keep the old schedule"
         )
+    note_on_harm(schedule)
     return schedule
 
 

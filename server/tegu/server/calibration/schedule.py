@@ -1,83 +1,138 @@
-"""The server's half of calibration: from the nodes' sums to the schedule, for each number of interactions.
+"""The server's half of calibration: from the nodes' sums to one schedule over all numbers of interactions.
 
 A learner with a guard needs two evaluation rounds, any other learner one. For a guarded learner the first round fits
-the line that predicts the gain from the evidence. The second round evaluates every weight and guard with that line.
+the line that predicts the gain from the evidence, pooled over k. The second round evaluates every weight and guard with
+that line. The same candidates are evaluated at every k, so that neighbouring k can share what is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from tegu.core.bundle.manifest import Knobs, Manifest, ScheduleEntry
-from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums
-from tegu.core.calibration.guard import GainModel, Guard, fit_gain_model
-from tegu.core.calibration.selection import RISK, select_candidate
+from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, UserGroup
+from tegu.core.calibration.guard import fit_gain_model
+from tegu.core.calibration.selection.figures import Figures, neighbour_weights
+from tegu.core.calibration.selection.frontier import gain_frontier
+from tegu.core.calibration.selection.limits import Limits
+from tegu.core.calibration.selection.over_k import select_over_k
+from tegu.core.errors import DataError
+from tegu.core.notes import note
 from tegu.core.sampling.trials import DRAWS
+from tegu.server.calibration.guards import with_guards
+from tegu.server.calibration.strict_schedule import Evaluate, find_strict_schedule
 
-__all__ = ["Evaluate", "find_schedule"]
+__all__ = ["find_schedule", "note_on_harm"]
 
-Evaluate: TypeAlias = Callable[[Sequence[CandidateSet]], Sequence[MetricSums]]
 
-_WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-_GUARDS_AND_FLOORS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))
-_MIN_USERS_FOR_GUARD = 10  # fewer users cannot show that one in twenty is harmed: only the first guard is evaluated
+class _Judged(NamedTuple):
+    """The candidates for one k, and their figures over either half of the calibration users."""
+
+    k: int
+    options: Sequence[Knobs]
+    proposing: Figures
+    testing: Figures
 
 
 def find_schedule(
-    evaluate: Evaluate, manifest: Manifest, ks: Iterable[int], risk: float = RISK
+    evaluate: Evaluate, manifest: Manifest, ks: Iterable[int], limits: Limits | None
 ) -> tuple[ScheduleEntry, ...]:
-    """The knobs for each k, chosen by `select_candidate`; the unadapted knobs if no candidate is accepted.
+    """The knobs for each k, chosen by `select_over_k`; the unadapted knobs where no candidate keeps the limits.
 
     A k for which no calibration user has enough rows is left out.
 
     Args:
-        evaluate: runs one evaluation round, from sets of candidates to their sums.
+        evaluate: runs one evaluation round.
         manifest: manifest of the learner. Its candidates are evaluated; without candidates, its own knobs. For a
             guarded learner each is evaluated with every weight, guard and floor.
         ks: numbers of interactions.
-        risk: largest share of users that adapting may harm.
+        limits: on harm; None for the rule of `risk="strict"`.
+
+    Raises:
+        DataError: the figure of every user under the initialisation is 0, so that no share of it can be lost.
     """
-    sizes, candidates = sorted(set(ks)), manifest.candidates or (manifest.knobs,)
-    if manifest.guarded:
-        lines = _gain_lines(evaluate, candidates, sizes)
-        questions = [CandidateSet(k, list(_guarded(candidates, sums)), "gains") for k, sums in lines.items()]
-    else:
-        questions = [CandidateSet(k, candidates, "gains") for k in sizes]
-    answers = evaluate(questions) if questions else []
+    sizes = sorted(set(ks))
+    if limits is None:
+        return find_strict_schedule(evaluate, manifest, sizes)
+    judged = _judge(evaluate, _candidates(evaluate, manifest, sizes), limits)
+    if not judged:
+        return ()
+    _check_figures(judged, limits)
+    choices = select_over_k(
+        [each.k for each in judged], [each.proposing for each in judged], [each.testing for each in judged], limits
+    )
     return tuple(
-        _entry(question, sums, manifest.unadapted, risk)
-        for question, sums in zip(questions, answers, strict=True)
-        if sums.users
+        ScheduleEntry(
+            each.k,
+            manifest.unadapted if choice.candidate is None else each.options[choice.candidate],
+            choice.gain,
+            choice.gain_sd,
+            harm=choice.harm,
+            frontier=gain_frontier(each.proposing, each.testing, limits),
+        )
+        for each, choice in zip(judged, choices, strict=True)
     )
 
 
-def _gain_lines(evaluate: Evaluate, candidates: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
-    """The sums for the gain line, by k. A k for which no user has enough rows is left out."""
-    answers = evaluate([CandidateSet(k, candidates, "lines") for k in sizes])
-    return {k: sums for k, sums in zip(sizes, answers, strict=True) if sums.users}
+def note_on_harm(schedule: Sequence[ScheduleEntry]) -> None:
+    """A note where calibration users were too few to show the limit on harm: how many it takes."""
+    unshown = [entry for entry in schedule if entry.harm is not None and entry.harm.bound > entry.harm.risk]
+    if unshown:
+        most = max(unshown, key=lambda entry: entry.harm.bound if entry.harm else 0.0)
+        places = ", ".join(str(entry.k) for entry in unshown)
+        note(f"calibration cannot show the limit on harm at k = {places}: at k = {most.k}, {most.harm}")
 
 
-def _guarded(candidates: Sequence[Knobs], lines: MetricSums) -> Iterable[Knobs]:
-    """Every candidate with every weight, guard and floor."""
-    for knobs, sums in zip(candidates, lines.sums, strict=True):
-        yield from _with_guards(knobs, fit_gain_model(lines.users * DRAWS, sums), lines.users, gains=sums[1] > 0)
+def _candidates(evaluate: Evaluate, manifest: Manifest, sizes: Sequence[int]) -> dict[int, Sequence[Knobs]]:
+    """The candidates by k: at every k the same, but for the line of their guards."""
+    plain = manifest.candidates or (manifest.knobs,)
+    if not manifest.guarded:
+        return dict.fromkeys(sizes, plain)
+    answers = evaluate([CandidateSet(k, plain, "lines") for k in sizes])
+    lines = {k: sums for k, sums in zip(sizes, answers, strict=True) if sums.users}
+    return {k: list(_guarded(plain, lines, k)) for k in lines}
 
 
-def _with_guards(knobs: Knobs, model: GainModel, users: int, *, gains: bool) -> Iterable[Knobs]:
-    """A candidate with every weight, guard and floor.
-
-    A floor applies part of the adaptation to users without evidence, which means most users. Floors above 0 are
-    therefore only evaluated for candidates that gain on average.
-    """
-    pairs = [pair for pair in _GUARDS_AND_FLOORS if gains or not pair[1]]
-    for weight in _WEIGHTS:
-        for guard, floor in pairs[:1] if users < _MIN_USERS_FOR_GUARD else pairs:
-            yield {**knobs, **asdict(Guard(weight, guard, floor, *model))}
+def _guarded(plain: Sequence[Knobs], lines: dict[int, MetricSums], k: int) -> Iterable[Knobs]:
+    """Every candidate with every weight, guard and floor, and with the line of k, pooled with neighbouring k."""
+    users = np.asarray([sums.users for sums in lines.values()])
+    weights = neighbour_weights(list(lines), users, list(lines).index(k))
+    by_k = np.stack([sums.sums for sums in lines.values()])
+    for knobs, sums in zip(plain, by_k.swapaxes(0, 1), strict=True):
+        model = fit_gain_model(float(weights @ users) * DRAWS, weights @ sums)
+        yield from with_guards(knobs, model, int(users.max()), gains=bool((sums[:, 1] > 0).any()))
 
 
-def _entry(question: CandidateSet, found: MetricSums, unadapted: Knobs, risk: float) -> ScheduleEntry:
-    chosen = select_candidate(found.users, found.sums, risk)
-    knobs = unadapted if chosen.candidate is None else question.options[chosen.candidate]
-    return ScheduleEntry(question.k, knobs, chosen.gain, chosen.gain_sd)
+def _judge(evaluate: Evaluate, candidates: dict[int, Sequence[Knobs]], limits: Limits) -> list[_Judged]:
+    """The figures for every k that some calibration user has rows for."""
+    halves: tuple[UserGroup, ...] = ("proposing", "testing")
+    questions = [
+        CandidateSet(k, options, "gains", who, material=limits.material)
+        for k, options in candidates.items()
+        for who in halves
+    ]
+    figures = [_figures(sums) for sums in evaluate(questions)] if questions else []
+    judged = [
+        _Judged(k, options, proposing, testing)
+        for (k, options), proposing, testing in zip(candidates.items(), figures[::2], figures[1::2], strict=True)
+    ]
+    return [each for each in judged if each.proposing.people.any() or each.testing.people.any()]
+
+
+def _figures(found: MetricSums) -> Figures:
+    return Figures(np.full(len(found.sums), float(found.users)), found.sums)
+
+
+def _check_figures(judged: Sequence[_Judged], limits: Limits) -> None:
+    """Refuse a share of nothing: with a figure of 0 nobody could be materially hurt by a loss of a share of it."""
+    halves = [half for each in judged for half in (each.proposing, each.testing)]
+    if limits.material and not any(half.sums[:, -1].any() for half in halves):
+        people = sum(int(half.people.max(initial=0)) for half in halves[:2])
+        raise DataError(
+            f"the metric is 0 under the initialisation for all {people} calibration users, and material is "
+            f"{limits.material:g}: there is no figure to take a share of. Use another metric, or material=0 to count "
+            "any loss above one query row's worth"
+        )

@@ -1,8 +1,9 @@
 """The training plan: name, type, default, meaning and check of every setting of a run.
 
 Simulation, Ray and a SuperLink use the same plan. `tegu.server.run_config` writes it as Flower's run configuration.
-Three settings may be None, which means automatic, because the best value depends on where the plan runs:
-`EarlyStopping.validate_every`, `CalibrationPlan.share` and `CalibrationPlan.folds`.
+Some settings may be None, which means automatic. `EarlyStopping.validate_every`, `CalibrationPlan.share` and
+`CalibrationPlan.folds` depend on where the plan runs. `TrainingPlan.rounds`, `TrainingPlan.outer` and `CohortPlan.size`
+are what the learner recommends, or else general defaults; see `tegu.server.training.automatic`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from tegu.core.calibration.selection import RISK
+from tegu.core.calibration.harm import HARM_RATIO, MATERIAL
+from tegu.core.calibration.selection.limits import CONFIDENCE, RISK, Limits, Risk
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
@@ -39,7 +41,8 @@ class CohortPlan:
     """Which nodes and users take part in a round.
 
     Attributes:
-        size: number of nodes per round. In a simulation without `nodes`, number of users per round.
+        size: number of nodes per round. In a simulation without `nodes`, number of users per round. None means what
+            the learner recommends, or else 32.
         nodes: number of nodes in a simulation, over which the users are distributed. None makes each user a node. A
             federation ignores it and uses the connected nodes.
         users_per_node: number of a node's users that take part in a round; 0 for all of them.
@@ -49,13 +52,14 @@ class CohortPlan:
         DataError: a number out of range.
     """
 
-    size: int = 32
+    size: int | None = None
     nodes: int | None = None
     users_per_node: int = 0
     wait_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        _set(self, "size", whole_number("cohort", self.size, 1))
+        if self.size is not None:
+            _set(self, "size", whole_number("cohort", self.size, 1))
         _set(self, "users_per_node", whole_number("users_per_node", self.users_per_node, 0))
         _set(self, "wait_seconds", real_number("wait_seconds", self.wait_seconds, 0))
         if self.nodes is not None:
@@ -132,7 +136,14 @@ class CalibrationPlan:
         nodes: number of nodes of a federation that calibrate; 0 for all connected nodes.
         ks: numbers of interactions to calibrate for. A simulation also evaluates at these.
         metric: metric for validation and evaluation; None for the default metric of the kind of problem.
-        risk: largest share of users that adapting may harm at any k, as estimated on calibration users.
+        risk: largest share of users that adapting may materially hurt at any k; see `tegu.core.calibration.harm`. From
+            above 0 to 1. "strict" limits those to 0.05 who lose more than one query row's worth, however little that
+            is; the three settings below then have no effect.
+        material: share of a user's own figure under the initialisation whose loss is material, from 0 to 1. 0 means
+            more than one query row's worth.
+        harm_ratio: largest ratio of the losses of losers to the gains of gainers, from 0; infinite for no limit.
+        confidence: with which calibration is to show that at most `risk` are hurt, from 0.5 to below 1. Where too few
+            users calibrate to show it, the schedule says what they show and how many it would take.
 
     Raises:
         DataError: a number out of range, or no k.
@@ -143,7 +154,10 @@ class CalibrationPlan:
     nodes: int = 0
     ks: tuple[int, ...] = (1, 2, 5, 10, 20)
     metric: Metric | None = None
-    risk: float = RISK
+    risk: Risk = RISK
+    material: float = MATERIAL
+    harm_ratio: float = HARM_RATIO
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         if self.share is not None:
@@ -156,17 +170,22 @@ class CalibrationPlan:
             raise DataError(f"folds is {self.folds}: expected 0 for no cross-fitting, or at least 2")
         _set(self, "nodes", whole_number("nodes that calibrate", self.nodes, 0))
         _set(self, "ks", _ks(self.ks))
-        _set(self, "risk", real_number("risk", self.risk))
         if not isinstance(self.metric, Metric | None):
             raise DataError(f"metric is {self.metric!r}: expected a Metric; tegu.core.find_metric(name) gives one")
         if not self.ks or min(self.ks) < 1:
             raise DataError(f"ks is {self.ks}: expected at least one number of interactions, each at least 1")
-        if not 0 <= self.risk <= 1:
-            raise DataError(f"risk is {self.risk}: expected a share of users from 0 to 1")
+        _check_harm(self)
 
     def metric_for(self, spec: Spec) -> Metric:
         """The plan's metric, or the default one for the spec."""
         return self.metric or default_metric(spec.kind)
+
+    @property
+    def limits(self) -> Limits | None:
+        """The limits on harm; None for `risk="strict"`."""
+        if self.risk == "strict":
+            return None
+        return Limits(float(self.risk), self.material, self.harm_ratio, self.confidence)
 
     @property
     def middle_k(self) -> int:
@@ -214,11 +233,12 @@ class TrainingPlan:
     """How to train and calibrate.
 
     Attributes:
-        rounds: number of rounds of the whole run.
+        rounds: number of rounds of the whole run. None means what the learner recommends, or else 300.
         seed: determines initial parameters, cohorts, episodes and which users calibrate.
         cohort: nodes and users of a round.
         episodes: sizes of support and query.
-        outer: the outer optimiser. The default is SGD with step size 1, as in Reptile.
+        outer: the outer optimiser. None means what the learner recommends, or else SGD with step size 1, as in
+            Reptile.
         updates: precision and clipping of updates.
         early_stopping: validation during the run.
         calibration: how the schedule is found.
@@ -227,20 +247,22 @@ class TrainingPlan:
         DataError: no rounds, or patience although no user can validate.
     """
 
-    rounds: int = 300
+    rounds: int | None = None
     seed: int = 0
     cohort: CohortPlan = field(default_factory=CohortPlan)
     episodes: EpisodeRule = field(default_factory=EpisodeRule)
-    outer: OuterRule = field(default_factory=OuterRule)
+    outer: OuterRule | None = None
     updates: UpdatePlan = field(default_factory=UpdatePlan)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
 
     def __post_init__(self) -> None:
-        _set(self, "rounds", whole_number("rounds", self.rounds, 1))
+        if self.rounds is not None:
+            _set(self, "rounds", whole_number("rounds", self.rounds, 1))
         _set(self, "seed", whole_number("seed", self.seed))
         for name, kind in _PARTS.items():
-            if not isinstance(part := getattr(self, name), kind):
+            part = getattr(self, name)
+            if not isinstance(part, kind) and not (part is None and name in _MAY_BE_AUTOMATIC):
                 raise DataError(f"{name} is {part!r}: expected {kind.__name__}(...)")
         patience, folds = self.early_stopping.patience, self.calibration.folds
         if patience and folds:
@@ -268,10 +290,36 @@ _PARTS: dict[str, type] = {
     "early_stopping": EarlyStopping,
     "calibration": CalibrationPlan,
 }
+_MAY_BE_AUTOMATIC = ("outer",)
 
 
 def _set(plan: object, name: str, value: object) -> None:
     object.__setattr__(plan, name, value)  # a plan is frozen, and holds Python's own numbers
+
+
+def _check_harm(plan: CalibrationPlan) -> None:
+    """Check the limits on harm, and make them Python's own numbers."""
+    if plan.risk != "strict":
+        if isinstance(plan.risk, str):
+            raise DataError(f"risk is {plan.risk!r}: expected a share of users from 0 to 1, or 'strict'")
+        _set(plan, "risk", real_number("risk", plan.risk))
+        if not 0 <= float(plan.risk) <= 1:
+            raise DataError(f"risk is {plan.risk}: expected a share of users from 0 to 1, or 'strict'")
+    for name in ("material", "harm_ratio", "confidence"):
+        _set(plan, name, real_number(name, getattr(plan, name)))
+    if not 0 <= plan.material <= 1:
+        raise DataError(
+            f"material is {plan.material}: expected a share of a user's own figure from 0 to 1, such as 0.05"
+        )
+    if not plan.harm_ratio >= 0:
+        raise DataError(
+            f"harm_ratio is {plan.harm_ratio}: expected a ratio of losses to gains of at least 0, such as 0.2"
+        )
+    if not 0.5 <= plan.confidence < 1:
+        raise DataError(
+            f"confidence is {plan.confidence}: expected from 0.5 to below 1, such as 0.9; no number of people shows "
+            "anything with certainty"
+        )
 
 
 def _ks(ks: Any) -> tuple[int, ...]:

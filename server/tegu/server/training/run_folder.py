@@ -25,7 +25,14 @@ Record: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 SHA = "sha256:"  # begins a value that a person cannot read
 _RECORD, _LOCK, _FINISHED = "run.json", ".lock", "finished"
-_AFTER_TRAINING = ("calibration-ks", "calibration-metric", "calibration-risk")
+_AFTER_TRAINING = (
+    "calibration-ks",
+    "calibration-metric",
+    "calibration-risk",
+    "calibration-material",
+    "calibration-harm-ratio",
+    "calibration-confidence",
+)
 _COUNTS = frozenset({"rounds", "users", "rows"})
 _SHOWN = 6  # differences in a message
 _ANEW = "choose another folder, or delete this one to start again"

@@ -23,6 +23,7 @@ from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.progress import SILENT, Progress, RoundProgress
+from tegu.server.training.automatic import settled
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import ALL_USERS_TRAIN, LeftOut, TrainingPlan
@@ -64,7 +65,7 @@ class MetaStrategy(Strategy):
         self._started = time.perf_counter()
 
     def __repr__(self) -> str:
-        return f"MetaStrategy(round {self._last} of {self._plan.rounds}, {self._outer})"
+        return f"MetaStrategy(round {self._last} of {settled(self._plan).rounds}, {self._outer})"
 
     def summary(self) -> None:
         """Log the plan of the run, for debugging."""
@@ -162,7 +163,7 @@ class MetaStrategy(Strategy):
         self._progress.round(
             RoundProgress(
                 round=number,
-                rounds=self._plan.rounds,
+                rounds=settled(self._plan).rounds,
                 users=self._users,
                 user_rounds=self._user_rounds,
                 seconds=time.perf_counter() - self._started,
@@ -172,16 +173,16 @@ class MetaStrategy(Strategy):
         )
 
     def _cohort(self, number: int, grid: Grid) -> Sequence[int]:
-        cohort = self._plan.cohort
-        deadline = time.monotonic() + cohort.wait_seconds
-        while len(nodes := sorted(grid.get_node_ids())) < cohort.size:
+        size, seconds = settled(self._plan).cohort, self._plan.cohort.wait_seconds
+        deadline = time.monotonic() + seconds
+        while len(nodes := sorted(grid.get_node_ids())) < size:
             if time.monotonic() >= deadline:
                 raise FederationError(
-                    f"{len(nodes)} nodes are connected and the cohort is {cohort.size}: "
+                    f"{len(nodes)} nodes are connected and the cohort is {size}: "
                     "connect more nodes, or choose a smaller cohort"
                 )
             time.sleep(0.1)
-        return [nodes[place] for place in draw_users(len(nodes), cohort.size, self._plan.seed, number)]
+        return [nodes[place] for place in draw_users(len(nodes), size, self._plan.seed, number)]
 
     def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
         like = self._outer.trained

@@ -8,14 +8,28 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
+from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user, is_proposing_user
+from tegu.core.calibration.harm import MATERIAL
+from tegu.core.calibration.selection import figures
 from tegu.core.data.batch import Array
 from tegu.core.sampling.trials import DRAWS
 
-__all__ = ["COLUMNS", "CandidateSet", "EvaluationRequest", "Measure", "MetricSums", "UserGroup", "add_sums", "no_users"]
+__all__ = [
+    "COLUMNS",
+    "CandidateSet",
+    "EvaluationRequest",
+    "Measure",
+    "MetricSums",
+    "UserGroup",
+    "add_sums",
+    "in_half",
+    "no_users",
+    "takes_part",
+]
 
-Measure: TypeAlias = Literal["scores", "lines", "gains"]
-UserGroup: TypeAlias = Literal["calibration", "comparison"]
-COLUMNS: Mapping[Measure, int] = {"scores": 2, "lines": 5, "gains": 3}
+Measure: TypeAlias = Literal["scores", "lines", "gains", "strict"]
+UserGroup: TypeAlias = Literal["calibration", "proposing", "testing", "comparison"]
+COLUMNS: Mapping[Measure, int] = {"scores": 2, "lines": 5, "gains": figures.COLUMNS, "strict": 3}
 
 
 class CandidateSet(NamedTuple):
@@ -24,11 +38,14 @@ class CandidateSet(NamedTuple):
     Attributes:
         k: rows of each support.
         options: knobs of each candidate.
-        measure: what is summed. "scores", over users: the metric and its square. "gains", over users: the gain over
-            not adapting, its square, and the probability of harm (`selection.harm_probability`). "lines", over
+        measure: what is summed. "scores", over users: the metric and its square. "gains", over users: what
+            `tegu.core.calibration.selection.figures.figure_sums` gives. "strict", over users: the gain over not
+            adapting, its square, and the probability of harm (`selection.strict.harm_probability`). "lines", over
             trials: evidence, gain in squared error per row, squared evidence, evidence times gain, squared gain.
-        who: the calibration users, or the comparison group: as many users who train.
+        who: the calibration users; one of their halves, which propose candidates and test them; or the comparison
+            group: as many users who train. See `tegu.core.calibration.assignment`.
         draws: trials per user.
+        material: for "gains", the share of a user's own figure whose loss is material.
     """
 
     k: int
@@ -36,6 +53,7 @@ class CandidateSet(NamedTuple):
     measure: Measure
     who: UserGroup = "calibration"
     draws: int = DRAWS
+    material: float = MATERIAL
 
 
 class EvaluationRequest(NamedTuple):
@@ -66,6 +84,25 @@ class MetricSums(NamedTuple):
 
     users: int
     sums: Array
+
+
+def takes_part(request: EvaluationRequest, who: UserGroup, user: str) -> bool:
+    """Whether a user belongs to a group of an evaluation round.
+
+    Args:
+        request: seed, share and fold.
+        who: the group.
+        user: name.
+    """
+    drawn = request.seed, user, request.share, request.fold
+    if who == "comparison":
+        return is_comparison_user(*drawn)
+    return is_calibration_user(*drawn) and in_half(request.seed, who, user)
+
+
+def in_half(seed: int, who: UserGroup, user: str) -> bool:
+    """Whether a calibration user belongs to a group: all of them, or one of their halves."""
+    return who == "calibration" or (who == "proposing") == is_proposing_user(seed, user)
 
 
 def no_users(question: CandidateSet) -> MetricSums:

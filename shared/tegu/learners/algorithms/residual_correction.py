@@ -30,7 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,16 @@ from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.correction_candidates import correction_candidates
 from tegu.learners.algorithms.reptile import reptile
-from tegu.learners.learner import CalibrationOptions, Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import (
+    CalibrationOptions,
+    Encoded,
+    Iterated,
+    Learner,
+    Predict,
+    TorchBatch,
+    TorchKnobs,
+    TorchTree,
+)
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.features import forward_with_features
 from tegu.learners.modules.initial_values import reset_statistics
@@ -59,7 +68,7 @@ _KNOBS = {
     **asdict(Guard(weight=0.5, guard=0.0, floor=0.0, intercept=0.0, slope=0.0, residual_sd=1.0)),
 }
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube, 20 ms for 100 rows
-_STATE = ("inputs", "weights", "mix", SHRINKAGE, LOO_IMPROVEMENT)
+_STATE = ("inputs", "weights", SHRINKAGE, LOO_IMPROVEMENT)
 _LEVEL = {"level": 0.0}
 _DRIFT = {"recency": 0.0, "half_life": 1.0}
 _MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability, before normalisation
@@ -68,6 +77,35 @@ _ANSWERS: dict[Kind, Callable[[Tensor], Tensor]] = {
     "multilabel": torch.sigmoid,
     "regression": lambda values: values,
 }
+
+
+class _Seen(NamedTuple):
+    """What the correction knows of rows: the `output` `[rows, outputs]` and the `features` `[rows, width]`."""
+
+    output: Tensor
+    features: Tensor
+
+
+_See: TypeAlias = Callable[[TorchTree, Tensor], _Seen]
+
+
+class _Form(NamedTuple):
+    """The layout of targets, the kernel of features, and whether a level and a drift are part of the whole kernel."""
+
+    spec: Spec
+    features_kernel: Callable[[Tensor, Tensor, Any], Tensor]
+    level: bool
+    ordered: bool
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """The knobs that `predict` needs, and that the state therefore holds."""
+        return ("mix", "level") if self.level else ("mix",)
+
+    def kernel(self, a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
+        """The kernel of the rows' features, and the level, `[rows of a, rows of b]`."""
+        found = self.features_kernel(a, b, given["mix"])
+        return found + given["level"] if self.level else found
 
 
 def residual_correction(
@@ -114,67 +152,35 @@ def residual_correction(
     like = reptile(module, spec, **training)
     if training.get("init") == "fresh":
         reset_statistics(module)
-    features_kernel = kernel if normalise_features else _dot_product
     level = level or ordered
-    own_knobs = {**_KNOBS, **(_LEVEL if level else {}), **(_DRIFT if ordered else {})}
+    form = _Form(spec, kernel if normalise_features else _dot_product, level, ordered)
+    knobs = {**_KNOBS, **(_LEVEL if level else {}), **(_DRIFT if ordered else {})}
 
-    own_state = tuple(_LEVEL) if level else ()
-
-    def whole_kernel(a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
-        found = features_kernel(a, b, given["mix"])
-        return found + given["level"] if level else found
-
-    def base_outputs(meta: TorchTree, x: Tensor) -> tuple[Tensor, Tensor]:
+    def seen(meta: TorchTree, x: Tensor) -> _Seen:
         found = forward_with_features(module, meta, x)
-        output = _ANSWERS[spec.kind](found.output)
-        return output, unit_length(found.features) if normalise_features else found.features
+        features = unit_length(found.features) if normalise_features else found.features
+        return _Seen(_ANSWERS[spec.kind](found.output), features)
 
-    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
-        output, inputs = base_outputs(meta, support.x)
-        targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
-        residuals = targets - output
-        scalars = {name: residuals.new_zeros(()) for name in ("mix", *own_state, SHRINKAGE, LOO_IMPROVEMENT)}
-        return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
+    def encode(meta: TorchTree, x: Tensor) -> Tensor:
+        return torch.cat(seen(meta, x), -1)
 
-    def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
-        del meta, noise
-        matrix = whole_kernel(carry["inputs"], carry["inputs"], knobs)
-        if ordered:
-            age, change = ages(support.mask), (knobs["recency"], knobs["half_life"])
-            matrix = matrix * drift(age, *change)
-        fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
-        weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
-        reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
-        improvement = reduction.sum() / support.mask.sum().clamp(min=1)
-        own = Guard[Any].of(knobs)
-        kept = shrinkage(own, improvement)
-        weights = fitted.weights * drift_to_next(age, *change).unsqueeze(-1) if ordered else fitted.weights
-        changed = {"weights": own.weight * kept * weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
-        return {**carry, **changed, **{name: carry[name] * 0 + knobs[name] for name in ("mix", *own_state)}}
+    def decoded(meta: TorchTree, codes: Tensor) -> _Seen:
+        del meta
+        return _Seen(codes[..., : spec.outputs], codes[..., spec.outputs :])
 
-    def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
-        output, features = base_outputs(meta, x)
-        corrected = output + whole_kernel(features, state["inputs"], state) @ state["weights"]
-        if spec.kind == "regression":
-            return corrected
-        if spec.kind == "multilabel":
-            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-            return kept.log() - (1 - kept).log()
-        probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
-        return (probabilities / probabilities.sum(-1, keepdim=True)).log()
-
+    plain = _adaptation(form, seen), _prediction(form, seen)
     return replace(
         like,
         name="residual_correction",
         paper=PAPER,
         adapted_parameters=(),
-        knobs=own_knobs,
-        unadapted={**own_knobs, "steps": 0.0},
-        adapt=Iterated(begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *own_state)}),
-        predict=predict,
+        knobs=knobs,
+        unadapted={**knobs, "steps": 0.0},
+        adapt=plain[0],
+        predict=plain[1],
         calibration=CalibrationOptions(
             candidates=[
-                {**own_knobs, **each}
+                {**knobs, **each}
                 for each in correction_candidates(normalised=normalise_features, level=level, ordered=ordered)
             ],
             guarded=True,
@@ -182,7 +188,59 @@ def residual_correction(
             row_losses=like.calibration.row_losses,
         ),
         gradient_learner=like,
+        execution=replace(
+            like.execution, encoded=Encoded(encode, _adaptation(form, decoded), _prediction(form, decoded), plain)
+        ),
     )
+
+
+def _adaptation(form: _Form, seen: _See) -> Iterated:
+    """`Learner.adapt` for rows that `seen` looks at."""
+
+    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
+        output, inputs = seen(meta, support.x)
+        spec = form.spec
+        targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
+        residuals = targets - output
+        scalars = {name: residuals.new_zeros(()) for name in (*form.state, SHRINKAGE, LOO_IMPROVEMENT)}
+        return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
+
+    def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
+        del meta, noise
+        matrix = form.kernel(carry["inputs"], carry["inputs"], knobs)
+        if form.ordered:
+            matrix = matrix * drift(ages(support.mask), knobs["recency"], knobs["half_life"])
+        fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
+        weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
+        reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
+        improvement = reduction.sum() / support.mask.sum().clamp(min=1)
+        own = Guard[Any].of(knobs)
+        kept = shrinkage(own, improvement)
+        weights = own.weight * kept * fitted.weights
+        if form.ordered:
+            next_row = drift_to_next(ages(support.mask), knobs["recency"], knobs["half_life"])
+            weights = weights * next_row.unsqueeze(-1)
+        changed = {"weights": weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+        return {**carry, **changed, **{name: carry[name] * 0 + knobs[name] for name in form.state}}
+
+    return Iterated(begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *form.state)})
+
+
+def _prediction(form: _Form, seen: _See) -> Predict:
+    """`Learner.predict` for rows that `seen` looks at."""
+
+    def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
+        output, features = seen(meta, x)
+        corrected = output + form.kernel(features, state["inputs"], state) @ state["weights"]
+        if form.spec.kind == "regression":
+            return corrected
+        if form.spec.kind == "multilabel":
+            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+            return kept.log() - (1 - kept).log()
+        probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
+        return (probabilities / probabilities.sum(-1, keepdim=True)).log()
+
+    return predict
 
 
 def shrinkage(own: Guard[Any], loo_improvement: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["RidgeFit", "fit", "kernel", "unit_length"]
+__all__ = ["RidgeFit", "fit", "inverse", "kernel", "unit_length"]
 
 _ITERATIONS = 22  # enough for condition numbers up to a million, in float32
 _RBF_WIDTH = 0.25
@@ -52,18 +52,22 @@ def fit(kernel_matrix: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | fl
     identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(kernel_matrix.dtype)
     root = mask.sqrt()
     matrix = kernel_matrix * root * root.unsqueeze(1) + ridge * identity
-    inverse, weighted = _inverse(matrix, identity), targets * root.unsqueeze(1)
-    solved = inverse @ weighted
-    solved = solved + inverse @ (weighted - matrix @ solved)  # restores float32 digits that repeated rows cancel
-    return RidgeFit(solved * root.unsqueeze(1), solved / (inverse * identity).sum(1, keepdim=True))
+    inverted, weighted = inverse(matrix, identity), targets * root.unsqueeze(1)
+    solved = inverted @ weighted
+    solved = solved + inverted @ (weighted - matrix @ solved)  # restores float32 digits that repeated rows cancel
+    return RidgeFit(solved * root.unsqueeze(1), solved / (inverted * identity).sum(1, keepdim=True))
 
 
-def _inverse(matrix: Tensor, identity: Tensor) -> Tensor:
+def inverse(matrix: Tensor, identity: Tensor) -> Tensor:
     """The inverse of a positive definite matrix by Newton-Schulz iteration: each step squares the error.
 
     Schulz, "Iterative Berechnung der reziproken Matrix", ZAMM 13, 1933.
+
+    Args:
+        matrix: `[rows, rows]`.
+        identity: `[rows, rows]`.
     """
-    inverse = identity / matrix.abs().sum(1).amax(0)
+    found = identity / matrix.abs().sum(1).amax(0)
     for _ in range(_ITERATIONS):
-        inverse = 2 * inverse - inverse @ (matrix @ inverse)
-    return inverse
+        found = 2 * found - found @ (matrix @ found)
+    return found

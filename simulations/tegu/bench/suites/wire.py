@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tegu.bench.harness.comparison import Comparison
 from tegu.bench.harness.options import BenchmarkOptions, select_names
 from tegu.core.compression.precision import Precision
+from tegu.server.training.automatic import settled
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
 from tegu.sim.experiments import EXPERIMENTS, Experiment
@@ -54,9 +55,9 @@ def _outcome(experiment: Experiment, precision: Precision) -> _Outcome:
     updates, calibration = replace(own.updates, precision=precision), replace(own.calibration, ks=(_K,))
     plan = replace(own, updates=updates, calibration=calibration)
     run = run_plan(experiment.population, experiment.learner, plan)
-    received = run.trained.received / plan.rounds
+    received = run.trained.received / settled(plan).rounds
     if precision == "float32":
-        received *= plan.cohort.size  # one reply stands for all participants; each sends as many bytes
+        received *= settled(plan).cohort  # one reply stands for all participants; each sends as many bytes
     trials = draw_trials(run.split.heldout, _K, plan.seed + 1)
     metric = float(score(run.personalised(_K), trials, run.metric).mean())
     return _Outcome(received, metric)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, add_sums
-from tegu.core.calibration.selection import RISK
+from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.tree import trained_part
 from tegu.core.metrics import Metric
 from tegu.server.calibration.schedule import find_schedule
@@ -24,6 +24,8 @@ from tegu.wire import to_record
 
 __all__ = ["calibrate"]
 
+_DEFAULT = Limits()
+
 
 def calibrate(
     engine: Engine,
@@ -31,9 +33,9 @@ def calibrate(
     ks: Sequence[int],
     metric: Metric,
     seed: int,
-    risk: float = RISK,
+    limits: Limits | None = _DEFAULT,
 ) -> tuple[ScheduleEntry, ...]:
-    """For each k the way to adapt with the largest gain that makes almost no user's predictions worse, or none.
+    """For each k the way to adapt with the largest gain that keeps the limits on harm, or none.
 
     See `find_schedule`. A k for which no calibration user has enough rows is left out. The entries also hold
     calibration users' losses under the initialisation. A federation does not collect these, since its replies are sums
@@ -46,7 +48,10 @@ def calibrate(
         ks: numbers of interactions.
         metric: the metric to improve.
         seed: decides the trials.
-        risk: the largest share of users whose predictions may get worse.
+        limits: on harm; None for the rule of `risk="strict"`.
+
+    Raises:
+        DataError: as `find_schedule`.
     """
     fixed, metrics = engine.manifest.fixed_parameters, {metric.name: metric}
     grids = [InProcessGrid(1, answer_with(engine, users, 1, users, metrics, start=meta)) for meta, users in evaluators]
@@ -63,5 +68,5 @@ def calibrate(
         return support_losses(engine, ((meta, draw_trials(users, k, seed)) for meta, users in able))
 
     with flower_identity():
-        schedule = find_schedule(evaluate, engine.manifest, ks, risk)
+        schedule = find_schedule(evaluate, engine.manifest, ks, limits)
     return tuple(entry._replace(losses=losses(entry.k)) for entry in schedule)

@@ -8,6 +8,7 @@ from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.process import peak_memory
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import decline_of
+from tegu.server.training.automatic import settled
 from tegu.sim.evaluation.heldout import HeldoutResults
 from tegu.sim.run_result import RunResult
 
@@ -30,8 +31,8 @@ def run_metrics(name: str, run: RunResult, results: HeldoutResults) -> dict[str,
         "backend": run.bundle.manifest.training["backend"],
         "engine": run.engine.backend.name,
         "seed": run.plan.seed,
-        "rounds": run.plan.rounds,
-        "cohort": run.plan.cohort.size,
+        "rounds": settled(run.plan).rounds,
+        "cohort": settled(run.plan).cohort,
         "folds": run.plan.calibration.folds or 0,
         "train_users": len(run.split.train),
         "calibration_users": len(run.split.calibration),

@@ -17,7 +17,8 @@ def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average the metrics of runs that differ in their seed only.
 
     Numbers of users are summed. All other figures are averaged, the ends of confidence intervals included. The harm
-    ratio is that of the averaged gains and losses.
+    ratio is that of the averaged gains and losses. Of a schedule, what calibration has shown is averaged, where all
+    runs have shown it; `needed` is the largest.
 
     Args:
         runs: the contents of each `metrics.json`. A `k` or a baseline that only some of them have is left out.
@@ -34,6 +35,7 @@ def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "seeds": [run["seed"] for run in runs],
         "heldout_users": sum(run["heldout_users"] for run in runs),
         "curve": [_mean_entry(group) for group in entries],
+        "schedule": _mean_schedule([run["schedule"] for run in runs]),
         **drift,
     }
 
@@ -41,6 +43,29 @@ def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _mean_entry(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = _mean([{name: value for name, value in entry.items() if name != "harm_ratio"} for entry in group])
     return found | {"harm_ratio": pooled_harm_ratio(found["gained"], found["lost"])}
+
+
+def _mean_schedule(schedules: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    by_k = [{entry["k"]: entry for entry in schedule} for schedule in schedules]
+    found = []
+    for k in sorted(set.intersection(*(set(each) for each in by_k))):
+        group = [each[k] for each in by_k]
+        frontiers = [{point["risk"]: point for point in entry.get("frontier", ())} for entry in group]
+        common = [risk for risk in frontiers[0] if all(risk in each for each in frontiers)]
+        frontier = [_mean_shown([each[risk] for each in frontiers]) for risk in common]
+        harm = [entry["harm"] for entry in group if entry.get("harm")]
+        shown = _mean_shown(harm) if len(harm) == len(group) else None
+        found.append({"k": k, "harm": shown, "frontier": frontier})
+    return found
+
+
+def _mean_shown(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of each number; None where some run has none."""
+    columns = {name: [each[name] for each in group] for name in group[0]}
+    return {
+        name: None if None in values else max(values) if name == "needed" else float(np.mean(values))
+        for name, values in columns.items()
+    }
 
 
 def _drift(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
+from tegu.core.errors import DataError
 from tegu.core.metrics import Metric
 from tegu.learners.catalogue import find_learner
-from tegu.learners.learner import Learner, Source
+from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
@@ -29,12 +31,13 @@ class Experiment:
     Attributes:
         name: as on the command line.
         population: all users; split by user before training.
-        model: the module from which the learner was built.
+        model: the module from which the learner was built; None for a learner that has none.
         learner: the learner to meta-train.
         plan: the training plan. Its `calibration` names the numbers of interactions and the metric of the evaluation.
         loss: the loss of the learner; None for the default of the task.
         options: options of the learner that other learners may take too, such as `adapted_parameters`, `steps`, `lr`.
         classical: the experiment's own baselines by name, made of the training and the calibration users.
+        generic: names of the baselines of any module that make sense; None for all (`evaluation.baselines.generic`).
         titles: titles of the items, by id; empty if there are none.
         initialisations: number of initialisations to learn; see `tegu.learners.algorithms.mixture.mixture`.
         streams: interactions of the same users, whose preferences change. If given, strategies of adaptation are
@@ -43,18 +46,19 @@ class Experiment:
 
     name: str
     population: Population
-    model: nn.Module
+    model: nn.Module | None
     learner: Learner
     plan: TrainingPlan
     loss: str | OutputLoss | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     classical: Mapping[str, Classical] = field(default_factory=dict)
+    generic: Sequence[str] | None = None
     titles: tuple[str, ...] = ()
     initialisations: int = 1
     streams: Streams | None = None
 
     def __repr__(self) -> str:
-        users, rounds = len(self.population), self.plan.rounds
+        users, rounds = len(self.population), settled(self.plan).rounds
         return f"Experiment({self.name!r}, learner={self.learner.name!r}, users={users}, rounds={rounds})"
 
     @property
@@ -70,7 +74,7 @@ class Experiment:
     @property
     def compared(self) -> Compared:
         """What its baselines are made from."""
-        return Compared(self.learner, Source(self.model, self.loss), self.initialisations, self.classical)
+        return Compared(self.learner, self.initialisations, self.classical, self.generic)
 
     def with_learner(self, name: str) -> Experiment:
         """Return the experiment with a learner of the catalogue, built from the same model.
@@ -80,11 +84,17 @@ class Experiment:
 
         Raises:
             UnknownNameError: no such learner.
+            DataError: the experiment has no module.
             TeguError: the learner does not suit the model or the spec.
         """
         build = find_learner(name)
         if name == self.learner.name:
             return self
+        if self.model is None:
+            raise DataError(
+                f"{self.name} has no module, from which {name} could be built: run it with its own learner, "
+                f"{self.learner.name}"
+            )
         parameters = inspect.signature(build).parameters.values()
         takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
         names = {each.name for each in parameters}

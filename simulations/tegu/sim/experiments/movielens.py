@@ -6,30 +6,25 @@ embeddings E and biases b are shared, the vector u is personal (Koren et al. 200
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.core.sampling.trials import Trials
 from tegu.learners.algorithms.reptile import reptile
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines.tuning import for_every_k
-from tegu.sim.experiments.baselines.ease import ease
+from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["clicks", "movielens", "popularity"]
+__all__ = ["clicks", "movielens"]
 
 FILMS, FACTORS = 1500, 32
 CLICK = 4.0
@@ -54,17 +49,6 @@ def clicks(films: int = FILMS) -> tuple[Population, tuple[str, ...]]:
     return population.with_rows(2), tuple(str(named[movie]) for movie in ids)
 
 
-def popularity(train: Population, calibration: Population) -> Callable[[int], Method]:
-    """Score films by their number of clicks among training users, the same for every user."""
-    del calibration
-    counts = np.bincount(train.all_rows()[0], minlength=train.spec.items).astype(np.float64)
-
-    def predict(trials: Trials) -> Sequence[Array]:
-        return [counts] * len(trials.trials)
-
-    return for_every_k(predict)
-
-
 def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """Build the experiment; only the user vector adapts."""
     population, titles = clicks()
@@ -84,6 +68,6 @@ def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None
         learner=reptile(model, population.spec, **options),
         options=options,
         plan=plan,
-        classical={"popularity": popularity, "ease": ease},
+        classical=classical_for(population.spec),
         titles=titles,
     )

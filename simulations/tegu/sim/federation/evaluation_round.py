@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs
-from tegu.core.calibration.assignment import is_calibration_user, is_comparison_user, uniform_draw
+from tegu.core.calibration.assignment import is_calibration_user, uniform_draw
 from tegu.core.calibration.evaluate_candidates import TrialOutputs, evaluate_candidates
-from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums, UserGroup
+from tegu.core.calibration.evaluation_request import (
+    CandidateSet,
+    EvaluationRequest,
+    MetricSums,
+    UserGroup,
+    in_half,
+    takes_part,
+)
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import UnknownNameError
@@ -53,16 +60,18 @@ def select_users(population: Population, calibration: Population | None, request
     """
 
     def drawn(group: UserGroup) -> Population:
-        is_member = is_calibration_user if group == "calibration" else is_comparison_user
-        names = map(str, population.users)
-        chosen = [is_member(request.seed, name, request.share, request.fold) for name in names]
-        return population.subset(np.flatnonzero(chosen))
+        return population.subset(np.flatnonzero([takes_part(request, group, str(name)) for name in population.users]))
 
     if calibration is None:
         return drawn
 
     def given(group: UserGroup) -> Population:
-        return calibration if group == "calibration" else lowest_draws(len(calibration))
+        if group == "comparison":
+            return lowest_draws(len(calibration))
+        if group == "calibration":
+            return calibration
+        chosen = [in_half(request.seed, group, str(name)) for name in calibration.users]
+        return calibration.subset(np.flatnonzero(chosen))
 
     def lowest_draws(number: int) -> Population:
         draws = np.asarray([uniform_draw(request.seed, str(name)) for name in population.users])
@@ -88,20 +97,46 @@ def evaluate_batched(
     """
     if request.metric not in metrics:
         raise UnknownNameError("metric", request.metric, metrics)
-    metric, attempt = metrics[request.metric], partial(_attempt, engine, meta)
-    return [
-        evaluate_candidates(
-            question, engine.manifest, _trials(users_in(question.who), question, request.seed), metric, attempt
-        )
-        for question in request.questions
-    ]
+    metric, groups = metrics[request.metric], dict[UserGroup, _Group]()
+    sums = []
+    for question in request.questions:
+        if question.who not in groups:
+            groups[question.who] = _prepare(engine, meta, users_in(question.who))
+        group = groups[question.who]
+        trials, attempt = _trials(group, question, request.seed), partial(_attempt, group.engine, meta)
+        sums.append(evaluate_candidates(question, engine.manifest, trials, metric, attempt))
+    return sums
+
+
+class _Group(NamedTuple):
+    """Users of an evaluation round, and what runs the learner on them.
+
+    Attributes:
+        users: the users.
+        engine: for the codes, if there are any.
+        codes: of each user's rows; None if rows are not encoded.
+    """
+
+    users: Population
+    engine: Engine
+    codes: Sequence[Array] | None = None
+
+
+def _prepare(engine: Engine, meta: Tree, users: Population) -> _Group:
+    """The users with their rows encoded, where the learner can."""
+    codes = engine.encoder.encode(meta, users) if engine.encoder is not None and len(users) else None
+    return (
+        _Group(users, engine)
+        if codes is None or engine.encoder is None
+        else _Group(users, engine.encoder.engine, codes)
+    )
 
 
 def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> TrialOutputs:
     return adapt_and_predict(engine, meta, knobs, trials)
 
 
-def _trials(population: Population, question: CandidateSet, seed: int) -> Trials:
-    if not (population.max_support >= question.k).any():
-        return Trials(population.spec, question.k, [])
-    return draw_trials(population, question.k, seed, question.draws)
+def _trials(group: _Group, question: CandidateSet, seed: int) -> Trials:
+    if not (group.users.max_support >= question.k).any():
+        return Trials(group.users.spec, question.k, [])
+    return draw_trials(group.users, question.k, seed, question.draws, group.codes)

@@ -1,6 +1,7 @@
 """Results of a run for readers.
 
 report            `report.html`: one page with tables and plots
+calibrated        what calibration has shown: the bound on harm, and the gain that each limit allows
 plots             the plots of the page
 evaluation        the results of one's own run, as an object that prints
 progress          bars and lines while a run goes on

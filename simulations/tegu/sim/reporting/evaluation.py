@@ -11,6 +11,7 @@ from typing import Any
 from tegu.core.files import atomic_write
 from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.heldout import HeldoutResults
+from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
 from tegu.sim.reporting.report import html_table, render_report
 from tegu.sim.reporting.table import decline_line, gap_line, markdown, table_rows
 
@@ -46,14 +47,18 @@ class Evaluation:
         return f"Evaluation(metric={self.metrics['metric']!r}, {self.results!r})"
 
     def __str__(self) -> str:
-        return "\n\n".join([self._caption, markdown(table_rows(self.metrics)), *self._notes])
+        frontier = frontier_rows(self.metrics)
+        second = [f"{frontier_line(self.metrics)}:", markdown(frontier)] if frontier else []
+        return "\n\n".join([self._caption, markdown(table_rows(self.metrics)), *second, *self._notes])
 
     def _repr_markdown_(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
         lines = [f"<p>{html.escape(line)}</p>" for line in (self._caption, *self._notes)]
-        return lines[0] + html_table(table_rows(self.metrics)) + "".join(lines[1:])
+        frontier = frontier_rows(self.metrics)
+        second = f"<p>{frontier_line(self.metrics)}:</p>{html_table(frontier)}" if frontier else ""
+        return lines[0] + html_table(table_rows(self.metrics)) + second + "".join(lines[1:])
 
     def write(self, path: str | Path) -> None:
         """Write one page of HTML with the table and plots.
@@ -72,4 +77,5 @@ class Evaluation:
 
     @property
     def _notes(self) -> list[str]:
-        return [line for line in (gap_line(self.metrics), decline_line(self.metrics)) if line]
+        found = self.metrics
+        return [line for line in (unshown_line(found), gap_line(found), decline_line(found)) if line]

@@ -17,7 +17,16 @@ from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.reliability import BINS, Reliability, calibration_error
 from tegu.sim.reporting.table import strongest_first
 
-__all__ = ["plot_curve", "plot_drift", "plot_gains", "plot_learning", "plot_mean_gain", "plot_reliability", "svg"]
+__all__ = [
+    "plot_curve",
+    "plot_drift",
+    "plot_frontier",
+    "plot_gains",
+    "plot_learning",
+    "plot_mean_gain",
+    "plot_reliability",
+    "svg",
+]
 
 P = ParamSpec("P")
 _ACCENT, _GREY, _HURT = "#0b6e4f", "#8a8f98", "#c1442e"
@@ -88,6 +97,24 @@ def plot_mean_gain(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
     axes.set_xticks(list(positions), [str(entry["k"]) for entry in curve])
     axes.set_xlabel("interactions (k)")
     axes.set_ylabel("gain over the initialisation")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def plot_frontier(axes: Axes, metrics: Mapping[str, Any]) -> None:
+    """Plot the mean gain of calibration users by the limit on harm, with a line for each number of interactions."""
+    entries = [entry for entry in metrics["schedule"] if entry.get("frontier")]
+    limits = [point["risk"] for point in max((entry["frontier"] for entry in entries), key=len)]
+    for number, entry in enumerate(entries):
+        points = [(limits.index(point["risk"]), point["gain"]) for point in entry["frontier"]]
+        strength = 0.3 + 0.7 * (number + 1) / len(entries)
+        axes.plot(*zip(*points, strict=True), color=_ACCENT, alpha=strength, marker="o", label=f"k = {entry['k']}")
+    asked = entries[0].get("harm")
+    if asked and asked["risk"] in limits:
+        axes.axvline(limits.index(asked["risk"]), color="black", lw=1, ls=":", label="this run")
+    axes.axhline(0, color="black", lw=1)
+    axes.set_xticks(range(len(limits)), ["no limit" if limit is None else f"{100 * limit:.3g}%" for limit in limits])
+    axes.set_xlabel("limit on materially hurt users")
+    axes.set_ylabel("mean gain")
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from tegu.core.data.batch import Array
 from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.reliability import Reliability
+from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
 from tegu.sim.reporting.plots import (
     plot_curve,
     plot_drift,
+    plot_frontier,
     plot_gains,
     plot_learning,
     plot_mean_gain,
@@ -35,7 +37,9 @@ _TERMS = (
     "Worst decile: the tenth of users with the smallest gains. Materially hurt: users whose metric, averaged over "
     "draws of the support, declines by more than one query row contributes and by more than a twentieth of what it is "
     "under the initialisation. Any decline: users whose metric declines at all. Harm ratio: all losses divided by all "
-    "gains. Baselines are in the order of their mean over k. Their settings were chosen without held-out users."
+    "gains. Bound: with this confidence, calibration has shown that at most this share of people like the calibration "
+    "users is materially hurt. Baselines are in the order of their mean over k. Their settings were chosen without "
+    "held-out users."
 )
 
 
@@ -61,6 +65,7 @@ def render_report(
         *_drift(metrics),
         ("Before and after adapting, by number of interactions", svg(plot_curve, metrics)),
         ("Gain from adapting", svg(plot_mean_gain, metrics["curve"])),
+        *_frontier(metrics),
         ("Gains of held-out users", histograms),
         *_reliability(reliability),
         ("Training", svg(plot_learning, points, metrics["metric"], metrics["kept_round"])),
@@ -92,6 +97,14 @@ def _reliability(by_k: Mapping[int, Mapping[str, Reliability]]) -> list[tuple[st
     return [(f"Reliability: confidence and accuracy at k = {k}", svg(plot_reliability, by_k[k]))]
 
 
+def _frontier(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = frontier_rows(metrics)
+    if not rows:
+        return []
+    line = f"<p class=note>{html.escape(frontier_line(metrics))}.</p>"
+    return [("Gain that each limit on harm allows", f"{line}{svg(plot_frontier, metrics)}{html_table(rows)}")]
+
+
 def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "drift" not in metrics:
         return []
@@ -101,7 +114,11 @@ def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _notes(metrics: Mapping[str, Any]) -> str:
-    lines = [html.escape(line) for line in (stored_line(metrics), gap_line(metrics), decline_line(metrics)) if line]
+    lines = [
+        html.escape(line)
+        for line in (stored_line(metrics), unshown_line(metrics), gap_line(metrics), decline_line(metrics))
+        if line
+    ]
     return "".join(f"<p class={'warning' if line.startswith('warning') else 'note'}>{line}</p>" for line in lines)
 
 

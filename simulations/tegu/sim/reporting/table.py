@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tegu.sim.evaluation.drift_replay import PLAIN, RECENT
+from tegu.sim.reporting.calibrated import bound_rows
 
 __all__ = [
     "GAIN",
@@ -42,7 +43,9 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows = [[metrics["metric"], *(f"k = {entry['k']}" for entry in curve)]]
     rows += [[name, *(f"{entry[name]:.3f}" for entry in curve)] for name in ("personalised", "initialisation")]
     rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in strongest_first(metrics)]
-    rows += [[title, *(_figure(entry[name], form) for entry in curve)] for title, name, form in _ADAPTING]
+    adapting = [[title, *(_figure(entry[name], form) for entry in curve)] for title, name, form in _ADAPTING]
+    after = [title for title, *_ in _ADAPTING].index("materially hurt") + 1
+    rows += [*adapting[:after], *bound_rows(metrics), *adapting[after:]]
     rows.append(["held-out users", *(str(entry["users"]) for entry in curve)])
     return rows
 

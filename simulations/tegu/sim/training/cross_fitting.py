@@ -18,6 +18,7 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import PopulationError
 from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import SILENT, Progress, RoundProgress
+from tegu.server.training.automatic import settled
 from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
@@ -99,7 +100,7 @@ def resolve_folds(plan: TrainingPlan, population: Population, backend: Backend =
     if backend == "inprocess" and not plan.early_stopping.patience:
         split = population.split(plan.seed, calibration=plan.calibration.share)
         available = len(split.train) + len(split.calibration)
-        needed = max(plan.cohort.size, plan.cohort.nodes or 0)
+        needed = max(settled(plan).cohort, plan.cohort.nodes or 0)
         enough = available - math.ceil(available / _DEFAULT_FOLDS) >= needed
         folds = _DEFAULT_FOLDS if enough and len(split.calibration) < _FEW_CALIBRATION_USERS else 0
     return replace(plan, calibration=replace(plan.calibration, folds=folds))

@@ -22,6 +22,7 @@ from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationR
 from tegu.server.evaluation.round import run_evaluation_round
 from tegu.server.evaluation.validation import Validation, validation_candidates, validation_from_sums
 from tegu.server.progress import SILENT, Progress
+from tegu.server.training.automatic import settled
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import CohortPlan, TrainingPlan
@@ -87,9 +88,10 @@ class Validator(NamedTuple):
     def validations(self, plan: TrainingPlan, history: ValidationHistory | None) -> Validations:
         """The validations of a run of the plan, continued from `history` if it is given."""
         stopping = plan.early_stopping
-        every = stopping.interval(plan.rounds, by_default=True)
+        rounds = settled(plan).rounds
+        every = stopping.interval(rounds, by_default=True)
         rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better)
-        return Validations(rule, self.request(plan.seed), plan.rounds, history)
+        return Validations(rule, self.request(plan.seed), rounds, history)
 
     def final_validation(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
         """The metric of calibration users and of as many training users, with more draws than during training."""
@@ -108,9 +110,10 @@ def check_cohort(population: Population, plan: TrainingPlan) -> int:
     """
     cohort, least = plan.cohort, plan.episodes.min_support
     nodes = len(population) if cohort.nodes is None else cohort.nodes
-    if nodes > len(population) or cohort.size > nodes:
+    size = settled(plan).cohort
+    if nodes > len(population) or size > nodes:
         raise PopulationError(
-            f"the cohort is {cohort.size} of {nodes} nodes and there are {len(population)} training users: "
+            f"the cohort is {size} of {nodes} nodes and there are {len(population)} training users: "
             "expected cohort <= nodes <= users; make the cohort smaller or add users"
         )
     worst = int(population.max_support.argmin())
@@ -150,23 +153,23 @@ def train_in_process(
     hosted = _on_one_node(plan)
     nodes = participants if hosted is plan else 1
     checkpoint = latest_checkpoint(checkpoints) if checkpoints else None
-    fixed = engine.manifest.fixed_parameters
-    outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, plan.outer, plan.rounds, fixed)
+    rounds, _, rule = settled(plan)
+    outer = OuterOptimiser(checkpoint.meta if checkpoint else meta, rule, rounds, engine.manifest.fixed_parameters)
     if checkpoint:
         outer.restore(checkpoint.outer)
     done = checkpoint.round if checkpoint else 0
     if checkpoints and done:
-        note(resumed_text(done, plan.rounds, checkpoints))
+        note(resumed_text(done, rounds, checkpoints))
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(
         outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations
     )
     received = 0
-    if done < plan.rounds:
+    if done < rounds:
         with flower_identity(), _quiet_flower():
             grid = InProcessGrid(nodes, _message_handler(engine, population, nodes, validation, meta))
-            result = strategy.start(grid, to_record(outer.trained), num_rounds=plan.rounds - done)
+            result = strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
             received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
     kept_round, kept_meta = strategy.kept
     seconds = time.perf_counter() - began - (validations.seconds if validations else 0.0)
@@ -181,7 +184,7 @@ def _on_one_node(plan: TrainingPlan) -> TrainingPlan:
     """
     if plan.cohort.nodes is not None or plan.updates.precision != "float32":
         return plan
-    return replace(plan, cohort=CohortPlan(size=1, users_per_node=plan.cohort.size))
+    return replace(plan, cohort=CohortPlan(size=1, users_per_node=settled(plan).cohort))
 
 
 def _message_handler(

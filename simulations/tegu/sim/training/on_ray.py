@@ -16,6 +16,7 @@ from tegu.core.errors import FederationError
 from tegu.server.app import APP_DIR
 from tegu.server.deployment import local_simulation
 from tegu.server.run_config import to_config
+from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.federation.grid import partitions
@@ -58,7 +59,8 @@ def train_on_ray(
     if checkpoints is not None:
         paths["checkpoints"] = checkpoints.resolve() / "ray"  # the app holds its folder, and the simulation this one
     # The simulation has split off the calibration users, and calibrates itself.
-    config = to_config(plan.training_only()) | {name: str(path) for name, path in paths.items()}
+    settings = with_recommended(plan.training_only(), None)
+    config = to_config(settings) | {name: str(path) for name, path in paths.items()}
     with local_simulation(APP_DIR, folder / "flower", nodes) as flower:
         run = flower.run(config)
     if not run.completed:
@@ -67,7 +69,7 @@ def train_on_ray(
         )
     users: dict[str, int] = json.loads((folder / "out" / "rounds.json").read_text("utf-8"))["users"]
     meta = read_bundle(folder / "out" / "init.tegu").meta
-    return Trained(meta, run.seconds, sum(users.values()), kept=plan.rounds)
+    return Trained(meta, run.seconds, sum(users.values()), kept=settled(plan).rounds)
 
 
 def write_partitions(folder: Path, population: Population, nodes: int) -> None:

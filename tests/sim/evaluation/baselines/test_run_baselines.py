@@ -12,31 +12,37 @@ import pytest
 import torch
 from tests.server.fake import Recorded
 from tests.sim import people
-from torch import nn
 
-from tegu.core.bundle.manifest import ScheduleEntry, knobs_for
+from tegu.core.bundle.manifest import Knobs, ScheduleEntry, knobs_for
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree, digest
+from tegu.core.errors import UnknownNameError
+from tegu.core.metrics import Metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.trials import Trials
-from tegu.learners.baselines.fedsgd import fedsgd
+from tegu.learners.learner import Source
+from tegu.learners.modules.checks import checked_module
 from tegu.server.progress import SILENT
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan
-from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.engine import engine_like
+from tegu.sim.engine import Engine
 from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines.run_baselines import Baselines, run_baselines
-from tegu.sim.evaluation.baselines.tuning import for_every_k
+from tegu.sim.evaluation.baselines import generic
+from tegu.sim.evaluation.baselines.heads import HEADS, head_outputs
+from tegu.sim.evaluation.baselines.joint import train_jointly
+from tegu.sim.evaluation.baselines.module_features import prepare, row_features
+from tegu.sim.evaluation.baselines.neighbours import NEIGHBOURS, neighbour_outputs
+from tegu.sim.evaluation.baselines.run_baselines import run_baselines
+from tegu.sim.evaluation.baselines.tuning import Baselines, for_every_k
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments import Experiment
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Evaluator
 from tegu.sim.training.in_process import train_in_process
 
-USERS, LR = 40, 0.7
+LR = 0.7
 
 
 def constant(train: Population, calibration: Population) -> Callable[[int], Method]:
@@ -72,94 +78,116 @@ def compared() -> Iterator[tuple[Experiment, Run, Baselines, list[str]]]:
 Compared = tuple[Experiment, Run, Baselines, list[str]]
 
 
-def mean_of_users(run: Run, one: Callable[[Tree, Array, Array], Tree]) -> Tree:
-    """The mean over the training users of `one(init, all rows)`."""
-    meta = run.learner.init(0)
-    each = [one(meta, *run.split.train.rows(i)) for i in range(len(run.split.train))]
-    return {name: np.mean([tree[name] for tree in each], axis=0) for name in meta}
+def figures(evaluators: Sequence[Evaluator], k: int, draws: int, tried: Sequence[Knobs]) -> Array:
+    """The mean accuracy of all users under each setting, in plain torch."""
+    found = []
+    for knobs in tried:
+        scores: list[float] = []
+        for meta, users in evaluators:
+            trials = draw_trials(users, k, 0, draws)
+            by_user: dict[int, list[float]] = {}
+            for trial in trials.trials:
+                x, y = trial.support.x, trial.support.y
+                model = people.torch_adapted(meta, x, y, int(knobs["steps"]), knobs["lr"], knobs["prior"])
+                right = people.torch_outputs(model, trial.query.x).argmax(1) == trial.query.y
+                by_user.setdefault(trial.user, []).append(float(right.mean()))
+            scores += [float(np.mean(each)) for each in by_user.values()]
+        found.append(float(np.mean(scores)))
+    return np.asarray(found)
 
 
-def same_outputs(run: Run, method: Method, model: nn.Module | Callable[[Array, Array], nn.Module], k: int = 3) -> None:
-    """Check the method's outputs against a model, or against the model built from each support."""
+def best_steps(evaluators: Sequence[Evaluator], k: int) -> Knobs:
+    """The best of no step and fifteen grids of steps: the best four of the first draw, then the best of five draws."""
+    grid = [people.KNOBS | {"steps": 0.0}]
+    grid += [{"steps": s, "lr": 0.3 * f, "prior": 0.0} for s in (1.0, 5.0, 20.0) for f in (0.1, 0.3, 1.0, 3.0, 10.0)]
+    first = figures(evaluators, k, 1, grid)
+    left = [grid[index] for index in sorted(np.argsort(-first, kind="stable")[:4])]
+    return left[int(figures(evaluators, k, 5, left).argmax())]
+
+
+def same_outputs(run: Run, method: Method, meta: Tree, knobs: Knobs, k: int) -> None:
     trials = draw_trials(run.split.heldout, k, 9)
     for trial, output in zip(trials.trials, method(trials), strict=True):
-        fitted = model if isinstance(model, nn.Module) else model(trial.support.x, trial.support.y)
+        x, y = trial.support.x, trial.support.y
+        fitted = people.torch_adapted(meta, x, y, int(knobs["steps"]), knobs["lr"], knobs["prior"])
         expected = people.torch_outputs(fitted, trial.query.x)
-        np.testing.assert_allclose(output[: len(expected)], expected, atol=2e-5)
+        rounding = 1e-4 * (1 + knobs["lr"] * knobs["steps"]) ** 1.5  # long steps multiply it
+        np.testing.assert_allclose(output[: len(expected)], expected, atol=rounding)
 
 
-def gradients(meta: Tree, x: Array, y: Array) -> Tree:
-    model = people.with_parameters(meta)
-    people.torch_loss(model, x, y).backward()
-    return {name: np.asarray(parameter.grad) for name, parameter in model.named_parameters()}
-
-
-def test_fedsgd_is_one_gradient_step_a_round(compared: Compared) -> None:
+@pytest.mark.parametrize("k", [1, 3])
+def test_finetuned_takes_the_steps_that_are_best_for_calibration_users(compared: Compared, k: int) -> None:
     _, run, baselines, _ = compared
-    gradient = mean_of_users(run, gradients)
-    meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
-    same_outputs(run, baselines["fedsgd"](3), people.with_parameters(meta))
-    assert baselines["fedsgd"](1) is baselines["fedsgd"](3), "fedsgd does not adapt"
-
-
-def test_fedsgd_finetuned_adapts_what_fedsgd_learned(compared: Compared) -> None:
-    _, run, baselines, _ = compared
-    gradient = mean_of_users(run, gradients)
-    meta = {name: value - LR * gradient[name] for name, value in run.learner.init(0).items()}
-    _check_some_candidate(run, baselines["fedsgd_finetuned"](3), meta)
+    knobs = best_steps([Evaluator(run.bundle.meta, run.split.calibration)], k)
+    same_outputs(run, baselines["finetuned"](k), run.bundle.meta, knobs, k)
 
 
 def test_local_only_starts_from_the_first_parameters(compared: Compared) -> None:
     _, run, baselines, _ = compared
-    _check_some_candidate(run, baselines["local_only"](3), run.learner.init(0))
+    first = run.learner.init(0)
+    knobs = best_steps([Evaluator(first, run.split.calibration)], 3)
+    same_outputs(run, baselines["local_only"](3), first, knobs, 3)
 
 
-def _check_some_candidate(run: Run, method: Method, meta: Tree) -> None:
-    """Check that the method adapts `meta` with one of the candidates; tests of calibration check which one."""
-    unadapted = {**run.learner.knobs, "steps": 0.0}
-    for option in (unadapted, *run.learner.calibration.candidates):
-        try:
-            same_outputs(
-                run,
-                method,
-                lambda x, y, o=option: people.torch_adapted(meta, x, y, int(o["steps"]), o["lr"], o["prior"]),
-            )
-        except AssertionError:
-            continue
-        return
-    pytest.fail("no candidate gives these outputs")
+def test_joint_is_one_model_for_all(compared: Compared) -> None:
+    """It is the module after the training of `train_jointly`; `joint_finetuned` steps on from there."""
+    experiment, run, baselines, _ = compared
+    assert run.learner.source is not None
+    examples = int(run.trained.user_rounds * run.split.train.counts.mean())
+    source = Source(checked_module(experiment.model, run.learner.spec))
+    train, calibration = run.split.train, run.split.calibration
+    found = train_jointly(source, run.learner.init(0), train, calibration, examples, run.metric, 0)
+    for k in (1, 3):
+        same_outputs(run, baselines["joint"](k), found.meta, {"steps": 0.0, "lr": 0.0, "prior": 0.0}, k)
+    knobs = best_steps([found.evaluator], 3)
+    same_outputs(run, baselines["joint_finetuned"](3), found.meta, knobs, 3)
 
 
-def test_fedavg_is_local_training_averaged(compared: Compared) -> None:
+def test_heads_and_neighbours_adapt_the_runs_initialisation(compared: Compared) -> None:
+    """Which setting is best is tested by itself; here one of them must give the outputs."""
     _, run, baselines, _ = compared
-    meta = mean_of_users(run, lambda m, x, y: people.parameters(people.torch_adapted(m, x, y, 3, 0.3, 1.0)))
-    same_outputs(run, baselines["fedavg"](3), people.with_parameters(meta))
+    trials = draw_trials(run.split.heldout, 3, 9)
+    prepared = prepare(trials, row_features(people.classifier(), run.bundle.meta))
+    heads = [head_outputs(prepared, setting, "classification") for setting in HEADS]
+    votes = [neighbour_outputs(prepared, setting, "classification") for setting in NEIGHBOURS]
+    for name, tried in (("logistic_head", heads), ("nearest_neighbours", votes)):
+        found = baselines[name](3)(trials)
+        assert any(all(map(np.array_equal, found, each)) for each in tried)
 
 
-def test_fedavg_is_left_out_with_a_message_if_it_diverges(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment, run, _, _ = compared
-
-    def diverging(engine, population, meta, plan, **options):
-        if plan.outer.lr == 1.0:
-            far = {name: value * np.float32(np.nan) for name, value in meta.items()}
-            return train_in_process(engine, population, far, plan, **options)
-        return train_in_process(engine, population, meta, plan, **options)
-
-    monkeypatch.setattr("tegu.sim.evaluation.baselines.run_baselines.train_in_process", diverging)
-    progress = Recorded()
-    with people.compiled_once():
-        baselines = run_baselines(experiment.compared, run, progress)
-    assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned"]
-    assert progress.stages[-1].startswith("fedavg left out: it diverges with a step size of 0.3 (")
+NAMES = ["finetuned", "logistic_head", "nearest_neighbours", "joint", "joint_finetuned", "local_only"]
 
 
 def test_every_baseline_and_stage_is_present(compared: Compared) -> None:
     _, run, baselines, stages = compared
-    assert list(baselines) == ["constant", "local_only", "fedsgd", "fedsgd_finetuned", "fedavg"]
-    assert [stage.split(":")[0] for stage in stages] == ["local_only", "fedsgd", "fedavg"]
+    assert list(baselines) == ["constant", *NAMES]
+    assert [stage.split(":")[0] for stage in stages] == ["constant", *NAMES]
     most = np.bincount(run.split.train.y).argmax()
     outputs = baselines["constant"](1)(draw_trials(run.split.heldout, 1, 0))
     assert {int(output[0].argmax()) for output in outputs} == {most}
+
+
+def test_an_experiment_names_the_generic_baselines_that_make_sense(compared: Compared) -> None:
+    experiment, run, _, _ = compared
+    with people.compiled_once():
+        named = run_baselines(experiment.compared._replace(generic=["finetuned"]), run, SILENT)
+        assert list(named) == ["constant", "finetuned"]
+        assert list(run_baselines(experiment.compared._replace(generic=()), run, SILENT)) == ["constant"]
+        with pytest.raises(UnknownNameError, match="joint_finetuned"):
+            run_baselines(experiment.compared._replace(generic=["joint_fine"]), run, SILENT)
+
+
+def test_held_out_users_choose_nothing(compared: Compared) -> None:
+    """Other held-out users, and the baselines stay what they are."""
+    experiment, run, baselines, _ = compared
+    others = people.people(9, seed=5)
+    changed = replace(run, split=run.split._replace(heldout=others))
+    with people.compiled_once():
+        again = run_baselines(experiment.compared, changed, SILENT)
+    trials = draw_trials(run.split.heldout, 3, 9)
+    for name in baselines:
+        for ours, expected in zip(again[name](3)(trials), baselines[name](3)(trials), strict=True):
+            np.testing.assert_array_equal(ours, expected)
 
 
 def test_heldout_results_match_an_independent_loop_over_users(compared: Compared) -> None:
@@ -167,7 +195,7 @@ def test_heldout_results_match_an_independent_loop_over_users(compared: Compared
     # Too few users calibrate to show that adapting is harmless, so the calibrated schedule would not adapt.
     manifest = replace(run.bundle.manifest, schedule=(ScheduleEntry(1, run.learner.knobs),))
     run = replace(run, bundle=replace(run.bundle, manifest=manifest))
-    results = evaluate_heldout(run, {name: baselines[name] for name in ("constant", "fedavg")})
+    results = evaluate_heldout(run, {name: baselines[name] for name in ("constant", "joint")})
     heldout = run.split.heldout
     assert [entry["k"] for entry in results.curve] == list(run.ks) == [1, 3]
     for entry in results.curve:
@@ -206,7 +234,7 @@ def test_heldout_results_match_an_independent_loop_over_users(compared: Compared
                 bins.setdefault(math.ceil(15 * p), []).append(p - right)
             error = sum(abs(sum(gaps)) for gaps in bins.values()) / len(pairs)
             assert entry["ece"][name] == pytest.approx(error, abs=2e-5)
-        assert list(entry["baselines"]) == ["constant", "fedavg"]
+        assert list(entry["baselines"]) == ["constant", "joint"]
         np.testing.assert_allclose(results.gains[k], gains, atol=1e-12)
 
 
@@ -227,31 +255,28 @@ def test_heldout_users_adapt_by_the_schedule(compared: Compared) -> None:
 
 
 def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No user calibrates parameters that the user trained, which would overstate the gain from adapting."""
-    calls = dict[str, Sequence[Evaluator]]()
+    """No user judges parameters that the user trained, which would overstate the gain from adapting."""
+    calls: list[tuple[Tree, Sequence[Evaluator]]] = []
+    original = generic.adapted_by_steps
 
-    def recorded(engine: Any, evaluators: Sequence[Evaluator], *rest: Any) -> Any:
-        calls[engine.manifest.learner] = evaluators
-        return calibrate(engine, evaluators, *rest)
+    def recorded(engine: Engine, meta: Tree, evaluators: Sequence[Evaluator], metric: Metric) -> Any:
+        calls.append((meta, evaluators))
+        return original(engine, meta, evaluators, metric)
 
-    monkeypatch.setattr("tegu.sim.evaluation.baselines.run_baselines.calibrate", recorded)
+    monkeypatch.setattr(generic, "adapted_by_steps", recorded)
     with people.compiled_once():
         experiment = people.experiment()
         plan = people.plan(2, folds=2)
         run = run_plan(experiment.population, experiment.learner, plan)
         run_baselines(experiment.compared, run, SILENT)
     all_users = set(run.split.train.users.tolist())
-    first, second = calls["fedsgd"]
+    (meta, (first, second)), (_, (joint,)), (_, (local,)) = calls
+    assert digest(meta) == digest(run.bundle.meta)
     assert set(first.population.users.tolist()) | set(second.population.users.tolist()) == all_users
     assert not set(first.population.users.tolist()) & set(second.population.users.tolist())
-    learner = fedsgd(experiment.model, experiment.learner)
-    engine = engine_like(run.engine, learner)
     for evaluator, other in ((first, second), (second, first)):
-        alone = train_in_process(engine, _sorted(other.population), learner.init(plan.seed), plan).meta
-        assert digest(evaluator.meta) == digest(alone), "each half calibrates what the other half trained"
-    (local,) = calls["local_only"]
+        users = other.population.subset(np.argsort(other.population.users, kind="stable"))
+        alone = train_in_process(run.engine, users, run.learner.init(plan.seed), plan).meta
+        assert digest(evaluator.meta) == digest(alone), "each half judges what the other half trained"
+    assert set(joint.population.users.tolist()) < all_users
     assert set(local.population.users.tolist()) == all_users
-
-
-def _sorted(population: Population) -> Population:
-    return population.subset(np.argsort(population.users, kind="stable"))

@@ -12,7 +12,8 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
 from tegu.sim.experiments.baselines.ease import PENALTY, ease, item_weights
-from tegu.sim.experiments.movielens import clicks, movielens, popularity
+from tegu.sim.experiments.baselines.popularity import popularity
+from tegu.sim.experiments.movielens import clicks, movielens
 
 USERS, ITEMS = 12, 7
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.selection import RISK, gain_sums, harm_probability, harm_rate_bound, select_candidate
+from tegu.core.calibration.selection.limits import STRICT_RISK as RISK
+from tegu.core.calibration.selection.strict import gain_sums, harm_probability, harm_rate_bound, select_candidate
 from tegu.core.data.batch import Array
 
 

@@ -1,4 +1,6 @@
-"""Selects the candidate with the largest mean gain among those that clearly gain and harm almost nobody.
+"""The rule of risk="strict": the largest mean gain among candidates that clearly gain and harm almost nobody.
+
+Harm is any loss above one query row's worth, however small a share of the user's figure it is. Each k is judged alone.
 
 A user's gain is estimated from a few draws of the support, so harm is uncertain. Each user counts with the probability
 that its gain is below minus the tolerance, and part of the standard error is added to the rate of harmed users.
@@ -14,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.calibration.normal_cdf import normal_cdf
+from tegu.core.calibration.selection.limits import STRICT_RISK
 from tegu.core.data.batch import Array
 
-__all__ = ["RISK", "Selection", "gain_sums", "harm_probability", "harm_rate_bound", "select_candidate"]
+__all__ = ["Selection", "gain_sums", "harm_probability", "harm_rate_bound", "select_candidate"]
 
-RISK = 0.05
 GAIN_Z = 1.645  # standard errors that a mean gain must exceed: one-sided 95%
 HARM_Z = 0.7  # standard errors added to the harm rate; with a whole one, two unlucky users of 66 veto any candidate
 _ROUNDING = 1e-6  # relative: gains computed on one device and in a batch differ by less
@@ -38,7 +40,7 @@ class Selection(NamedTuple):
     gain_sd: float
 
 
-def select_candidate(users: int, sums: Array, risk: float = RISK) -> Selection:
+def select_candidate(users: int, sums: Array, risk: float = STRICT_RISK) -> Selection:
     """The candidate with the largest significant mean gain among those whose rate of harmed users is within `risk`.
 
     Of candidates with equal gains up to rounding, the first is selected.

@@ -1,0 +1,161 @@
+"""Gains and harm of candidates, summed over users, and their partial pooling over k.
+
+Where few users have k rows, chance decides which candidate looks best. Their sums are therefore joined by those of
+neighbouring k, up to a fixed weight: where many users have k rows, the neighbours hardly count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.calibration.harm import allowed_loss, materially_hurt
+from tegu.core.data.batch import Array
+
+__all__ = ["COLUMNS", "Figures", "add_figures", "figure_sums", "neighbour_weights", "pool_over_k"]
+
+COLUMNS = 7
+_WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
+_STEEP = 50.0  # beyond it a pressure is 0 or 1 anyway
+_STRENGTH = 20.0  # people that all neighbours together count as, at most
+
+
+class Figures(NamedTuple):
+    """Sums over users for each candidate at one k.
+
+    Attributes:
+        people: float64 `[candidates]`, number of users in the sums, all alike unless they were pooled.
+        sums: float64 `[candidates, 7]` of gain, squared gain, materially hurt, pressure (`figure_sums`), losses of
+            losers, gains of gainers, and the figure under the initialisation. NaN where a user's gain is not finite.
+    """
+
+    people: Array
+    sums: Array
+
+    @property
+    def finite(self) -> Array:
+        """Which candidates have people and finite sums, bool `[candidates]`."""
+        usable: Array = (self.people > 0) & np.isfinite(self.sums).all(1)
+        return usable
+
+    @property
+    def gain(self) -> Array:
+        """Mean gain, `[candidates]`."""
+        return self._mean(0)
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of the users' gains, `[candidates]`."""
+        spread: Array = np.sqrt(np.maximum(self._mean(1) - np.square(self.gain), 0.0))
+        return spread
+
+    @property
+    def error(self) -> Array:
+        """Standard error of the mean gain, `[candidates]`."""
+        error: Array = self.deviation / np.sqrt(np.maximum(self.people, 1.0))
+        return error
+
+    @property
+    def hurt(self) -> Array:
+        """Share of users materially hurt, `[candidates]`."""
+        return self._mean(2)
+
+    @property
+    def pressure(self) -> Array:
+        """Mean pressure, `[candidates]`."""
+        return self._mean(3)
+
+    @property
+    def harm_ratio(self) -> Array:
+        """Losses of losers divided by gains of gainers, `[candidates]`; infinite where nobody gains."""
+        losses, gains = self.sums[:, 4], self.sums[:, 5]
+        ratio = np.full(len(losses), np.inf)
+        np.divide(losses, gains, out=ratio, where=gains > 0)
+        ratio[losses <= 0] = 0.0
+        return ratio
+
+    def _mean(self, column: int) -> Array:
+        mean: Array = self.sums[:, column] / np.maximum(self.people, 1e-300)
+        return mean
+
+
+def figure_sums(gain: Array, initialisation: Array, resolution: Array, material: float) -> Array:
+    """float64 `[7]`: one row of `Figures.sums` for these users. NaN where a gain is not finite.
+
+    The pressure of a user is near 1 for those who lose much more than is allowed and falls to 0 over half of that. It
+    orders candidates that hurt the same few users.
+
+    Args:
+        gain: over not adapting, `[users, draws]`.
+        initialisation: `[users]`, the figure under the initialisation.
+        resolution: `[users]`, the contribution of one query row.
+        material: share of a user's own figure whose loss is material.
+    """
+    if not np.isfinite(gain).all() or not np.isfinite(initialisation).all():
+        return np.full(COLUMNS, np.nan)
+    mean = gain.mean(1)
+    allowed = allowed_loss(initialisation, resolution, material)
+    pressure = 1 / (1 + np.exp(np.clip(4 * (mean + allowed) / np.maximum(allowed, 1e-12), -_STEEP, _STEEP)))
+    parts = (
+        mean,
+        np.square(mean),
+        materially_hurt(mean, allowed),
+        pressure,
+        np.maximum(-mean, 0.0),
+        np.maximum(mean, 0.0),
+        np.abs(initialisation),
+    )
+    return np.asarray([part.sum() for part in parts], np.float64)
+
+
+def add_figures(one: Figures, other: Figures) -> Figures:
+    """The sums of two groups of users together."""
+    return Figures(one.people + other.people, one.sums + other.sums)
+
+
+def pool_over_k(ks: Sequence[int], figures: Sequence[Figures]) -> list[Figures]:
+    """The sums at each k, joined by those at neighbouring k with weights; see `neighbour_weights`.
+
+    Gains often grow with k. Those of neighbours are therefore multiplied, so that they are as large as the own ones.
+
+    Args:
+        ks: numbers of interactions, each once.
+        figures: at each k, of the same candidates. A candidate whose own sums are not finite stays so.
+    """
+    people = np.stack([each.people * each.finite for each in figures])
+    sums = np.stack([np.where(each.finite[:, None], each.sums, 0.0) for each in figures])
+    sizes = np.sqrt(sums[:, :, 1].sum(1) / np.maximum(people.sum(1), 1.0))
+    pooled = []
+    for place, own in enumerate(figures):
+        weights = neighbour_weights(ks, people.max(1), place)
+        factors = np.where((sizes > 0) & (sizes[place] > 0), sizes[place] / np.where(sizes > 0, sizes, 1.0), 1.0)
+        joined = Figures(weights @ people, np.tensordot(weights, sums * _powers(factors)[:, None], 1))
+        pooled.append(joined._replace(sums=np.where(own.finite[:, None], joined.sums, np.nan)))
+    return pooled
+
+
+def _powers(factors: Array) -> Array:
+    """What multiplies each column of sums, `[ks, 7]`, where gains are multiplied by the factors `[ks]`."""
+    columns = np.ones((len(factors), COLUMNS))
+    columns[:, [0, 4, 5]] = factors[:, None]
+    columns[:, 1] = np.square(factors)
+    return columns
+
+
+def neighbour_weights(ks: Sequence[int], people: Array, place: int) -> Array:
+    """How much the users at each k count at the k of this place, `[ks]`: 1 for its own, less for its neighbours'.
+
+    Args:
+        ks: numbers of interactions, each once.
+        people: `[ks]`, number of users at each.
+        place: index among the ks.
+    """
+    weights: Array = np.exp(-0.5 * np.square(np.log(np.asarray(ks) / ks[place]) / _WIDTH))
+    weights[place] = 0.0
+    total = float(weights @ people)
+    weights *= min(1.0, _STRENGTH / total) if total > 0 else 0.0
+    weights[place] = 1.0
+    return weights

@@ -1,0 +1,219 @@
+"""Ratings by item id: item effects and item features for all people, a level and a taste for each person.
+
+With the targets standardised, a person's rating of an item is
+
+    offset + effect of the item + level + taste . features of the item + noise
+    level ~ N(0, deviation^2), each entry of taste ~ N(0, 1), noise ~ N(0, NOISE)
+
+which is factor analysis with one loading that all items share (Salakhutdinov and Mnih 2007, "Probabilistic Matrix
+Factorization"). The best prediction from some ratings is then linear in them: ridge regression on the vector
+[deviation, features]. The device computes it in closed form, with a ridge for the level and one for the taste.
+
+The server follows the gradient of the marginal likelihood of each person's ratings. It needs no gradient through the
+device's regression: by Fisher's identity, it is the expected gradient of the complete likelihood under the person's
+posterior, as in one step of EM (Dempster, Laird and Rubin 1977). Effects and features have normal priors, which count
+once among all people, so that an item with few ratings keeps a small effect and small features.
+
+Standardised units make the settings of this file, which are shares of the variance of ratings, right for any scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
+from torch import Tensor
+
+from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
+from tegu.core.data.batch import Array
+from tegu.core.data.scaling import Scaling
+from tegu.core.data.spec import Spec
+from tegu.core.data.tree import Tree
+from tegu.core.errors import DataError
+from tegu.core.sampling.keyed_random import keyed_rng
+from tegu.core.scalars import real_number, whole_number
+from tegu.learners.algorithms.residual_correction import shrinkage
+from tegu.learners.inner_loop.gradient_steps import concatenate
+from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
+from tegu.learners.learner import (
+    CalibrationOptions,
+    Execution,
+    Learner,
+    RecommendedTraining,
+    TorchBatch,
+    TorchKnobs,
+    TorchTree,
+)
+from tegu.learners.operators.embeddings import from_table
+from tegu.learners.solvers.linear_ridge import LinearFit, fit_linear
+
+__all__ = ["PAPER", "item_ratings"]
+
+PAPER = "Salakhutdinov and Mnih 2007, Probabilistic Matrix Factorization"
+NOISE = 0.6  # variances, as shares of the variance of all ratings
+_EFFECT_VARIANCE, _TASTE_VARIANCE, _KNOWN_VARIANCE = 0.3, 0.1, 0.2
+_DEVIATION = 0.45
+_FIRST_FEATURES = 0.3  # standard deviations of the prior
+_KNOBS = {
+    "level_ridge": 1.0,
+    "taste_ridge": 1.0,
+    **asdict(Guard(weight=1.0, guard=0.0, floor=0.0, intercept=0.0, slope=0.0, residual_sd=1.0)),
+}
+_CANDIDATES = tuple((level, taste) for level in (2.0, 1.0, 0.5) for taste in (2.0, 1.0, 0.6, 0.35, 0.2))
+_TRAINING = RecommendedTraining("Adam", 0.02, decay=True, rounds=600, cohort=100)
+_KNOWN = "known"
+
+
+def item_ratings(
+    spec: Spec, *, level: float, scale: float, factors: int = 16, users: int = 500, known: Array | None = None
+) -> Learner:
+    """A learner for one number per item id, such as ratings, minutes or prices.
+
+    The state is the person's `level` (a scalar) and `taste` `[factors]`, in standardised units, with the scalars
+    `loo_improvement` and `shrinkage`, as in residual correction.
+
+    Args:
+        spec: of a regression of one target on one item id; see `Spec.regression(items=)`.
+        level: mean of the training people's targets.
+        scale: standard deviation of the training people's targets, above 0.
+        factors: length of an item's feature vector.
+        users: number of training people, among whom the priors count once. More people mean weaker priors.
+        known: float32 `[items, attributes]`, known attributes of the items, such as genres. Features then are the
+            attributes' features plus the item's own (Agarwal and Chen 2009). None if there are none.
+
+    Raises:
+        DataError: the spec is for another problem, or a number is out of range.
+    """
+    _check_spec(spec)
+    level, scale = real_number("level", level), real_number("scale", scale)
+    factors, users = whole_number("factors", factors, 1), whole_number("users", users, 1)
+    if not scale > 0:
+        raise DataError(f"scale is {scale}: expected a standard deviation above 0, in the unit of the targets")
+    known = None if known is None else _checked_known(known, spec.items)
+    fixed = () if known is None else (_KNOWN,)
+
+    def expected(meta: TorchTree, x: Tensor) -> Tensor:
+        return meta["offset"] + math.sqrt(_EFFECT_VARIANCE) * from_table(x, meta["effects"])
+
+    def fitted(meta: TorchTree, rows: TorchBatch, features: Tensor, ridges: TorchKnobs) -> tuple[Tensor, LinearFit]:
+        residuals = (rows.y.squeeze(-1) - level) / scale - expected(meta, rows.x)
+        first = _first(features)
+        penalties = NOISE * (first * ridges["level_ridge"] + (1 - first) * ridges["taste_ridge"])
+        return residuals, fit_linear(features, residuals, rows.mask, penalties)
+
+    def adapt(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
+        del noise
+        residuals, found = fitted(meta, support, _features(meta, support.x), knobs)
+        reduction = residuals.square() * support.mask - found.loo_residuals.square()
+        improvement = scale**2 * reduction.sum() / support.mask.sum().clamp(min=1)
+        own = Guard[Any].of(knobs)
+        kept = shrinkage(own, improvement)
+        weights = own.weight * kept * found.weights
+        return {"level": weights[0], "taste": weights[1:], SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+
+    def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
+        features = _features(meta, x)
+        own = features[:, 0] * state["level"] + features[:, 1:] @ state["taste"]
+        return (level + scale * (expected(meta, x) + own)).unsqueeze(-1)
+
+    def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
+        del noise
+        rows = concatenate(support, query)
+        features = _features(meta, rows.x)
+        held = {name: value.detach() for name, value in meta.items()}
+        _, posterior = fitted(held, rows, features.detach(), _KNOBS)
+        mean, covariance = posterior.weights.detach(), NOISE * posterior.inverse.detach()
+        target = (rows.y.squeeze(-1) - level) / scale
+        squares = (target - expected(meta, rows.x) - features @ mean).square()
+        spread = ((features @ covariance) * features).sum(-1)
+        likelihood = ((squares + spread) * rows.mask).sum() / (2 * NOISE)
+        return likelihood + _prior(meta) / users, {}
+
+    def row_losses(meta: TorchTree, batch: TorchBatch) -> Tensor:
+        return (batch.y.squeeze(-1) - level - scale * expected(meta, batch.x)).square()
+
+    return Learner(
+        name="item_ratings",
+        paper=PAPER,
+        spec=spec,
+        adapted_parameters=(),
+        knobs=_KNOBS,
+        unadapted={**_KNOBS, "weight": 0.0},
+        init=lambda seed: _initial(spec.items, factors, known, seed),
+        adapt=adapt,
+        predict=predict,
+        update=update_of(objective, fixed),
+        calibration=CalibrationOptions(candidates=_candidates(), guarded=True, row_losses=row_losses),
+        execution=Execution(
+            summed_update=summed_update_of(objective, fixed),
+            order_invariant=True,
+            merges_query=True,
+            example_scaling=(None, Scaling(np.asarray([level], np.float32), np.asarray([scale], np.float32))),
+        ),
+        fixed_parameters=fixed,
+        recommended=_TRAINING,
+    )
+
+
+def _features(meta: TorchTree, x: Tensor) -> Tensor:
+    """`[rows, 1 + factors]`: what a level and a taste of prior variance 1 are multiplied by."""
+    own = from_table(x, meta["features"]) * math.sqrt(_TASTE_VARIANCE / meta["features"].shape[1])
+    if _KNOWN in meta:
+        of_known = meta["of_known"] * math.sqrt(_KNOWN_VARIANCE / meta["features"].shape[1])
+        own = own + from_table(x, meta[_KNOWN]) @ of_known
+    padded = F.pad(own, (1, 0))  # torch.cat of a batched and a shared tensor fixes the number of rows in a graph
+    return padded + meta["deviation"] * _first(padded)
+
+
+def _first(features: Tensor) -> Tensor:
+    """`[features]`: 1 for the first, the person's level, and 0 for the others."""
+    return (torch.arange(features.shape[-1], device=features.device) == 0).to(features.dtype)
+
+
+def _prior(meta: TorchTree) -> Tensor:
+    """Minus the logarithm of the prior density, up to a constant. Entries are stored in its standard deviations."""
+    parts = [meta[name].square().sum() for name in ("effects", "features", "of_known") if name in meta]
+    return torch.stack(parts).sum() / 2
+
+
+def _initial(items: int, factors: int, known: Array | None, seed: int) -> Tree:
+    rng = keyed_rng("item_ratings", seed)
+
+    def features(rows: int) -> Array:
+        drawn: Array = (_FIRST_FEATURES * rng.standard_normal((rows, factors))).astype(np.float32)
+        return drawn
+
+    meta = {
+        "offset": np.zeros(1, np.float32),
+        "deviation": np.full(1, _DEVIATION, np.float32),
+        "effects": np.zeros(items, np.float32),
+        "features": features(items),
+    }
+    return meta if known is None else {**meta, "of_known": features(known.shape[1]), _KNOWN: known}
+
+
+def _candidates() -> list[Mapping[str, float]]:
+    """Stronger ridges first; they stay closer to the initialisation."""
+    return [{**_KNOBS, "level_ridge": level, "taste_ridge": taste} for level, taste in _CANDIDATES]
+
+
+def _check_spec(spec: Spec) -> None:
+    if spec.kind != "regression" or not spec.items or spec.outputs != 1:
+        raise DataError(
+            f"the spec is a {spec.kind} with {spec.outputs} outputs and {spec.items} items: expected one number per "
+            "item id, Spec.regression((), items=...); use residual_correction for other inputs"
+        )
+
+
+def _checked_known(known: Array, items: int) -> Array:
+    found = np.asarray(known)
+    if found.ndim != 2 or len(found) != items or found.dtype.kind not in "fiub" or not np.isfinite(found).all():
+        raise DataError(
+            f"known has shape {found.shape} and dtype {found.dtype}: expected finite numbers [{items}, attributes]"
+        )
+    return found.astype(np.float32)
