@@ -17,6 +17,7 @@ from tegu.cli.main import main
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import write_bundle
 from tegu.core.bundle.manifest import ScheduleEntry
+from tegu.core.bundle.shown import FrontierPoint, HarmShown
 from tegu.core.data.spec import Spec
 from tegu.learners import Learner, reptile
 
@@ -49,6 +50,10 @@ def learners() -> dict[str, Learner]:
     }
 
 
+SHOWN = HarmShown(0.068, 0.9, 61, 0.0, 0.1, 0.05, 90, 0.05)
+FRONTIER = (FrontierPoint(0.05, 0.5, 0.016, 0.1), FrontierPoint(None, 0.6, 0.1, 0.3))
+
+
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A `.tegu` file of every kind. The classifier's has a schedule, results and a paper with brackets."""
@@ -61,7 +66,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             manifest = replace(
                 bundle.manifest,
                 paper="A [bold]paper[/bold] of [/nobody]",
-                schedule=(ScheduleEntry(1, {"steps": 2.0, "lr": 0.125, "prior": 1.0}),),
+                schedule=(ScheduleEntry(1, {"steps": 2.0, "lr": 0.125, "prior": 1.0}, harm=SHOWN, frontier=FRONTIER),),
                 training={"rounds": 17, "seed": 5, "libraries": {"torch": "0"}},
                 heldout=({"k": 5, "initialisation": 0.25, "personalised": 0.75}, {"k": 9, "note": "free"}),
             )

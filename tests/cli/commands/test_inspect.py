@@ -28,6 +28,8 @@ def test_the_text_shows_the_manifest_and_parameters(tegu: Run, bundles: dict[str
         "int64[] below 3",
         "lr 0.3, prior 1, steps 3",
         "from k = 1: lr 0.125, prior 1, steps 2",
+        "from k = 1: with 90% confidence at most 6.8% of people like these are materially hurt (61 people; 5% would",
+        "from k = 1: risk 5%: gain 0.5, 1.6% hurt, harm ratio 0.1; no limit: gain 0.6, 10% hurt, harm ratio 0.3",
         "rounds 17, seed 5",
         "k = 5: 0.250 → 0.750",
         "k 9, note free",
