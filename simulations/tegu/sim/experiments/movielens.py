@@ -14,7 +14,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.implicit_als import implicit_als
-from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment
@@ -28,6 +28,7 @@ __all__ = ["clicks", "movielens"]
 FILMS = 1500
 FACTORS = 32  # of `FilmTaste`
 CLICK = 4.0
+FOLDS = 4  # a tenth of the users cannot show that few of them are hurt
 ITEM_RIDGE = 0.005  # the ridge, 5, counted about once among the training users
 
 
@@ -59,6 +60,7 @@ def movielens(*, seed: int, rounds: int | None = None, cohort: int | None = None
         cohort=CohortPlan(cohort),
         seed=seed,
         episodes=EpisodeRule(min_support=1, max_support=40, max_query=64),
+        calibration=CalibrationPlan(folds=FOLDS),
     )
     return Experiment(
         name="movielens",

@@ -1,7 +1,6 @@
-"""Classical methods to compare with.
+"""Classical methods to compare with, and which of them suit a population (`for_spec`).
 
-for_spec      which of them suit a population             item_means    item means and user biases for ratings
-
+For ratings: item means and user biases (`item_means`), and other ratings by means and covariances (`linear_predictor`).
 For rankings, by what they learn from the clicks of training users:
 
 popularity    the same ranking for everybody              als           vectors of items and users

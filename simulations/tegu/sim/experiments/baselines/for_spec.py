@@ -11,6 +11,7 @@ from tegu.sim.experiments.baselines.als import als
 from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.baselines.item_knn import item_knn
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
+from tegu.sim.experiments.baselines.linear_predictor import linear_predictor
 from tegu.sim.experiments.baselines.naive_bayes import naive_bayes
 from tegu.sim.experiments.baselines.popularity import popularity
 
@@ -20,7 +21,7 @@ RANKINGS: Mapping[str, Classical] = MappingProxyType(
     {"als": als, "ease": ease, "item_knn": item_knn, "naive_bayes": naive_bayes, "popularity": popularity}
 )
 RATINGS: Mapping[str, Classical] = MappingProxyType(
-    {"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias}
+    {"linear_predictor": linear_predictor, "item_mean_user_bias": item_mean_user_bias, "item_mean": item_mean}
 )
 
 
