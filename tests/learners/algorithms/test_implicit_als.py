@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tests.learners.toys import NO_NOISE, meta_of
 
 from tegu.compile import compile_cohort, compile_learner, make_bundle
+from tegu.core.bundle.file import Bundle, write_bundle
+from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.data.batch import Batch
 from tegu.core.data.confidence import confidence
 from tegu.core.data.spec import Spec
@@ -135,12 +143,54 @@ def test_the_catalogue_limits_the_factors() -> None:
     assert implicit_als(Spec.ranking(6)).init(0)["items"].shape == (6, 6)
 
 
-def test_it_compiles_for_one_user_and_for_many() -> None:
-    """The graphs are checked against torch as they are compiled."""
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    """With parameters of any size; its graphs were checked against torch as they were compiled."""
     learner = implicit_als(SPEC, factors=3)
-    bundle = make_bundle(learner, learner.init(0), compile_learner(learner))
-    assert bundle.manifest.candidates[0]["taste"] < bundle.manifest.candidates[-1]["taste"]
-    assert compile_cohort(learner).summed_update is not None
+    drawn = np.random.default_rng(4)
+    meta = {name: drawn.uniform(size=array.shape).astype(np.float32) for name, array in learner.init(0).items()}
+    knobs = {**learner.knobs, "taste": 7.0}
+    entry = ScheduleEntry(k=1, knobs=knobs, gain=0.1, gain_sd=0.1)
+    made = make_bundle(learner, meta, compile_learner(learner))
+    return Bundle(replace(made.manifest, schedule=(entry,)), made.meta, made.graphs)
+
+
+def test_a_device_recommends_by_the_closed_form_and_needs_no_torch(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "init.tegu"
+    write_bundle(path, bundle)
+    script = """
+import json, sys
+from tegu.client import Personalizer
+with Personalizer.open(sys.argv[1]) as person:
+    before = person.recommend(12)
+    person.observe([3, 7])
+    report = person.adapt()
+    after = person.recommend(12)
+    print(json.dumps([[each.tolist() for each in (*before, *after)], report.kept, "torch" in sys.modules]))
+"""
+    printed = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True).stdout
+    (before, popular, after, scores), kept, with_torch = json.loads(printed)
+    assert kept
+    assert not with_torch
+    popularity, items = (bundle.meta[name].astype(float) for name in ("popularity", "items"))
+    assert before == np.argsort(-popularity).tolist()
+    np.testing.assert_allclose(popular, popularity[before], atol=1e-6)
+    seen = np.isin(np.arange(ITEMS), [3, 7])
+    matrix = (items.T * np.where(seen, 1, 0.1)) @ items + 5 * np.eye(3)
+    expected = popularity + 7 * items @ np.linalg.solve(matrix, items[seen].sum(0))
+    assert after == [item for item in np.argsort(-expected).tolist() if item not in (3, 7)]
+    np.testing.assert_allclose(scores, expected[after], atol=1e-4)
+
+
+def test_the_gentler_candidates_come_first(bundle: Bundle) -> None:
+    tastes = [each["taste"] for each in bundle.manifest.candidates]
+    assert tastes == sorted(tastes)
+
+
+@pytest.mark.slow
+def test_it_compiles_for_many_users() -> None:
+    """The graphs are checked against torch as they are compiled."""
+    assert compile_cohort(implicit_als(SPEC, factors=3)).summed_update is not None
 
 
 @pytest.mark.parametrize(

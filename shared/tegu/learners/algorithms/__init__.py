@@ -1,5 +1,5 @@
 """Meta-learning algorithms, one paper per module.
 
-`reptile` adapts by gradient steps, `residual_correction` by closed-form regression, and the package `mixture` trains
-several initialisations of either.
+`reptile` adapts by gradient steps, `residual_correction` by closed-form regression. `item_ratings` and `implicit_als`
+are closed forms for ratings and rankings by item id. The package `mixture` trains several initialisations of a learner.
 """
