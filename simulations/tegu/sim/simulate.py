@@ -20,7 +20,7 @@ from tegu.learners.modules.named_output import OutputName
 from tegu.server.progress import Progress
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.default_learner import default_learner
+from tegu.sim.defaults.choose import choose_learner
 from tegu.sim.describe_parameters import describe_parameters
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.reporting.progress import progress_or_default
@@ -33,7 +33,7 @@ __all__ = ["simulate"]
 @float32_by_default()
 def simulate(
     population: Population,
-    learner: Learner | nn.Module,
+    learner: Learner | nn.Module | None = None,
     *,
     rounds: int | None = None,
     cohort: int | None = None,
@@ -59,7 +59,9 @@ def simulate(
         population: all users.
         learner: a learner built for `population.spec`, or a module. A module is trained by Reptile. It adapts by
             residual correction (`residual_correction`), or by Reptile's steps for a ranking. Its parameters without
-            `requires_grad` are fixed.
+            `requires_grad` are fixed. None takes the default for the population: item effects, level and taste for
+            one number per item id, vectors of items and users for a ranking, and otherwise a small network that is
+            made from the spec. A note says which.
         rounds: number of rounds. None means the plan's, 300 by default.
         cohort: users per round, or nodes per round if the plan has nodes (`plan.cohort.size`). None means the plan's,
             32 by default.
@@ -80,7 +82,7 @@ def simulate(
             it, with a note that says from which round; the result is that of an uninterrupted run. Another run's folder
             is refused: plan, learner, first parameters and data must be the same. The number of rounds may grow if
             neither decay nor patience depends on it, and without patience what calibration alone uses may change
-            (ks, metric, risk). None writes none.
+            (ks, metric, limits on harm). None writes none.
         resume: whether `checkpoints` must hold this run already.
         progress: receives every stage and round. None shows them on stderr: a bar in a terminal, a line that changes in
             a notebook, few lines in a log. `tegu.server.progress.SILENT` shows nothing.
@@ -101,10 +103,7 @@ def simulate(
         raise DataError(f"plan is {plan!r}: expected a TrainingPlan")
     initialisations = whole_number("initialisations", initialisations, 1)
     plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
-    if isinstance(learner, nn.Module):
-        learner = default_learner(learner, population, plan.seed, init, standardise, output)
-        start = "its own parameters" if init == "module" else f"parameters drawn anew from seed {plan.seed}"
-        note(f"training of the module starts from {start}")
+    learner = choose_learner(population, learner, plan.seed, init, standardise, output)
     several = mixture(learner, initialisations)
     note(describe_parameters(several))
     with progress_or_default(progress, plan.calibration.metric_for(population.spec).name) as shown:

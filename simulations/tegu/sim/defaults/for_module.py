@@ -26,7 +26,7 @@ from tegu.learners.modules.standardised import Standardised, squared_error_in
 from tegu.sim.data.population import Population
 from tegu.sim.data.scaling import scaling_of_users
 
-__all__ = ["default_learner"]
+__all__ = ["learner_for_module"]
 
 _ROWS = 1000  # training rows on which the module as given is compared with a constant
 _BETTER = 0.9  # of the constant's loss: a new network does not reach it, but for rare luck
@@ -35,7 +35,7 @@ _MIN_LOSS = 1e-12
 _Scales: TypeAlias = tuple[Scaling | None, Scaling | None]  # of inputs and of targets
 
 
-def default_learner(
+def learner_for_module(
     model: nn.Module,
     population: Population,
     seed: int,

@@ -1,0 +1,7 @@
+"""What `simulate` does where nothing is said.
+
+- `choose`: the learner of a population, with a module or without
+- `for_module`: how a module is trained and adapts
+- `module_of_spec`: the module for features, pictures, windows, ids and several inputs
+- `input_encoders`: the first layers for one input
+"""
