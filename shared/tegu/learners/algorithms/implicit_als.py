@@ -130,9 +130,7 @@ def implicit_als(
         unadapted={**knobs, "steps": 0.0},
         init=lambda seed: _initial(spec.items, factors, seed),
         adapt=adapt,
-        predict=lambda meta, state, x: (
-            from_table(x, meta["popularity"]) + from_table(x, meta["items"]) @ state["user"]
-        ),
+        predict=lambda meta, state, x: from_table(x, meta["popularity"]) + from_table(x, meta["items"]) @ state["user"],
         update=update_of(objective, ()),
         calibration=CalibrationOptions(
             candidates=[
