@@ -43,7 +43,7 @@ format: $(READY) ## Format and mend what ruff can
 
 bench: $(READY) ## Compare with peers in one run; half an hour
 	mkdir -p runs
-	for name in start device simulate scale wire convolution; do $(BIN)/tegu bench $$name --out runs/bench-$$name.html || exit 1; done
+	for name in start device simulate scale wire convolution default; do $(BIN)/tegu bench $$name --out runs/bench-$$name.html || exit 1; done
 
 clean: ## Remove what was made, but not the environment
 	rm -rf runs dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

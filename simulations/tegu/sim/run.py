@@ -32,6 +32,7 @@ from tegu.sim.training.cross_fitting import (
     FoldResult,
     Trainer,
     cross_fit_population,
+    fold_rounds,
     resolve_folds,
     split_population,
 )
@@ -118,9 +119,8 @@ def _run(
     ks, validation_k = supported_ks(plan.calibration.ks, split)
     folds = plan.calibration.folds or 0
     check_people(len(split.calibration), plan.calibration.limits)
-    progress.stage(
-        f"{learner.name}: compiling graphs, then {f'{folds + 1} times ' if folds else ''}{settled(plan).rounds} rounds"
-    )
+    crossed = f"{folds} times {fold_rounds(plan)} rounds and " if folds else ""
+    progress.stage(f"{learner.name}: compiling graphs, then {crossed}{settled(plan).rounds} rounds")
     graphs = compile_learner(learner)
     if folder is not None:
         check_run(folder, run_record(population, learner, graphs, plan, backend), resume=resume)
@@ -196,23 +196,21 @@ def _training(
     """Return the function that runs one training with the backend."""
 
     def in_process(
-        users: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
+        users: Population, validating: Population | None, own: TrainingPlan, progress: Progress, folder: Path | None
     ) -> Trained:
         validator = None if validating is None else validation._replace(population=validating)
         first = learner.init(plan.seed)
-        return train_in_process(
-            engine, users, first, plan, checkpoints=checkpoints, progress=progress, validation=validator
-        )
+        return train_in_process(engine, users, first, own, checkpoints=folder, progress=progress, validation=validator)
 
     def on_ray(
-        users: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
+        users: Population, validating: Population | None, own: TrainingPlan, progress: Progress, folder: Path | None
     ) -> Trained:
         from tegu.sim.training.on_ray import train_on_ray  # noqa: PLC0415 # Ray takes seconds to import
 
         del validating, progress  # Flower's simulation has no validation and reports no rounds
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as temporary:
             start = make_bundle(learner, learner.init(plan.seed), graphs)
-            return train_on_ray(start, users, plan, Path(folder), checkpoints)
+            return train_on_ray(start, users, own, Path(temporary), folder)
 
     return in_process if backend == "inprocess" else on_ray
 
@@ -238,6 +236,7 @@ def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained
         "calibration_users": len(split.calibration),
         "heldout_users": len(split.heldout),
         "rounds": rounds,
+        "fold_rounds": fold_rounds(plan),
         "kept_round": trained.kept,
         "cohort": cohort,
         "initialisations": count_initialisations(trained.meta),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tegu.core.errors import PopulationError
 from tegu.core.metrics import METRICS
 from tegu.server.evaluation.validation import Validation
 from tegu.server.progress import Progress, RoundProgress
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
@@ -81,19 +83,26 @@ def test_a_cohort_larger_than_a_folds_training_users_is_refused() -> None:
 class RecordingTrainer:
     """Trains nothing and records its calls. The parameters of the k-th training are k."""
 
-    def __init__(self, rounds: int = 3) -> None:
-        self._rounds = rounds
+    def __init__(self) -> None:
+        self.rounds: list[int] = []
         self.calls: list[tuple[set[str], set[str] | None, Path | None]] = []
 
     def __call__(
-        self, training: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
+        self,
+        training: Population,
+        validating: Population | None,
+        plan: TrainingPlan,
+        progress: Progress,
+        checkpoints: Path | None,
     ) -> Trained:
+        rounds = plan.rounds or 0
+        self.rounds.append(rounds)
         self.calls.append((names(training), None if validating is None else names(validating), checkpoints))
         meta: Tree = {"number": np.asarray(len(self.calls))}
-        for number in range(1, self._rounds + 1):
-            progress.round(RoundProgress(number, self._rounds, 10, 10 * number, 0.5 * number, meta))
+        for number in range(1, rounds + 1):
+            progress.round(RoundProgress(number, rounds, 10, 10 * number, 0.5 * number, meta))
         validations = () if validating is None else (Validation(2, 1.0, 1.0 + len(self.calls), 5.0, 1.0, 0.3, 0.3),)
-        return Trained(meta, 2.0, 30, 7, self._rounds, validations)
+        return Trained(meta, 2.0, 30, 7, rounds, validations)
 
 
 def test_no_user_evaluates_parameters_that_it_trained(tmp_path: Path) -> None:
@@ -126,9 +135,17 @@ def test_without_folds_there_is_one_training_and_other_users_evaluate_it() -> No
 def test_progress_counts_the_rounds_of_all_trainings() -> None:
     plan, progress = people.plan(rounds=3, folds=2), Recorded()
     cross_fit_population(split_population(people.people(), plan), plan, RecordingTrainer(), progress)
-    assert [(each.round, each.rounds) for each in progress.rounds] == [(number, 9) for number in range(1, 10)]
-    assert [each.user_rounds for each in progress.rounds] == [10 * number for number in range(1, 10)]
-    assert [each.seconds for each in progress.rounds] == [0.5 * number for number in range(1, 10)]
+    assert [(each.round, each.rounds) for each in progress.rounds] == [(number, 7) for number in range(1, 8)]
+    assert [each.user_rounds for each in progress.rounds] == [10 * number for number in range(1, 8)]
+    assert [each.seconds for each in progress.rounds] == [0.5 * number for number in range(1, 8)]
+
+
+@pytest.mark.parametrize(("folds", "rounds"), [(0, [10]), (2, [5, 5, 10]), (3, [7, 7, 7, 10]), (4, [8, 8, 8, 8, 10])])
+def test_a_user_takes_part_as_often_without_a_fold_as_in_the_last_training(folds: int, rounds: list[int]) -> None:
+    """A fold's training has a share of `(folds - 1) / folds` of the users, and of the rounds, rounded up."""
+    plan, train = people.plan(rounds=10, folds=folds), RecordingTrainer()
+    cross_fit_population(split_population(people.people(), plan), plan, train)
+    assert train.rounds == rounds
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------
@@ -139,12 +156,13 @@ def run(**options: Any) -> Run:
 
 
 def test_a_run_keeps_the_training_of_all_users_and_the_schedule_of_the_folds() -> None:
-    """Against separate trainings of the folds."""
+    """Against separate trainings of the folds, with two thirds of the users and of the 6 rounds."""
     plan, learner = people.plan(), people.learner()
     engine = make_engine(learner, compile_learner(learner))
     found = run()
     folds = make_folds(found.split.train, 3, plan.seed)
-    metas = [train_in_process(engine, fold.train, learner.init(plan.seed), plan).meta for fold in folds]
+    fewer = replace(plan, rounds=4)
+    metas = [train_in_process(engine, fold.train, learner.init(plan.seed), fewer).meta for fold in folds]
     evaluators = [Evaluator(meta, fold.calibration) for meta, fold in zip(metas, folds, strict=True)]
     alone = train_in_process(engine, found.split.train, learner.init(plan.seed), plan)
     assert digest(found.bundle.meta) == digest(alone.meta)
@@ -155,7 +173,7 @@ def test_a_run_keeps_the_training_of_all_users_and_the_schedule_of_the_folds() -
     assert [len(entry.losses) for entry in expected] == [32, 32], "all users that are not held out"
     assert found.bundle.manifest.training["folds"] == 3
     assert found.final_validation is not None
-    assert found.final_validation.round == plan.rounds
+    assert found.final_validation.round == found.bundle.manifest.training["fold_rounds"] == 4
 
 
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
@@ -165,7 +183,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     def interrupt(progress: RoundProgress) -> None:
         nonlocal rounds
         rounds += 1
-        if rounds == 9:
+        if rounds == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -175,13 +193,14 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     resumed = run(checkpoints=tmp_path, progress=recorded)
     assert digest(resumed.bundle.meta) == digest(whole.bundle.meta)
     assert [digest(one.meta) for one in resumed.fold_evaluators] == [digest(one.meta) for one in whole.fold_evaluators]
-    assert [each.round for each in recorded.rounds] == list(range(10, 25)), "9 of 24 rounds were done before"
+    assert [each.round for each in recorded.rounds] == list(range(7, 19)), "6 of 18 rounds were done before"
 
 
 @pytest.mark.parametrize(
     ("users", "options", "folds"),
     [
-        (40, {}, 4),
+        (40, {}, 2),
+        (40, {"cohort": 17}, 4),
         (40, {"folds": 0}, 0),
         (40, {"patience": 1}, 0),
         (700, {}, 0),
@@ -191,7 +210,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     ],
 )
 def test_few_users_are_cross_fitted_by_default(users: int, options: dict[str, Any], folds: int) -> None:
-    """33 of 41 users are not held out, and 24 or 25 of them train in a fold."""
+    """32 of 40 users and 33 of 41 are not held out. Of 33, 16 train without one of two folds, and 24 of four."""
     plan = people.plan(1, **{"cohort": 4, "ks": (1,), "folds": None, **options})
     assert simulate(people.people(users), people.learner(), plan=plan).plan.calibration.folds == folds
     assert resolve_folds(plan, people.people(users), "ray").calibration.folds == (options.get("folds") or 0)

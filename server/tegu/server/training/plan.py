@@ -130,9 +130,10 @@ class CalibrationPlan:
         share: share of all users who calibrate and never train, from 0 to 0.5. 0 keeps the bundle's own schedule. None
             means 0.1, and up to 0.2 in a simulation of fewer than 300 users.
         folds: number of folds for cross-fitting, at least 2. Every user trains, and calibrates parameters that were
-            trained without the user's fold; each fold costs one more training. 0 for no cross-fitting: a `share` of
-            the users calibrates. None means 4 in a simulation if fewer than 60 users would calibrate, each fold still
-            fills a cohort, patience is 0 and the backend is in-process, and otherwise 0.
+            trained without the user's fold; each fold costs one more training. In a simulation a fold's training has
+            fewer rounds in proportion to its users. 0 for no cross-fitting: a `share` of the users calibrates. None
+            means 2 in a simulation if fewer than 60 users would calibrate, patience is 0 and the backend is
+            in-process; 4 if only folds that small leave enough users for a cohort; and otherwise 0.
         nodes: number of nodes of a federation that calibrate; 0 for all connected nodes.
         ks: numbers of interactions to calibrate for. A simulation also evaluates at these.
         metric: metric for validation and evaluation; None for the default metric of the kind of problem.

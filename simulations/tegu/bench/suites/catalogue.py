@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tegu.bench.harness.comparison import Comparison
 from tegu.bench.harness.options import BenchmarkOptions
 from tegu.bench.suites.convolution import bench_convolution
+from tegu.bench.suites.default import bench_default
 from tegu.bench.suites.device import bench_device
 from tegu.bench.suites.scale import bench_scale
 from tegu.bench.suites.simulate import bench_simulate
@@ -22,4 +23,5 @@ BENCHMARKS: dict[str, Callable[[BenchmarkOptions], list[Comparison]]] = {
     "scale": bench_scale,
     "wire": bench_wire,
     "convolution": bench_convolution,
+    "default": bench_default,
 }

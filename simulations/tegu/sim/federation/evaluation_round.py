@@ -23,7 +23,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import UnknownNameError
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials
+from tegu.core.sampling.trials import MAX_QUERY, Trials
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
@@ -101,7 +101,8 @@ def evaluate_batched(
     sums = []
     for question in request.questions:
         if question.who not in groups:
-            groups[question.who] = _prepare(engine, meta, users_in(question.who))
+            asked = sum(len(other.options) * other.draws for other in request.questions if other.who == question.who)
+            groups[question.who] = _prepare(engine, meta, users_in(question.who), asked)
         group = groups[question.who]
         trials, attempt = _trials(group, question, request.seed), partial(_attempt, group.engine, meta)
         sums.append(evaluate_candidates(question, engine.manifest, trials, metric, attempt))
@@ -122,14 +123,13 @@ class _Group(NamedTuple):
     codes: Sequence[Array] | None = None
 
 
-def _prepare(engine: Engine, meta: Tree, users: Population) -> _Group:
-    """The users with their rows encoded, where the learner can."""
-    codes = engine.encoder.encode(meta, users) if engine.encoder is not None and len(users) else None
-    return (
-        _Group(users, engine)
-        if codes is None or engine.encoder is None
-        else _Group(users, engine.encoder.engine, codes)
-    )
+def _prepare(engine: Engine, meta: Tree, users: Population, attempts: int) -> _Group:
+    """The users with their rows encoded, where the learner can and where that takes less than `attempts` of each."""
+    predicted = attempts * np.minimum(users.counts, MAX_QUERY).sum()
+    if engine.encoder is None or not 0 < users.counts.sum() < predicted:
+        return _Group(users, engine)
+    codes = engine.encoder.encode(meta, users)
+    return _Group(users, engine) if codes is None else _Group(users, engine.encoder.engine, codes)
 
 
 def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> TrialOutputs:

@@ -1,6 +1,11 @@
 """Cross-fitting of a population: the users of each fold, and one training for each fold and for all users.
 
 A federation uses the same loop over the folds (`tegu.server.training.cross_fitting`).
+
+A fold's training has fewer users than the last one, and as many fewer rounds, so that a user takes part as often in
+both. By default there are two folds, whose trainings together then take as long as the last one. Nothing is shared
+between trainings that a fold's users have touched: a training that starts from parameters which have seen them
+remembers them for hundreds of rounds (docs/decisions/035-time-of-a-default-run.md).
 """
 
 from __future__ import annotations
@@ -31,13 +36,14 @@ __all__ = [
     "FoldResult",
     "Trainer",
     "cross_fit_population",
+    "fold_rounds",
     "make_folds",
     "resolve_folds",
     "split_population",
 ]
 
 _FEW_CALIBRATION_USERS = 60  # a calibration set of fewer users cannot show whether adaptation makes some worse
-_DEFAULT_FOLDS = 4
+_DEFAULT_FOLDS = (2, 4)  # the fewest that fill a cohort, since each fold costs a training
 
 
 class Fold(NamedTuple):
@@ -84,8 +90,8 @@ class CrossFittedPopulation(NamedTuple):
         return tuple(result.evaluator for result in self.folds)
 
 
-Trainer: TypeAlias = Callable[[Population, Population | None, Progress, Path | None], Trained]
-"""(training users, validation users or None, progress, folder for checkpoints or None) -> the result."""
+Trainer: TypeAlias = Callable[[Population, Population | None, TrainingPlan, Progress, Path | None], Trained]
+"""(training users, validation users or None, plan, progress, folder for checkpoints or None) -> the result."""
 
 
 def resolve_folds(plan: TrainingPlan, population: Population, backend: Backend = "inprocess") -> TrainingPlan:
@@ -101,8 +107,8 @@ def resolve_folds(plan: TrainingPlan, population: Population, backend: Backend =
         split = population.split(plan.seed, calibration=plan.calibration.share)
         available = len(split.train) + len(split.calibration)
         needed = max(settled(plan).cohort, plan.cohort.nodes or 0)
-        enough = available - math.ceil(available / _DEFAULT_FOLDS) >= needed
-        folds = _DEFAULT_FOLDS if enough and len(split.calibration) < _FEW_CALIBRATION_USERS else 0
+        enough = [number for number in _DEFAULT_FOLDS if available - math.ceil(available / number) >= needed]
+        folds = enough[0] if enough and len(split.calibration) < _FEW_CALIBRATION_USERS else 0
     return replace(plan, calibration=replace(plan.calibration, folds=folds))
 
 
@@ -139,6 +145,12 @@ def make_folds(population: Population, number: int, seed: int) -> tuple[Fold, ..
     )
 
 
+def fold_rounds(plan: TrainingPlan) -> int:
+    """Rounds of each fold's training: a user takes part as often as in the training with all users."""
+    rounds, folds = settled(plan).rounds, plan.calibration.folds or 0
+    return -(-rounds * (folds - 1) // folds) if folds else rounds
+
+
 def cross_fit_population(
     split: Split, plan: TrainingPlan, train: Trainer, progress: Progress = SILENT, checkpoints: Path | None = None
 ) -> CrossFittedPopulation:
@@ -156,12 +168,14 @@ def cross_fit_population(
     """
     number = plan.calibration.folds or 0
     folds = make_folds(split.train, number, plan.seed) if number else (Fold(split.train, split.calibration),)
-    combined = _CombinedProgress(progress, number + 1)
+    for_fold = replace(plan, rounds=fold_rounds(plan))
+    combined = _CombinedProgress(progress, number * fold_rounds(plan), settled(plan).rounds)
 
     def train_without(fold: int | None) -> Trained:
         users, validating = (split.train, None) if fold is None else folds[fold]
-        trained = train(users, validating, combined, checkpoints and checkpoint_folder(checkpoints, number, fold))
-        combined.begin_next()
+        own, folder = plan if fold is None else for_fold, checkpoints and checkpoint_folder(checkpoints, number, fold)
+        trained = train(users, validating, own, combined, folder)
+        combined.begin_next(settled(own).rounds)
         return trained
 
     fitted = cross_fit(number, train_without)
@@ -181,16 +195,22 @@ def _with_totals(fitted: CrossFitted[Trained]) -> Trained:
 
 
 class _CombinedProgress:
-    """Reports the progress of consecutive trainings as that of one."""
+    """Reports the progress of consecutive trainings as that of one: those of the folds, and a last one.
 
-    def __init__(self, progress: Progress, trainings: int) -> None:
-        self._progress, self._trainings = progress, trainings
-        self._done = 0
+    Args:
+        progress: receives it.
+        for_folds: rounds of all folds' trainings together.
+        last: rounds of the last training.
+    """
+
+    def __init__(self, progress: Progress, for_folds: int, last: int) -> None:
+        self._progress, self._total = progress, for_folds + last
+        self._ended = 0
         self._before = self._latest = (0, 0.0)
 
-    def begin_next(self) -> None:
-        """Begin the next training. One that was finished in an earlier run has reported no rounds."""
-        self._done, self._before = self._done + 1, self._latest
+    def begin_next(self, rounds: int) -> None:
+        """Begin the next training after one of `rounds`. One that an earlier run finished has reported no rounds."""
+        self._ended, self._before = self._ended + rounds, self._latest
 
     def stage(self, text: str) -> None:
         """Report the stage unchanged."""
@@ -202,9 +222,6 @@ class _CombinedProgress:
         self._latest = users, seconds = users + progress.user_rounds, seconds + progress.seconds
         self._progress.round(
             progress._replace(
-                round=self._done * progress.rounds + progress.round,
-                rounds=self._trainings * progress.rounds,
-                user_rounds=users,
-                seconds=seconds,
+                round=self._ended + progress.round, rounds=self._total, user_rounds=users, seconds=seconds
             )
         )

@@ -12,6 +12,7 @@ from tegu.compile import compile_learner
 from tegu.core.bundle.manifest import knobs_for
 from tegu.learners.learner import Learner
 from tegu.server.progress import Progress
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
@@ -87,10 +88,10 @@ def _with_one_initialisation(learner: Learner, run: RunResult, progress: Progres
     engine = make_engine(learner, compile_learner(learner))
 
     def train(
-        users: Population, validating: Population | None, progress: Progress, checkpoints: Path | None
+        users: Population, validating: Population | None, plan: TrainingPlan, progress: Progress, folder: Path | None
     ) -> Trained:
-        del validating, checkpoints  # a baseline is neither validated nor resumed
-        return train_in_process(engine, users, learner.init(run.plan.seed), run.plan, progress=progress)
+        del validating, folder  # a baseline is neither validated nor resumed
+        return train_in_process(engine, users, learner.init(plan.seed), plan, progress=progress)
 
     found = cross_fit_population(run.split, run.plan, train, progress)
     return Start(run, learner, engine, found.trained.meta, found.evaluators)

@@ -1,0 +1,78 @@
+"""`tegu bench default`: what the plain loop computes, and that both sides run in turn on the same people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tegu.bench.harness.options import BenchmarkOptions
+from tegu.bench.peers.torch_default import PlainLoop, standardised
+from tegu.bench.suites import default
+from tegu.bench.tasks.handwriting import LETTERS, handwriting
+from tegu.core.errors import UnknownNameError
+from tegu.sim.data.population import Population
+
+SIDE = 28 * 28
+
+
+def one_person(rows: int) -> Population:
+    """A person whose rows all take part in an update: 64 or fewer support rows and up to 64 query rows."""
+    person = handwriting(1)
+    return replace(person, counts=np.asarray([rows]), x=standardised(person))
+
+
+def linear_model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(SIDE, 8), nn.Tanh(), nn.Linear(8, LETTERS))
+
+
+def test_the_task_has_people_with_60_to_200_pictures() -> None:
+    people = handwriting(5)
+    assert people.x.shape[1:] == (1, 28, 28)
+    assert people.counts.min() >= 60
+    assert people.counts.max() <= 200
+    assert len(people) == 5
+    assert set(np.unique(people.y)) == set(range(LETTERS))
+
+
+def test_a_round_of_one_person_is_five_steps_of_torchs_sgd() -> None:
+    person, model, wanted = one_person(60), linear_model(), linear_model()
+    x, y = (torch.from_numpy(values[:60].copy()) for values in (person.x, person.y))
+    optimiser = torch.optim.SGD(wanted.parameters(), lr=0.1)
+    for _ in range(5):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(wanted(x), y).backward()
+        optimiser.step()
+    PlainLoop(model, person, cohort=1, threads=1).train(1)
+    for ours, theirs in zip(model.parameters(), wanted.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_candidates_gain_where_a_person_has_labels_of_its_own() -> None:
+    """All of one label: any correction learns it from one row, and the untrained model has it hardly ever."""
+    person = replace(one_person(60), y=np.full(200, 3))
+    loop = PlainLoop(linear_model(), person, cohort=1, threads=1)
+    assert loop.try_candidates([5]) > 0.5
+
+
+def test_both_sides_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def simulate(population: Population, model: nn.Module, **options: Any) -> None:
+        asked.append((len(population), options["rounds"], options["cohort"]))
+
+    monkeypatch.setattr(default, "simulate", simulate)
+    found = default.compare_runs(handwriting(5), 1, 2, BenchmarkOptions(2, lambda text: None))
+    assert asked == [(5, 1, 2)] * 2
+    assert (found.task, found.peer, len(found.tegu), len(found.other)) == ("default", "torch-loop", 2, 2)
+    assert min(found.other) > 0
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="'W1'"):
+        default.bench_default(BenchmarkOptions(1, lambda text: None, tasks=["W1"]))
