@@ -32,7 +32,8 @@ def simulate(
     experiment: Annotated[
         str,
         typer.Argument(
-            help="movielens, ratings, insteval, shakespeare, sine, two_groups, one_group or changing_sines."
+            help="movielens, ratings, insteval, catsup, exercises, shakespeare, sine, two_groups, one_group or "
+            "changing_sines."
         ),
     ],
     learner: Annotated[
@@ -114,9 +115,10 @@ def simulate(
 ) -> None:
     """Train on many simulated users and compare with baselines on held-out users.
 
-    EXPERIMENT is `movielens` (film clicks), `ratings` (film ratings), `insteval` (ratings of lecturers), `shakespeare`
-    (the next character), `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences),
-    `one_group` (one of these groups) or `changing_sines` (users whose preferences change).
+    EXPERIMENT is `movielens` (film clicks), `ratings` (film ratings), `insteval` (ratings of lecturers), `catsup`
+    (households' brand choices, in order), `exercises` (movements seen by a watch), `shakespeare` (the next character),
+    `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences), `one_group` (one of
+    these groups) or `changing_sines` (users whose preferences change).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`. Progress goes to stderr.
     """

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from tegu.core.errors import UnknownNameError
+from tegu.sim.experiments.catsup import catsup
 from tegu.sim.experiments.changing_sines import changing_sines
+from tegu.sim.experiments.exercises import exercises
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.insteval import insteval
 from tegu.sim.experiments.movielens import movielens
@@ -25,7 +27,9 @@ class Build(Protocol):
 
 
 EXPERIMENTS: dict[str, Build] = {
+    "catsup": catsup,
     "changing_sines": changing_sines,
+    "exercises": exercises,
     "insteval": insteval,
     "movielens": movielens,
     "one_group": one_group,

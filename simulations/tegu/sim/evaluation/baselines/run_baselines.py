@@ -18,6 +18,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
 from tegu.sim.engine.predictions import Method, adapted_predictions
 from tegu.sim.evaluation.baselines.generic import Start, generic_baselines
+from tegu.sim.evaluation.baselines.order import order_baselines
 from tegu.sim.evaluation.baselines.tuning import Baselines, Classical
 from tegu.sim.run_result import RunResult
 from tegu.sim.training.cross_fitting import cross_fit_population
@@ -51,6 +52,7 @@ def run_baselines(compared: Compared, run: RunResult, progress: Progress) -> Bas
 
     - `one_initialisation`: the run's learner with one initialisation, calibrated as the run is. Present if the run
       learned several. The next ones start from it.
+    - `without_order`, `own_frequencies`, `last_choice`: see `order_baselines`, for a population with an order.
     - `finetuned`: gradient steps from the run's initialisation.
     - `logistic_head`, `ridge_head`: a linear head on the module's features, fitted to the support.
     - `nearest_neighbours`: rows of the support that are near in the module's features, beside the initialisation.
@@ -80,7 +82,7 @@ def run_baselines(compared: Compared, run: RunResult, progress: Progress) -> Bas
         progress.stage("one_initialisation: one initialisation for all users")
         start = _with_one_initialisation(compared.learner, run, progress)
         found["one_initialisation"] = _calibrated(start)
-    return found | generic_baselines(start, compared.generic, progress)
+    return found | order_baselines(start, progress) | generic_baselines(start, compared.generic, progress)
 
 
 def _with_one_initialisation(learner: Learner, run: RunResult, progress: Progress) -> Start:

@@ -1,6 +1,8 @@
 """Classical methods to compare with, and which of them suit a population (`for_spec`).
 
 For ratings: item means and user biases (`item_means`), and other ratings by means and covariances (`linear_predictor`).
+For choices: a logit with own frequencies and the last choice (`brand_choice`).
+
 For rankings, by what they learn from the clicks of training users:
 
 popularity    the same ranking for everybody              als           vectors of items and users

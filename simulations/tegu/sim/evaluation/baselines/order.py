@@ -1,0 +1,85 @@
+"""Baselines of a population whose rows have an order: what the order is worth, and what ignoring it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tegu.core.bundle.manifest import knobs_for
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
+from tegu.core.sampling.trials import Trials
+from tegu.server.progress import Progress
+from tegu.sim.calibration.calibrate import calibrate
+from tegu.sim.engine.predictions import Method, adapted_predictions
+from tegu.sim.evaluation.baselines.generic import Start
+from tegu.sim.evaluation.baselines.tuning import Judge, choose_per_k, for_every_k
+
+__all__ = ["order_baselines"]
+
+_PSEUDO_ROWS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_RECENCY = "recency"
+
+
+def order_baselines(start: Start, progress: Progress) -> dict[str, Callable[[int], Method]]:
+    """The baselines that an order suggests; none for a population without one.
+
+    - `without_order`: the run's initialisation and learner, calibrated among the knobs that ignore the order. Present
+      if the learner has others.
+    - `own_frequencies`: for labels, a person's frequencies, shrunk toward the initialisation's probabilities.
+    - `last_choice`: for labels, the person's last label again.
+
+    Args:
+        start: what they start from.
+        progress: receives a stage for each.
+    """
+    found: dict[str, Callable[[int], Method]] = {}
+    if start.run.split.train.order is None:
+        return found
+    if _RECENCY in start.learner.knobs:
+        progress.stage("without_order: calibrated among the knobs that ignore the order of rows")
+        found["without_order"] = _without_order(start)
+    if start.learner.spec.kind == "classification":
+        progress.stage("own_frequencies, last_choice: from a person's labels alone")
+        found["own_frequencies"] = _own_frequencies(start)
+        found["last_choice"] = for_every_k(_last_choice)
+    return found
+
+
+def _without_order(start: Start) -> Callable[[int], Method]:
+    run, manifest = start.run, start.engine.manifest
+    candidates = tuple(each for each in manifest.candidates if not each[_RECENCY])
+    engine = replace(start.engine, manifest=replace(manifest, candidates=candidates))
+    entries = calibrate(engine, start.evaluators, run.ks, run.metric, run.plan.seed, run.plan.calibration.limits)
+    chosen = replace(manifest, schedule=entries)
+    return lambda k: adapted_predictions(start.engine, start.meta, knobs_for(chosen, k))
+
+
+def _own_frequencies(start: Start) -> Callable[[int], Method]:
+    def method(meta: Tree) -> Callable[[float], Method]:
+        base = adapted_predictions(start.engine, meta, start.learner.unadapted)
+        return lambda pseudo_rows: lambda trials: _shrunk_frequencies(base(trials), trials, pseudo_rows)
+
+    judges = [Judge(users, method(meta)) for meta, users in start.evaluators]
+    chosen = choose_per_k(judges, _PSEUDO_ROWS, start.run.metric)
+    fitted = method(start.meta)
+    return lambda k: fitted(chosen(k))
+
+
+def _shrunk_frequencies(base: Sequence[Array], trials: Trials, pseudo_rows: float) -> Sequence[Array]:
+    """Log-probabilities `[rows, classes]` for each trial: `pseudo_rows` rows count as the initialisation expects."""
+    found = []
+    for outputs, trial in zip(base, trials.trials, strict=True):
+        counts = np.bincount(trial.support.y, minlength=outputs.shape[1])
+        found.append(np.log((counts + pseudo_rows * np.exp(outputs)) / (counts.sum() + pseudo_rows)))
+    return found
+
+
+def _last_choice(trials: Trials) -> Sequence[Array]:
+    classes = np.eye(trials.spec.outputs)
+    return [
+        np.broadcast_to(np.log(classes[trial.support.y[-1]] + 1e-6), (len(trial.query.y), len(classes)))
+        for trial in trials.trials
+    ]
