@@ -38,6 +38,8 @@ class LevelEngine:
         users: indices of the users that adapt; None means all.
     """
 
+    encoder = None  # encodes no rows
+
     def __init__(
         self,
         manifest: Manifest = LEVELS,
