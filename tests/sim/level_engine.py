@@ -38,7 +38,7 @@ class LevelEngine:
         users: indices of the users that adapt; None means all.
     """
 
-    encoder = None
+    encoder = None  # encodes no rows
 
     def __init__(
         self,
