@@ -23,8 +23,8 @@ EXPORTED = {
         repair_store
     """,
     "tegu.learners": """
-        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner local_only
-        mixture optimiser_names reptile residual_correction
+        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner
+        implicit_als local_only mixture optimiser_names reptile residual_correction
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from tegu.core.bundle.file import GRAPHS, Bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
-from tegu.core.calibration.shown import FrontierPoint, HarmShown
+from tegu.core.bundle.shown import FrontierPoint, HarmShown
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree

@@ -17,6 +17,7 @@ from tests.server import fake
 
 from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.calibration.assignment import is_calibration_user
+from tegu.core.calibration.selection.limits import Limits
 from tegu.core.errors import BundleError, FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
@@ -210,21 +211,26 @@ def test_the_app_validates_stops_and_keeps_the_best_round(tmp_path: Path) -> Non
     assert decline["warning"].endswith(f"Round {expected.kept} is kept")
 
 
-@pytest.mark.parametrize("risk", [0.0, 1.0])
-def test_the_federation_calibrates_with_the_plans_risk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, risk: float
+@pytest.mark.parametrize(("risk", "limits"), [(-1.0, None), (0.5, Limits(0.5, 0.1))])
+def test_the_federation_calibrates_with_the_plans_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, risk: float, limits: Limits | None
 ) -> None:
-    risks: list[float] = []
+    used: list[Limits | None] = []
 
-    def recording(ask: Any, manifest: Any, ks: Any, allowed: float = 0.05) -> Any:
-        risks.append(allowed)
+    def recording(ask: Any, manifest: Any, ks: Any, allowed: Limits | None) -> Any:
+        used.append(allowed)
         return find_schedule(ask, manifest, ks, allowed)
 
     monkeypatch.setattr("tegu.server.calibration.calibrate.find_schedule", recording)
-    calibrating = {"calibration-share": 0.4, "calibration-ks": "1,2", "calibration-risk": risk}
+    calibrating = {
+        "calibration-share": 0.4,
+        "calibration-ks": "1,2",
+        "calibration-risk": risk,
+        "calibration-material": 0.1,
+    }
     with flower_identity():
         train(grid(), config(tmp_path, **calibrating))
-    assert risks == [risk]
+    assert used == [limits]
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ FULL = TrainingPlan(
     outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True),
     updates=UpdatePlan("int8", 0.4),
     early_stopping=EarlyStopping(3, 2),
-    calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095),
+    calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
 )
 
 
@@ -49,6 +49,17 @@ def test_every_setting_survives_the_round_trip() -> None:
     assert all(one != other for one, other in zip(default, changed, strict=True)), "every setting differs"
     assert len(to_config(FULL)) == len(changed), "every setting has one key"
     assert from_config(to_config(FULL)) == FULL
+
+
+def test_limits_that_are_no_numbers_survive_too() -> None:
+    plan = TrainingPlan(calibration=CalibrationPlan(risk="strict", harm_ratio=math.inf))
+    assert to_config(plan)["calibration-risk"] == to_config(plan)["calibration-harm-ratio"] == -1.0
+    assert from_config(to_config(plan)) == plan
+
+
+def test_another_word_than_strict_is_refused() -> None:
+    with refused(DataError, "risk is 'lax'", "from 0 to 1", "'strict'"):
+        CalibrationPlan(risk="lax")  # type: ignore[arg-type]
 
 
 @given(
@@ -117,6 +128,11 @@ def test_missing_settings_have_their_defaults() -> None:
         ({"calibration-folds": 1}, DataError, ["folds is 1", "at least 2"]),
         ({"calibration-folds": -2}, DataError, ["folds is -2", "at least 2"]),
         ({"calibration-share": 0.6}, DataError, ["share is 0.6", "0 to 0.5"]),
+        ({"calibration-risk": -0.5}, DataError, ["risk is -0.5", "from 0 to 1", "'strict'"]),
+        ({"calibration-material": 2.0}, DataError, ["material is 2.0", "from 0 to 1", "0.05"]),
+        ({"calibration-harm-ratio": -0.5}, DataError, ["harm_ratio is -0.5", "at least 0"]),
+        ({"calibration-confidence": 1.0}, DataError, ["confidence is 1.0", "below 1", "no number of people"]),
+        ({"calibration-confidence": 0.3}, DataError, ["confidence is 0.3", "from 0.5"]),
         ({"calibration-risk": 1.5}, DataError, ["risk is 1.5", "from 0 to 1"]),
         ({"validate-every": -2}, DataError, ["validate_every is -2"]),
         ({"patience": 3, "calibration-folds": 2}, DataError, ["patience is 3 with 2 folds", "patience or folds to 0"]),

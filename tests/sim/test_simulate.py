@@ -14,6 +14,7 @@ from tests.core.samples import refused
 from tests.server.fake import Recorded
 from tests.sim import people
 
+from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.server.training.outer_optimiser import OuterRule
@@ -123,7 +124,7 @@ def test_the_risk_limits_the_schedule() -> None:
     runs = {risk: tiny_run(replace(plan, calibration=replace(plan.calibration, risk=risk))) for risk in (0.0, 1.0)}
     assert digest(runs[0.0].bundle.meta) == digest(runs[1.0].bundle.meta)
     for risk, run in runs.items():
-        expected = calibrate(run.engine, run.fold_evaluators, run.ks, run.metric, plan.seed, risk)
+        expected = calibrate(run.engine, run.fold_evaluators, run.ks, run.metric, plan.seed, Limits(risk))
         assert run.bundle.manifest.schedule == expected
     assert runs[0.0].bundle.manifest.schedule != runs[1.0].bundle.manifest.schedule
 

@@ -15,6 +15,7 @@ operators     operators in a form that exports to ONNX and batches over users
 from tegu.core.errors import missing_extra
 
 try:
+    from tegu.learners.algorithms.implicit_als import implicit_als
     from tegu.learners.algorithms.mixture.mixture import mixture
     from tegu.learners.algorithms.reptile import reptile
     from tegu.learners.algorithms.residual_correction import residual_correction
@@ -37,6 +38,7 @@ __all__ = [
     "fedavg",
     "fedsgd",
     "find_learner",
+    "implicit_als",
     "local_only",
     "mixture",
     "optimiser_names",

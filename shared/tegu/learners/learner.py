@@ -31,6 +31,7 @@ from tegu.core.errors import DataError
 __all__ = [
     "Adapt",
     "CalibrationOptions",
+    "Encoded",
     "Execution",
     "Iterated",
     "Learner",
@@ -91,6 +92,25 @@ class SummedUpdate(NamedTuple):
     compute: Update
 
 
+class Encoded(NamedTuple):
+    """Adaptation and prediction on encoded rows, for a learner that sees a row through what `encode` gives alone.
+
+    A row is then encoded once, however many supports, queries and knobs are tried on it.
+
+    Attributes:
+        encode: (meta, x `[rows, ...]`) -> codes `[rows, width]`, each the function of its row alone.
+        adapt: as `Learner.adapt`, with codes in place of the support's `x`.
+        predict: as `Learner.predict`, with codes in place of `x`.
+        plain: the learner's `adapt` and `predict` that these two equal. A learner made from it with another of either
+            has no encoded ones.
+    """
+
+    encode: Callable[[TorchTree, Tensor], Tensor]
+    adapt: Adapt
+    predict: Predict
+    plain: tuple[Adapt, Predict]
+
+
 @dataclass(frozen=True)
 class CalibrationOptions:
     """Which knobs calibration may try, and what devices need for it.
@@ -120,12 +140,14 @@ class Execution:
         merges_query: True if `update` uses support and query as one set of rows, so that either may be empty.
         example_scaling: scaling of inputs and of targets for the example rows on which graphs are checked; None means
             mean 0 and standard deviation 1.
+        encoded: the functions on rows that are encoded once; None if nothing of a row can be computed in advance.
     """
 
     summed_update: SummedUpdate | None = None
     order_invariant: bool = False
     merges_query: bool = False
     example_scaling: tuple[Scaling | None, Scaling | None] = (None, None)
+    encoded: Encoded | None = None
 
 
 class RecommendedTraining(NamedTuple):

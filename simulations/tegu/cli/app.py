@@ -59,6 +59,25 @@ def simulate(
             "separate calibration users. The experiment's own by default, and 0 with --patience.",
         ),
     ] = None,
+    risk: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest share of users that adapting may materially hurt, or 'strict' for nobody by more than one "
+            "query row's worth. The experiment's own by default."
+        ),
+    ] = None,
+    material: Annotated[
+        float | None,
+        typer.Option(help="Share of a user's own figure whose loss is material. The experiment's own by default."),
+    ] = None,
+    harm_ratio: Annotated[
+        float | None,
+        typer.Option(help="Largest ratio of losers' losses to gainers' gains. The experiment's own by default."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Confidence with which the risk is to be shown. The experiment's own by default."),
+    ] = None,
     initialisations: Annotated[
         int, typer.Option(min=1, help="Number of initialisations in one bundle, for different groups of users.")
     ] = 1,
@@ -107,6 +126,7 @@ def simulate(
         rounds=rounds,
         patience=patience,
         folds=folds,
+        harm={"risk": risk, "material": material, "harm_ratio": harm_ratio, "confidence": confidence},
         cohort=cohort,
         initialisations=initialisations,
         seed=seed,

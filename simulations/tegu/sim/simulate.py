@@ -82,7 +82,7 @@ def simulate(
             it, with a note that says from which round; the result is that of an uninterrupted run. Another run's folder
             is refused: plan, learner, first parameters and data must be the same. The number of rounds may grow if
             neither decay nor patience depends on it, and without patience what calibration alone uses may change
-            (ks, metric, risk). None writes none.
+            (ks, metric, limits on harm). None writes none.
         resume: whether `checkpoints` must hold this run already.
         progress: receives every stage and round. None shows them on stderr: a bar in a terminal, a line that changes in
             a notebook, few lines in a log. `tegu.server.progress.SILENT` shows nothing.

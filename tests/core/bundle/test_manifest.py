@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.samples import json_values, manifest, manifests, refused
 
 from tegu.core.bundle.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
-from tegu.core.calibration.shown import FrontierPoint, HarmShown
+from tegu.core.bundle.shown import FrontierPoint, HarmShown
 from tegu.core.encoding.column import Column
 from tegu.core.errors import BundleError, DataError
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.guard import Guard, blend_outputs, fit_gain_model, gain_model_sums, shrinkage
+from tegu.core.calibration.guard import (
+    Guard,
+    blend_answers,
+    fit_gain_model,
+    gain_model_sums,
+    plain_answers,
+    shrinkage,
+)
 from tegu.core.data.batch import Array, full_batch
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.sampling.trials import Trial, Trials
@@ -62,13 +69,15 @@ def test_a_blend_is_between(kind: Kind) -> None:
     before, after = [np.log([[0.5, 0.5]])], [np.log([[0.9, 0.1]])]
     if kind == "regression":
         before, after = [np.exp(each) for each in before], [np.exp(each) for each in after]
-    (found,) = blend_outputs(kind, before, after, np.asarray([0.25]))
+    (found,) = blend_answers(kind, plain_answers(kind, before), plain_answers(kind, after), np.asarray([0.25]))
     assert found == pytest.approx(np.asarray([[0.6, 0.4]]))
 
 
 def test_several_labels_blend_as_probabilities() -> None:
     before, after = (np.log([[p, 1 - p]]) - np.log([[1 - p, p]]) for p in (0.5, 0.9))
-    (found,) = blend_outputs("multilabel", [before], [after], np.asarray([0.25]))
+    (found,) = blend_answers(
+        "multilabel", plain_answers("multilabel", [before]), plain_answers("multilabel", [after]), np.asarray([0.25])
+    )
     assert 1 / (1 + np.exp(-found)) == pytest.approx(np.asarray([[0.6, 0.4]]))
 
 

@@ -167,7 +167,7 @@ def test_a_schedule_whose_people_thin_out_keeps_adapting() -> None:
     assert all(entry.knobs["steps"] for entry in entries), "every k adapts"
     assert entries[-1].knobs == entries[-2].knobs == entries[-3].knobs, "too few people to judge: the neighbour's"
     gains = [entry.gain for entry in entries]
-    assert gains == sorted(gains)
+    assert gains == sorted(gains), "five people do not show a fall"
 
 
 def test_too_few_people_are_told_how_many_it_takes(caplog: pytest.LogCaptureFixture) -> None:

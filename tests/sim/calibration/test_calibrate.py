@@ -52,10 +52,13 @@ def test_each_evaluator_uses_its_own_parameters_and_their_sums_choose() -> None:
 
 
 def test_a_k_is_evaluated_by_the_users_with_enough_rows() -> None:
-    evaluators = [Evaluator(META, users_at_level(2.0, rows=8)), Evaluator(META, users_at_level(8.0, rows=4))]
+    evaluators = [
+        Evaluator(META, users_at_level(2.0, users=90, rows=8)),
+        Evaluator(META, users_at_level(8.0, users=90, rows=4)),
+    ]
     entries = calibrate(LevelEngine(), evaluators, [3, 7], MSE, 0)
     assert [entry.knobs["lr"] for entry in entries] == [2.0, 1.0]
-    assert [len(entry.losses) for entry in entries] == [12, 6]
+    assert [entry.harm.people for entry in entries if entry.harm] == [180, 90]
 
 
 def test_no_adaptation_is_chosen_if_it_makes_predictions_worse() -> None:
@@ -223,6 +226,6 @@ def test_a_correction_is_computed_once_for_all_its_blends() -> None:
 
     engine = Counting(replace(MANIFEST, candidates=({**CORRECTION, "ridge": 1.0}, {**CORRECTION, "ridge": 2.0})))
     calibrate(engine, [Evaluator(META, users_at_level(1.0, users=20))], [3], MSE, 0)
-    assert sum(bool(knobs["steps"]) for knobs in engine.adapted) == 2 * 2, (
-        "once for the gain model and once for the gains"
+    assert sum(bool(knobs["steps"]) for knobs in engine.adapted) == 2 * 3, (
+        "for the gain model, and for the gains of each half"
     )

@@ -2,5 +2,6 @@
 
 file      reading, verifying and writing bundles
 manifest  the description of a bundle's graphs and arrays
+shown     what a schedule entry says about harm
 signing   Ed25519 signatures
 """

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from tegu.core.calibration.shown import FrontierPoint, HarmShown, frontier_from, harm_from
+from tegu.core.bundle.shown import FrontierPoint, HarmShown, frontier_from, harm_from
 from tegu.core.data.spec import Spec
 from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import BundleError, DataError, TeguError

@@ -22,10 +22,11 @@ __all__ = [
     "SHRINKAGE",
     "GainModel",
     "Guard",
-    "blend_outputs",
+    "blend_answers",
     "fit_gain_model",
     "fully_corrected_knobs",
     "gain_model_sums",
+    "plain_answers",
     "shrinkage",
 ]
 
@@ -81,21 +82,31 @@ def fully_corrected_knobs(knobs: Knobs) -> Knobs:
     return {**knobs, **asdict(Guard(1.0, 0.0, 0.0, 0.0, 0.0, 1.0))}
 
 
-def blend_outputs(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
+def plain_answers(kind: Kind, outputs: Sequence[Array]) -> list[Array]:
+    """Float64 `[trials]` of outputs that can be interpolated: probabilities for labels, values for regression.
+
+    Args:
+        kind: of the outputs: log-probabilities for classification, logits for several labels.
+        outputs: `[trials]` of outputs.
+    """
+    if kind == "multilabel":
+        return [1 / (1 + np.exp(-each.astype(np.float64).clip(-_MOST_LOGIT, _MOST_LOGIT))) for each in outputs]
+    return [np.exp(each, dtype=np.float64) if kind == "classification" else each.astype(np.float64) for each in outputs]
+
+
+def blend_answers(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
     """Outputs interpolated from `before` to `after`, as the bundle's graphs compute them.
 
     For a corrected probability outside [0, 1] the result is approximate, because a bundle interpolates before it
     normalises.
 
     Args:
-        kind: for classification, outputs are log-probabilities and are interpolated as probabilities; for several
-            labels, they are logits, and so is the result.
-        before: `[trials]` of outputs of the initialisation.
-        after: `[trials]` of fully corrected outputs.
+        kind: for classification, the result is probabilities; for several labels, it is logits.
+        before: `[trials]` of `plain_answers` of the initialisation.
+        after: `[trials]` of `plain_answers`, fully corrected.
         factor: `[trials]`, 0 for `before` and 1 for `after`.
     """
-    answers = zip(*(_plain(kind, each) for each in (before, after)), factor, strict=True)
-    blended = [a + part * (b - a) for a, b, part in answers]
+    blended = [a + part * (b - a) for a, b, part in zip(before, after, factor, strict=True)]
     return [_logits(each) for each in blended] if kind == "multilabel" else blended
 
 
@@ -108,7 +119,7 @@ def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Arr
         after: `[trials]` of fully corrected outputs.
         evidence: `[trials]`, see `tegu.learners.algorithms.residual_correction`.
     """
-    pairs = zip(*(_plain(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
+    pairs = zip(*(plain_answers(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
     gain = np.asarray([_error(a, trial.query.y) - _error(b, trial.query.y) for a, b, trial in pairs])
     x = evidence.astype(np.float64)
     return np.asarray([part.sum() for part in (x, gain, x * x, x * gain, gain * gain)])
@@ -136,12 +147,6 @@ def shrinkage(own: Guard[float], evidence: Array) -> Array:
     gains = normal_cdf((own.intercept + own.slope * evidence) / own.residual_sd)
     kept: Array = own.floor + (1 - own.floor) * np.clip(own.guard * (gains - 0.5), 0.0, 1.0)
     return kept
-
-
-def _plain(kind: Kind, answers: Sequence[Array]) -> list[Array]:
-    if kind == "multilabel":
-        return [1 / (1 + np.exp(-each.astype(np.float64).clip(-_MOST_LOGIT, _MOST_LOGIT))) for each in answers]
-    return [np.exp(each, dtype=np.float64) if kind == "classification" else each.astype(np.float64) for each in answers]
 
 
 def _logits(probabilities: Array) -> Array:

@@ -153,7 +153,7 @@ def item_ratings(
             summed_update=summed_update_of(objective, fixed),
             order_invariant=True,
             merges_query=True,
-            example_scaling=(None, Scaling(np.float32([level]), np.float32([scale]))),
+            example_scaling=(None, Scaling(np.asarray([level], np.float32), np.asarray([scale], np.float32))),
         ),
         fixed_parameters=fixed,
         recommended=_TRAINING,

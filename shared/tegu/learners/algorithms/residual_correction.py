@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,18 @@ from torch import Tensor, nn
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
-from tegu.learners.algorithms.correction_training import train_through
+from tegu.learners.algorithms.correction_training import Corrected, train_through
 from tegu.learners.algorithms.reptile import reptile
-from tegu.learners.learner import CalibrationOptions, Iterated, Learner, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import (
+    CalibrationOptions,
+    Encoded,
+    Iterated,
+    Learner,
+    Predict,
+    TorchBatch,
+    TorchKnobs,
+    TorchTree,
+)
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.features import forward_with_features
 from tegu.learners.modules.initial_values import reset_statistics
@@ -64,6 +73,23 @@ _ANSWERS: dict[Kind, Callable[[Tensor], Tensor]] = {
 }
 _NORMALISED_CANDIDATES = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))
 _UNNORMALISED_CANDIDATES = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
+
+
+class _Seen(NamedTuple):
+    """What the correction knows of rows: the `output` `[rows, outputs]` and the `features` `[rows, width]`."""
+
+    output: Tensor
+    features: Tensor
+
+
+_See: TypeAlias = Callable[[TorchTree, Tensor], _Seen]
+
+
+class _Form(NamedTuple):
+    """The layout of targets, and the kernel of features."""
+
+    spec: Spec
+    kernel: Callable[[Tensor, Tensor, Any], Tensor]
 
 
 def residual_correction(
@@ -108,55 +134,25 @@ def residual_correction(
     like = gradient_learner = reptile(module, spec, **training)
     if training.get("init") == "fresh":
         reset_statistics(module)
-    features_kernel = kernel if normalise_features else _dot_product
+    form = _Form(spec, kernel if normalise_features else _dot_product)
 
-    def base_outputs(meta: TorchTree, x: Tensor) -> tuple[Tensor, Tensor]:
+    def seen(meta: TorchTree, x: Tensor) -> _Seen:
         found = forward_with_features(module, meta, x)
-        output = _ANSWERS[spec.kind](found.output)
-        return output, unit_length(found.features) if normalise_features else found.features
+        features = unit_length(found.features) if normalise_features else found.features
+        return _Seen(_ANSWERS[spec.kind](found.output), features)
 
-    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
-        output, inputs = base_outputs(meta, support.x)
-        targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
-        residuals = targets - output
-        scalars = {name: residuals.new_zeros(()) for name in ("mix", SHRINKAGE, LOO_IMPROVEMENT)}
-        return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
+    def encode(meta: TorchTree, x: Tensor) -> Tensor:
+        return torch.cat(seen(meta, x), -1)
 
-    def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
-        del meta, noise
-        matrix = features_kernel(carry["inputs"], carry["inputs"], knobs["mix"])
-        fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
-        weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
-        reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
-        improvement = reduction.sum() / support.mask.sum().clamp(min=1)
-        own = Guard[Any].of(knobs)
-        kept = shrinkage(own, improvement)
-        changed = {"weights": own.weight * kept * fitted.weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
-        return {**carry, **changed, "mix": carry["mix"] * 0 + knobs["mix"]}
+    def decoded(meta: TorchTree, codes: Tensor) -> _Seen:
+        del meta
+        return _Seen(codes[..., : spec.outputs], codes[..., spec.outputs :])
 
-    def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
-        output, features = base_outputs(meta, x)
-        corrected = output + features_kernel(features, state["inputs"], state["mix"]) @ state["weights"]
-        if spec.kind == "regression":
-            return corrected
-        if spec.kind == "multilabel":
-            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-            return kept.log() - (1 - kept).log()
-        probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
-        return (probabilities / probabilities.sum(-1, keepdim=True)).log()
-
-    def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
-        begun = begin(meta, support)
-        inputs, residuals = begun["inputs"], begun["residuals"]
-        matrix = features_kernel(inputs, inputs, 1.0)
-        weights = differentiable_weights(matrix, residuals, support.mask, _TRAINING_RIDGE)
-        output, features = base_outputs(meta, x)
-        return output + features_kernel(features, inputs, 1.0) @ weights
-
+    plain = _adaptation(form, seen), _prediction(form, seen)
     if through:
         rows_loss = find_loss(training.get("loss"), spec)
         untrained = (*like.fixed_parameters, *(name for name in like.init(0) if "/" in name))
-        update, summed = train_through(module, rows_loss, spec, corrected, untrained)
+        update, summed = train_through(module, rows_loss, spec, _corrected(form, seen), untrained)
         execution = replace(like.execution, summed_update=summed, order_invariant=True, merges_query=False)
         like = replace(like, update=update, execution=execution)
     return replace(
@@ -166,8 +162,8 @@ def residual_correction(
         adapted_parameters=(),
         knobs=_KNOBS,
         unadapted={**_KNOBS, "steps": 0.0},
-        adapt=Iterated(begin, step, lambda carry: {name: carry[name] for name in _STATE}),
-        predict=predict,
+        adapt=plain[0],
+        predict=plain[1],
         calibration=CalibrationOptions(
             candidates=[
                 {**_KNOBS, "mix": mix, "ridge": ridge}
@@ -178,7 +174,66 @@ def residual_correction(
             row_losses=like.calibration.row_losses,
         ),
         gradient_learner=gradient_learner,
+        execution=replace(
+            like.execution, encoded=Encoded(encode, _adaptation(form, decoded), _prediction(form, decoded), plain)
+        ),
     )
+
+
+def _adaptation(form: _Form, seen: _See) -> Iterated:
+    """`Learner.adapt` for rows that `seen` looks at."""
+
+    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
+        output, inputs = seen(meta, support.x)
+        spec = form.spec
+        targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
+        residuals = targets - output
+        scalars = {name: residuals.new_zeros(()) for name in ("mix", SHRINKAGE, LOO_IMPROVEMENT)}
+        return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
+
+    def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
+        del meta, noise
+        matrix = form.kernel(carry["inputs"], carry["inputs"], knobs["mix"])
+        fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
+        weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
+        reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
+        improvement = reduction.sum() / support.mask.sum().clamp(min=1)
+        own = Guard[Any].of(knobs)
+        kept = shrinkage(own, improvement)
+        changed = {"weights": own.weight * kept * fitted.weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+        return {**carry, **changed, "mix": carry["mix"] * 0 + knobs["mix"]}
+
+    return Iterated(begin, step, lambda carry: {name: carry[name] for name in _STATE})
+
+
+def _prediction(form: _Form, seen: _See) -> Predict:
+    """`Learner.predict` for rows that `seen` looks at."""
+
+    def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
+        output, features = seen(meta, x)
+        corrected = output + form.kernel(features, state["inputs"], state["mix"]) @ state["weights"]
+        if form.spec.kind == "regression":
+            return corrected
+        if form.spec.kind == "multilabel":
+            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+            return kept.log() - (1 - kept).log()
+        probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
+        return (probabilities / probabilities.sum(-1, keepdim=True)).log()
+
+    return predict
+
+
+def _corrected(form: _Form, seen: _See) -> Corrected:
+    """The fully corrected outputs, for training through the correction."""
+    begin = _adaptation(form, seen).begin
+
+    def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
+        begun, (output, features) = begin(meta, support), seen(meta, x)
+        matrix = form.kernel(begun["inputs"], begun["inputs"], 1.0)
+        weights = differentiable_weights(matrix, begun["residuals"], support.mask, _TRAINING_RIDGE)
+        return output + form.kernel(features, begun["inputs"], 1.0) @ weights
+
+    return corrected
 
 
 def shrinkage(own: Guard[Any], loo_improvement: Tensor) -> Tensor:

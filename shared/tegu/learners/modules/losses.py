@@ -23,7 +23,7 @@ from tegu.core.errors import DataError, UnknownNameError
 from tegu.learners.modules.functional import Applied
 from tegu.learners.operators.exportable import PlainOperators, one_hot, softmax_cross_entropy
 
-__all__ = ["LOSSES", "Loss", "OutputLoss", "checked_rows", "find_loss", "masked_mean"]
+__all__ = ["LOSSES", "Loss", "OutputLoss", "checked_rows", "click_confidence", "find_loss", "masked_mean"]
 
 Loss: TypeAlias = Callable[[Applied, Batch[Tensor], "Batch[Tensor] | None"], Tensor]
 OutputLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -66,13 +66,13 @@ def click_softmax(items: int) -> Loss:
         if support is not None:
             # Repeated rows of an item accumulate, which is harmless: the item stays excluded.
             scores = scores.index_put((support.x,), _EXCLUDED_SCORE * support.mask, accumulate=True)
-        return -torch.log_softmax(scores, -1)[batch.x] * _confidence(batch.y)
+        return -torch.log_softmax(scores, -1)[batch.x] * click_confidence(batch.y)
 
     return loss
 
 
-def _confidence(weights: Tensor) -> Tensor:
-    """As `tegu.core.data.confidence`."""
+def click_confidence(weights: Tensor) -> Tensor:
+    """How much feedback counts, `[rows]`: as `tegu.core.data.confidence`, in torch."""
     return weights.clamp(max=1) + weights.clamp(min=1).log()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
@@ -11,9 +12,10 @@ import typer
 from rich.console import Console
 
 from tegu.cli.parsing.memory_size import parse_memory_size
+from tegu.cli.parsing.share import parse_share
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
-from tegu.server.training.plan import TrainingPlan
+from tegu.server.training.plan import CalibrationPlan, TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.experiments import Experiment, find_experiment
@@ -33,6 +35,7 @@ def simulate_command(
     rounds: int | None,
     patience: int,
     folds: int | None,
+    harm: Mapping[str, str | float | None],
     cohort: int | None,
     initialisations: int,
     seed: int,
@@ -45,10 +48,11 @@ def simulate_command(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Run a built-in experiment and print its table.
+    """Run a built-in experiment and print its table. `harm` holds limits of `CalibrationPlan`, or None for its own.
 
     Raises:
-        TeguError: a name is unknown, there are too few users for the cohort, or the folder cannot be written.
+        TeguError: a name is unknown, a limit on harm is out of range, there are too few users for the cohort, or the
+            folder cannot be written.
     """
     check_backend(backend)
     check_engine(engine)
@@ -56,6 +60,10 @@ def simulate_command(
     allowed = parse_memory_size(memory)
     if learner is not None:
         find_learner(learner)
+    limits: dict[str, Any] = {name: value for name, value in harm.items() if value is not None}
+    if isinstance(risk := limits.get("risk"), str) and risk != "strict":
+        limits["risk"] = parse_share("risk", risk)
+    replace(CalibrationPlan(), **limits)  # an error before the experiment's data are read
     build, folder = find_experiment(name), out or Path("runs") / name
     options = _Options(
         backend="ray" if backend == "ray" else "inprocess",
@@ -70,7 +78,7 @@ def simulate_command(
         experiment = build(seed=number, rounds=rounds, cohort=cohort)
         if learner is not None:
             experiment = experiment.with_learner(learner)
-        plan = _with_overrides(experiment.plan, patience, folds)
+        plan = _with_overrides(experiment.plan, patience, folds, limits)
         found.append(_run_one(replace(experiment, plan=plan, initialisations=initialisations), run_folder, options))
     metrics = found[0] if seeds == 1 else mean_over_seeds(found)
     several = "" if initialisations == 1 else f", {initialisations} initialisations"
@@ -89,8 +97,8 @@ def simulate_command(
         typer.echo(json.dumps(metrics))
 
 
-def _with_overrides(plan: TrainingPlan, patience: int, folds: int | None) -> TrainingPlan:
-    """Return the plan with the given patience and folds; patience replaces an experiment's own folds by 0."""
+def _with_overrides(plan: TrainingPlan, patience: int, folds: int | None, limits: Mapping[str, Any]) -> TrainingPlan:
+    """Return the plan with the given patience, folds and limits; patience replaces an experiment's own folds by 0."""
     if patience and folds is None and plan.calibration.folds:
         typer.echo(
             f"--patience {patience} needs separate calibration users to validate on: --folds is set to 0 instead of "
@@ -98,7 +106,8 @@ def _with_overrides(plan: TrainingPlan, patience: int, folds: int | None) -> Tra
             err=True,
         )
         folds = 0
-    calibration = plan.calibration if folds is None else replace(plan.calibration, folds=folds)
+    calibration = replace(plan.calibration, **limits)
+    calibration = calibration if folds is None else replace(calibration, folds=folds)
     return replace(plan, early_stopping=replace(plan.early_stopping, patience=patience), calibration=calibration)
 
 

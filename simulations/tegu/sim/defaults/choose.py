@@ -7,8 +7,8 @@ from torch import nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.notes import note
+from tegu.learners.algorithms.implicit_als import implicit_als
 from tegu.learners.algorithms.item_ratings import item_ratings
-from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.named_output import OutputName
@@ -16,11 +16,8 @@ from tegu.sim.data.population import Population
 from tegu.sim.data.scaling import scaling_of_users
 from tegu.sim.defaults.for_module import learner_for_module
 from tegu.sim.defaults.module_of_spec import default_module
-from tegu.sim.experiments.models.film_taste import FilmTaste
 
 __all__ = ["choose_learner"]
-
-_FACTORS = 32
 
 
 def choose_learner(
@@ -75,13 +72,5 @@ def _ratings(population: Population, seed: int) -> Learner:
 
 
 def _ranking(spec: Spec) -> Learner:
-    note("no module is given: item vectors and popularity are trained, and a user's vector adapts (reptile)")
-    return reptile(
-        FilmTaste(spec.items, _FACTORS),
-        spec,
-        init="fresh",
-        adapted_parameters=["user"],
-        steps=5,
-        lr=2.0,
-        prior=20.0,
-    )
+    note("no module is given: vectors of items and their popularity are trained, and a person's vector is solved for")
+    return implicit_als(spec)

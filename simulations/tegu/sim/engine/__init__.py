@@ -5,6 +5,7 @@ batches         batches of users of similar sizes, gathered from a cohort
 blocks          the blocks of users whose updates are summed first
 sum_blocks      the sum of all blocks
 footprint       the bytes that a user's update takes
+encoded_rows    rows that are encoded once for many trials
 predictions     predictions after adapting each user, as evaluation needs them
 backend         the protocol of what runs a batch of users
 onnx_batched    backend: a batch as one call of a graph

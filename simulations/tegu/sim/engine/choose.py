@@ -15,6 +15,7 @@ from tegu.core.errors import CompileError, UnknownNameError
 from tegu.learners.learner import Learner
 from tegu.sim.data.cohort import Cohort
 from tegu.sim.engine.backend import Backend
+from tegu.sim.engine.encoded_rows import make_encoder
 from tegu.sim.engine.engine import MEMORY, Engine
 from tegu.sim.engine.footprint import footprint, summed_update_footprint
 from tegu.sim.engine.in_torch import TorchBatched, TorchLooped
@@ -55,7 +56,7 @@ def make_engine(
 
 
 def _engine(backend: Backend, learner: Learner, memory: int) -> Engine:
-    return Engine(
+    engine = Engine(
         backend,
         manifest_of(learner),
         learner.execution,
@@ -63,6 +64,7 @@ def _engine(backend: Backend, learner: Learner, memory: int) -> Engine:
         memory=memory,
         summed_update_bytes=summed_update_footprint(learner),
     )
+    return replace(engine, encoder=make_encoder(engine, learner))
 
 
 def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind) -> Backend:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -25,12 +25,16 @@ from tegu.sim.engine.batches import BatchGroup, UserBatch, even_slices, gather_b
 from tegu.sim.engine.footprint import MAX_SUMMED_USERS
 from tegu.sim.engine.sum_blocks import sum_blocks
 
+if TYPE_CHECKING:  # it holds an engine of its own
+    from tegu.sim.engine.encoded_rows import RowEncoder
+
 __all__ = ["MEMORY", "Engine"]
 
 MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
 _BLOCK = 8  # users whose updates are summed first
 _BLOCK_BYTES = 32 << 20  # a block has fewer users if `_BLOCK` users would compute more than this
 _CALL_BYTES = 3 << 18  # computed in the time that the overhead of one call and its gathering takes
+_SHARES = 8  # calls into which users are divided for adaptation and prediction, to keep several cores busy
 _BATCH = 128  # users per call: enough to use a core fully, few enough for its cache
 
 UserBytes: TypeAlias = Callable[[int], float]
@@ -50,6 +54,7 @@ class Engine:
         memory: memory limit in bytes for users processed at once, over all workers.
         workers: number of threads, by default one per usable core.
         summed_update_bytes: as `user_bytes`, for updates that are summed over users at once.
+        encoder: encodes rows once for many trials; None if the learner cannot.
     """
 
     backend: Backend
@@ -59,6 +64,7 @@ class Engine:
     memory: int = MEMORY
     workers: int = field(default_factory=usable_cpus)
     summed_update_bytes: UserBytes = lambda rows: 1 << 16
+    encoder: RowEncoder | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return (
@@ -113,7 +119,7 @@ class Engine:
         def adapt_slice(chosen: slice) -> Tree:
             return self.backend.adapt(meta, users_in(supports, chosen), knobs, drawn[chosen])
 
-        states = self._map(adapt_slice, self._slices(users))
+        states = self.map(adapt_slice, self._slices(users))
         return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
@@ -123,7 +129,11 @@ class Engine:
             own = {name: state[chosen] for name, state in states.items()}
             return self.backend.predict(meta, own, np.ascontiguousarray(x[chosen]))
 
-        return np.concatenate(self._map(predict_slice, self._slices(len(x))))
+        return np.concatenate(self.map(predict_slice, self._slices(len(x))))
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """The results of `function` for all items, in order, computed on every core."""
+        return list(self._pool.map(function, items))
 
     def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[BatchGroup]:
         """Groups of one batch per worker; see `tegu.sim.engine.batches`."""
@@ -162,8 +172,10 @@ class Engine:
             )
         return users
 
-    def _slices(self, users: int) -> list[slice]:
-        size = max(1, min(_BATCH, -(-users // self.workers)))
+    @staticmethod
+    def _slices(users: int) -> list[slice]:
+        """Slices of users; their sizes do not depend on the number of workers, and so neither do the last bits."""
+        size = max(1, min(_BATCH, -(-users // _SHARES)))
         return [slice(start, start + size) for start in range(0, users, size)]
 
     def _compute_all(self, compute: Callable[[T], R], batches: Generator[T]) -> list[R]:
@@ -190,9 +202,6 @@ class Engine:
         for worker in [self._pool.submit(work) for _ in range(self.workers)]:
             worker.result()
         return [results[number] for number in range(len(results))]
-
-    def _map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        return list(self._pool.map(function, items))
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from tegu.core.errors import DataError
 from tegu.core.metrics import Metric
 from tegu.learners.catalogue import find_learner
 from tegu.learners.learner import Learner
@@ -30,7 +31,7 @@ class Experiment:
     Attributes:
         name: as on the command line.
         population: all users; split by user before training.
-        model: the module from which the learner was built.
+        model: the module from which the learner was built; None for a learner that has none.
         learner: the learner to meta-train.
         plan: the training plan. Its `calibration` names the numbers of interactions and the metric of the evaluation.
         loss: the loss of the learner; None for the default of the task.
@@ -45,7 +46,7 @@ class Experiment:
 
     name: str
     population: Population
-    model: nn.Module
+    model: nn.Module | None
     learner: Learner
     plan: TrainingPlan
     loss: str | OutputLoss | None = None
@@ -83,11 +84,17 @@ class Experiment:
 
         Raises:
             UnknownNameError: no such learner.
+            DataError: the experiment has no module.
             TeguError: the learner does not suit the model or the spec.
         """
         build = find_learner(name)
         if name == self.learner.name:
             return self
+        if self.model is None:
+            raise DataError(
+                f"{self.name} has no module, from which {name} could be built: run it with its own learner, "
+                f"{self.learner.name}"
+            )
         parameters = inspect.signature(build).parameters.values()
         takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
         names = {each.name for each in parameters}

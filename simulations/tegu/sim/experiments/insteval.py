@@ -6,7 +6,7 @@ al. 2015, "Fitting Linear Mixed-Effects Models Using lme4").
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +14,11 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment
-from tegu.sim.experiments.models.item_ratings import ItemRatings
+from tegu.sim.experiments.item_ratings import item_ratings_experiment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,30 +43,13 @@ def lecturer_ratings() -> Population:
 
 
 def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """Build the experiment; only a student's preference weights (`taste.weight`) adapt."""
-    population = lecturer_ratings()
-    model = ItemRatings(LECTURERS, factors=4, level=3.0, bias=0.5)
-    options: dict[str, Any] = {
-        "init": "fresh",
-        "adapted_parameters": ["taste.weight"],
-        "steps": 10,
-        "lr": 0.5,
-        "prior": 20.0,
-    }
+    """Build the experiment: the default for ratings by item id."""
     plan = TrainingPlan(
         rounds=rounds or 600,
         cohort=CohortPlan(cohort or 100),
         seed=seed,
-        outer=OuterRule("AdamW", 0.005, {"weight_decay": 0.5}, decay=True),
+        outer=OuterRule("Adam", 0.02, decay=True),
         episodes=EpisodeRule(min_support=1, max_support=40, max_query=64),
         calibration=CalibrationPlan(metric=METRICS["rmse"]),
     )
-    return Experiment(
-        name="insteval",
-        population=population,
-        model=model,
-        learner=residual_correction(model, population.spec, normalise_features=False, **options),
-        options=options,
-        plan=plan,
-        classical=classical_for(population.spec),
-    )
+    return item_ratings_experiment("insteval", lecturer_ratings(), plan)

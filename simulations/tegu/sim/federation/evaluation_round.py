@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -97,20 +97,46 @@ def evaluate_batched(
     """
     if request.metric not in metrics:
         raise UnknownNameError("metric", request.metric, metrics)
-    metric, attempt = metrics[request.metric], partial(_attempt, engine, meta)
-    return [
-        evaluate_candidates(
-            question, engine.manifest, _trials(users_in(question.who), question, request.seed), metric, attempt
-        )
-        for question in request.questions
-    ]
+    metric, groups = metrics[request.metric], dict[UserGroup, _Group]()
+    sums = []
+    for question in request.questions:
+        if question.who not in groups:
+            groups[question.who] = _prepare(engine, meta, users_in(question.who))
+        group = groups[question.who]
+        trials, attempt = _trials(group, question, request.seed), partial(_attempt, group.engine, meta)
+        sums.append(evaluate_candidates(question, engine.manifest, trials, metric, attempt))
+    return sums
+
+
+class _Group(NamedTuple):
+    """Users of an evaluation round, and what runs the learner on them.
+
+    Attributes:
+        users: the users.
+        engine: for the codes, if there are any.
+        codes: of each user's rows; None if rows are not encoded.
+    """
+
+    users: Population
+    engine: Engine
+    codes: Sequence[Array] | None = None
+
+
+def _prepare(engine: Engine, meta: Tree, users: Population) -> _Group:
+    """The users with their rows encoded, where the learner can."""
+    codes = engine.encoder.encode(meta, users) if engine.encoder is not None and len(users) else None
+    return (
+        _Group(users, engine)
+        if codes is None or engine.encoder is None
+        else _Group(users, engine.encoder.engine, codes)
+    )
 
 
 def _attempt(engine: Engine, meta: Tree, trials: Trials, knobs: Knobs) -> TrialOutputs:
     return adapt_and_predict(engine, meta, knobs, trials)
 
 
-def _trials(population: Population, question: CandidateSet, seed: int) -> Trials:
-    if not (population.max_support >= question.k).any():
-        return Trials(population.spec, question.k, [])
-    return draw_trials(population, question.k, seed, question.draws)
+def _trials(group: _Group, question: CandidateSet, seed: int) -> Trials:
+    if not (group.users.max_support >= question.k).any():
+        return Trials(group.users.spec, question.k, [])
+    return draw_trials(group.users, question.k, seed, question.draws, group.codes)

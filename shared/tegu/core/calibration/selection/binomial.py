@@ -68,7 +68,7 @@ def people_to_show(risk: float, confidence: float, share: float = 0.0) -> int | 
     if share >= risk:
         return None
     people = math.ceil(math.log1p(-confidence) / math.log1p(-risk))
-    while upper_bound(round(share * people), people, confidence) > risk:
+    while at_most_probability(round(share * people), people, risk) > 1 - confidence:
         people = math.ceil(people * 1.01)
         if people > _MOST_PEOPLE:
             return None

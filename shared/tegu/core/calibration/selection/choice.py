@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tegu.core.bundle.shown import HarmShown
 from tegu.core.calibration.assignment import PROPOSING
 from tegu.core.calibration.selection.binomial import lower_bound, people_to_show, upper_bound
 from tegu.core.calibration.selection.figures import Figures
 from tegu.core.calibration.selection.fixed_sequence import Walk, walk_path
 from tegu.core.calibration.selection.limits import Limits
-from tegu.core.calibration.shown import HarmShown
 from tegu.core.data.batch import Array
 
 __all__ = [

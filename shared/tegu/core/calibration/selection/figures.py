@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.calibration.harm import allowed_loss, materially_hurt
-from tegu.core.calibration.normal_cdf import normal_cdf
 from tegu.core.data.batch import Array
 
 __all__ = ["COLUMNS", "Figures", "add_figures", "figure_sums", "neighbour_weights", "pool_over_k"]
 
 COLUMNS = 7
 _WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
+_STEEP = 50.0  # beyond it a pressure is 0 or 1 anyway
 _STRENGTH = 20.0  # people that all neighbours together count as, at most
 
 
@@ -98,7 +98,7 @@ def figure_sums(gain: Array, initialisation: Array, resolution: Array, material:
         return np.full(COLUMNS, np.nan)
     mean = gain.mean(1)
     allowed = allowed_loss(initialisation, resolution, material)
-    pressure = normal_cdf((-allowed - mean) / np.maximum(allowed / 2, 1e-12))
+    pressure = 1 / (1 + np.exp(np.clip(4 * (mean + allowed) / np.maximum(allowed, 1e-12), -_STEEP, _STEEP)))
     parts = (
         mean,
         np.square(mean),
@@ -119,18 +119,30 @@ def add_figures(one: Figures, other: Figures) -> Figures:
 def pool_over_k(ks: Sequence[int], figures: Sequence[Figures]) -> list[Figures]:
     """The sums at each k, joined by those at neighbouring k with weights; see `neighbour_weights`.
 
+    Gains often grow with k. Those of neighbours are therefore multiplied, so that they are as large as the own ones.
+
     Args:
         ks: numbers of interactions, each once.
         figures: at each k, of the same candidates. A candidate whose own sums are not finite stays so.
     """
     people = np.stack([each.people * each.finite for each in figures])
     sums = np.stack([np.where(each.finite[:, None], each.sums, 0.0) for each in figures])
+    sizes = np.sqrt(sums[:, :, 1].sum(1) / np.maximum(people.sum(1), 1.0))
     pooled = []
     for place, own in enumerate(figures):
         weights = neighbour_weights(ks, people.max(1), place)
-        joined = Figures(weights @ people, np.tensordot(weights, sums, 1))
+        factors = np.where((sizes > 0) & (sizes[place] > 0), sizes[place] / np.where(sizes > 0, sizes, 1.0), 1.0)
+        joined = Figures(weights @ people, np.tensordot(weights, sums * _powers(factors)[:, None], 1))
         pooled.append(joined._replace(sums=np.where(own.finite[:, None], joined.sums, np.nan)))
     return pooled
+
+
+def _powers(factors: Array) -> Array:
+    """What multiplies each column of sums, `[ks, 7]`, where gains are multiplied by the factors `[ks]`."""
+    columns = np.ones((len(factors), COLUMNS))
+    columns[:, [0, 4, 5]] = factors[:, None]
+    columns[:, 1] = np.square(factors)
+    return columns
 
 
 def neighbour_weights(ks: Sequence[int], people: Array, place: int) -> Array:

@@ -15,9 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tegu.core.calibration.selection.binomial import upper_bound
+from tegu.core.calibration.selection.binomial import at_most_probability, upper_bound
 
 __all__ = ["Walk", "walk_path"]
+
+
+_ROUNDING = 1e-9  # relative: a limit that is itself such a bound is met
 
 
 class Walk(NamedTuple):
@@ -56,6 +59,12 @@ def walk_path(hurt: Sequence[int], people: int, limit: float, confidence: float)
         limit: share of users to be shown; fixed before the testing users are seen.
         confidence: of what is shown.
     """
-    bounds = [upper_bound(count, people, confidence) for count in hurt]
-    passed = next((place for place, bound in enumerate(bounds) if bound > limit), len(bounds))
-    return Walk(passed, limit, bounds[0], bounds[-1])
+    failures = (place for place, count in enumerate(hurt) if not _is_shown(count, people, limit, confidence))
+    passed = next(failures, len(hurt))
+    first, last = (upper_bound(count, people, confidence) for count in (hurt[0], hurt[-1]))
+    return Walk(passed, limit, first, last)
+
+
+def _is_shown(count: int, people: int, limit: float, confidence: float) -> bool:
+    """Whether the p-value of "more than `limit` of all users are hurt" is small enough."""
+    return limit >= 1 or at_most_probability(count, people, limit) <= (1 - confidence) * (1 + _ROUNDING)

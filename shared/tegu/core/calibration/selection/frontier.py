@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from tegu.core.bundle.shown import FrontierPoint
 from tegu.core.calibration.harm import harm_ratio
 from tegu.core.calibration.selection.choice import acceptable, choose
 from tegu.core.calibration.selection.figures import COLUMNS, Figures
 from tegu.core.calibration.selection.limits import Limits
-from tegu.core.calibration.shown import FrontierPoint
 from tegu.core.data.batch import Array
 
 __all__ = ["RISKS", "gain_frontier"]

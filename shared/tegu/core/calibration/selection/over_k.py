@@ -105,7 +105,7 @@ def _with_monotone_gains(choices: Sequence[Choice], evidence: Sequence[Evidence]
 
 
 def monotone_gains(gains: Sequence[float], deviations: Sequence[float], people: Sequence[int]) -> list[float]:
-    """Expected gains that never fall with k, but where a fall is significant: isotonic regression, weighted by people.
+    """Expected gains that never fall with k, but where enough people show it: isotonic regression, weighted by people.
 
     Args:
         gains: mean gain at each k.
@@ -116,7 +116,8 @@ def monotone_gains(gains: Sequence[float], deviations: Sequence[float], people: 
     falls = [
         place
         for place in range(1, len(gains))
-        if gains[place - 1] - gains[place] > GAIN_Z * float(np.hypot(errors[place - 1], errors[place]))
+        if people[place] >= _FEW_PEOPLE
+        and gains[place - 1] - gains[place] > GAIN_Z * float(np.hypot(errors[place - 1], errors[place]))
     ]
     starts = [0, *falls, len(gains)]
     return [value for start, end in pairwise(starts) for value in _isotonic(gains[start:end], people[start:end])]

@@ -9,13 +9,14 @@ from tegu.core.data.spec import Spec
 from tegu.sim.evaluation.baselines.tuning import Classical
 from tegu.sim.experiments.baselines.ease import ease
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
+from tegu.sim.experiments.baselines.linear_predictor import linear_predictor
 from tegu.sim.experiments.baselines.popularity import popularity
 
 __all__ = ["RANKINGS", "RATINGS", "classical_for"]
 
 RANKINGS: Mapping[str, Classical] = MappingProxyType({"popularity": popularity, "ease": ease})
 RATINGS: Mapping[str, Classical] = MappingProxyType(
-    {"item_mean": item_mean, "item_mean_user_bias": item_mean_user_bias}
+    {"linear_predictor": linear_predictor, "item_mean_user_bias": item_mean_user_bias, "item_mean": item_mean}
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tegu.core.calibration.shown import FrontierPoint, HarmShown, frontier_from, harm_from
+from tegu.core.bundle.shown import FrontierPoint, HarmShown, frontier_from, harm_from
 
 FEW = HarmShown(0.068, 0.9, 61, 0.0, 0.1, 0.05, 90, 0.05)
 

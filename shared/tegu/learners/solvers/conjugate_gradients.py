@@ -1,0 +1,50 @@
+"""Conjugate gradients for one positive definite system, in matrix products alone, so that any runtime can compute it.
+
+Hestenes and Stiefel 1952, "Methods of Conjugate Gradients for Solving Linear Systems". A step costs one product with
+the matrix; where the eigenvalues lie within a factor of a hundred, twenty steps reach float32's digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Progress", "next_progress", "no_progress"]
+
+_TINY = 1e-20  # a residual of zero stays zero
+
+
+class Progress(NamedTuple):
+    """How far the solution is; every entry is `[size]`.
+
+    Attributes:
+        solution: approximates the x of `A x = b`.
+        residual: `b - A x`.
+        direction: along which the next step goes.
+    """
+
+    solution: Tensor
+    residual: Tensor
+    direction: Tensor
+
+
+def no_progress(target: Tensor) -> Progress:
+    """Start at zero, for the right side `target` `[size]`."""
+    return Progress(torch.zeros_like(target), target, target)
+
+
+def next_progress(now: Progress, product: Callable[[Tensor], Tensor]) -> Progress:
+    """Take one step.
+
+    Args:
+        now: from `no_progress` or this function.
+        product: x `[size]` -> A x `[size]`, for a symmetric positive definite A.
+    """
+    image, length = product(now.direction), now.residual.square().sum()
+    step = length / ((now.direction * image).sum() + _TINY)
+    residual = now.residual - step * image
+    kept = residual.square().sum() / (length + _TINY)
+    return Progress(now.solution + step * now.direction, residual, residual + kept * now.direction)

@@ -1,0 +1,93 @@
+"""Rows that are encoded once, for a learner whose adaptation and prediction see a row through its code alone.
+
+Calibration tries many supports, queries and knobs on the same rows. The model's forward pass, which is nearly all of
+the work for a network of some depth, is then computed once for each row of a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+import numpy as np
+import torch
+
+from tegu.core.data.batch import Array
+from tegu.core.data.tree import Tree
+from tegu.learners.learner import Learner, TorchTree
+from tegu.sim.data.population import Population
+from tegu.sim.engine.engine import Engine
+from tegu.sim.engine.in_torch import TorchBatched
+
+__all__ = ["RowEncoder", "make_encoder"]
+
+_ROWS = 256  # of one call: enough to use a core fully
+
+
+@dataclass(frozen=True)
+class RowEncoder:
+    """The encoder of a learner, and an engine for what it encodes.
+
+    Attributes:
+        function: (meta, x `[rows, ...]`) -> codes `[rows, width]`.
+        engine: runs the learner on codes in place of inputs.
+        rows: the most rows of one call; it depends on the memory limit.
+    """
+
+    function: Callable[[TorchTree, torch.Tensor], torch.Tensor] = field(repr=False)
+    engine: Engine
+    rows: int = _ROWS
+
+    def encode(self, meta: Tree, population: Population) -> list[Array] | None:
+        """The codes of each user's rows, `[users]` of `[rows, width]`. The sizes of calls depend on the rows alone.
+
+        Args:
+            meta: the initialisation.
+            population: the users.
+
+        Returns:
+            The codes, or None if they would take more than the engine's memory limit.
+        """
+        tensors = {name: torch.tensor(value) for name, value in meta.items()}
+
+        def codes(chosen: Sequence[int]) -> list[Array]:
+            rows = [population.rows(user)[0] for user in chosen]
+            found = self._encode_rows(tensors, np.concatenate(rows))
+            return np.split(found, np.cumsum([len(own) for own in rows])[:-1])
+
+        parts = list(self._parts(population))
+        first = codes(parts[0])
+        width = first[0].itemsize * first[0].shape[1]
+        if width * int(population.counts.sum()) > self.engine.memory:
+            return None
+        return list(chain(first, *self.engine.map(codes, parts[1:])))
+
+    def _encode_rows(self, meta: TorchTree, x: Array) -> Array:
+        with torch.no_grad():
+            parts = [
+                self.function(meta, torch.tensor(x[start : start + self.rows])) for start in range(0, len(x), self.rows)
+            ]
+        return torch.cat(parts).numpy()
+
+    def _parts(self, population: Population) -> Iterator[list[int]]:
+        """Users in their order, as many at a time as fill one call."""
+        part, rows = list[int](), 0
+        for user, count in enumerate(population.counts.tolist()):
+            if part and rows + count > self.rows:
+                yield part
+                part, rows = [], 0
+            part.append(user)
+            rows += count
+        yield part
+
+
+def make_encoder(engine: Engine, learner: Learner) -> RowEncoder | None:
+    """The encoder of a learner that an engine runs; None if the learner has none."""
+    encoded = learner.execution.encoded
+    if encoded is None or encoded.plain != (learner.adapt, learner.predict):
+        return None
+    on_codes = replace(learner, adapt=encoded.adapt, predict=encoded.predict)
+    each = max(engine.user_bytes(_ROWS) / _ROWS, 1.0)  # of an update, which takes more than an encoding
+    rows = min(_ROWS, max(1, int(engine.memory / engine.workers / each)))
+    return RowEncoder(encoded.encode, replace(engine, backend=TorchBatched(on_codes)), rows)
