@@ -15,6 +15,7 @@ import pytest
 from tegu.compile import make_bundle
 from tegu.core import Spec, read_bundle, write_bundle
 from tegu.learners import reptile
+from tegu.sim.experiments.baselines.for_spec import RANKINGS
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,11 +99,15 @@ def test_the_device_recommends_and_adapts(tmp_path: Path) -> None:
 
 
 def test_the_demo_table_has_all_rows() -> None:
-    assert [row[0] for row in table_after("<!-- demo table -->", README)[1:]] == [
-        "personalised", "initialisation", "popularity", "ease", "local_only", "fedsgd", "fedsgd_finetuned", "fedavg",
-        "mean gain", "gain, 95% CI lower", "gain, 95% CI upper", "mean gain, worst decile", "hurt by adapting",
-        "any decline", "held-out users",
+    """The run first, then the baselines in the order of their strength, then gain and harm."""
+    rows = [row[0] for row in table_after("<!-- demo table -->", README)[1:]]
+    figures = [
+        "mean gain", "gain, 95% CI lower", "gain, 95% CI upper", "mean gain, worst decile", "materially hurt",
+        "90% bound, calibration", "any decline", "harm ratio", "held-out users",
     ]  # fmt: skip
+    assert rows[:2] == ["personalised", "initialisation"]
+    assert rows[-len(figures) :] == figures
+    assert set(RANKINGS) <= set(rows[2 : -len(figures)])
 
 
 @pytest.mark.slow
@@ -110,7 +115,7 @@ def test_the_demo_table_is_what_the_command_prints(demo: Demo) -> None:
     """Every figure to the last digit; the README's blanks and column widths are its own."""
     printed = table_after("recall@10 on ", demo.printed)
     shown = table_after("<!-- demo table -->", README)
-    assert len(shown) == 16
+    assert [row[0] for row in shown] == [row[0] for row in printed]
     assert {row[0]: row[1:] for row in shown} == {row[0]: row[1:] for row in printed}
 
 

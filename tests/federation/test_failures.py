@@ -26,7 +26,7 @@ from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.training.in_process import train_in_process
 from tegu.sim.training.on_ray import write_partitions
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("failures")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
 NODES, USERS = 3, 11
 PLAN = TrainingPlan(rounds=1, seed=1, cohort=CohortPlan(NODES, NODES), episodes=EpisodeRule(1, 6, 4))

@@ -40,7 +40,7 @@ from tegu.sim.run_experiment import Outcome, run_experiment
 Finished = tuple[Outcome, Path]
 KEYS = {
     "experiment", "learner", "backend", "seed", "rounds", "train_users", "heldout_users", "metric", "higher_is_better",
-    "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
+    "material", "curve", "train_seconds", "user_rounds_per_second", "peak_rss_mb",
     "cohort", "calibration_users", "schedule", "meta", "engine", "kept_round", "training_gap", "decline",
     "initialisations", "folds",
 }  # fmt: skip
@@ -101,7 +101,7 @@ def test_the_bundle_is_the_run(finished: Finished) -> None:
     assert same_tree(bundle.meta, outcome.run.bundle.meta)
     assert digest(bundle.meta) == outcome.metrics["meta"] == bundle.manifest.training["meta"]
     assert [dict(entry) for entry in bundle.manifest.heldout] == outcome.metrics["curve"]
-    schedule = [entry._asdict() for entry in bundle.manifest.schedule]
+    schedule = [entry.as_json() for entry in bundle.manifest.schedule]
     losses = [entry.pop("losses") for entry in schedule]
     assert schedule == outcome.metrics["schedule"]
     assert [len(each) for each in losses] == [8, 8]

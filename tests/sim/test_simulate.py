@@ -17,6 +17,7 @@ from tests.sim import people
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError, UnknownNameError
+from tegu.server.progress import Silent
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, UpdatePlan
 from tegu.sim import Population, TrainingPlan, simulate
@@ -117,6 +118,20 @@ def tiny_run(plan: TrainingPlan | None = None, **options: Any) -> Run:
 def with_updates(**settings: Any) -> Tree:
     """Return the parameters after two rounds with these settings of `UpdatePlan`."""
     return tiny_run(replace(people.plan(2), updates=UpdatePlan(**settings))).bundle.meta
+
+
+def test_a_bound_that_too_few_people_can_show_is_refused_before_training() -> None:
+    plan = people.plan(2)
+    plan = replace(plan, calibration=replace(plan.calibration, confidence=0.99))
+    with refused(DataError, "people calibrate", "0.99 confidence", "at least 150"):
+        tiny_run(plan, progress=_Unused())
+
+
+class _Unused(Silent):
+    """No training begins."""
+
+    def stage(self, text: str) -> None:
+        raise AssertionError(text)
 
 
 def test_the_risk_limits_the_schedule() -> None:

@@ -7,6 +7,7 @@
 - `validate-every`: -1
 - `calibration-share`: -1.0
 - `calibration-folds`: -1
+- `calibration-confidence`: -1.0
 - `calibration-metric`: empty
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
@@ -72,7 +73,7 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "calibration-harm-ratio": float(_NO_LIMIT)
         if math.isinf(calibration.harm_ratio)
         else float(calibration.harm_ratio),
-        "calibration-confidence": float(calibration.confidence),
+        "calibration-confidence": float(_AUTOMATIC if calibration.confidence is None else calibration.confidence),
     }
 
 
@@ -114,7 +115,7 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             "strict" if values["calibration-risk"] == _STRICT else values["calibration-risk"],
             values["calibration-material"],
             math.inf if values["calibration-harm-ratio"] == _NO_LIMIT else values["calibration-harm-ratio"],
-            values["calibration-confidence"],
+            _unless_automatic(values["calibration-confidence"]),
         ),
     )
 

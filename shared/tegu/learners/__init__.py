@@ -16,6 +16,7 @@ from tegu.core.errors import missing_extra
 
 try:
     from tegu.learners.algorithms.implicit_als import implicit_als
+    from tegu.learners.algorithms.item_ratings import item_ratings
     from tegu.learners.algorithms.mixture.mixture import mixture
     from tegu.learners.algorithms.reptile import reptile
     from tegu.learners.algorithms.residual_correction import residual_correction
@@ -39,6 +40,7 @@ __all__ = [
     "fedsgd",
     "find_learner",
     "implicit_als",
+    "item_ratings",
     "local_only",
     "mixture",
     "optimiser_names",

@@ -76,7 +76,10 @@ def simulate(
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(help="Confidence with which the risk is to be shown. The experiment's own by default."),
+        typer.Option(
+            help="Confidence with which the risk is to be shown, or an error tells how many users it takes. By "
+            "default 0.9 and no error."
+        ),
     ] = None,
     initialisations: Annotated[
         int, typer.Option(min=1, help="Number of initialisations in one bundle, for different groups of users.")

@@ -40,8 +40,8 @@ class Run(RunResult):
     def evaluate(self, *, baselines: bool = True, progress: Progress | None = None) -> Evaluation:
         """Evaluate on the held-out users: the table of the built-in experiments, for this run.
 
-        Baselines are trained on the same users with the same plan, which takes about as long as the run did. Those that
-        need the module are left out for a learner that does not know its module (`Learner.source`).
+        Baselines are tuned on users that are not held out, which takes up to as long as the run did. Those that need
+        the module are left out for a learner that does not know its module (`Learner.source`).
 
         Args:
             baselines: whether to train and evaluate them.

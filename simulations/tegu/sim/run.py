@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tegu.compile import compile_learner, make_bundle
+from tegu.core.calibration.selection.enough_people import check_people
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.episode import draw_users
@@ -74,7 +75,7 @@ def run_plan(
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
         DataError: the learner was built for another spec, the plan has patience and the backend is "ray", or `resume`
-            without `checkpoints`.
+            without `checkpoints`; or fewer users calibrate than the plan's `confidence` takes.
         FederationError: the folder holds another run or is in use, or training diverges.
         UnknownNameError: no such backend or engine.
     """
@@ -117,6 +118,7 @@ def _run(
     split = split_population(population, plan)
     ks, validation_k = supported_ks(plan.calibration.ks, split)
     folds = plan.calibration.folds or 0
+    check_people(len(split.calibration), plan.calibration.limits)
     progress.stage(
         f"{learner.name}: compiling graphs, then {f'{folds + 1} times ' if folds else ''}{settled(plan).rounds} rounds"
     )

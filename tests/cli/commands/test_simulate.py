@@ -241,3 +241,31 @@ def test_in_its_own_process(process: Run, tmp_path: Path) -> None:
     assert all(line.startswith(shown) for line in result.out.splitlines() if line), result.out
     assert "evaluating on held-out users" in result.err
     assert "Warning" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "parts"),
+    [
+        ("--risk", "lax", ["risk is 'lax'", "0.05", "strict"]),
+        ("--risk", 1.5, ["risk is 1.5", "from 0 to 1"]),
+        ("--material", 2, ["material is 2", "from 0 to 1"]),
+        ("--harm-ratio", -0.5, ["harm_ratio is -0.5", "at least 0"]),
+        ("--confidence", 1.0, ["confidence is 1.0", "below 1"]),
+    ],
+)
+def test_limits_on_harm_out_of_range_are_refused(
+    tegu: Run, tmp_path: Path, option: str, value: object, parts: list[str]
+) -> None:
+    assert_error(tegu("simulate", "tiny", option, value, "--out", tmp_path / "run"), *parts)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_limits_on_harm_reach_the_schedule(tegu: Run, tmp_path: Path) -> None:
+    run = ["simulate", "tiny", "--rounds", 1, "--out", tmp_path / "run", "--json"]
+    found = tegu(*run, "--risk", 0.3, "--material", 0.1)
+    assert not found.code, found.err
+    schedule = json.loads(found.out.splitlines()[-1])["schedule"]
+    assert {(entry["harm"]["risk"], entry["harm"]["material"]) for entry in schedule} == {(0.3, 0.1)}
+    schedule = json.loads(tegu(*run, "--risk", "strict").out.splitlines()[-1])["schedule"]
+    assert {entry["harm"] is None for entry in schedule} == {True}

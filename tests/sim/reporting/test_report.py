@@ -30,6 +30,7 @@ METRICS: dict[str, Any] = {
     "heldout_users": 23,
     "metric": "recall@10",
     "higher_is_better": True,
+    "material": 0.04,
     "curve": [
         {
             "k": k,
@@ -184,6 +185,7 @@ def test_the_page_has_every_row_and_plot() -> None:
     for figure in (71, 12, 23, 40, "seed 3", "41 s", "1234 user updates per second"):
         assert str(figure) in text
     assert "higher is better" in text
+    assert "by more than 4% of what it is under the initialisation" in text
     assert "films &amp; &lt;more&gt;" in text
     assert "<more>" not in text
 

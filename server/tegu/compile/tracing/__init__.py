@@ -5,6 +5,7 @@ capture       a function to a graph of aten operators
 known_values  what is computed from constants alone, for code that branches on it
 cache         translated graphs kept between calls
 responsible   the module of the user's model that does not compile
+promotion     explicit conversions of types
 translate     aten operators to ONNX
 naming        names of graph inputs and outputs
 loop          one step to an ONNX Loop over steps

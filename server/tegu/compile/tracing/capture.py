@@ -63,7 +63,10 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
         outputs[:] = list(result)
         return tuple(result.values())
 
-    fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    with torch._dynamo.config.patch(
+        fake_tensor_cache_enabled=False
+    ):  # with symbols, a look-up takes longer than it saves
+        fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     examples = [_fake_input(fake, name, tensor, dynamic.get(name, ())) for name, tensor in inputs.items()]
     module = _recorded(positional, examples, views=True)
     if any(_writes(node.target) or node.target in STRIDED for node in module.graph.nodes):

@@ -22,7 +22,8 @@ from torch.export.graph_signature import (
     OutputSpec,
     TensorArgument,
 )
-from torch.onnx._internal.exporter._core import export
+from torch.onnx._internal.exporter._core import _exported_program_to_onnx_program
+from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from tegu.compile.operators.broadcast_matmul import TRANSLATIONS as MATMUL
@@ -30,6 +31,7 @@ from tegu.compile.operators.convolution.sliding import TRANSLATIONS as SLIDING
 from tegu.compile.rewrites.fuse import fuse
 from tegu.compile.rewrites.sink_transposes import sink_transposes
 from tegu.compile.tracing.capture import Captured
+from tegu.compile.tracing.promotion import promote_types
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -46,16 +48,15 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
     Raises:
         torch.onnx.OnnxExporterError: an operator has no translation.
     """
-    program = export(
-        _program(captured),
-        registry=_registry(),
-        input_names=list(inputs),
-        output_names=captured.outputs,
-        optimize=False,  # torch's rewrite rules take longer than the rest of the compilation
-        opset_version=OPSET,
-        verbose=False,
-    )
-    return _simplified(program.model, captured.outputs)
+    # torch.onnx's own `export` decomposes and evaluates the graph once more, which takes longer than this.
+    program = _program(captured)
+    remove_assertion_nodes(captured.module)
+    promote_types(captured.module, captured.fake)
+    model = _exported_program_to_onnx_program(program, registry=_registry()).model
+    for values, names in ((model.graph.inputs, inputs), (model.graph.outputs, captured.outputs)):
+        for value, name in zip(values, names, strict=True):
+            value.name = name
+    return _simplified(model, captured.outputs)
 
 
 @functools.cache
@@ -115,12 +116,9 @@ def _program(captured: Captured) -> ExportedProgram:
         elif node.op == "output":
             results = list(node.args[0])
     outputs = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(node.name), None) for node in results]
-    program = ExportedProgram(
+    return ExportedProgram(
         captured.module, graph, ExportGraphSignature(inputs, outputs), {}, {}, [], constants=constants
     )
-    # The capture has decomposed every operator. A second decomposition takes three times as long as the capture.
-    program.run_decompositions = lambda *_: program
-    return program
 
 
 def _lift_constants(captured: Captured) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from tegu.core.bundle.manifest import Knobs, Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, UserGroup
 from tegu.core.calibration.guard import fit_gain_model
+from tegu.core.calibration.selection.enough_people import check_people
 from tegu.core.calibration.selection.figures import Figures, neighbour_weights
 from tegu.core.calibration.selection.frontier import gain_frontier
 from tegu.core.calibration.selection.limits import Limits
@@ -36,6 +37,11 @@ class _Judged(NamedTuple):
     proposing: Figures
     testing: Figures
 
+    @property
+    def people(self) -> int:
+        """Number of calibration users."""
+        return sum(int(half.people.max(initial=0)) for half in (self.proposing, self.testing))
+
 
 def find_schedule(
     evaluate: Evaluate, manifest: Manifest, ks: Iterable[int], limits: Limits | None
@@ -52,7 +58,8 @@ def find_schedule(
         limits: on harm; None for the rule of `risk="strict"`.
 
     Raises:
-        DataError: the figure of every user under the initialisation is 0, so that no share of it can be lost.
+        DataError: the figure of every user under the initialisation is 0, so that no share of it can be lost;
+            or the limits insist on a bound that too few users calibrate for.
     """
     sizes = sorted(set(ks))
     if limits is None:
@@ -60,6 +67,7 @@ def find_schedule(
     judged = _judge(evaluate, _candidates(evaluate, manifest, sizes), limits)
     if not judged:
         return ()
+    check_people(max(each.people for each in judged), limits)
     _check_figures(judged, limits)
     choices = select_over_k(
         [each.k for each in judged], [each.proposing for each in judged], [each.testing for each in judged], limits
@@ -119,7 +127,7 @@ def _judge(evaluate: Evaluate, candidates: dict[int, Sequence[Knobs]], limits: L
         _Judged(k, options, proposing, testing)
         for (k, options), proposing, testing in zip(candidates.items(), figures[::2], figures[1::2], strict=True)
     ]
-    return [each for each in judged if each.proposing.people.any() or each.testing.people.any()]
+    return [each for each in judged if each.people]
 
 
 def _figures(found: MetricSums) -> Figures:
@@ -130,7 +138,7 @@ def _check_figures(judged: Sequence[_Judged], limits: Limits) -> None:
     """Refuse a share of nothing: with a figure of 0 nobody could be materially hurt by a loss of a share of it."""
     halves = [half for each in judged for half in (each.proposing, each.testing)]
     if limits.material and not any(half.sums[:, -1].any() for half in halves):
-        people = sum(int(half.people.max(initial=0)) for half in halves[:2])
+        people = judged[0].people
         raise DataError(
             f"the metric is 0 under the initialisation for all {people} calibration users, and material is "
             f"{limits.material:g}: there is no figure to take a share of. Use another metric, or material=0 to count "

@@ -142,8 +142,9 @@ class CalibrationPlan:
         material: share of a user's own figure under the initialisation whose loss is material, from 0 to 1. 0 means
             more than one query row's worth.
         harm_ratio: largest ratio of the losses of losers to the gains of gainers, from 0; infinite for no limit.
-        confidence: with which calibration is to show that at most `risk` are hurt, from 0.5 to below 1. Where too few
-            users calibrate to show it, the schedule says what they show and how many it would take.
+        confidence: with which calibration is to show that at most `risk` are hurt, from 0.5 to below 1. It is an error
+            if too few users calibrate to show it. None means 0.9, and no error: where too few users calibrate, the
+            schedule says what they show and how many it would take.
 
     Raises:
         DataError: a number out of range, or no k.
@@ -157,7 +158,7 @@ class CalibrationPlan:
     risk: Risk = RISK
     material: float = MATERIAL
     harm_ratio: float = HARM_RATIO
-    confidence: float = CONFIDENCE
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if self.share is not None:
@@ -185,7 +186,8 @@ class CalibrationPlan:
         """The limits on harm; None for `risk="strict"`."""
         if self.risk == "strict":
             return None
-        return Limits(float(self.risk), self.material, self.harm_ratio, self.confidence)
+        confidence, insists = CONFIDENCE if self.confidence is None else self.confidence, self.confidence is not None
+        return Limits(float(self.risk), self.material, self.harm_ratio, confidence, insists)
 
     @property
     def middle_k(self) -> int:
@@ -305,7 +307,8 @@ def _check_harm(plan: CalibrationPlan) -> None:
         _set(plan, "risk", real_number("risk", plan.risk))
         if not 0 <= float(plan.risk) <= 1:
             raise DataError(f"risk is {plan.risk}: expected a share of users from 0 to 1, or 'strict'")
-    for name in ("material", "harm_ratio", "confidence"):
+    named = ("material", "harm_ratio") if plan.confidence is None else ("material", "harm_ratio", "confidence")
+    for name in named:
         _set(plan, name, real_number(name, getattr(plan, name)))
     if not 0 <= plan.material <= 1:
         raise DataError(
@@ -315,7 +318,7 @@ def _check_harm(plan: CalibrationPlan) -> None:
         raise DataError(
             f"harm_ratio is {plan.harm_ratio}: expected a ratio of losses to gains of at least 0, such as 0.2"
         )
-    if not 0.5 <= plan.confidence < 1:
+    if plan.confidence is not None and not 0.5 <= plan.confidence < 1:
         raise DataError(
             f"confidence is {plan.confidence}: expected from 0.5 to below 1, such as 0.9; no number of people shows "
             "anything with certainty"

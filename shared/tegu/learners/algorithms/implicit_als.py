@@ -49,8 +49,8 @@ __all__ = ["PAPER", "implicit_als"]
 PAPER = "Hu, Koren, Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets"
 _STEPS, _TRAINING_STEPS = 12, 6  # of conjugate gradients: errors of 1e-4 and 1e-2 with condition numbers around 10
 _FIRST_VECTORS = 0.1  # standard deviation
-_TASTES = (0.7, 1.5, 3.0, 7.0, 15.0)
-_RIDGE_FACTORS = (4.0, 1.0)
+_TASTES = (1.0, 2.5, 7.0, 15.0)
+_RIDGE_FACTORS = (4.0, 2.0, 1.0)
 _TRAINING = RecommendedTraining("Adam", 0.03, decay=True, rounds=300, cohort=100)
 
 
@@ -66,7 +66,7 @@ def implicit_als(
         spec: of a ranking; see `Spec.ranking`.
         factors: length of an item's vector; at most the number of items is used.
         unseen: weight of an item without feedback, where a click has 1; from 0 to 1.
-        ridge: weight of a taste's squared length, above 0. Calibration also tries four times as much.
+        ridge: weight of a taste's squared length, above 0. Calibration also tries twice and four times as much.
         item_ridge: weight of the item vectors' squared length for each person in a round, not negative. Centrally
             trained ALS with the same ridge for both has `ridge` divided by the number of training people.
 
@@ -79,7 +79,7 @@ def implicit_als(
         )
     factors = min(whole_number("factors", factors, 1), spec.items)
     unseen, ridge, item_ridge = _checked(unseen, ridge, item_ridge)
-    knobs = {"steps": float(_STEPS), "taste": 1.5, "ridge": ridge, "unseen": unseen}
+    knobs = {"steps": float(_STEPS), "taste": 2.5, "ridge": ridge, "unseen": unseen}
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
         vectors, confidence = from_table(support.x, meta["items"]), click_confidence(support.y)

@@ -65,7 +65,8 @@ _KNOBS = {
     **asdict(Guard(weight=1.0, guard=0.0, floor=0.0, intercept=0.0, slope=0.0, residual_sd=1.0)),
 }
 _CANDIDATES = tuple((level, taste) for level in (2.0, 1.0, 0.5) for taste in (2.0, 1.0, 0.6, 0.35, 0.2))
-_TRAINING = RecommendedTraining("Adam", 0.02, decay=True, rounds=600, cohort=100)
+_TRAINING = RecommendedTraining("Adam", 0.02, decay=True, rounds=600)
+_COHORT = 100  # but at most half of the training people, so that folds can fill it
 _KNOWN = "known"
 
 
@@ -156,7 +157,7 @@ def item_ratings(
             example_scaling=(None, Scaling(np.asarray([level], np.float32), np.asarray([scale], np.float32))),
         ),
         fixed_parameters=fixed,
-        recommended=_TRAINING,
+        recommended=_TRAINING._replace(cohort=min(_COHORT, max(1, users // 2))),
     )
 
 

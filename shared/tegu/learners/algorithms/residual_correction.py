@@ -11,6 +11,12 @@ scaled to length 1. K is a weighted mean, by `mix`, of their cosine and an RBF k
 from the initialisation's output, so that a user with few rows stays close to it. Ridge regression as a base learner:
 Bertinetto et al. 2019 (R2-D2), arXiv:1805.08136.
 
+With `level`, the kernel is K + level. The correction then knows what a person does whatever the input, such as how
+often each class occurs. With `ordered`, the kernel is multiplied by a factor that falls with the number of interactions
+between two rows (`tegu.learners.solvers.drifting_kernel`), so that the last interactions count for more than older
+ones. Kernel ridge regression is the mean of a Gaussian process, whose kernel may be any such sum or product.
+Calibration chooses the knobs of both like any other.
+
 The device computes `shrinkage`. Leave-one-out residuals cost nothing extra: each is the row's regression weight divided
 by the diagonal of the inverse. They give the correction's gain on the user's own interactions, the leave-one-out
 improvement e. Among users that took no part in training, the mean gain at improvement e was `intercept + slope * e`,
@@ -23,7 +29,7 @@ interaction the leave-one-out improvement is 0, and the population's values alon
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -33,6 +39,7 @@ from torch import Tensor, nn
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
+from tegu.learners.algorithms.correction_candidates import correction_candidates
 from tegu.learners.algorithms.correction_training import Corrected, train_through
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import (
@@ -51,6 +58,7 @@ from tegu.learners.modules.initial_values import reset_statistics
 from tegu.learners.modules.losses import find_loss
 from tegu.learners.modules.named_output import OutputName
 from tegu.learners.operators.exportable import one_hot
+from tegu.learners.solvers.drifting_kernel import ages, drift, drift_to_next
 from tegu.learners.solvers.ridge import differentiable_weights, fit, kernel, unit_length
 
 __all__ = ["PAPER", "residual_correction", "shrinkage"]
@@ -64,15 +72,15 @@ _KNOBS = {
 }
 _TRAINING_RIDGE = 0.3
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube, 20 ms for 100 rows
-_STATE = ("inputs", "weights", "mix", SHRINKAGE, LOO_IMPROVEMENT)
+_STATE = ("inputs", "weights", SHRINKAGE, LOO_IMPROVEMENT)
+_LEVEL = {"level": 0.0}
+_DRIFT = {"recency": 0.0, "half_life": 1.0}
 _MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability, before normalisation
 _ANSWERS: dict[Kind, Callable[[Tensor], Tensor]] = {
     "classification": lambda logits: torch.softmax(logits, -1),
     "multilabel": torch.sigmoid,
     "regression": lambda values: values,
 }
-_NORMALISED_CANDIDATES = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))
-_UNNORMALISED_CANDIDATES = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
 
 
 class _Seen(NamedTuple):
@@ -86,10 +94,22 @@ _See: TypeAlias = Callable[[TorchTree, Tensor], _Seen]
 
 
 class _Form(NamedTuple):
-    """The layout of targets, and the kernel of features."""
+    """The layout of targets, the kernel of features, and whether a level and a drift are part of the whole kernel."""
 
     spec: Spec
-    kernel: Callable[[Tensor, Tensor, Any], Tensor]
+    features_kernel: Callable[[Tensor, Tensor, Any], Tensor]
+    level: bool
+    ordered: bool
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """The knobs that `predict` needs, and that the state therefore holds."""
+        return ("mix", "level") if self.level else ("mix",)
+
+    def kernel(self, a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
+        """The kernel of the rows' features, and the level, `[rows of a, rows of b]`."""
+        found = self.features_kernel(a, b, given["mix"])
+        return found + given["level"] if self.level else found
 
 
 def residual_correction(
@@ -98,6 +118,8 @@ def residual_correction(
     *,
     normalise_features: bool = True,
     through: bool = False,
+    level: bool = False,
+    ordered: bool = False,
     output: OutputName | None = None,
     **training: Any,
 ) -> Learner:
@@ -115,6 +137,9 @@ def residual_correction(
             as those of items.
         through: train through the correction; see `tegu.learners.algorithms.correction_training`. False trains as
             Reptile does.
+        level: whether calibration may add a level to the kernel.
+        ordered: whether rows are in order, the newest last. Calibration may then let older rows count for less:
+            `recency` and `half_life` are knobs, as is `level`.
         output: as in `reptile`.
         training: other arguments of `reptile`: loss, adapted_parameters, steps, lr, prior, minibatches, inner,
             momentum, learn_step_sizes, rows_per_weight, init. Learned step sizes are used in training only, because the
@@ -134,7 +159,9 @@ def residual_correction(
     like = gradient_learner = reptile(module, spec, **training)
     if training.get("init") == "fresh":
         reset_statistics(module)
-    form = _Form(spec, kernel if normalise_features else _dot_product)
+    level = level or ordered
+    form = _Form(spec, kernel if normalise_features else _dot_product, level, ordered)
+    knobs = {**_KNOBS, **(_LEVEL if level else {}), **(_DRIFT if ordered else {})}
 
     def seen(meta: TorchTree, x: Tensor) -> _Seen:
         found = forward_with_features(module, meta, x)
@@ -160,14 +187,14 @@ def residual_correction(
         name="residual_correction",
         paper=PAPER,
         adapted_parameters=(),
-        knobs=_KNOBS,
-        unadapted={**_KNOBS, "steps": 0.0},
+        knobs=knobs,
+        unadapted={**knobs, "steps": 0.0},
         adapt=plain[0],
         predict=plain[1],
         calibration=CalibrationOptions(
             candidates=[
-                {**_KNOBS, "mix": mix, "ridge": ridge}
-                for mix, ridge in (_NORMALISED_CANDIDATES if normalise_features else _UNNORMALISED_CANDIDATES)
+                {**knobs, **each}
+                for each in correction_candidates(normalised=normalise_features, level=level, ordered=ordered)
             ],
             guarded=True,
             window=_WINDOW,
@@ -188,22 +215,28 @@ def _adaptation(form: _Form, seen: _See) -> Iterated:
         spec = form.spec
         targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
         residuals = targets - output
-        scalars = {name: residuals.new_zeros(()) for name in ("mix", SHRINKAGE, LOO_IMPROVEMENT)}
+        scalars = {name: residuals.new_zeros(()) for name in (*form.state, SHRINKAGE, LOO_IMPROVEMENT)}
         return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del meta, noise
-        matrix = form.kernel(carry["inputs"], carry["inputs"], knobs["mix"])
+        matrix = form.kernel(carry["inputs"], carry["inputs"], knobs)
+        if form.ordered:
+            matrix = matrix * drift(ages(support.mask), knobs["recency"], knobs["half_life"])
         fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
         weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
         reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
         improvement = reduction.sum() / support.mask.sum().clamp(min=1)
         own = Guard[Any].of(knobs)
         kept = shrinkage(own, improvement)
-        changed = {"weights": own.weight * kept * fitted.weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
-        return {**carry, **changed, "mix": carry["mix"] * 0 + knobs["mix"]}
+        weights = own.weight * kept * fitted.weights
+        if form.ordered:
+            next_row = drift_to_next(ages(support.mask), knobs["recency"], knobs["half_life"])
+            weights = weights * next_row.unsqueeze(-1)
+        changed = {"weights": weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+        return {**carry, **changed, **{name: carry[name] * 0 + knobs[name] for name in form.state}}
 
-    return Iterated(begin, step, lambda carry: {name: carry[name] for name in _STATE})
+    return Iterated(begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *form.state)})
 
 
 def _prediction(form: _Form, seen: _See) -> Predict:
@@ -211,7 +244,7 @@ def _prediction(form: _Form, seen: _See) -> Predict:
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         output, features = seen(meta, x)
-        corrected = output + form.kernel(features, state["inputs"], state["mix"]) @ state["weights"]
+        corrected = output + form.kernel(features, state["inputs"], state) @ state["weights"]
         if form.spec.kind == "regression":
             return corrected
         if form.spec.kind == "multilabel":
@@ -229,9 +262,9 @@ def _corrected(form: _Form, seen: _See) -> Corrected:
 
     def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
         begun, (output, features) = begin(meta, support), seen(meta, x)
-        matrix = form.kernel(begun["inputs"], begun["inputs"], 1.0)
+        matrix = form.features_kernel(begun["inputs"], begun["inputs"], 1.0)
         weights = differentiable_weights(matrix, begun["residuals"], support.mask, _TRAINING_RIDGE)
-        return output + form.kernel(features, begun["inputs"], 1.0) @ weights
+        return output + form.features_kernel(features, begun["inputs"], 1.0) @ weights
 
     return corrected
 

@@ -1,1 +1,5 @@
-"""Closed-form solvers: `ridge`, kernel ridge regression with leave-one-out residuals."""
+"""Closed-form solvers.
+
+ridge           kernel ridge regression with leave-one-out residuals
+linear_ridge    ridge regression on a few features, with a penalty for each
+"""

@@ -1,7 +1,7 @@
 """Conjugate gradients for one positive definite system, in matrix products alone, so that any runtime can compute it.
 
 Hestenes and Stiefel 1952, "Methods of Conjugate Gradients for Solving Linear Systems". A step costs one product with
-the matrix; where the eigenvalues lie within a factor of a hundred, twenty steps reach float32's digits.
+the matrix. Where the largest eigenvalue is ten times the smallest, twelve steps leave an error of 1e-4.
 """
 
 from __future__ import annotations

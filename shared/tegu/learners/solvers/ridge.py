@@ -87,5 +87,5 @@ def inverse(matrix: Tensor, identity: Tensor) -> Tensor:
     """
     found = identity / matrix.abs().sum(1).amax(0)
     for _ in range(_ITERATIONS):
-        found = 2 * found - found @ (matrix @ found)
+        found = torch.addmm(found, found, matrix @ found, beta=2, alpha=-1)
     return found

@@ -22,7 +22,7 @@ from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.leakage import RowUnits, find_row_units
 from tegu.sim.data.given_names import frame_names, with_names
 from tegu.sim.data.guess_rows import guess_rows
-from tegu.sim.data.row_groups import group_by_user, row_indices
+from tegu.sim.data.row_groups import given_order, group_by_user, row_indices
 from tegu.sim.data.table import as_list, read_columns, table_rows
 from tegu.sim.data.table_file import read_table_file
 
@@ -85,7 +85,7 @@ class Population:
         spec: Spec | None = None,
         *,
         group: ArrayLike | None = None,
-        order: ArrayLike | None = None,
+        order: ArrayLike | bool | None = None,
         kind: Kind | None = None,
         titles: Mapping[Any, str] | Sequence[str] | None = None,
         feature_names: Sequence[str] | None = None,
@@ -101,7 +101,9 @@ class Population:
                 printed; see `tegu.sim.data.guess_rows.guess_rows`. Ranking is never guessed.
             group: `[rows]`, numbers, dates or words. Rows of one user with the same entry (a session, a day) stay on
                 one side of an episode.
-            order: `[rows]`, numbers, dates or words. A user's support comes strictly before its query.
+            order: `[rows]`, numbers, dates or words; or True for rows that are given in order of time. A user's support
+                comes strictly before its query, and the default learner lets the last rows count for more if
+                calibration users gain by it.
             kind: "classification", "multilabel", "regression" or "ranking", where `spec` is guessed.
             titles: of items, for people: by item id, or in the order of the catalogue.
             feature_names: a name for each number of a row, by which a device may give it.
@@ -125,7 +127,7 @@ class Population:
         users, counts, by_user = group_by_user(names)
         groups, times = (
             None if given is None else ordinal_codes(name, given, len(inputs))[by_user]
-            for name, given in (("group", group), ("order", order))
+            for name, given in (("group", group), ("order", given_order(order, len(inputs))))
         )
         encoding = with_names(encoding, spec, inputs, titles, feature_names)
         inputs, targets = inputs[by_user], targets[by_user]
@@ -146,7 +148,7 @@ class Population:
         spec: Spec | None = None,
         kind: Kind | None = None,
         group: str | None = None,
-        order: str | None = None,
+        order: str | bool | None = None,
         categories: Sequence[str] = (),
         ids: Sequence[str] = (),
         titles: str | Mapping[Any, str] | None = None,
@@ -168,7 +170,7 @@ class Population:
             kind: "classification", "regression" or "ranking". None means that it follows from the target, and is never
                 a ranking.
             group: column of groups; None means no groups.
-            order: column of times; None means no time order.
+            order: column of times, or True for a table whose rows are in order of time; None means no time order.
             categories: features that are categories although they are numbers.
             ids: features that become one id each, for a model that reads that position by `nn.Embedding`: 0 for a value
                 that is not among the training data's, then its values. `spec.x.ids` has positions and sizes.
@@ -178,14 +180,14 @@ class Population:
             DataError: a column is absent, cannot be encoded, or does not fit `spec`.
             PopulationError: there are no rows.
         """
-        optional = [column for column in (group, order) if column is not None]
+        optional = [column for column in (group, order) if isinstance(column, str)]
         used = [*as_list(features), *as_list(target), *as_list(titles if isinstance(titles, str) else None)]
         columns = read_columns(frame, [user, *used, *optional])
         if not len(columns[user]):
             raise PopulationError("there are no rows: expected at least one user")
         roles: dict[str, Role] = {**dict.fromkeys(categories, "category"), **dict.fromkeys(ids, "id")}
         rows = table_rows(columns, features, target, spec=spec, kind=kind, roles=roles, titles=titles)
-        groups, times = (None if name is None else raw_cells(name, columns[name]) for name in (group, order))
+        groups, times = (raw_cells(name, columns[name]) if isinstance(name, str) else name for name in (group, order))
         found = cls.from_arrays(rows.x, rows.y, raw_cells(user, columns[user]), rows.spec, group=groups, order=times)
         return replace(found, encoding=rows.encoding)
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tegu.core.data.batch import Array
 from tegu.core.errors import DataError
 
-__all__ = ["group_by_user", "row_indices"]
+__all__ = ["given_order", "group_by_user", "row_indices"]
+
+
+def given_order(order: ArrayLike | bool | None, rows: int) -> ArrayLike | None:
+    """The time of each row: `order` itself, the rows' positions for True, and None for no order."""
+    if isinstance(order, bool | np.bool_):
+        return np.arange(rows) if order else None
+    return order
 
 
 def row_indices(begins: Array, counts: Array) -> Array:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tegu.core.data.batch import Array
 from tegu.core.data.scaling import Scaling
 from tegu.core.notes import note
+from tegu.learners.algorithms.correction_candidates import FEW_CLASSES
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
@@ -69,8 +70,9 @@ def learner_for_module(
         return reptile(model, spec, init=init)
     train = population.split(seed).train
     x, y = scales = scaling_of_users(train, seed)
+    own = _own_habits(population)
     if x is None and y is None:
-        return residual_correction(model, spec, init=init)
+        return residual_correction(model, spec, init=init, **own)
     what = " and ".join(name for name, scale in (("inputs", x), ("targets", y)) if scale)
     kept = _meaning(model, train, init) if standardise is None else None
     if kept or standardise is False:
@@ -78,10 +80,17 @@ def learner_for_module(
             f"the module's {what} are passed as they are"
             + (f", since {kept}; standardise=True would scale them" if kept else "")
         )
-        return _in_units(residual_correction(model, spec, init=init), scales)
+        return _in_units(residual_correction(model, spec, init=init, **own), scales)
     note(f"{what} are standardised to mean 0 and deviation 1 for the module; standardise=False would not scale them")
-    learner = residual_correction(Standardised(model, x, y), spec, loss=squared_error_in(y) if y else None, init=init)
-    return _in_units(learner, scales)
+    loss = squared_error_in(y) if y else None
+    return _in_units(residual_correction(Standardised(model, x, y), spec, loss=loss, init=init, **own), scales)
+
+
+def _own_habits(population: Population) -> dict[str, bool]:
+    """What residual correction may use: own frequencies among few classes, and the last rows if there is an order."""
+    spec = population.spec
+    few = spec.kind == "classification" and spec.outputs <= FEW_CLASSES
+    return {"level": few, "ordered": population.order is not None}
 
 
 def _meaning(model: nn.Module, train: Population, init: Init) -> str | None:

@@ -50,7 +50,8 @@ def evaluate_heldout(run: RunResult, baselines: Mapping[str, Callable[[int], Met
         outputs = {name: method(trials) for name, method in ours.items()}
         scores = {name: user_scores(trials, each, run.metric) for name, each in outputs.items()}
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
-        allowed = allowed_loss(scores["initialisation"], tolerance(trials, outputs["initialisation"], run.metric))
+        resolution = tolerance(trials, outputs["initialisation"], run.metric)
+        allowed = allowed_loss(scores["initialisation"], resolution, run.plan.calibration.material)
         entry = curve_entry(k, run.metric, scores, allowed, keyed_rng("bootstrap", run.plan.seed, k))
         if trials.spec.kind == "classification":
             found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}

@@ -87,9 +87,9 @@ class Experiment:
             DataError: the experiment has no module.
             TeguError: the learner does not suit the model or the spec.
         """
-        build = find_learner(name)
         if name == self.learner.name:
             return self
+        build = find_learner(name)
         if self.model is None:
             raise DataError(
                 f"{self.name} has no module, from which {name} could be built: run it with its own learner, "

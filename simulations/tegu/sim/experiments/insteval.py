@@ -14,7 +14,6 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
@@ -45,10 +44,9 @@ def lecturer_ratings() -> Population:
 def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
     """Build the experiment: the default for ratings by item id."""
     plan = TrainingPlan(
-        rounds=rounds or 600,
-        cohort=CohortPlan(cohort or 100),
+        rounds=rounds,
+        cohort=CohortPlan(cohort),
         seed=seed,
-        outer=OuterRule("Adam", 0.02, decay=True),
         episodes=EpisodeRule(min_support=1, max_support=40, max_query=64),
         calibration=CalibrationPlan(metric=METRICS["rmse"]),
     )

@@ -15,7 +15,6 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
@@ -81,10 +80,9 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
     """Build the experiment: the default for ratings by item id, which also knows the films' genres and decades."""
     population, titles, kinds = film_ratings()
     plan = TrainingPlan(
-        rounds=rounds or 600,
-        cohort=CohortPlan(cohort or 100),
+        rounds=rounds,
+        cohort=CohortPlan(cohort),
         seed=seed,
-        outer=OuterRule("Adam", 0.02, decay=True),
         calibration=CalibrationPlan(
             folds=4,  # 61 separate calibration users are too few to measure harm
             metric=METRICS["rmse"],

@@ -35,11 +35,11 @@ svg{max-width:100%;height:auto}.note{color:#5b6168}.warning{color:#c1442e;font-w
 _TERMS = (
     "Gain: improvement of a user's metric from adapting. Its 95% confidence interval is a bootstrap over users. "
     "Worst decile: the tenth of users with the smallest gains. Materially hurt: users whose metric, averaged over "
-    "draws of the support, declines by more than one query row contributes and by more than a twentieth of what it is "
-    "under the initialisation. Any decline: users whose metric declines at all. Harm ratio: all losses divided by all "
-    "gains. Bound: with this confidence, calibration has shown that at most this share of people like the calibration "
-    "users is materially hurt. Baselines are in the order of their mean over k. Their settings were chosen without "
-    "held-out users."
+    "draws of the support, declines by more than one query row contributes and by more than {material:.3g}% of what "
+    "it is under the initialisation. Bound: with this confidence, calibration has shown that at most this share of "
+    "people like the calibration users is materially hurt. Any decline: users whose metric declines at all. "
+    "Harm ratio: all losses divided by all gains. Baselines are in the order of their mean over k. Their settings "
+    "were chosen without held-out users."
 )
 
 
@@ -82,11 +82,12 @@ def render_report(
         f"{metrics['rounds']} rounds with a cohort of {metrics['cohort']}, seed {metrics['seed']}, "
         f"{metrics['train_seconds']:.0f} s, {metrics['user_rounds_per_second']:.0f} user updates per second."
     )
+    terms = _TERMS.format(material=100 * metrics["material"])
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{summary}</p>"
         f"<p>{html.escape(metrics['metric'])}, {better}, on held-out users:</p>"
-        f"{html_table(table_rows(metrics))}<p class=note>{_TERMS}</p>{_notes(metrics)}{body}</html>\n"
+        f"{html_table(table_rows(metrics))}<p class=note>{terms}</p>{_notes(metrics)}{body}</html>\n"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,20 +57,44 @@ def test_item_means_are_those_of_pandas_drawn_to_the_overall_mean() -> None:
     assert means[-1] == pytest.approx(level), "an item without ratings gets the overall mean"
 
 
+def errors_by_hand(population: Population, calibration: Population, item: float, user: float) -> tuple[float, float]:
+    """RMSE of calibration users at k = 5 with these factors on both strengths, without and with the user's bias."""
+    means = item_means(population, item)
+    items, ratings = population.all_rows()
+    people = np.repeat(np.arange(len(population)), population.counts)
+    strength = user * shrinkage(ratings[:, 0] - means[items], people)
+    found = dict[int, list[list[float]]]()
+    for trial in draw_trials(calibration, 5, 0).trials:
+        above = [float(y) - means[item] for item, y in zip(trial.support.x, trial.support.y[:, 0], strict=True)]
+        errors = trial.query.y[:, 0] - means[trial.query.x]
+        pair = [np.sqrt(np.square(errors - shift).mean()) for shift in (0.0, sum(above) / (5 + strength))]
+        found.setdefault(trial.user, []).append(pair)
+    plain, biased = np.mean([np.mean(each, 0) for each in found.values()], 0)
+    return float(plain), float(biased)
+
+
+def test_the_shrinkage_is_that_with_the_least_error_of_calibration_users() -> None:
+    population, _ = rated(1)
+    split = population.split(0)
+    factors = (1.0, 0.3, 3.0)
+    errors = {pair: errors_by_hand(split.train, split.calibration, *pair) for pair in product(factors, factors)}
+    trials = draw_trials(split.calibration, 5, 0)
+    plain, biased = (
+        score(build(split.train, split.calibration)(5), trials, METRICS["rmse"]).mean()
+        for build in (item_mean, item_mean_user_bias)
+    )
+    assert plain == pytest.approx(min(each[0] for each in errors.values()), rel=1e-6)
+    assert biased == pytest.approx(min(each[1] for each in errors.values()), rel=1e-6)
+    assert biased < max(each[1] for each in errors.values())
+
+
 def test_methods_give_a_value_a_row() -> None:
     population, _ = rated(1)
     split = population.split(0)
     trials = draw_trials(split.heldout, 5, 0)
-    means = item_means(split.train)
-    items, ratings = split.train.all_rows()
-    people = np.repeat(np.arange(len(split.train)), split.train.counts)
-    strength = shrinkage(ratings[:, 0] - means[items], people)
     plain, biased = (build(split.train, split.calibration)(5)(trials) for build in (item_mean, item_mean_user_bias))
     for trial, mean, own in zip(trials.trials, plain, biased, strict=True):
         assert mean.shape == own.shape == trial.query.y.shape
-        assert mean[:, 0].tolist() == [means[item] for item in trial.query.x]
-        above = [float(y) - means[item] for item, y in zip(trial.support.x, trial.support.y[:, 0], strict=True)]
-        np.testing.assert_allclose(own - mean, sum(above) / (5 + strength), atol=1e-6)
 
 
 def test_the_user_bias_reduces_the_error() -> None:

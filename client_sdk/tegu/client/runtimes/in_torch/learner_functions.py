@@ -86,7 +86,8 @@ def rebuilt_learner(model: nn.Module, manifest: Manifest) -> Learner:
         )
     # Without normalised features, every candidate has the same kernel.
     normalised = not manifest.candidates or any(knobs["mix"] < 1 for knobs in manifest.candidates)
-    return residual_correction(model, manifest.spec, normalise_features=normalised)
+    level, ordered = ("level" in manifest.knobs), ("half_life" in manifest.knobs)
+    return residual_correction(model, manifest.spec, normalise_features=normalised, level=level, ordered=ordered)
 
 
 def _tensors(tree: Tree) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.bundle.shown import HarmShown
-from tegu.core.calibration.assignment import PROPOSING
-from tegu.core.calibration.selection.binomial import lower_bound, people_to_show, upper_bound
+from tegu.core.calibration.selection.binomial import lower_bound, upper_bound
+from tegu.core.calibration.selection.enough_people import people_needed
 from tegu.core.calibration.selection.figures import Figures
 from tegu.core.calibration.selection.fixed_sequence import Walk, walk_path
 from tegu.core.calibration.selection.limits import Limits
@@ -139,8 +139,8 @@ def described(candidate: int, bound: float, evidence: Evidence, limits: Limits) 
     hurt, people = float(own.hurt[candidate]), evidence.people
     needed = None
     if bound > limits.risk:
-        testers = people_to_show(limits.risk, limits.confidence, hurt)
-        needed = None if testers is None else max(round(testers / (1 - PROPOSING)), people + 1)
+        needed = people_needed(limits, hurt)
+        needed = None if needed is None else max(needed, people + 1)
     harm = HarmShown(
         bound,
         limits.confidence,

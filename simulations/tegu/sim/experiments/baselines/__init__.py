@@ -1,6 +1,9 @@
-"""Classical methods to compare with.
+"""Classical methods to compare with, and which of them suit a population (`for_spec`).
 
-for_spec      which of them suit a population             popularity    the same ranking for everybody
-ease          linear item-to-item model for rankings      item_means    item means and user biases for ratings
-linear_predictor    ratings from other ratings, by means and covariances
+For ratings: item means and user biases (`item_means`), and other ratings by means and covariances (`linear_predictor`).
+For rankings, by what they learn from the clicks of training users:
+
+popularity    the same ranking for everybody              als           vectors of items and users
+ease          linear item-to-item weights                 naive_bayes   how often two items go together
+item_knn      cosines of two items' clicks                clicks        what they share
 """

@@ -1,24 +1,25 @@
 """EASE: a linear item-to-item model in closed form.
 
-Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375. To fit
-it, the server must see every user's clicks: it shows what personalisation without privacy achieves.
+Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375. To fit it, the server must see
+every user's clicks: it shows what personalisation without privacy achieves. The penalty, centring by item means and the
+weight of popularity are tuned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 
 from tegu.core.data.batch import Array
-from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
-from tegu.sim.evaluation.baselines.tuning import for_every_k
+from tegu.sim.experiments.baselines.clicks import Scores, click_matrix, item_to_item, tuned_with_popularity
 
-__all__ = ["ease", "item_weights"]
+__all__ = ["PENALTIES", "ease", "item_weights"]
 
-PENALTY = 150.0  # fixed for all data sets and seeds
+PENALTIES = (30.0, 100.0, 400.0, 1000.0)
 
 
 def item_weights(clicks: Array, penalty: float) -> Array:
@@ -35,19 +36,18 @@ def item_weights(clicks: Array, penalty: float) -> Array:
 
 
 def ease(train: Population, calibration: Population) -> Callable[[int], Method]:
-    """Fit the weights; score items by the sum of their weights from the items in a trial's support.
+    """Score items by the sum of their weights from the items in a trial's support.
 
     Args:
-        train: training users of a ranking; the dense matrix `[users, items]` must fit into memory.
-        calibration: not used.
+        train: training users of a ranking; matrices `[users, items]` and `[items, items]` must fit into memory.
+        calibration: users that tune.
     """
-    del calibration
-    clicks = np.zeros((len(train), train.spec.items))
-    items, given = train.all_rows()
-    np.add.at(clicks, (np.repeat(np.arange(len(train)), train.counts), items), given)
-    weights = item_weights(clicks, PENALTY)
+    return tuned_with_popularity(train, calibration, product(PENALTIES, (False, True)), _fit)
 
-    def predict(trials: Trials) -> Sequence[Array]:
-        return [trial.support.y @ weights[trial.support.x] for trial in trials.trials]
 
-    return for_every_k(predict)
+def _fit(users: Population, setting: tuple[float, bool]) -> Scores:
+    penalty, centred = setting
+    clicks = click_matrix(users)
+    mean = clicks.mean(0) * centred
+    weights = item_weights(clicks - mean, penalty)
+    return item_to_item(weights, mean - mean @ weights)

@@ -7,14 +7,19 @@ from types import MappingProxyType
 
 from tegu.core.data.spec import Spec
 from tegu.sim.evaluation.baselines.tuning import Classical
+from tegu.sim.experiments.baselines.als import als
 from tegu.sim.experiments.baselines.ease import ease
+from tegu.sim.experiments.baselines.item_knn import item_knn
 from tegu.sim.experiments.baselines.item_means import item_mean, item_mean_user_bias
 from tegu.sim.experiments.baselines.linear_predictor import linear_predictor
+from tegu.sim.experiments.baselines.naive_bayes import naive_bayes
 from tegu.sim.experiments.baselines.popularity import popularity
 
 __all__ = ["RANKINGS", "RATINGS", "classical_for"]
 
-RANKINGS: Mapping[str, Classical] = MappingProxyType({"popularity": popularity, "ease": ease})
+RANKINGS: Mapping[str, Classical] = MappingProxyType(
+    {"als": als, "ease": ease, "item_knn": item_knn, "naive_bayes": naive_bayes, "popularity": popularity}
+)
 RATINGS: Mapping[str, Classical] = MappingProxyType(
     {"linear_predictor": linear_predictor, "item_mean_user_bias": item_mean_user_bias, "item_mean": item_mean}
 )

@@ -1,0 +1,162 @@
+"""Implicit ALS against numpy: the person's vector, the partial gradient, popularity, and what a weight means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tests.learners.toys import NO_NOISE, meta_of
+
+from tegu.compile import compile_cohort, compile_learner, make_bundle
+from tegu.core.data.batch import Batch
+from tegu.core.data.confidence import confidence
+from tegu.core.data.spec import Spec
+from tegu.core.errors import DataError
+from tegu.learners import implicit_als
+
+ITEMS, FACTORS, UNSEEN, RIDGE, ITEM_RIDGE = 12, 5, 0.2, 1.5, 0.03
+SPEC = Spec.ranking(ITEMS)
+LEARNER = implicit_als(SPEC, factors=FACTORS, unseen=UNSEEN, ridge=RIDGE, item_ridge=ITEM_RIDGE)
+
+
+def parameters(seed: int = 0):
+    drawn = np.random.default_rng(seed)
+    meta = {
+        "items": torch.from_numpy(drawn.normal(size=(ITEMS, FACTORS))),
+        "popularity": torch.from_numpy(drawn.uniform(size=ITEMS)),
+    }
+    return meta, meta["items"].numpy(), meta["popularity"].numpy()
+
+
+def clicks(items, weights, mask=None):
+    mask = [1.0] * len(items) if mask is None else mask
+    x = torch.tensor(items, dtype=torch.int64)
+    return Batch(x, torch.tensor(weights, dtype=torch.float64), torch.tensor(mask, dtype=torch.float64))
+
+
+def dense(batch):
+    """Preference and weight of every item, as Hu et al. write them."""
+    preference, weight = np.zeros(ITEMS), np.full(ITEMS, UNSEEN)
+    for item, given in zip(batch.x.tolist(), confidence(batch.y.numpy()).tolist(), strict=True):
+        preference[item], weight[item] = 1, given
+    return preference, weight
+
+
+def loss(items, popularity, user, batch):
+    """What the server minimises, for one person whose vector is held fixed."""
+    preference, weight = dense(batch)
+    squares = (weight * np.square(preference - items @ user)).sum() + ITEM_RIDGE * np.square(items).sum()
+    return (squares + np.square(popularity - preference).sum()) / 2
+
+
+def best_user(items, batch, ridge=RIDGE):
+    preference, weight = dense(batch)
+    matrix = (items.T * weight) @ items + ridge * np.eye(FACTORS)
+    return np.linalg.solve(matrix, items.T @ (weight * preference))
+
+
+SUPPORT = clicks([3, 7, 1], [1.0, 20.0, 1.0])
+
+
+@pytest.mark.parametrize(("taste", "ridge"), [(1.0, RIDGE), (7.0, 6.0)])
+def test_the_scores_are_those_of_the_closed_form(taste: float, ridge: float) -> None:
+    meta, items, popularity = parameters()
+    state = LEARNER.adapt(meta, SUPPORT, {**LEARNER.knobs, "taste": taste, "ridge": ridge}, NO_NOISE)
+    expected = popularity + taste * items @ best_user(items, SUPPORT, ridge)
+    found = LEARNER.predict(meta, state, torch.arange(ITEMS)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_update_is_the_partial_gradient_of_the_loss() -> None:
+    meta, items, popularity = parameters()
+    query = clicks([0, 5], [1.0, 3.0])
+    rows = clicks([3, 7, 1, 0, 5], [1.0, 20.0, 1.0, 1.0, 3.0])
+    user, small = best_user(items, rows), 1e-5
+    update = {name: value.numpy() for name, value in LEARNER.update(meta, SUPPORT, query, NO_NOISE).items()}
+    preference = dense(rows)[0]
+    np.testing.assert_allclose(update["popularity"], popularity - preference, atol=1e-7)
+    for item, factor in [(3, 0), (7, 2), (2, 4), (11, 1)]:
+        moved = np.zeros_like(items)
+        moved[item, factor] = small
+        slope = loss(items + moved, popularity, user, rows) - loss(items - moved, popularity, user, rows)
+        # Six steps in training solve for five factors up to rounding.
+        assert update["items"][item, factor] == pytest.approx(slope / (2 * small), rel=1e-4, abs=1e-6)
+
+
+def test_the_summed_update_is_the_sum() -> None:
+    meta = parameters()[0]
+    people = [(clicks([3, 7], [1.0, 2.0]), clicks([4], [1.0])), (clicks([0, 2], [1.0, 1.0], [1.0, 0.0]), SUPPORT)]
+    people[0] = (people[0][0], clicks([4, 0, 0], [1.0, 1.0, 1.0], [1.0, 0.0, 0.0]))
+    stacked = [Batch(*(torch.stack(parts) for parts in zip(*each, strict=True))) for each in zip(*people, strict=True)]
+    assert LEARNER.execution.summed_update is not None
+    found = LEARNER.execution.summed_update.compute(meta, *stacked, NO_NOISE)
+    each = [LEARNER.update(meta, *person, NO_NOISE) for person in people]
+    for name, value in found.items():
+        torch.testing.assert_close(value, each[0][name] + each[1][name])
+
+
+@pytest.mark.parametrize("knobs", [LEARNER.unadapted, {**LEARNER.knobs, "taste": 7.0}])
+def test_without_interactions_popularity_alone_ranks(knobs) -> None:
+    meta, _, popularity = parameters()
+    support = SUPPORT if knobs is LEARNER.unadapted else clicks([2], [1.0], [0.0])
+    state = LEARNER.adapt(meta, support, knobs, NO_NOISE)
+    assert LEARNER.predict(meta, state, torch.arange(ITEMS)).tolist() == popularity.tolist()
+
+
+def test_a_padded_row_and_a_weight_of_zero_change_nothing() -> None:
+    meta = parameters()[0]
+    expected = LEARNER.adapt(meta, SUPPORT, LEARNER.knobs, NO_NOISE)["user"]
+    for batch in (
+        clicks([3, 7, 1, 6], [1.0, 20.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0]),
+        clicks([3, 7, 1, 6], [1.0, 20.0, 1.0, 0.0]),
+    ):
+        torch.testing.assert_close(LEARNER.adapt(meta, batch, LEARNER.knobs, NO_NOISE)["user"], expected)
+
+
+def test_steps_of_training_move_towards_the_loss_of_central_als() -> None:
+    """Full-batch steps lower the whole objective, of which each person's vector is the minimum."""
+    learner = implicit_als(SPEC, factors=4, ridge=0.5, item_ridge=0.05)
+    meta = {name: value.double() for name, value in meta_of(learner).items()}
+    people = [clicks(items, [1.0] * len(items)) for items in ([0, 1, 2], [0, 1], [7, 8], [8, 9, 7], [1, 2])]
+    none = clicks([], [])
+    for _ in range(150):
+        updates = [learner.update(meta, each, none, NO_NOISE) for each in people]
+        mean = {name: sum(each[name] for each in updates) / len(people) for name in meta}
+        meta = {name: value - 0.5 * mean[name] for name, value in meta.items()}
+    state = learner.adapt(meta, people[1], {**learner.knobs, "taste": 1.0}, NO_NOISE)
+    scores = meta["items"] @ state["user"]
+    assert scores[2] > 0.15
+    assert scores[[7, 8, 9]].abs().max() < 0.02
+    shares = [np.mean([item in each.x for each in people]) for item in range(ITEMS)]
+    np.testing.assert_allclose(meta["popularity"].numpy(), shares, atol=1e-6)
+
+
+def test_the_catalogue_limits_the_factors() -> None:
+    assert implicit_als(Spec.ranking(6)).init(0)["items"].shape == (6, 6)
+
+
+def test_it_compiles_for_one_user_and_for_many() -> None:
+    """The graphs are checked against torch as they are compiled."""
+    learner = implicit_als(SPEC, factors=3)
+    bundle = make_bundle(learner, learner.init(0), compile_learner(learner))
+    assert bundle.manifest.candidates[0]["taste"] < bundle.manifest.candidates[-1]["taste"]
+    assert compile_cohort(learner).summed_update is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unseen": 1.5}, "unseen is 1.5: expected a weight from 0 to 1"),
+        ({"ridge": 0.0}, "ridge is 0.0: expected a weight above 0"),
+        ({"item_ridge": -1.0}, "item_ridge is -1: expected at least 0"),
+        ({"factors": 0}, "factors is 0: expected at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        implicit_als(SPEC, **options)
+
+
+def test_other_problems_are_refused() -> None:
+    with pytest.raises(DataError, match=r"the spec is a regression: expected a ranking, Spec.ranking\(items\)"):
+        implicit_als(Spec.regression((), items=4))
