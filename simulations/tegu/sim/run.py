@@ -20,7 +20,7 @@ from tegu.learners.learner import Learner
 from tegu.server.calibration.schedule import note_on_harm
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
-from tegu.server.training.automatic import settled, with_recommended
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder
 from tegu.sim.calibration.calibrate import calibrate
@@ -28,6 +28,7 @@ from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
 from tegu.sim.finished_run import Run
+from tegu.sim.training.automatic import with_fitting_cohort
 from tegu.sim.training.cross_fitting import (
     FoldResult,
     Trainer,
@@ -92,7 +93,7 @@ def run_plan(
             "backend inprocess"
         )
     folder = _folder(checkpoints, resume)
-    plan = resolve_folds(with_recommended(plan, learner.recommended), population, backend)
+    plan = resolve_folds(with_fitting_cohort(plan, learner.recommended, population), population, backend)
     with hold_folder(folder):
         return _run(population, learner, plan, backend, engine, memory, folder, resume, progress)
 

@@ -57,14 +57,14 @@ def simulate(
 
     Args:
         population: all users.
-        learner: a learner built for `population.spec`, or a module. A module is trained by Reptile. It adapts by
-            residual correction (`residual_correction`), or by Reptile's steps for a ranking. Its parameters without
-            `requires_grad` are fixed. None takes the default for the population: item effects, level and taste for
-            one number per item id, vectors of items and users for a ranking, and otherwise a small network that is
+        learner: a learner built for `population.spec`, or a module. A module is trained by Reptile and
+            adapts by residual correction (`residual_correction`), or by Reptile for a ranking. Its parameters
+            without `requires_grad` are fixed. None takes the default for the population: item effects, level and taste
+            for one number per item id, vectors of items and users for a ranking, and otherwise a small network that is
             made from the spec. A note says which.
-        rounds: number of rounds. None means the plan's, 300 by default.
+        rounds: number of rounds. None means the plan's, or what the learner recommends, 300 by default.
         cohort: users per round, or nodes per round if the plan has nodes (`plan.cohort.size`). None means the plan's,
-            32 by default.
+            or what the learner recommends, 32 by default and no more than train.
         seed: determines splits, first parameters, cohorts and episodes. None means the plan's, 0 by default.
         plan: all other settings of training and calibration. None means `TrainingPlan()`.
         initialisations: number of initialisations to learn in one bundle, for different groups of users; see `mixture`.

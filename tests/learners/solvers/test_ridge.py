@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.func import vmap
 
-from tegu.learners.solvers.ridge import fit, kernel, unit_length
+from tegu.learners.solvers.ridge import differentiable_weights, fit, kernel, unit_length
 
 
 def rows(count: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -79,3 +79,17 @@ def test_batched_users_equal_single_users():
     batched = vmap(weights)(inputs, targets, mask)
     for user in range(4):
         torch.testing.assert_close(batched[user], weights(inputs[user], targets[user], mask[user]))
+
+
+def test_the_gradient_of_the_weights_is_that_of_a_solved_system() -> None:
+    torch.manual_seed(0)
+    features, targets = torch.randn(6, 4).double().requires_grad_(), torch.randn(6, 2).double().requires_grad_()
+    mask, weighting = torch.tensor([1.0, 0.5, 1.0, 0.0, 1.0, 0.2]).double(), torch.randn(6, 2).double()
+    root = mask.sqrt()
+    system = (root[:, None] * features) @ (root[:, None] * features).T + 0.3 * torch.eye(6).double()
+    solved = root[:, None] * torch.linalg.solve(system, root[:, None] * targets)
+    found = differentiable_weights(features @ features.T, targets, mask, 0.3)
+    assert torch.allclose(found, solved, atol=1e-6)
+    expected = torch.autograd.grad((solved * weighting).sum(), (features, targets))
+    for one, other in zip(torch.autograd.grad((found * weighting).sum(), (features, targets)), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)

@@ -1,7 +1,8 @@
 """Residual correction: closed-form regression on the initialisation's residuals for a user.
 
-The initialisation is trained as in Reptile. On the device no parameter changes. Kernel ridge regression on the
-residuals of the user's own interactions, in the model's own features, corrects the initialisation's output:
+The initialisation is trained as in Reptile, or through the correction (`correction_training`). On the device no
+parameter changes. Kernel ridge regression on the residuals of the user's own interactions, in the model's own
+features, corrects the initialisation's output:
 
     f(x) = f0(x) + weight * shrinkage * K(x, S) (K(S, S) + ridge I)^-1 (y - f0(S))
 
@@ -39,6 +40,7 @@ from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.correction_candidates import correction_candidates
+from tegu.learners.algorithms.correction_training import Corrected, train_through
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import (
     CalibrationOptions,
@@ -53,10 +55,11 @@ from tegu.learners.learner import (
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.features import forward_with_features
 from tegu.learners.modules.initial_values import reset_statistics
+from tegu.learners.modules.losses import find_loss
 from tegu.learners.modules.named_output import OutputName
 from tegu.learners.operators.exportable import one_hot
 from tegu.learners.solvers.drifting_kernel import ages, drift, drift_to_next
-from tegu.learners.solvers.ridge import fit, kernel, unit_length
+from tegu.learners.solvers.ridge import differentiable_weights, fit, kernel, unit_length
 
 __all__ = ["PAPER", "residual_correction", "shrinkage"]
 
@@ -67,6 +70,7 @@ _KNOBS = {
     "ridge": 0.1,
     **asdict(Guard(weight=0.5, guard=0.0, floor=0.0, intercept=0.0, slope=0.0, residual_sd=1.0)),
 }
+_TRAINING_RIDGE = 0.3
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube, 20 ms for 100 rows
 _STATE = ("inputs", "weights", SHRINKAGE, LOO_IMPROVEMENT)
 _LEVEL = {"level": 0.0}
@@ -113,6 +117,7 @@ def residual_correction(
     spec: Spec,
     *,
     normalise_features: bool = True,
+    through: bool = False,
     level: bool = False,
     ordered: bool = False,
     output: OutputName | None = None,
@@ -130,13 +135,15 @@ def residual_correction(
         normalise_features: scale features to length 1. False uses the dot product of the features as the kernel,
             whatever `mix` is: ridge regression on the last layer, for features whose length carries information, such
             as those of items.
+        through: train through the correction; see `tegu.learners.algorithms.correction_training`. False trains as
+            Reptile does.
         level: whether calibration may add a level to the kernel.
         ordered: whether rows are in order, the newest last. Calibration may then let older rows count for less:
             `recency` and `half_life` are knobs, as is `level`.
         output: as in `reptile`.
         training: other arguments of `reptile`: loss, adapted_parameters, steps, lr, prior, minibatches, inner,
             momentum, learn_step_sizes, rows_per_weight, init. Learned step sizes are used in training only, because the
-            correction takes no gradient steps.
+            correction takes no gradient steps. With `through` only loss and init matter.
 
     Raises:
         DataError: the spec is for ranking; or as `reptile`.
@@ -149,7 +156,7 @@ def residual_correction(
             "adapted_parameters= the user's own parameters"
         )
     module = checked_module(model, spec, output)
-    like = reptile(module, spec, **training)
+    like = gradient_learner = reptile(module, spec, **training)
     if training.get("init") == "fresh":
         reset_statistics(module)
     level = level or ordered
@@ -169,6 +176,12 @@ def residual_correction(
         return _Seen(codes[..., : spec.outputs], codes[..., spec.outputs :])
 
     plain = _adaptation(form, seen), _prediction(form, seen)
+    if through:
+        rows_loss = find_loss(training.get("loss"), spec)
+        untrained = (*like.fixed_parameters, *(name for name in like.init(0) if "/" in name))
+        update, summed = train_through(module, rows_loss, spec, _corrected(form, seen), untrained)
+        execution = replace(like.execution, summed_update=summed, order_invariant=True, merges_query=False)
+        like = replace(like, update=update, execution=execution)
     return replace(
         like,
         name="residual_correction",
@@ -187,7 +200,7 @@ def residual_correction(
             window=_WINDOW,
             row_losses=like.calibration.row_losses,
         ),
-        gradient_learner=like,
+        gradient_learner=gradient_learner,
         execution=replace(
             like.execution, encoded=Encoded(encode, _adaptation(form, decoded), _prediction(form, decoded), plain)
         ),
@@ -241,6 +254,19 @@ def _prediction(form: _Form, seen: _See) -> Predict:
         return (probabilities / probabilities.sum(-1, keepdim=True)).log()
 
     return predict
+
+
+def _corrected(form: _Form, seen: _See) -> Corrected:
+    """The fully corrected outputs, for training through the correction."""
+    begin = _adaptation(form, seen).begin
+
+    def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
+        begun, (output, features) = begin(meta, support), seen(meta, x)
+        matrix = form.features_kernel(begun["inputs"], begun["inputs"], 1.0)
+        weights = differentiable_weights(matrix, begun["residuals"], support.mask, _TRAINING_RIDGE)
+        return output + form.features_kernel(features, begun["inputs"], 1.0) @ weights
+
+    return corrected
 
 
 def shrinkage(own: Guard[Any], loo_improvement: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["RidgeFit", "fit", "inverse", "kernel", "unit_length"]
+__all__ = ["RidgeFit", "differentiable_weights", "fit", "inverse", "kernel", "unit_length"]
 
 _ITERATIONS = 22  # enough for condition numbers up to a million, in float32
 _RBF_WIDTH = 0.25
@@ -48,14 +48,32 @@ def fit(kernel_matrix: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | fl
         mask: `[rows]`, the weight of each row, from 0 to 1; 0 marks padding, which has no effect.
         ridge: added to the diagonal of the kernel matrix; above 0.
     """
-    rows = torch.arange(mask.shape[0], device=mask.device)
-    identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(kernel_matrix.dtype)
-    root = mask.sqrt()
-    matrix = kernel_matrix * root * root.unsqueeze(1) + ridge * identity
+    root, identity, matrix = _system(kernel_matrix, mask, ridge)
     inverted, weighted = inverse(matrix, identity), targets * root.unsqueeze(1)
     solved = inverted @ weighted
     solved = solved + inverted @ (weighted - matrix @ solved)  # restores float32 digits that repeated rows cancel
     return RidgeFit(solved * root.unsqueeze(1), solved / (inverted * identity).sum(1, keepdim=True))
+
+
+def differentiable_weights(kernel_matrix: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | float) -> Tensor:
+    """`RidgeFit.weights`, for training through the fit. The arguments are those of `fit`; the mask gets no gradient.
+
+    The gradient of a solution w = A^-1 b follows from A w = b, and the iterations that find A^-1 need none. The last
+    step, w + A^-1 (b - A w) with A^-1 and the earlier w held constant, has exactly this gradient.
+    """
+    root, identity, matrix = _system(kernel_matrix, mask.detach(), ridge)
+    inverted, weighted = inverse(matrix.detach(), identity), targets * root.unsqueeze(1)
+    solved = (inverted @ weighted).detach()
+    solved = solved + inverted @ (weighted - matrix @ solved)
+    return solved * root.unsqueeze(1)
+
+
+def _system(kernel_matrix: Tensor, mask: Tensor, ridge: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+    """The square root of the mask, the identity, and the matrix to invert."""
+    rows = torch.arange(mask.shape[0], device=mask.device)
+    identity = (rows.unsqueeze(0) == rows.unsqueeze(1)).to(kernel_matrix.dtype)
+    root = mask.sqrt()
+    return root, identity, kernel_matrix * root * root.unsqueeze(1) + ridge * identity
 
 
 def inverse(matrix: Tensor, identity: Tensor) -> Tensor:

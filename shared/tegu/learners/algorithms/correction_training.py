@@ -1,0 +1,68 @@
+"""Training through residual correction: the features are those with which the correction predicts well.
+
+Reptile trains an initialisation that adapts by gradient steps, which a device with residual correction does not take.
+Here the server follows the gradient of two losses of a user: that of the initialisation on all of the user's rows, and
+that of the corrected outputs on the query, differentiated through the correction on the support. Of outputs that are
+probabilities the second loss is the squared error (Brier score), because a corrected probability may be zero.
+
+Bertinetto et al. 2019 (R2-D2), arXiv:1805.08136, differentiate through ridge regression alone, without an
+initialisation's outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from tegu.core.data.spec import Spec
+from tegu.learners.inner_loop.gradient_steps import concatenate, mean_loss
+from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
+from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree, Update
+from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.losses import Loss, masked_mean
+from tegu.learners.operators.exportable import one_hot
+
+__all__ = ["Corrected", "train_through"]
+
+Corrected = Callable[[TorchTree, TorchBatch, Tensor], Tensor]
+"""(meta, support, x) -> corrected outputs `[rows, outputs]`: probabilities of labels, or values."""
+
+
+def train_through(
+    module: nn.Module, loss: Loss, spec: Spec, corrected: Corrected, untrained: Collection[str]
+) -> tuple[Update, SummedUpdate]:
+    """The update of one user, and that summed over users.
+
+    Args:
+        module: the module.
+        loss: of the initialisation, and of corrected values.
+        spec: the model's inputs and outputs.
+        corrected: corrects outputs for a user.
+        untrained: names of the entries of meta that get no gradient, such as fixed parameters.
+    """
+
+    def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
+        del noise
+        before = mean_loss(module, loss, meta, concatenate(support, query))
+        output = corrected(meta, support, query.x)
+        if spec.kind == "regression":
+            return before + masked_mean(loss, _Given(module, meta, output=output), query), {}
+        targets = one_hot(query.y, spec.outputs) if spec.kind == "classification" else query.y
+        squares = (targets - output).square().sum(-1) * query.mask
+        return before + squares.sum() / query.mask.sum().clamp(min=1), {}
+
+    return update_of(objective, untrained), summed_update_of(objective, untrained)
+
+
+@dataclass(frozen=True, repr=False)
+class _Given(Applied):
+    """Outputs that were computed before, in the model's place."""
+
+    output: Tensor = field(kw_only=True)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The outputs, whatever `x` is."""
+        del x
+        return self.output
