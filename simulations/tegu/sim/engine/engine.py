@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,15 +20,13 @@ from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
 from tegu.learners.learner import Execution
 from tegu.sim.data.cohort import Cohort, size_buckets
+from tegu.sim.data.population import Population
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.batches import BatchGroup, UserBatch, even_slices, gather_batches, users_in, whole_block_slices
 from tegu.sim.engine.footprint import MAX_SUMMED_USERS
 from tegu.sim.engine.sum_blocks import sum_blocks
 
-if TYPE_CHECKING:  # it holds an engine of its own
-    from tegu.sim.engine.encoded_rows import RowEncoder
-
-__all__ = ["MEMORY", "Engine"]
+__all__ = ["MEMORY", "Encoder", "Engine"]
 
 MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
 _BLOCK = 8  # users whose updates are summed first
@@ -40,6 +38,17 @@ _BATCH = 128  # users per call: enough to use a core fully, few enough for its c
 UserBytes: TypeAlias = Callable[[int], float]
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Encoder(Protocol):
+    """Encodes rows once for many trials: `tegu.sim.engine.encoded_rows.RowEncoder`."""
+
+    @property
+    def engine(self) -> Engine:
+        """Runs the learner on codes in place of inputs."""
+
+    def encode(self, meta: Tree, population: Population) -> list[Array] | None:
+        """The codes of each user's rows, `[users]` of `[rows, width]`; None if they would take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Engine:
     memory: int = MEMORY
     workers: int = field(default_factory=usable_cpus)
     summed_update_bytes: UserBytes = lambda rows: 1 << 16
-    encoder: RowEncoder | None = field(default=None, repr=False)
+    encoder: Encoder | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return (
