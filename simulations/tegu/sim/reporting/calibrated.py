@@ -72,9 +72,9 @@ def frontier_line(metrics: Mapping[str, Any]) -> str:
     if not frontier_rows(metrics):
         return ""
     return (
-        f"mean gain in {metrics['metric']} and, in brackets, the share of materially hurt users. Half of the calibration "
-        "users choose under each limit and the other half measure the choice, so that a share above its limit says "
-        "that so few people cannot hold it"
+        f"mean gain in {metrics['metric']} and, in brackets, the share of materially hurt users. Half of the "
+        "calibration users choose under each limit and the other half measure the choice, so that a share above its "
+        "limit says that so few people cannot hold it"
     )
 
 
