@@ -186,7 +186,7 @@ def test_a_damaged_record_is_an_error(folder: Path, body: bytes) -> None:
 
 def test_the_folds_are_covered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The second fold is interrupted; the newest checkpoint of the first is damaged, and the one before is used."""
-    plan, count = people.plan(3, folds=2), 0
+    plan, count = people.plan(6, folds=2), 0  # three rounds a fold
 
     def after(progress: RoundProgress) -> None:
         nonlocal count

@@ -39,7 +39,7 @@ from tegu.server.progress import RoundProgress, Silent
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
+from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit, fold_rounds
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder, resumed_text
@@ -153,6 +153,8 @@ def _train_without_fold(
 ) -> _TrainedRounds:
     """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
+    if fold is not None:
+        plan = replace(plan, rounds=fold_rounds(plan))
     checkpoint = latest_checkpoint(folder)
     first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
     rounds, _, rule = settled(plan)

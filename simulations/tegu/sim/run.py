@@ -21,6 +21,7 @@ from tegu.server.calibration.schedule import note_on_harm
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.automatic import settled
+from tegu.server.training.cross_fitting import fold_rounds
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder
 from tegu.sim.calibration.calibrate import calibrate
@@ -33,7 +34,6 @@ from tegu.sim.training.cross_fitting import (
     FoldResult,
     Trainer,
     cross_fit_population,
-    fold_rounds,
     resolve_folds,
     split_population,
 )

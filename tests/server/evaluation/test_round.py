@@ -11,7 +11,7 @@ from flwr.app import Error, Message
 from tests.core.samples import refused
 from tests.server.fake import random_tree, same_bits
 
-from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
+from tegu.core.calibration.evaluation_request import COLUMNS, CandidateSet, EvaluationRequest, MetricSums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.round import run_evaluation_round
@@ -26,7 +26,7 @@ Node = Callable[[], Sequence[MetricSums]]
 
 def random_sums(seed: int) -> list[MetricSums]:
     rng = np.random.default_rng(seed)
-    return [MetricSums(int(rng.integers(0, 9)), rng.normal(size=shape)) for shape in ((2, 3), (1, 2))]
+    return [MetricSums(int(rng.integers(0, 9)), rng.normal(size=shape)) for shape in ((2, COLUMNS["gains"]), (1, 2))]
 
 
 def evaluate_on(nodes: Mapping[int, Node], limit: int = 0) -> tuple[list[MetricSums], list[int]]:

@@ -51,7 +51,7 @@ def test_training_on_play_counts_converges(monkeypatch: pytest.MonkeyPatch) -> N
     assert (np.median(PLAYS), PLAYS.max()) == (pytest.approx(148, abs=15), pytest.approx(11_068, rel=0.5))
     before, after = (popularity_gap(run(PLAYS, rounds).bundle.meta) for rounds in (1, 20))
     assert after < 0.5 * before
-    monkeypatch.setattr(losses, "_confidence", lambda weights: weights)
+    monkeypatch.setattr(losses, "click_confidence", lambda weights: weights)
     with pytest.raises(FederationError, match="training diverged: the update of"):
         run(PLAYS, 20)
 
@@ -59,6 +59,6 @@ def test_training_on_play_counts_converges(monkeypatch: pytest.MonkeyPatch) -> N
 def test_weights_of_one_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     ones = np.ones_like(PLAYS)
     found = run(ones, 3).bundle.meta
-    monkeypatch.setattr(losses, "_confidence", lambda weights: weights)
+    monkeypatch.setattr(losses, "click_confidence", lambda weights: weights)
     plain = run(ones, 3).bundle.meta
     assert all(found[name].tobytes() == plain[name].tobytes() for name in plain)

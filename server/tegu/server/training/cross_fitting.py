@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-__all__ = ["CrossFitted", "checkpoint_folder", "cross_fit"]
+from tegu.server.training.automatic import settled
+from tegu.server.training.plan import TrainingPlan
+
+__all__ = ["CrossFitted", "checkpoint_folder", "cross_fit", "fold_rounds"]
 
 Trained = TypeVar("Trained")
 
@@ -53,3 +56,9 @@ def cross_fit(folds: int, train: Callable[[int | None], Trained]) -> CrossFitted
 def checkpoint_folder(folder: Path, folds: int, fold: int | None) -> Path:
     """Folder of a training's checkpoints. With cross-fitting each fold has its own."""
     return folder if not folds or fold is None else folder / f"fold-{fold}"
+
+
+def fold_rounds(plan: TrainingPlan) -> int:
+    """Rounds of each fold's training: a user takes part as often as in the training with all users."""
+    rounds, folds = settled(plan).rounds, plan.calibration.folds or 0
+    return -(-rounds * (folds - 1) // folds) if folds else rounds

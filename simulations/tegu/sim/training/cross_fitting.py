@@ -24,7 +24,7 @@ from tegu.core.errors import PopulationError
 from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.automatic import settled
-from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit
+from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit, fold_rounds
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
 from tegu.sim.training.in_process import Backend, Trained, check_cohort
@@ -36,7 +36,6 @@ __all__ = [
     "FoldResult",
     "Trainer",
     "cross_fit_population",
-    "fold_rounds",
     "make_folds",
     "resolve_folds",
     "split_population",
@@ -143,12 +142,6 @@ def make_folds(population: Population, number: int, seed: int) -> tuple[Fold, ..
         Fold(population.subset(np.flatnonzero(fold != each)), population.subset(np.flatnonzero(fold == each)))
         for each in range(number)
     )
-
-
-def fold_rounds(plan: TrainingPlan) -> int:
-    """Rounds of each fold's training: a user takes part as often as in the training with all users."""
-    rounds, folds = settled(plan).rounds, plan.calibration.folds or 0
-    return -(-rounds * (folds - 1) // folds) if folds else rounds
 
 
 def cross_fit_population(
