@@ -242,7 +242,15 @@ def test_in_its_own_process(process: Run, tmp_path: Path) -> None:
     assert result.code == 0, result.err
     metrics = json.loads(result.out.splitlines()[-1])
     assert metrics == json.loads((tmp_path / "run/metrics.json").read_text())
-    shown = ("|", "tiny (reptile): ", "after round ", "warning: after round ", "{")
+    shown = (
+        "|",
+        "tiny (reptile): ",
+        "mean gain in ",
+        "calibration cannot ",
+        "after round ",
+        "warning: after round ",
+        "{",
+    )
     assert all(line.startswith(shown) for line in result.out.splitlines() if line), result.out
     assert "evaluating on held-out users" in result.err
     assert "Warning" not in result.err
