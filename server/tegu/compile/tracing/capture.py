@@ -63,9 +63,8 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
         outputs[:] = list(result)
         return tuple(result.values())
 
-    with torch._dynamo.config.patch(
-        fake_tensor_cache_enabled=False
-    ):  # with symbols, a look-up takes longer than it saves
+    # With symbolic sizes, a look-up in torch's cache of fake tensors takes longer than it saves.
+    with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
         fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     examples = [_fake_input(fake, name, tensor, dynamic.get(name, ())) for name, tensor in inputs.items()]
     module = _recorded(positional, examples, views=True)

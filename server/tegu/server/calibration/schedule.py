@@ -23,8 +23,9 @@ from tegu.core.calibration.selection.over_k import select_over_k
 from tegu.core.errors import DataError
 from tegu.core.notes import note
 from tegu.core.sampling.trials import DRAWS
+from tegu.server.calibration.gain_lines import Evaluate, gain_lines
 from tegu.server.calibration.guards import with_guards
-from tegu.server.calibration.strict_schedule import Evaluate, find_strict_schedule
+from tegu.server.calibration.strict_schedule import find_strict_schedule
 
 __all__ = ["find_schedule", "note_on_harm"]
 
@@ -99,8 +100,7 @@ def _candidates(evaluate: Evaluate, manifest: Manifest, sizes: Sequence[int]) ->
     plain = manifest.candidates or (manifest.knobs,)
     if not manifest.guarded:
         return dict.fromkeys(sizes, plain)
-    answers = evaluate([CandidateSet(k, plain, "lines") for k in sizes])
-    lines = {k: sums for k, sums in zip(sizes, answers, strict=True) if sums.users}
+    lines = gain_lines(evaluate, plain, sizes)
     return {k: list(_guarded(plain, lines, k)) for k in lines}
 
 

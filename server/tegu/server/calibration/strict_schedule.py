@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
 
 from tegu.core.bundle.manifest import Knobs, Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums
@@ -11,12 +10,10 @@ from tegu.core.calibration.guard import fit_gain_model
 from tegu.core.calibration.selection.limits import STRICT_RISK
 from tegu.core.calibration.selection.strict import select_candidate
 from tegu.core.sampling.trials import DRAWS
+from tegu.server.calibration.gain_lines import Evaluate, gain_lines
 from tegu.server.calibration.guards import with_guards
 
-__all__ = ["Evaluate", "find_strict_schedule"]
-
-Evaluate: TypeAlias = Callable[[Sequence[CandidateSet]], Sequence[MetricSums]]
-"""Runs one evaluation round, from sets of candidates to their sums."""
+__all__ = ["find_strict_schedule"]
 
 
 def find_strict_schedule(
@@ -35,7 +32,7 @@ def find_strict_schedule(
     """
     sizes, candidates = sorted(set(ks)), manifest.candidates or (manifest.knobs,)
     if manifest.guarded:
-        lines = _gain_lines(evaluate, candidates, sizes)
+        lines = gain_lines(evaluate, candidates, sizes)
         questions = [CandidateSet(k, list(_guarded(candidates, sums)), "strict") for k, sums in lines.items()]
     else:
         questions = [CandidateSet(k, candidates, "strict") for k in sizes]
@@ -45,12 +42,6 @@ def find_strict_schedule(
         for question, sums in zip(questions, answers, strict=True)
         if sums.users
     )
-
-
-def _gain_lines(evaluate: Evaluate, candidates: Sequence[Knobs], sizes: Sequence[int]) -> Mapping[int, MetricSums]:
-    """The sums for the gain line, by k. A k for which no user has enough rows is left out."""
-    answers = evaluate([CandidateSet(k, candidates, "lines") for k in sizes])
-    return {k: sums for k, sums in zip(sizes, answers, strict=True) if sums.users}
 
 
 def _guarded(candidates: Sequence[Knobs], lines: MetricSums) -> Iterable[Knobs]:

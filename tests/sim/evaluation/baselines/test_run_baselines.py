@@ -23,15 +23,16 @@ from tegu.core.sampling.trials import Trials
 from tegu.learners.learner import Source
 from tegu.learners.modules.checks import checked_module
 from tegu.server.progress import SILENT
+from tegu.server.training.automatic import settled
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CohortPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine import Engine
 from tegu.sim.engine.predictions import Method
 from tegu.sim.evaluation.baselines import generic
 from tegu.sim.evaluation.baselines.heads import HEADS, head_outputs
-from tegu.sim.evaluation.baselines.joint import train_jointly
+from tegu.sim.evaluation.baselines.joint import examples_seen, train_jointly
 from tegu.sim.evaluation.baselines.module_features import prepare, row_features
 from tegu.sim.evaluation.baselines.neighbours import NEIGHBOURS, neighbour_outputs
 from tegu.sim.evaluation.baselines.run_baselines import run_baselines
@@ -263,7 +264,12 @@ def test_baselines_are_cross_fitted_if_the_run_is(monkeypatch: pytest.MonkeyPatc
         calls.append((meta, evaluators))
         return original(engine, meta, evaluators, metric)
 
+    def counted(train: Population, plan: TrainingPlan, user_rounds: int) -> int:
+        assert user_rounds == 2 * settled(plan).cohort, "of the training that is kept, without those of the folds"
+        return examples_seen(train, plan, user_rounds)
+
     monkeypatch.setattr(generic, "adapted_by_steps", recorded)
+    monkeypatch.setattr(generic, "examples_seen", counted)
     with people.compiled_once():
         experiment = people.experiment()
         plan = people.plan(2, folds=2)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.calibration.harm import allowed_loss, materially_hurt
+from tegu.core.calibration.harm import allowed_loss, harm_ratio, materially_hurt
 from tegu.core.data.batch import Array
 
 __all__ = ["COLUMNS", "Figures", "add_figures", "figure_sums", "neighbour_weights", "pool_over_k"]
@@ -71,11 +71,7 @@ class Figures(NamedTuple):
     @property
     def harm_ratio(self) -> Array:
         """Losses of losers divided by gains of gainers, `[candidates]`; infinite where nobody gains."""
-        losses, gains = self.sums[:, 4], self.sums[:, 5]
-        ratio = np.full(len(losses), np.inf)
-        np.divide(losses, gains, out=ratio, where=gains > 0)
-        ratio[losses <= 0] = 0.0
-        return ratio
+        return np.asarray([harm_ratio(losses, gains) for losses, gains in self.sums[:, [4, 5]].tolist()])
 
     def _mean(self, column: int) -> Array:
         mean: Array = self.sums[:, column] / np.maximum(self.people, 1e-300)

@@ -16,6 +16,7 @@ from tegu.learners.baselines.local_only import local_only
 from tegu.learners.learner import Learner, Source
 from tegu.learners.modules.checks import checked_module
 from tegu.server.progress import Progress
+from tegu.server.training.automatic import settled
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.engine.predictions import Method
 from tegu.sim.evaluation.baselines.feature_methods import Features, adapted_by_features, module_features
@@ -75,8 +76,7 @@ class Start:
     def joint(self) -> Joint | None:
         """The module trained in one place on as many examples; None if no module is known."""
         run, split = self.run, self.run.split
-        trainings = 1 + (run.plan.calibration.folds or 0)
-        examples = examples_seen(split.train, run.plan, run.trained.user_rounds // trainings)
+        examples = examples_seen(split.train, run.plan, _user_rounds(run))
         return self.source and train_jointly(
             self.source,
             self.learner.init(run.plan.seed),
@@ -86,6 +86,14 @@ class Start:
             run.metric,
             run.plan.seed,
         )
+
+
+def _user_rounds(run: RunResult) -> int:
+    """Users' updates in the training that was kept, by the plan: a resumed run has counted those of its last call."""
+    rounds, cohort, _ = settled(run.plan)
+    users, nodes, of_each = len(run.split.train), run.plan.cohort.nodes, run.plan.cohort.users_per_node
+    in_round = cohort if nodes is None else cohort * (of_each or -(-users // nodes))
+    return rounds * min(in_round, users)
 
 
 class _Generic(NamedTuple):

@@ -45,7 +45,7 @@ def brand_choice(train: Population, calibration: Population) -> Callable[[int], 
     fitted: dict[tuple[int, float], Callable[[Array], Array]] = {}
 
     def fit(users: Population, setting: _Setting) -> Method:
-        key = (len(users), setting.weight_decay)
+        key = (id(users), setting.weight_decay)
         if key not in fitted:
             fitted[key] = _logit(users, setting.weight_decay)
         base = fitted[key]
