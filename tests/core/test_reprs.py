@@ -15,7 +15,8 @@ from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.data.spec import Spec
 from tegu.core.data.users import LocalUser
 from tegu.core.encoding.encoding import Encoding
-from tegu.server.training.plan import CalibrationPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import Population
 
 LONGEST = 2000

@@ -14,8 +14,9 @@ from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.scalars import real_number, whole_number
 from tegu.server.run_config import to_config
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 
 
 def test_numpys_numbers_give_an_equal_plan() -> None:

@@ -24,8 +24,9 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.app import train
 from tegu.server.calibration.schedule import find_schedule
 from tegu.server.run_config import to_config
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped

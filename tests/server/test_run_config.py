@@ -18,8 +18,9 @@ from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server import APP_DIR
 from tegu.server.run_config import from_config, to_config
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 
 PATHS = {"bundle", "out", "checkpoints", "partitions"}
 FULL = TrainingPlan(

@@ -19,8 +19,9 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.episode import Episode, EpisodeRule
 from tegu.learners import Learner, reptile
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan
+from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
 from tegu.sim.experiments import Experiment

@@ -14,8 +14,9 @@ from torch import nn
 from tegu.client import Personalizer
 from tegu.core.bundle.file import read_bundle
 from tegu.core.data.batch import Array, NumpyBatch
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, UpdatePlan
 from tegu.sim import Population, TrainingPlan, simulate
 from tegu.sim.run import Run
 

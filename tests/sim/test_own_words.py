@@ -17,7 +17,8 @@ from torch import nn
 
 from tegu.core.bundle.file import write_bundle
 from tegu.core.data.batch import Array
-from tegu.server.training.plan import CalibrationPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import Population, simulate
 
 FEATURES = ["age", "channel", "member", "since", "made"]

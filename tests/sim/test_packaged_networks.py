@@ -21,7 +21,8 @@ from tegu.client import Personalizer
 from tegu.core import Spec
 from tegu.core.bundle.file import read_bundle
 from tegu.core.data.batch import Array
-from tegu.server.training.plan import CalibrationPlan, CohortPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import CohortPlan
 from tegu.sim import Population, TrainingPlan, simulate
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,8 @@ import pytest
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
 from tegu.learners.algorithms.item_ratings import item_ratings
-from tegu.server.training.plan import CalibrationPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.scaling import scaling_of_users
 from tegu.sim.data.trials import draw_trials

@@ -23,8 +23,9 @@ from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, FederationError
 from tegu.learners import reptile
 from tegu.server.progress import SILENT, RoundProgress
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, TrainingPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import Population, Run, simulate
 from tegu.sim.data.population_on_disk import write_population
 from tegu.sim.training.run_record import data_record

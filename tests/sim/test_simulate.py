@@ -18,8 +18,9 @@ from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.tree import Tree, digest, max_difference
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.server.progress import Silent
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, UpdatePlan
 from tegu.sim import Population, TrainingPlan, simulate
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.engine import MEMORY, EngineKind

@@ -21,7 +21,8 @@ from tegu.core.data.spec import Field, Spec
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import Learner, reptile, residual_correction
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim import Population, simulate
 from tegu.sim.engine import EngineKind
 

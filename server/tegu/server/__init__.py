@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from tegu.server.deployment.local_flower import FlowerRun, LocalFlower, local_federation, local_simulation
     from tegu.server.progress import Progress, RoundProgress
     from tegu.server.run_config import from_config, to_config
+    from tegu.server.training.calibration_plan import CalibrationPlan
     from tegu.server.training.outer_optimiser import OuterRule
-    from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
+    from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
     from tegu.server.training.strategy import MetaStrategy
 else:  # hidden from type checkers, which would otherwise accept misspelt names
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "APP_DIR": "app",
-            "CalibrationPlan": "training.plan",
+            "CalibrationPlan": "training.calibration_plan",
             "CohortPlan": "training.plan",
             "EarlyStopping": "training.plan",
             "FlowerRun": "deployment.local_flower",

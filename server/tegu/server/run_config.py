@@ -27,8 +27,9 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.automatic import with_recommended
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 
 __all__ = ["Scalar", "from_config", "to_config"]
 

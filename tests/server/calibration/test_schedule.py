@@ -183,12 +183,12 @@ def test_too_few_people_are_told_how_many_it_takes(caplog: pytest.LogCaptureFixt
     assert len(caplog.records) == 1, "many people show it"
 
 
-def test_a_bound_that_is_insisted_on_takes_enough_people() -> None:
+def test_a_bound_that_must_be_shown_takes_enough_people() -> None:
     with refused(DataError, "74 people calibrate", "0.9 confidence", "0.05", "at least 75"):
-        find_schedule(People({1: 74, 5: 30}, always), manifest(STEPS), [1, 5], Limits(insists=True))
-    assert find_schedule(People({1: 75, 5: 30}, always), manifest(STEPS), [1, 5], Limits(insists=True))
+        find_schedule(People({1: 74, 5: 30}, always), manifest(STEPS), [1, 5], Limits(must_show=True))
+    assert find_schedule(People({1: 75, 5: 30}, always), manifest(STEPS), [1, 5], Limits(must_show=True))
     with refused(DataError, "no number of people can show that"):
-        find_schedule(People({1: 75}, always), manifest(STEPS), [1], Limits(0.0, insists=True))
+        find_schedule(People({1: 75}, always), manifest(STEPS), [1], Limits(0.0, must_show=True))
 
 
 def test_a_share_of_nothing_is_refused() -> None:

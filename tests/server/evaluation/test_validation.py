@@ -20,9 +20,10 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.validation import Validation, mean_validation, mean_validations, validation_candidates
+from tegu.server.training.calibration_plan import LeftOut
 from tegu.server.training.checkpoint import latest_checkpoint, read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.plan import CohortPlan, LeftOut, TrainingPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.sim.federation.grid import InProcessGrid
 from tegu.wire import (

@@ -16,9 +16,10 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, FederationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.progress import RoundProgress
+from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, CalibrationPlan, LeftOut
 from tegu.server.training.checkpoint import read_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser, OuterRule
-from tegu.server.training.plan import ALL_USERS_TRAIN, CalibrationPlan, CohortPlan, LeftOut, TrainingPlan, UpdatePlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import Reply, RoundConfig
 

@@ -15,8 +15,9 @@ from tegu.core.data.batch import Array
 from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual_correction
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.streams import Moment, Streams
 from tegu.sim.evaluation.drift_replay import HALF_LIVES, Strategy, recovery_times, replay, replay_drift
 from tegu.sim.experiments.changing_sines import changing_sine_streams, population_before_change

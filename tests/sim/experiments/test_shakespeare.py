@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tegu.server.training.plan import CalibrationPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.sim.data.population import Population
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.models.next_character import NextCharacter

@@ -11,8 +11,9 @@ from torch import nn
 from tegu.client import Personalizer
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import reptile
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, TrainingPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import simulate
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.catalogue import Build

@@ -60,7 +60,7 @@ def find_schedule(
 
     Raises:
         DataError: the figure of every user under the initialisation is 0, so that no share of it can be lost;
-            or the limits insist on a bound that too few users calibrate for.
+            or a bound must be shown and too few users calibrate.
     """
     sizes = sorted(set(ks))
     if limits is None:

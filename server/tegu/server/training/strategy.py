@@ -24,9 +24,10 @@ from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.automatic import settled
+from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import OuterOptimiser
-from tegu.server.training.plan import ALL_USERS_TRAIN, LeftOut, TrainingPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to_record, training_request_content
 
 __all__ = ["MetaStrategy"]

@@ -37,7 +37,7 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.scalars import real_number, whole_number
-from tegu.learners.algorithms.residual_correction import shrinkage
+from tegu.learners.algorithms.shrinkage import shrinkage
 from tegu.learners.inner_loop.gradient_steps import concatenate
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import (

@@ -15,7 +15,8 @@ from tegu.cli.parsing.memory_size import parse_memory_size
 from tegu.cli.parsing.share import parse_share
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.learners.catalogue import find_learner
-from tegu.server.training.plan import CalibrationPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.experiments import Experiment, find_experiment

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tegu.core.errors import require
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.defaults.choose import choose_learner
 from tegu.sim.experiments.baselines.brand_choice import brand_choice

@@ -17,7 +17,8 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import MissingExtraError
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.defaults.choose import choose_learner
 from tegu.sim.experiments.experiment import Experiment

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tegu.core.data.batch import Array
-from tegu.core.errors import DataError
-from tegu.learners.algorithms.item_ratings import item_ratings
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.data.scaling import scaling_of_users
+from tegu.sim.defaults.for_ratings import learner_for_ratings
 from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment
 
@@ -27,20 +25,13 @@ def item_ratings_experiment(
         known: see `item_ratings`.
 
     Raises:
-        DataError: the targets are no real numbers.
+        DataError: as `learner_for_ratings`.
     """
-    train = population.split(plan.seed).train
-    _, scaling = scaling_of_users(train, plan.seed)
-    if scaling is None:
-        raise DataError(f"the population is for {population.spec.kind}: expected a regression on item ids")
-    learner = item_ratings(
-        population.spec, level=scaling.mean.item(), scale=scaling.std.item(), users=len(train), known=known
-    )
     return Experiment(
         name=name,
         population=population,
         model=None,
-        learner=learner,
+        learner=learner_for_ratings(population, plan.seed, known),
         plan=plan,
         classical=classical_for(population.spec),
         titles=titles,

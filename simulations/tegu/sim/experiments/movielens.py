@@ -14,7 +14,8 @@ from tegu.core.data.spec import Spec
 from tegu.core.errors import require
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.implicit_als import implicit_als
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.baselines.for_spec import classical_for
 from tegu.sim.experiments.experiment import Experiment

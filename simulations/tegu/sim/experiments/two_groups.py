@@ -16,8 +16,9 @@ from tegu.core.data.spec import Spec
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.learners.algorithms.residual_correction import residual_correction
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CalibrationPlan, CohortPlan, TrainingPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
 

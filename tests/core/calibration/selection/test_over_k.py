@@ -8,17 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tegu.core.calibration.selection.figures import Figures, figure_sums, neighbour_weights, pool_over_k
-from tegu.core.calibration.selection.fixed_sequence import walk_path
+from tegu.core.calibration.selection.fixed_sequence import run_sequence_test
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.calibration.selection.over_k import monotone_gains
 from tegu.core.calibration.selection.path import propose_path
 
 
-def figures(people: int, gains: list[float], pressures: list[float] | None = None) -> Figures:
+def figures(people: int, gains: list[float], smoothed: list[float] | None = None) -> Figures:
     """Everybody gains the same; nobody is hurt."""
-    columns = [
-        [gain, gain**2, 0, pressure, 0, gain, 1] for gain, pressure in zip(gains, pressures or gains, strict=True)
-    ]
+    columns = [[gain, gain**2, 0, hurt, 0, gain, 1] for gain, hurt in zip(gains, smoothed or gains, strict=True)]
     return Figures(np.full(len(gains), float(people)), people * np.asarray(columns))
 
 
@@ -33,7 +31,7 @@ def test_what_one_user_adds() -> None:
 
 def test_a_path_holds_what_nothing_gentler_beats() -> None:
     proposing = figures(100, [0.3, 0.1, 0.2, 0.25, -0.1, np.nan], [0.5, 0.1, 0.3, 0.2, 0.0, 0.0])
-    assert propose_path(proposing, Limits()) == [1, 3, 0], "2 gains less than 3 at more pressure"
+    assert propose_path(proposing, Limits()) == [1, 3, 0], "2 gains less than 3 and hurts more"
     lossy = proposing.sums.copy()
     lossy[3, 4] = 0.3 * lossy[3, 5]
     assert propose_path(proposing._replace(sums=lossy), Limits()) == [1, 2, 0], "3 exceeds the harm ratio"
@@ -41,14 +39,14 @@ def test_a_path_holds_what_nothing_gentler_beats() -> None:
 
 
 def test_a_walk_stops_at_the_first_failure() -> None:
-    found = walk_path([0, 1, 9, 0], 100, 0.05, 0.9)
+    found = run_sequence_test([0, 1, 9, 0], 100, 0.05, 0.9)
     assert found.passed == 2, "what comes after a failure is not tested"
     assert found.first == pytest.approx(1 - 0.1 ** (1 / 100))
     assert [found.bound(place, 4) for place in (0, 1)] == [0.05, 0.05]
-    through = walk_path([0, 0, 1], 100, 0.05, 0.9)
+    through = run_sequence_test([0, 0, 1], 100, 0.05, 0.9)
     assert through.passed == 3
     assert through.bound(2, 3) == pytest.approx(0.0383, abs=1e-4), "the last may show more than the limit"
-    failed = walk_path([6, 0], 100, 0.05, 0.9)
+    failed = run_sequence_test([6, 0], 100, 0.05, 0.9)
     assert (failed.passed, failed.bound(0, 2)) == (0, pytest.approx(0.1029, abs=1e-4))
 
 

@@ -11,7 +11,7 @@ from tegu.core.bundle.shown import HarmShown
 from tegu.core.calibration.selection.binomial import lower_bound, upper_bound
 from tegu.core.calibration.selection.enough_people import people_needed
 from tegu.core.calibration.selection.figures import Figures
-from tegu.core.calibration.selection.fixed_sequence import Walk, walk_path
+from tegu.core.calibration.selection.fixed_sequence import SequenceTest, run_sequence_test
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.batch import Array
 
@@ -24,7 +24,7 @@ __all__ = [
     "described",
     "not_shown_worse",
     "nothing_chosen",
-    "walk",
+    "tested_along",
     "within_limits",
 ]
 
@@ -74,7 +74,7 @@ class Choice(NamedTuple):
     harm: HarmShown
 
 
-def walk(path: Sequence[int], evidence: Evidence, limits: Limits) -> Walk:
+def tested_along(path: Sequence[int], evidence: Evidence, limits: Limits) -> SequenceTest:
     """Test a path on the testing users.
 
     The limit is `risk`. Where the testing users are too few to show it, the limit is the least share that they can be
@@ -91,7 +91,7 @@ def walk(path: Sequence[int], evidence: Evidence, limits: Limits) -> Walk:
     least = upper_bound(min(expected, people), people, limits.confidence)
     counts = np.where(evidence.testing.finite, evidence.testing.sums[:, 2], people)[list(path)]
     hurt = [round(float(count)) for count in np.nan_to_num(counts, nan=people)]
-    return walk_path(hurt, people, max(limits.risk, least), limits.confidence)
+    return run_sequence_test(hurt, people, max(limits.risk, least), limits.confidence)
 
 
 def acceptable(figures: Figures, limits: Limits) -> Array:

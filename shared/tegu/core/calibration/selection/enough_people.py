@@ -27,7 +27,7 @@ def people_needed(limits: Limits, hurt: float = 0.0) -> int | None:
 
 
 def check_people(people: int, limits: Limits | None) -> None:
-    """Refuse a bound that is insisted on, and that so few users cannot show even if none of them is hurt.
+    """Refuse a bound that must be shown, and that so few users cannot show even if none of them is hurt.
 
     Args:
         people: number of calibration users.
@@ -36,7 +36,7 @@ def check_people(people: int, limits: Limits | None) -> None:
     Raises:
         DataError: too few users.
     """
-    if limits is None or not limits.insists:
+    if limits is None or not limits.must_show:
         return
     needed = people_needed(limits)
     if needed is not None and people >= needed:

@@ -19,7 +19,7 @@ __all__ = ["COLUMNS", "Figures", "add_figures", "figure_sums", "neighbour_weight
 
 COLUMNS = 7
 _WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
-_STEEP = 50.0  # beyond it a pressure is 0 or 1 anyway
+_STEEP = 50.0  # beyond it the logistic curve is 0 or 1 anyway
 _STRENGTH = 20.0  # people that all neighbours together count as, at most
 
 
@@ -28,8 +28,9 @@ class Figures(NamedTuple):
 
     Attributes:
         people: float64 `[candidates]`, number of users in the sums, all alike unless they were pooled.
-        sums: float64 `[candidates, 7]` of gain, squared gain, materially hurt, pressure (`figure_sums`), losses of
-            losers, gains of gainers, and the figure under the initialisation. NaN where a user's gain is not finite.
+        sums: float64 `[candidates, 7]` of gain, squared gain, materially hurt, the same smoothed (`figure_sums`),
+            losses of losers, gains of gainers, and the figure under the initialisation. NaN where a user's gain is not
+            finite.
     """
 
     people: Array
@@ -64,8 +65,8 @@ class Figures(NamedTuple):
         return self._mean(2)
 
     @property
-    def pressure(self) -> Array:
-        """Mean pressure, `[candidates]`."""
+    def smoothed_hurt(self) -> Array:
+        """Smoothed share of users materially hurt, `[candidates]`."""
         return self._mean(3)
 
     @property
@@ -81,8 +82,8 @@ class Figures(NamedTuple):
 def figure_sums(gain: Array, initialisation: Array, resolution: Array, material: float) -> Array:
     """float64 `[7]`: one row of `Figures.sums` for these users. NaN where a gain is not finite.
 
-    The pressure of a user is near 1 for those who lose much more than is allowed and falls to 0 over half of that. It
-    orders candidates that hurt the same few users.
+    Whether a user is hurt is also smoothed: near 1 for those who lose much more than is allowed, falling to 0 over half
+    of that. It orders candidates that hurt the same few users.
 
     Args:
         gain: over not adapting, `[users, draws]`.
@@ -94,12 +95,12 @@ def figure_sums(gain: Array, initialisation: Array, resolution: Array, material:
         return np.full(COLUMNS, np.nan)
     mean = gain.mean(1)
     allowed = allowed_loss(initialisation, resolution, material)
-    pressure = 1 / (1 + np.exp(np.clip(4 * (mean + allowed) / np.maximum(allowed, 1e-12), -_STEEP, _STEEP)))
+    smoothed_hurt = 1 / (1 + np.exp(np.clip(4 * (mean + allowed) / np.maximum(allowed, 1e-12), -_STEEP, _STEEP)))
     parts = (
         mean,
         np.square(mean),
         materially_hurt(mean, allowed),
-        pressure,
+        smoothed_hurt,
         np.maximum(-mean, 0.0),
         np.maximum(mean, 0.0),
         np.abs(initialisation),

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from tegu.core.calibration.selection.binomial import at_most_probability, upper_bound
 
-__all__ = ["Walk", "walk_path"]
+__all__ = ["SequenceTest", "run_sequence_test"]
 
 
 _ROUNDING = 1e-9  # relative: a limit that is itself such a bound is met
 
 
-class Walk(NamedTuple):
+class SequenceTest(NamedTuple):
     """Which candidates of a path keep a limit, with confidence.
 
     Attributes:
@@ -50,7 +50,7 @@ class Walk(NamedTuple):
         return self.limit if place < self.passed else self.first
 
 
-def walk_path(hurt: Sequence[int], people: int, limit: float, confidence: float) -> Walk:
+def run_sequence_test(hurt: Sequence[int], people: int, limit: float, confidence: float) -> SequenceTest:
     """Test the candidates of a path until one fails.
 
     Args:
@@ -62,7 +62,7 @@ def walk_path(hurt: Sequence[int], people: int, limit: float, confidence: float)
     failures = (place for place, count in enumerate(hurt) if not _is_shown(count, people, limit, confidence))
     passed = next(failures, len(hurt))
     first, last = (upper_bound(count, people, confidence) for count in (hurt[0], hurt[-1]))
-    return Walk(passed, limit, first, last)
+    return SequenceTest(passed, limit, first, last)
 
 
 def _is_shown(count: int, people: int, limit: float, confidence: float) -> bool:

@@ -21,11 +21,11 @@ class Limits(NamedTuple):
         material: share of a user's own figure whose loss is material.
         harm_ratio: largest ratio of the losses of losers to the gains of gainers.
         confidence: with which calibration is to show that at most `risk` are hurt.
-        insists: whether it is an error if too few users calibrate to show that.
+        must_show: whether it is an error if too few users calibrate to show that.
     """
 
     risk: float = RISK
     material: float = MATERIAL
     harm_ratio: float = HARM_RATIO
     confidence: float = CONFIDENCE
-    insists: bool = False
+    must_show: bool = False

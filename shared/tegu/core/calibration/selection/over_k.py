@@ -21,7 +21,7 @@ from tegu.core.calibration.selection.choice import (
     described,
     not_shown_worse,
     nothing_chosen,
-    walk,
+    tested_along,
     within_limits,
 )
 from tegu.core.calibration.selection.figures import Figures, add_figures, pool_over_k
@@ -81,7 +81,7 @@ def _select(evidence: Evidence, below: _Below | None, limits: Limits) -> tuple[C
 
 def _along(path: Sequence[int], before: int | None, evidence: Evidence, limits: Limits, *, thin: bool) -> Choice:
     """The choice among the candidates of a path that have passed the test, or its gentlest."""
-    tested = walk(path, evidence, limits)
+    tested = tested_along(path, evidence, limits)
     passed = path[: max(tested.passed, 1)]
     fine = acceptable(evidence.pooled, limits)
     kept = not_shown_worse(evidence, limits) if thin else within_limits(evidence.pooled, limits)
@@ -93,9 +93,9 @@ def _along(path: Sequence[int], before: int | None, evidence: Evidence, limits: 
 
 
 def _ordered(own: Sequence[int], others: Sequence[int], proposing: Figures) -> list[int]:
-    """The candidates of two paths, those with the least pressure first."""
+    """The candidates of two paths, those that hurt least first."""
     usable = [each for each in dict.fromkeys([*own, *others]) if proposing.finite[each]]
-    return sorted(usable, key=lambda each: (float(proposing.pressure[each]), float(proposing.gain[each]), each))
+    return sorted(usable, key=lambda each: (float(proposing.smoothed_hurt[each]), float(proposing.gain[each]), each))
 
 
 def _with_monotone_gains(choices: Sequence[Choice], evidence: Sequence[Evidence]) -> list[Choice]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 from torch import Tensor
 
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
-from tegu.learners.algorithms.residual_correction import shrinkage
+from tegu.learners.algorithms.shrinkage import shrinkage
 from tegu.learners.learner import TorchKnobs, TorchTree
 
 __all__ = ["Corrected", "MixingWeights", "fully_corrected_knobs", "guarded_correction"]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from tegu.core.bundle.manifest import knobs_for
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.trials import Trials
 from tegu.server.progress import Progress
-from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.engine.predictions import Method, adapted_predictions
+from tegu.sim.evaluation.baselines.calibrated import calibrated
 from tegu.sim.evaluation.baselines.generic import Start
 from tegu.sim.evaluation.baselines.tuning import Judge, choose_per_k, for_every_k
 
@@ -40,21 +38,13 @@ def order_baselines(start: Start, progress: Progress) -> dict[str, Callable[[int
         return found
     if _RECENCY in start.learner.knobs:
         progress.stage("without_order: calibrated among the knobs that ignore the order of rows")
-        found["without_order"] = _without_order(start)
+        ignoring = [each for each in start.engine.manifest.candidates if not each[_RECENCY]]
+        found["without_order"] = calibrated(start, ignoring)
     if start.learner.spec.kind == "classification":
         progress.stage("own_frequencies, last_choice: from a person's labels alone")
         found["own_frequencies"] = _own_frequencies(start)
         found["last_choice"] = for_every_k(_last_choice)
     return found
-
-
-def _without_order(start: Start) -> Callable[[int], Method]:
-    run, manifest = start.run, start.engine.manifest
-    candidates = tuple(each for each in manifest.candidates if not each[_RECENCY])
-    engine = replace(start.engine, manifest=replace(manifest, candidates=candidates))
-    entries = calibrate(engine, start.evaluators, run.ks, run.metric, run.plan.seed, run.plan.calibration.limits)
-    chosen = replace(manifest, schedule=entries)
-    return lambda k: adapted_predictions(start.engine, start.meta, knobs_for(chosen, k))
 
 
 def _own_frequencies(start: Start) -> Callable[[int], Method]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from tegu.compile import compile_learner
-from tegu.core.bundle.manifest import knobs_for
 from tegu.learners.learner import Learner
 from tegu.server.progress import Progress
 from tegu.server.training.plan import TrainingPlan
-from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
-from tegu.sim.engine.predictions import Method, adapted_predictions
+from tegu.sim.engine.predictions import Method
+from tegu.sim.evaluation.baselines.calibrated import calibrated
 from tegu.sim.evaluation.baselines.generic import Start, generic_baselines
 from tegu.sim.evaluation.baselines.order import order_baselines
 from tegu.sim.evaluation.baselines.tuning import Baselines, Classical
@@ -81,7 +79,7 @@ def run_baselines(compared: Compared, run: RunResult, progress: Progress) -> Bas
     if compared.initialisations > 1:
         progress.stage("one_initialisation: one initialisation for all users")
         start = _with_one_initialisation(compared.learner, run, progress)
-        found["one_initialisation"] = _calibrated(start)
+        found["one_initialisation"] = calibrated(start)
     return found | order_baselines(start, progress) | generic_baselines(start, compared.generic, progress)
 
 
@@ -97,11 +95,3 @@ def _with_one_initialisation(learner: Learner, run: RunResult, progress: Progres
 
     found = cross_fit_population(run.split, run.plan, train, progress)
     return Start(run, learner, engine, found.trained.meta, found.evaluators)
-
-
-def _calibrated(start: Start) -> Callable[[int], Method]:
-    """The start's learner with a schedule that is calibrated as the run's is."""
-    run, engine = start.run, start.engine
-    entries = calibrate(engine, start.evaluators, run.ks, run.metric, run.plan.seed, run.plan.calibration.limits)
-    manifest = replace(engine.manifest, schedule=entries)
-    return lambda k: adapted_predictions(engine, start.meta, knobs_for(manifest, k))  # as a device chooses them

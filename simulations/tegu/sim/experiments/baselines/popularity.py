@@ -1,4 +1,4 @@
-"""Popularity: every user gets the same ranking, by the number of clicks among training users."""
+"""Popularity: every user gets the same ranking, by the number of clicks of training users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["popularity"]
 
 
 def popularity(train: Population, calibration: Population) -> Callable[[int], Method]:
-    """Score items by their number of clicks among training users, the same for every user."""
+    """Score items by their clicks per training user, the same for every user."""
     del calibration
     popular = shares(train)
     return for_every_k(lambda trials: [popular] * len(trials.trials))

@@ -1,0 +1,115 @@
+"""How residual correction adapts and predicts, for rows that are seen through the module or through their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
+from tegu.core.data.spec import Spec
+from tegu.learners.algorithms.correction_training import Corrected
+from tegu.learners.algorithms.shrinkage import shrinkage
+from tegu.learners.learner import Iterated, Predict, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.operators.exportable import one_hot
+from tegu.learners.solvers.drifting_kernel import ages, drift, drift_to_next
+from tegu.learners.solvers.ridge import differentiable_weights, fit
+
+__all__ = ["CorrectionForm", "See", "Seen", "adaptation", "fully_corrected", "prediction"]
+
+_TRAINING_RIDGE = 0.3
+_STATE = ("inputs", "weights", SHRINKAGE, LOO_IMPROVEMENT)
+_MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability, before normalisation
+
+
+class Seen(NamedTuple):
+    """What the correction knows of rows: the `output` `[rows, outputs]` and the `features` `[rows, width]`."""
+
+    output: Tensor
+    features: Tensor
+
+
+See: TypeAlias = Callable[[TorchTree, Tensor], Seen]
+
+
+class CorrectionForm(NamedTuple):
+    """The layout of targets, the kernel of features, and whether a level and a drift are part of the whole kernel."""
+
+    spec: Spec
+    features_kernel: Callable[[Tensor, Tensor, Any], Tensor]
+    level: bool
+    ordered: bool
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """The knobs that `predict` needs, and that the state therefore holds."""
+        return ("mix", "level") if self.level else ("mix",)
+
+    def kernel(self, a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
+        """The kernel of the rows' features, and the level, `[rows of a, rows of b]`."""
+        found = self.features_kernel(a, b, given["mix"])
+        return found + given["level"] if self.level else found
+
+
+def adaptation(form: CorrectionForm, seen: See) -> Iterated:
+    """`Learner.adapt` for rows that `seen` looks at."""
+
+    def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
+        output, inputs = seen(meta, support.x)
+        spec = form.spec
+        targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
+        residuals = targets - output
+        scalars = {name: residuals.new_zeros(()) for name in (*form.state, SHRINKAGE, LOO_IMPROVEMENT)}
+        return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
+
+    def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
+        del meta, noise
+        matrix = form.kernel(carry["inputs"], carry["inputs"], knobs)
+        if form.ordered:
+            matrix = matrix * drift(ages(support.mask), knobs["recency"], knobs["half_life"])
+        fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
+        weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
+        reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
+        improvement = reduction.sum() / support.mask.sum().clamp(min=1)
+        own = Guard[Any].of(knobs)
+        kept = shrinkage(own, improvement)
+        weights = own.weight * kept * fitted.weights
+        if form.ordered:
+            next_row = drift_to_next(ages(support.mask), knobs["recency"], knobs["half_life"])
+            weights = weights * next_row.unsqueeze(-1)
+        changed = {"weights": weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+        return {**carry, **changed, **{name: carry[name] * 0 + knobs[name] for name in form.state}}
+
+    return Iterated(begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *form.state)})
+
+
+def prediction(form: CorrectionForm, seen: See) -> Predict:
+    """`Learner.predict` for rows that `seen` looks at."""
+
+    def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
+        output, features = seen(meta, x)
+        corrected = output + form.kernel(features, state["inputs"], state) @ state["weights"]
+        if form.spec.kind == "regression":
+            return corrected
+        if form.spec.kind == "multilabel":
+            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
+            return kept.log() - (1 - kept).log()
+        probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
+        return (probabilities / probabilities.sum(-1, keepdim=True)).log()
+
+    return predict
+
+
+def fully_corrected(form: CorrectionForm, seen: See) -> Corrected:
+    """The fully corrected outputs, for training through the correction."""
+    begin = adaptation(form, seen).begin
+
+    def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
+        begun, (output, features) = begin(meta, support), seen(meta, x)
+        matrix = form.features_kernel(begun["inputs"], begun["inputs"], 1.0)
+        weights = differentiable_weights(matrix, begun["residuals"], support.mask, _TRAINING_RIDGE)
+        return output + form.features_kernel(features, begun["inputs"], 1.0) @ weights
+
+    return corrected
