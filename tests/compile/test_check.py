@@ -122,6 +122,26 @@ def test_rounding_that_torch_avoids_is_allowed_where_the_last_digit_of_the_input
         check_graph(squared_less_constant(), lambda c: {**factored(c), "y": 1.5 * factored(c)["y"]}, [near], "adapt")
 
 
+def test_a_tie_that_the_graph_decides_otherwise_is_allowed_near_the_tie_alone() -> None:
+    """The graph's threshold is 8 units of the last digit above torch's: far beyond an input's own rounding."""
+    unit, model = 2.0**-23, graph("Abs")
+    del model.graph.node[0]
+    for name, value in (("threshold", 1 + 8 * unit), ("high", 1.0), ("low", 0.995)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.FLOAT, [], [value]))
+    model.graph.node.append(helper.make_node("Greater", ["x", "threshold"], ["above"]))
+    model.graph.node.append(helper.make_node("Where", ["above", "high", "low"], ["y"]))
+
+    def stepped(case: Named) -> Named:
+        y = torch.where(case["x"] > 1, 1.0, 0.995)
+        return {"y": y.to(case["x"].dtype), "z": case["x"]}
+
+    check_graph(model, stepped, [{"x": torch.tensor([1 + 4 * unit, 2.0])}], "update")
+    with pytest.raises(CompileError, match="y differs by 5"):
+        check_graph(
+            model, lambda case: {"y": 0.995 * stepped(case)["y"], "z": case["x"]}, [{"x": CASES[0]["x"] + 4}], "update"
+        )
+
+
 def test_whole_numbers_are_not_changed_to_measure_rounding() -> None:
     cases = [{"x": torch.tensor([3.0, -7.0, 0.25])}]
     seen: list[Tensor] = []

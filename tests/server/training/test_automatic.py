@@ -35,7 +35,7 @@ def test_nothing_is_automatic_afterwards() -> None:
 
 def test_a_plan_and_a_run_configuration_without_values_are_automatic() -> None:
     assert (TrainingPlan().rounds, TrainingPlan().cohort.size, TrainingPlan().outer) == (None, None, None)
-    assert settled(from_config({})) == settled(TrainingPlan())
+    assert settled(from_config({})) == settled(TrainingPlan()) == (300, 32, OuterRule("SGD", 1.0))
     assert from_config({"outer": "SGD"}).outer == OuterRule()
 
 

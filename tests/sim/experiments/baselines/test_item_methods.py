@@ -11,7 +11,7 @@ from tegu.core.data.batch import Array, full_batch
 from tegu.core.data.spec import Spec
 from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.population import Population
-from tegu.sim.experiments.baselines.als import AlsSetting, item_vectors
+from tegu.sim.experiments.baselines.als import AlsSetting, als_scores, item_vectors
 from tegu.sim.experiments.baselines.clicks import Scores, click_matrix, item_to_item, shares, tuned_with_popularity
 from tegu.sim.experiments.baselines.ease import ease, item_weights
 from tegu.sim.experiments.baselines.item_knn import similarities
@@ -66,6 +66,16 @@ def test_als_finds_the_minimum_of_its_loss() -> None:
     assert base < 0.7 * start
     moves = [loss(vectors + 0.02 * rng.standard_normal(vectors.shape)) - base for _ in range(50)]
     assert min(moves) > -0.01 * base
+
+
+def test_als_scores_are_those_of_the_users_weighted_least_squares() -> None:
+    """By weights for every item of the catalogue: the confidence of a click, and that of what was not clicked."""
+    setting, users = AlsSetting(2, 0.2, 0.3), people(CLICKS)
+    vectors, own = item_vectors(users, setting), np.asarray([0.0, 2.5, 0, 0, 1.0, 0])
+    weights = np.where(own > 0, own, setting.unseen)
+    taste = np.linalg.solve((vectors.T * weights) @ vectors + 0.3 * np.eye(2), vectors.T @ (weights * (own > 0)))
+    found = als_scores(users, setting)(np.asarray([1, 4]), np.asarray([2.5, 1.0]))
+    np.testing.assert_allclose(found, vectors @ taste, rtol=1e-9)
 
 
 def test_a_matrix_of_clicks_counts_repeats_once_and_weights_by_confidence() -> None:

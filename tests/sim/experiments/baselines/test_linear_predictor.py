@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tegu.core.data.batch import full_batch
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
+from tegu.core.sampling.trials import Trial, Trials
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
 from tegu.sim.experiments.baselines.item_means import item_mean_user_bias, item_means
-from tegu.sim.experiments.baselines.linear_predictor import linear_predictor, moments_of
+from tegu.sim.experiments.baselines.linear_predictor import linear_predictor, moments_of, predictor
 
 ITEMS = 12
 
@@ -45,6 +47,18 @@ def test_pairs_count_the_people_who_rated_both() -> None:
     pairs = moments_of(population).pairs
     assert pairs[2, 7] == (rated[:, 2] & rated[:, 7]).sum()
     assert pairs[4, 4] == rated[:, 4].sum()
+
+
+def test_predictions_are_conditional_means_of_a_normal_distribution() -> None:
+    rng = np.random.default_rng(0)
+    means, root = rng.normal(size=ITEMS), rng.normal(size=(ITEMS, ITEMS))
+    covariances, own, wanted = root @ root.T, np.asarray([7, 2, 4]), np.asarray([0, 5])
+    y = rng.normal(size=(3, 1)).astype(np.float32)
+    trial = Trial(0, full_batch(own, y), full_batch(wanted, np.zeros((2, 1), np.float32)))
+    noisy = covariances[np.ix_(own, own)] + 0.7 * np.eye(3)
+    expected = means[wanted] + covariances[np.ix_(wanted, own)] @ np.linalg.inv(noisy) @ (y[:, 0] - means[own])
+    (found,) = predictor(means, covariances, 0.7)(Trials(Spec.regression((), items=ITEMS), 3, [trial]))
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("k", [1, 6])

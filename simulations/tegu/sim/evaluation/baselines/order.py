@@ -15,7 +15,7 @@ from tegu.sim.evaluation.baselines.calibrated import calibrated
 from tegu.sim.evaluation.baselines.generic import Start
 from tegu.sim.evaluation.baselines.tuning import Judge, choose_per_k, for_every_k
 
-__all__ = ["order_baselines"]
+__all__ = ["last_choice", "order_baselines", "shrunk_frequencies"]
 
 _PSEUDO_ROWS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _RECENCY = "recency"
@@ -43,14 +43,14 @@ def order_baselines(start: Start, progress: Progress) -> dict[str, Callable[[int
     if start.learner.spec.kind == "classification":
         progress.stage("own_frequencies, last_choice: from a person's labels alone")
         found["own_frequencies"] = _own_frequencies(start)
-        found["last_choice"] = for_every_k(_last_choice)
+        found["last_choice"] = for_every_k(last_choice)
     return found
 
 
 def _own_frequencies(start: Start) -> Callable[[int], Method]:
     def method(meta: Tree) -> Callable[[float], Method]:
         base = adapted_predictions(start.engine, meta, start.learner.unadapted)
-        return lambda pseudo_rows: lambda trials: _shrunk_frequencies(base(trials), trials, pseudo_rows)
+        return lambda pseudo_rows: lambda trials: shrunk_frequencies(base(trials), trials, pseudo_rows)
 
     judges = [Judge(users, method(meta)) for meta, users in start.evaluators]
     chosen = choose_per_k(judges, _PSEUDO_ROWS, start.run.metric)
@@ -58,7 +58,7 @@ def _own_frequencies(start: Start) -> Callable[[int], Method]:
     return lambda k: fitted(chosen(k))
 
 
-def _shrunk_frequencies(base: Sequence[Array], trials: Trials, pseudo_rows: float) -> Sequence[Array]:
+def shrunk_frequencies(base: Sequence[Array], trials: Trials, pseudo_rows: float) -> Sequence[Array]:
     """Log-probabilities `[rows, classes]` for each trial: `pseudo_rows` rows count as the initialisation expects."""
     found = []
     for outputs, trial in zip(base, trials.trials, strict=True):
@@ -67,7 +67,8 @@ def _shrunk_frequencies(base: Sequence[Array], trials: Trials, pseudo_rows: floa
     return found
 
 
-def _last_choice(trials: Trials) -> Sequence[Array]:
+def last_choice(trials: Trials) -> Sequence[Array]:
+    """Scores `[rows, classes]` for each trial: those of the label of the support's newest row."""
     classes = np.eye(trials.spec.outputs)
     return [
         np.broadcast_to(np.log(classes[trial.support.y[-1]] + 1e-6), (len(trial.query.y), len(classes)))

@@ -19,7 +19,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
 from tegu.sim.experiments.baselines.clicks import Scores, tuned_with_popularity
 
-__all__ = ["SETTINGS", "AlsSetting", "als", "item_vectors"]
+__all__ = ["SETTINGS", "AlsSetting", "als", "als_scores", "item_vectors"]
 
 _ITERATIONS = 8
 
@@ -57,10 +57,11 @@ def item_vectors(users: Population, setting: AlsSetting) -> Array:
 
 def als(train: Population, calibration: Population) -> Callable[[int], Method]:
     """Score items by the product of their vectors with the user's, in closed form; arguments as `ease`."""
-    return tuned_with_popularity(train, calibration, SETTINGS, _fit)
+    return tuned_with_popularity(train, calibration, SETTINGS, als_scores)
 
 
-def _fit(users: Population, setting: AlsSetting) -> Scores:
+def als_scores(users: Population, setting: AlsSetting) -> Scores:
+    """Scores of all items by the closed form of a user's vector, with item vectors from these users."""
     vectors = item_vectors(users, setting)
     shared = _shared(vectors, setting)
 

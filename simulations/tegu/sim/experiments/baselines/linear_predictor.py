@@ -24,7 +24,7 @@ from tegu.sim.engine.predictions import Method
 from tegu.sim.evaluation.baselines.tuning import tune_per_k
 from tegu.sim.experiments.baselines.item_means import item_means
 
-__all__ = ["Moments", "linear_predictor", "moments_of"]
+__all__ = ["Moments", "linear_predictor", "moments_of", "predictor"]
 
 _RIDGES = (0.05, 0.2, 0.5, 1.0, 2.0)  # of the ratings' variance
 _STRENGTHS = (0.0, 20.0, 100.0)  # people that rated both items, at which a covariance is halved
@@ -71,13 +71,15 @@ def linear_predictor(train: Population, calibration: Population) -> Callable[[in
         ridge, strength = setting
         found = moments(users)
         covariances = found.covariances * (found.pairs / (found.pairs + strength).clip(1))
-        return _predictor(found.means, covariances, ridge * found.variance)
+        return predictor(found.means, covariances, ridge * found.variance)
 
     settings = [(ridge, strength) for ridge in _RIDGES for strength in _STRENGTHS]
     return tune_per_k(train, calibration, settings, fit, METRICS["rmse"])
 
 
-def _predictor(means: Array, covariances: Array, ridge: float) -> Method:
+def predictor(means: Array, covariances: Array, ridge: float) -> Method:
+    """Predict by the formula of this file, with means `[items]`, covariances `[items, items]` and the ridge itself."""
+
     def one(trial: Trial) -> Array:
         own, wanted = trial.support.x, trial.query.x
         matrix = covariances[np.ix_(own, own)] + ridge * np.eye(len(own))
