@@ -20,8 +20,8 @@ from tegu.learners.learner import Iterated, Learner
 SPEC = Spec.regression((4,), 2)
 
 
-def learner(*layers: nn.Module, width: int = 4, **options: bool) -> Learner:
-    return residual_correction(nn.Sequential(*layers, nn.Linear(width, 2)), SPEC, **options)
+def learner(*layers: nn.Module, width: int = 4, spec: Spec = SPEC, **options: bool) -> Learner:
+    return residual_correction(nn.Sequential(*layers, nn.Linear(width, 2)), spec, **options)
 
 
 @pytest.fixture
@@ -39,16 +39,17 @@ def test_another_model_with_features_of_the_same_width_has_the_same_step(recorde
     assert len(recorded) == 1
 
 
-def test_another_width_a_level_or_another_kernel_is_another_step(recorded: list[str]) -> None:
+def test_another_width_kind_level_order_or_kernel_is_another_step(recorded: list[str]) -> None:
     for each in (
         learner(nn.Tanh()),
         learner(nn.Linear(4, 5), width=5),
+        learner(nn.Tanh(), spec=Spec.classification((4,), 2)),
         learner(nn.Tanh(), level=True),
         learner(nn.Tanh(), ordered=True),
         learner(nn.Tanh(), normalise_features=False),
     ):
         compile_learner(each)  # compared with torch
-    assert len(recorded) == 5
+    assert len(recorded) == 6
 
 
 def test_a_step_that_reads_the_model_must_not_claim_an_identity(recorded: list[str]) -> None:

@@ -50,8 +50,8 @@ class CorrectionForm(NamedTuple):
     @property
     def step_identity(self) -> str:
         """What the step of the adaptation computes: it depends on no model, and on no size but those of its inputs."""
-        function = self.features_kernel
-        return f"correction {function.__module__}.{function.__qualname__} level={self.level} ordered={self.ordered}"
+        kernel = f"{self.features_kernel.__module__}.{self.features_kernel.__qualname__}"
+        return f"correction {self.spec.kind} {kernel} level={self.level} ordered={self.ordered}"
 
     def kernel(self, a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
         """The kernel of the rows' features, and the level, `[rows of a, rows of b]`."""
