@@ -148,7 +148,9 @@ def residual_correction(
         calibration=CalibrationOptions(
             candidates=[
                 {**knobs, **each}
-                for each in correction_candidates(normalised=normalise_features, level=level, ordered=ordered)
+                for each in correction_candidates(
+                    normalised=normalise_features, level=level, ordered=ordered, values=spec.kind == "regression"
+                )
             ],
             guarded=True,
             window=_WINDOW,

@@ -87,10 +87,10 @@ def learner_for_module(
 
 
 def _own_habits(population: Population) -> dict[str, bool]:
-    """What residual correction may use: own frequencies among few classes, and the last rows if there is an order."""
+    """What residual correction may use: own frequencies or an own level, and the last rows if there is an order."""
     spec = population.spec
     few = spec.kind == "classification" and spec.outputs <= FEW_CLASSES
-    return {"level": few, "ordered": population.order is not None}
+    return {"level": few or spec.kind == "regression", "ordered": population.order is not None}
 
 
 def _meaning(model: nn.Module, train: Population, init: Init) -> str | None:
