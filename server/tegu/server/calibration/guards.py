@@ -12,7 +12,7 @@ __all__ = ["with_guards"]
 
 _WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 _GUARDS_AND_FLOORS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))
-_MIN_USERS_FOR_GUARD = 10  # fewer users cannot tell guards apart: the first one and none at all are evaluated
+_MIN_USERS_FOR_GUARD = 10  # fewer users cannot show that one in twenty is harmed: only the first guard is evaluated
 
 
 def with_guards(knobs: Knobs, model: GainModel, users: int, *, gains: bool) -> Iterable[Knobs]:
@@ -29,5 +29,5 @@ def with_guards(knobs: Knobs, model: GainModel, users: int, *, gains: bool) -> I
     """
     pairs = [pair for pair in _GUARDS_AND_FLOORS if gains or not pair[1]]
     for weight in _WEIGHTS:
-        for guard, floor in [pairs[0], pairs[-1]] if users < _MIN_USERS_FOR_GUARD else pairs:
+        for guard, floor in pairs[:1] if users < _MIN_USERS_FOR_GUARD else pairs:
             yield {**knobs, **asdict(Guard(weight, guard, floor, *model))}

@@ -25,7 +25,6 @@ from tegu.core.data.batch import Array
 KS, PARTS, CORRECTIONS = (1, 5, 20), (0.25, 0.5, 0.75, 1.0), 4
 POPULATIONS, CROWD, CONFIDENCE = 200, 4000, 0.9
 PEOPLE, FEW, SOME = (25, 60, 130, 400), (25, 35, 45, 60), (80, 130, 180, 240)
-KEPT = 0.95  # of the gain of the best candidate that truly keeps the limits; 0.90 if one hurt user is expected
 
 
 class Sample(NamedTuple):
@@ -112,8 +111,9 @@ def test_the_bound_holds_in_nine_of_ten_populations(kind: str) -> None:
     assert adapts > 0.5, "a bound that holds because nothing adapts shows nothing"
 
 
-@pytest.mark.parametrize("sizes", [FEW, SOME])
-def test_few_people_keep_a_gain_that_is_real(sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("sizes", "kept"), [(FEW, 0.95), (SOME, 0.985)])
+def test_few_people_keep_a_gain_that_is_real(sizes: tuple[int, ...], kept: float) -> None:
+    """Of the best candidate that truly keeps the limits. With one hurt tester expected, SOME keep 0.951 at k = 5."""
     found = [judge("choices", number, Limits(confidence=CONFIDENCE), sizes) for number in range(POPULATIONS // 4)]
     gain, best = (np.sum([part[place] for part in found], 0) for place in (1, 2))
-    assert (gain >= KEPT * best).all(), gain / best
+    assert (gain >= kept * best).all(), gain / best
