@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from tests.learners.algorithms.test_residual_correction import CASES, CORRECT, REGRESSION, regression_rows
+from tests.learners.reference_regression import newton
 from tests.learners.toys import ITEMS, NO_NOISE, SPEC, Factors, assert_trees_close, meta_of, mlp, rows
 
 from tegu.core.data.batch import Batch
@@ -20,32 +21,39 @@ WEIGHTS = torch.tensor([0.1, 0.9, 0.25, 0.5, 0.7, 1.0])
 
 
 def in_numpy(model, meta, support, weights, knobs, x):
-    """Base output, correction and leave-one-out improvement, refitted without each row, in float64."""
+    """Base output, correction and leave-one-out improvement, refitted without each row, in float64.
+
+    Rows with weights are those of a kernel that is multiplied by the roots of the weights.
+    """
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
+    kind = "classification" if support.y.dim() == 1 else "regression"
 
     def outputs(inputs):
         with torch.no_grad():
-            hidden, output = module[:-1](inputs).double().numpy(), module(inputs).double()
-        output = torch.softmax(output, -1) if support.y.dim() == 1 else output
-        return output.numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+            hidden, output = module[:-1](inputs).double().numpy(), module(inputs).double().numpy()
+        return output, hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
     def kernel(a, b):
         cosine = a @ b.T
         return knobs["mix"] * cosine + (1 - knobs["mix"]) * np.exp(-(1 - cosine) / 0.25)
 
     def regressed(kept, at):
-        """The minimum of sum w (residuals - f)^2 + ridge |f|^2, from (K + ridge / W) a = residuals."""
-        matrix = kernel(features[kept], features[kept]) + knobs["ridge"] * np.diag(1 / weights[kept])
-        return kernel(at, features[kept]) @ np.linalg.solve(matrix, residuals[kept])
+        """The minimum of sum w loss(start + f) + ridge / 2 |f|^2."""
+        own = newton(kernel(features[kept], features[kept]), before[kept], y[kept], knobs["ridge"], kind, weights[kept])
+        return kernel(at, features[kept]) @ own
+
+    def error(output, row):
+        answer = torch.from_numpy(output)
+        answer = answer.softmax(-1) if kind == "classification" else answer
+        return float(np.square(answer.numpy() - y[row]).sum())
 
     before, features = outputs(support.x)
     y, weights = support.y.numpy(), weights.double().numpy()
-    residuals = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
+    y = np.eye(before.shape[1])[y] if y.ndim == 1 else y.astype(np.float64)
     every = np.arange(len(y))
     reductions = [
-        np.square(residuals[i]).sum() - np.square(residuals[i] - regressed(every[every != i], features[[i]])[0]).sum()
-        for i in every
+        error(before[i], i) - error(before[i] + regressed(every[every != i], features[[i]])[0], i) for i in every
     ]
     base, own = outputs(x)
     return base, regressed(every, own), float(np.average(reductions, weights=weights))
@@ -53,7 +61,7 @@ def in_numpy(model, meta, support, weights, knobs, x):
 
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize("padding", [0, 3])
-def test_a_correction_is_weighted_ridge_regression(kind, padding):
+def test_a_correction_is_weighted_regression(kind, padding):
     model, spec, draw = CASES[kind]
     learner = residual_correction(model, spec, init="fresh")
     meta, real, x = meta_of(learner), draw(6, 1), rows(5, 9).x
@@ -61,12 +69,11 @@ def test_a_correction_is_weighted_ridge_regression(kind, padding):
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
     rows_alone = support._replace(x=support.x[:6], y=support.y[:6])
     base, correction, improvement = in_numpy(model, meta, rows_alone, WEIGHTS, CORRECT, x)
-    expected = base + 0.8 * correction
-    if kind == "classification":
-        expected = np.clip(expected, 1e-4, 1)
-        expected = np.log(expected / expected.sum(1, keepdims=True))
-    np.testing.assert_allclose(learner.predict(meta, state, x), expected, atol=2e-4)
-    assert float(state["loo_improvement"]) == pytest.approx(improvement, abs=1e-4)
+    expected = torch.from_numpy(base + 0.8 * correction)
+    expected = expected.log_softmax(-1) if kind == "classification" else expected
+    labels = kind == "classification"  # whose solver ends before convergence, and whose left-out rows are approximate
+    np.testing.assert_allclose(learner.predict(meta, state, x), expected, atol=0.02 if labels else 2e-4)
+    assert float(state["loo_improvement"]) == pytest.approx(improvement, abs=0.03 if labels else 1e-4)
     plain = learner.adapt(meta, real, {**learner.knobs, **CORRECT}, NO_NOISE)
     assert abs(float(plain["loo_improvement"]) - improvement) > 0.01, "the weights matter here"
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
+from tegu.learners.solvers.kernel import unit_length
 
 FEATURES, CLASSES, ITEMS = 4, 3, 12
 SPEC = Spec.classification((FEATURES,), CLASSES)
@@ -44,6 +45,11 @@ def rows(count: int, seed: int = 0, padding: int = 0, dtype: torch.dtype = torch
     mask = torch.ones(count + padding, dtype=dtype)
     mask[count:] = 0
     return Batch(x, y, mask)
+
+
+def unit_rows(count: int, width: int, seed: int = 0) -> Tensor:
+    """Random rows `[count, width]` of length 1."""
+    return unit_length(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)))
 
 
 def concatenated(a: TorchBatch, b: TorchBatch) -> TorchBatch:

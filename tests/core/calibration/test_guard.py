@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from tegu.core.calibration.guard import (
     Guard,
-    blend_answers,
+    blend_outputs,
     fit_gain_model,
     gain_model_sums,
-    plain_answers,
     shrinkage,
 )
 from tegu.core.data.batch import Array, full_batch
-from tegu.core.data.spec import Kind, Spec
+from tegu.core.data.spec import Spec
 from tegu.core.sampling.trials import Trial, Trials
 
 
@@ -64,21 +63,11 @@ def test_classes_are_judged_by_their_probabilities() -> None:
     assert found == pytest.approx([0, 0.5 - (2 * 0.04 + 2 * 0.01) / 2, 0, 0, (0.5 - 0.05) ** 2])
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_a_blend_is_between(kind: Kind) -> None:
-    before, after = [np.log([[0.5, 0.5]])], [np.log([[0.9, 0.1]])]
-    if kind == "regression":
-        before, after = [np.exp(each) for each in before], [np.exp(each) for each in after]
-    (found,) = blend_answers(kind, plain_answers(kind, before), plain_answers(kind, after), np.asarray([0.25]))
-    assert found == pytest.approx(np.asarray([[0.6, 0.4]]))
-
-
-def test_several_labels_blend_as_probabilities() -> None:
-    before, after = (np.log([[p, 1 - p]]) - np.log([[1 - p, p]]) for p in (0.5, 0.9))
-    (found,) = blend_answers(
-        "multilabel", plain_answers("multilabel", [before]), plain_answers("multilabel", [after]), np.asarray([0.25])
-    )
-    assert 1 / (1 + np.exp(-found)) == pytest.approx(np.asarray([[0.6, 0.4]]))
+def test_a_blend_is_between() -> None:
+    before, after = [np.asarray([[0.5, -0.5]]), np.zeros((2, 1))], [np.asarray([[0.9, 0.1]]), np.ones((2, 1))]
+    found = blend_outputs(before, after, np.asarray([0.25, 1.0]))
+    assert found[0] == pytest.approx(np.asarray([[0.6, -0.35]]))
+    assert found[1].tolist() == [[1.0], [1.0]]
 
 
 def test_trust_by_hand() -> None:

@@ -52,7 +52,9 @@ def means_and_covariance(
     means = meta["offset"] + math.sqrt(0.3) * meta["effects"][items]
     features = math.sqrt(0.1 / FACTORS) * meta["features"][items]
     if known:
-        features = features + torch.from_numpy(KNOWN).to(features)[items] @ meta["of_known"] * math.sqrt(0.2 / FACTORS)
+        attributes = torch.from_numpy(KNOWN).to(features)[items]
+        means = means + math.sqrt(0.1) * (attributes @ meta["effects_of_known"])
+        features = features + attributes @ meta["features_of_known"] * math.sqrt(0.2 / FACTORS)
     return means, meta["deviation"] ** 2 / level_ridge + features @ features.T / taste_ridge
 
 
@@ -79,7 +81,7 @@ def test_predictions_are_conditional_means(count: int, padding: int, known: bool
     assert found.shape == (ITEMS, 1)
     np.testing.assert_allclose(found[:, 0].numpy(), expected, atol=1e-4)
     start = learner.predict(meta, learner.adapt(meta, support, learner.unadapted, NO_NOISE), x)[:, 0]
-    np.testing.assert_allclose(start, LEVEL + SCALE * means_and_covariance(meta, x)[0], atol=1e-5)
+    np.testing.assert_allclose(start, LEVEL + SCALE * means_and_covariance(meta, x, known=known)[0], atol=1e-5)
     assert np.abs(start.numpy() - expected).max() > 0.05
 
 
@@ -93,7 +95,7 @@ def test_the_update_is_the_gradient_of_the_marginal_likelihood(known: bool) -> N
     items, y = torch.cat([support.x, query.x]), torch.cat([support.y, query.y])[:, 0]
     means, covariance = means_and_covariance(meta, items, known=known)
     likelihood = MultivariateNormal(means, covariance + 0.6 * torch.eye(7)).log_prob((y - LEVEL) / SCALE)
-    squares = sum(meta[name].square().sum() for name in ("effects", "features", "of_known") if name in meta)
+    squares = sum(meta[name].square().sum() for name in trained if name.startswith(("effects", "features")))
     expected = torch.autograd.grad(squares / 2 / USERS - likelihood, list(trained.values()))
     plain = {name: value.detach() for name, value in meta.items()}
     assert_trees_close(

@@ -1,4 +1,4 @@
-"""Residual correction against numpy, and shrinkage by the guard."""
+"""Residual correction against Newton's method in float64, and shrinkage by the guard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
+from tests.learners.reference_regression import newton
 from tests.learners.toys import NO_NOISE, SPEC, assert_trees_close, meta_of, mlp, rows
 from torch import Tensor, nn
 
@@ -30,16 +31,14 @@ def regression_rows(count: int, seed: int = 0, padding: int = 0) -> Batch[Tensor
 
 
 def in_numpy(model, meta, support, knobs, x):
-    """Output of the initialisation, the correction and the leave-one-out improvement, in float64."""
+    """Output of the initialisation, and the correction, in float64."""
     module = copy.deepcopy(model)
     module.load_state_dict(meta)
 
     def outputs(inputs):
         with torch.no_grad():
             hidden = module[:-1](inputs).double().numpy()
-            output = module(inputs).double()
-        output = torch.softmax(output, -1) if support.y.dim() == 1 else output
-        return output.numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+            return module(inputs).double().numpy(), hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
     def kernel(a, b):
         cosine = a @ b.T
@@ -47,14 +46,11 @@ def in_numpy(model, meta, support, knobs, x):
 
     real = int(support.mask.sum())
     before, features = outputs(support.x[:real])
-    y = support.y[:real].numpy()
-    residuals = (np.eye(before.shape[1])[y] if y.ndim == 1 else y) - before
-    matrix = kernel(features, features) + knobs["ridge"] * np.eye(real)
-    alpha = np.linalg.solve(matrix, residuals)
-    loo_residuals = alpha / np.diag(np.linalg.inv(matrix))[:, None]
-    improvement = float((np.square(residuals).sum(1) - np.square(loo_residuals).sum(1)).mean())
+    y, kind = support.y[:real].numpy(), "classification" if support.y.dim() == 1 else "regression"
+    targets = np.eye(before.shape[1])[y] if y.ndim == 1 else y.astype(np.float64)
+    weights = newton(kernel(features, features), before, targets, knobs["ridge"], kind)
     base, own = outputs(x)
-    return base, kernel(own, features) @ alpha, improvement
+    return base, kernel(own, features) @ weights
 
 
 CASES = {"classification": (mlp(), SPEC, rows), "regression": (mlp(2), REGRESSION, regression_rows)}
@@ -62,21 +58,41 @@ CASES = {"classification": (mlp(), SPEC, rows), "regression": (mlp(2), REGRESSIO
 
 @pytest.mark.parametrize("kind", CASES)
 @pytest.mark.parametrize(("count", "padding"), [(1, 0), (6, 0), (6, 3)])
-def test_the_correction_is_kernel_ridge_on_residuals(kind, count, padding):
+def test_the_correction_is_kernel_regression_around_the_initialisation(kind, count, padding):
     model, spec, draw = CASES[kind]
     learner = residual_correction(model, spec, init="fresh")
     meta, support, x = meta_of(learner), draw(count, 1, padding), rows(5, 9).x
     state = learner.adapt(meta, support, {**learner.knobs, **CORRECT}, NO_NOISE)
-    base, correction, improvement = in_numpy(model, meta, support, CORRECT, x)
-    expected = base + 0.8 * correction
-    found = learner.predict(meta, state, x)
-    if kind == "classification":
-        expected = np.clip(expected, 1e-4, 1)
-        expected = np.log(expected / expected.sum(1, keepdims=True))
-    np.testing.assert_allclose(found, expected, atol=2e-4)
-    assert np.abs(correction).max() > 0.05
-    assert float(state["loo_improvement"]) == pytest.approx(improvement, abs=1e-4)
+    base, correction = in_numpy(model, meta, support, CORRECT, x)
+    expected = torch.from_numpy(base + 0.8 * correction)
+    expected = expected.log_softmax(-1) if kind == "classification" else expected
+    within = 0.02 if kind == "classification" else 2e-4  # the solver's iterations for labels end before convergence
+    np.testing.assert_allclose(learner.predict(meta, state, x), expected, atol=within)
+    assert np.abs(correction).max() > 5 * within
     assert float(state["shrinkage"]) == 1.0
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_the_improvement_is_that_of_leaving_rows_out(kind):
+    model, spec, draw = CASES[kind]
+    learner = residual_correction(model, spec, init="fresh")
+    meta, support = meta_of(learner), draw(7, 1)
+    knobs = {**CORRECT, "ridge": 1.0}
+    gains = []
+    for out in range(7):
+        rest = torch.arange(7) != out
+        kept = Batch(*(each[rest] for each in support))
+        base, correction = in_numpy(model, meta, kept, knobs, support.x[out : out + 1])
+        before, after = torch.from_numpy(base[0]), torch.from_numpy((base + correction)[0])
+        if kind == "classification":
+            wanted, before, after = torch.eye(3)[support.y[out]], before.softmax(-1), after.softmax(-1)
+        else:
+            wanted = support.y[out]
+        gains.append(float((wanted - before).square().sum() - (wanted - after).square().sum()))
+    state = learner.adapt(meta, support, {**learner.knobs, **knobs}, NO_NOISE)
+    within = 0.025 if kind == "classification" else 1e-4  # for labels, the quadratic bound stands for the loss
+    assert float(state["loo_improvement"]) == pytest.approx(float(np.mean(gains)), abs=within)
+    assert abs(np.mean(gains)) > 2 * within
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -90,13 +106,11 @@ def test_without_steps_outputs_are_the_initialisations(kind):
     torch.testing.assert_close(learner.predict(meta, state, x), output)
 
 
-def test_corrected_probabilities_are_positive_and_sum_to_one():
+def test_corrected_probabilities_sum_to_one():
     learner = residual_correction(mlp(), SPEC, init="fresh")
     meta, support = meta_of(learner), rows(12)
     state = learner.adapt(meta, support, {**learner.knobs, "ridge": 0.03, "weight": 1.0}, NO_NOISE)
-    answers = learner.predict(meta, state, rows(50, 3).x).exp()
-    assert float(answers.min()) >= 0.5e-4
-    torch.testing.assert_close(answers.sum(-1), torch.ones(50))
+    torch.testing.assert_close(learner.predict(meta, state, rows(50, 3).x).exp().sum(-1), torch.ones(50))
 
 
 @pytest.mark.parametrize(("guard", "floor"), [(2.0, 0.0), (4.0, 0.0), (4.0, 0.3)])
@@ -119,7 +133,7 @@ def test_shrinkage_is_the_probability_of_a_gain(guard, floor, intercept, slope, 
 def test_one_interaction_has_no_loo_improvement():
     learner = residual_correction(mlp(), SPEC, init="fresh")
     state = learner.adapt(meta_of(learner), rows(1), {**learner.knobs, **CORRECT}, NO_NOISE)
-    assert float(state["loo_improvement"]) == pytest.approx(0, abs=1e-6)
+    assert float(state["loo_improvement"]) == pytest.approx(0, abs=2e-3)
 
 
 def test_training_is_reptiles():

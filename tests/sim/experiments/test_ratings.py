@@ -114,7 +114,7 @@ def test_the_settings_of_the_experiments(build: Any, items: int, kinds: int) -> 
         "deviation": (1,),
         "effects": (items,),
         "features": (items, 16),
-        **({"of_known": (kinds, 16), "known": (items, kinds)} if kinds else {}),
+        **({"effects_of_known": (kinds,), "features_of_known": (kinds, 16), "known": (items, kinds)} if kinds else {}),
     }
     split = experiment.population.split(2)
     assert not set(split.train.users) & set(split.heldout.users)

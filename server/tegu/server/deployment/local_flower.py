@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from tegu.core.errors import FederationError
 from tegu.server.deployment.environment import Scalar, Table, free_ports, offline_environment, program, write_toml
 from tegu.server.deployment.network_namespace import loopback_only
 from tegu.server.deployment.process_group import LOG_TAIL, ProcessGroup
+from tegu.server.deployment.temporary_folder import temporary_folder
 
 __all__ = ["FlowerRun", "LocalFlower", "local_federation", "local_simulation"]
 
@@ -202,18 +201,15 @@ def local_simulation(app_dir: Path, workdir: Path, nodes: int, cpus: int = 2) ->
     """
     settings = {"num-supernodes": nodes, "client-resources-num-cpus": 1, "init-args-num-cpus": cpus}
     # Ray joins any cluster that it finds in the shared folder, so it gets its own. Its sockets need a short path.
-    ray = {"RAY_TMPDIR": tempfile.mkdtemp(prefix="tegu-ray-")}
-    try:
-        with loopback_only() as command_prefix:
-            (port,) = free_ports(1)
-            flower = LocalFlower(
-                app_dir, workdir, port, command_prefix=command_prefix, environment=ray, settings=settings
-            )
-            try:
-                flower.start_superlink("--simulation")
-                flower.wait_until_ready()
-                yield flower
-            finally:
-                flower.stop()
-    finally:
-        shutil.rmtree(ray["RAY_TMPDIR"], ignore_errors=True)
+    with temporary_folder("tegu-ray-") as ray_folder, loopback_only() as command_prefix:
+        (port,) = free_ports(1)
+        environment = {"RAY_TMPDIR": str(ray_folder)}
+        flower = LocalFlower(
+            app_dir, workdir, port, command_prefix=command_prefix, environment=environment, settings=settings
+        )
+        try:
+            flower.start_superlink("--simulation")
+            flower.wait_until_ready()
+            yield flower
+        finally:
+            flower.stop()

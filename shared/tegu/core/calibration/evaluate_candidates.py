@@ -16,10 +16,9 @@ from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, n
 from tegu.core.calibration.guard import (
     LOO_IMPROVEMENT,
     Guard,
-    blend_answers,
+    blend_outputs,
     fully_corrected_knobs,
     gain_model_sums,
-    plain_answers,
     shrinkage,
 )
 from tegu.core.calibration.selection.figures import figure_sums
@@ -106,11 +105,8 @@ def _guarded(
     options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
 ) -> Iterator[Sequence[Array]]:
     """The outputs of each candidate; neighbours that differ only in the guard are adapted once."""
-    kind = trials.spec.kind
-    answers = plain_answers(kind, before)
     for knobs, alike in groupby(options, key=fully_corrected_knobs):
         found = attempt(trials, knobs)
-        corrected = plain_answers(kind, found.outputs)
         for each in alike:
             own = Guard.of(each)
-            yield blend_answers(kind, answers, corrected, own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]))
+            yield blend_outputs(before, found.outputs, own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]))

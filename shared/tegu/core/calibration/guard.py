@@ -22,17 +22,15 @@ __all__ = [
     "SHRINKAGE",
     "GainModel",
     "Guard",
-    "blend_answers",
+    "blend_outputs",
     "fit_gain_model",
     "fully_corrected_knobs",
     "gain_model_sums",
-    "plain_answers",
     "shrinkage",
 ]
 
 T = TypeVar("T")
 LOO_IMPROVEMENT, SHRINKAGE = "loo_improvement", "shrinkage"  # scalars in the state of a guarded learner
-_MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability
 _MOST_LOGIT = 80.0  # beyond it a probability is 0 or 1 anyway
 _ROUNDING = 1e-5  # relative to gains: evidence that varies by less is rounding error
 
@@ -82,32 +80,17 @@ def fully_corrected_knobs(knobs: Knobs) -> Knobs:
     return {**knobs, **asdict(Guard(1.0, 0.0, 0.0, 0.0, 0.0, 1.0))}
 
 
-def plain_answers(kind: Kind, outputs: Sequence[Array]) -> list[Array]:
-    """Float64 `[trials]` of outputs that can be interpolated: probabilities for labels, values for regression.
-
-    Args:
-        kind: of the outputs: log-probabilities for classification, logits for several labels.
-        outputs: `[trials]` of outputs.
-    """
-    if kind == "multilabel":
-        return [1 / (1 + np.exp(-each.astype(np.float64).clip(-_MOST_LOGIT, _MOST_LOGIT))) for each in outputs]
-    return [np.exp(each, dtype=np.float64) if kind == "classification" else each.astype(np.float64) for each in outputs]
-
-
-def blend_answers(kind: Kind, before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
+def blend_outputs(before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
     """Outputs interpolated from `before` to `after`, as the bundle's graphs compute them.
 
-    For a corrected probability outside [0, 1] the result is approximate, because a bundle interpolates before it
-    normalises.
+    Log-probabilities are right up to a constant of each row, because a bundle normalises them afterwards.
 
     Args:
-        kind: for classification, the result is probabilities; for several labels, it is logits.
-        before: `[trials]` of `plain_answers` of the initialisation.
-        after: `[trials]` of `plain_answers`, fully corrected.
+        before: `[trials]` of outputs of the initialisation.
+        after: `[trials]` of fully corrected outputs.
         factor: `[trials]`, 0 for `before` and 1 for `after`.
     """
-    blended = [a + part * (b - a) for a, b, part in zip(before, after, factor, strict=True)]
-    return [_logits(each) for each in blended] if kind == "multilabel" else blended
+    return [a + part * (b - a) for a, b, part in zip(before, after, factor.astype(np.float32), strict=True)]
 
 
 def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:
@@ -119,8 +102,8 @@ def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Arr
         after: `[trials]` of fully corrected outputs.
         evidence: `[trials]`, see `tegu.learners.algorithms.residual_correction`.
     """
-    pairs = zip(*(plain_answers(trials.spec.kind, each) for each in (before, after)), trials.trials, strict=True)
-    gain = np.asarray([_error(a, trial.query.y) - _error(b, trial.query.y) for a, b, trial in pairs])
+    pairs, kind = zip(before, after, trials.trials, strict=True), trials.spec.kind
+    gain = np.asarray([_error(kind, a, trial.query.y) - _error(kind, b, trial.query.y) for a, b, trial in pairs])
     x = evidence.astype(np.float64)
     return np.asarray([part.sum() for part in (x, gain, x * x, x * gain, gain * gain)])
 
@@ -149,14 +132,16 @@ def shrinkage(own: Guard[float], evidence: Array) -> Array:
     return kept
 
 
-def _logits(probabilities: Array) -> Array:
-    kept = probabilities.clip(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-    found: Array = np.log(kept) - np.log1p(-kept)
-    return found
-
-
-def _error(answer: Array, y: Array) -> float:
+def _error(kind: Kind, output: Array, y: Array) -> float:
     """Mean squared error per row; for labels, of their probabilities. Rows beyond the last target are padding."""
-    answer = answer[: len(y)]
+    answer = _answers(kind, output[: len(y)].astype(np.float64))
     wanted = np.eye(answer.shape[1])[y] if y.ndim == 1 else y
     return float(np.square(answer - wanted).sum(-1).mean())
+
+
+def _answers(kind: Kind, output: Array) -> Array:
+    """Probabilities of log-probabilities or of logits of several labels, or values."""
+    if kind == "multilabel":
+        probabilities: Array = 1 / (1 + np.exp(-output.clip(-_MOST_LOGIT, _MOST_LOGIT)))
+        return probabilities
+    return np.exp(output) if kind == "classification" else output

@@ -15,17 +15,17 @@ from tegu.learners.algorithms.shrinkage import shrinkage
 from tegu.learners.learner import Iterated, Predict, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.operators.exportable import one_hot
 from tegu.learners.solvers.drifting_kernel import ages, drift, drift_to_next
-from tegu.learners.solvers.ridge import differentiable_weights, fit
+from tegu.learners.solvers.kernel_regression import LINKS, fit
 
 __all__ = ["CorrectionForm", "See", "Seen", "adaptation", "fully_corrected", "prediction"]
 
-_TRAINING_RIDGE = 0.3
+_TRAINING_RIDGE = 0.1
+_TRAINING_ITERATIONS = 5  # of the solver: training goes through each of them
 _STATE = ("inputs", "weights", SHRINKAGE, LOO_IMPROVEMENT)
-_MIN_PROBABILITY = 1e-4  # lower bound of a corrected probability, before normalisation
 
 
 class Seen(NamedTuple):
-    """What the correction knows of rows: the `output` `[rows, outputs]` and the `features` `[rows, width]`."""
+    """What the correction knows of rows: the module's `output` `[rows, outputs]` and `features` `[rows, width]`."""
 
     output: Tensor
     features: Tensor
@@ -57,22 +57,24 @@ def adaptation(form: CorrectionForm, seen: See) -> Iterated:
     """`Learner.adapt` for rows that `seen` looks at."""
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
-        output, inputs = seen(meta, support.x)
+        start, inputs = seen(meta, support.x)
         spec = form.spec
         targets = one_hot(support.y, spec.outputs) if spec.kind == "classification" else support.y
-        residuals = targets - output
-        scalars = {name: residuals.new_zeros(()) for name in (*form.state, SHRINKAGE, LOO_IMPROVEMENT)}
-        return {"inputs": inputs, "residuals": residuals, "weights": torch.zeros_like(residuals), **scalars}
+        residuals = targets - LINKS[spec.kind].mean(start)
+        scalars = {name: start.new_zeros(()) for name in (*form.state, SHRINKAGE, LOO_IMPROVEMENT)}
+        return {"inputs": inputs, "start": start, "residuals": residuals, "weights": torch.zeros_like(start), **scalars}
 
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del meta, noise
         matrix = form.kernel(carry["inputs"], carry["inputs"], knobs)
         if form.ordered:
             matrix = matrix * drift(ages(support.mask), knobs["recency"], knobs["half_life"])
-        fitted = fit(matrix, carry["residuals"], support.mask, knobs["ridge"])
-        weighted = carry["residuals"] * support.mask.sqrt().unsqueeze(-1)
-        reduction = weighted.square().sum(-1) - fitted.loo_residuals.square().sum(-1)
-        improvement = reduction.sum() / support.mask.sum().clamp(min=1)
+        start, link = carry["start"], LINKS[form.spec.kind]
+        targets = carry["residuals"] + link.mean(start)
+        fitted = fit(matrix, start, targets, support.mask, knobs["ridge"], link)
+        left_out = targets - link.mean(start + fitted.left_out)
+        reduction = carry["residuals"].square().sum(-1) - left_out.square().sum(-1)
+        improvement = (reduction * support.mask).sum() / support.mask.sum().clamp(min=1)
         own = Guard[Any].of(knobs)
         kept = shrinkage(own, improvement)
         weights = own.weight * kept * fitted.weights
@@ -91,13 +93,7 @@ def prediction(form: CorrectionForm, seen: See) -> Predict:
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         output, features = seen(meta, x)
         corrected = output + form.kernel(features, state["inputs"], state) @ state["weights"]
-        if form.spec.kind == "regression":
-            return corrected
-        if form.spec.kind == "multilabel":
-            kept = corrected.clamp(_MIN_PROBABILITY, 1 - _MIN_PROBABILITY)
-            return kept.log() - (1 - kept).log()
-        probabilities = corrected.clamp(_MIN_PROBABILITY, 1.0)
-        return (probabilities / probabilities.sum(-1, keepdim=True)).log()
+        return torch.log_softmax(corrected, -1) if form.spec.kind == "classification" else corrected
 
     return predict
 
@@ -109,7 +105,10 @@ def fully_corrected(form: CorrectionForm, seen: See) -> Corrected:
     def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
         begun, (output, features) = begin(meta, support), seen(meta, x)
         matrix = form.features_kernel(begun["inputs"], begun["inputs"], 1.0)
-        weights = differentiable_weights(matrix, begun["residuals"], support.mask, _TRAINING_RIDGE)
-        return output + form.features_kernel(features, begun["inputs"], 1.0) @ weights
+        link = LINKS[form.spec.kind]
+        link = link._replace(iterations=min(link.iterations, _TRAINING_ITERATIONS))
+        targets = begun["residuals"] + link.mean(begun["start"])
+        fitted = fit(matrix, begun["start"], targets, support.mask, _TRAINING_RIDGE, link)
+        return output + form.features_kernel(features, begun["inputs"], 1.0) @ fitted.weights
 
     return corrected

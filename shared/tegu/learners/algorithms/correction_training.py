@@ -2,8 +2,7 @@
 
 Reptile trains an initialisation that adapts by gradient steps, which a device with residual correction does not take.
 Here the server follows the gradient of two losses of a user: that of the initialisation on all of the user's rows, and
-that of the corrected outputs on the query, differentiated through the correction on the support. Of outputs that are
-probabilities the second loss is the squared error (Brier score), because a corrected probability may be zero.
+that of the corrected outputs on the query, differentiated through the correction on the support.
 
 Bertinetto et al. 2019 (R2-D2), arXiv:1805.08136, differentiate through ridge regression alone, without an
 initialisation's outputs.
@@ -13,32 +12,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from tegu.core.data.spec import Spec
 from tegu.learners.inner_loop.gradient_steps import concatenate, mean_loss
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
-from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree, Update
+from tegu.learners.learner import RecommendedTraining, SummedUpdate, TorchBatch, TorchTree, Update
 from tegu.learners.modules.functional import Applied
 from tegu.learners.modules.losses import Loss, masked_mean
-from tegu.learners.operators.exportable import one_hot
 
-__all__ = ["Corrected", "train_through"]
+__all__ = ["TRAINING", "Corrected", "train_through"]
+
+TRAINING = RecommendedTraining("AdamW", 0.005, MappingProxyType({"weight_decay": 0.1}), decay=True)
+"""Adam, because the two losses have gradients of any size. Decision 034 shows what was tried."""
 
 Corrected = Callable[[TorchTree, TorchBatch, Tensor], Tensor]
-"""(meta, support, x) -> corrected outputs `[rows, outputs]`: probabilities of labels, or values."""
+"""(meta, support, x) -> corrected outputs `[rows, outputs]`."""
 
 
 def train_through(
-    module: nn.Module, loss: Loss, spec: Spec, corrected: Corrected, untrained: Collection[str]
+    module: nn.Module, loss: Loss, corrected: Corrected, untrained: Collection[str]
 ) -> tuple[Update, SummedUpdate]:
     """The update of one user, and that summed over users.
 
     Args:
         module: the module.
-        loss: of the initialisation, and of corrected values.
-        spec: the model's inputs and outputs.
+        loss: of the initialisation, and of corrected outputs.
         corrected: corrects outputs for a user.
         untrained: names of the entries of meta that get no gradient, such as fixed parameters.
     """
@@ -47,11 +47,7 @@ def train_through(
         del noise
         before = mean_loss(module, loss, meta, concatenate(support, query))
         output = corrected(meta, support, query.x)
-        if spec.kind == "regression":
-            return before + masked_mean(loss, _Given(module, meta, output=output), query), {}
-        targets = one_hot(query.y, spec.outputs) if spec.kind == "classification" else query.y
-        squares = (targets - output).square().sum(-1) * query.mask
-        return before + squares.sum() / query.mask.sum().clamp(min=1), {}
+        return before + masked_mean(loss, _Given(module, meta, output=output), query), {}
 
     return update_of(objective, untrained), summed_update_of(objective, untrained)
 

@@ -56,7 +56,8 @@ __all__ = ["PAPER", "item_ratings"]
 
 PAPER = "Salakhutdinov and Mnih 2007, Probabilistic Matrix Factorization"
 NOISE = 0.6  # variances, as shares of the variance of all ratings
-_EFFECT_VARIANCE, _TASTE_VARIANCE, _KNOWN_VARIANCE = 0.3, 0.1, 0.2
+_EFFECT_VARIANCE, _TASTE_VARIANCE = 0.3, 0.1
+_KNOWN_EFFECT_VARIANCE, _KNOWN_TASTE_VARIANCE = 0.1, 0.2
 _DEVIATION = 0.45
 _FIRST_FEATURES = 0.3  # standard deviations of the prior
 _KNOBS = {
@@ -68,6 +69,7 @@ _CANDIDATES = tuple((level, taste) for level in (2.0, 1.0, 0.5) for taste in (2.
 _TRAINING = RecommendedTraining("Adam", 0.02, decay=True, rounds=600)
 _COHORT = 100  # but at most half of the training people, so that folds can fill it
 _KNOWN = "known"
+_WITH_PRIOR = ("effects", "features", "effects_of_known", "features_of_known")
 
 
 def item_ratings(
@@ -84,8 +86,8 @@ def item_ratings(
         scale: standard deviation of the training people's targets, above 0.
         factors: length of an item's feature vector.
         users: number of training people, among whom the priors count once. More people mean weaker priors.
-        known: float32 `[items, attributes]`, known attributes of the items, such as genres. Features then are the
-            attributes' features plus the item's own (Agarwal and Chen 2009). None if there are none.
+        known: float32 `[items, attributes]`, known attributes of the items, such as genres. Effects and features then
+            are those of the attributes plus the item's own (Agarwal and Chen 2009). None if there are none.
 
     Raises:
         DataError: the spec is for another problem, or a number is out of range.
@@ -98,11 +100,8 @@ def item_ratings(
     known = None if known is None else _checked_known(known, spec.items)
     fixed = () if known is None else (_KNOWN,)
 
-    def expected(meta: TorchTree, x: Tensor) -> Tensor:
-        return meta["offset"] + math.sqrt(_EFFECT_VARIANCE) * from_table(x, meta["effects"])
-
     def fitted(meta: TorchTree, rows: TorchBatch, features: Tensor, ridges: TorchKnobs) -> tuple[Tensor, LinearFit]:
-        residuals = (rows.y.squeeze(-1) - level) / scale - expected(meta, rows.x)
+        residuals = (rows.y.squeeze(-1) - level) / scale - _expected(meta, rows.x)
         first = _first(features)
         penalties = NOISE * (first * ridges["level_ridge"] + (1 - first) * ridges["taste_ridge"])
         return residuals, fit_linear(features, residuals, rows.mask, penalties)
@@ -120,7 +119,7 @@ def item_ratings(
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         features = _features(meta, x)
         own = features[:, 0] * state["level"] + features[:, 1:] @ state["taste"]
-        return (level + scale * (expected(meta, x) + own)).unsqueeze(-1)
+        return (level + scale * (_expected(meta, x) + own)).unsqueeze(-1)
 
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
@@ -130,13 +129,13 @@ def item_ratings(
         _, posterior = fitted(held, rows, features.detach(), _KNOBS)
         mean, covariance = posterior.weights.detach(), NOISE * posterior.inverse.detach()
         target = (rows.y.squeeze(-1) - level) / scale
-        squares = (target - expected(meta, rows.x) - features @ mean).square()
+        squares = (target - _expected(meta, rows.x) - features @ mean).square()
         spread = ((features @ covariance) * features).sum(-1)
         likelihood = ((squares + spread) * rows.mask).sum() / (2 * NOISE)
         return likelihood + _prior(meta) / users, {}
 
     def row_losses(meta: TorchTree, batch: TorchBatch) -> Tensor:
-        return (batch.y.squeeze(-1) - level - scale * expected(meta, batch.x)).square()
+        return (batch.y.squeeze(-1) - level - scale * _expected(meta, batch.x)).square()
 
     return Learner(
         name="item_ratings",
@@ -161,11 +160,19 @@ def item_ratings(
     )
 
 
+def _expected(meta: TorchTree, x: Tensor) -> Tensor:
+    """`[rows]`, standardised ratings of somebody about whom nothing is known."""
+    found = meta["offset"] + math.sqrt(_EFFECT_VARIANCE) * from_table(x, meta["effects"])
+    if _KNOWN not in meta:
+        return found
+    return found + from_table(x, meta[_KNOWN]) @ (math.sqrt(_KNOWN_EFFECT_VARIANCE) * meta["effects_of_known"])
+
+
 def _features(meta: TorchTree, x: Tensor) -> Tensor:
     """`[rows, 1 + factors]`: what a level and a taste of prior variance 1 are multiplied by."""
     own = from_table(x, meta["features"]) * math.sqrt(_TASTE_VARIANCE / meta["features"].shape[1])
     if _KNOWN in meta:
-        of_known = meta["of_known"] * math.sqrt(_KNOWN_VARIANCE / meta["features"].shape[1])
+        of_known = meta["features_of_known"] * math.sqrt(_KNOWN_TASTE_VARIANCE / meta["features"].shape[1])
         own = own + from_table(x, meta[_KNOWN]) @ of_known
     padded = F.pad(own, (1, 0))  # torch.cat of a batched and a shared tensor fixes the number of rows in a graph
     return padded + meta["deviation"] * _first(padded)
@@ -178,7 +185,7 @@ def _first(features: Tensor) -> Tensor:
 
 def _prior(meta: TorchTree) -> Tensor:
     """Minus the logarithm of the prior density, up to a constant. Entries are stored in its standard deviations."""
-    parts = [meta[name].square().sum() for name in ("effects", "features", "of_known") if name in meta]
+    parts = [meta[name].square().sum() for name in _WITH_PRIOR if name in meta]
     return torch.stack(parts).sum() / 2
 
 
@@ -195,7 +202,11 @@ def _initial(items: int, factors: int, known: Array | None, seed: int) -> Tree:
         "effects": np.zeros(items, np.float32),
         "features": features(items),
     }
-    return meta if known is None else {**meta, "of_known": features(known.shape[1]), _KNOWN: known}
+    if known is None:
+        return meta
+    attributes = known.shape[1]
+    of_known = {"effects_of_known": np.zeros(attributes, np.float32), "features_of_known": features(attributes)}
+    return {**meta, **of_known, _KNOWN: known}
 
 
 def _candidates() -> list[Mapping[str, float]]:

@@ -1,24 +1,26 @@
-"""Residual correction: closed-form regression on the initialisation's residuals for a user.
+"""Residual correction: kernel regression around the initialisation's outputs for a user.
 
 The initialisation is trained as in Reptile, or through the correction (`correction_training`). On the device no
-parameter changes. Kernel ridge regression on the residuals of the user's own interactions, in the model's own
-features, corrects the initialisation's output:
+parameter changes. Kernel regression on the user's own interactions, in the model's own features, corrects the
+initialisation's outputs:
 
-    f(x) = f0(x) + weight * shrinkage * K(x, S) (K(S, S) + ridge I)^-1 (y - f0(S))
+    f(x) = f0(x) + weight * shrinkage * K(x, S) a
 
-f0 is the model's output, or its probabilities for labels. The features are the input of its last linear layer,
-scaled to length 1. K is a weighted mean, by `mix`, of their cosine and an RBF kernel. A correction of residuals starts
-from the initialisation's output, so that a user with few rows stays close to it. Ridge regression as a base learner:
-Bertinetto et al. 2019 (R2-D2), arXiv:1805.08136.
+f0 is the model's output: values, or logits of labels. For values, a = (K(S, S) + ridge I)^-1 (y - f0(S)) is ridge
+regression on the residuals. For labels, a is that of regularised logistic regression with f0 as its offset
+(`tegu.learners.solvers.kernel_regression`). The features are the input of the model's last linear layer, scaled to
+length 1. K is a weighted mean, by `mix`, of their cosine and an RBF kernel. A correction starts from the
+initialisation's output, so that a user with few rows stays close to it. Ridge and logistic regression as base learners:
+Bertinetto et al. 2019 (R2-D2 and LR-D2), arXiv:1805.08136.
 
 With `level`, the kernel is K + level. The correction then knows what a person does whatever the input, such as how
 often each class occurs. With `ordered`, the kernel is multiplied by a factor that falls with the number of interactions
 between two rows (`tegu.learners.solvers.drifting_kernel`), so that the last interactions count for more than older
-ones. Kernel ridge regression is the mean of a Gaussian process, whose kernel may be any such sum or product.
+ones. Kernel regression is that of a Gaussian process, whose kernel may be any such sum or product.
 Calibration chooses the knobs of both like any other.
 
-The device computes `shrinkage`. Leave-one-out residuals cost nothing extra: each is the row's regression weight divided
-by the diagonal of the inverse. They give the correction's gain on the user's own interactions, the leave-one-out
+The device computes `shrinkage`. What the correction would be at a row that is left out costs nothing extra: it follows
+from the diagonal of the inverse. It gives the correction's gain on the user's own interactions, the leave-one-out
 improvement e. Among users that took no part in training, the mean gain at improvement e was `intercept + slope * e`,
 with standard deviation `residual_sd`; calibration estimates these three. P is then the probability that this user
 gains. Shrinkage rises from `floor` to 1 with `guard * (P - 1/2)`, and is 1 if `guard` is 0. A small share of a
@@ -28,7 +30,6 @@ interaction the leave-one-out improvement is 0, and the population's values alon
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -36,11 +37,11 @@ import torch
 from torch import Tensor, nn
 
 from tegu.core.calibration.guard import Guard
-from tegu.core.data.spec import Kind, Spec
+from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.correction_candidates import correction_candidates
 from tegu.learners.algorithms.correction_form import CorrectionForm, Seen, adaptation, fully_corrected, prediction
-from tegu.learners.algorithms.correction_training import train_through
+from tegu.learners.algorithms.correction_training import TRAINING, train_through
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import CalibrationOptions, Encoded, Learner, TorchTree
 from tegu.learners.modules.checks import checked_module
@@ -48,7 +49,7 @@ from tegu.learners.modules.features import forward_with_features
 from tegu.learners.modules.initial_values import reset_statistics
 from tegu.learners.modules.losses import find_loss
 from tegu.learners.modules.named_output import OutputName
-from tegu.learners.solvers.ridge import kernel, unit_length
+from tegu.learners.solvers.kernel import kernel, unit_length
 
 __all__ = ["PAPER", "residual_correction"]
 
@@ -62,11 +63,6 @@ _KNOBS = {
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube, 20 ms for 100 rows
 _LEVEL = {"level": 0.0}
 _DRIFT = {"recency": 0.0, "half_life": 1.0}
-_ANSWERS: dict[Kind, Callable[[Tensor], Tensor]] = {
-    "classification": lambda logits: torch.softmax(logits, -1),
-    "multilabel": torch.sigmoid,
-    "regression": lambda values: values,
-}
 
 
 def residual_correction(
@@ -84,7 +80,8 @@ def residual_correction(
 
     The state is the user's features and their regression weights: `inputs` `[rows, width]`, `weights`
     `[rows, outputs]` and `mix`, with two scalars: `loo_improvement`, the leave-one-out reduction of an interaction's
-    squared residual, and `shrinkage`. For classification the outputs are log-probabilities.
+    squared residual (of its probabilities, for labels), and `shrinkage`. For classification the outputs are
+    log-probabilities.
 
     Args:
         model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`. It is not changed.
@@ -123,7 +120,7 @@ def residual_correction(
     def seen(meta: TorchTree, x: Tensor) -> Seen:
         found = forward_with_features(module, meta, x)
         features = unit_length(found.features) if normalise_features else found.features
-        return Seen(_ANSWERS[spec.kind](found.output), features)
+        return Seen(found.output, features)
 
     def encode(meta: TorchTree, x: Tensor) -> Tensor:
         return torch.cat(seen(meta, x), -1)
@@ -136,9 +133,9 @@ def residual_correction(
     if through:
         rows_loss = find_loss(training.get("loss"), spec)
         untrained = (*like.fixed_parameters, *(name for name in like.init(0) if "/" in name))
-        update, summed = train_through(module, rows_loss, spec, fully_corrected(form, seen), untrained)
+        update, summed = train_through(module, rows_loss, fully_corrected(form, seen), untrained)
         execution = replace(like.execution, summed_update=summed, order_invariant=True, merges_query=False)
-        like = replace(like, update=update, execution=execution)
+        like = replace(like, update=update, execution=execution, recommended=TRAINING)
     return replace(
         like,
         name="residual_correction",
@@ -151,7 +148,9 @@ def residual_correction(
         calibration=CalibrationOptions(
             candidates=[
                 {**knobs, **each}
-                for each in correction_candidates(normalised=normalise_features, level=level, ordered=ordered)
+                for each in correction_candidates(
+                    normalised=normalise_features, level=level, ordered=ordered, values=spec.kind == "regression"
+                )
             ],
             guarded=True,
             window=_WINDOW,

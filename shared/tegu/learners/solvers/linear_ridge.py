@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tegu.learners.solvers.ridge import inverse
+from tegu.learners.solvers.inverse import inverse
 
 __all__ = ["LinearFit", "fit_linear"]
 

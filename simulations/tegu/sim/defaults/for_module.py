@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -70,9 +70,9 @@ def learner_for_module(
         return reptile(model, spec, init=init)
     train = population.split(seed).train
     x, y = scales = scaling_of_users(train, seed)
-    own = _own_habits(population)
+    options: dict[str, Any] = {"init": init, "through": True, **_own_habits(population)}
     if x is None and y is None:
-        return residual_correction(model, spec, init=init, **own)
+        return residual_correction(model, spec, **options)
     what = " and ".join(name for name, scale in (("inputs", x), ("targets", y)) if scale)
     kept = _meaning(model, train, init) if standardise is None else None
     if kept or standardise is False:
@@ -80,17 +80,17 @@ def learner_for_module(
             f"the module's {what} are passed as they are"
             + (f", since {kept}; standardise=True would scale them" if kept else "")
         )
-        return _in_units(residual_correction(model, spec, init=init, **own), scales)
+        return _in_units(residual_correction(model, spec, **options), scales)
     note(f"{what} are standardised to mean 0 and deviation 1 for the module; standardise=False would not scale them")
     loss = squared_error_in(y) if y else None
-    return _in_units(residual_correction(Standardised(model, x, y), spec, loss=loss, init=init, **own), scales)
+    return _in_units(residual_correction(Standardised(model, x, y), spec, loss=loss, **options), scales)
 
 
 def _own_habits(population: Population) -> dict[str, bool]:
-    """What residual correction may use: own frequencies among few classes, and the last rows if there is an order."""
+    """What residual correction may use: own frequencies or an own level, and the last rows if there is an order."""
     spec = population.spec
     few = spec.kind == "classification" and spec.outputs <= FEW_CLASSES
-    return {"level": few, "ordered": population.order is not None}
+    return {"level": few or spec.kind == "regression", "ordered": population.order is not None}
 
 
 def _meaning(model: nn.Module, train: Population, init: Init) -> str | None:

@@ -235,8 +235,8 @@ BASES = {
 }
 
 
-def plain(kind, answer):
-    return answer.exp() if kind == "classification" else answer
+def normalised(kind, answer):
+    return answer.log_softmax(-1) if kind == "classification" else answer
 
 
 @pytest.mark.parametrize("kind", BASES)
@@ -244,10 +244,9 @@ def plain(kind, answer):
     ("guard", "padding"), [({}, 0), ({"guard": 2.0, "floor": 0.1, "intercept": 0.05, "residual_sd": 0.2}, 3)]
 )
 def test_a_guarded_correction_interpolates_to_the_full_correction(kind, guard, padding):
-    """From the population's mixture of initialisations to the user's mixture of corrected ones."""
+    """From the population's mixture of initialisations to the user's mixture of corrected ones, in logits."""
     base, draw = BASES[kind]
     many = mixture(base, 2)
-    # Probabilities are close enough to even that no corrected one leaves [0, 1].
     meta, support, x = distinct_meta(many, size=0.4), draw(6, 1, padding), draw(5, 9).x
     knobs = {**base.knobs, **CORRECT, "ridge": 1.0, **guard}
     state = many.adapt(meta, support, {**knobs, "temperature": TEMPERATURE}, NO_NOISE)
@@ -258,13 +257,13 @@ def test_a_guarded_correction_interpolates_to_the_full_correction(kind, guard, p
     for number in range(2):
         own = copy_of(meta, number)
         ends = [base.adapt(own, support, {**whole, "steps": steps}, NO_NOISE) for steps in (0, 1)]
-        first, last = (plain(kind, base.predict(own, each, x)) for each in ends)
+        first, last = (base.predict(own, each, x) for each in ends)
         before, after = before + prior[number] * first, after + found[number] * last
     shrinkage = float(state["shrinkage"])
     assert (shrinkage == 1.0) == (not guard)
     assert shrinkage > 0.05
     expected = before + 0.8 * shrinkage * (after - before)
-    torch.testing.assert_close(plain(kind, many.predict(meta, state, x)), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(many.predict(meta, state, x), normalised(kind, expected), rtol=1e-3, atol=1e-4)
     assert (after - before).abs().max() > 0.05
 
 
@@ -320,7 +319,10 @@ def test_candidates_only_choose_or_also_adapt():
         meta, support, x = distinct_meta(many), rows(6), rows(5, 9).x
         alone = {**many.calibration.candidates[0], **({"weight": 1.0} if "weight" in base.knobs else {})}
         found = responsibilities("classification", base.gradient_learner or base, meta, support)
-        answers = [(base.gradient_learner or base).predict(copy_of(meta, n), {}, x).softmax(-1) for n in range(2)]
-        expected = (found[0] * answers[0] + found[1] * answers[1]).log()
+        logits = [(base.gradient_learner or base).predict(copy_of(meta, n), {}, x) for n in range(2)]
+        if base.calibration.guarded:
+            expected = (found[0] * logits[0] + found[1] * logits[1]).log_softmax(-1)
+        else:
+            expected = (found[0] * logits[0].softmax(-1) + found[1] * logits[1].softmax(-1)).log()
         state = many.adapt(meta, support, alone, NO_NOISE)
         torch.testing.assert_close(many.predict(meta, state, x), expected, rtol=1e-2, atol=1e-3)

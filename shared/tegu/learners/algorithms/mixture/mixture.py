@@ -74,7 +74,7 @@ def mixture(learner: Learner, initialisations: int) -> Learner:
     entries `share/0`, `share/1` of `meta` are the logarithms of the population's mixing weights, up to a constant. The
     state holds the learner's state per initialisation, and the user's mixing weights in `share/0`, `share/1`. Numbers
     are averaged by these weights, classes by their probabilities. Rankings average scores, so that their softmax is a
-    geometric mean.
+    geometric mean, and corrections of labels average logits for the same effect.
 
     Knobs: the learner's knobs and `temperature`, the number of a user's rows that count as one for responsibilities.
     A user's rows resemble each other, so an initialisation has similar errors on all of them.
@@ -171,12 +171,14 @@ def _finish(base: _Base, carry: TorchTree) -> TorchTree:
 def _predict(base: _Base, meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
     weights = [state[f"share/{number}"] for number in base.numbers]
     outputs = [base.learner.predict(base.meta(meta, n), copy_of(state, n), x) for n in base.numbers]
-    if base.learner.spec.kind == "multilabel":
+    kind = base.learner.spec.kind
+    if base.guarded or kind not in ("classification", "multilabel"):
+        mean = _sum([weight * output for weight, output in zip(weights, outputs, strict=True)])
+        return torch.log_softmax(mean, -1) if kind == "classification" else mean
+    if kind == "multilabel":
         shares = _sum([weight * torch.sigmoid(output) for weight, output in zip(weights, outputs, strict=True)])
         kept = shares.clamp(1e-6, 1 - 1e-6)
         return kept.log() - (1 - kept).log()
-    if base.learner.spec.kind != "classification":
-        return _sum([weight * output for weight, output in zip(weights, outputs, strict=True)])
     log_probabilities = [torch.log_softmax(output, -1) for output in outputs]
     logs = [weight.clamp(min=1e-12).log() + log for weight, log in zip(weights, log_probabilities, strict=True)]
     top = reduce(torch.maximum, logs)
