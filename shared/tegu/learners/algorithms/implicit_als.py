@@ -2,14 +2,16 @@
 
 Hu, Koren, Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datasets". A person with taste u has the loss
 
-    sum over clicked items i of c_i (1 - q_i . u)^2  +  unseen * sum over other items j of (q_j . u)^2  +  ridge |u|^2
+    sum over clicked items i of c_i (1 - q_i . u)^2  +  unseen * sum over other items j of (q_j . u)^2
+    + ridge * sum over all items of w (|u|^2 + |q|^2)
 
-where c is the confidence in the person's feedback. The best u for given item vectors has a closed form. What it needs
-of the whole catalogue is the Gram matrix `sum of q q^T`, `[factors, factors]`, so that its cost hardly grows with the
-catalogue. The server follows the gradient of the loss at that u with respect to the item vectors, as in
-Ammad-ud-din et al. 2019, "Federated Collaborative Filtering", arXiv:1901.09888.
+where c is the confidence in the person's feedback, and w the weight of an item in the first line, c or `unseen`. The
+ridge of a vector thus grows with the feedback about it, as in Rendle, Krichene, Zhang, Koren 2022, "Revisiting the
+Performance of iALS on Item Recommendation Benchmarks", arXiv:2110.14037, and suits catalogues of any size.
 
-Item vectors have a ridge too. Without it they grow until the ridge of the tastes has no effect.
+The best u for given item vectors has a closed form. What it needs of the whole catalogue is the Gram matrix
+`sum of q q^T`, `[factors, factors]`. The server follows the gradient of the loss at that u with respect to the item
+vectors, as in Ammad-ud-din et al. 2019, "Federated Collaborative Filtering", arXiv:1901.09888.
 
 The score of an item is its popularity, the share of people who clicked it, plus `taste` times `q . u`. Without
 interactions, u is 0 and popularity alone ranks.
@@ -49,14 +51,12 @@ __all__ = ["PAPER", "implicit_als"]
 PAPER = "Hu, Koren, Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets"
 _STEPS, _TRAINING_STEPS = 12, 6  # of conjugate gradients: errors of 1e-4 and 1e-2 with condition numbers around 10
 _FIRST_VECTORS = 0.1  # standard deviation
-_TASTES = (1.0, 2.5, 7.0, 15.0)
+_TASTES = (1.0, 2.5, 7.0, 20.0)
 _RIDGE_FACTORS = (4.0, 2.0, 1.0)
 _TRAINING = RecommendedTraining("Adam", 0.03, decay=True, rounds=300, cohort=100)
 
 
-def implicit_als(
-    spec: Spec, *, factors: int = 64, unseen: float = 0.1, ridge: float = 5.0, item_ridge: float = 0.003
-) -> Learner:
+def implicit_als(spec: Spec, *, factors: int = 64, unseen: float = 0.1, ridge: float = 0.027) -> Learner:
     """A learner for rankings of clicks, plays or purchases.
 
     The initialisation holds `items` `[items, factors]` and `popularity` `[items]`. The state is `user` `[factors]`, the
@@ -66,9 +66,8 @@ def implicit_als(
         spec: of a ranking; see `Spec.ranking`.
         factors: length of an item's vector; at most the number of items is used.
         unseen: weight of an item without feedback, where a click has 1; from 0 to 1.
-        ridge: weight of a taste's squared length, above 0. Calibration also tries twice and four times as much.
-        item_ridge: weight of the item vectors' squared length for each person in a round, not negative. Centrally
-            trained ALS with the same ridge for both has `ridge` divided by the number of training people.
+        ridge: weight of the vectors' squared lengths per unit of weight of the feedback, above 0. On a device
+            calibration also tries twice and four times as much for the person's vector.
 
     Raises:
         DataError: the spec is for another problem, or a number is out of range.
@@ -78,7 +77,7 @@ def implicit_als(
             f"the spec is a {spec.kind}: expected a ranking, Spec.ranking(items); use residual_correction for others"
         )
     factors = min(whole_number("factors", factors, 1), spec.items)
-    unseen, ridge, item_ridge = _checked(unseen, ridge, item_ridge)
+    unseen, ridge = _checked(unseen, ridge)
     knobs = {"steps": float(_STEPS), "taste": 2.5, "ridge": ridge, "unseen": unseen}
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
@@ -96,10 +95,11 @@ def implicit_als(
     def step(meta: TorchTree, carry: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         del meta, support, noise
         weights = carry["clicked"] - knobs["unseen"] * carry["seen"]
+        shrinking = knobs["ridge"] * (weights.sum() + knobs["unseen"] * spec.items)
 
         def product(user: Tensor) -> Tensor:
             own = (weights * (carry["vectors"] @ user)) @ carry["vectors"]
-            return own + knobs["unseen"] * (carry["gram"] @ user) + knobs["ridge"] * user
+            return own + knobs["unseen"] * (carry["gram"] @ user) + shrinking * user
 
         progress = next_progress(Progress(*(carry[name] for name in Progress._fields)), product)
         return {**carry, **progress._asdict(), "user": knobs["taste"] * progress.solution}
@@ -112,9 +112,10 @@ def implicit_als(
         rows = concatenate(support, query)
         user = run_steps(adapt, {name: value.detach() for name, value in meta.items()}, rows, solved)["user"].detach()
         confidence, items = click_confidence(rows.y), meta["items"]
-        seen, scores = confidence.clamp(max=1), from_table(rows.x, items) @ user
-        clicked = confidence * (1 - scores).square() - unseen * seen * scores.square()
-        of_catalogue = unseen * (user @ (items.T @ items) @ user) + item_ridge * items.square().sum()
+        vectors, seen = from_table(rows.x, items), confidence.clamp(max=1)
+        scores, lengths = vectors @ user, ridge * vectors.square().sum(-1)
+        clicked = confidence * ((1 - scores).square() + lengths) - unseen * seen * (scores.square() + lengths)
+        of_catalogue = unseen * (user @ (items.T @ items) @ user + ridge * items.square().sum())
         popular = from_table(rows.x, meta["popularity"]) * seen * rows.mask
         return ((clicked * rows.mask).sum() + of_catalogue + meta["popularity"].square().sum()) / 2 - popular.sum(), {}
 
@@ -148,10 +149,10 @@ def _initial(items: int, factors: int, seed: int) -> Tree:
     return {"items": vectors.astype(np.float32), "popularity": np.zeros(items, np.float32)}
 
 
-def _checked(unseen: float, ridge: float, item_ridge: float) -> tuple[float, float, float]:
+def _checked(unseen: float, ridge: float) -> tuple[float, float]:
     unseen, ridge = real_number("unseen", unseen), real_number("ridge", ridge)
     if not 0 <= unseen <= 1:
         raise DataError(f"unseen is {unseen}: expected a weight from 0 to 1, as a click has 1")
     if not ridge > 0:
         raise DataError(f"ridge is {ridge}: expected a weight above 0")
-    return unseen, ridge, real_number("item_ridge", item_ridge, 0)
+    return unseen, ridge

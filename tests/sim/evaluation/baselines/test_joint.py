@@ -74,6 +74,25 @@ def test_a_step_size_that_diverges_is_not_chosen(monkeypatch: pytest.MonkeyPatch
     assert found.rate == 0.03
 
 
+def test_a_training_that_diverges_with_all_users_is_repeated_with_a_smaller_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original, split = joint._checkpoints, linear_users().split(0)
+
+    def diverging(source: Source, start: Any, users: Population, rate: float, examples: int, seed: int) -> Any:
+        found = original(source, start, users, rate, examples, seed)
+        far = users is split.train and rate > 0.02
+        return [{name: value * np.nan for name, value in meta.items()} for meta in found] if far else found
+
+    monkeypatch.setattr(joint, "_checkpoints", diverging)
+    monkeypatch.setattr(joint, "_RATES", (0.1, 0.03, 0.01))
+    monkeypatch.setattr(joint, "tuning_users", lambda train, calibration: (train.subset(np.arange(20)), calibration))
+    model = nn.Linear(3, 1)
+    found = train_jointly(Source(model), parameters(model), split.train, split.calibration, 3000, METRICS["mse"], 0)
+    assert found.rate == 0.01
+    assert all(np.isfinite(value).all() for meta in (found.meta, found.evaluator.meta) for value in meta.values())
+
+
 def test_the_best_of_ten_checks_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The metric prefers outputs around 1.5; from 0, the module passes them on its way to 3."""
     seen: list[float] = []

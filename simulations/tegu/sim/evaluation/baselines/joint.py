@@ -88,11 +88,18 @@ def train_jointly(
     def fit(users: Population, rate: float, rows: int) -> Sequence[Tree]:
         return _checkpoints(source, start, users, rate, rows, seed)
 
-    rate = max(_RATES, key=lambda tried: figure(fit(fitting, tried, examples // _CHECKS)[-1]))
-    each = fit(fitting, rate, examples)
-    kept = int(np.argmax([figure(meta) for meta in each]))
-    final = each if fitting is train else fit(train, rate, examples)
+    best = max(_RATES, key=lambda tried: figure(fit(fitting, tried, examples // _CHECKS)[-1]))
+    for rate in _RATES[_RATES.index(best) :]:
+        each = fit(fitting, rate, examples)
+        kept = int(np.argmax([figure(meta) for meta in each]))
+        final = each if fitting is train else fit(train, rate, examples)
+        if all(_is_finite(meta) for meta in (each[kept], final[kept])):
+            break  # otherwise the training has diverged after its first tenth, or with more users
     return Joint(final[kept], Evaluator(each[kept], judging), rate)
+
+
+def _is_finite(meta: Tree) -> bool:
+    return all(bool(np.isfinite(value).all()) for value in meta.values())
 
 
 def unadapted(module: nn.Module, meta: Tree) -> Method:
