@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.bundle.shown import HarmShown
-from tegu.core.calibration.selection.binomial import count_with_probability, lower_bound, upper_bound
+from tegu.core.calibration.selection.binomial import lower_bound, upper_bound
 from tegu.core.calibration.selection.enough_people import people_needed
 from tegu.core.calibration.selection.figures import Figures
 from tegu.core.calibration.selection.fixed_sequence import SequenceTest, run_sequence_test
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 GAIN_Z = 1.645  # standard errors that a mean gain must exceed: one-sided 95%
-_POWER = 0.8  # probability with which a candidate that hurts half of `risk` is to pass
 _ROUNDING = 1e-6  # relative: gains computed on one device and in a batch differ by less
 
 
@@ -79,9 +78,8 @@ def tested_along(path: Sequence[int], evidence: Evidence, limits: Limits) -> Seq
     """Test a path on the testing users.
 
     The limit is `risk`. Where the testing users are too few to show it, the limit is the least share that they can be
-    expected to show. Their number and the proposing users alone determine it: as many hurt users are expected as the
-    gentlest candidate had among the proposing users, no fewer than a candidate has, in four groups of five, that hurts
-    half of `risk`, and one at least. Chance would otherwise stop most paths at their gentle end.
+    expected to show about the gentlest candidate. Their number and the proposing users alone determine it. One hurt
+    user is always expected: a single unlucky user would otherwise decide wherever fewer than 77 test.
 
     Args:
         path: candidates from gentle to strong, at least one.
@@ -105,7 +103,7 @@ def _limit(gentlest: float, people: int, limits: Limits) -> float:
     """
     if limits.must_show and upper_bound(0, people, limits.confidence) <= limits.risk:
         return limits.risk
-    expected = max(1, round(people * gentlest), count_with_probability(people, limits.risk / 2, _POWER))
+    expected = max(1, round(people * gentlest))
     return max(limits.risk, upper_bound(min(expected, people), people, limits.confidence))
 
 
