@@ -51,6 +51,11 @@ def test_several_targets_by_item_id_get_a_network() -> None:
     assert any(isinstance(each, nn.Embedding) for each in learner.source.module.modules())
 
 
+def test_a_module_over_item_ids_may_correct_a_persons_level() -> None:
+    learner = choose_learner(rated(), nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(4, 1)), 0)
+    assert any(each["level"] > 0 for each in learner.calibration.candidates)
+
+
 def test_a_ranking_needs_no_module() -> None:
     rng = np.random.default_rng(0)
     clicks = Population.from_arrays(rng.integers(0, 20, 400), np.ones(400), np.arange(400) % 40, Spec.ranking(20))
