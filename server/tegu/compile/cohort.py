@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tegu.compile.examples import Sizes, example_users
-from tegu.compile.functions import Functions, batched, block_sums, functions, one_by_one, touched_update
+from tegu.compile.functions import Functions, batched, block_sums, functions, one_by_one, step_identity, touched_update
 from tegu.compile.graphs import Plan, compile_graphs
 from tegu.compile.lock import compiling
 from tegu.compile.named_tensors import Function, Named
@@ -112,6 +112,7 @@ def _plan(learner: Learner) -> Plan:
         cases=[_inputs(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)],
         unadapted=with_prefix("knob", knob_tensors(learner.unadapted)),
         label="cohort ",
+        step_identity=step_identity(learner),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tegu.compile.examples import Sizes, example_inputs
-from tegu.compile.functions import functions
+from tegu.compile.functions import functions, step_identity
 from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
 from tegu.compile.lock import compiling
 from tegu.compile.operators.convolution.sliding import has_replaced_convolutions, sliding
@@ -49,7 +49,12 @@ def device_plan(learner: Learner) -> Plan:
     predict = of_one_user["predict"]
     few = {PREDICT_FEW: sliding(predict)} if has_replaced_convolutions(predict, examples["predict"]) else {}
     return Plan(
-        {**of_one_user, **few}, of_one_user, examples, cases, with_prefix("knob", knob_tensors(learner.unadapted))
+        {**of_one_user, **few},
+        of_one_user,
+        examples,
+        cases,
+        with_prefix("knob", knob_tensors(learner.unadapted)),
+        step_identity=step_identity(learner),
     )
 
 

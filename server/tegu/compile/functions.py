@@ -23,6 +23,7 @@ __all__ = [
     "block_sums",
     "functions",
     "one_by_one",
+    "step_identity",
     "touched_update",
     "update_arguments",
 ]
@@ -70,6 +71,11 @@ def update_arguments(values: Named) -> tuple[TorchTree, TorchBatch, TorchBatch, 
     else:
         query = Batch(*(field.narrow(row_axis, 0, 0) for field in support))
     return under_prefix("meta", values), support, query, _noise(values)
+
+
+def step_identity(learner: Learner) -> str:
+    """`Iterated.step_identity` of the learner's adapt; empty if it has no step."""
+    return learner.adapt.step_identity if isinstance(learner.adapt, Iterated) else ""
 
 
 def _pieces(adapt: Iterated) -> dict[str, Function]:

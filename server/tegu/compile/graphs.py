@@ -16,6 +16,7 @@ from tegu.compile.rewrites.few_rows import choose_by_rows
 from tegu.compile.tracing.loop import STEPS_INPUT, loop_model
 from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.responsible import responsible_module
+from tegu.compile.tracing.shared_step import shared_step
 from tegu.compile.tracing.trace import GraphSource, trace
 from tegu.core.bundle.file import GRAPHS
 from tegu.core.errors import CompileError
@@ -47,6 +48,7 @@ class Plan:
         cases: inputs to check with. An axis is dynamic if its size in a case differs from that in the example.
         unadapted: inputs `knob.<name>` for no adaptation, to check `adapt` with.
         label: a prefix of the graphs' names in errors.
+        step_identity: see `Iterated.step_identity`.
     """
 
     traced: Functions
@@ -55,6 +57,7 @@ class Plan:
     cases: Sequence[Named]
     unadapted: Named
     label: str = ""
+    step_identity: str = ""
 
     def __repr__(self) -> str:
         return f"Plan(traced={sorted(self.traced)}, cases={len(self.cases)}, label={self.label!r})"
@@ -87,8 +90,7 @@ def _responsible(plan: Plan) -> str | None:
 
 def _compiled(plan: Plan, wanted: Collection[str]) -> dict[str, bytes]:
     pieces = [piece for graph in wanted for piece in _pieces_of(plan, graph)]
-    models = trace({f"{plan.label}{piece}": _source(plan, piece) for piece in pieces})
-    compiled = {piece: models[f"{plan.label}{piece}"] for piece in pieces}
+    compiled = _traced(plan, pieces)
     if BEGIN in compiled:
         compiled["adapt"] = _looped(plan, compiled[BEGIN], compiled[STEP])
     if PREDICT_FEW in compiled:
@@ -102,6 +104,16 @@ def _compiled(plan: Plan, wanted: Collection[str]) -> dict[str, bytes]:
         )
         for graph in wanted
     }
+
+
+def _traced(plan: Plan, pieces: Sequence[str]) -> dict[str, onnx.ModelProto]:
+    """A model for each piece. A step that no model takes part in is compiled by itself, and kept for other models."""
+    own = [piece for piece in pieces if piece != STEP or not plan.step_identity]
+    models = trace({f"{plan.label}{piece}": _source(plan, piece) for piece in own})
+    compiled = {piece: models[f"{plan.label}{piece}"] for piece in own}
+    if len(own) < len(pieces):
+        compiled[STEP] = shared_step(f"{plan.label}{STEP}", _source(plan, STEP), plan.step_identity)
+    return compiled
 
 
 def _pieces_of(plan: Plan, graph: str) -> tuple[str, ...]:

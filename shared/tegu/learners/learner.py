@@ -63,11 +63,15 @@ class Iterated:
         step: (meta, carry, support, knobs, noise) -> carry, with the same names, shapes and dtypes. It must not use
             the knob `steps`.
         finish: carry -> state. It may select entries, but not compute.
+        step_identity: names what `step` computes, for a step that reads only the carry, the support's mask and the
+            knobs. Two steps with one identity give the same results for the same tensors, so that one compilation
+            serves the learners of all models. Empty for a step that reads more, or that calls a user's code.
     """
 
     begin: Callable[[TorchTree, TorchBatch], TorchTree]
     step: Callable[[TorchTree, TorchTree, TorchBatch, TorchKnobs, Tensor], TorchTree]
     finish: Callable[[TorchTree], TorchTree]
+    step_identity: str = ""
 
     def __call__(self, meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
         """The state after `knobs["steps"]` steps."""

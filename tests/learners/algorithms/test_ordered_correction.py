@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from tests.learners.reference_regression import newton
-from tests.learners.toys import NO_NOISE, SPEC, meta_of, mlp, rows
+from tests.learners.toys import FEATURES, NO_NOISE, SPEC, meta_of, mlp, rows
 
 from tegu.core.data.batch import Batch
+from tegu.core.data.spec import Spec
 from tegu.learners.algorithms.correction_candidates import correction_candidates
 from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.solvers.drifting_kernel import ages
@@ -84,3 +85,33 @@ def test_half_lives_are_candidates_of_ordered_rows_alone():
     assert not any("half_life" in each for each in correction_candidates(normalised=True, level=True, ordered=False))
     plain = residual_correction(mlp(), SPEC)
     assert not {"level", "recency", "half_life"} & set(plain.knobs)
+
+
+def test_a_level_of_values_is_their_shrunk_mean_where_features_say_little():
+    """With a ridge far above the features' kernel: `sum of residuals * level / (ridge + n level)`."""
+    spec = Spec.regression((FEATURES,), 1)
+    learner = residual_correction(mlp(1), spec, level=True)
+    meta, support, x = meta_of(learner), rows(6, 2, padding=2), rows(30, 5).x
+    start = learner.predict(meta, learner.adapt(meta, support, learner.unadapted, NO_NOISE), support.x)
+    moved = Batch(support.x, start + torch.linspace(1, 3, 8).unsqueeze(-1), support.mask)
+    knobs = {**learner.knobs, "ridge": 5000.0, "level": 2500.0, "weight": 1.0}
+    before, after = (
+        learner.predict(meta, learner.adapt(meta, moved, each, NO_NOISE), x) for each in (learner.unadapted, knobs)
+    )
+    expected = float(torch.linspace(1, 3, 8)[:6].sum()) * 2500 / (5000 + 6 * 2500)
+    np.testing.assert_allclose(after - before, np.full((30, 1), expected), atol=5e-3)
+
+
+def test_levels_of_values_have_larger_ridges_and_drift_only_with_an_order():
+    def levels(**options):
+        found = correction_candidates(normalised=True, level=True, **options)
+        return {(each["ridge"], each["level"]) for each in found if "level" in each and "recency" not in each}
+
+    values, labels = (levels(ordered=False, values=each) for each in (True, False))
+    assert max(ridge / level for ridge, level in values) > 10 * max(ridge / level for ridge, level in labels)
+    assert levels(ordered=True, values=True) == values | labels
+    assert not any(
+        "level" in each for each in correction_candidates(normalised=True, level=False, ordered=False, values=True)
+    )
+    candidates = residual_correction(mlp(1), Spec.regression((FEATURES,), 1), level=True).calibration.candidates
+    assert values < {(each["ridge"], each["level"]) for each in candidates}

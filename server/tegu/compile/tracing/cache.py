@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,7 @@ from tegu.compile.tracing.capture import Captured
 from tegu.core.errors import FileError
 from tegu.core.files import atomic_write
 
-__all__ = ["CACHE_VARIABLE", "cached", "fingerprint"]
+__all__ = ["CACHE_VARIABLE", "cached", "digest_of", "fingerprint", "source_digest"]
 
 CACHE_VARIABLE = "TEGU_CACHE"
 _MAX_FILES = 256  # a file holds tens to hundreds of kilobytes
@@ -63,8 +63,13 @@ def cached(key: str, make: Callable[[], Models]) -> Models:
 
 def fingerprint(captured: Captured, inputs: Sequence[str]) -> str:
     """A digest of all that the translation of a captured graph depends on."""
+    return digest_of([*inputs, "->", *captured.outputs, *_described(captured.module)])
+
+
+def digest_of(parts: Iterable[str | bytes]) -> str:
+    """A digest of the parts, and of the versions of all that translates."""
     digest = hashlib.sha256()
-    for part in (_versions(), *inputs, "->", *captured.outputs, *_described(captured.module)):
+    for part in (_versions(), *parts):
         data = part if isinstance(part, bytes) else part.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
@@ -93,10 +98,17 @@ def _attribute(value: Any) -> Iterator[str | bytes]:
 @functools.cache
 def _versions() -> str:
     """The versions of all that translates, this package's source included."""
+    source = source_digest(Path(__file__).parents[1])
+    return " ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES), source])
+
+
+@functools.cache
+def source_digest(folder: Path) -> str:
+    """A digest of all Python files in the folder."""
     source = hashlib.sha256()
-    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for file in sorted(folder.rglob("*.py")):
         source.update(file.read_bytes())
-    return " ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES), source.hexdigest()])
+    return source.hexdigest()
 
 
 def _folder() -> Path | None:

@@ -17,8 +17,8 @@ __all__ = ["FEW_CLASSES", "correction_candidates"]
 FEW_CLASSES = 12  # with more, a handful of interactions shows few of a person's frequencies
 _NORMALISED = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))
 _UNNORMALISED = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
-_LEVELS = ((5.0, 10.0), (1.0, 2.0))  # ridge and level: mostly the level, and both alike
-_LEVELS_OF_VALUES = ((10.0, 0.5), (10.0, 2.0), (3.0, 1.0), (1.0, 2.0))
+_LEVELS = ((1.0, 3.0), (0.3, 1.0))  # ridge and level: mostly the level, and both alike
+_LEVELS_OF_VALUES = ((10.0, 0.5), (10.0, 2.0), (3.0, 1.0), (1.0, 1.0))
 _DRIFTS = ((0.5, 20.0), (0.5, 5.0), (0.5, 1.0), (1.0, 20.0), (1.0, 5.0), (1.0, 2.0))  # recency and half-life
 
 

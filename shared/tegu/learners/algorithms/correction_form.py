@@ -37,6 +37,12 @@ class CorrectionForm(NamedTuple):
         """The knobs that `predict` needs, and that the state therefore holds."""
         return ("mix", "level") if self.level else ("mix",)
 
+    @property
+    def step_identity(self) -> str:
+        """What the step of the adaptation computes: it depends on no model, and on no size but those of its inputs."""
+        kernel = f"{self.features_kernel.__module__}.{self.features_kernel.__qualname__}"
+        return f"correction {self.spec.kind} {kernel} level={self.level} ordered={self.ordered}"
+
     def kernel(self, a: Tensor, b: Tensor, given: Mapping[str, Tensor] | Mapping[str, float]) -> Tensor:
         """The kernel of the rows' features, and the level, `[rows of a, rows of b]`."""
         found = self.features_kernel(a, b, given["mix"])
@@ -74,7 +80,9 @@ def adaptation(form: CorrectionForm, seen: See) -> Iterated:
         changed = {"weights": weights, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
         return {**carry, **changed, **{name: carry[name] * 0 + knobs[name] for name in form.state}}
 
-    return Iterated(begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *form.state)})
+    return Iterated(
+        begin, step, lambda carry: {name: carry[name] for name in (*_STATE, *form.state)}, form.step_identity
+    )
 
 
 def prediction(form: CorrectionForm, seen: See) -> Predict:

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tegu.core.data.scaling import Scaling
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
@@ -51,8 +52,9 @@ __all__ = ["PAPER", "implicit_als"]
 PAPER = "Hu, Koren, Volinsky 2008, Collaborative Filtering for Implicit Feedback Datasets"
 _STEPS, _TRAINING_STEPS = 12, 6  # of conjugate gradients: errors of 1e-4 and 1e-2 with condition numbers around 10
 _FIRST_VECTORS = 0.1  # standard deviation
-_TASTES = (1.0, 2.5, 7.0, 20.0)
+_TASTES = (0.5, 1.0, 2.5, 7.0, 20.0)
 _RIDGE_FACTORS = (4.0, 2.0, 1.0)
+_WEIGHTS = Scaling(np.asarray([1.0], np.float32), np.asarray([0.2], np.float32))  # of example rows: never negative
 _TRAINING = RecommendedTraining("Adam", 0.03, decay=True, rounds=300, cohort=100)
 
 
@@ -139,7 +141,12 @@ def implicit_als(spec: Spec, *, factors: int = 64, unseen: float = 0.1, ridge: f
             ],
             row_losses=row_losses,
         ),
-        execution=Execution(summed_update=summed_update_of(objective, ()), order_invariant=True, merges_query=True),
+        execution=Execution(
+            summed_update=summed_update_of(objective, ()),
+            order_invariant=True,
+            merges_query=True,
+            example_scaling=(None, _WEIGHTS),
+        ),
         recommended=_TRAINING,
     )
 

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.selection.binomial import at_most_probability, lower_bound, people_to_show, upper_bound
+from tegu.core.calibration.selection.binomial import (
+    at_most_probability,
+    count_with_probability,
+    lower_bound,
+    people_to_show,
+    upper_bound,
+)
 
 
 def exactly(count: int, people: int, share: Fraction) -> Fraction:
@@ -22,6 +28,14 @@ def exactly(count: int, people: int, share: Fraction) -> Fraction:
 def test_probabilities_are_those_of_exact_sums(people: int, data: st.DataObject) -> None:
     count, share = data.draw(st.integers(0, people)), Fraction(data.draw(st.integers(0, 100)), 100)
     assert at_most_probability(count, people, float(share)) == pytest.approx(float(exactly(count, people, share)), 1e-9)
+
+
+@given(st.integers(0, 200), st.integers(0, 100), st.sampled_from([Fraction(1, 2), Fraction(4, 5)]))
+def test_a_count_is_the_smallest_with_the_probability(people: int, hundredths: int, probability: Fraction) -> None:
+    share = Fraction(hundredths, 100)
+    count = count_with_probability(people, float(share), float(probability))
+    assert float(exactly(count, people, share)) >= float(probability) - 1e-9
+    assert count == 0 or float(exactly(count - 1, people, share)) <= float(probability) + 1e-9
 
 
 @given(st.integers(1, 60), st.data(), st.sampled_from([0.6, 0.9, 0.99]))

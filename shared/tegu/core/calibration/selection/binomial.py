@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-__all__ = ["at_most_probability", "lower_bound", "people_to_show", "upper_bound"]
+__all__ = ["at_most_probability", "count_with_probability", "lower_bound", "people_to_show", "upper_bound"]
 
 _HALVINGS = 60  # of the interval from 0 to 1: beyond double precision
 _MOST_PEOPLE = 10**7
@@ -25,6 +25,17 @@ def at_most_probability(count: int, people: int, share: float) -> float:
     logs = np.cumsum(np.log((people - up_to[1:] + 1) / up_to[1:])) if count else np.zeros(0)
     logs = np.concatenate([[0.0], logs]) + up_to * math.log(share) + (people - up_to) * math.log1p(-share)
     return float(min(np.exp(logs).sum(), 1.0))
+
+
+def count_with_probability(people: int, share: float, probability: float) -> int:
+    """The smallest number that, with this probability, is not exceeded by those of `people` with a property.
+
+    Args:
+        people: independent draws.
+        share: of all people who have the property.
+        probability: from 0 to below 1.
+    """
+    return next(count for count in range(people + 1) if at_most_probability(count, people, share) >= probability)
 
 
 def upper_bound(count: int, people: int, confidence: float) -> float:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.bundle.shown import HarmShown
-from tegu.core.calibration.selection.binomial import lower_bound, upper_bound
+from tegu.core.calibration.selection.binomial import count_with_probability, lower_bound, upper_bound
 from tegu.core.calibration.selection.enough_people import people_needed
 from tegu.core.calibration.selection.figures import Figures
 from tegu.core.calibration.selection.fixed_sequence import SequenceTest, run_sequence_test
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 GAIN_Z = 1.645  # standard errors that a mean gain must exceed: one-sided 95%
+_POWER = 0.8  # probability with which a candidate that hurts half of `risk` is to pass
 _ROUNDING = 1e-6  # relative: gains computed on one device and in a batch differ by less
 
 
@@ -78,8 +79,9 @@ def tested_along(path: Sequence[int], evidence: Evidence, limits: Limits) -> Seq
     """Test a path on the testing users.
 
     The limit is `risk`. Where the testing users are too few to show it, the limit is the least share that they can be
-    expected to show about the gentlest candidate. Their number and the proposing users alone determine it. One hurt
-    user is always expected: a single unlucky user would otherwise decide wherever fewer than 77 test.
+    expected to show. Their number and the proposing users alone determine it: as many hurt users are expected as the
+    gentlest candidate had among the proposing users, no fewer than a candidate has, in four groups of five, that hurts
+    half of `risk`, and one at least. Chance would otherwise stop most paths at their gentle end.
 
     Args:
         path: candidates from gentle to strong, at least one.
@@ -87,11 +89,24 @@ def tested_along(path: Sequence[int], evidence: Evidence, limits: Limits) -> Seq
         limits: risk and confidence.
     """
     people = evidence.testers
-    expected = max(1, round(people * float(evidence.proposing.hurt[path[0]])))
-    least = upper_bound(min(expected, people), people, limits.confidence)
+    limit = _limit(float(evidence.proposing.hurt[path[0]]), people, limits)
     counts = np.where(evidence.testing.finite, evidence.testing.sums[:, 2], people)[list(path)]
     hurt = [round(float(count)) for count in np.nan_to_num(counts, nan=people)]
-    return run_sequence_test(hurt, people, max(limits.risk, least), limits.confidence)
+    return run_sequence_test(hurt, people, limit, limits.confidence)
+
+
+def _limit(gentlest: float, people: int, limits: Limits) -> float:
+    """The share of users to be shown by so many testing users, who have not been seen.
+
+    Args:
+        gentlest: share of the proposing users whom the gentlest candidate hurts.
+        people: number of testing users.
+        limits: risk and confidence.
+    """
+    if limits.must_show and upper_bound(0, people, limits.confidence) <= limits.risk:
+        return limits.risk
+    expected = max(1, round(people * gentlest), count_with_probability(people, limits.risk / 2, _POWER))
+    return max(limits.risk, upper_bound(min(expected, people), people, limits.confidence))
 
 
 def acceptable(figures: Figures, limits: Limits) -> Array:
