@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.spec import Spec
-from tegu.learners.algorithms.correction_training import Corrected
+from tegu.learners.algorithms.correction_training import Corrected, See, Seen
 from tegu.learners.algorithms.shrinkage import shrinkage
 from tegu.learners.learner import Iterated, Predict, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.operators.exportable import one_hot
 from tegu.learners.solvers.drifting_kernel import ages, drift, drift_to_next
 from tegu.learners.solvers.kernel_regression import LINKS, fit
 
-__all__ = ["CorrectionForm", "See", "Seen", "adaptation", "fully_corrected", "prediction"]
+__all__ = ["CorrectionForm", "adaptation", "fully_corrected", "prediction"]
 
 _TRAINING_RIDGE = 0.1
 _TRAINING_ITERATIONS = 5  # of the solver: training goes through each of them
 _STATE = ("inputs", "weights", SHRINKAGE, LOO_IMPROVEMENT)
-
-
-class Seen(NamedTuple):
-    """What the correction knows of rows: the module's `output` `[rows, outputs]` and `features` `[rows, width]`."""
-
-    output: Tensor
-    features: Tensor
-
-
-See: TypeAlias = Callable[[TorchTree, Tensor], Seen]
 
 
 class CorrectionForm(NamedTuple):
@@ -106,17 +96,16 @@ def prediction(form: CorrectionForm, seen: See) -> Predict:
     return predict
 
 
-def fully_corrected(form: CorrectionForm, seen: See) -> Corrected:
+def fully_corrected(form: CorrectionForm) -> Corrected:
     """The fully corrected outputs, for training through the correction."""
-    begin = adaptation(form, seen).begin
 
-    def corrected(meta: TorchTree, support: TorchBatch, x: Tensor) -> Tensor:
-        begun, (output, features) = begin(meta, support), seen(meta, x)
+    def corrected(known: Seen, support: TorchBatch, query: Seen) -> Tensor:
+        begun = adaptation(form, lambda meta, x: known).begin({}, support)
         matrix = form.features_kernel(begun["inputs"], begun["inputs"], 1.0)
         link = LINKS[form.spec.kind]
         link = link._replace(iterations=min(link.iterations, _TRAINING_ITERATIONS))
         targets = begun["residuals"] + link.mean(begun["start"])
         fitted = fit(matrix, begun["start"], targets, support.mask, _TRAINING_RIDGE, link)
-        return output + form.features_kernel(features, begun["inputs"], 1.0) @ fitted.weights
+        return query.output + form.features_kernel(query.features, begun["inputs"], 1.0) @ fitted.weights
 
     return corrected

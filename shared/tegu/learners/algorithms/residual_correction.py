@@ -40,8 +40,8 @@ from tegu.core.calibration.guard import Guard
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
 from tegu.learners.algorithms.correction_candidates import correction_candidates
-from tegu.learners.algorithms.correction_form import CorrectionForm, Seen, adaptation, fully_corrected, prediction
-from tegu.learners.algorithms.correction_training import TRAINING, train_through
+from tegu.learners.algorithms.correction_form import CorrectionForm, adaptation, fully_corrected, prediction
+from tegu.learners.algorithms.correction_training import TRAINING, Seen, train_through
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.learner import CalibrationOptions, Encoded, Learner, TorchTree
 from tegu.learners.modules.checks import checked_module
@@ -133,7 +133,7 @@ def residual_correction(
     if through:
         rows_loss = find_loss(training.get("loss"), spec)
         untrained = (*like.fixed_parameters, *(name for name in like.init(0) if "/" in name))
-        update, summed = train_through(module, rows_loss, fully_corrected(form, seen), untrained)
+        update, summed = train_through(module, rows_loss, seen, fully_corrected(form), untrained)
         execution = replace(like.execution, summed_update=summed, order_invariant=True, merges_query=False)
         like = replace(like, update=update, execution=execution, recommended=TRAINING)
     return replace(
