@@ -138,9 +138,10 @@ def test_all_engines_train_alike():
 
 def test_a_resumed_run_keeps_what_is_fixed(tmp_path: Path):
     model, people = half_fixed(), vectors()
-    whole = simulate(people, model, plan=plan(4))
-    simulate(people, model, plan=plan(2), checkpoints=tmp_path)
-    resumed = simulate(people, model, plan=plan(4), checkpoints=tmp_path)
+    outer = OuterRule("AdamW", 0.01)  # the default's step size decays, so that more rounds are another run
+    whole = simulate(people, model, plan=plan(4, outer=outer))
+    simulate(people, model, plan=plan(2, outer=outer), checkpoints=tmp_path)
+    resumed = simulate(people, model, plan=plan(4, outer=outer), checkpoints=tmp_path)
     assert all(np.array_equal(resumed.bundle.meta[name], value) for name, value in whole.bundle.meta.items())
 
 
@@ -193,7 +194,7 @@ def test_a_network_trained_elsewhere_gives_its_own_outputs_before_training():
     own, found = module_outputs(model, x), initial_outputs(run, x)
     assert (own.argmax(1) == y).mean() > 0.9
     assert (own.argmax(1) == found.argmax(1)).all()
-    np.testing.assert_allclose(found, torch.log_softmax(torch.from_numpy(own), 1).clamp(min=np.log(1e-4)), atol=3e-4)
+    np.testing.assert_allclose(found, torch.log_softmax(torch.from_numpy(own), 1), atol=3e-4)
 
 
 def test_a_new_network_is_standardised(caplog: pytest.LogCaptureFixture):

@@ -77,8 +77,7 @@ def _initial(entry: Entry, model: nn.Module, x: Array) -> Array:
     with torch.no_grad():
         output = model(inputs.double() if inputs.is_floating_point() else inputs)
     if entry.spec.kind == "classification":
-        probabilities = output.softmax(1).clamp(1e-4, 1)
-        output = (probabilities / probabilities.sum(1, keepdim=True)).log()
+        output = output.log_softmax(1)
     return output.numpy()
 
 

@@ -13,7 +13,7 @@ from tegu.core.data.tree import Tree
 
 __all__ = ["corrected", "sgd_change", "with_parameters"]
 
-RIDGE, WEIGHT, WIDTH, LEAST = 0.1, 0.5, 0.25, 1e-4  # the constants of residual correction, as its docstring gives them
+RIDGE, WEIGHT, WIDTH, ITERATIONS = 0.1, 0.5, 0.25, 12  # of residual correction, as its documentation gives them
 
 
 def with_parameters(model: nn.Module, meta: Tree) -> nn.Module:
@@ -49,20 +49,33 @@ def sgd_change(entry: Entry, model: nn.Module, x: Array, y: Array, lr: float) ->
 
 
 def corrected(entry: Entry, model: nn.Module, support: tuple[Array, Array], x: Array) -> Array:
-    """The model's outputs for `x`, corrected by kernel ridge regression on the residuals of the support."""
-    (own, own_features), (new, features) = (_outputs(entry, model, rows) for rows in (support[0], x))
-    targets = np.eye(entry.spec.outputs)[support[1]] if entry.spec.kind == "classification" else support[1]
+    """The model's outputs for `x`, corrected by kernel regression on the support."""
+    (own, own_features), (new, features) = (_outputs(model, rows) for rows in (support[0], x))
     gram, cross = (np.exp((a @ own_features.T - 1) / WIDTH) for a in (own_features, features))
-    solved = np.linalg.solve(gram + RIDGE * np.eye(len(gram)), targets - own)
-    result = new + WEIGHT * cross @ solved
     if entry.spec.kind != "classification":
-        return result
-    probabilities = np.clip(result, LEAST, 1)
-    return np.log(probabilities / probabilities.sum(1, keepdims=True))
+        return new + WEIGHT * cross @ np.linalg.solve(gram + RIDGE * np.eye(len(gram)), support[1] - own)
+    weights = _logistic(gram, own, np.eye(entry.spec.outputs)[support[1]])
+    return _log_softmax(new + WEIGHT * cross @ weights)
 
 
-def _outputs(entry: Entry, model: nn.Module, x: Array) -> tuple[Array, Array]:
-    """Outputs, or probabilities, and the features: what the last linear layer that sees one vector a row was given."""
+def _logistic(gram: Array, start: Array, targets: Array) -> Array:
+    """Weights of logistic regression around `start`: accelerated steps, with 1/2 for the curvature of every row."""
+    inverse = np.linalg.inv(gram / 2 + RIDGE * np.eye(len(gram)))
+    weights = ahead = np.zeros_like(targets)
+    for number in range(ITERATIONS):
+        slope = np.exp(_log_softmax(start + gram @ ahead)) - targets + RIDGE * ahead
+        before, weights = weights, ahead - inverse @ slope
+        ahead = weights + number / (number + 3) * (weights - before)
+    return weights
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def _outputs(model: nn.Module, x: Array) -> tuple[Array, Array]:
+    """Outputs and the features: what the last linear layer that sees one vector a row was given."""
     seen = list[Tensor]()
     linear = F.linear
 
@@ -79,5 +92,4 @@ def _outputs(entry: Entry, model: nn.Module, x: Array) -> tuple[Array, Array]:
         F.linear = linear
     features = (seen[-1] if seen else output).numpy()
     lengths = np.sqrt((features**2).sum(1, keepdims=True) + 1e-12)
-    probable = output.softmax(1) if entry.spec.kind == "classification" else output
-    return probable.numpy(), features / lengths
+    return output.numpy(), features / lengths

@@ -83,7 +83,7 @@ def test_encoded_rows_give_the_figures_of_the_learners_own_functions(
             np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
 
 
-def test_a_code_is_the_probabilities_and_the_direction_of_the_features() -> None:
+def test_a_code_is_the_logits_and_the_direction_of_the_features() -> None:
     learner, users = corrected(), people.people(5)
     encoder, meta = engine_of(learner).encoder, learner.init(0)
     assert encoder is not None
@@ -94,7 +94,7 @@ def test_a_code_is_the_probabilities_and_the_direction_of_the_features() -> None
     for user, own in enumerate(codes):
         with torch.no_grad():
             hidden = module[:2](torch.tensor(users.rows(user)[0]))  # type: ignore[index] # a sequence of layers
-            wanted = torch.cat([module[2](hidden).softmax(-1), nn.functional.normalize(hidden)], -1)  # type: ignore[index] # the same
+            wanted = torch.cat([module[2](hidden), nn.functional.normalize(hidden)], -1)  # type: ignore[index] # the same
         np.testing.assert_allclose(own, wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
