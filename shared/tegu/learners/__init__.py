@@ -6,7 +6,7 @@ learner       what a learner is
 module_calls  which module of a model runs
 catalogue     learners by name
 inner_loop    adapting by gradient steps
-solvers       closed-form solvers
+solvers       solvers by matrix products
 modules       what is done with a `torch.nn.Module` before a learner uses it
 parameters    forms that parameters take while a user adapts
 operators     operators in a form that exports to ONNX and batches over users

@@ -1,6 +1,6 @@
 """Meta-learning algorithms, one paper per module.
 
-`reptile` adapts by gradient steps, `residual_correction` by closed-form regression. `item_ratings` and `implicit_als`
+`reptile` adapts by gradient steps, `residual_correction` by kernel regression. `item_ratings` and `implicit_als`
 are closed forms for ratings and rankings by item id. The package `mixture` trains several initialisations of a learner.
 
 Parts of them: `correction_form` (adapting and predicting by correction), `correction_candidates`, `correction_training`
