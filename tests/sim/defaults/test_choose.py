@@ -10,7 +10,7 @@ from tests.sim import people
 from torch import nn
 
 from tegu.core.data.spec import Spec
-from tegu.learners import reptile
+from tegu.learners import reptile, residual_correction
 from tegu.learners.learner import RecommendedTraining
 from tegu.sim.data.population import Population
 from tegu.sim.defaults.choose import choose_learner
@@ -29,6 +29,16 @@ def test_a_learner_stays_and_a_module_is_corrected(capsys: pytest.CaptureFixture
     own = people.learner()
     assert choose_learner(population, own, 0) is own
     assert choose_learner(population, people.classifier(), 0).name == "residual_correction"
+
+
+def test_a_module_trains_through_its_correction_with_a_decaying_adamw() -> None:
+    learner = choose_learner(people.people(), people.classifier(), 0)
+    through = residual_correction(people.classifier(), people.SPEC, through=True)
+    assert learner.recommended == through.recommended
+    assert learner.recommended is not None
+    assert (learner.recommended.optimiser, learner.recommended.decay) == ("AdamW", True)
+    assert not learner.execution.merges_query, "Reptile's training would"
+    assert residual_correction(people.classifier(), people.SPEC).recommended is None
 
 
 def test_ratings_by_item_id_need_no_module() -> None:
