@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +20,8 @@ from tegu.core.data.tree import max_difference
 from tegu.core.data.users import read_users
 from tegu.core.errors import FederationError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
-from tegu.server.deployment import FlowerRun
+from tegu.server.deployment import FlowerRun, local_flower
+from tegu.server.deployment.temporary_folder import temporary_folder
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training import on_ray as ray
@@ -43,17 +43,29 @@ PLAN = TrainingPlan(
 
 
 class OnRay(NamedTuple):
-    """The result of a run on Ray, its observed processes, its warnings, and its remaining folders."""
+    """The result of a run on Ray, its observed processes, its warnings, and the temporary folders that it made."""
 
     trained: Trained
     seen: Observed
     workdir: Path
     warnings: list[str]
-    folders: set[Path]
+    folders: list[Path]
 
 
-def ray_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("tegu-ray-*"))
+@contextmanager
+def recorded_folders() -> Iterator[list[Path]]:
+    """The temporary folders that a simulation makes. Other tests may have a Ray run of their own at the same time."""
+    made: list[Path] = []
+
+    @contextmanager
+    def recorded(prefix: str) -> Iterator[Path]:
+        with temporary_folder(prefix) as folder:
+            made.append(folder)
+            yield folder
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(local_flower, "temporary_folder", recorded)
+        yield made
 
 
 @contextmanager
@@ -71,10 +83,10 @@ def warnings_of(name: str) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def on_ray(tmp_path_factory: pytest.TempPathFactory) -> OnRay:
-    workdir, before = tmp_path_factory.mktemp("ray"), ray_folders()
-    with watching(workdir) as seen, warnings_of("tegu.server.deployment.network_namespace") as warnings:
+    workdir, logger = tmp_path_factory.mktemp("ray"), "tegu.server.deployment.network_namespace"
+    with watching(workdir) as seen, warnings_of(logger) as warnings, recorded_folders() as made:
         trained = train_on_ray(bundle(), population(USERS), PLAN, workdir)
-    return OnRay(trained, seen, workdir, warnings, ray_folders() - before)
+    return OnRay(trained, seen, workdir, warnings, made)
 
 
 @slow
@@ -91,7 +103,7 @@ def test_ray_has_run_and_is_stopped(on_ray: OnRay) -> None:
     assert {"flwr-simulation", "raylet"} <= on_ray.seen.names
     assert running(on_ray.seen.processes) == []
     assert running(flower_processes(on_ray.workdir)) == []
-    assert on_ray.folders == set()
+    assert [folder.exists() for folder in on_ray.folders] == [False]
 
 
 @slow
