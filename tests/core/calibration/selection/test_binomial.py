@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tegu.core.calibration.selection.binomial import (
-    at_most_probability,
-    lower_bound,
-    people_to_show,
-    upper_bound,
-)
+from tegu.core.calibration.selection.binomial import at_most_probability, lower_bound, people_to_show, upper_bound
 
 
 def exactly(count: int, people: int, share: Fraction) -> Fraction:
