@@ -11,7 +11,6 @@ from tegu.core.data.tree import Tree, add, clip
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import PopulationError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key, episode_noise
-from tegu.core.sampling.leakage import row_units_of
 
 __all__ = ["sum_of_updates"]
 
@@ -51,7 +50,7 @@ def sum_of_updates(
     total, participants = None, 0
     chosen = [users[index] for index in draw_users(len(users), users_per_node, seed, round_number)]
     for user in chosen:
-        units = row_units_of(user.x, user.group, user.order)
+        units = user.row_units
         if units.max_support[0] < episodes.min_support:
             continue
         key = episode_key(seed, round_number, user.user)
