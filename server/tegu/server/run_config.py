@@ -12,8 +12,8 @@
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
-A `clip` of 0 means no clipping. `calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as
-{"weight_decay": 0.01}.
+A `clip` of -1 means None, which is adaptive clipping in a federation; -2 means "adaptive", and 0 no clipping.
+`calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as {"weight_decay": 0.01}.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
@@ -35,6 +35,7 @@ __all__ = ["Scalar", "from_config", "to_config"]
 
 Scalar: TypeAlias = "bool | int | float | str"
 _AUTOMATIC = _NO_LIMIT = _STRICT = -1
+_ADAPTIVE = -2
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -61,7 +62,7 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-decay": outer.decay,
         "outer-options": json.dumps(dict(outer.options)),
         "update-precision": plan.updates.precision,
-        "clip": 0.0 if math.isinf(plan.updates.clip) else float(plan.updates.clip),
+        "clip": _clip_value(plan.updates.clip),
         "validate-every": _AUTOMATIC if stopping.validate_every is None else stopping.validate_every,
         "patience": stopping.patience,
         "calibration-share": float(_AUTOMATIC if calibration.share is None else calibration.share),
@@ -105,7 +106,7 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
         ),
         episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
         outer=_outer(values),
-        updates=UpdatePlan(values["update-precision"], values["clip"] or math.inf),
+        updates=UpdatePlan(values["update-precision"], _clip(values["clip"])),
         early_stopping=EarlyStopping(_unless_automatic(values["validate-every"]), values["patience"]),
         calibration=CalibrationPlan(
             _unless_automatic(values["calibration-share"]),
@@ -144,6 +145,18 @@ def _outer(values: Mapping[str, Any]) -> OuterRule | None:
             f"outer-options {json.dumps(options)}: name the optimiser that they are for, such as outer = 'SGD'"
         )
     return None
+
+
+def _clip_value(clip: float | str | None) -> float:
+    if clip is None or isinstance(clip, str):
+        return float(_AUTOMATIC if clip is None else _ADAPTIVE)
+    return 0.0 if math.isinf(clip) else float(clip)
+
+
+def _clip(value: float) -> float | Literal["adaptive"] | None:
+    if value in (_AUTOMATIC, _ADAPTIVE):
+        return None if value == _AUTOMATIC else "adaptive"
+    return value or math.inf
 
 
 def _unless_automatic(value: Any) -> Any:
