@@ -41,7 +41,7 @@ from tegu.server.replies.round_log import RoundLog
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit, fold_rounds
+from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder, resumed_text
@@ -97,9 +97,10 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
 
 
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
-    fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
+    fitted = cross_fit(plan, partial(_train_without_fold, grid, start, checkpoints))
     done = fitted.kept
-    rounds, _, outer = settled(plan)
+    outer = settled(plan).outer
+    rounds = done.kept if plan.early_stopping.until_flat else settled(plan).rounds
     training = {
         "rounds": rounds,
         "kept_round": done.kept,
@@ -154,12 +155,10 @@ class _UsersByRound(Silent):
 
 
 def _train_without_fold(
-    grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fold: int | None
+    grid: Grid, start: Bundle, checkpoints: Path, fold: int | None, plan: TrainingPlan
 ) -> _TrainedRounds:
     """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
-    if fold is not None:
-        plan = replace(plan, rounds=fold_rounds(plan))
     checkpoint = latest_checkpoint(folder)
     first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
     rounds, _, rule = settled(plan)

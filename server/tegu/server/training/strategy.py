@@ -95,14 +95,14 @@ class MetaStrategy(Strategy):
         Raises:
             FederationError: too few nodes are connected after `wait_seconds`.
         """
-        del config
+        del config, arrays  # which Flower evaluates and returns; the optimiser may train others (`OuterRule.averaged`)
         if self._stopped():
             return []
         number = self._done + server_round
         plan = self._plan
         precision, users = plan.updates.precision, plan.cohort.users_per_node
         settings = RoundConfig(number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out)
-        content = training_request_content(arrays, settings)
+        content = training_request_content(to_record(self._outer.trained), settings)
         self._asked = frozenset(self._cohort(number, grid))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
