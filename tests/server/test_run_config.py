@@ -145,7 +145,7 @@ def test_missing_settings_have_their_defaults() -> None:
         ({"patience": 3, "calibration-folds": 2}, DataError, ["patience is 3 with 2 folds", "patience or folds to 0"]),
         ({"patience": 3, "validate-every": 0}, DataError, ["patience is 3 and validate_every is 0"]),
         ({"patience": 3, "calibration-share": 0.0}, DataError, ["patience is 3", "share", "above 0"]),
-        ({"clip": -1.0}, DataError, ["clip is -1.0"]),
+        ({"clip": -3.0}, DataError, ["clip is -3.0"]),
         ({"update-precision": "int9"}, UnknownNameError, ["int9", "Did you mean 'int8'"]),
         ({"roundz": 3}, UnknownNameError, ["roundz", "Did you mean 'rounds'"]),
         ({"outer": "", "outer-lr": 0.5}, FederationError, ["outer is empty", "outer-lr 0.5", "name the optimiser"]),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,6 +37,7 @@ from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import RoundProgress, Silent
+from tegu.server.replies.round_log import RoundLog
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
@@ -86,6 +88,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         )
     plan = from_config({key: value for key, value in config.items() if key not in _OTHER_KEYS})
     plan = with_recommended(plan, None)  # a bundle does not hold what the learner recommends
+    plan = replace(plan, updates=plan.updates.in_federation())
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
     with hold_folder(checkpoints):
@@ -129,6 +132,7 @@ class _TrainedRounds(NamedTuple):
         resumed_at: number of rounds that were run before.
         users: number of users by round, of the rounds run now.
         validations: None without validation.
+        log: who took part in the rounds run now, and what was refused.
     """
 
     kept: int
@@ -136,6 +140,7 @@ class _TrainedRounds(NamedTuple):
     resumed_at: int
     users: Mapping[str, int]
     validations: Validations | None
+    log: RoundLog
 
 
 class _UsersByRound(Silent):
@@ -173,10 +178,11 @@ def _train_without_fold(
         done=done,
         progress=users_by_round,
         validations=validations,
+        clip=checkpoint.clip if checkpoint else math.inf,
     )
     if done < rounds:
         strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
-    return _TrainedRounds(*strategy.kept, done, users_by_round.users, validations)
+    return _TrainedRounds(*strategy.kept, done, users_by_round.users, validations, strategy.round_log)
 
 
 def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: int, metric: Metric) -> dict[str, Any]:
@@ -193,4 +199,6 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "meta": digest(done.meta),
         "validations": [validation.as_json() for validation in validations],
         "decline": decline,
+        "refused": done.log.by_code(),
+        "log": [entry.as_json() for entry in done.log.rounds],
     }

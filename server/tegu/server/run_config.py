@@ -13,8 +13,8 @@
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
-A `clip` of 0 means no clipping. `calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as
-{"weight_decay": 0.01}.
+A `clip` of -1 means None, which is adaptive clipping in a federation; -2 means "adaptive", and 0 no clipping.
+`calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as {"weight_decay": 0.01}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
@@ -38,6 +38,7 @@ __all__ = ["Scalar", "from_config", "to_config"]
 
 Scalar: TypeAlias = "bool | int | float | str"
 _AUTOMATIC = _NO_LIMIT = _STRICT = -1
+_ADAPTIVE = -2
 _GROWING = -2
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -66,7 +67,7 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-averaged": outer.averaged,
         "outer-options": json.dumps(dict(outer.options)),
         "update-precision": plan.updates.precision,
-        "clip": 0.0 if math.isinf(plan.updates.clip) else float(plan.updates.clip),
+        "clip": _clip_value(plan.updates.clip),
         "validate-every": _interval_as_number(stopping.validate_every),
         "patience": stopping.patience,
         "until-flat": _AUTOMATIC if stopping.until_flat is None else int(stopping.until_flat),
@@ -111,7 +112,7 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
         ),
         episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
         outer=_outer(values),
-        updates=UpdatePlan(values["update-precision"], values["clip"] or math.inf),
+        updates=UpdatePlan(values["update-precision"], _clip(values["clip"])),
         early_stopping=EarlyStopping(
             "growing" if values["validate-every"] == _GROWING else _unless_automatic(values["validate-every"]),
             values["patience"],
@@ -158,6 +159,18 @@ def _outer(values: Mapping[str, Any]) -> OuterRule | None:
             "that they are for, such as outer = 'SGD'"
         )
     return None
+
+
+def _clip_value(clip: float | str | None) -> float:
+    if clip is None or isinstance(clip, str):
+        return float(_AUTOMATIC if clip is None else _ADAPTIVE)
+    return 0.0 if math.isinf(clip) else float(clip)
+
+
+def _clip(value: float) -> float | Literal["adaptive"] | None:
+    if value in (_AUTOMATIC, _ADAPTIVE):
+        return None if value == _AUTOMATIC else "adaptive"
+    return value or math.inf
 
 
 def _interval_as_number(every: Interval | None) -> int:

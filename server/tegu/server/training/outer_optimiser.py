@@ -27,13 +27,19 @@ from tegu.core.errors import DataError, FederationError
 from tegu.core.scalars import real_number
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
+from tegu.server.training.snapshot import all_finite, put_back, take_snapshot
 
-__all__ = ["OuterOptimiser", "OuterRule", "OuterState"]
+__all__ = ["DivergedError", "OuterOptimiser", "OuterRule", "OuterState"]
 
 # Every operator waits for all threads. If other programs use a core, the wait is longer than the computation.
 _ONE_THREAD_BELOW = 1 << 20  # parameters
+_NEARER = "lower the outer lr, or limit updates by UpdatePlan(clip=1.0)"
 _NOT_OPTIONS = ("params", "lr")  # set by the server and by `OuterRule.lr`
 _FORGETTING = 8  # the weight of a round grows with the power of 8 of its number
+
+
+class DivergedError(FederationError):
+    """A step would leave numbers that are not finite. Parameters and optimiser are as before it."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ class OuterOptimiser:
     def step(self, direction: Tree, round_number: int) -> Tree:
         """Take one optimiser step along `direction` and return `meta` after it.
 
+        Nothing changes where the new parameters or the optimiser's new state would not be finite.
+
         Args:
             direction: mean update over the users of a round, with the layout of `trained`. It takes the gradient's
                 place.
@@ -139,16 +147,25 @@ class OuterOptimiser:
 
         Raises:
             DataError: `direction` has another layout than `trained`.
+            DivergedError: `direction`, the new parameters or the optimiser's new state are not finite.
         """
         check_same_layout(self._layout, direction)
+        if broken := [name for name, array in direction.items() if not np.isfinite(array).all()]:
+            raise DivergedError(f"the mean update of {broken[0]!r} is not finite: {_NEARER}")
+        parameters = list(self._parameters.values())
+        before = take_snapshot(parameters, self._optimiser)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        small = sum(parameter.numel() for parameter in self._parameters.values()) < _ONE_THREAD_BELOW
+        small = sum(parameter.numel() for parameter in parameters) < _ONE_THREAD_BELOW
         with one_thread() if small else contextlib.nullcontext():
             for name, parameter in self._parameters.items():
                 parameter.grad = torch.tensor(direction[name])
             self._optimiser.step()
+            finite = all_finite(parameters, self._optimiser)
+        if not finite:
+            put_back(before, parameters, self._optimiser)
+            raise DivergedError(f"the step of {self._rule.name} leaves numbers that are not finite: {_NEARER}")
         self._enter_average(round_number)
         return self.meta
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.errors import DataError
@@ -126,7 +127,9 @@ class UpdatePlan:
     Attributes:
         precision: number format in which a node's update is sent: "float32", or "float16" or "int8" with error
             feedback.
-        clip: largest norm of one user's update; infinite for no clipping.
+        clip: largest norm of one user's update. Infinite for no clipping; "adaptive" for the norm that half of the
+            users are within (`tegu.server.replies.adaptive_clip`). None means "adaptive" in a federation and no
+            clipping in a simulation. The server enforces it: no reply is longer than its users times the clip.
 
     Raises:
         DataError: `clip` is not above 0.
@@ -134,13 +137,28 @@ class UpdatePlan:
     """
 
     precision: Precision = "float32"
-    clip: float = math.inf
+    clip: float | Literal["adaptive"] | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        if self.clip is None or self.clip == "adaptive":
+            return
         set_field(self, "clip", real_number("clip", self.clip))
-        if not self.clip > 0:
-            raise DataError(f"clip is {self.clip}: expected a norm above 0, or infinity for no clipping")
+        if not float(self.clip) > 0:
+            raise DataError(f"clip is {self.clip}: expected a norm above 0, infinity for no clipping, or 'adaptive'")
+
+    def in_federation(self) -> UpdatePlan:
+        """The plan with the automatic clip of a federation."""
+        return replace(self, clip="adaptive") if self.clip is None else self
+
+    def in_simulation(self) -> UpdatePlan:
+        """The plan with the automatic clip of a simulation."""
+        return replace(self, clip=math.inf) if self.clip is None else self
+
+    @property
+    def first_clip(self) -> float:
+        """The clip that the first round asks for; infinite where it is adaptive, or automatic."""
+        return float(self.clip) if isinstance(self.clip, float | int) else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

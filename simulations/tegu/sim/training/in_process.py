@@ -163,7 +163,7 @@ def train_in_process(
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(
-        outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations
+        outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations, joint=True
     )
     received = 0
     if done < rounds:
