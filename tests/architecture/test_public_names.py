@@ -33,8 +33,8 @@ EXPORTED = {
         RoundProgress TrainingPlan UpdatePlan from_config local_federation local_simulation to_config train
     """,
     "tegu.sim": """
-        EXPERIMENTS Experiment Population Run Split TrainingPlan find_experiment read_population run_experiment run_plan
-        simulate write_partitions write_population
+        EXPERIMENTS Experiment Population Run Split Tasks TrainingPlan few_shot_population find_experiment
+        read_population run_experiment run_plan simulate write_partitions write_population
     """,
 }
 

@@ -37,11 +37,12 @@ from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import RoundProgress, Silent
+from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundLog
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit, fold_rounds
+from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder, resumed_text
@@ -97,9 +98,10 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
 
 
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
-    fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
+    fitted = cross_fit(plan, partial(_train_without_fold, grid, start, checkpoints))
     done = fitted.kept
-    rounds, _, outer = settled(plan)
+    outer = settled(plan).outer
+    rounds = done.kept if plan.early_stopping.until_flat else settled(plan).rounds
     training = {
         "rounds": rounds,
         "kept_round": done.kept,
@@ -110,12 +112,14 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     # The held-out results of the start bundle do not hold for the trained one.
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
+    refused: list[Refusal] = []
     summary = _summary(done, fitted.by_fold, rounds, metric)
     if plan.calibration.left_out_share:
         metas = [trained.meta for trained in fitted.by_fold]
-        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan))
+        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan, refused))
         validation = final_validation(grid, metas, manifest, plan, done.kept)
         summary |= {"training_gap": validation.as_json()} if validation else {}
+    summary["refused_in_calibration"] = [each.as_json() for each in refused]
     bundle = replace(start, meta=done.meta, manifest=manifest)
     make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
@@ -154,12 +158,10 @@ class _UsersByRound(Silent):
 
 
 def _train_without_fold(
-    grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fold: int | None
+    grid: Grid, start: Bundle, checkpoints: Path, fold: int | None, plan: TrainingPlan
 ) -> _TrainedRounds:
     """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
-    if fold is not None:
-        plan = replace(plan, rounds=fold_rounds(plan))
     checkpoint = latest_checkpoint(folder)
     first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
     rounds, _, rule = settled(plan)
@@ -201,5 +203,6 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "validations": [validation.as_json() for validation in validations],
         "decline": decline,
         "refused": done.log.by_code(),
+        "refused_in_validation": [each.as_json() for each in done.log.evaluation],
         "log": [entry.as_json() for entry in done.log.rounds],
     }

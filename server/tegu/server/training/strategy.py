@@ -95,14 +95,14 @@ class MetaStrategy(Strategy):
         Raises:
             FederationError: too few nodes are connected after `wait_seconds`.
         """
-        del config
+        del config, arrays  # which Flower evaluates and returns; the optimiser may train others (`OuterRule.averaged`)
         if self._stopped():
             return []
         number = self._done + server_round
         plan = self._plan
         precision, users = plan.updates.precision, plan.cohort.users_per_node
         settings = RoundConfig(number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out)
-        content = training_request_content(arrays, settings)
+        content = training_request_content(to_record(self._outer.trained), settings)
         self._asked = frozenset(self._cohort(number, grid))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
@@ -149,7 +149,8 @@ class MetaStrategy(Strategy):
         if validations is None or validations.stopped or not validations.is_due(number):
             return []
         validations.start_timer()
-        return evaluation_messages(sorted(grid.get_node_ids()), arrays, validations.request, f"round {number}")
+        self._asked = frozenset(grid.get_node_ids())
+        return evaluation_messages(sorted(self._asked), arrays, validations.request, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
@@ -158,7 +159,8 @@ class MetaStrategy(Strategy):
             return None
         meta, validation = self._outer.meta, None
         try:
-            answers = sum_replies(replies, validations.request, f"round {number}")
+            sink = self._log_of_rounds.evaluation
+            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._asked, refused=sink)
             validation = validations.record(number, answers, meta)
         except FederationError as error:
             _log.warning("round %d is not validated: %s", number, error)

@@ -11,6 +11,7 @@ from torch import nn
 
 from tegu.core.errors import DataError
 from tegu.core.metrics import Metric
+from tegu.core.sampling.trials import DRAWS
 from tegu.learners.catalogue import NETWORK_FROM_SPEC, find_learner
 from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
@@ -42,6 +43,9 @@ class Experiment:
         initialisations: number of initialisations to learn; see `tegu.learners.algorithms.mixture.mixture`.
         streams: interactions of the same users, whose preferences change. If given, strategies of adaptation are
             compared (`tegu.sim.evaluation.drift_replay`) in place of baselines.
+        draws: supports of each held-out user at each k.
+        further: further held-out users by name, such as the official episodes of a data set. They are evaluated at the
+            number of rows of their largest support.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Experiment:
     titles: tuple[str, ...] = ()
     initialisations: int = 1
     streams: Streams | None = None
+    draws: int = DRAWS
+    further: Mapping[str, Population] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         users, rounds = len(self.population), settled(self.plan).rounds
