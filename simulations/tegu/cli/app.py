@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.learners import LEARNERS
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -52,7 +53,7 @@ def simulate(
     ] = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="Learner to train: reptile or residual_correction; the experiment's own by default."),
+        typer.Option(help=LEARNERS),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Number of rounds; the experiment's own by default.")
