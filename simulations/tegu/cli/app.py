@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.federation import federation
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(federation)
 
 
 def _require_sim() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
@@ -47,6 +48,7 @@ class MetaStrategy(Strategy):
         progress: notified after every round and its validation.
         validations: those of the run; None for no validation. After patience has run out, the remaining rounds
             send no messages.
+        journal: told what happened in each round, before its checkpoint is written.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class MetaStrategy(Strategy):
         done: int = 0,
         progress: Progress = SILENT,
         validations: Validations | None = None,
+        journal: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        self._journal, self._asked, self._entry = journal, 0, dict[str, Any]()
         self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
@@ -88,9 +92,10 @@ class MetaStrategy(Strategy):
         precision, clip, users = plan.updates.precision, plan.updates.clip, plan.cohort.users_per_node
         settings = RoundConfig(number, plan.seed, clip, plan.episodes, users, precision, *self._left_out)
         content = training_request_content(arrays, settings)
+        cohort = self._cohort(number, grid)
+        self._asked = len(cohort)
         return [
-            Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
-            for node in self._cohort(number, grid)
+            Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number)) for node in cohort
         ]
 
     def aggregate_train(
@@ -107,6 +112,7 @@ class MetaStrategy(Strategy):
         received = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
         usable = self._usable(number, received)
         users = sum(reply.users for reply in usable)
+        self._entry |= {"round": number, "users": users, "late": self._asked - len(received)}
         meta = self._outer.step(scale(_sum_of_updates(usable), 1 / users), number) if users else self._outer.meta
         self._users = users
         if self._validations is None or not self._validations.is_due(number):
@@ -157,6 +163,10 @@ class MetaStrategy(Strategy):
 
     def _finish_round(self, number: int, meta: Tree) -> None:
         self._last = number
+        if self._journal is not None:
+            validation = self._validations.found[-1] if self._validations and self._validations.found else None
+            current = validation is not None and validation.round == number
+            self._journal({**self._entry, "validation": validation.as_json() if validation and current else None})
         if self._checkpoints is not None:
             history = ValidationHistory() if self._validations is None else self._validations.history
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history))
@@ -189,11 +199,14 @@ class MetaStrategy(Strategy):
         like = self._outer.trained
         usable: list[Reply] = []
         reasons: list[str] = []
+        self._entry = {"nodes": [], "refused": []}  # ids as text: they have 64 bits, and JSON readers only 53
         for message in replies:
             source = message.metadata.src_node_id
             try:
                 usable.append(_checked(read_training_reply(message, like), like))
+                self._entry["nodes"].append(str(source))
             except (FederationError, DataError) as error:
+                self._entry["refused"].append({"node": str(source), "reason": str(error)})
                 reasons.append(f"node {source}: {error}")
                 _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
         if not usable:
