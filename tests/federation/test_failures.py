@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,14 +23,20 @@ from tegu.server.deployment import LocalFlower, local_federation
 from tegu.server.deployment import local_flower as module
 from tegu.server.deployment.environment import Scalar
 from tegu.server.run_config import to_config
-from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training.in_process import train_in_process
 from tegu.sim.training.on_ray import write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
 NODES, USERS = 3, 11
-PLAN = TrainingPlan(rounds=1, seed=1, cohort=CohortPlan(NODES, NODES), episodes=EpisodeRule(1, 6, 4))
+PLAN = TrainingPlan(
+    rounds=1,
+    seed=1,
+    cohort=CohortPlan(NODES, NODES),
+    episodes=EpisodeRule(1, 6, 4),
+    updates=UpdatePlan(clip=math.inf),
+)
 
 
 class Federation(NamedTuple):

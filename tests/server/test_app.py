@@ -78,8 +78,8 @@ def test_a_run_writes_the_result_of_in_process_training(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert summary["users"] == {"1": 3, "2": 3, "3": 3, "4": 3}
     assert summary["resumed_at"] == 0
-    assert [record["round"] for record in summary["records"]] == [1, 2, 3, 4]
-    assert all(len(record["nodes"]) and record["refused"] == [] for record in summary["records"])
+    assert [record["round"] for record in summary["log"]] == [1, 2, 3, 4]
+    assert all(len(record["nodes"]) and record["refused"] == [] for record in summary["log"])
     assert sorted(path.name for path in (tmp_path / "out" / "checkpoints").iterdir()) == [
         "journal.jsonl",
         *(f"round-{number:06d}.safetensors" for number in (2, 3, 4)),

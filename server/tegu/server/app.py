@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,11 +38,13 @@ from tegu.server.calibration.calibrate import calibrate, final_validation, valid
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
+from tegu.server.replies.round_log import RoundLog
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit, fold_rounds
+from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
 from tegu.server.training.journal import Event, append_event, read_events, records_of
+from tegu.server.training.lost_replies import AskingAgain
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, finish_run, hold_folder, is_done, resumed_text
@@ -48,7 +52,7 @@ from tegu.server.training.run_record import bundle_record
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import to_record
 
-__all__ = ["APP_DIR", "RESULT", "app", "train"]
+__all__ = ["APP_DIR", "RESULT", "app", "plan_of", "train"]
 
 APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 RESULT = "init.tegu"  # in the folder `out`
@@ -64,7 +68,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the remaining rounds, calibrate, and write the bundle."""
     show_notes()
-    train(grid, context.run_config)
+    train(AskingAgain(grid), context.run_config)
 
 
 def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
@@ -86,8 +90,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         raise FederationError(
             "bundle or out is not set: set both with flwr run ... --run-config \"bundle='...' out='...'\""
         )
-    plan = from_config({key: value for key, value in config.items() if key not in _OTHER_KEYS})
-    plan = with_recommended(plan, None)  # a bundle does not hold what the learner recommends
+    plan = plan_of({key: value for key, value in config.items() if key not in _OTHER_KEYS})
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
     with hold_folder(checkpoints):
@@ -106,10 +109,23 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         return bundle
 
 
+def plan_of(config: Mapping[str, Any]) -> TrainingPlan:
+    """The plan of a run configuration, with a federation's values for what is automatic.
+
+    Raises:
+        UnknownNameError: no such setting.
+        FederationError: a value of the wrong type.
+        DataError: a value out of range.
+    """
+    plan = with_recommended(from_config(config), None)  # a bundle does not hold what the learner recommends
+    return replace(plan, updates=plan.updates.in_federation())
+
+
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
-    fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
+    fitted = cross_fit(plan, partial(_train_without_fold, grid, start, checkpoints))
     done = fitted.kept
-    rounds, _, outer = settled(plan)
+    outer = settled(plan).outer
+    rounds = done.kept if plan.early_stopping.until_flat else settled(plan).rounds
     training = {
         "rounds": rounds,
         "kept_round": done.kept,
@@ -142,6 +158,7 @@ class _TrainedRounds(NamedTuple):
         resumed_at: number of rounds that were run before.
         records: what happened in each round, also of those that were run before.
         validations: None without validation.
+        log: who took part in the rounds run now, and what was refused.
     """
 
     kept: int
@@ -149,6 +166,7 @@ class _TrainedRounds(NamedTuple):
     resumed_at: int
     records: Sequence[Event]
     validations: Validations | None
+    log: RoundLog
 
     @property
     def users(self) -> dict[str, int]:
@@ -157,12 +175,10 @@ class _TrainedRounds(NamedTuple):
 
 
 def _train_without_fold(
-    grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fold: int | None
+    grid: Grid, start: Bundle, checkpoints: Path, fold: int | None, plan: TrainingPlan
 ) -> _TrainedRounds:
     """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
-    if fold is not None:
-        plan = replace(plan, rounds=fold_rounds(plan))
     checkpoint = latest_checkpoint(folder)
     first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
     rounds, _, rule = settled(plan)
@@ -181,12 +197,13 @@ def _train_without_fold(
         checkpoints=folder,
         done=done,
         validations=validations,
+        clip=checkpoint.clip if checkpoint else math.inf,
         journal=_journal(checkpoints, fold, rounds),
     )
     if done < rounds:
         strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
     records = records_of(read_events(checkpoints)[0], fold, rounds)
-    return _TrainedRounds(*strategy.kept, done, records, validations)
+    return _TrainedRounds(*strategy.kept, done, records, validations, strategy.round_log)
 
 
 def _journal(folder: Path, fold: int | None, rounds: int) -> Callable[[Mapping[str, Any]], None]:
@@ -212,10 +229,16 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "kept_round": done.kept,
         "resumed_at": done.resumed_at,
         "users": done.users,
-        "records": [
-            {k: v for k, v in record.items() if k not in ("event", "fold", "rounds")} for record in done.records
-        ],
         "meta": digest(done.meta),
         "validations": [validation.as_json() for validation in validations],
         "decline": decline,
+        "refused": _refused_by_code(done),
+        "log": [{k: v for k, v in event.items() if k not in ("event", "fold", "rounds")} for event in done.records],
     }
+
+
+def _refused_by_code(done: _TrainedRounds) -> dict[str, int]:
+    """Number of refused replies by code: of all training rounds, and of the evaluation rounds run now."""
+    counted = Counter(each["code"] for event in done.records for each in event["refused"])
+    counted.update(each.code for each in done.log.evaluation)
+    return dict(counted)

@@ -52,7 +52,7 @@ def train(message: Message, context: Context) -> Message:
     training = [user for user in local_users if not is_calibration_user(config.seed, user.user, share, fold)]
     if not training:
         return Message(training_reply_content(Reply({}, 0)), reply_to=message)
-    total, users = sum_of_updates(
+    total, users, within, _ = sum_of_updates(
         OnnxRuntime(bundle.graphs),
         meta,
         training,
@@ -64,11 +64,11 @@ def train(message: Message, context: Context) -> Message:
         noise=bundle.manifest.noise,
     )
     if config.update_precision == "float32":
-        return Message(training_reply_content(Reply(total, users)), reply_to=message)
+        return Message(training_reply_content(Reply(total, users, within)), reply_to=message)
     name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
     sent, residual = pack_with_feedback(total, _residual(context, name, total), config.update_precision)
     context.state[name] = to_record(residual)
-    return Message(packed_reply_content(sent, users), reply_to=message)
+    return Message(packed_reply_content(sent, users, within), reply_to=message)
 
 
 @app.evaluate()

@@ -24,7 +24,7 @@ __all__ = ["Participant", "join", "prepare_participant"]
 _POLL_SECONDS = 0.5
 _CONNECTED = "SuperNode ID:"  # a SuperNode logs it once the server has let it in
 _REASON = re.compile(r"\[code: (\d+)\]\s*(.*)")
-_UNKNOWN_KEY = ("2001", "2004")
+_NOT_LET_IN = ("2001", "2004")  # of Flower: the key is not registered, or the node is still connected
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
         write_toml(participant.state / "node.toml", participant.config)
         log = participant.state / "supernode.log"
 
+        connected_as: int | None = None
+
         def ended(code: int, wait: float) -> None:
-            say(
-                f"{_reason(node.said()) or f'the SuperNode has ended with code {code}'}: it tries again in {wait:.0f} s"
-            )
+            reason = _reason(node.said(), been_there=connected_as is not None)
+            say(f"{reason or f'the SuperNode has ended with code {code}'}: it tries again in {wait:.0f} s")
 
         environment = service_environment(participant.state, mark)
         node = Respawned("SuperNode", partial(_command, participant), log, environment, ended)
-        connected_as: int | None = None
         say(f"joining {participant.server}{'' if participant.ca else ' without TLS and authentication'}")
         with closing(node):
             while not stopped():
@@ -120,12 +120,19 @@ def _command(participant: Participant) -> list[str]:
     return [program("flower-supernode"), *place, *security, "--node-config", str(participant.state / "node.toml")]
 
 
-def _reason(said: str) -> str:
-    """Why the server has refused the node, by the end of the SuperNode's log; empty if it is not known."""
+def _reason(said: str, *, been_there: bool) -> str:
+    """Why the server has refused the node, by the end of the SuperNode's log; empty if it is not known.
+
+    Args:
+        said: the log since the SuperNode's start.
+        been_there: the server has let the node in before.
+    """
     found = _REASON.findall(said)
     if not found:
         return ""
     code, text = found[-1]
-    if code in _UNKNOWN_KEY:
-        return "the server does not know this node's key (tegu nodes add makes it known)"
-    return f"the server refuses: {text} (code {code})"
+    if code not in _NOT_LET_IN:
+        return f"the server refuses: {text} (code {code})"
+    if been_there:
+        return "the server waits up to a minute for this node's earlier connection to end"
+    return "the server does not know this node's key (tegu nodes add makes it known)"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.errors import FederationError
-from tegu.server.app import RESULT
-from tegu.server.run_config import from_config, to_config
+from tegu.server.app import RESULT, plan_of
+from tegu.server.run_config import to_config
 from tegu.server.serving.security import (
     Address,
     check_server_certificate,
@@ -19,7 +19,7 @@ from tegu.server.serving.security import (
     require_tls_or_words,
 )
 from tegu.server.serving.settings import Federation
-from tegu.server.training.automatic import settled, with_recommended
+from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import is_done
 from tegu.server.training.run_record import bundle_record
@@ -90,9 +90,7 @@ def prepare_server(federation: Federation, *, insecure: bool = False, beyond_loo
     if not insecure:
         check_server_certificate(federation, address.host)
     start = read_bundle(federation.file("run", "bundle"))
-    plan = with_recommended(from_config(federation.run_config), None)
-    plan = from_config({**federation.run_config, "validate-every": _validate_every(plan)})
-    plan = with_recommended(plan, None)
+    plan = _validated_often(plan_of(federation.run_config))
     out = federation.folder("run", "out")
     paths = {"bundle": str(federation.file("run", "bundle")), "out": str(out)}
     return Server(
@@ -126,8 +124,9 @@ def _signing_key(federation: Federation) -> bytes | None:
     return key
 
 
-def _validate_every(plan: TrainingPlan) -> int:
-    """Rounds between validations: about twenty in the run, so that its lines have a figure of quality."""
+def _validated_often(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with about twenty validations where that is automatic: a run's lines then have a figure of quality."""
     if not plan.calibration.left_out(0).share:
-        return plan.early_stopping.interval(settled(plan).rounds, by_default=False)
-    return plan.early_stopping.interval(settled(plan).rounds, by_default=True)
+        return plan
+    interval = plan.early_stopping.interval(settled(plan).rounds, by_default=True)
+    return replace(plan, early_stopping=replace(plan.early_stopping, validate_every=interval))

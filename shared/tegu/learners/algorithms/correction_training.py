@@ -26,8 +26,8 @@ from tegu.learners.modules.losses import Loss, masked_mean
 
 __all__ = ["TRAINING", "Corrected", "See", "Seen", "train_through"]
 
-TRAINING = RecommendedTraining("AdamW", 0.005, MappingProxyType({"weight_decay": 0.1}), decay=True)
-"""Adam, because the two losses have gradients of any size. Decision 034 shows what was tried."""
+TRAINING = RecommendedTraining("AdamW", 0.01, MappingProxyType({"weight_decay": 0.1}), averaged=True, until_flat=True)
+"""Adam, because the two losses have gradients of any size. Decisions 034 and 040 show what was tried."""
 
 
 class Seen(NamedTuple):

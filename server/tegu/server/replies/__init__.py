@@ -1,0 +1,9 @@
+"""What the server checks before a reply counts.
+
+refusal        why a reply was left out, and the error that says so
+training       a training reply: names, shapes, dtypes, finite, users, norm
+adaptive_clip  a clip that follows the replies
+bounds         the clip, enforced
+influence      how many users a reply may count as
+round_log      who took part in each round, and what was refused
+"""
