@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.federation import federation
 from tegu.cli.learners import LEARNERS
 from tegu.core.errors import require
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(federation)
 
 
 def _require_sim() -> None:
