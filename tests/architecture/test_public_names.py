@@ -25,6 +25,7 @@ EXPORTED = {
     "tegu.learners": """
         LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner
         implicit_als item_ratings local_only mixture optimiser_names reptile residual_correction
+        fomaml lstm_meta_learner maml meta_sgd t_net
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """

@@ -15,8 +15,12 @@ operators     operators in a form that exports to ONNX and batches over users
 from tegu.core.errors import missing_extra
 
 try:
+    from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
     from tegu.learners.algorithms.implicit_als import implicit_als
     from tegu.learners.algorithms.item_ratings import item_ratings
+    from tegu.learners.algorithms.learned_optimiser.lstm_meta_learner import lstm_meta_learner
+    from tegu.learners.algorithms.learned_optimiser.meta_sgd import meta_sgd
+    from tegu.learners.algorithms.learned_optimiser.t_net import t_net
     from tegu.learners.algorithms.mixture.mixture import mixture
     from tegu.learners.algorithms.reptile import reptile
     from tegu.learners.algorithms.residual_correction import residual_correction
@@ -39,11 +43,16 @@ __all__ = [
     "fedavg",
     "fedsgd",
     "find_learner",
+    "fomaml",
     "implicit_als",
     "item_ratings",
     "local_only",
+    "lstm_meta_learner",
+    "maml",
+    "meta_sgd",
     "mixture",
     "optimiser_names",
     "reptile",
     "residual_correction",
+    "t_net",
 ]
