@@ -100,7 +100,7 @@ def test_a_run_writes_its_folder_and_prints_further_results(tmp_path: Path) -> N
     curve = outcome.metrics["curve"]
     assert [entry["k"] for entry in curve] == [3, 6]
     assert all(entry["users"] == NUMBERS.heldout for entry in curve)
-    assert all("nearest_pixels" in entry for entry in curve)
+    assert all("nearest_pixels" in entry["baselines"] for entry in curve)
     assert (tmp_path / "run" / "init.tegu").exists()
 
 
