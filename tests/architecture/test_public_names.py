@@ -24,7 +24,8 @@ EXPORTED = {
     """,
     "tegu.learners": """
         LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner
-        implicit_als item_ratings local_only mixture optimiser_names reptile residual_correction
+        implicit_als item_ratings local_only matching_networks mixture optimiser_names prototypical_networks r2d2
+        relation_networks reptile residual_correction snail
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.federation import federation
+from tegu.cli.learners import LEARNERS
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -20,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(federation)
 
 
 def _require_sim() -> None:
@@ -52,7 +55,7 @@ def simulate(
     ] = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="Learner to train: reptile or residual_correction; the experiment's own by default."),
+        typer.Option(help=LEARNERS),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Number of rounds; the experiment's own by default.")
