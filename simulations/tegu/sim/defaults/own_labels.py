@@ -103,10 +103,9 @@ def _nearest_agrees(similarity: Array, y: Array) -> Array:
 
 def _lift(agrees: Array, user: Array, expected: Array) -> tuple[float, float]:
     """The part of what frequencies leave open that nearest rows tell, and its standard error over users."""
-    means = np.asarray(
-        [np.nanmean(own) if np.isfinite(own := agrees[user == each]).any() else np.nan for each in range(len(expected))]
-    )
-    open_part = max(1 - float(np.nanmean(expected)), 1e-6)
+    rows = np.bincount(user[np.isfinite(agrees)], minlength=len(expected))
+    means = np.bincount(user, np.nan_to_num(agrees), len(expected)) / np.where(rows, rows, np.nan)
+    open_part = max(1 - float(expected.mean()), 1e-6)
     lifts = (means - expected) / open_part
     lifts = lifts[np.isfinite(lifts)]
     return float(lifts.mean()), float(lifts.std() / np.sqrt(max(len(lifts) - 1, 1)))
