@@ -38,6 +38,7 @@ from tegu.server.calibration.calibrate import calibrate, final_validation, valid
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
+from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundLog
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
@@ -136,13 +137,15 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     # The held-out results of the start bundle do not hold for the trained one.
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
+    refused: list[Refusal] = []
     summary = _summary(done, fitted.by_fold, rounds, metric)
     if plan.calibration.left_out_share:
         append_event(checkpoints, "stage", text="calibration")
         metas = [trained.meta for trained in fitted.by_fold]
-        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan))
+        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan, refused))
         validation = final_validation(grid, metas, manifest, plan, done.kept)
         summary |= {"training_gap": validation.as_json()} if validation else {}
+    summary["refused_in_calibration"] = [each.as_json() for each in refused]
     bundle = replace(start, meta=done.meta, manifest=manifest)
     make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
@@ -233,6 +236,7 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "validations": [validation.as_json() for validation in validations],
         "decline": decline,
         "refused": _refused_by_code(done),
+        "refused_in_validation": [each.as_json() for each in done.log.evaluation],
         "log": [{k: v for k, v in event.items() if k not in ("event", "fold", "rounds")} for event in done.records],
     }
 

@@ -166,7 +166,7 @@ class TrainingPlan:
     """How to train and calibrate.
 
     Attributes:
-        rounds: number of rounds of the whole run. None means what the learner recommends, or else 300; or 1,000 at
+        rounds: number of rounds of the whole run. None means what the learner recommends, or else 300; or 600 at
             most with `until_flat`.
         seed: determines initial parameters, cohorts, episodes and which users calibrate.
         cohort: nodes and users of a round.

@@ -155,7 +155,8 @@ class MetaStrategy(Strategy):
         if validations is None or validations.stopped or not validations.is_due(number):
             return []
         validations.start_timer()
-        return evaluation_messages(sorted(grid.get_node_ids()), arrays, validations.request, f"round {number}")
+        self._asked = frozenset(grid.get_node_ids())
+        return evaluation_messages(sorted(self._asked), arrays, validations.request, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
@@ -164,7 +165,8 @@ class MetaStrategy(Strategy):
             return None
         meta, validation = self._outer.meta, None
         try:
-            answers = sum_replies(replies, validations.request, f"round {number}")
+            sink = self._log_of_rounds.evaluation
+            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._asked, refused=sink)
             validation = validations.record(number, answers, meta)
         except FederationError as error:
             _log.warning("round %d is not validated: %s", number, error)
