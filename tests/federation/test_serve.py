@@ -165,6 +165,17 @@ def prepare(folder: Path) -> tuple[int, bytes]:
     return port, public
 
 
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """Ends what a killed server leaves running, if the test does not come so far that the next one does."""
+    try:
+        yield
+    finally:
+        for process in flower_processes(folder):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     folder = tmp_path_factory.mktemp("serve")
@@ -174,6 +185,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     joins = [("join", "federation.toml", "--key", f"keys/node-{node}", "--data", f"rows/{node}.npz")
              for node in range(NODES)]  # fmt: skip
     with (
+        nothing_left(folder),
         started(folder, "join-0", *joins[0]) as first,
         started(folder, "join-1", *joins[1]) as second,
         started(folder, "join-2", *joins[2]) as third,

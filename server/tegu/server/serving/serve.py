@@ -47,12 +47,13 @@ def serve(server: Server, say: Say) -> Path:
     if server.is_done:
         say(finished_text(server.out))
     else:
-        with hold_folder(server.checkpoints):  # so that another run's folder is refused before anything starts
-            check_run(server.checkpoints, bundle_record(server.start, server.plan))
-        with own_folder(server.state, "a server") as mark, running_superlink(server, mark, say) as tended:
-            say(f"serving at {server.listen}{'' if server.ca else ' without TLS and authentication'}")
-            tended.ask(_stop_old_runs)
-            _run_until_done(tended, server, say)
+        with own_folder(server.state, "a server") as mark:
+            with hold_folder(server.checkpoints):  # so that another run's folder is refused before anything starts
+                check_run(server.checkpoints, bundle_record(server.start, server.plan))
+            with running_superlink(server, mark, say) as tended:
+                say(f"serving at {server.listen}{'' if server.ca else ' without TLS and authentication'}")
+                tended.ask(_stop_old_runs)
+                _run_until_done(tended, server, say)
     if server.signing_key is not None:
         write_bundle(result, read_bundle(result), private_key=server.signing_key)
         say(f"signed {result}")
