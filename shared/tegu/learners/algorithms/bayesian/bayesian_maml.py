@@ -76,7 +76,9 @@ def bayesian_maml(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """A Bayesian MAML learner for any module that is a function of its parameters and its input.
+    """Bayesian MAML (Yoon et al. 2018, arXiv:1806.03836): particles that move by Stein variational gradient descent.
+
+    It takes any module that is a function of its parameters and its input.
 
     The state holds all particles, `[particles, ...]` for each parameter that adapts; `predict` gives their mean: of
     values, or of probabilities.

@@ -69,7 +69,9 @@ def platipus(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """A PLATIPUS learner for any module that is a function of its parameters and its input.
+    """PLATIPUS (Finn et al. 2018, arXiv:1806.02817): draw a user's initialisations from a learned distribution.
+
+    It takes any module that is a function of its parameters and its input.
 
     The state holds `samples` sets of parameters, `0/<name>`, `1/<name>` and so on; `predict` gives their mean: of
     values, or of probabilities.
