@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.federation import federation
 from tegu.cli.learners import LEARNERS
 from tegu.core.errors import require
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(federation)
 
 
 def _require_sim() -> None:
@@ -232,7 +234,7 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="simulate, device, start, scale or wire.")],
+    name: Annotated[str, typer.Argument(help="simulate, device, start, scale, wire or learners.")],
     pairs: Annotated[int, typer.Option(min=1, help="Timed runs of each implementation. They alternate: A B A B.")] = 5,
     task: Annotated[
         list[str] | None, typer.Option(help="Run this task only. May be repeated. By default, all tasks.")
@@ -245,14 +247,34 @@ def bench(
         Path | None, typer.Option(help="Plot to write, .svg or .html. The result is written beside it as .json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
+    learner: Annotated[
+        list[str] | None, typer.Option(help="learners: measure this one only. May be repeated. By default, all.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="learners: the folder with Omniglot's archives.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="learners: rounds of training; what each learner recommends by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="learners: of the runs.")] = 0,
 ) -> None:
     """Compare Tegu with peers in the same run: medians and ratios of paired runs.
 
     NAME is `simulate` (simulated rounds of many users), `device` (adapting to one user), `start` (from the start of a
     process to its first personalised prediction), `scale` (populations of up to a million users) or `wire` (quantised
     updates). If a peer is not installed, the command says how to install it and leaves it out.
+
+    NAME `learners` compares Tegu's learners with each other on sine, Omniglot (with --data) and movielens, one process
+    for each. Results are kept in the folder named like --out, or in `runs/learners`: a later run goes on from there.
     """
     _require_sim()
+    if name == "learners":
+        from tegu.cli.commands.bench_learners import bench_learners_command  # noqa: PLC0415 # torch
+
+        compared = bench_learners_command(
+            tasks=task or [], learners=learner or [], seed=seed, rounds=rounds, data=data, out=out
+        )
+        if as_json:
+            typer.echo(json.dumps(compared))
+        return
     from tegu.cli.commands.bench import bench_command  # noqa: PLC0415 # torch
 
     result = bench_command(name, pairs=pairs, tasks=task or [], peers=peer or [], install=install, out=out)

@@ -82,8 +82,8 @@ def simulate(
         checkpoints: folder for a checkpoint after every round. A folder that holds checkpoints of this run continues
             it, with a note that says from which round; the result is that of an uninterrupted run. Another run's folder
             is refused: plan, learner, first parameters and data must be the same. The number of rounds may grow if
-            neither decay nor patience depends on it, also after a run that validation has ended, and without patience what calibration alone uses may change
-            (ks, metric, limits on harm). None writes none.
+            neither decay nor patience depends on it, also after a run that validation has ended. Without patience what
+            calibration alone uses may change (ks, metric, limits on harm). None writes none.
         resume: whether `checkpoints` must hold this run already.
         progress: receives every stage and round. None shows them on stderr: a bar in a terminal, a line that changes in
             a notebook, few lines in a log. `tegu.server.progress.SILENT` shows nothing.

@@ -14,7 +14,7 @@ from tegu.core.data.batch import Array
 from tegu.core.errors import FederationError
 from tegu.core.metrics import METRICS
 from tegu.server.replies.refusal import RefusedReplyError
-from tegu.wire import read_evaluation_reply
+from tegu.wire import describe_failure, read_evaluation_reply
 
 __all__ = ["MOST_USERS", "checked_answers"]
 
@@ -37,7 +37,7 @@ def checked_answers(message: Message, request: EvaluationRequest) -> list[Metric
         RefusedReplyError: the reply cannot count.
     """
     if message.has_error():
-        raise RefusedReplyError("failed", f"the participant failed: {message.error.reason}")
+        raise RefusedReplyError("failed", f"the participant failed: {describe_failure(message.error.reason)}")
     try:
         answers = read_evaluation_reply(message, request)
     except FederationError as error:

@@ -17,7 +17,7 @@ ALPHABETS = {"Alpha": 7, "Beta": 6, "Gamma": 6}  # numbers of characters
 
 
 def drawing(alphabet: str, character: int, drawer: int, side: int = 56) -> Array:
-    """Ink on paper, bool `[side, side]`: a bar. Characters differ in its place and direction, and drawings in specks."""
+    """Ink on paper, bool `[side, side]`: a bar. Characters differ in its place and direction, drawings in specks."""
     ink = np.zeros((side, side), bool)
     at, wide = 6 + 6 * character + drawer, 3 + list(ALPHABETS).index(alphabet)
     if alphabet == "Gamma" or character % 2:
