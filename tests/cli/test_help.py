@@ -29,6 +29,10 @@ OPTIONS = {
     "personalise": ["--interactions", "--inputs", "--out", "--store", "--top", "--titles", "--later", "--public-key"],
     "inspect": ["--json", "--public-key"],
     "bench": ["--pairs", "--task", "--peer", "--no-install", "--out", "--json"],
+    "certificates": ["--host", "--node", "--days", "--no-server", "--renew"],
+    "serve": ["--insecure", "--beyond-loopback"],
+    "join": ["--key", "--data", "--bundle", "--insecure", "--beyond-loopback"],
+    "status": ["--insecure", "--json"],
 }
 EXPECTED_WORDS = {
     "simulate": [
@@ -52,6 +56,10 @@ EXPECTED_WORDS = {
     "personalise": ["without torch", "CSV", "SQLite", "names in the bundle", "are targets", ".tegu"],
     "inspect": ["Verify", "manifest", ".tegu"],
     "bench": ["simulate", "device", "start", "scale", "wire", "medians"],
+    "certificates": ["authority", "kept", "ca.key"],
+    "serve": ["TLS", "goes on", "checkpoints"],
+    "join": ["come back"],
+    "status": ["round", "refused"],
 }
 
 

@@ -16,7 +16,7 @@ from tegu.compile import compile_learner
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, FederationError
 from tegu.learners.learner import RecommendedTraining
-from tegu.server.evaluation.flatness import best_round
+from tegu.server.evaluation.flatness import kept_round
 from tegu.server.progress import SILENT, RoundProgress
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import EarlyStopping, TrainingPlan
@@ -70,7 +70,7 @@ def test_the_plan_that_was_run_gives_the_same_again() -> None:
 
 def test_a_single_training_keeps_its_best_round() -> None:
     found = run(own=plan(folds=0))
-    kept = best_round(found.trained.validations, True)
+    kept = kept_round(found.trained.validations, True)
     assert found.plan.rounds == found.trained.kept == kept
     fixed = run(own=plan(kept or 0, folds=0, until_flat=False))
     assert digest(found.bundle.meta) == digest(fixed.bundle.meta)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tegu.server.deployment.environment import free_ports, program, write_toml
+from tegu.server.deployment.environment import Scalar, free_ports, program, write_toml
 from tegu.server.serving.processes import Respawned, own_folder, service_environment
 from tegu.server.serving.security import Address, parse_address, require_tls_or_words
 from tegu.server.serving.settings import Federation
@@ -43,7 +43,7 @@ class Participant:
     ca: Path | None
     key: Path | None
     state: Path
-    config: dict[str, str]
+    config: dict[str, Scalar]
 
     def __repr__(self) -> str:
         return f"Participant({self.config['data']} at {self.server})"
@@ -71,7 +71,7 @@ def prepare_participant(
         ca=None if insecure else federation.file("tls", "ca"),
         key=key,
         state=federation.folder("server", "state") / "nodes" / (key.name if key else data.stem),
-        config={"data": str(data), "bundle": str(bundle)},
+        config={"data": str(data), "bundle": str(bundle), **federation.demands},
     )
 
 

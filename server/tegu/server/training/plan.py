@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _VALIDATIONS = 20  # of a run with automatic interval
+_APART = 3  # rounds between the validations of a short run, since one may take longer than a round
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class EarlyStopping:
         patience: stop after this many validations without improvement, once the figure has clearly declined from its
             best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
             the last round's otherwise. 0 runs every round and keeps the last one's.
-        until_flat: whether the run ends once the validation figures no longer rise
-            (`tegu.server.evaluation.flatness`), and keeps the best round's parameters. `rounds` is then the most. With
-            folds the first one ends so, and its number of rounds is that of the others, and in proportion to the users
-            that of the last training. None means yes if neither the number of rounds nor the outer optimiser is set
-            and the learner recommends it, and no otherwise.
+        until_flat: whether the run ends once the validation figures no longer rise, and keeps the last round that was
+            about as good as the best (`tegu.server.evaluation.flatness`). `rounds` is then the most. With folds the
+            first one ends so, and its number of rounds is that of the others, and in proportion to the users that of
+            the last training. None means yes if neither the number of rounds nor the outer optimiser is set and the
+            learner recommends it, and no otherwise.
 
     Raises:
         DataError: a negative number, a rule to stop without validations, or both rules.
@@ -117,7 +118,7 @@ class EarlyStopping:
             return self.validate_every
         if self.until_flat:
             return "growing"
-        return max(1, rounds // _VALIDATIONS) if by_default or self.patience else 0
+        return max(rounds // _VALIDATIONS, min(_APART, -(-rounds // 10))) if by_default or self.patience else 0
 
 
 @dataclass(frozen=True)
