@@ -63,6 +63,8 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-options": json.dumps(dict(outer.options)),
         "update-precision": plan.updates.precision,
         "clip": _clip_value(plan.updates.clip),
+        "aggregation": plan.updates.aggregation,
+        "attackers": float(plan.updates.attackers),
         "validate-every": _AUTOMATIC if stopping.validate_every is None else stopping.validate_every,
         "patience": stopping.patience,
         "calibration-share": float(_AUTOMATIC if calibration.share is None else calibration.share),
@@ -106,7 +108,9 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
         ),
         episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
         outer=_outer(values),
-        updates=UpdatePlan(values["update-precision"], _clip(values["clip"])),
+        updates=UpdatePlan(
+            values["update-precision"], _clip(values["clip"]), values["aggregation"], values["attackers"]
+        ),
         early_stopping=EarlyStopping(_unless_automatic(values["validate-every"]), values["patience"]),
         calibration=CalibrationPlan(
             _unless_automatic(values["calibration-share"]),
