@@ -28,9 +28,9 @@ FULL = TrainingPlan(
     seed=11,
     cohort=CohortPlan(5, 9, 2, 1.5),
     episodes=EpisodeRule(2, 5, 7),
-    outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True),
-    updates=UpdatePlan("int8", 0.4),
-    early_stopping=EarlyStopping(3, 2),
+    outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True, averaged=True),
+    updates=UpdatePlan("int8", 0.4, "median", 0.2),
+    early_stopping=EarlyStopping(3, 2, until_flat=False),
     calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
 )
 
@@ -80,7 +80,9 @@ def test_another_word_than_strict_is_refused() -> None:
             st.sampled_from(("float32", "float16", "int8")),
             st.floats(0, exclude_min=True, allow_nan=False),
         ),
-        early_stopping=st.builds(EarlyStopping, st.none() | st.integers(0, 99)),
+        early_stopping=st.builds(
+            EarlyStopping, st.none() | st.just("growing") | st.integers(1, 99), st.just(0), st.none() | st.booleans()
+        ),
         calibration=st.builds(
             CalibrationPlan,
             st.none() | st.floats(0, 0.5),
@@ -135,7 +137,11 @@ def test_missing_settings_have_their_defaults() -> None:
         ({"calibration-confidence": 1.0}, DataError, ["confidence is 1.0", "below 1", "no number of people"]),
         ({"calibration-confidence": 0.3}, DataError, ["confidence is 0.3", "from 0.5"]),
         ({"calibration-risk": 1.5}, DataError, ["risk is 1.5", "from 0 to 1"]),
-        ({"validate-every": -2}, DataError, ["validate_every is -2"]),
+        ({"validate-every": -3}, DataError, ["validate_every is -3"]),
+        ({"until-flat": 2}, FederationError, ["until-flat is 2", "1 for yes"]),
+        ({"until-flat": 1, "patience": 3}, DataError, ["patience is 3 and until_flat is True", "set patience to 0"]),
+        ({"until-flat": 1, "validate-every": 0}, DataError, ["until_flat is True and validate_every is 0"]),
+        ({"until-flat": 1, "calibration-share": 0.0}, DataError, ["until_flat is True", "no user can validate"]),
         ({"patience": 3, "calibration-folds": 2}, DataError, ["patience is 3 with 2 folds", "patience or folds to 0"]),
         ({"patience": 3, "validate-every": 0}, DataError, ["patience is 3 and validate_every is 0"]),
         ({"patience": 3, "calibration-share": 0.0}, DataError, ["patience is 3", "share", "above 0"]),

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.federation import federation
+from tegu.cli.learners import LEARNERS
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -20,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(federation)
 
 
 def _require_sim() -> None:
@@ -32,13 +35,27 @@ def simulate(
     experiment: Annotated[
         str,
         typer.Argument(
-            help="movielens, ratings, insteval, catsup, exercises, shakespeare, sine, two_groups, one_group or "
-            "changing_sines."
+            help="movielens, ratings, insteval, catsup, exercises, shakespeare, omniglot, sine, two_groups, one_group "
+            "or changing_sines."
         ),
     ],
+    data: Annotated[
+        Path | None, typer.Option(help="omniglot: the folder with the official archives (images_*.zip, all_runs.zip).")
+    ] = None,
+    ways: Annotated[int | None, typer.Option(min=2, help="omniglot: characters of a task; 5 by default.")] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="omniglot: examples of each character to evaluate at; 1,5 by default.")
+    ] = None,
+    rotations: Annotated[
+        bool, typer.Option(help="omniglot: characters turned by quarters are further classes in training.")
+    ] = False,
+    heldout: Annotated[
+        str | None,
+        typer.Option(help="omniglot: alphabets to hold out, such as 'Sanskrit,Tagalog'; see the reference by default."),
+    ] = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="Learner to train: reptile or residual_correction; the experiment's own by default."),
+        typer.Option(help=LEARNERS),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Number of rounds; the experiment's own by default.")
@@ -131,8 +148,9 @@ def simulate(
 
     EXPERIMENT is `movielens` (film clicks), `ratings` (film ratings), `insteval` (ratings of lecturers), `catsup`
     (households' brand choices, in order), `exercises` (movements seen by a watch), `shakespeare` (the next character),
-    `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences), `one_group` (one of
-    these groups) or `changing_sines` (users whose preferences change).
+    `omniglot` (few-shot classification of characters, with --data), `sine` (few-shot regression), `two_groups` (two
+    groups of users with opposite preferences), `one_group` (one of these groups) or `changing_sines` (users whose
+    preferences change).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`. Progress goes to stderr.
     """
@@ -153,9 +171,17 @@ def simulate(
         )
         return
     from tegu.cli.commands.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
+    from tegu.cli.parsing.numbers import parse_numbers  # noqa: PLC0415 # keeps --help quick
 
     simulate_command(
         experiment,
+        own={
+            "data": data,
+            "ways": ways,
+            "shots": shots and parse_numbers("shots", shots),
+            "rotations": rotations,
+            "heldout": heldout and [name.strip() for name in heldout.split(",") if name.strip()],
+        },
         learner=learner,
         rounds=rounds,
         patience=patience,

@@ -17,7 +17,7 @@ from tegu.core.errors import DataError, FederationError, UnknownNameError
 from tegu.server.progress import SILENT
 from tegu.server.training.plan import UpdatePlan
 from tegu.sim.attacks.attack import Attack, false_update, false_users, with_false_labels
-from tegu.sim.attacks.comparison import compare_attack
+from tegu.sim.compare_attack import compare_attack
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine.each_update import each_update

@@ -6,6 +6,7 @@ clip, and whether the device takes part at all. See docs/concepts/federation.md 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +17,7 @@ import numpy as np
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.calibration.guard import Guard
-from tegu.core.errors import FederationError
+from tegu.core.errors import DataError, FederationError, UnknownNameError
 from tegu.core.scalars import real_number, whole_number
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
 _PEOPLE, _EVALUATED = 5, 2
 _MOST_SHARE = 0.5  # of all users who calibrate; with more, a round would train few people or one
 _MOST_DRAWS = 100
+_PREFIXES = ("least-", "largest-", "most-")  # a misspelt minimum is found by them
 
 
 class BelowMinimumError(FederationError):
@@ -73,6 +75,9 @@ class Minimums:
     def __post_init__(self) -> None:
         for name in ("least_people", "least_rows", "least_evaluated", "most_candidates"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), 0))
+        for name in ("trains", "evaluates"):
+            if not isinstance(getattr(self, name), bool):
+                raise DataError(f"{name} is {getattr(self, name)!r}: expected true or false")
         for name in ("largest_clip", "least_noise"):
             object.__setattr__(self, name, real_number(name, getattr(self, name), 0))
 
@@ -80,13 +85,33 @@ class Minimums:
 def read_minimums(node_config: Mapping[str, Any]) -> Minimums:
     """The minimums in a node's configuration. A simulated node, which has no data of its own, demands nothing.
 
+    Args:
+        node_config: names and values. `minimums` may hold some of them as a JSON object.
+
     Raises:
-        DataError: a number is out of range.
+        DataError: a number is out of range, or `minimums` is no JSON object.
+        UnknownNameError: no such minimum.
     """
     if "data" not in node_config:
         return Minimums(least_people=1, least_rows=0, least_evaluated=1)
     names = {field.name.replace("_", "-"): field.name for field in fields(Minimums)}
-    return Minimums(**{names[key]: value for key, value in node_config.items() if key in names})
+    said = {**_json_object(node_config.get("minimums") or "{}")}
+    said |= {key: value for key, value in node_config.items() if key in names or key.startswith(_PREFIXES)}
+    if wrong := [key for key in said if key not in names]:
+        raise UnknownNameError("minimum", wrong[0], names)
+    return Minimums(**{names[key]: value for key, value in said.items()})
+
+
+def _json_object(text: Any) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise TypeError(f"it is {found!r}")  # noqa: TRY301 # reported like text that is no JSON
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f'minimums is {text!r} ({error}): expected a JSON object, such as {{"least-people": 10}}'
+        ) from error
+    return found
 
 
 def check_training(minimums: Minimums, clip: float, calibration_share: float) -> None:

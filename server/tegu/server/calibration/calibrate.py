@@ -39,7 +39,8 @@ def validations_for(
     every = stopping.interval(rounds, by_default=False)
     if not every or not plan.calibration.left_out(fold).share:
         return None
-    rule = ValidationRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
+    higher_is_better = plan.calibration.metric_for(manifest.spec).higher_is_better
+    rule = ValidationRule(every, stopping.patience, higher_is_better, bool(stopping.until_flat))
     request = _request(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
     return Validations(rule, request, rounds, history)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
@@ -57,6 +58,7 @@ class MetaStrategy(Strategy):
         clip: of the next round, for a resumed run with an adaptive clip; infinite otherwise.
         joint: whether one reply stands for all nodes of a round, as in this process, where nobody needs to be checked.
             Its number of users and its sender are not.
+        journal: told what happened in each round, before its checkpoint is written.
     """
 
     def __init__(
@@ -71,12 +73,15 @@ class MetaStrategy(Strategy):
         validations: Validations | None = None,
         clip: float = math.inf,
         joint: bool = False,
+        journal: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        self._journal = journal
         self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
         self._clip = min(clip, plan.updates.first_clip)
         self._joint, self._asked, self._dropped = joint, frozenset[int](), 0
+        self._late = 0
         self._log_of_rounds = RoundLog()
         self._started = time.perf_counter()
 
@@ -95,14 +100,14 @@ class MetaStrategy(Strategy):
         Raises:
             FederationError: too few nodes are connected after `wait_seconds`.
         """
-        del config
+        del config, arrays  # which Flower evaluates and returns; the optimiser may train others (`OuterRule.averaged`)
         if self._stopped():
             return []
         number = self._done + server_round
         plan = self._plan
         precision, users = plan.updates.precision, plan.cohort.users_per_node
         settings = RoundConfig(number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out)
-        content = training_request_content(arrays, settings)
+        content = training_request_content(to_record(self._outer.trained), settings)
         self._asked = frozenset(self._cohort(number, grid))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
@@ -130,6 +135,7 @@ class MetaStrategy(Strategy):
         nodes = tuple(node for node, reply in usable.items() if reply.users)
         entry = RoundEntry(number, self._users, nodes, tuple(refused), scaled, clip, dropped)
         self._log_of_rounds.rounds.append(entry)
+        self._late = 0 if self._joint else max(0, len(self._asked) - len(received))
         if self._validations is None or not self._validations.is_due(number):
             self._finish_round(number, meta)
         received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
@@ -190,6 +196,11 @@ class MetaStrategy(Strategy):
 
     def _finish_round(self, number: int, meta: Tree) -> None:
         self._last = number
+        if self._journal is not None:
+            validation = self._validations.found[-1] if self._validations and self._validations.found else None
+            current = validation is not None and validation.round == number
+            shown = validation.as_json() if validation and current else None
+            self._journal({**self._log_of_rounds.rounds[-1].as_json(), "late": self._late, "validation": shown})
         if self._checkpoints is not None:
             history = ValidationHistory() if self._validations is None else self._validations.history
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history, self._clip))

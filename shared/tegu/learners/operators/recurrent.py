@@ -207,7 +207,7 @@ class _Recurrence(torch.autograd.Function):
 def _shifted(start: Tensor, states: Tensor) -> Tensor:
     """The states before each step."""
     others = [0, 0] * start.dim()
-    return F.pad(start.unsqueeze(0), [*others, 0, len(states) - 1]) + F.pad(states, [*others, 1, -1])
+    return F.pad(start.unsqueeze(0), [*others, 0, states.shape[0] - 1]) + F.pad(states, [*others, 1, -1])
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

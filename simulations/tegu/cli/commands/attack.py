@@ -8,7 +8,7 @@ import typer
 
 from tegu.core.errors import DataError
 from tegu.sim.attacks.attack import Attack
-from tegu.sim.attacks.comparison import AttackComparison, compare_attack
+from tegu.sim.compare_attack import AttackComparison, compare_attack
 from tegu.sim.experiments import find_experiment
 from tegu.sim.reporting.progress import show_progress
 from tegu.sim.reporting.table import markdown

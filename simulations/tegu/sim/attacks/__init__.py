@@ -1,5 +1,4 @@
-"""False users in a simulation: what they send, and what it costs.
+"""False users in a simulation.
 
-attack      the attacks, and which users are false
-comparison  a run without attack, the plain mean under attack, and a robust rule under attack
+attack  the attacks, which users are false, and what they send
 """

@@ -3,6 +3,4 @@
 - `choose`: the learner of a population, with a module or without
 - `for_module`: how a module is trained and adapts
 - `for_ratings`: ratings by item id, in the training users' units
-- `module_of_spec`: the module for features, pictures, windows, ids and several inputs
-- `input_encoders`: the first layers for one input
 """

@@ -93,7 +93,7 @@ class Validator(NamedTuple):
         stopping = plan.early_stopping
         rounds = settled(plan).rounds
         every = stopping.interval(rounds, by_default=True)
-        rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better)
+        rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better, bool(stopping.until_flat))
         return Validations(rule, self.request(plan.seed), rounds, history)
 
     def final_validation(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
