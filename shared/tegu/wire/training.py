@@ -21,6 +21,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.wire.failure import describe_failure
 from tegu.wire.npy import dtype_name, from_npy, to_npy
 
 __all__ = [
@@ -177,7 +178,7 @@ def read_training_reply(message: Message, like: Tree) -> Reply:
         DataError: the layout of a packed update differs.
     """
     if message.has_error():
-        raise FederationError(f"the participant failed: {message.error.reason}")
+        raise FederationError(f"the participant failed: {describe_failure(message.error.reason)}")
     try:
         counts = message.content.metric_records["metrics"]
         users = int(str(counts["users"]))

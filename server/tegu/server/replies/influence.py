@@ -1,20 +1,26 @@
-"""How many users a reply may count as, where its node was asked for all of its users and nobody can check the number.
+"""How much a reply may count for, where nobody can check what it says.
 
-No reply counts for more than four times the median number of users of the round's replies. A reply that names more
-keeps its mean and loses weight. A node that lies about its users then gains at most a factor of four.
+A node that was asked for all of its users names their number itself. No reply counts for more than twice the number
+that four fifths of the round's replies do not exceed. A reply that names more keeps its mean and loses weight. As long
+as fewer than a fifth of the nodes lie, a lie gains at most a factor of two over the largest of the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from statistics import median
 
 from tegu.core.data.tree import scale
 from tegu.wire import Reply
 
-__all__ = ["MOST", "limit_users", "most_users"]
+__all__ = ["QUANTILE", "limit_users", "most_users", "upper_place"]
 
-MOST = 4  # times the median
+QUANTILE = 0.8  # of replies; those above it may be false
+_MOST = 2  # times the number of users at the quantile
+
+
+def upper_place(number: int) -> int:
+    """The place of the quantile among so many sorted values, from 0: with three values, the middle one."""
+    return int(QUANTILE * (number - 1))
 
 
 def most_users(users: Collection[int]) -> int:
@@ -23,7 +29,7 @@ def most_users(users: Collection[int]) -> int:
     Args:
         users: number of users of each reply that has any.
     """
-    return max(1, int(MOST * median(users))) if users else 0
+    return _MOST * sorted(users)[upper_place(len(users))] if users else 0
 
 
 def limit_users(replies: Mapping[int, Reply]) -> dict[int, Reply]:

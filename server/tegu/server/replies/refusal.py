@@ -39,6 +39,10 @@ class Refusal(NamedTuple):
     def __str__(self) -> str:
         return f"node {self.node}: {self.reason} ({self.code})"
 
+    def as_json(self) -> dict[str, str]:
+        """For `rounds.json`. The id is text: it has 64 bits, and many readers of JSON keep 53."""
+        return {"node": str(self.node), "code": self.code, "reason": self.reason}
+
 
 class RefusedReplyError(FederationError):
     """A reply that cannot count. `code` is the kind of fault."""

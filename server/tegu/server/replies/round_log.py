@@ -39,8 +39,8 @@ class RoundEntry:
         return {
             "round": self.round,
             "users": self.users,
-            "nodes": [str(node) for node in self.nodes],  # ids have 64 bits, and JSON readers only 53
-            "refused": [{"node": str(each.node), "code": each.code, "reason": each.reason} for each in self.refused],
+            "nodes": [str(node) for node in self.nodes],
+            "refused": [each.as_json() for each in self.refused],
             "scaled": [str(node) for node in self.scaled],
             "clip": None if self.clip == float("inf") else self.clip,
             "dropped": self.dropped,

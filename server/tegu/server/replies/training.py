@@ -13,7 +13,7 @@ from flwr.app import Message
 from tegu.core.data.tree import Tree, check_same_layout, norm, scale
 from tegu.core.errors import DataError, FederationError
 from tegu.server.replies.refusal import Refusal, RefusedReplyError
-from tegu.wire import Reply, read_training_reply
+from tegu.wire import Reply, describe_failure, read_training_reply
 
 __all__ = ["Asked", "checked_reply", "read_all", "within_clip"]
 
@@ -83,7 +83,7 @@ def checked_reply(message: Message, like: Tree, asked: Asked) -> Reply:
         RefusedReplyError: the reply cannot count.
     """
     if message.has_error():
-        raise RefusedReplyError("failed", f"the participant failed: {message.error.reason}")
+        raise RefusedReplyError("failed", f"the participant failed: {describe_failure(message.error.reason)}")
     try:
         reply = read_training_reply(message, like)
     except (FederationError, DataError) as error:

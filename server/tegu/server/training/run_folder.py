@@ -18,7 +18,17 @@ from tegu.core.files import atomic_write, make_folder
 from tegu.core.notes import note
 from tegu.server.training.checkpoint import newest_round
 
-__all__ = ["SHA", "Record", "check_run", "differences", "finish_run", "hold_folder", "is_finished", "resumed_text"]
+__all__ = [
+    "SHA",
+    "Record",
+    "check_run",
+    "differences",
+    "finish_run",
+    "hold_folder",
+    "is_done",
+    "is_finished",
+    "resumed_text",
+]
 
 Record: TypeAlias = Mapping[str, Mapping[str, Any]]
 """What a run is: by part (plan, learner, data, start), the entries by name. Values are JSON."""
@@ -60,6 +70,16 @@ def hold_folder(folder: Path | None) -> Iterator[None]:
                 f"another run is writing to {folder}: wait until it has ended, or choose another folder"
             )
         yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a run has the folder now. Ask only where no run can be about to take it.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    with file_lock(folder / _LOCK) as free:
+        return not free
 
 
 def check_run(folder: Path, record: Record, *, resume: bool = False) -> None:
@@ -175,6 +195,14 @@ def is_finished(folder: Path) -> bool:
     """
     known = _read(folder)
     return known is None or bool(known.get(_FINISHED))
+
+
+def is_done(folder: Path, record: Record) -> bool:
+    """Whether the folder's run has written all of its results, and is this very run with the same calibration."""
+    known = _read(folder)
+    return (
+        known is not None and bool(known.get(_FINISHED)) and {**known, _FINISHED: True} == {**record, _FINISHED: True}
+    )
 
 
 def resumed_text(done: int, rounds: int, folder: Path) -> str:

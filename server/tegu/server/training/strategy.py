@@ -9,21 +9,22 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.data.tree import Tree, add, scale, trained_part
+from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.progress import SILENT, Progress, RoundProgress
+from tegu.server.replies.aggregation import aggregate
 from tegu.server.replies.bounds import Bounded, bound_norms
 from tegu.server.replies.influence import limit_users
 from tegu.server.replies.refusal import Refusal
@@ -57,6 +58,7 @@ class MetaStrategy(Strategy):
         clip: of the next round, for a resumed run with an adaptive clip; infinite otherwise.
         joint: whether one reply stands for all nodes of a round, as in this process, where nobody needs to be checked.
             Its number of users and its sender are not.
+        journal: told what happened in each round, before its checkpoint is written.
     """
 
     def __init__(
@@ -71,12 +73,15 @@ class MetaStrategy(Strategy):
         validations: Validations | None = None,
         clip: float = math.inf,
         joint: bool = False,
+        journal: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        self._journal = journal
         self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
         self._clip = min(clip, plan.updates.first_clip)
         self._joint, self._asked, self._dropped = joint, frozenset[int](), 0
+        self._late = 0
         self._log_of_rounds = RoundLog()
         self._started = time.perf_counter()
 
@@ -130,6 +135,7 @@ class MetaStrategy(Strategy):
         nodes = tuple(node for node, reply in usable.items() if reply.users)
         entry = RoundEntry(number, self._users, nodes, tuple(refused), scaled, clip, dropped)
         self._log_of_rounds.rounds.append(entry)
+        self._late = 0 if self._joint else max(0, len(self._asked) - len(received))
         if self._validations is None or not self._validations.is_due(number):
             self._finish_round(number, meta)
         received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
@@ -149,7 +155,8 @@ class MetaStrategy(Strategy):
         if validations is None or validations.stopped or not validations.is_due(number):
             return []
         validations.start_timer()
-        return evaluation_messages(sorted(grid.get_node_ids()), arrays, validations.request, f"round {number}")
+        self._asked = frozenset(grid.get_node_ids())
+        return evaluation_messages(sorted(self._asked), arrays, validations.request, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
@@ -158,7 +165,8 @@ class MetaStrategy(Strategy):
             return None
         meta, validation = self._outer.meta, None
         try:
-            answers = sum_replies(replies, validations.request, f"round {number}")
+            sink = self._log_of_rounds.evaluation
+            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._asked, refused=sink)
             validation = validations.record(number, answers, meta)
         except FederationError as error:
             _log.warning("round %d is not validated: %s", number, error)
@@ -188,6 +196,11 @@ class MetaStrategy(Strategy):
 
     def _finish_round(self, number: int, meta: Tree) -> None:
         self._last = number
+        if self._journal is not None:
+            validation = self._validations.found[-1] if self._validations and self._validations.found else None
+            current = validation is not None and validation.round == number
+            shown = validation.as_json() if validation and current else None
+            self._journal({**self._log_of_rounds.rounds[-1].as_json(), "late": self._late, "validation": shown})
         if self._checkpoints is not None:
             history = ValidationHistory() if self._validations is None else self._validations.history
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history, self._clip))
@@ -222,8 +235,9 @@ class MetaStrategy(Strategy):
             return self._outer.meta, ""
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the step refuses a sum that is not finite
-                mean = scale(_sum_of_updates(usable.values()), 1 / self._users)
-            meta, self._dropped = self._outer.step(mean, number), 0
+                training = [reply for reply in usable.values() if reply.users]
+                direction = aggregate(training, self._plan.updates.aggregation, self._plan.updates.attackers)
+            meta, self._dropped = self._outer.step(direction, number), 0
         except DivergedError as error:
             self._users, self._dropped = 0, self._dropped + 1
             _log.warning("round %d is dropped: %s", number, error)
@@ -247,7 +261,3 @@ class MetaStrategy(Strategy):
             why = "; ".join(map(str, refused)) or "no node replied in time"
             raise FederationError(f"round {number} has no usable reply: {why}")
         return usable, refused
-
-
-def _sum_of_updates(replies: Iterable[Reply]) -> Tree:
-    return reduce(add, [reply.update for reply in replies if reply.users])

@@ -12,7 +12,6 @@ initialisation's outputs.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from tegu.learners.inner_loop.gradient_steps import concatenate
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import RecommendedTraining, SummedUpdate, TorchBatch, TorchTree, Update
-from tegu.learners.modules.functional import Applied
+from tegu.learners.modules.functional import Given
 from tegu.learners.modules.losses import Loss, masked_mean
 
 __all__ = ["TRAINING", "Corrected", "See", "Seen", "train_through"]
@@ -60,20 +59,8 @@ def train_through(
         del noise
         rows, count = concatenate(support, query), support.mask.shape[0]
         every = seen(meta, rows.x)
-        before = masked_mean(loss, _Given(module, meta, output=every.output), rows)
+        before = masked_mean(loss, Given(module, meta, output=every.output), rows)
         output = corrected(Seen(*(each[:count] for each in every)), support, Seen(*(each[count:] for each in every)))
-        return before + masked_mean(loss, _Given(module, meta, output=output), query), {}
+        return before + masked_mean(loss, Given(module, meta, output=output), query), {}
 
     return update_of(objective, untrained), summed_update_of(objective, untrained)
-
-
-@dataclass(frozen=True, repr=False)
-class _Given(Applied):
-    """Outputs that were computed before, in the model's place."""
-
-    output: Tensor = field(kw_only=True)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The outputs, whatever `x` is."""
-        del x
-        return self.output
