@@ -72,7 +72,9 @@ def t_net(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """A T-Net learner, or an MT-Net learner with `mask`, for a module with linear or convolutional layers.
+    """T-Net (Lee and Choi 2018, arXiv:1801.05558), or MT-Net with `mask`: layers that adapt between learned transforms.
+
+    It takes a module with linear or convolutional layers.
 
     Layers whose weight does not adapt have no transform, nor have grouped and transposed convolutions.
 
