@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 
 from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.federation.updates import sum_of_updates
+from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.calibration.assignment import is_calibration_user
@@ -53,7 +54,7 @@ def train(message: Message, context: Context) -> Message:
     if not training:
         return Message(training_reply_content(Reply({}, 0)), reply_to=message)
     total, users = sum_of_updates(
-        OnnxRuntime(bundle.graphs),
+        OnnxRuntime(bundle.graphs, limits=RunLimits()),
         meta,
         training,
         seed=config.seed,
@@ -78,7 +79,7 @@ def evaluate(message: Message, context: Context) -> Message:
     bundle = read_bundle(_setting(context, "bundle"))
     meta = _with_fixed(received, bundle)
     users = read_users(_data_path(context), bundle.manifest.spec)
-    sums = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest, request)
+    sums = evaluate_users(OnnxRuntime(bundle.graphs, limits=RunLimits()), meta, users, bundle.manifest, request)
     return Message(evaluation_reply_content(sums), reply_to=message)
 
 

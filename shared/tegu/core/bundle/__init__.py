@@ -1,5 +1,6 @@
 """The `.tegu` file.
 
+archive   the zip that it is
 file      reading, verifying and writing bundles
 manifest  the description of a bundle's graphs and arrays
 shown     what a schedule entry says about harm
