@@ -202,8 +202,8 @@ def _check(name: str, graph: bytes) -> None:
         check_graph(graph)
     except RuntimeFailure as error:
         raise RuntimeFailure(
-            f"cannot load the {name} graph, which is damaged or not allowed ({error}): fetch the bundle again, or ask its "
-            "publisher; run a bundle that you trust without limits, runtime=OnnxRuntime(bundle.graphs)"
+            f"cannot load the {name} graph, which is damaged or not allowed ({error}): fetch the bundle again, or ask "
+            "its publisher; run a bundle that you trust without limits, runtime=OnnxRuntime(bundle.graphs)"
         ) from error
 
 

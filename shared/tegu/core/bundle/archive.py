@@ -6,6 +6,7 @@ listed; named pipes and devices are refused before they are read.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -101,9 +102,10 @@ def _content(source: object, max_bytes: int) -> bytes:
 def _open_regular(path: str, flags: int) -> int:
     """A descriptor of a regular file. Opening a named pipe would wait for a writer, so it is opened without waiting."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # absent on Windows, which has no such files
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError("it is no regular file")
+        raise OSError(os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no regular file")
     return descriptor
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "Bundle",
     "BundleSource",
     "read_bundle",
+    "sign_bundle",
     "tree_from_bytes",
     "tree_to_bytes",
     "write_bundle",
@@ -138,15 +139,37 @@ def write_bundle(
     members = {_MANIFEST: manifest, **payload}
     if private_key is not None:
         members[_SIGNATURE] = signing.sign(private_key, manifest)
+    _write_members(Path(path), members)
+    return written
+
+
+def sign_bundle(source: BundleSource, path: str | Path, private_key: bytes) -> Bundle:
+    """Write a bundle that exists with a signature, in place of another one that it may have. All else stays as it is.
+
+    Args:
+        source: as in `read_bundle`.
+        path: the `.tegu` file to write, which may be the one that is read.
+        private_key: Ed25519 key of 32 bytes.
+
+    Raises:
+        BundleError: the bundle cannot be read, or the path cannot be written.
+        SignatureError: the key is not an Ed25519 private key.
+    """
+    members = read_members(source, MAX_BYTES, _REQUIRED, _SIGNATURE)
+    bundle = _verified(members)
+    _write_members(Path(path), {**members, _SIGNATURE: signing.sign(private_key, members[_MANIFEST])})
+    return bundle
+
+
+def _write_members(path: Path, members: Mapping[str, bytes]) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
     try:
-        atomic_write(Path(path), buffer.getvalue())
+        atomic_write(path, buffer.getvalue())
     except FileError as error:
         raise BundleError(str(error)) from error
-    return written
 
 
 def read_bundle(source: BundleSource, public_key: bytes | None = None, max_bytes: int = MAX_BYTES) -> Bundle:
