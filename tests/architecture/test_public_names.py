@@ -23,8 +23,9 @@ EXPORTED = {
         repair_store
     """,
     "tegu.learners": """
-        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner
-        implicit_als item_ratings local_only mixture optimiser_names reptile residual_correction
+        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner fomaml
+        implicit_als item_ratings local_only lstm_meta_learner maml matching_networks meta_sgd mixture optimiser_names
+        prototypical_networks r2d2 relation_networks reptile residual_correction snail t_net
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """
@@ -32,8 +33,8 @@ EXPORTED = {
         RoundProgress TrainingPlan UpdatePlan from_config local_federation local_simulation to_config train
     """,
     "tegu.sim": """
-        EXPERIMENTS Experiment Population Run Split TrainingPlan find_experiment read_population run_experiment run_plan
-        simulate write_partitions write_population
+        EXPERIMENTS Experiment Population Run Split Tasks TrainingPlan few_shot_population find_experiment
+        read_population run_experiment run_plan simulate write_partitions write_population
     """,
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import CommandResult
 
+from tegu.cli.learners import PAPERS
 from tegu.cli.main import main
 
 Run = Callable[..., CommandResult]
@@ -27,6 +29,12 @@ OPTIONS = {
     "personalise": ["--interactions", "--inputs", "--out", "--store", "--top", "--titles", "--later", "--public-key"],
     "inspect": ["--json", "--public-key"],
     "bench": ["--pairs", "--task", "--peer", "--no-install", "--out", "--json"],
+    "certificates": ["--host", "--node", "--days", "--no-server", "--renew"],
+    "serve": ["--insecure", "--beyond-loopback"],
+    "join": ["--key", "--data", "--bundle", "--insecure", "--beyond-loopback"],
+    "status": ["--insecure", "--json"],
+    "keygen": [],
+    "sign": ["--key", "--out"],
 }
 EXPECTED_WORDS = {
     "simulate": [
@@ -50,6 +58,12 @@ EXPECTED_WORDS = {
     "personalise": ["without torch", "CSV", "SQLite", "names in the bundle", "are targets", ".tegu"],
     "inspect": ["Verify", "manifest", ".tegu"],
     "bench": ["simulate", "device", "start", "scale", "wire", "medians"],
+    "keygen": ["private key", "public key", "must not exist"],
+    "sign": ["private key", "replaced"],
+    "certificates": ["authority", "kept", "ca.key"],
+    "serve": ["TLS", "goes on", "checkpoints"],
+    "join": ["come back"],
+    "status": ["round", "refused"],
 }
 
 
@@ -121,6 +135,7 @@ class MissingModule:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, MissingModule())
+from tegu.cli.learners import PAPERS
 from tegu.cli.main import main
 sys.argv = ["tegu", *{arguments!r}]
 main()
@@ -155,6 +170,7 @@ def test_personalise_needs_the_client_alone(process: Run, bundles: dict[str, Pat
     arguments = ["personalise", str(bundles["classification"]), "--interactions", str(rows), "--inputs", str(rows)]
     script = f"""
 import sys
+from tegu.cli.learners import PAPERS
 from tegu.cli.main import main
 sys.argv = ["tegu", *{arguments!r}]
 try:
@@ -173,6 +189,18 @@ finally:
         "onnxruntime is not installed",
         "pip install 'tegu[onnx]'",
     )
+
+
+def test_every_learner_of_the_catalogue_is_named_with_its_paper() -> None:
+    """The texts are apart from the catalogue, which imports torch."""
+    from tegu.learners import LEARNERS
+
+    assert sorted(PAPERS) == sorted(LEARNERS)
+    for name, paper in PAPERS.items():
+        author, year = paper.split()
+        cited = importlib.import_module(LEARNERS[name].__module__).PAPER
+        assert cited.startswith(author), f"{name} follows {cited}"
+        assert year in cited
 
 
 def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

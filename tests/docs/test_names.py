@@ -17,6 +17,7 @@ from tegu.bench.suites.catalogue import BENCHMARKS
 from tegu.bench.tasks.catalogue import DEVICE_TASKS, SIMULATION_TASKS
 from tegu.cli.app import app
 from tegu.server import TrainingPlan, to_config
+from tegu.server.serving.settings import DEMANDS, SETTINGS
 from tegu.sim import EXPERIMENTS
 from tegu.sim.engine import EngineKind
 
@@ -27,10 +28,20 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Names of other projects, and of what a record says was not built or is no longer there.
 ELSEWHERE = {
     "add_0", "expand_before_binary_op", "materialize_reshape_shape", "mul_by_1", "no_op_transpose",
-    "tegu/__init__.py", "transpose_transpose",
+    "tegu/__init__.py", "transpose_transpose", "/v1/fleet/",
 }  # fmt: skip
+PROGRAMS = {"flower-superlink", "flower-superexec", "flower-supernode"}
 TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS}
-FLOWER_OPTIONS = {"--insecure", "--superlink", "--host", "--port", "--node-config", "--stream", "--run-config"}
+FLOWER_OPTIONS = {
+    "--insecure",
+    "--isolation",
+    "--superlink",
+    "--host",
+    "--port",
+    "--node-config",
+    "--stream",
+    "--run-config",
+}
 
 
 def inline_code(text: str) -> list[str]:
@@ -100,7 +111,8 @@ def _resolves(name: str) -> bool:
 def unknown_settings(code: str) -> list[str]:
     """Keys of a run configuration, such as `patience=5` next to `validate-every=10`, have hyphens in them."""
     keys = re.findall(r"(?:^|(?<= ))([a-z]+(?:-[a-z]+)+)(?==|$)", code)
-    known = {*to_config(TrainingPlan()), *get_args(EngineKind)}
+    known = {*to_config(TrainingPlan()), *get_args(EngineKind), *DEMANDS, *PROGRAMS}
+    known |= {setting.name for setting in SETTINGS}
     return [key for key in keys if key not in known and not code.startswith(("tegu ", "pip "))]
 
 
@@ -126,6 +138,14 @@ def test_options_exist(document: Path) -> None:
     given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text("utf-8")))
     external = FLOWER_OPTIONS | {"--strict"}
     assert not given - external - set().union(*options().values())
+
+
+def test_the_guide_documents_every_setting_of_a_federation() -> None:
+    guide = (ROOT / "docs/guides/federation.md").read_text("utf-8")
+    for section, name, default, meaning in SETTINGS:
+        shown = "none" if default is None else f"`{default}`" if default else "empty"
+        assert f"| `[{section}]` | `{name}` | {shown} | {meaning} |" in guide
+    assert not [name for name in (*DEMANDS, *to_config(TrainingPlan())) if f"| `{name}` |" not in guide]
 
 
 @pytest.mark.parametrize(

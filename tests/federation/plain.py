@@ -33,7 +33,7 @@ def reptile_rounds(meta: Tree, people: Population, plan: TrainingPlan) -> Rounds
     for number in range(1, plan.rounds + 1):
         updates = [update(parameters, *rows(people, user, plan.episodes, plan.seed, number)) for user in able]
         norms = [length(each) for each in updates]
-        shares = [min(1.0, plan.updates.clip / norm) / len(able) for norm in norms]
+        shares = [min(1.0, plan.updates.first_clip / norm) / len(able) for norm in norms]
         rate = plan.outer.lr * (1 - (number - 1) / plan.rounds if plan.outer.decay else 1)
         parameters = {
             name: value - rate * sum(share * each[name] for share, each in zip(shares, updates, strict=True))

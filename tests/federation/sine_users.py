@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -14,14 +15,19 @@ from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.experiments.sine import sine_population
 
 NODES, SHARE, KS = 3, 0.45, (1, 2, 4, 99)
 PLAN = TrainingPlan(
-    rounds=2, seed=2, cohort=CohortPlan(NODES, NODES), outer=OuterRule("Adam", 0.02), episodes=EpisodeRule(3, 6, 4)
+    rounds=2,
+    seed=2,
+    cohort=CohortPlan(NODES, NODES),
+    outer=OuterRule("Adam", 0.02),
+    episodes=EpisodeRule(3, 6, 4),
+    updates=UpdatePlan(clip=math.inf),
 )
 
 

@@ -89,7 +89,10 @@ def test_the_app_on_a_grid_finds_the_simulators_schedule(simulated: Schedule, tm
 def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
     write_bundle(tmp_path / "start.tegu", sine_users.bundle())
     write_partitions(tmp_path / "rows", sine_users.population(), NODES)
-    nodes = [{"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu"} for node in range(NODES)]
+    nodes = [
+        {"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu", "least-evaluated": 1}
+        for node in range(NODES)
+    ]
     paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
     with record_imports(tmp_path / "imports"), local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
         run = flower.run({**RUN, **paths}, timeout=180)
@@ -151,7 +154,10 @@ def test_the_app_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, 
 def test_a_superlink_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, Any], tmp_path: Path) -> None:
     write_bundle(tmp_path / "start.tegu", sine_users.bundle())
     write_partitions(tmp_path / "rows", sine_users.population(), NODES)
-    nodes = [{"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu"} for node in range(NODES)]
+    nodes = [
+        {"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu", "least-evaluated": 1}
+        for node in range(NODES)
+    ]
     paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
     with local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
         run = flower.run({**CROSSED, **paths}, timeout=240)

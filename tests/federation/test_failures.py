@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,14 +23,20 @@ from tegu.server.deployment import LocalFlower, local_federation
 from tegu.server.deployment import local_flower as module
 from tegu.server.deployment.environment import Scalar
 from tegu.server.run_config import to_config
-from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training.in_process import train_in_process
 from tegu.sim.training.on_ray import write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
 NODES, USERS = 3, 11
-PLAN = TrainingPlan(rounds=1, seed=1, cohort=CohortPlan(NODES, NODES), episodes=EpisodeRule(1, 6, 4))
+PLAN = TrainingPlan(
+    rounds=1,
+    seed=1,
+    cohort=CohortPlan(NODES, NODES),
+    episodes=EpisodeRule(1, 6, 4),
+    updates=UpdatePlan(clip=math.inf),
+)
 
 
 class Federation(NamedTuple):
@@ -76,8 +83,11 @@ def test_nodes_that_cannot_read_their_rows_are_left_out(federation: Federation) 
     assert max_difference(found, expected.meta) < 1e-5
     assert max_difference(found, bundle().meta) > 0.01
     assert run.log.count("round 1: a reply is left out: node ") == 2
+    assert run.log.count("DataError: data: the device cannot read its rows") >= 2
     for node in (1, 2):
-        assert f"cannot read {federation.folder}/rows/{node}.npz" in run.log
+        path = f"{federation.folder}/rows/{node}.npz"
+        assert path not in run.log, "it stays in the node's own log"
+        assert f"cannot read {path}" in federation.flower.log(f"supernode{node}")
 
 
 def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) -> None:
@@ -88,10 +98,12 @@ def test_a_round_without_a_usable_reply_fails_the_run(federation: Federation) ->
     assert run.status == "finished:failed"
     (reason,) = [line for line in run.log.splitlines() if "FederationError: round 1 has no usable reply" in line]
     assert reason.count("the participant failed") == NODES
-    assert "none of 4 users has more than 50 rows: collect more, or lower min_support" in reason
-    assert f"cannot read {federation.folder}/rows/1.npz" in reason
+    assert "PopulationError: no-rows: no user of the device has enough rows" in reason
+    assert str(federation.folder) not in reason
+    own = federation.flower.log("supernode0")
+    assert "none of 4 users has more than 50 rows: collect more, or lower min_support" in own
     left = [path.name for path in (federation.folder / "nobody").rglob("*") if path.is_file()]
-    assert left == ["run.json"], "a record of the run, no checkpoint and no bundle"
+    assert sorted(left) == ["journal.jsonl", "run.json"], "records of the run, no checkpoint and no bundle"
 
 
 def test_an_unknown_setting_is_refused(federation: Federation) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from flwr.app import Error, Message
 from tests.client.graphs import linear_bundle
 from tests.core.samples import refused
 from tests.server import fake
@@ -25,6 +25,7 @@ from tegu.server.app import train
 from tegu.server.calibration.schedule import find_schedule
 from tegu.server.run_config import to_config
 from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.journal import read_events
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan, UpdatePlan
 from tegu.sim.data.population import Population
@@ -77,7 +78,10 @@ def test_a_run_writes_the_result_of_in_process_training(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
     assert summary["users"] == {"1": 3, "2": 3, "3": 3, "4": 3}
     assert summary["resumed_at"] == 0
+    assert [record["round"] for record in summary["log"]] == [1, 2, 3, 4]
+    assert all(len(record["nodes"]) and record["refused"] == [] for record in summary["log"])
     assert sorted(path.name for path in (tmp_path / "out" / "checkpoints").iterdir()) == [
+        "journal.jsonl",
         *(f"round-{number:06d}.safetensors" for number in (2, 3, 4)),
         "run.json",
     ]
@@ -112,14 +116,30 @@ def test_an_interrupted_run_is_resumed(tmp_path: Path) -> None:
         resumed = train(grid(), config(tmp_path, **kept))
     assert fake.same_bits(resumed.meta, whole.meta)
     summary = json.loads((tmp_path / "out" / "rounds.json").read_text())
-    assert (summary["resumed_at"], list(summary["users"])) == (2, ["3", "4"])
+    assert (summary["resumed_at"], list(summary["users"])) == (2, ["1", "2", "3", "4"])
+    assert resumed.manifest.training == whole.manifest.training, "the records of the first rounds are kept"
 
 
-def test_a_finished_run_only_writes_the_bundle_again(tmp_path: Path) -> None:
+def test_a_finished_run_says_so_and_touches_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with flower_identity():
         first = train(grid(), config(tmp_path))
-        again = train(InProcessGrid(0, lambda messages: messages[0]), config(tmp_path))
+        before = contents(tmp_path / "out")
+        with caplog.at_level("INFO", "tegu"):
+            again = train(InProcessGrid(0, lambda messages: messages[0]), config(tmp_path))
     assert fake.same_bits(first.meta, again.meta)
+    assert contents(tmp_path / "out") == before
+    assert "already at round 4 of 4" in caplog.text
+
+
+def test_the_reason_of_a_failed_run_is_in_the_journal(tmp_path: Path) -> None:
+    def broken(messages: Sequence[Message]) -> list[Message]:
+        return [Message(Error(0, "broken"), reply_to=message) for message in messages]
+
+    with flower_identity(), refused(FederationError, "round 1 has no usable reply"):
+        train(InProcessGrid(5, broken), config(tmp_path))
+    *_, last = read_events(tmp_path / "out" / "checkpoints")[0]
+    assert (last["event"], last["kind"]) == ("failed", "FederationError")
+    assert "round 1 has no usable reply" in last["error"]
 
 
 def test_another_optimisers_checkpoint_is_refused(tmp_path: Path) -> None:

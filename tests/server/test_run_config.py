@@ -28,9 +28,9 @@ FULL = TrainingPlan(
     seed=11,
     cohort=CohortPlan(5, 9, 2, 1.5),
     episodes=EpisodeRule(2, 5, 7),
-    outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True),
+    outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True, averaged=True),
     updates=UpdatePlan("int8", 0.4),
-    early_stopping=EarlyStopping(3, 2),
+    early_stopping=EarlyStopping(3, 2, until_flat=False),
     calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
 )
 
@@ -80,10 +80,12 @@ def test_another_word_than_strict_is_refused() -> None:
             st.sampled_from(("float32", "float16", "int8")),
             st.floats(0, exclude_min=True, allow_nan=False),
         ),
-        early_stopping=st.builds(EarlyStopping, st.none() | st.integers(0, 99)),
+        early_stopping=st.builds(
+            EarlyStopping, st.none() | st.just("growing") | st.integers(1, 99), st.just(0), st.none() | st.booleans()
+        ),
         calibration=st.builds(
             CalibrationPlan,
-            st.none() | st.floats(0, 0.5),
+            st.none() | st.floats(0, 0.5, exclude_min=True),  # 0 leaves nobody to validate
             st.none() | st.just(0) | st.integers(2, 9),
             st.integers(0, 9),
             st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple),
@@ -135,11 +137,15 @@ def test_missing_settings_have_their_defaults() -> None:
         ({"calibration-confidence": 1.0}, DataError, ["confidence is 1.0", "below 1", "no number of people"]),
         ({"calibration-confidence": 0.3}, DataError, ["confidence is 0.3", "from 0.5"]),
         ({"calibration-risk": 1.5}, DataError, ["risk is 1.5", "from 0 to 1"]),
-        ({"validate-every": -2}, DataError, ["validate_every is -2"]),
+        ({"validate-every": -3}, DataError, ["validate_every is -3"]),
+        ({"until-flat": 2}, FederationError, ["until-flat is 2", "1 for yes"]),
+        ({"until-flat": 1, "patience": 3}, DataError, ["patience is 3 and until_flat is True", "set patience to 0"]),
+        ({"until-flat": 1, "validate-every": 0}, DataError, ["until_flat is True and validate_every is 0"]),
+        ({"until-flat": 1, "calibration-share": 0.0}, DataError, ["until_flat is True", "no user can validate"]),
         ({"patience": 3, "calibration-folds": 2}, DataError, ["patience is 3 with 2 folds", "patience or folds to 0"]),
         ({"patience": 3, "validate-every": 0}, DataError, ["patience is 3 and validate_every is 0"]),
         ({"patience": 3, "calibration-share": 0.0}, DataError, ["patience is 3", "share", "above 0"]),
-        ({"clip": -1.0}, DataError, ["clip is -1.0"]),
+        ({"clip": -3.0}, DataError, ["clip is -3.0"]),
         ({"update-precision": "int9"}, UnknownNameError, ["int9", "Did you mean 'int8'"]),
         ({"roundz": 3}, UnknownNameError, ["roundz", "Did you mean 'rounds'"]),
         ({"outer": "", "outer-lr": 0.5}, FederationError, ["outer is empty", "outer-lr 0.5", "name the optimiser"]),
@@ -171,7 +177,8 @@ def test_a_metric_that_devices_do_not_have_is_refused() -> None:
 )
 def test_interval_between_validations(stopping: EarlyStopping, found: tuple[int, int]) -> None:
     assert tuple(stopping.interval(100, by_default=each) for each in (True, False)) == found
-    assert EarlyStopping().interval(3, by_default=True) == 1
+    short = {3: 1, 10: 1, 20: 2, 30: 3, 60: 3, 100: 5, 300: 15}
+    assert {rounds: EarlyStopping().interval(rounds, by_default=True) for rounds in short} == short
 
 
 def test_left_out_users_of_each_training() -> None:

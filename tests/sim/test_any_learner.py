@@ -93,7 +93,7 @@ def test_updates_match_devices_with_the_noise_of_seed_round_and_user(name: str, 
     made, people = bundle(name), population()
     local = [people.local(user) for user in range(len(people))]
     options = {"seed": SEED, "round_number": ROUND, "clip_norm": limit, "episodes": RULE, "noise": made.manifest.noise}
-    expected, users = sum_of_updates(OnnxRuntime(made.graphs), made.meta, local, **options)
+    expected, users, _, _ = sum_of_updates(OnnxRuntime(made.graphs), made.meta, local, **options)
     assert users == len(people)
     close(engine(name, kind).sum_updates(made.meta, cohort(), limit), expected)
 

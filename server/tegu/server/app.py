@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,21 +38,25 @@ from tegu.server.calibration.calibrate import calibrate, final_validation, valid
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
-from tegu.server.progress import RoundProgress, Silent
+from tegu.server.replies.refusal import Refusal
+from tegu.server.replies.round_log import RoundLog
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit, fold_rounds
+from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
+from tegu.server.training.journal import Event, append_event, read_events, records_of
+from tegu.server.training.lost_replies import AskingAgain
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
-from tegu.server.training.run_folder import check_run, hold_folder, resumed_text
+from tegu.server.training.run_folder import check_run, finish_run, hold_folder, is_done, resumed_text
 from tegu.server.training.run_record import bundle_record
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import to_record
 
-__all__ = ["APP_DIR", "app", "train"]
+__all__ = ["APP_DIR", "RESULT", "app", "finished_text", "plan_of", "train"]
 
 APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
+RESULT = "init.tegu"  # in the folder `out`
 
 _log = logging.getLogger(__name__)
 # Keys of the run configuration that are no setting of the plan.
@@ -62,7 +69,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the remaining rounds, calibrate, and write the bundle."""
     show_notes()
-    train(grid, context.run_config)
+    train(AskingAgain(grid), context.run_config)
 
 
 def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
@@ -84,19 +91,52 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         raise FederationError(
             "bundle or out is not set: set both with flwr run ... --run-config \"bundle='...' out='...'\""
         )
-    plan = from_config({key: value for key, value in config.items() if key not in _OTHER_KEYS})
-    plan = with_recommended(plan, None)  # a bundle does not hold what the learner recommends
+    plan = plan_of({key: value for key, value in config.items() if key not in _OTHER_KEYS})
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
     with hold_folder(checkpoints):
-        check_run(checkpoints, bundle_record(start, plan), resume=bool(config.get("resume")))
-        return _train_and_calibrate(grid, plan, start, out, checkpoints)
+        record = bundle_record(start, plan)
+        if is_done(checkpoints, record) and (out / RESULT).exists():
+            note(finished_text(out))
+            return read_bundle(out / RESULT)
+        check_run(checkpoints, record, resume=bool(config.get("resume")))
+        try:
+            bundle = _train_and_calibrate(grid, plan, start, out, checkpoints)
+        except Exception as error:
+            append_event(checkpoints, "failed", kind=type(error).__name__, error=str(error))
+            raise
+        finish_run(checkpoints)
+        append_event(checkpoints, "finished", round=bundle.manifest.training["rounds"])
+        return bundle
+
+
+def finished_text(out: Path) -> str:
+    """The line that says that there is nothing left to do.
+
+    Raises:
+        BundleError: the result cannot be read.
+    """
+    rounds = read_bundle(out / RESULT).manifest.training.get("rounds")
+    return f"already at round {rounds} of {rounds}: {out / RESULT} is the result"
+
+
+def plan_of(config: Mapping[str, Any]) -> TrainingPlan:
+    """The plan of a run configuration, with a federation's values for what is automatic.
+
+    Raises:
+        UnknownNameError: no such setting.
+        FederationError: a value of the wrong type.
+        DataError: a value out of range.
+    """
+    plan = with_recommended(from_config(config), None)  # a bundle does not hold what the learner recommends
+    return replace(plan, updates=plan.updates.in_federation())
 
 
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
-    fitted = cross_fit(plan.calibration.folds or 0, partial(_train_without_fold, grid, plan, start, checkpoints))
+    fitted = cross_fit(plan, partial(_train_without_fold, grid, start, checkpoints))
     done = fitted.kept
-    rounds, _, outer = settled(plan)
+    outer = settled(plan).outer
+    rounds = done.kept if plan.early_stopping.until_flat else settled(plan).rounds
     training = {
         "rounds": rounds,
         "kept_round": done.kept,
@@ -107,16 +147,19 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     # The held-out results of the start bundle do not hold for the trained one.
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
+    refused: list[Refusal] = []
     summary = _summary(done, fitted.by_fold, rounds, metric)
     if plan.calibration.left_out_share:
+        append_event(checkpoints, "stage", text="calibration")
         metas = [trained.meta for trained in fitted.by_fold]
-        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan))
+        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan, refused))
         validation = final_validation(grid, metas, manifest, plan, done.kept)
         summary |= {"training_gap": validation.as_json()} if validation else {}
+    summary["refused_in_calibration"] = [each.as_json() for each in refused]
     bundle = replace(start, meta=done.meta, manifest=manifest)
     make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
-    return write_bundle(out / "init.tegu", bundle)
+    return write_bundle(out / RESULT, bundle)
 
 
 class _TrainedRounds(NamedTuple):
@@ -126,35 +169,29 @@ class _TrainedRounds(NamedTuple):
         kept: round whose parameters are kept, see `MetaStrategy.kept`.
         meta: the parameters of that round.
         resumed_at: number of rounds that were run before.
-        users: number of users by round, of the rounds run now.
+        records: what happened in each round, also of those that were run before.
         validations: None without validation.
+        log: who took part in the rounds run now, and what was refused.
     """
 
     kept: int
     meta: Tree
     resumed_at: int
-    users: Mapping[str, int]
+    records: Sequence[Event]
     validations: Validations | None
+    log: RoundLog
 
-
-class _UsersByRound(Silent):
-    """Stores the number of users of each round. Rounds are strings, as in JSON."""
-
-    def __init__(self) -> None:
-        self.users: dict[str, int] = {}
-
-    def round(self, progress: RoundProgress) -> None:
-        """Store the number of users."""
-        self.users[str(progress.round)] = progress.users
+    @property
+    def users(self) -> dict[str, int]:
+        """Number of users by round. Rounds are strings, as in JSON."""
+        return {str(record["round"]): int(record["users"]) for record in self.records}
 
 
 def _train_without_fold(
-    grid: Grid, plan: TrainingPlan, start: Bundle, checkpoints: Path, fold: int | None
+    grid: Grid, start: Bundle, checkpoints: Path, fold: int | None, plan: TrainingPlan
 ) -> _TrainedRounds:
     """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
     folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
-    if fold is not None:
-        plan = replace(plan, rounds=fold_rounds(plan))
     checkpoint = latest_checkpoint(folder)
     first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
     rounds, _, rule = settled(plan)
@@ -165,19 +202,33 @@ def _train_without_fold(
     if done:
         note(resumed_text(done, rounds, folder))
     validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
-    users_by_round = _UsersByRound()
+    append_event(checkpoints, "start", fold=fold, done=done, rounds=rounds)
     strategy = MetaStrategy(
         outer,
         plan,
         left_out=plan.calibration.left_out(fold),
         checkpoints=folder,
         done=done,
-        progress=users_by_round,
         validations=validations,
+        clip=checkpoint.clip if checkpoint else math.inf,
+        journal=_journal(checkpoints, fold, rounds),
     )
     if done < rounds:
         strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
-    return _TrainedRounds(*strategy.kept, done, users_by_round.users, validations)
+    records = records_of(read_events(checkpoints)[0], fold, rounds)
+    return _TrainedRounds(*strategy.kept, done, records, validations, strategy.round_log)
+
+
+def _journal(folder: Path, fold: int | None, rounds: int) -> Callable[[Mapping[str, Any]], None]:
+    """Appends what happened in a round, and how long it took, to the folder's journal."""
+    ended = time.monotonic()
+
+    def append(entry: Mapping[str, Any]) -> None:
+        nonlocal ended
+        began, ended = ended, time.monotonic()
+        append_event(folder, "round", fold=fold, rounds=rounds, seconds=round(ended - began, 3), **entry)
+
+    return append
 
 
 def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: int, metric: Metric) -> dict[str, Any]:
@@ -194,4 +245,14 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "meta": digest(done.meta),
         "validations": [validation.as_json() for validation in validations],
         "decline": decline,
+        "refused": _refused_by_code(done),
+        "refused_in_validation": [each.as_json() for each in done.log.evaluation],
+        "log": [{k: v for k, v in event.items() if k not in ("event", "fold", "rounds")} for event in done.records],
     }
+
+
+def _refused_by_code(done: _TrainedRounds) -> dict[str, int]:
+    """Number of refused replies by code: of all training rounds, and of the evaluation rounds run now."""
+    counted = Counter(each["code"] for event in done.records for each in event["refused"])
+    counted.update(each.code for each in done.log.evaluation)
+    return dict(counted)

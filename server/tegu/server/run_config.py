@@ -3,8 +3,9 @@
 `tegu.server.training.plan` documents every setting. Where a setting of the plan is None, the configuration holds:
 
 - `nodes`, `rounds` and `cohort`: 0
-- `outer`: empty, with the default `outer-lr`, `outer-decay` and `outer-options`
-- `validate-every`: -1
+- `outer`: empty, with the default `outer-lr`, `outer-decay`, `outer-averaged` and `outer-options`
+- `validate-every`: -1, and -2 for "growing"
+- `until-flat`: -1, and otherwise 1 for True and 0 for False
 - `calibration-share`: -1.0
 - `calibration-folds`: -1
 - `calibration-confidence`: -1.0
@@ -12,8 +13,8 @@
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
-A `clip` of 0 means no clipping. `calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as
-{"weight_decay": 0.01}.
+A `clip` of -1 means None, which is adaptive clipping in a federation; -2 means "adaptive", and 0 no clipping.
+`calibration-ks` is a list such as "1,2,5". `outer-options` is a JSON object such as {"weight_decay": 0.01}.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
 
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.server.evaluation.early_stopping import Interval
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
@@ -35,6 +38,8 @@ __all__ = ["Scalar", "from_config", "to_config"]
 
 Scalar: TypeAlias = "bool | int | float | str"
 _AUTOMATIC = _NO_LIMIT = _STRICT = -1
+_ADAPTIVE = -2
+_GROWING = -2
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -59,11 +64,13 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer": plan.outer.name if plan.outer else "",
         "outer-lr": float(outer.lr),
         "outer-decay": outer.decay,
+        "outer-averaged": outer.averaged,
         "outer-options": json.dumps(dict(outer.options)),
         "update-precision": plan.updates.precision,
-        "clip": 0.0 if math.isinf(plan.updates.clip) else float(plan.updates.clip),
-        "validate-every": _AUTOMATIC if stopping.validate_every is None else stopping.validate_every,
+        "clip": _clip_value(plan.updates.clip),
+        "validate-every": _interval_as_number(stopping.validate_every),
         "patience": stopping.patience,
+        "until-flat": _AUTOMATIC if stopping.until_flat is None else int(stopping.until_flat),
         "calibration-share": float(_AUTOMATIC if calibration.share is None else calibration.share),
         "calibration-folds": _AUTOMATIC if calibration.folds is None else calibration.folds,
         "calibration-nodes": calibration.nodes,
@@ -105,8 +112,12 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
         ),
         episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
         outer=_outer(values),
-        updates=UpdatePlan(values["update-precision"], values["clip"] or math.inf),
-        early_stopping=EarlyStopping(_unless_automatic(values["validate-every"]), values["patience"]),
+        updates=UpdatePlan(values["update-precision"], _clip(values["clip"])),
+        early_stopping=EarlyStopping(
+            "growing" if values["validate-every"] == _GROWING else _unless_automatic(values["validate-every"]),
+            values["patience"],
+            _yes_or_no("until-flat", values["until-flat"]),
+        ),
         calibration=CalibrationPlan(
             _unless_automatic(values["calibration-share"]),
             _unless_automatic(values["calibration-folds"]),
@@ -135,15 +146,41 @@ def _outer(values: Mapping[str, Any]) -> OuterRule | None:
     Raises:
         FederationError: a setting of the optimiser without its name.
     """
-    lr, options, decay = values["outer-lr"], _options(values["outer-options"]), values["outer-decay"]
+    rule = OuterRule(
+        values["outer"] or OuterRule.name, values["outer-lr"], {}, values["outer-decay"], values["outer-averaged"]
+    )
+    options = _options(values["outer-options"])
     if values["outer"]:
-        return OuterRule(values["outer"], lr, options, decay)
-    if (lr, options, decay) != (OuterRule.lr, {}, OuterRule.decay):
+        return replace(rule, options=options)
+    if rule != OuterRule() or options:
         raise FederationError(
-            f"outer is empty, which means automatic, with outer-lr {lr}, outer-decay {json.dumps(decay)} and "
-            f"outer-options {json.dumps(options)}: name the optimiser that they are for, such as outer = 'SGD'"
+            f"outer is empty, which means automatic, with outer-lr {rule.lr}, outer-decay {json.dumps(rule.decay)}, "
+            f"outer-averaged {json.dumps(rule.averaged)} and outer-options {json.dumps(options)}: name the optimiser "
+            "that they are for, such as outer = 'SGD'"
         )
     return None
+
+
+def _clip_value(clip: float | str | None) -> float:
+    if clip is None or isinstance(clip, str):
+        return float(_AUTOMATIC if clip is None else _ADAPTIVE)
+    return 0.0 if math.isinf(clip) else float(clip)
+
+
+def _clip(value: float) -> float | Literal["adaptive"] | None:
+    if value in (_AUTOMATIC, _ADAPTIVE):
+        return None if value == _AUTOMATIC else "adaptive"
+    return value or math.inf
+
+
+def _interval_as_number(every: Interval | None) -> int:
+    return _AUTOMATIC if every is None else _GROWING if every == "growing" else every
+
+
+def _yes_or_no(key: str, value: int) -> bool | None:
+    if value not in (_AUTOMATIC, 0, 1):
+        raise FederationError(f"{key} is {value}: expected 1 for yes, 0 for no, or {_AUTOMATIC} for automatic")
+    return None if value == _AUTOMATIC else bool(value)
 
 
 def _unless_automatic(value: Any) -> Any:

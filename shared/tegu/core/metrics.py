@@ -40,6 +40,8 @@ class Metric:
     higher_is_better: bool
     score: Callable[[Array, Array, Array], float]
     resolution: Callable[[float, Array], float] = _zero
+    lowest: float = -math.inf
+    highest: float = math.inf
 
     def gain(self, personalised: Array, initialisation: Array) -> Array:
         """The improvement; positive is better for every metric."""
@@ -113,11 +115,11 @@ def _possible_hits(y: Array) -> int:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _accuracy, _one_label),
-        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels),
-        Metric("mse", False, _mse, _average_row),
-        Metric("rmse", False, _rmse, _root_of_average_row),
-        Metric("recall@10", True, _recall, _one_hit),
+        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0),
+        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels, 0.0, 1.0),
+        Metric("mse", False, _mse, _average_row, 0.0),
+        Metric("rmse", False, _rmse, _root_of_average_row, 0.0),
+        Metric("recall@10", True, _recall, _one_hit, 0.0, 1.0),
     )
 }
 

@@ -7,6 +7,7 @@ module_calls  which module of a model runs
 catalogue     learners by name
 inner_loop    adapting by gradient steps
 solvers       solvers by matrix products
+networks      networks made for a spec, and networks that embed rows
 modules       what is done with a `torch.nn.Module` before a learner uses it
 parameters    forms that parameters take while a user adapts
 operators     operators in a form that exports to ONNX and batches over users
@@ -15,8 +16,17 @@ operators     operators in a form that exports to ONNX and batches over users
 from tegu.core.errors import missing_extra
 
 try:
+    from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
+    from tegu.learners.algorithms.fast_adaptation.snail import snail
+    from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
     from tegu.learners.algorithms.implicit_als import implicit_als
     from tegu.learners.algorithms.item_ratings import item_ratings
+    from tegu.learners.algorithms.learned_optimiser.lstm_meta_learner import lstm_meta_learner
+    from tegu.learners.algorithms.learned_optimiser.meta_sgd import meta_sgd
+    from tegu.learners.algorithms.learned_optimiser.t_net import t_net
+    from tegu.learners.algorithms.metric.matching_networks import matching_networks
+    from tegu.learners.algorithms.metric.prototypical_networks import prototypical_networks
+    from tegu.learners.algorithms.metric.relation_networks import relation_networks
     from tegu.learners.algorithms.mixture.mixture import mixture
     from tegu.learners.algorithms.reptile import reptile
     from tegu.learners.algorithms.residual_correction import residual_correction
@@ -39,11 +49,21 @@ __all__ = [
     "fedavg",
     "fedsgd",
     "find_learner",
+    "fomaml",
     "implicit_als",
     "item_ratings",
     "local_only",
+    "lstm_meta_learner",
+    "maml",
+    "matching_networks",
+    "meta_sgd",
     "mixture",
     "optimiser_names",
+    "prototypical_networks",
+    "r2d2",
+    "relation_networks",
     "reptile",
     "residual_correction",
+    "snail",
+    "t_net",
 ]

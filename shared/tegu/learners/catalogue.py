@@ -5,13 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tegu.core.errors import UnknownNameError
+from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
+from tegu.learners.algorithms.fast_adaptation.snail import snail
+from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
+from tegu.learners.algorithms.learned_optimiser.lstm_meta_learner import lstm_meta_learner
+from tegu.learners.algorithms.learned_optimiser.meta_sgd import meta_sgd
+from tegu.learners.algorithms.learned_optimiser.t_net import t_net
+from tegu.learners.algorithms.metric.matching_networks import matching_networks
+from tegu.learners.algorithms.metric.prototypical_networks import prototypical_networks
+from tegu.learners.algorithms.metric.relation_networks import relation_networks
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
 
-__all__ = ["LEARNERS", "find_learner"]
+__all__ = ["LEARNERS", "NETWORK_FROM_SPEC", "find_learner"]
 
-LEARNERS: dict[str, Callable[..., Learner]] = {"reptile": reptile, "residual_correction": residual_correction}
+LEARNERS: dict[str, Callable[..., Learner]] = {
+    "reptile": reptile,
+    "residual_correction": residual_correction,
+    "maml": maml,
+    "fomaml": fomaml,
+    "meta_sgd": meta_sgd,
+    "t_net": t_net,
+    "lstm_meta_learner": lstm_meta_learner,
+    "prototypical_networks": prototypical_networks,
+    "matching_networks": matching_networks,
+    "relation_networks": relation_networks,
+    "r2d2": r2d2,
+    "snail": snail,
+}
+
+NETWORK_FROM_SPEC = frozenset({"prototypical_networks", "matching_networks", "relation_networks", "r2d2", "snail"})
+"""Learners that make a network from the spec if the module is None."""
 
 
 def find_learner(name: str) -> Callable[..., Learner]:

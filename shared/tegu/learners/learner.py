@@ -164,6 +164,8 @@ class RecommendedTraining(NamedTuple):
         decay: whether the step size decays over the run.
         rounds: number of rounds; None for the plan's own default.
         cohort: users per round; None for the plan's own default.
+        averaged: whether an average of the parameters over rounds is kept.
+        until_flat: whether training ends once the validation figures no longer rise.
     """
 
     optimiser: str = "SGD"
@@ -172,6 +174,8 @@ class RecommendedTraining(NamedTuple):
     decay: bool = False
     rounds: int | None = None
     cohort: int | None = None
+    averaged: bool = False
+    until_flat: bool = False
 
 
 class Source(NamedTuple):

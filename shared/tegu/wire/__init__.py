@@ -2,6 +2,7 @@
 
 training    requests and replies of training rounds
 evaluation  requests and replies of evaluation rounds
+failure     what a device tells about a failure
 npy         arrays as bytes
 """
 
@@ -11,6 +12,7 @@ from tegu.wire.evaluation import (
     read_evaluation_reply,
     read_evaluation_request,
 )
+from tegu.wire.failure import FAILURES, describe_failure, failure_reason
 from tegu.wire.training import (
     Reply,
     RoundConfig,
@@ -25,10 +27,13 @@ from tegu.wire.training import (
 )
 
 __all__ = [
+    "FAILURES",
     "Reply",
     "RoundConfig",
+    "describe_failure",
     "evaluation_reply_content",
     "evaluation_request_content",
+    "failure_reason",
     "packed_reply_content",
     "payload_bytes",
     "read_evaluation_reply",

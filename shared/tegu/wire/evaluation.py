@@ -22,6 +22,7 @@ from tegu.core.calibration.evaluation_request import (
 )
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
+from tegu.wire.failure import describe_failure
 from tegu.wire.training import to_tree
 
 __all__ = ["evaluation_reply_content", "evaluation_request_content", "read_evaluation_reply", "read_evaluation_request"]
@@ -78,7 +79,7 @@ def read_evaluation_reply(message: Message, request: EvaluationRequest) -> list[
         FederationError: the node failed, or the reply does not fit the request.
     """
     if message.has_error():
-        raise FederationError(f"the participant failed: {message.error.reason}")
+        raise FederationError(f"the participant failed: {describe_failure(message.error.reason)}")
     records = message.content.metric_records
     try:
         return [_sums(records[f"answer-{index}"], wanted) for index, wanted in enumerate(request.questions)]

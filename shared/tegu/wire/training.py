@@ -21,6 +21,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.sampling.episode import EpisodeRule
+from tegu.wire.failure import describe_failure
 from tegu.wire.npy import dtype_name, from_npy, to_npy
 
 __all__ = [
@@ -65,10 +66,17 @@ class RoundConfig:
 
 
 class Reply(NamedTuple):
-    """The sum of updates and its number of users. The tree is empty where all of a node's users calibrate."""
+    """The sum of a node's updates.
+
+    Attributes:
+        update: the sum of its users' clipped updates; empty where all of a node's users calibrate.
+        users: number of users in the sum.
+        within: number of those whose update needed no clipping, for an adaptive clip; None if nobody counted them.
+    """
 
     update: Tree
     users: int
+    within: int | None = None
 
 
 def to_record(tree: Tree) -> ArrayRecord:
@@ -141,12 +149,16 @@ def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
 
 def training_reply_content(reply: Reply) -> RecordDict:
     """The content of a reply whose update is stored by name in full precision."""
-    return RecordDict({"update": to_record(reply.update), "metrics": MetricRecord({"users": reply.users})})
+    return RecordDict({"update": to_record(reply.update), "metrics": _counts(reply.users, reply.within)})
 
 
-def packed_reply_content(update: Packed, users: int) -> RecordDict:
+def packed_reply_content(update: Packed, users: int, within: int | None = None) -> RecordDict:
     """The content of a reply whose update is encoded in fewer bytes."""
-    return RecordDict({"packed": to_record(update._asdict()), "metrics": MetricRecord({"users": users})})
+    return RecordDict({"packed": to_record(update._asdict()), "metrics": _counts(users, within)})
+
+
+def _counts(users: int, within: int | None) -> MetricRecord:
+    return MetricRecord({"users": users} if within is None else {"users": users, "within-clip": within})
 
 
 def payload_bytes(content: RecordDict) -> int:
@@ -166,14 +178,16 @@ def read_training_reply(message: Message, like: Tree) -> Reply:
         DataError: the layout of a packed update differs.
     """
     if message.has_error():
-        raise FederationError(f"the participant failed: {message.error.reason}")
+        raise FederationError(f"the participant failed: {describe_failure(message.error.reason)}")
     try:
-        users = int(str(message.content.metric_records["metrics"]["users"]))
+        counts = message.content.metric_records["metrics"]
+        users = int(str(counts["users"]))
+        within = int(str(counts["within-clip"])) if "within-clip" in counts else None
         records = message.content.array_records
         if "packed" in records:
             packed = to_tree(records["packed"])
-            return Reply(unpack(Packed(packed["codes"], packed["scales"]), like), users)
-        return Reply(to_tree(records["update"]), users)
+            return Reply(unpack(Packed(packed["codes"], packed["scales"]), like), users, within)
+        return Reply(to_tree(records["update"]), users, within)
     except (KeyError, ValueError) as error:
         source = message.metadata.src_node_id
         raise FederationError(

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.federation import federation
+from tegu.cli.learners import LEARNERS
+from tegu.cli.signing import signing
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -20,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(federation)
+app.add_typer(signing)
 
 
 def _require_sim() -> None:
@@ -32,13 +37,27 @@ def simulate(
     experiment: Annotated[
         str,
         typer.Argument(
-            help="movielens, ratings, insteval, catsup, exercises, shakespeare, sine, two_groups, one_group or "
-            "changing_sines."
+            help="movielens, ratings, insteval, catsup, exercises, shakespeare, omniglot, sine, two_groups, one_group "
+            "or changing_sines."
         ),
     ],
+    data: Annotated[
+        Path | None, typer.Option(help="omniglot: the folder with the official archives (images_*.zip, all_runs.zip).")
+    ] = None,
+    ways: Annotated[int | None, typer.Option(min=2, help="omniglot: characters of a task; 5 by default.")] = None,
+    shots: Annotated[
+        str | None, typer.Option(help="omniglot: examples of each character to evaluate at; 1,5 by default.")
+    ] = None,
+    rotations: Annotated[
+        bool, typer.Option(help="omniglot: characters turned by quarters are further classes in training.")
+    ] = False,
+    heldout: Annotated[
+        str | None,
+        typer.Option(help="omniglot: alphabets to hold out, such as 'Sanskrit,Tagalog'; see the reference by default."),
+    ] = None,
     learner: Annotated[
         str | None,
-        typer.Option(help="Learner to train: reptile or residual_correction; the experiment's own by default."),
+        typer.Option(help=LEARNERS),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Number of rounds; the experiment's own by default.")
@@ -117,16 +136,25 @@ def simulate(
 
     EXPERIMENT is `movielens` (film clicks), `ratings` (film ratings), `insteval` (ratings of lecturers), `catsup`
     (households' brand choices, in order), `exercises` (movements seen by a watch), `shakespeare` (the next character),
-    `sine` (few-shot regression), `two_groups` (two groups of users with opposite preferences), `one_group` (one of
-    these groups) or `changing_sines` (users whose preferences change).
+    `omniglot` (few-shot classification of characters, with --data), `sine` (few-shot regression), `two_groups` (two
+    groups of users with opposite preferences), `one_group` (one of these groups) or `changing_sines` (users whose
+    preferences change).
 
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`. Progress goes to stderr.
     """
     _require_sim()
     from tegu.cli.commands.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
+    from tegu.cli.parsing.numbers import parse_numbers  # noqa: PLC0415 # keeps --help quick
 
     simulate_command(
         experiment,
+        own={
+            "data": data,
+            "ways": ways,
+            "shots": shots and parse_numbers("shots", shots),
+            "rotations": rotations,
+            "heldout": heldout and [name.strip() for name in heldout.split(",") if name.strip()],
+        },
         learner=learner,
         rounds=rounds,
         patience=patience,
@@ -208,7 +236,7 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="simulate, device, start, scale or wire.")],
+    name: Annotated[str, typer.Argument(help="simulate, device, start, scale, wire or learners.")],
     pairs: Annotated[int, typer.Option(min=1, help="Timed runs of each implementation. They alternate: A B A B.")] = 5,
     task: Annotated[
         list[str] | None, typer.Option(help="Run this task only. May be repeated. By default, all tasks.")
@@ -221,14 +249,34 @@ def bench(
         Path | None, typer.Option(help="Plot to write, .svg or .html. The result is written beside it as .json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
+    learner: Annotated[
+        list[str] | None, typer.Option(help="learners: measure this one only. May be repeated. By default, all.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="learners: the folder with Omniglot's archives.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="learners: rounds of training; what each learner recommends by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="learners: of the runs.")] = 0,
 ) -> None:
     """Compare Tegu with peers in the same run: medians and ratios of paired runs.
 
     NAME is `simulate` (simulated rounds of many users), `device` (adapting to one user), `start` (from the start of a
     process to its first personalised prediction), `scale` (populations of up to a million users) or `wire` (quantised
     updates). If a peer is not installed, the command says how to install it and leaves it out.
+
+    NAME `learners` compares Tegu's learners with each other on sine, Omniglot (with --data) and movielens, one process
+    for each. Results are kept in the folder named like --out, or in `runs/learners`: a later run goes on from there.
     """
     _require_sim()
+    if name == "learners":
+        from tegu.cli.commands.bench_learners import bench_learners_command  # noqa: PLC0415 # torch
+
+        compared = bench_learners_command(
+            tasks=task or [], learners=learner or [], seed=seed, rounds=rounds, data=data, out=out
+        )
+        if as_json:
+            typer.echo(json.dumps(compared))
+        return
     from tegu.cli.commands.bench import bench_command  # noqa: PLC0415 # torch
 
     result = bench_command(name, pairs=pairs, tasks=task or [], peers=peer or [], install=install, out=out)

@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["add_signing_commands"]
+__all__ = ["signing"]
 
 
-def add_signing_commands(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(keygen)
-    app.command()(sign)
+signing = typer.Typer()
 
 
+@signing.command()
 def keygen(
     key: Annotated[Path, typer.Argument(help="File to write the private key to. It must not exist.")],
 ) -> None:
@@ -25,6 +23,7 @@ def keygen(
     typer.echo(make_key_file(key))
 
 
+@signing.command()
 def sign(
     bundle: Annotated[Path, typer.Argument(help="A .tegu file.")],
     key: Annotated[Path, typer.Option(help="File with the private key, as `tegu keygen` writes it.")],

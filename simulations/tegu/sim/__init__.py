@@ -18,6 +18,7 @@ from tegu.core.errors import missing_extra
 try:
     from tegu.core.notes import show_notes
     from tegu.server.training.plan import TrainingPlan
+    from tegu.sim.data.few_shot.tasks import Tasks, few_shot_population
     from tegu.sim.data.population import Population, Split
     from tegu.sim.data.population_on_disk import read_population, write_population
     from tegu.sim.experiments.catalogue import EXPERIMENTS, find_experiment
@@ -37,7 +38,9 @@ __all__ = [
     "Population",
     "Run",
     "Split",
+    "Tasks",
     "TrainingPlan",
+    "few_shot_population",
     "find_experiment",
     "read_population",
     "run_experiment",

@@ -21,8 +21,8 @@ from tegu.server.calibration.schedule import note_on_harm
 from tegu.server.evaluation.validation import Validation, mean_validation
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.automatic import settled
-from tegu.server.training.cross_fitting import fold_rounds
-from tegu.server.training.plan import TrainingPlan
+from tegu.server.training.cross_fitting import fold_rounds, with_rounds
+from tegu.server.training.plan import EarlyStopping, TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
@@ -75,8 +75,8 @@ def run_plan(
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: the learner was built for another spec, the plan has patience and the backend is "ray", or `resume`
-            without `checkpoints`; or fewer users calibrate than the plan's `confidence` takes.
+        DataError: the learner was built for another spec, the plan has patience or `until_flat` and the backend is
+            "ray", or `resume` without `checkpoints`; or fewer users calibrate than the plan's `confidence` takes.
         FederationError: the folder holds another run or is in use, or training diverges.
         UnknownNameError: no such backend or engine.
     """
@@ -93,9 +93,21 @@ def run_plan(
             "backend inprocess"
         )
     folder = _folder(checkpoints, resume)
+    if backend == "ray":
+        plan = replace(plan, early_stopping=_fixed_rounds(plan.early_stopping))
     plan = resolve_folds(with_fitting_cohort(plan, learner.recommended, population), population, backend)
     with hold_folder(folder):
         return _run(population, learner, plan, backend, engine, memory, folder, resume, progress)
+
+
+def _fixed_rounds(stopping: EarlyStopping) -> EarlyStopping:
+    """The rule to stop of a run without validations."""
+    if stopping.until_flat:
+        raise DataError(
+            "until_flat is True with the backend ray, which has no validation: set until_flat to False, or use the "
+            "backend inprocess"
+        )
+    return replace(stopping, until_flat=False)
 
 
 def _folder(checkpoints: str | Path | None, resume: bool) -> Path | None:
@@ -121,7 +133,8 @@ def _run(
     folds = plan.calibration.folds or 0
     check_people(len(split.calibration), plan.calibration.limits)
     crossed = f"{folds} times {fold_rounds(plan)} rounds and " if folds else ""
-    progress.stage(f"{learner.name}: compiling graphs, then {crossed}{settled(plan).rounds} rounds")
+    at_most = "at most " if plan.early_stopping.until_flat else ""
+    progress.stage(f"{learner.name}: compiling graphs, then {at_most}{crossed}{settled(plan).rounds} rounds")
     graphs = compile_learner(learner)
     if folder is not None:
         check_run(folder, run_record(population, learner, graphs, plan, backend), resume=resume)
@@ -130,6 +143,8 @@ def _run(
     train = _training(backend, learner, graphs, chosen, plan, validation)
     found = cross_fit_population(split, plan, train, progress, folder)
     trained = found.trained
+    if plan.early_stopping.until_flat:  # the plan that was run, and gives the same again
+        plan = with_rounds(plan, trained.kept)
     schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.limits)
     note_on_harm(schedule)
     made = make_bundle(learner, trained.meta, graphs)

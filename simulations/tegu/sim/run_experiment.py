@@ -17,7 +17,7 @@ from tegu.server.training.run_folder import finish_run, hold_folder, is_finished
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.evaluation.baselines.run_baselines import run_baselines
 from tegu.sim.evaluation.drift_replay import replay_drift
-from tegu.sim.evaluation.heldout import evaluate_heldout
+from tegu.sim.evaluation.heldout import evaluate_further, evaluate_heldout
 from tegu.sim.evaluation.run_metrics import run_metrics
 from tegu.sim.evaluation.storage_cost import storage_cost
 from tegu.sim.experiments.experiment import Experiment
@@ -110,8 +110,10 @@ def _run(
     )
     baselines = run_baselines(experiment.compared, run, progress) if experiment.streams is None else {}
     progress.stage("evaluating on held-out users")
-    results = evaluate_heldout(run, baselines)
+    results = evaluate_heldout(run, baselines, experiment.draws)
     metrics, curve = run_metrics(experiment.name, run, results), results.curve
+    if experiment.further:
+        metrics["further"] = {name: evaluate_further(run, users) for name, users in experiment.further.items()}
     if experiment.streams is not None:
         progress.stage("replaying users whose preferences change")
         metrics["drift"] = replay_drift(run, experiment.streams)

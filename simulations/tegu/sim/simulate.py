@@ -62,7 +62,8 @@ def simulate(
             without `requires_grad` are fixed. None takes the default for the population: item effects, level and taste
             for one number per item id, vectors of items and users for a ranking, and otherwise a small network that is
             made from the spec. A note says which.
-        rounds: number of rounds. None means the plan's, or what the learner recommends, 300 by default.
+        rounds: number of rounds. None means the plan's, or what the learner recommends: for a module until
+            validations no longer rise, 600 at most (`EarlyStopping.until_flat`), and otherwise 300 by default.
         cohort: users per round, or nodes per round if the plan has nodes (`plan.cohort.size`). None means the plan's,
             or what the learner recommends, 32 by default and no more than train.
         seed: determines splits, first parameters, cohorts and episodes. None means the plan's, 0 by default.
@@ -81,8 +82,8 @@ def simulate(
         checkpoints: folder for a checkpoint after every round. A folder that holds checkpoints of this run continues
             it, with a note that says from which round; the result is that of an uninterrupted run. Another run's folder
             is refused: plan, learner, first parameters and data must be the same. The number of rounds may grow if
-            neither decay nor patience depends on it, and without patience what calibration alone uses may change
-            (ks, metric, limits on harm). None writes none.
+            neither decay nor patience depends on it, also after a run that validation has ended. Without patience what
+            calibration alone uses may change (ks, metric, limits on harm). None writes none.
         resume: whether `checkpoints` must hold this run already.
         progress: receives every stage and round. None shows them on stderr: a bar in a terminal, a line that changes in
             a notebook, few lines in a log. `tegu.server.progress.SILENT` shows nothing.

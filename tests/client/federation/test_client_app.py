@@ -18,7 +18,7 @@ from tegu.client.federation.client_app import app
 from tegu.core.bundle.file import write_bundle
 from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.data.tree import max_difference
-from tegu.core.errors import BundleError, DataError, FederationError
+from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import EpisodeRule, draw_users
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.federation.grid import flower_identity
@@ -119,16 +119,22 @@ def test_rows_that_belong_together_are_as_in_simulation(folder: Path, tmp_path: 
     check(answered({"data": f"{tmp_path}/0.npz", "bundle": f"{folder}/init.tegu"}), Reply(update, len(cohort.users)))
 
 
-def test_what_is_not_set_is_named(folder: Path) -> None:
+def test_what_is_not_set_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In the device's own log. The server learns a class and a code."""
     data = {"data": f"{folder}/rows/0.npz"}
-    with refused(FederationError, "bundle is not set", "--node-config \"bundle='...'\""):
+    with refused(FederationError, "FederationError: request: the device cannot use the request"):
         answered(data, {"bundle": ""})
-    with refused(FederationError, "partitions is not set"):
+    assert "bundle is not set" in caplog.text
+    assert "--node-config \"bundle='...'\"" in caplog.text
+    with refused(FederationError, "FederationError: request"):
         answered({"partition-id": 0, "bundle": f"{folder}/init.tegu"})
+    assert "partitions is not set" in caplog.text
 
 
-def test_files_that_cannot_be_read_are_named(folder: Path) -> None:
-    with refused(DataError, f"cannot read {folder}/rows/9.npz"):
+def test_files_that_cannot_be_read_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with refused(FederationError, "DataError: data: the device cannot read its rows"):
         answered({"partition-id": 9}, {"bundle": f"{folder}/init.tegu", "partitions": f"{folder}/rows"})
-    with refused(BundleError, f"{folder}/none.tegu"):
+    assert f"cannot read {folder}/rows/9.npz" in caplog.text
+    with refused(FederationError, "BundleError: bundle: the device cannot read its bundle"):
         answered({"data": f"{folder}/rows/0.npz", "bundle": f"{folder}/none.tegu"})
+    assert f"{folder}/none.tegu" in caplog.text

@@ -11,7 +11,8 @@ from flwr.app import Error, Message
 from tests.core.samples import refused
 from tests.server.fake import random_tree, same_bits
 
-from tegu.core.calibration.evaluation_request import COLUMNS, CandidateSet, EvaluationRequest, MetricSums
+from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, MetricSums
+from tegu.core.calibration.selection.figures import figure_sums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.round import run_evaluation_round
@@ -25,8 +26,15 @@ Node = Callable[[], Sequence[MetricSums]]
 
 
 def random_sums(seed: int) -> list[MetricSums]:
+    """Of 3 to 8 users, some of whom have too few rows for the second set."""
     rng = np.random.default_rng(seed)
-    return [MetricSums(int(rng.integers(0, 9)), rng.normal(size=shape)) for shape in ((2, COLUMNS["gains"]), (1, 2))]
+    users = int(rng.integers(3, 9))
+    figure, scores = rng.uniform(1, 2, users), rng.uniform(1, 2, users - 1)
+    gains = [figure_sums(rng.normal(size=(users, 2)), figure, np.zeros(users), 0.05) for _ in range(2)]
+    return [
+        MetricSums(users, np.stack(gains)),
+        MetricSums(users - 1, np.asarray([[scores.sum(), np.square(scores).sum()]])),
+    ]
 
 
 def evaluate_on(nodes: Mapping[int, Node], limit: int = 0) -> tuple[list[MetricSums], list[int]]:
@@ -59,10 +67,10 @@ def failing() -> list[MetricSums]:
 
 
 def test_sums_are_added_for_each_set_of_candidates() -> None:
-    answers, requested = evaluate_on({node: lambda node=node: random_sums(node) for node in (1, 2, 3)})
-    assert requested == [1, 2, 3]
+    answers, requested = evaluate_on({node: lambda node=node: random_sums(node) for node in (1, 2)})
+    assert requested == [1, 2]
     for place, answer in enumerate(answers):
-        each = [random_sums(node)[place] for node in (1, 2, 3)]
+        each = [random_sums(node)[place] for node in (1, 2)]
         assert answer.users == sum(one.users for one in each)
         np.testing.assert_allclose(answer.sums, np.sum([one.sums for one in each], 0))
 

@@ -6,8 +6,9 @@ from tegu.core.errors import DataError, UnknownNameError
 from tegu.learners.learner import RecommendedTraining
 from tegu.server.run_config import from_config, to_config
 from tegu.server.training.automatic import settled, with_recommended
+from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.server.training.plan import CohortPlan, EarlyStopping, TrainingPlan
 
 ADVICE = RecommendedTraining("Adam", 0.02, {"weight_decay": 0.5}, True, 40, 9)
 
@@ -20,7 +21,8 @@ def test_a_recommendation_fills_in_what_is_automatic() -> None:
 
 
 def test_what_the_plan_says_stays() -> None:
-    plan = TrainingPlan(rounds=7, cohort=CohortPlan(5), outer=OuterRule("SGD", 0.3))
+    stopping = EarlyStopping(until_flat=False)
+    plan = TrainingPlan(rounds=7, cohort=CohortPlan(5), outer=OuterRule("SGD", 0.3), early_stopping=stopping)
     assert with_recommended(plan, ADVICE) == plan
     assert with_recommended(plan, None) == plan
 
@@ -28,9 +30,32 @@ def test_what_the_plan_says_stays() -> None:
 def test_nothing_is_automatic_afterwards() -> None:
     for advice in (None, RecommendedTraining(), ADVICE):
         found = with_recommended(TrainingPlan(), advice)
-        assert None not in (found.rounds, found.cohort.size, found.outer)
+        assert None not in (found.rounds, found.cohort.size, found.outer, found.early_stopping.until_flat)
         assert with_recommended(found, RecommendedTraining("Yogi", 9.0)) == found
         assert from_config(to_config(found)) == found
+
+
+def test_a_learner_may_train_until_validations_are_flat() -> None:
+    advice = RecommendedTraining("AdamW", 0.01, averaged=True, until_flat=True)
+    found = with_recommended(TrainingPlan(), advice)
+    assert (found.rounds, found.early_stopping.until_flat) == (600, True)
+    assert found.outer == OuterRule("AdamW", 0.01, averaged=True)
+    assert with_recommended(TrainingPlan(), advice._replace(rounds=70)).rounds == 70
+    for own, rounds in (
+        (TrainingPlan(rounds=7), 7),
+        (TrainingPlan(outer=OuterRule("SGD", 0.3)), 300),
+        (TrainingPlan(early_stopping=EarlyStopping(patience=4)), 300),
+        (TrainingPlan(early_stopping=EarlyStopping(validate_every=0)), 300),
+        (TrainingPlan(calibration=CalibrationPlan(share=0.0)), 300),
+    ):
+        plan = with_recommended(own, advice)
+        assert (plan.rounds, plan.early_stopping.until_flat) == (rounds, False)
+
+
+def test_a_plan_may_ask_for_it() -> None:
+    plan = TrainingPlan(rounds=50, early_stopping=EarlyStopping(until_flat=True))
+    assert with_recommended(plan, None).rounds == 50
+    assert with_recommended(TrainingPlan(early_stopping=plan.early_stopping), None).rounds == 600
 
 
 def test_a_plan_and_a_run_configuration_without_values_are_automatic() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,37 @@ def test_the_step_size_decays_linearly() -> None:
         moved.append(float(before["bias"][0] - after["bias"][0]))
         before = after
     assert moved == pytest.approx([1.0, 0.75, 0.5, 0.25], abs=1e-6)
+
+
+def test_the_average_weights_rounds_by_a_polynomial_of_their_number() -> None:
+    """In float64: round s of t has weight proportional to (s + 7)! / (s - 1)!, a polynomial of degree 8."""
+    iterate = OuterOptimiser(META, OuterRule("Adam", 0.05), ROUNDS)
+    averaged = OuterOptimiser(META, OuterRule("Adam", 0.05, averaged=True), ROUNDS)
+    path = [iterate.step(direction, number) for number, direction in enumerate(DIRECTIONS, 1)]
+    for number, direction in enumerate(DIRECTIONS, 1):
+        found = averaged.step(direction, number)
+        weights = np.asarray([math.factorial(s + 7) / math.factorial(s - 1) for s in range(1, number + 1)])
+        for name, value in found.items():
+            wanted = np.tensordot(weights / weights.sum(), [each[name] for each in path[:number]], 1)
+            np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
+    assert same_bits(averaged.trained, path[-1]), "rounds train the iterate"
+    assert same_bits(averaged.meta, found)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_a_restored_average_continues_bit_for_bit(name: str, tmp_path: Path) -> None:
+    rule = OuterRule(name, 0.05, averaged=True)
+    whole = OuterOptimiser(META, rule, ROUNDS)
+    run_rounds(whole, 1, ROUNDS)
+    half = OuterOptimiser(META, rule, ROUNDS)
+    write_checkpoint(tmp_path, Checkpoint(7, run_rounds(half, 1, 7), half.state()))
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert not same_bits(found.meta, half.trained), "a checkpoint's parameters are those to keep"
+    resumed = OuterOptimiser(found.meta, rule, ROUNDS)
+    resumed.restore(found.outer)
+    assert same_bits(run_rounds(resumed, 8, ROUNDS), whole.meta)
+    assert same_bits(resumed.trained, whole.trained)
 
 
 @pytest.mark.filterwarnings("ignore:This overload of add:UserWarning")  # torch-optimizer calls deprecated overloads

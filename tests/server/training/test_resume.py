@@ -42,7 +42,7 @@ rng = np.random.default_rng(0)
 x, y = rng.normal(size=(80, 3)).astype(np.float32), rng.normal(size=(80, 1)).astype(np.float32)
 population = Population.from_arrays(x, y, np.arange(80) % 10, bundle.manifest.spec)
 plan = TrainingPlan(
-    rounds=12, seed=5, cohort=CohortPlan(4), outer=OuterRule("Adam", 0.05, decay=True), updates=UpdatePlan(clip=3.0)
+    rounds=12, seed=5, cohort=CohortPlan(4), outer=OuterRule("Adam", 0.05, averaged=True), updates=UpdatePlan(clip=3.0)
 )
 
 class Slow(Silent):
@@ -56,11 +56,12 @@ write_bundle(result, replace(bundle, meta=trained.meta))
 """
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "Lamb"])
+@pytest.mark.parametrize(
+    "rule", [OuterRule("SGD", 0.1, decay=True), OuterRule("Adam", 0.1, averaged=True), OuterRule("Lamb", 0.1)]
+)
 @pytest.mark.parametrize("stopped_at", [1, 4])
-def test_a_resumed_run_equals_the_uninterrupted_one(name: str, stopped_at: int, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_the_uninterrupted_one(rule: OuterRule, stopped_at: int, tmp_path: Path) -> None:
     """Same cohorts, which are drawn by the number of the round, same optimiser state, same bits."""
-    rule = OuterRule(name, 0.1, decay=True)
     plan = TrainingPlan(seed=1, cohort=CohortPlan(3))
 
     def grid() -> FunctionGrid:

@@ -31,12 +31,13 @@ def test_a_learner_stays_and_a_module_is_corrected(capsys: pytest.CaptureFixture
     assert choose_learner(population, people.classifier(), 0).name == "residual_correction"
 
 
-def test_a_module_trains_through_its_correction_with_a_decaying_adamw() -> None:
+def test_a_module_trains_through_its_correction_until_validations_are_flat() -> None:
     learner = choose_learner(people.people(), people.classifier(), 0)
     through = residual_correction(people.classifier(), people.SPEC, through=True)
     assert learner.recommended == through.recommended
     assert learner.recommended is not None
-    assert (learner.recommended.optimiser, learner.recommended.decay) == ("AdamW", True)
+    found = learner.recommended
+    assert (found.optimiser, found.decay, found.averaged, found.until_flat) == ("AdamW", False, True, True)
     assert not learner.execution.merges_query, "Reptile's training would"
     assert residual_correction(people.classifier(), people.SPEC).recommended is None
 

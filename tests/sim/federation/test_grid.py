@@ -39,7 +39,7 @@ def by_participants(people: Population, meta: Tree, config: RoundConfig, nodes: 
     runtime, total, users = OnnxRuntime(bundle().graphs), None, 0
     for node in addressed:
         local = [people.local(user) for user in partitions(people, nodes)[node - 1]]
-        update, count = sum_of_updates(
+        update, count, _, _ = sum_of_updates(
             runtime,
             meta,
             local,

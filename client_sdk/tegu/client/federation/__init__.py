@@ -2,5 +2,6 @@
 
 client_app  the Flower ClientApp
 updates     training rounds: the sum of this device's users' updates
+minimums    what a device demands of every round
 evaluation  evaluation rounds: sums of metrics over this device's users
 """

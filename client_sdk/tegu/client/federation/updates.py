@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
-from tegu.core.data.tree import Tree, add, clip
+from tegu.core.data.tree import Tree, add, clip, norm
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import PopulationError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key, episode_noise
-from tegu.core.sampling.leakage import row_units_of
+from tegu.core.sampling.leakage import units_of_user
 
-__all__ = ["sum_of_updates"]
+__all__ = ["SummedUpdates", "sum_of_updates"]
+
+
+class SummedUpdates(NamedTuple):
+    """The sum of users' clipped updates.
+
+    Attributes:
+        update: the sum.
+        users: number of users in it.
+        within: number of users whose update needed no clipping.
+        rows: number of rows that the users' episodes have, support and query together.
+    """
+
+    update: Tree
+    users: int
+    within: int
+    rows: int
 
 
 def sum_of_updates(
@@ -27,8 +44,8 @@ def sum_of_updates(
     episodes: EpisodeRule,
     users_per_node: int = 0,
     noise: int = 0,
-) -> tuple[Tree, int]:
-    """The sum of users' clipped updates, and the number of users in it.
+) -> SummedUpdates:
+    """The sum of users' clipped updates.
 
     Users whose rows do not allow a support and a query are skipped.
 
@@ -48,20 +65,22 @@ def sum_of_updates(
         PopulationError: no user has enough rows.
         RuntimeFailure: the graph cannot be run.
     """
-    total, participants = None, 0
+    total, participants, within, rows = None, 0, 0, 0
     chosen = [users[index] for index in draw_users(len(users), users_per_node, seed, round_number)]
     for user in chosen:
-        units = row_units_of(user.x, user.group, user.order)
+        units = units_of_user(user)
         if units.max_support[0] < episodes.min_support:
             continue
         key = episode_key(seed, round_number, user.user)
         episode = draw_episode(user.x, user.y, episodes, key, units)
         (drawn,) = episode_noise(noise, np.asarray([key], np.uint64))
-        update = clip(runtime.update(meta, *episode, drawn), clip_norm)
+        found = runtime.update(meta, *episode, drawn)
+        update = clip(found, clip_norm)
         total, participants = update if total is None else add(total, update), participants + 1
+        within, rows = within + (norm(found) <= clip_norm), rows + sum(len(part.mask) for part in episode)
     if total is None:
         raise PopulationError(
             f"none of {len(chosen)} users has more than {episodes.min_support} rows: "
             "collect more, or lower min_support (rows with equal x, group or order stay together)"
         )
-    return total, participants
+    return SummedUpdates(total, participants, within, rows)

@@ -15,6 +15,7 @@ from tegu.server.calibration.schedule import find_schedule, note_on_harm
 from tegu.server.evaluation.early_stopping import ValidationHistory, ValidationRule, Validations
 from tegu.server.evaluation.round import run_evaluation_round
 from tegu.server.evaluation.validation import Validation, mean_validation, validation_candidates, validation_from_sums
+from tegu.server.replies.refusal import Refusal
 from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import to_record
@@ -38,12 +39,15 @@ def validations_for(
     every = stopping.interval(rounds, by_default=False)
     if not every or not plan.calibration.left_out(fold).share:
         return None
-    rule = ValidationRule(every, stopping.patience, plan.calibration.metric_for(manifest.spec).higher_is_better)
+    higher_is_better = plan.calibration.metric_for(manifest.spec).higher_is_better
+    rule = ValidationRule(every, stopping.patience, higher_is_better, bool(stopping.until_flat))
     request = _request(plan, manifest, validation_candidates(plan.calibration.middle_k, manifest), fold or 0)
     return Validations(rule, request, rounds, history)
 
 
-def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan) -> tuple[ScheduleEntry, ...]:
+def calibrate(
+    grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: TrainingPlan, refused: list[Refusal] | None = None
+) -> tuple[ScheduleEntry, ...]:
     """The schedule chosen by the federation's calibration users, in one or two evaluation rounds for each fold.
 
     Args:
@@ -51,6 +55,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
         metas: parameters of each fold, trained without the fold's users, who calibrate them.
         manifest: manifest of the bundle. Its candidates are evaluated; without candidates, its own knobs.
         plan: plan of the run.
+        refused: receives the replies that are left out.
 
     Raises:
         FederationError: no node replies, or no calibration user has enough rows for any k.
@@ -61,7 +66,7 @@ def calibrate(grid: Grid, metas: Sequence[Tree], manifest: Manifest, plan: Train
     def evaluate(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         requests = (_request(plan, manifest, questions, fold) for fold in range(len(records)))
         return add_sums(
-            run_evaluation_round(grid, record, request, "calibration", plan.calibration.nodes)
+            run_evaluation_round(grid, record, request, "calibration", plan.calibration.nodes, refused)
             for record, request in zip(records, requests, strict=True)
         )
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.decline import Decline, ValidationPoint, decline_from
+from tegu.server.evaluation.flatness import is_flat, is_growing_round, kept_round
 from tegu.server.evaluation.validation import Validation, validation_from_sums
 
-__all__ = ["Best", "ValidationHistory", "ValidationRule", "Validations", "decline_of"]
+__all__ = ["Best", "Interval", "ValidationHistory", "ValidationRule", "Validations", "decline_of"]
+
+Interval: TypeAlias = int | Literal["growing"]
+"""Rounds between validations: a number, 0 for no validation, or distances that grow (`flatness.is_growing_round`)."""
 
 
 class Best(NamedTuple):
@@ -31,7 +35,7 @@ class ValidationHistory(NamedTuple):
 
     Attributes:
         validations: in order of rounds.
-        best: parameters of the best round; None without patience.
+        best: parameters of the best round; None if no rule asks for them.
     """
 
     validations: tuple[Validation, ...] = ()
@@ -43,30 +47,42 @@ class ValidationRule:
     """When to validate, and when to stop.
 
     Attributes:
-        every: rounds between validations; 0 for no validation. The first and the last round are validated as well.
+        every: rounds between validations. The first and the last round are validated as well.
         patience: stop after this many validations without improvement, once the figure has clearly declined from its
             best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
             the last round's otherwise. 0 runs every round and keeps the last round's parameters.
         higher_is_better: direction of the metric.
+        until_flat: stop once the figures no longer rise, and keep the last round that was about as good as the best
+            (`tegu.server.evaluation.flatness`).
 
     Raises:
-        DataError: a negative number, or patience without validations.
+        DataError: a negative number, or a rule to stop without validations.
     """
 
-    every: int
+    every: Interval
     patience: int = 0
     higher_is_better: bool = True
+    until_flat: bool = False
 
     def __post_init__(self) -> None:
-        if self.every < 0 or self.patience < 0 or (self.patience and not self.every):
+        negative = self.every != "growing" and self.every < 0
+        if negative or self.patience < 0 or ((self.patience or self.until_flat) and not self.every):
             raise DataError(
-                f"validations are {self.every} rounds apart and patience is {self.patience}: expected numbers of at "
-                "least 0; patience above 0 needs at least 1 round between validations"
+                f"validations are {self.every} rounds apart, patience is {self.patience} and until_flat is "
+                f"{self.until_flat}: expected numbers of at least 0; patience above 0 and until_flat need at least 1 "
+                "round between validations"
             )
 
     def includes(self, number: int, rounds: int) -> bool:
         """Whether round `number` of a run of `rounds` rounds is validated."""
+        if self.every == "growing":
+            return number in (1, rounds) or is_growing_round(number)
         return bool(self.every) and (number in (1, rounds) or number % self.every == 0)
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best round's parameters may be kept in place of the last round's."""
+        return bool(self.patience) or self.until_flat
 
 
 class Validations:
@@ -87,12 +103,12 @@ class Validations:
         self, rule: ValidationRule, request: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
     ) -> None:
         self.rule, self.request = rule, request
-        # With patience a history without the best round's parameters is of no use.
-        if history is None or (rule.patience and history.best is None):
+        # A history without the best round's parameters is of no use if they may be kept.
+        if history is None or (rule.keeps_best and history.best is None):
             history = ValidationHistory()
         self.found: list[Validation] = list(history.validations)
         self.seconds = 0.0
-        self._best = history.best if rule.patience else None
+        self._best = history.best if rule.keeps_best else None
         self._rounds, self._started = rounds, 0.0
 
     def __repr__(self) -> str:
@@ -110,7 +126,9 @@ class Validations:
 
     @property
     def stopped(self) -> bool:
-        """Whether patience has run out."""
+        """Whether patience has run out, or the figures no longer rise."""
+        if self.rule.until_flat:
+            return is_flat(self.found, self.rule.higher_is_better)
         decline, patience = self.decline, self.rule.patience
         return decline is not None and 0 < patience <= decline.points and decline.clear
 
@@ -118,9 +136,12 @@ class Validations:
     def kept(self) -> Best | None:
         """The best round's parameters if the figure has clearly declined since; None to keep the last round's.
 
+        A rule `until_flat` always keeps the best round's. With patience:
         The highest of many noisy figures is partly luck, so a difference within noise is no reason to undo training.
         Later rounds also have the smaller steps of a decaying learning rate.
         """
+        if self.rule.until_flat:
+            return self._best
         decline = self.decline
         return self._best if decline is not None and decline.clear else None
 
@@ -147,9 +168,14 @@ class Validations:
         validation = validation_from_sums(number, answers, self.rule.higher_is_better)
         if validation is not None:
             self.found.append(validation)
-            if self.rule.patience and self.decline is not None and self.decline.since == number:
+            if self.rule.keeps_best and self._best_round() == number:
                 self._best = Best(number, meta)
         return validation
+
+    def _best_round(self) -> int | None:
+        if self.rule.until_flat:
+            return kept_round(self.found, self.rule.higher_is_better)
+        return None if self.decline is None else self.decline.since
 
 
 def decline_of(validations: Sequence[Validation], higher_is_better: bool) -> Decline | None:

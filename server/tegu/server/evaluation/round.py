@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from flwr.app import ArrayRecord, Message, MessageType
 from flwr.serverapp import Grid
 
-from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums, add_sums
+from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
-from tegu.wire import evaluation_request_content, read_evaluation_reply
+from tegu.server.replies.combine import combine_answers
+from tegu.server.replies.evaluation import checked_answers
+from tegu.server.replies.refusal import Refusal
+from tegu.server.replies.training import Asked, read_all
+from tegu.wire import evaluation_request_content
 
 __all__ = ["evaluation_messages", "run_evaluation_round", "sum_replies"]
 
@@ -20,7 +24,12 @@ _TIMEOUT_SECONDS = 3600.0
 
 
 def run_evaluation_round(
-    grid: Grid, meta: ArrayRecord, request: EvaluationRequest, name: str, nodes: int = 0
+    grid: Grid,
+    meta: ArrayRecord,
+    request: EvaluationRequest,
+    name: str,
+    nodes: int = 0,
+    refused: list[Refusal] | None = None,
 ) -> list[MetricSums]:
     """One evaluation round outside of Flower's round loop.
 
@@ -30,9 +39,10 @@ def run_evaluation_round(
         request: candidates, metric and users to evaluate with.
         name: of the round, for messages and logs.
         nodes: number of connected nodes that take part, drawn by the request's seed; 0 for all of them.
+        refused: receives the replies that are left out.
 
     Returns:
-        The sums over all nodes, one for each set of candidates.
+        The answers of all nodes together (`tegu.server.replies.combine`), one for each set of candidates.
 
     Raises:
         FederationError: no node returns a usable reply.
@@ -40,7 +50,8 @@ def run_evaluation_round(
     connected = sorted(grid.get_node_ids())
     chosen = [connected[place] for place in draw_users(len(connected), nodes, request.seed, 0)]
     messages = evaluation_messages(chosen, meta, request, name)
-    return sum_replies(grid.send_and_receive(messages, timeout=_TIMEOUT_SECONDS), request, name)
+    replies = grid.send_and_receive(messages, timeout=_TIMEOUT_SECONDS)
+    return sum_replies(replies, request, name, nodes=chosen, refused=refused)
 
 
 def evaluation_messages(
@@ -51,21 +62,31 @@ def evaluation_messages(
     return [Message(content, dst_node_id=node, message_type=MessageType.EVALUATE, group_id=name) for node in nodes]
 
 
-def sum_replies(replies: Iterable[Message], request: EvaluationRequest, name: str) -> list[MetricSums]:
-    """The sums over all nodes, one for each set of candidates. Unusable replies are logged and left out.
+def sum_replies(
+    replies: Iterable[Message],
+    request: EvaluationRequest,
+    name: str,
+    *,
+    nodes: Collection[int] | None = None,
+    refused: list[Refusal] | None = None,
+) -> list[MetricSums]:
+    """The nodes' answers together, one for each set of candidates. Unusable replies are logged and left out.
+
+    Args:
+        replies: of the round.
+        request: what they answer.
+        name: of the round.
+        nodes: that were asked; None if nobody counts them.
+        refused: receives the replies that are left out.
 
     Raises:
         FederationError: no reply is usable.
     """
-    usable: list[list[MetricSums]] = []
-    reasons: list[str] = []
-    for message in sorted(replies, key=lambda reply: reply.metadata.src_node_id):
-        source = message.metadata.src_node_id
-        try:
-            usable.append(read_evaluation_reply(message, request))
-        except FederationError as error:
-            reasons.append(f"node {source}: {error}")
-            _log.warning("%s: a reply is left out: %s", name, reasons[-1])
+    usable, wrong = read_all(replies, Asked(nodes=nodes, group=name), lambda message: checked_answers(message, request))
+    for each in wrong:
+        _log.warning("%s: a reply is left out: %s", name, each)
+    if refused is not None:
+        refused.extend(wrong)
     if not usable:
-        raise FederationError(f"{name} has no usable reply: {'; '.join(reasons) or 'no node replied in time'}")
-    return add_sums(usable)
+        raise FederationError(f"{name} has no usable reply: {'; '.join(map(str, wrong)) or 'no node replied in time'}")
+    return combine_answers(request.questions, list(usable.values()))

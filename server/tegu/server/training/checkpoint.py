@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -47,12 +48,14 @@ class Checkpoint(NamedTuple):
         meta: parameters after the round.
         outer: state of the outer optimiser.
         history: validations so far.
+        clip: of the next round; infinite for none.
     """
 
     round: int
     meta: Tree
     outer: OuterState
     history: ValidationHistory = ValidationHistory()
+    clip: float = math.inf
 
     def __repr__(self) -> str:
         validations = len(self.history.validations)
@@ -68,7 +71,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
     make_folder(folder)
     arrays = {f"meta/{name}": array for name, array in checkpoint.meta.items()}
     arrays |= {f"outer/{name}": array for name, array in checkpoint.outer.arrays.items()}
-    header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest}
+    header = {"round": str(checkpoint.round), "outer": checkpoint.outer.rest, "clip": repr(checkpoint.clip)}
     validations, best = checkpoint.history
     header["validations"] = json.dumps(validations)
     if best is not None:
@@ -130,7 +133,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         meta, outer, best = (_with_prefix(f"{prefix}/", arrays) for prefix in ("meta", "outer", "best"))
         validations = tuple(Validation(*figures) for figures in json.loads(header["validations"]))
         history = ValidationHistory(validations, Best(int(header["best"]), best) if "best" in header else None)
-        return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), history)
+        clip = float(header.get("clip", "inf"))  # earlier versions have none
+        return Checkpoint(int(header["round"]), meta, OuterState(outer, header["outer"]), history, clip)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FederationError(
             f"{path} is not a readable checkpoint ({error}): delete it to resume one round earlier"

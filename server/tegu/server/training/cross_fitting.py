@@ -9,16 +9,24 @@ arXiv:1608.00060, use every row twice in this way.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 
-__all__ = ["CrossFitted", "checkpoint_folder", "cross_fit", "fold_rounds"]
+__all__ = ["CrossFitted", "checkpoint_folder", "cross_fit", "fold_rounds", "with_rounds"]
 
-Trained = TypeVar("Trained")
+
+class _Kept(Protocol):
+    """The result of a training that knows the round whose parameters it keeps."""
+
+    @property
+    def kept(self) -> int: ...
+
+
+Trained = TypeVar("Trained", bound=_Kept)
 
 
 @dataclass(frozen=True)
@@ -38,19 +46,36 @@ class CrossFitted(Generic[Trained]):
         return f"CrossFitted({len(self.by_fold)} trainings to calibrate)"
 
 
-def cross_fit(folds: int, train: Callable[[int | None], Trained]) -> CrossFitted[Trained]:
+def cross_fit(plan: TrainingPlan, train: Callable[[int | None, TrainingPlan], Trained]) -> CrossFitted[Trained]:
     """Train without each fold in turn, then with all users. Without folds, train once without the calibration users.
 
+    A plan that ends once validations no longer rise (`until_flat`) ends so in its first training. The others run as
+    many rounds as that one has kept, and the last one as many in proportion to its users. So only the first fold's
+    users choose the number of rounds, and no users choose the parameters of the other folds that they calibrate.
+
     Args:
-        folds: number of folds; 0 for no cross-fitting.
-        train: runs one training. Its argument is the fold whose users are left out, or None for a training with all
-            users. Without folds the argument is 0 and stands for the calibration users.
+        plan: its number of folds, 0 for no cross-fitting, and its number of rounds.
+        train: runs one training by the given plan. Its first argument is the fold whose users are left out, or None
+            for a training with all users. Without folds the argument is 0 and stands for the calibration users.
     """
+    folds = plan.calibration.folds or 0
     if not folds:
-        only = train(0)
+        only = train(0, plan)
         return CrossFitted(only, (only,))
-    by_fold = tuple(train(fold) for fold in range(folds))
-    return CrossFitted(train(None), by_fold)
+    first = train(0, replace(plan, rounds=fold_rounds(plan)))
+    if plan.early_stopping.until_flat:
+        plan = with_rounds(plan, first.kept * folds // (folds - 1))
+    others = tuple(train(fold, replace(plan, rounds=fold_rounds(plan))) for fold in range(1, folds))
+    return CrossFitted(train(None, plan), (first, *others))
+
+
+def with_rounds(plan: TrainingPlan, rounds: int) -> TrainingPlan:
+    """The plan with exactly this number of rounds, and with validations after the same ones as before."""
+    stopping, most = plan.early_stopping, settled(plan).rounds
+    every = stopping.validate_every
+    if every is None and stopping.until_flat:
+        every = stopping.interval(most, by_default=True)
+    return replace(plan, rounds=rounds, early_stopping=replace(stopping, validate_every=every, until_flat=False))
 
 
 def checkpoint_folder(folder: Path, folds: int, fold: int | None) -> Path:

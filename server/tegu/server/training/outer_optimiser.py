@@ -2,6 +2,11 @@
 
 SGD gives Reptile's own rule, `meta - lr * mean(meta - adapted)`; Adam, Yogi and others give their federated variants
 (Reddi et al. 2021, "Adaptive Federated Optimization", arXiv:2003.00295). The state is kept from round to round.
+
+Parameters of a constant step size are noisy. Their average over rounds is not, and needs no number of rounds in
+advance, as a decaying step size does. With `averaged`, rounds train the iterate, and its polynomial-decay average is
+what is validated and kept (Shamir and Zhang 2013, arXiv:1212.1824): after round t the iterate enters with weight
+9 / (t + 8), so that about the last ninth of the rounds counts.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,12 +27,19 @@ from tegu.core.errors import DataError, FederationError
 from tegu.core.scalars import real_number
 from tegu.learners.inner_loop.optimisers import optimiser_class
 from tegu.learners.threads import one_thread
+from tegu.server.training.snapshot import all_finite, put_back, take_snapshot
 
-__all__ = ["OuterOptimiser", "OuterRule", "OuterState"]
+__all__ = ["DivergedError", "OuterOptimiser", "OuterRule", "OuterState"]
 
 # Every operator waits for all threads. If other programs use a core, the wait is longer than the computation.
 _ONE_THREAD_BELOW = 1 << 20  # parameters
+_NEARER = "lower the outer lr, or limit updates by UpdatePlan(clip=1.0)"
 _NOT_OPTIONS = ("params", "lr")  # set by the server and by `OuterRule.lr`
+_FORGETTING = 8  # the weight of a round grows with the power of 8 of its number
+
+
+class DivergedError(FederationError):
+    """A step would leave numbers that are not finite. Parameters and optimiser are as before it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class OuterRule:
         lr: step size of the first round.
         options: further keyword arguments of the optimiser, such as `weight_decay`.
         decay: whether the step size decreases linearly to zero over the rounds of the run.
+        averaged: whether an average over rounds is validated and kept, in place of the last round's parameters.
 
     Raises:
         DataError: an option that the optimiser does not have, or the optimiser needs more than a gradient.
@@ -48,6 +62,7 @@ class OuterRule:
     lr: float = 1.0
     options: Mapping[str, float] = field(default_factory=dict)
     decay: bool = False
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lr", real_number("the outer lr", self.lr))
@@ -91,6 +106,7 @@ class OuterOptimiser:
         self._rule, self._rounds, self._layout = rule, rounds, trained
         self._fixed = {name: array.copy() for name, array in meta.items() if name not in trained}
         self._parameters = {name: torch.tensor(array).requires_grad_() for name, array in sorted(trained.items())}
+        self._average = {name: array.copy() for name, array in trained.items()} if rule.averaged else None
         build: Callable[..., torch.optim.Optimizer] = optimiser_class(rule.name)
         try:
             self._optimiser = build(list(self._parameters.values()), lr=rule.lr, **rule.options)
@@ -105,8 +121,9 @@ class OuterOptimiser:
 
     @property
     def meta(self) -> Tree:
-        """All parameters: a copy of those that are trained, and the fixed ones."""
-        return {**self.trained, **self._fixed}
+        """A copy of the parameters to keep: the trained ones, averaged if the rule says so, and the fixed ones."""
+        kept = self.trained if self._average is None else {name: each.copy() for name, each in self._average.items()}
+        return {**kept, **self._fixed}
 
     @property
     def fixed(self) -> Collection[str]:
@@ -115,11 +132,13 @@ class OuterOptimiser:
 
     @property
     def trained(self) -> Tree:
-        """A copy of the parameters that are trained. Updates have this layout, and rounds send nothing else."""
+        """A copy of the parameters that the next round trains. Updates have this layout. Rounds send nothing else."""
         return {name: value.detach().numpy().copy() for name, value in self._parameters.items()}
 
     def step(self, direction: Tree, round_number: int) -> Tree:
-        """Take one optimiser step along `direction` and return the new parameters.
+        """Take one optimiser step along `direction` and return `meta` after it.
+
+        Nothing changes where the new parameters or the optimiser's new state would not be finite.
 
         Args:
             direction: mean update over the users of a round, with the layout of `trained`. It takes the gradient's
@@ -128,26 +147,43 @@ class OuterOptimiser:
 
         Raises:
             DataError: `direction` has another layout than `trained`.
+            DivergedError: `direction`, the new parameters or the optimiser's new state are not finite.
         """
         check_same_layout(self._layout, direction)
+        if broken := [name for name, array in direction.items() if not np.isfinite(array).all()]:
+            raise DivergedError(f"the mean update of {broken[0]!r} is not finite: {_NEARER}")
+        parameters = list(self._parameters.values())
+        before = take_snapshot(parameters, self._optimiser)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        small = sum(parameter.numel() for parameter in self._parameters.values()) < _ONE_THREAD_BELOW
+        small = sum(parameter.numel() for parameter in parameters) < _ONE_THREAD_BELOW
         with one_thread() if small else contextlib.nullcontext():
             for name, parameter in self._parameters.items():
                 parameter.grad = torch.tensor(direction[name])
             self._optimiser.step()
+            finite = all_finite(parameters, self._optimiser)
+        if not finite:
+            put_back(before, parameters, self._optimiser)
+            raise DivergedError(f"the step of {self._rule.name} leaves numbers that are not finite: {_NEARER}")
+        self._enter_average(round_number)
         return self.meta
 
+    def _enter_average(self, round_number: int) -> None:
+        weight = np.float32((_FORGETTING + 1) / (round_number + _FORGETTING))
+        for name, average in (self._average or {}).items():
+            np.add(average, weight * (self._parameters[name].detach().numpy() - average), out=average)
+
     def state(self) -> OuterState:
-        """The optimiser's state, for `restore`. It does not include the parameters."""
+        """The optimiser's state, for `restore`. It does not include `meta`."""
         arrays: dict[str, Any] = {}
         body = {
             "optimiser": self._rule.name.lower(),
             "slots": {name: _packed(dict(self._slots(name)), arrays) for name in self._parameters},
             "groups": [_packed(_settings(group), arrays) for group in self._optimiser.param_groups],
         }
+        if self._average is not None:
+            body["iterate"] = _packed({name: value.detach() for name, value in self._parameters.items()}, arrays)
         return OuterState(arrays, json.dumps(body))
 
     def restore(self, state: OuterState) -> None:
@@ -167,6 +203,9 @@ class OuterOptimiser:
                 self._optimiser.state[parameter] = slots
         for group, packed in zip(self._optimiser.param_groups, body["groups"], strict=True):
             group.update(_unpacked(packed, state.arrays))
+        if self._average is not None:
+            for name, value in _unpacked(body["iterate"], state.arrays).items():
+                self._parameters[name].data.copy_(value)
 
     def _slots(self, name: str) -> Mapping[str, Any]:
         slots: Mapping[str, Any] = self._optimiser.state.get(self._parameters[name], {})

@@ -2,19 +2,22 @@
 
 Simulation, Ray and a SuperLink use the same plan. `tegu.server.run_config` writes it as Flower's run configuration.
 Some settings may be None, which means automatic. `EarlyStopping.validate_every`, `CalibrationPlan.share` and
-`CalibrationPlan.folds` depend on where the plan runs. `TrainingPlan.rounds`, `TrainingPlan.outer` and `CohortPlan.size`
-are what the learner recommends, or else general defaults; see `tegu.server.training.automatic`.
+`CalibrationPlan.folds` depend on where the plan runs. `TrainingPlan.rounds`, `TrainingPlan.outer`, `CohortPlan.size`
+and `EarlyStopping.until_flat` are what the learner recommends, or else general defaults; see
+`tegu.server.training.automatic`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tegu.core.compression.precision import Precision, check_precision
 from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.scalars import real_number, whole_number
+from tegu.server.evaluation.early_stopping import Interval
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.frozen import set_field
 from tegu.server.training.outer_optimiser import OuterRule
@@ -27,6 +30,7 @@ __all__ = [
 ]
 
 _VALIDATIONS = 20  # of a run with automatic interval
+_APART = 3  # rounds between the validations of a short run, since one may take longer than a round
 
 
 @dataclass(frozen=True)
@@ -64,40 +68,57 @@ class EarlyStopping:
     """How often calibration users validate the parameters, and when validation ends the run.
 
     Attributes:
-        validate_every: rounds between validations; 0 for no validation. None means about twenty validations in a run
-            in this process and in any run with patience. In a federation without patience None means no validation,
+        validate_every: rounds between validations; 0 for no validation, and "growing" for distances that grow with
+            the rounds so far. None means "growing" with `until_flat`, and otherwise about twenty validations in a run
+            in this process and in any run with patience. In a federation with neither, None means no validation,
             because each is a message to every node.
         patience: stop after this many validations without improvement, once the figure has clearly declined from its
             best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
             the last round's otherwise. 0 runs every round and keeps the last one's.
+        until_flat: whether the run ends once the validation figures no longer rise, and keeps the last round that was
+            about as good as the best (`tegu.server.evaluation.flatness`). `rounds` is then the most. With folds the
+            first one ends so, and its number of rounds is that of the others, and in proportion to the users that of
+            the last training. None means yes if neither the number of rounds nor the outer optimiser is set and the
+            learner recommends it, and no otherwise.
 
     Raises:
-        DataError: a negative number, or patience without validations.
+        DataError: a negative number, a rule to stop without validations, or both rules.
     """
 
-    validate_every: int | None = None
+    validate_every: Interval | None = None
     patience: int = 0
+    until_flat: bool | None = None
 
     def __post_init__(self) -> None:
         set_field(self, "patience", whole_number("patience", self.patience, 0))
-        if self.validate_every is not None:
+        if self.validate_every not in (None, "growing"):
             set_field(self, "validate_every", whole_number("validate_every", self.validate_every, 0))
-        if self.patience and self.validate_every == 0:
+        if self.until_flat not in (None, True, False):
+            raise DataError(f"until_flat is {self.until_flat!r}: expected True, False or None")
+        if self.patience and self.until_flat:
             raise DataError(
-                f"patience is {self.patience} and validate_every is 0, which means no validation: set "
-                "validate_every to at least 1, or patience to 0"
+                f"patience is {self.patience} and until_flat is True, which are two rules to stop: set patience to 0, "
+                "or until_flat to False"
+            )
+        if (self.patience or self.until_flat) and self.validate_every == 0:
+            rule = f"patience is {self.patience}" if self.patience else "until_flat is True"
+            raise DataError(
+                f"{rule} and validate_every is 0, which means no validation: set validate_every to at least 1, or "
+                + ("patience to 0" if self.patience else "until_flat to False")
             )
 
-    def interval(self, rounds: int, *, by_default: bool) -> int:
+    def interval(self, rounds: int, *, by_default: bool) -> Interval:
         """Rounds between the validations of a run; 0 for no validation.
 
         Args:
             rounds: number of rounds of the whole run.
-            by_default: whether None means validation even without patience.
+            by_default: whether None means validation even without a rule to stop.
         """
         if self.validate_every is not None:
             return self.validate_every
-        return max(1, rounds // _VALIDATIONS) if by_default or self.patience else 0
+        if self.until_flat:
+            return "growing"
+        return max(rounds // _VALIDATIONS, min(_APART, -(-rounds // 10))) if by_default or self.patience else 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,9 @@ class UpdatePlan:
     Attributes:
         precision: number format in which a node's update is sent: "float32", or "float16" or "int8" with error
             feedback.
-        clip: largest norm of one user's update; infinite for no clipping.
+        clip: largest norm of one user's update. Infinite for no clipping; "adaptive" for the norm that half of the
+            users are within (`tegu.server.replies.adaptive_clip`). None means "adaptive" in a federation and no
+            clipping in a simulation. The server enforces it: no reply is longer than its users times the clip.
 
     Raises:
         DataError: `clip` is not above 0.
@@ -115,13 +138,28 @@ class UpdatePlan:
     """
 
     precision: Precision = "float32"
-    clip: float = math.inf
+    clip: float | Literal["adaptive"] | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        if self.clip is None or self.clip == "adaptive":
+            return
         set_field(self, "clip", real_number("clip", self.clip))
-        if not self.clip > 0:
-            raise DataError(f"clip is {self.clip}: expected a norm above 0, or infinity for no clipping")
+        if not float(self.clip) > 0:
+            raise DataError(f"clip is {self.clip}: expected a norm above 0, infinity for no clipping, or 'adaptive'")
+
+    def in_federation(self) -> UpdatePlan:
+        """The plan with the automatic clip of a federation."""
+        return replace(self, clip="adaptive") if self.clip is None else self
+
+    def in_simulation(self) -> UpdatePlan:
+        """The plan with the automatic clip of a simulation."""
+        return replace(self, clip=math.inf) if self.clip is None else self
+
+    @property
+    def first_clip(self) -> float:
+        """The clip that the first round asks for; infinite where it is adaptive, or automatic."""
+        return float(self.clip) if isinstance(self.clip, float | int) else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +167,8 @@ class TrainingPlan:
     """How to train and calibrate.
 
     Attributes:
-        rounds: number of rounds of the whole run. None means what the learner recommends, or else 300.
+        rounds: number of rounds of the whole run. None means what the learner recommends, or else 300; or 600 at
+            most with `until_flat`.
         seed: determines initial parameters, cohorts, episodes and which users calibrate.
         cohort: nodes and users of a round.
         episodes: sizes of support and query.
@@ -166,18 +205,20 @@ class TrainingPlan:
                 f"patience is {patience} with {folds} folds, but all users take part in the last training, so that no "
                 "user can validate it: set patience or folds to 0"
             )
-        if patience and self.calibration.share == 0:
+        rule = f"patience is {patience}" if patience else "until_flat is True"
+        if (patience or self.early_stopping.until_flat) and self.calibration.share == 0 and not folds:
             raise DataError(
-                f"patience is {patience} and the share of calibration users is 0, so that no user can validate: "
-                "set the share above 0, or patience to 0"
+                f"{rule} and the share of calibration users is 0, so that no user can validate: "
+                "set the share above 0, or stop by a number of rounds"
             )
 
     def training_only(self) -> TrainingPlan:
         """The plan without validation and calibration."""
         calibration = replace(self.calibration, share=0.0, folds=0)
-        return replace(self, early_stopping=EarlyStopping(validate_every=0), calibration=calibration)
+        return replace(self, early_stopping=_NEVER, calibration=calibration)
 
 
+_NEVER = EarlyStopping(validate_every=0, until_flat=False)
 _PARTS: dict[str, type] = {
     "cohort": CohortPlan,
     "episodes": EpisodeRule,

@@ -18,7 +18,17 @@ from tegu.core.files import atomic_write, make_folder
 from tegu.core.notes import note
 from tegu.server.training.checkpoint import newest_round
 
-__all__ = ["SHA", "Record", "check_run", "differences", "finish_run", "hold_folder", "is_finished", "resumed_text"]
+__all__ = [
+    "SHA",
+    "Record",
+    "check_run",
+    "differences",
+    "finish_run",
+    "hold_folder",
+    "is_done",
+    "is_finished",
+    "resumed_text",
+]
 
 Record: TypeAlias = Mapping[str, Mapping[str, Any]]
 """What a run is: by part (plan, learner, data, start), the entries by name. Values are JSON."""
@@ -33,6 +43,7 @@ _AFTER_TRAINING = (
     "calibration-harm-ratio",
     "calibration-confidence",
 )
+_STOPPING = ("until-flat", "validate-every")  # settings that a run with another number of rounds may change
 _COUNTS = frozenset({"rounds", "users", "rows"})
 _SHOWN = 6  # differences in a message
 _ANEW = "choose another folder, or delete this one to start again"
@@ -61,11 +72,22 @@ def hold_folder(folder: Path | None) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a run has the folder now. Ask only where no run can be about to take it.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    with file_lock(folder / _LOCK) as free:
+        return not free
+
+
 def check_run(folder: Path, record: Record, *, resume: bool = False) -> None:
     """Check that the folder is empty or holds checkpoints of this very run, and write `run.json`.
 
     The number of rounds may differ if the earlier rounds would have been the same: the outer step size does not decay,
-    there is no patience, and no checkpoint is past the last round. Without patience, the ks, the metric and the risk of
+    no rule stops the run, and no checkpoint is past the last round. A run that validation has ended (`until_flat`) may
+    so be continued by one with a number of rounds. Without patience, the ks, the metric and the risk of
     calibration may differ too, because training does not use them; a note says so. A run without a checkpoint is
     replaced.
 
@@ -108,7 +130,10 @@ def differences(there: Record, here: Record, reached: int) -> list[str]:
         old, new = there.get(part, {}), here.get(part, {})
         for name in dict.fromkeys((*old, *new)):
             if old.get(name) != new.get(name) and not (part == "plan" and _may_change(name, new)):
-                reason = _rounds_reason(new, reached) if (part, name) == ("plan", "rounds") else ""
+                stopped = old.get("until-flat") == 1
+                reason: str | None = ""
+                if part == "plan" and (name == "rounds" or (name in _STOPPING and stopped)):
+                    reason = _rounds_reason(new, reached, stopped=stopped)
                 if reason is not None:
                     found.append(_difference(name, old.get(name), new.get(name)) + reason)
     return found
@@ -127,13 +152,22 @@ def _changed_calibration(there: Record, here: Record) -> list[str]:
     ]
 
 
-def _rounds_reason(plan: Mapping[str, Any], reached: int) -> str | None:
+def _rounds_reason(plan: Mapping[str, Any], reached: int, *, stopped: bool) -> str | None:
     """Why the number of rounds may not change, to be added to the difference; None if it may."""
     if plan.get("outer-decay"):
         return " (the outer step size decays over all rounds, so the earlier rounds would have been others)"
     if plan.get("patience"):
         return " (with patience, validations depend on the number of rounds)"
-    return f" (round {reached} is reached already)" if reached > plan["rounds"] else None
+    if plan.get("until-flat") == 1:
+        return " (with until_flat, validations decide the number of rounds)"
+    least = _rounds_of_a_fold(plan) if stopped else plan["rounds"]  # the first fold may have run past what it keeps
+    return f" (round {reached} is reached already)" if reached > least else None
+
+
+def _rounds_of_a_fold(plan: Mapping[str, Any]) -> int:
+    """Rounds of the shortest training; see `tegu.server.training.cross_fitting.fold_rounds`."""
+    rounds, folds = int(plan["rounds"]), max(int(plan.get("calibration-folds", 0)), 0)
+    return -(-rounds * (folds - 1) // folds) if folds else rounds
 
 
 def _difference(name: str, there: Any, here: Any) -> str:
@@ -161,6 +195,14 @@ def is_finished(folder: Path) -> bool:
     """
     known = _read(folder)
     return known is None or bool(known.get(_FINISHED))
+
+
+def is_done(folder: Path, record: Record) -> bool:
+    """Whether the folder's run has written all of its results, and is this very run with the same calibration."""
+    known = _read(folder)
+    return (
+        known is not None and bool(known.get(_FINISHED)) and {**known, _FINISHED: True} == {**record, _FINISHED: True}
+    )
 
 
 def resumed_text(done: int, rounds: int, folder: Path) -> str:

@@ -7,32 +7,40 @@ The in-process grid, Flower's simulation and a SuperLink use the same strategy. 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.data.tree import Tree, add, check_same_layout, scale, trained_part
-from tegu.core.errors import DataError, FederationError
+from tegu.core.data.tree import Tree, add, scale, trained_part
+from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.progress import SILENT, Progress, RoundProgress
+from tegu.server.replies.bounds import Bounded, bound_norms
+from tegu.server.replies.influence import limit_users
+from tegu.server.replies.refusal import Refusal
+from tegu.server.replies.round_log import RoundEntry, RoundLog
+from tegu.server.replies.training import Asked, checked_reply, read_all
 from tegu.server.training.automatic import settled
 from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
-from tegu.server.training.outer_optimiser import OuterOptimiser
+from tegu.server.training.outer_optimiser import DivergedError, OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
-from tegu.wire import Reply, RoundConfig, payload_bytes, read_training_reply, to_record, training_request_content
+from tegu.wire import Reply, RoundConfig, payload_bytes, to_record, training_request_content
 
 __all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
+_MOST_DROPPED = 3  # rounds in succession, after which the run has diverged
 
 
 class MetaStrategy(Strategy):
@@ -47,6 +55,10 @@ class MetaStrategy(Strategy):
         progress: notified after every round and its validation.
         validations: those of the run; None for no validation. After patience has run out, the remaining rounds
             send no messages.
+        clip: of the next round, for a resumed run with an adaptive clip; infinite otherwise.
+        joint: whether one reply stands for all nodes of a round, as in this process, where nobody needs to be checked.
+            Its number of users and its sender are not.
+        journal: told what happened in each round, before its checkpoint is written.
     """
 
     def __init__(
@@ -59,10 +71,18 @@ class MetaStrategy(Strategy):
         done: int = 0,
         progress: Progress = SILENT,
         validations: Validations | None = None,
+        clip: float = math.inf,
+        joint: bool = False,
+        journal: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        self._journal = journal
         self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
+        self._clip = min(clip, plan.updates.first_clip)
+        self._joint, self._asked, self._dropped = joint, frozenset[int](), 0
+        self._late = 0
+        self._log_of_rounds = RoundLog()
         self._started = time.perf_counter()
 
     def __repr__(self) -> str:
@@ -80,17 +100,18 @@ class MetaStrategy(Strategy):
         Raises:
             FederationError: too few nodes are connected after `wait_seconds`.
         """
-        del config
+        del config, arrays  # which Flower evaluates and returns; the optimiser may train others (`OuterRule.averaged`)
         if self._stopped():
             return []
         number = self._done + server_round
         plan = self._plan
-        precision, clip, users = plan.updates.precision, plan.updates.clip, plan.cohort.users_per_node
-        settings = RoundConfig(number, plan.seed, clip, plan.episodes, users, precision, *self._left_out)
-        content = training_request_content(arrays, settings)
+        precision, users = plan.updates.precision, plan.cohort.users_per_node
+        settings = RoundConfig(number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out)
+        content = training_request_content(to_record(self._outer.trained), settings)
+        self._asked = frozenset(self._cohort(number, grid))
         return [
             Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
-            for node in self._cohort(number, grid)
+            for node in sorted(self._asked)
         ]
 
     def aggregate_train(
@@ -103,16 +124,27 @@ class MetaStrategy(Strategy):
         """
         if self._stopped():
             return None, None
-        number = self._done + server_round
-        received = sorted(replies, key=lambda reply: reply.metadata.src_node_id)
-        usable = self._usable(number, received)
-        users = sum(reply.users for reply in usable)
-        meta = self._outer.step(scale(_sum_of_updates(usable), 1 / users), number) if users else self._outer.meta
-        self._users = users
+        number, received = self._done + server_round, list(replies)
+        asked = Asked(self._clip, self._plan.cohort.users_per_node, self._asked, str(number))
+        if self._joint:
+            asked = Asked(self._clip)
+        found, refused = self._usable(number, received, asked)
+        usable, scaled, clip, _ = self._bounded(found)
+        self._users = sum(reply.users for reply in usable.values())
+        meta, dropped = self._step(number, usable)
+        nodes = tuple(node for node, reply in usable.items() if reply.users)
+        entry = RoundEntry(number, self._users, nodes, tuple(refused), scaled, clip, dropped)
+        self._log_of_rounds.rounds.append(entry)
+        self._late = 0 if self._joint else max(0, len(self._asked) - len(received))
         if self._validations is None or not self._validations.is_due(number):
             self._finish_round(number, meta)
         received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
-        return to_record(trained_part(meta, self._outer.fixed)), MetricRecord({"users": users, "bytes": received_bytes})
+        figures: dict[str, int | float | list[int] | list[float]] = {
+            "users": self._users,
+            "bytes": received_bytes,
+            "refused": len(refused),
+        }
+        return to_record(trained_part(meta, self._outer.fixed)), MetricRecord(figures)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -123,7 +155,8 @@ class MetaStrategy(Strategy):
         if validations is None or validations.stopped or not validations.is_due(number):
             return []
         validations.start_timer()
-        return evaluation_messages(sorted(grid.get_node_ids()), arrays, validations.request, f"round {number}")
+        self._asked = frozenset(grid.get_node_ids())
+        return evaluation_messages(sorted(self._asked), arrays, validations.request, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
@@ -132,7 +165,8 @@ class MetaStrategy(Strategy):
             return None
         meta, validation = self._outer.meta, None
         try:
-            answers = sum_replies(replies, validations.request, f"round {number}")
+            sink = self._log_of_rounds.evaluation
+            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._asked, refused=sink)
             validation = validations.record(number, answers, meta)
         except FederationError as error:
             _log.warning("round %d is not validated: %s", number, error)
@@ -148,6 +182,11 @@ class MetaStrategy(Strategy):
         return (self._last, self._outer.meta) if best is None else (best.round, best.meta)
 
     @property
+    def round_log(self) -> RoundLog:
+        """Who took part in each round since the run started or was resumed, and which replies were refused."""
+        return self._log_of_rounds
+
+    @property
     def user_rounds(self) -> int:
         """Number of users' updates since the run started or was resumed."""
         return self._user_rounds
@@ -157,9 +196,14 @@ class MetaStrategy(Strategy):
 
     def _finish_round(self, number: int, meta: Tree) -> None:
         self._last = number
+        if self._journal is not None:
+            validation = self._validations.found[-1] if self._validations and self._validations.found else None
+            current = validation is not None and validation.round == number
+            shown = validation.as_json() if validation and current else None
+            self._journal({**self._log_of_rounds.rounds[-1].as_json(), "late": self._late, "validation": shown})
         if self._checkpoints is not None:
             history = ValidationHistory() if self._validations is None else self._validations.history
-            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history))
+            write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history, self._clip))
         self._user_rounds += self._users
         self._progress.round(
             RoundProgress(
@@ -185,38 +229,38 @@ class MetaStrategy(Strategy):
             time.sleep(0.1)
         return [nodes[place] for place in draw_users(len(nodes), size, self._plan.seed, number)]
 
-    def _usable(self, number: int, replies: Sequence[Message]) -> list[Reply]:
+    def _step(self, number: int, usable: Mapping[int, Reply]) -> tuple[Tree, str]:
+        """The parameters after the round, and why it was dropped: empty if it was not."""
+        if not self._users:
+            return self._outer.meta, ""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # the step refuses a sum that is not finite
+                mean = scale(_sum_of_updates(usable.values()), 1 / self._users)
+            meta, self._dropped = self._outer.step(mean, number), 0
+        except DivergedError as error:
+            self._users, self._dropped = 0, self._dropped + 1
+            _log.warning("round %d is dropped: %s", number, error)
+            if self._dropped == _MOST_DROPPED:
+                raise FederationError(f"{_MOST_DROPPED} rounds in succession were dropped: {error}") from error
+            return self._outer.meta, str(error)
+        return meta, ""
+
+    def _bounded(self, found: Mapping[int, Reply]) -> Bounded:
+        limited = found if self._joint or self._plan.cohort.users_per_node else limit_users(found)
+        bounded = bound_norms(limited, self._clip, adaptive=self._plan.updates.clip == "adaptive")
+        self._clip = bounded.next_clip
+        return bounded
+
+    def _usable(self, number: int, replies: Iterable[Message], asked: Asked) -> tuple[dict[int, Reply], list[Refusal]]:
         like = self._outer.trained
-        usable: list[Reply] = []
-        reasons: list[str] = []
-        for message in replies:
-            source = message.metadata.src_node_id
-            try:
-                usable.append(_checked(read_training_reply(message, like), like))
-            except (FederationError, DataError) as error:
-                reasons.append(f"node {source}: {error}")
-                _log.warning("round %d: a reply is left out: %s", number, reasons[-1])
+        usable, refused = read_all(replies, asked, lambda message: checked_reply(message, like, asked))
+        for each in refused:
+            _log.warning("round %d: a reply is left out: %s", number, each)
         if not usable:
-            why = "; ".join(reasons) or "no node replied in time"
+            why = "; ".join(map(str, refused)) or "no node replied in time"
             raise FederationError(f"round {number} has no usable reply: {why}")
-        return usable
+        return usable, refused
 
 
-def _sum_of_updates(replies: Sequence[Reply]) -> Tree:
+def _sum_of_updates(replies: Iterable[Reply]) -> Tree:
     return reduce(add, [reply.update for reply in replies if reply.users])
-
-
-def _checked(reply: Reply, like: Tree) -> Reply:
-    if not reply.users and not reply.update:
-        return reply  # all users of the node calibrate
-    check_same_layout(like, reply.update)
-    if reply.users < 1:
-        raise FederationError(f"the reply is of {reply.users} users: expected at least 1")
-    broken = [name for name, array in reply.update.items() if not np.isfinite(array).all()]
-    if broken:
-        raise FederationError(
-            f"training diverged: the update of {broken[0]!r} by {reply.users} users is not finite; lower the learner's "
-            "lr or steps or the outer lr, limit updates by UpdatePlan(clip=1.0), or bring inputs, targets or weights "
-            "nearer to 1"
-        )
-    return reply

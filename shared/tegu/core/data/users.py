@@ -25,6 +25,8 @@ class LocalUser(NamedTuple):
         y: `[rows, ...]`.
         group: `[rows]`; rows with equal entries (a session, a day) stay together. None for no groups.
         order: `[rows]`, the time of each row; the support then precedes the query. None for no order.
+        balanced: whether a support holds equally many rows of each of the user's labels, as where the user gives a few
+            examples of each (N-way K-shot).
     """
 
     user: str
@@ -32,10 +34,11 @@ class LocalUser(NamedTuple):
     y: Array
     group: Array | None = None
     order: Array | None = None
+    balanced: bool = False
 
 
 def write_users(path: Path, users: Sequence[LocalUser]) -> None:
-    """Write users' rows as one `.npz` of `x`, `y`, `user` and, where users have them, `group` and `order`.
+    """Write users' rows as one `.npz` of `x`, `y`, `user` and, where users have them, `group`, `order` and `balanced`.
 
     Raises:
         DataError: some users have a group or an order and others have none.
@@ -52,6 +55,8 @@ def write_users(path: Path, users: Sequence[LocalUser]) -> None:
                 f"{len(have)} of {len(given)} users have a {name}: expected all of them or none; give every user one"
             )
         columns |= {name: have} if have else {}
+    if any(user.balanced for user in users):
+        columns["balanced"] = [np.full(len(user.x), user.balanced) for user in users]
     np.savez(path, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type] # numpy reserves some of the names
 
 
@@ -65,15 +70,20 @@ def read_users(path: Path, spec: Spec) -> list[LocalUser]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             x, y, user = file["x"], file["y"], file["user"].astype(str)
             given = {name: file[name] for name in ("group", "order") if name in file}
+            balanced = file["balanced"].astype(bool) if "balanced" in file else np.zeros(len(user), bool)
     except Exception as error:  # numpy and zipfile raise many kinds for damaged files
         raise DataError(
             f"cannot read {path} ({error}): expected a .npz with x, y and user, as write_users makes it"
         ) from error
     x, y = check_rows(spec, x, y)
-    if len(user) != len(x):
+    if not len(user) == len(balanced) == len(x):
         raise DataError(
-            f"{path} has {len(x)} rows of x and {len(user)} of user: expected equal numbers; use write_users"
+            f"{path} has {len(x)} rows of x, {len(user)} of user and {len(balanced)} of balanced: expected equal "
+            "numbers; use write_users"
         )
     columns = {"x": x, "y": y, **{name: ordinal_codes(f"{path}: {name}", given[name], len(x)) for name in given}}
     chosen = {str(name): user == name for name in np.unique(user)}
-    return [LocalUser(name, **{key: column[own] for key, column in columns.items()}) for name, own in chosen.items()]
+    return [
+        LocalUser(name, **{key: column[own] for key, column in columns.items()}, balanced=bool(balanced[own][0]))
+        for name, own in chosen.items()
+    ]

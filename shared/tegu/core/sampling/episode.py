@@ -46,7 +46,8 @@ class EpisodeRule:
 
     Attributes:
         min_support: smallest support.
-        max_support: largest support. The size is uniform between the two and leaves at least one query row.
+        max_support: largest support. The size is uniform between the two and leaves at least one query row. For users
+            whose supports hold K rows of each of N labels, it is N times a K that is uniform in this range.
         max_query: largest query.
     """
 
@@ -109,17 +110,20 @@ def episode_keys(seed: int, round_number: int, users: Array) -> Array:
     return splitmix(hashed ^ run, np.uint64(0))
 
 
-def draw_sizes(counts: Array, keys: Array, rule: EpisodeRule) -> tuple[Array, Array]:
+def draw_sizes(counts: Array, keys: Array, rule: EpisodeRule, labels: Array | None = None) -> tuple[Array, Array]:
     """Sizes of support and query, int64 `[users]` each.
 
     Args:
         counts: `[users]`, rows of each user, or one more than its largest support; above `rule.min_support`.
         keys: uint64 `[users]`, from `episode_key`.
         rule: sizes of support and query.
+        labels: int64 `[users]`, `RowUnits.labels`: a support is a multiple of it. None for a support of any size.
     """
-    choices = np.minimum(rule.max_support, counts - 1) - rule.min_support + 1
+    step = 1 if labels is None else labels
+    least = -(-rule.min_support // step)
+    choices = np.maximum(np.minimum(rule.max_support, counts - 1) // step - least + 1, 1)
     uniform = (splitmix(keys, np.uint64(0)) >> np.uint64(11)) * 2.0**-53  # in [0, 1)
-    support = rule.min_support + (uniform * choices).astype(np.int64)
+    support = step * (least + (uniform * choices).astype(np.int64))
     return support, np.minimum(rule.max_query, counts - support)
 
 
@@ -138,13 +142,19 @@ def split_rows(order: Array, support: int, units: RowUnits | None = None) -> tup
     that unit is left out. With an order in time, a moment is drawn at random, and the support is the rows just before
     it. Later rows whose input occurs in the support are left out.
 
+    Where a support is to hold equally many rows of each label, it takes one row of each label in turn, from units that
+    it has not taken yet. The rest of these units is left out.
+
     Args:
         order: int64 `[rows]`, a random order of the user's rows.
-        support: number of support rows, at most `units.max_support`.
+        support: number of support rows, at most `units.max_support`. For N labels, N K rows hold K of each.
         units: of the user's rows; None where all rows are independent.
     """
     if units is None:
         return order[:support], order[support:]
+    if units.label is not None:
+        chosen = _label_by_label(order, units.unit, units.label)[:support]
+        return chosen, order[~np.isin(units.unit[order], units.unit[chosen])]
     if units.time_order is None or units.max_support_at is None:
         ordered, end = _unit_by_unit(order, support, units.unit), support
     else:
@@ -163,6 +173,17 @@ def _unit_by_unit(order: Array, support: int, unit: Array) -> Array:
     fitting = grouped[np.bincount(unit)[unit[grouped]] <= len(grouped) - support]
     last = unit[grouped] == unit[fitting[-1]]
     return np.concatenate([grouped[~last], grouped[last]])
+
+
+def _label_by_label(order: Array, unit: Array, label: Array) -> Array:
+    """The first row of each unit: one of each label, then a second one of each, and so on; otherwise as in `order`."""
+    rows = order[unit[order] == order]
+    by_label = np.argsort(label[rows], kind="stable")
+    ordered = label[rows][by_label]
+    turn = np.empty_like(rows)
+    turn[by_label] = np.arange(len(rows)) - np.searchsorted(ordered, ordered)
+    in_turn: Array = rows[np.argsort(turn, kind="stable")]
+    return in_turn
 
 
 def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int, units: RowUnits | None = None) -> Episode:
@@ -184,7 +205,7 @@ def draw_episode(x: Array, y: Array, rule: EpisodeRule, key: int, units: RowUnit
         shortage = shortage_message(len(x), max_support, rule.min_support)
         raise PopulationError(f"a user has {shortage}; leave such users out")
     counts, keys = np.asarray([len(x)]), np.asarray([key], np.uint64)
-    (support,), _ = draw_sizes(units.max_support + 1, keys, rule)
+    (support,), _ = draw_sizes(units.max_support + 1, keys, rule, units.labels)
     (order,) = draw_order(counts, keys)
     chosen, held = split_rows(order, int(support), units)
     held = held[: rule.max_query]
@@ -204,5 +225,5 @@ def shortage_message(rows: int, max_support: int, min_support: int) -> str:
         return f"{rows} rows: {expected}"
     return (
         f"{rows} rows, of which at most {max_support} can be adapted on, because rows with equal x, group or order "
-        f"stay together: {expected}"
+        f"stay together, and where labels are balanced each keeps a row to evaluate on: {expected}"
     )

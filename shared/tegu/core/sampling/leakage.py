@@ -3,6 +3,8 @@
 Rows with the same input (the same item id, or the same bytes of `x`) and rows of one group (a session, a day) form one
 *unit*. A unit never lies in both support and query. Where rows have an order in time, rows with the same order value
 form one *moment*; a group that spans several moments joins them into one.
+
+Where a user gives equally many examples of each label (N-way K-shot), a unit counts once, with its first row's label.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.data.batch import Array
+from tegu.core.data.users import LocalUser
+from tegu.core.errors import DataError
 from tegu.core.sampling.keyed_random import splitmix
 
-__all__ = ["RowUnits", "find_row_units", "row_units_of"]
+__all__ = ["RowUnits", "find_row_units", "row_units_of", "units_of_user"]
 
 _BLOCK_WORDS = 1 << 16  # hashed at once: few enough for the cache
 
@@ -33,6 +37,8 @@ class RowUnits(NamedTuple):
         time_order: int64 `[rows]`, row positions sorted by time; None without an order.
         max_support_at: int64 `[rows]`, rows of the largest support that ends just before this position of `time_order`
             and leaves at least one query row; 0 inside a moment. None without an order.
+        label: int64 `[rows]`, the label of each row, where a support holds equally many rows of each; otherwise None.
+        labels: int64 `[users]`, the number of each user's labels; None without `label`.
     """
 
     max_support: Array
@@ -40,6 +46,8 @@ class RowUnits(NamedTuple):
     unit: Array
     time_order: Array | None = None
     max_support_at: Array | None = None
+    label: Array | None = None
+    labels: Array | None = None
 
     def split(self, counts: Array) -> list[RowUnits]:
         """One `RowUnits` per user.
@@ -50,18 +58,30 @@ class RowUnits(NamedTuple):
         ends = np.cumsum(counts)[:-1]
         max_support, has_units = (list(users[:, None]) for users in (self.max_support, self.has_units))
         unit = np.split(self.unit, ends)
+        if self.label is not None and self.labels is not None:
+            by_user = zip(max_support, has_units, unit, np.split(self.label, ends), self.labels[:, None], strict=True)
+            return [RowUnits(*own[:3], label=own[3], labels=own[4]) for own in by_user]
         if self.time_order is None or self.max_support_at is None:
             return [RowUnits(*own) for own in zip(max_support, has_units, unit, strict=True)]
         order, support = np.split(self.time_order, ends), np.split(self.max_support_at, ends)
         return [RowUnits(*own) for own in zip(max_support, has_units, unit, order, support, strict=True)]
 
 
-def row_units_of(x: Array, group: Array | None = None, order: Array | None = None) -> RowUnits:
+def row_units_of(
+    x: Array, group: Array | None = None, order: Array | None = None, label: Array | None = None
+) -> RowUnits:
     """The units of one user's rows; arguments as in `find_row_units`."""
-    return find_row_units(x, np.asarray([len(x)]), group, order)
+    return find_row_units(x, np.asarray([len(x)]), group, order, label)
 
 
-def find_row_units(x: Array, counts: Array, group: Array | None = None, order: Array | None = None) -> RowUnits:
+def units_of_user(user: LocalUser) -> RowUnits:
+    """The units of a user's rows, as a device stores them."""
+    return row_units_of(user.x, user.group, user.order, user.y if user.balanced else None)
+
+
+def find_row_units(
+    x: Array, counts: Array, group: Array | None = None, order: Array | None = None, label: Array | None = None
+) -> RowUnits:
     """The units of many users' rows.
 
     Args:
@@ -69,7 +89,16 @@ def find_row_units(x: Array, counts: Array, group: Array | None = None, order: A
         counts: int64 `[users]`, rows of each user.
         group: `[rows]`; equal entries within a user keep rows together.
         order: `[rows]`, the time of each row.
+        label: int64 `[rows]`, where supports are to hold equally many rows of each of a user's labels.
+
+    Raises:
+        DataError: there are both an order and labels to balance.
     """
+    if order is not None and label is not None:
+        raise DataError(
+            "rows have an order, and supports are to hold equally many rows of each label: expected one of the two, "
+            "since the rows before a moment are not balanced; leave out order, or balanced"
+        )
     users = np.arange(len(counts))
     user, begin = np.repeat(users, counts), np.repeat(np.cumsum(counts) - counts, counts)
     same_input = _first(user, _fingerprints(x))
@@ -82,8 +111,29 @@ def find_row_units(x: Array, counts: Array, group: Array | None = None, order: A
     unit = same_input if group is None else _joined(same_input, _first(user, group))
     smallest = counts.astype(np.int64)
     np.minimum.at(smallest, user, np.bincount(unit, minlength=len(x))[unit])
+    if label is not None:
+        labels, fewest = _units_of_labels(user, label, unit == np.arange(len(x)), len(counts))
+        largest = labels * np.maximum(fewest - 1, 0)  # a unit of each label is left for the query
+        return RowUnits(largest, np.ones(len(counts), bool), unit - begin, label=label.astype(np.int64), labels=labels)
     has_units = np.bincount(user[unit != np.arange(len(x))], minlength=len(counts)) > 0
     return RowUnits(counts - smallest, has_units, unit - begin)
+
+
+def _units_of_labels(user: Array, label: Array, begins: Array, users: int) -> tuple[Array, Array]:
+    """Each user's number of labels, and its label's number of units that has the fewest; int64 `[users]` each.
+
+    Args:
+        user: int64 `[rows]`.
+        label: `[rows]`.
+        begins: bool `[rows]`, whether the row is the first of its unit.
+        users: number of users.
+    """
+    pair = _first(user, label)
+    each = np.flatnonzero(pair == np.arange(len(pair)))
+    units = np.bincount(pair[begins], minlength=len(pair))[each]
+    fewest = np.full(users, len(pair), np.int64)
+    np.minimum.at(fewest, user[each], units)
+    return np.bincount(user[each], minlength=users), fewest
 
 
 def _fingerprints(x: Array) -> Array:

@@ -5,4 +5,6 @@ are closed forms for ratings and rankings by item id. The package `mixture` trai
 
 Parts of them: `correction_form` (adapting and predicting by correction), `correction_candidates`, `correction_training`
 and `shrinkage`.
+
+`metric` and `fast_adaptation` hold learners that see a row through an embedding; `episodic` has what they share.
 """

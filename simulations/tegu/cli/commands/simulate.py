@@ -19,10 +19,20 @@ from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.seeds import mean_over_seeds
-from tegu.sim.experiments import Experiment, find_experiment
+from tegu.sim.experiments import Experiment
+from tegu.sim.experiments.catalogue import experiment_with
 from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
 from tegu.sim.reporting.progress import show_progress
-from tegu.sim.reporting.table import decline_line, drift_line, drift_rows, gap_line, markdown, stored_line, table_rows
+from tegu.sim.reporting.table import (
+    decline_line,
+    drift_line,
+    drift_rows,
+    further_lines,
+    gap_line,
+    markdown,
+    stored_line,
+    table_rows,
+)
 from tegu.sim.run_experiment import run_experiment
 from tegu.sim.training.in_process import Backend, check_backend
 
@@ -32,6 +42,7 @@ __all__ = ["simulate_command"]
 def simulate_command(
     name: str,
     *,
+    own: Mapping[str, Any],
     learner: str | None,
     rounds: int | None,
     patience: int,
@@ -49,11 +60,13 @@ def simulate_command(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Run a built-in experiment and print its table. `harm` holds limits of `CalibrationPlan`, or None for its own.
+    """Run a built-in experiment and print its table.
+
+    `own` holds options of the experiment, and `harm` limits of `CalibrationPlan`; None stands for its own.
 
     Raises:
-        TeguError: a name is unknown, a limit on harm is out of range, there are too few users for the cohort, or the
-            folder cannot be written.
+        TeguError: a name is unknown, the experiment has no such option, a limit on harm is out of range, there are too
+            few users for the cohort, or the folder cannot be written.
     """
     check_backend(backend)
     check_engine(engine)
@@ -65,7 +78,8 @@ def simulate_command(
     if isinstance(risk := limits.get("risk"), str) and risk != "strict":
         limits["risk"] = parse_share("risk", risk)
     replace(CalibrationPlan(), **limits)  # an error before the experiment's data are read
-    build, folder = find_experiment(name), out or Path("runs") / name
+    build = experiment_with(name, {option: value for option, value in own.items() if value})
+    folder = out or Path("runs") / name
     options = _Options(
         backend="ray" if backend == "ray" else "inprocess",
         engine=cast("EngineKind", engine),
@@ -90,6 +104,8 @@ def simulate_command(
     if frontier := frontier_rows(metrics):
         typer.echo(f"\n{frontier_line(metrics)}:\n\n{markdown(frontier)}")
     for line in filter(None, (stored_line(metrics), unshown_line(metrics), gap_line(metrics), decline_line(metrics))):
+        typer.echo(f"\n{line}")
+    for line in further_lines(metrics):
         typer.echo(f"\n{line}")
     if "drift" in metrics:
         typer.echo(f"\n{drift_line(metrics)}\n")

@@ -2,6 +2,7 @@
 
 population            rows of many users, and their split by user into training, calibration and held-out users
 population_on_disk    the same, with rows in files that are read when a round needs them
+few_shot/             N-way tasks over classes
 row_groups            rows grouped by user
 guess_rows            the spec of arrays that come without one
 guess_kind            what targets are for

@@ -83,7 +83,8 @@ def draw_cohort(population: Population, users: Array, rule: EpisodeRule, seed: i
     """
     able = users[population.max_support[users] >= rule.min_support]
     keys = episode_keys(seed, round_number, population.users[able])
-    cohort = Cohort(population, able, keys, *draw_sizes(population.max_support[able] + 1, keys, rule))
+    labels = None if population.labels is None else population.labels[able]
+    cohort = Cohort(population, able, keys, *draw_sizes(population.max_support[able] + 1, keys, rule, labels))
     return _with_unit_splits(cohort, rule.max_query) if population.has_units[able].any() else cohort
 
 

@@ -61,6 +61,11 @@ class Population:
             and `y` are memory-mapped files, since rows that are read through the mapping stay in memory.
         encoding: how raw columns, labels and item ids became `x` and `y`. `simulate` puts it into the bundle, for the
             device. None if `x` and `y` were given as they are.
+        labels: int64 `[users]`, the number of each user's labels, where supports hold equally many rows of each. None
+            means that supports are drawn from all rows alike.
+        pool: int64 `[rows]`, the row of `x` that each row is, where users share rows. None means row i is `x[i]`.
+        parts: int64 `[users]`, the part of a `Split` that each user belongs to, as an index. None means that `split`
+            draws it.
     """
 
     spec: Spec
@@ -75,6 +80,9 @@ class Population:
     order: Array | None = None
     read: Callable[[Array, Array], tuple[Array, Array]] | None = None
     encoding: Encoding | None = None
+    labels: Array | None = None
+    pool: Array | None = None
+    parts: Array | None = None
 
     @classmethod
     def from_arrays(
@@ -89,6 +97,7 @@ class Population:
         kind: Kind | None = None,
         titles: Mapping[Any, str] | Sequence[str] | None = None,
         feature_names: Sequence[str] | None = None,
+        balanced: bool = False,
     ) -> Population:
         """Group rows by user.
 
@@ -107,10 +116,12 @@ class Population:
             kind: "classification", "multilabel", "regression" or "ranking", where `spec` is guessed.
             titles: of items, for people: by item id, or in the order of the catalogue.
             feature_names: a name for each number of a row, by which a device may give it.
+            balanced: whether users give equally many examples of each of their labels (N-way K-shot). Supports then
+                hold K rows of each of a user's N labels, in training and in evaluation.
 
         Raises:
-            DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, or a row has no
-                user, group or order.
+            DataError: the rows do not fit `spec`, more than one spec is plausible, lengths differ, a row has no user,
+                group or order, or `balanced` with an order or without labels.
             PopulationError: there are no rows.
         """
         names, encoding = np.asarray(user), None
@@ -131,11 +142,11 @@ class Population:
         )
         encoding = with_names(encoding, spec, inputs, titles, feature_names)
         inputs, targets = inputs[by_user], targets[by_user]
-        max_support, has_units, *_ = find_row_units(inputs, counts, groups, times)
-        begins = np.cumsum(counts) - counts
-        return cls(
-            spec, inputs, targets, begins, counts, users, max_support, has_units, groups, times, encoding=encoding
-        )
+        if balanced and spec.kind != "classification":
+            raise DataError(f"balanced is True for {spec.kind}: expected labels to balance; leave balanced out")
+        units = find_row_units(inputs, counts, groups, times, targets if balanced else None)
+        begins, own = np.cumsum(counts) - counts, (units.max_support, units.has_units, groups, times)
+        return cls(spec, inputs, targets, begins, counts, users, *own, encoding=encoding, labels=units.labels)
 
     @classmethod
     def from_frame(
@@ -217,35 +228,42 @@ class Population:
         return f"Population(users={len(self)}, rows={int(self.counts.sum())}, spec={self.spec})"
 
     def rows(self, index: int) -> tuple[Array, Array]:
-        """`x` and `y` of the user at `index`, without a copy."""
+        """`x` and `y` of the user at `index`, without a copy unless there is a `pool`."""
         begin = int(self.begins[index])
         chosen = slice(begin, begin + int(self.counts[index]))
-        return self.x[chosen], self.y[chosen]
+        return self.x[chosen if self.pool is None else self.pool[chosen]], self.y[chosen]
 
     def all_rows(self) -> tuple[Array, Array]:
         """A copy of `x` and `y` of these users alone, one user after the other."""
         chosen = row_indices(self.begins, self.counts)
-        return self.x[chosen], self.y[chosen]
+        return self.x[chosen if self.pool is None else self.pool[chosen]], self.y[chosen]
 
     def local(self, index: int) -> LocalUser:
         """The user at `index` as a device stores it."""
         own = row_indices(self.begins[[index]], self.counts[[index]])
-        units = (None if rows is None else rows[own] for rows in (self.group, self.order))
-        return LocalUser(str(self.users[index]), *self.rows(index), *units)
+        group, order = (None if rows is None else rows[own] for rows in (self.group, self.order))
+        return LocalUser(str(self.users[index]), *self.rows(index), group, order, self.labels is not None)
 
     def row_units(self, indices: Array) -> RowUnits:
         """Which rows of the users at `indices` must stay together, one user after the other."""
-        x, _, begins = self.fetch(indices)
         counts = self.counts[indices]
         own = row_indices(self.begins[indices], counts)
-        columns = (None if rows is None else rows[own] for rows in (self.group, self.order))
-        return find_row_units(x[row_indices(begins, counts)], counts, *columns)
+        group, order = (None if rows is None else rows[own] for rows in (self.group, self.order))
+        if self.pool is not None:  # which is one row of `x` for equal rows, and quicker to compare
+            x, y = self.pool[own], self.y[own]
+        else:
+            x, y, begins = self.fetch(indices)
+            x, y = (values[row_indices(begins, counts)] for values in (x, y))
+        return find_row_units(x, counts, group, order, None if self.labels is None else y)
 
     def fetch(self, indices: Array) -> tuple[Array, Array, Array]:
         """Arrays `x` and `y` with the rows of the users at `indices`, and int64 `[users]`, where each user begins."""
-        if self.read is None:
+        if self.read is None and self.pool is None:
             return self.x, self.y, self.begins[indices]
         counts = self.counts[indices]
+        if self.read is None:
+            x, y = replace(self, begins=self.begins[indices], counts=counts).all_rows()
+            return x, y, np.cumsum(counts) - counts
         return *self.read(self.begins[indices], counts), np.cumsum(counts) - counts
 
     def subset(self, indices: ArrayLike) -> Population:
@@ -258,8 +276,9 @@ class Population:
         chosen = given.astype(np.int64)
         if given.dtype == bool or ((chosen < 0) | (chosen >= len(self))).any():
             raise DataError(f"indices are {given}: expected whole numbers from 0 to {len(self) - 1}")
-        fields = ("begins", "counts", "users", "max_support", "has_units")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in fields})
+        fields = ("begins", "counts", "users", "max_support", "has_units", "labels", "parts")
+        given_fields = {name: values for name in fields if (values := getattr(self, name)) is not None}
+        return replace(self, **{name: values[chosen] for name, values in given_fields.items()})
 
     def with_rows(self, least: int) -> Population:
         """The users that can adapt on `least - 1` rows and still have a query row."""
@@ -268,7 +287,7 @@ class Population:
     def split(
         self, seed: int, heldout: float = 0.2, calibration: float | None = None, *, crossed: bool = False
     ) -> Split:
-        """Draw held-out and calibration users; the rest train.
+        """Draw held-out and calibration users, unless `parts` says who they are; the rest train.
 
         Args:
             seed: decides which user is in which set.
@@ -281,6 +300,10 @@ class Population:
         Raises:
             PopulationError: one of the three sets would have no users.
         """
+        if self.parts is not None:
+            chosen = [np.flatnonzero(self.parts == part) for part in range(len(Split._fields))]
+            chosen[:2] = 2 * [np.flatnonzero(self.parts != 2)] if crossed else chosen[:2]
+            return Split(*map(self.subset, chosen))
         total = len(self)
         share = max(0.1, min(0.2, _MIN_CALIBRATION_USERS / total)) if calibration is None else calibration
         held, kept = round(heldout * total), round(share * total)

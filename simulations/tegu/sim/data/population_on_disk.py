@@ -1,12 +1,12 @@
 """A population on disk, of any size: a round reads the rows of its own users only.
 
     spec.json   rows.bin   counts.npy   users.npy   most.npy   tied.npy
-    and optionally group.bin, order.bin, encoding.json
+    and optionally group.bin, order.bin, encoding.json, labels.npy
 
 `rows.bin` holds raw little-endian rows, one user after the other. Each row is its `x` and then its `y`, so that a user
 is one contiguous range of the file. The file is mapped into memory, but a round reads its users' rows from the file
 itself. Training therefore takes no more memory for more users. `most.npy` and `tied.npy` hold
-`Population.max_support` and `Population.has_units`.
+`Population.max_support` and `Population.has_units`, and `labels.npy` holds `Population.labels`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tegu.sim.data.population import Population
 __all__ = ["read_population", "write_population"]
 
 _COLUMNS = ("rows", "group", "order")
+_LABELS = "labels.npy"
 _CODE = np.dtype("<i8")
 _USERS = 4096  # whose rows are in memory at once while row units are searched for
 
@@ -59,7 +60,7 @@ def write_population(
     _check_system()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        counts, names = _write_rows(folder, spec, users)
+        counts, names, balanced = _write_rows(folder, spec, users)
         if not names:
             raise PopulationError("there are no users: expected at least one")
         np.save(folder / "counts.npy", np.asarray(counts, np.int64))
@@ -68,15 +69,19 @@ def write_population(
         (folder / "encoding.json").unlink(missing_ok=True)
         if encoding is not None:
             (folder / "encoding.json").write_text(json.dumps(encoding.to_dict()), "utf-8")
-        _write_row_units(folder)
+        _write_row_units(folder, balanced)
     except OSError as error:
         raise FileError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
     return read_population(folder)
 
 
-def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[list[int], list[str]]:
-    """Write the columns that the first user has; return the number of rows and the name of every user."""
-    counts, names = list[int](), list[str]()
+def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[list[int], list[str], bool]:
+    """Write the columns that the first user has.
+
+    Returns:
+        The number of rows and the name of every user, and whether users are balanced.
+    """
+    counts, names, balanced = list[int](), list[str](), set[bool]()
     files: dict[str, BinaryIO] = {}
     with ExitStack() as opened:
         for user in users:
@@ -94,7 +99,10 @@ def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[l
                 files[name].write(values.tobytes())
             counts.append(len(rows["rows"]))
             names.append(user.user)
-    return counts, names
+            balanced.add(user.balanced)
+    if len(balanced) > 1:
+        raise DataError("some users are balanced and others are not: expected all of them or none")
+    return counts, names, True in balanced
 
 
 def _stored_columns(spec: Spec, user: LocalUser) -> dict[str, Array]:
@@ -113,13 +121,18 @@ def _stored_columns(spec: Spec, user: LocalUser) -> dict[str, Array]:
     return {"rows": rows, **{name: values.astype(_CODE, copy=False) for name, values in given.items()}}
 
 
-def _write_row_units(folder: Path) -> None:
+def _write_row_units(folder: Path, balanced: bool) -> None:
     """Find row units, some thousands of users at a time."""
     population = _without_row_units(folder)
+    if balanced:
+        population = replace(population, labels=np.zeros(len(population), np.int64))
     batches = np.array_split(np.arange(len(population)), -(-len(population) // _USERS))
     units = [population.row_units(users) for users in batches]
     np.save(folder / "most.npy", np.concatenate([each.max_support for each in units]))
     np.save(folder / "tied.npy", np.concatenate([each.has_units for each in units]))
+    (folder / _LABELS).unlink(missing_ok=True)
+    if balanced:
+        np.save(folder / _LABELS, np.concatenate([each.labels for each in units if each.labels is not None]))
 
 
 def read_population(folder: Path) -> Population:
@@ -132,13 +145,15 @@ def read_population(folder: Path) -> Population:
     _check_system()
     try:
         population = _without_row_units(folder)
-        max_support, has_units = (np.load(folder / name, allow_pickle=False) for name in ("most.npy", "tied.npy"))
-        if not max_support.shape == has_units.shape == population.counts.shape:
-            found = f"{max_support.shape} and {has_units.shape}"
-            raise DataError(f"most.npy and tied.npy have shapes {found}, for {len(population)} users")  # noqa: TRY301 # reported like all damage
+        names = ("most.npy", "tied.npy", *([_LABELS] if (folder / _LABELS).exists() else []))
+        of_users = [np.load(folder / name, allow_pickle=False) for name in names]
+        if any(each.shape != population.counts.shape for each in of_users):
+            found = " and ".join(str(each.shape) for each in of_users)
+            raise DataError(f"{' and '.join(names)} have shapes {found}, for {len(population)} users")  # noqa: TRY301 # reported like all damage
     except (OSError, EOFError, TypeError, ValueError, DataError) as error:
         raise DataError(f"{folder} holds no readable population ({error}): write it with write_population") from error
-    return replace(population, max_support=max_support, has_units=has_units)
+    labels = dict(zip(names, of_users, strict=True)).get(_LABELS)
+    return replace(population, max_support=of_users[0], has_units=of_users[1], labels=labels)
 
 
 def _without_row_units(folder: Path) -> Population:

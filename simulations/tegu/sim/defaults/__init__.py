@@ -2,7 +2,6 @@
 
 - `choose`: the learner of a population, with a module or without
 - `for_module`: how a module is trained and adapts
+- `own_labels`: whether labels mean something of their own to every user
 - `for_ratings`: ratings by item id, in the training users' units
-- `module_of_spec`: the module for features, pictures, windows, ids and several inputs
-- `input_encoders`: the first layers for one input
 """

@@ -10,10 +10,10 @@ from tegu.learners.algorithms.implicit_als import implicit_als
 from tegu.learners.learner import Learner
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.named_output import OutputName
+from tegu.learners.networks.module_of_spec import default_module
 from tegu.sim.data.population import Population
 from tegu.sim.defaults.for_module import learner_for_module
 from tegu.sim.defaults.for_ratings import learner_for_ratings
-from tegu.sim.defaults.module_of_spec import default_module
 
 __all__ = ["choose_learner"]
 

@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 from tegu.core.calibration.harm import allowed_loss
 from tegu.core.data.batch import Array
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.core.sampling.trials import tolerance, user_scores
+from tegu.core.sampling.trials import DRAWS, tolerance, user_scores
+from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import Method, score
 from tegu.sim.evaluation.curve import curve_entry
 from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
 from tegu.sim.run_result import RunResult
 
-__all__ = ["HeldoutResults", "evaluate_heldout"]
+__all__ = ["HeldoutResults", "evaluate_further", "evaluate_heldout"]
 
 
 class HeldoutResults(NamedTuple):
@@ -36,16 +37,19 @@ class HeldoutResults(NamedTuple):
         return f"HeldoutResults(ks={[entry['k'] for entry in self.curve]}, users={users})"
 
 
-def evaluate_heldout(run: RunResult, baselines: Mapping[str, Callable[[int], Method]]) -> HeldoutResults:
+def evaluate_heldout(
+    run: RunResult, baselines: Mapping[str, Callable[[int], Method]], draws: int = DRAWS
+) -> HeldoutResults:
     """Evaluate a run and its baselines on the run's held-out users.
 
     Args:
         run: the run to evaluate.
         baselines: by name, a function from the number of interactions k to a method.
+        draws: supports of each user at each k.
     """
     found = HeldoutResults([], {}, {})
     for k in run.ks:
-        trials = draw_trials(run.split.heldout, k, run.plan.seed + 1)
+        trials = draw_trials(run.split.heldout, k, run.plan.seed + 1, draws)
         ours = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}
         outputs = {name: method(trials) for name, method in ours.items()}
         scores = {name: user_scores(trials, each, run.metric) for name, each in outputs.items()}
@@ -59,3 +63,17 @@ def evaluate_heldout(run: RunResult, baselines: Mapping[str, Callable[[int], Met
         found.curve.append(entry)
         found.gains[k] = run.metric.gain(scores["personalised"], scores["initialisation"])
     return found
+
+
+def evaluate_further(run: RunResult, users: Population) -> dict[str, float]:
+    """The mean metric of further held-out users, before and after adapting on their largest support.
+
+    Args:
+        run: the run to evaluate. Its schedule for the largest k that has one says how to adapt.
+        users: the users; those with smaller supports than the largest are left out.
+    """
+    k = int(users.max_support.max())
+    trials = draw_trials(users, k, run.plan.seed + 1, 1)
+    methods = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}
+    means = {name: float(score(method, trials, run.metric).mean()) for name, method in methods.items()}
+    return {"k": k, "users": trials.users, **means}

@@ -4,6 +4,7 @@ experiment          what an experiment is             catalogue          experim
 movielens           film clicks                       ratings            film ratings
 insteval            ratings of lecturers              shakespeare        next character (`shakespeare_text`: the plays)
 sine                few-shot regression               changing_sines     users whose preferences change
+omniglot/           few-shot classification of characters
 two_groups          users with opposite preferences, and one group without
 baselines/          classical methods                 models/            models that experiments share
 """

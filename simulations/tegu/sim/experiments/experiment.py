@@ -11,7 +11,8 @@ from torch import nn
 
 from tegu.core.errors import DataError
 from tegu.core.metrics import Metric
-from tegu.learners.catalogue import find_learner
+from tegu.core.sampling.trials import DRAWS
+from tegu.learners.catalogue import NETWORK_FROM_SPEC, find_learner
 from tegu.learners.learner import Learner
 from tegu.learners.modules.losses import OutputLoss
 from tegu.server.training.automatic import settled
@@ -42,6 +43,9 @@ class Experiment:
         initialisations: number of initialisations to learn; see `tegu.learners.algorithms.mixture.mixture`.
         streams: interactions of the same users, whose preferences change. If given, strategies of adaptation are
             compared (`tegu.sim.evaluation.drift_replay`) in place of baselines.
+        draws: supports of each held-out user at each k.
+        further: further held-out users by name, such as the official episodes of a data set. They are evaluated at the
+            number of rows of their largest support.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Experiment:
     titles: tuple[str, ...] = ()
     initialisations: int = 1
     streams: Streams | None = None
+    draws: int = DRAWS
+    further: Mapping[str, Population] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         users, rounds = len(self.population), settled(self.plan).rounds
@@ -79,18 +85,20 @@ class Experiment:
     def with_learner(self, name: str) -> Experiment:
         """Return the experiment with a learner of the catalogue, built from the same model.
 
+        Without a model, learners that need only an embedding make a network from the spec.
+
         The learner gets those of the experiment's `options` that it has, and its own defaults for the others. For the
         name of its own learner, the experiment returns itself.
 
         Raises:
             UnknownNameError: no such learner.
-            DataError: the experiment has no module.
+            DataError: the experiment has no module, and the learner needs one.
             TeguError: the learner does not suit the model or the spec.
         """
         if name == self.learner.name:
             return self
         build = find_learner(name)
-        if self.model is None:
+        if self.model is None and name not in NETWORK_FROM_SPEC:
             raise DataError(
                 f"{self.name} has no module, from which {name} could be built: run it with its own learner, "
                 f"{self.learner.name}"

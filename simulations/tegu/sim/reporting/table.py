@@ -146,6 +146,19 @@ def gap_line(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def further_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a line for each set of further held-out users, such as official episodes.
+
+    Args:
+        metrics: the contents of `metrics.json`.
+    """
+    return [
+        f"{name}, {found['users']} users at k = {found['k']}: {metrics['metric']} {found['personalised']:.3f}, "
+        f"initialisation {found['initialisation']:.3f}"
+        for name, found in metrics.get("further", {}).items()
+    ]
+
+
 def decline_line(metrics: Mapping[str, Any]) -> str:
     """Return a warning if the validation figure has clearly declined from its best; otherwise empty.
 

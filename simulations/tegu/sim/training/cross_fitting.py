@@ -24,7 +24,7 @@ from tegu.core.errors import PopulationError
 from tegu.server.evaluation.validation import mean_validations
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.training.automatic import settled
-from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit, fold_rounds
+from tegu.server.training.cross_fitting import CrossFitted, checkpoint_folder, cross_fit
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population, Split
 from tegu.sim.training.in_process import Backend, Trained, check_cohort
@@ -161,17 +161,15 @@ def cross_fit_population(
     """
     number = plan.calibration.folds or 0
     folds = make_folds(split.train, number, plan.seed) if number else (Fold(split.train, split.calibration),)
-    for_fold = replace(plan, rounds=fold_rounds(plan))
-    combined = _CombinedProgress(progress, number * fold_rounds(plan), settled(plan).rounds)
+    combined = _CombinedProgress(progress, number, settled(plan).rounds)
 
-    def train_without(fold: int | None) -> Trained:
+    def train_without(fold: int | None, own: TrainingPlan) -> Trained:
         users, validating = (split.train, None) if fold is None else folds[fold]
-        own, folder = plan if fold is None else for_fold, checkpoints and checkpoint_folder(checkpoints, number, fold)
-        trained = train(users, validating, own, combined, folder)
-        combined.begin_next(settled(own).rounds)
-        return trained
+        folder = checkpoints and checkpoint_folder(checkpoints, number, fold)
+        combined.begin(fold, settled(own).rounds)
+        return train(users, validating, own, combined, folder)
 
-    fitted = cross_fit(number, train_without)
+    fitted = cross_fit(plan, train_without)
     results = tuple(FoldResult(fold, trained) for fold, trained in zip(folds, fitted.by_fold, strict=True))
     return CrossFittedPopulation(_with_totals(fitted) if number else fitted.kept, results)
 
@@ -192,18 +190,26 @@ class _CombinedProgress:
 
     Args:
         progress: receives it.
-        for_folds: rounds of all folds' trainings together.
-        last: rounds of the last training.
+        folds: number of folds.
+        last: rounds of the last training. A first fold that ends early makes the other trainings shorter.
     """
 
-    def __init__(self, progress: Progress, for_folds: int, last: int) -> None:
-        self._progress, self._total = progress, for_folds + last
-        self._ended = 0
+    def __init__(self, progress: Progress, folds: int, last: int) -> None:
+        self._progress, self._folds, self._last = progress, folds, last
+        self._ended = self._run = self._rounds = self._total = 0
         self._before = self._latest = (0, 0.0)
 
-    def begin_next(self, rounds: int) -> None:
-        """Begin the next training after one of `rounds`. One that an earlier run finished has reported no rounds."""
-        self._ended, self._before = self._ended + rounds, self._latest
+    def begin(self, fold: int | None, rounds: int) -> None:
+        """Begin the training of a fold, or the last one, of so many rounds.
+
+        A training that an earlier run finished reports no rounds.
+        """
+        if fold and rounds != self._rounds:
+            self._last = rounds * self._folds // (self._folds - 1)
+        self._ended, self._before = self._ended + self._run, self._latest
+        self._run = self._rounds = rounds
+        remaining = (self._folds - fold) * rounds if fold is not None else 0
+        self._total = self._ended + (remaining + self._last if self._folds else rounds)
 
     def stage(self, text: str) -> None:
         """Report the stage unchanged."""
@@ -213,6 +219,7 @@ class _CombinedProgress:
         """Report the round, counted from the first training."""
         users, seconds = self._before
         self._latest = users, seconds = users + progress.user_rounds, seconds + progress.seconds
+        self._run = progress.round
         self._progress.round(
             progress._replace(
                 round=self._ended + progress.round, rounds=self._total, user_rounds=users, seconds=seconds

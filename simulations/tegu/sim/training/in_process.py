@@ -90,7 +90,7 @@ class Validator(NamedTuple):
         stopping = plan.early_stopping
         rounds = settled(plan).rounds
         every = stopping.interval(rounds, by_default=True)
-        rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better)
+        rule = ValidationRule(every, stopping.patience, self.metric.higher_is_better, bool(stopping.until_flat))
         return Validations(rule, self.request(plan.seed), rounds, history)
 
     def final_validation(self, engine: Engine, training: Population, trained: Trained, seed: int) -> Validation | None:
@@ -163,7 +163,7 @@ def train_in_process(
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(
-        outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations
+        outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations, joint=True
     )
     received = 0
     if done < rounds:

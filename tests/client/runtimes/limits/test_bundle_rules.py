@@ -37,6 +37,7 @@ REFUSED: dict[str, tuple[Callable[[], Bundle], str]] = {
     "unadapted steps": (lambda: of(unadapted={**KNOBS, "steps": -1.0}), "-1 steps"),
     "scheduled steps": (lambda: of(schedule=(ScheduleEntry(1, {"steps": 1e18}),)), r"1e\+18 steps"),
     "a candidate's steps": (lambda: of(candidates=({"steps": 1e18},)), r"1e\+18 steps"),
+    "a knob beyond float32": (lambda: of(knobs={**KNOBS, "lr": 1e308}), r"knob 'lr' is 1e\+308"),
     "a negative k": (lambda: of(schedule=(ScheduleEntry(-1, KNOBS),)), "k is -1"),
     "a negative window": (lambda: of(window=-5), "window is -5"),
     "noise": (lambda: of(noise=1 << 40), "1099511627776 numbers of noise"),

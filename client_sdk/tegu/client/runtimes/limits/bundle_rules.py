@@ -23,6 +23,7 @@ MAX_NAME = 512  # characters
 MAX_ENTRIES = 10_000  # of a schedule
 MAX_AXES = 16
 MAX_STATE_BYTES = 1 << 28
+_MOST_OF_A_KNOB = float(np.finfo(np.float32).max)
 
 
 def check_bundle(bundle: Bundle) -> None:
@@ -83,6 +84,12 @@ def _check_field(name: str, field: Field) -> None:
 
 def _check_knobs(knobs: Knobs) -> None:
     _check_names("knobs", knobs)
+    large = next((name for name, value in knobs.items() if not abs(value) <= _MOST_OF_A_KNOB), None)
+    if large is not None:
+        raise BundleError(
+            f"the bundle's knob {large!r} is {knobs[large]:g}: expected a number within float32's range; ask its "
+            "publisher"
+        )
     steps = knobs.get(STEPS, 0)
     if not 0 <= steps <= MAX_STEPS or steps != int(steps):
         raise BundleError(

@@ -12,7 +12,7 @@ from torch import nn
 from tegu.core.data.field import booleans, ids, reals
 from tegu.core.data.spec import Spec
 from tegu.learners.modules.checks import checked_module
-from tegu.sim.defaults.module_of_spec import default_module
+from tegu.learners.networks.module_of_spec import default_module
 
 SPECS: dict[str, tuple[Spec, type[nn.Module], str]] = {
     "numbers": (Spec.classification((7,), 3), nn.Linear, "numbers"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
-from tegu.sim.defaults.input_encoders import Encoder, encoder_of
+from tegu.learners.networks.input_encoders import Encoder, encoder_of
 
 __all__ = ["DefaultModule", "default_module"]
 
@@ -20,7 +20,7 @@ class DefaultModule(NamedTuple):
     """A module, and what it is in words.
 
     Attributes:
-        module: maps the spec's inputs to `[rows, spec.outputs]`. Its parameters are drawn from torch's generator.
+        module: maps the spec's inputs to `[rows, outputs]`. Its parameters are drawn from torch's generator.
         text: for a note.
     """
 
@@ -28,19 +28,21 @@ class DefaultModule(NamedTuple):
     text: str
 
 
-def default_module(spec: Spec) -> DefaultModule:
+def default_module(spec: Spec, outputs: int | None = None) -> DefaultModule:
     """An encoder for each input, and two hidden layers over all of their features.
 
     Args:
         spec: for any kind but a ranking.
+        outputs: number of outputs, as of an embedding network; None means `spec.outputs`.
     """
+    outputs = spec.outputs if outputs is None else outputs
     if spec.inputs:
         encoders = {name: encoder_of(field) for name, field in spec.inputs}
         texts = dict.fromkeys(each.text for each in encoders.values())
         width = sum(each.width for each in encoders.values())
-        return DefaultModule(_SeveralInputs(encoders, _head(width, spec.outputs)), _sentence(" and ".join(texts)))
+        return DefaultModule(_SeveralInputs(encoders, _head(width, outputs)), _sentence(" and ".join(texts)))
     found = encoder_of(spec.x)
-    module = nn.Sequential(found.module, _head(found.width, spec.outputs))
+    module = nn.Sequential(found.module, _head(found.width, outputs))
     return DefaultModule(module, _sentence(found.text))
 
 

@@ -1,0 +1,11 @@
+"""What the server checks before a reply counts.
+
+refusal        why a reply was left out, and the error that says so
+training       a training reply: names, shapes, dtypes, finite, users, norm
+adaptive_clip  a clip that follows the replies
+bounds         the clip, enforced
+influence      how many users a reply may count as
+evaluation     an evaluation reply: finite, consistent figures
+combine        the nodes' answers together, so that no single node decides
+round_log      who took part in each round, and what was refused
+"""

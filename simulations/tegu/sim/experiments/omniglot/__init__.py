@@ -1,0 +1,9 @@
+"""Handwritten characters of many alphabets, for few-shot classification.
+
+archive     drawings from the official archives
+alphabets   which characters train, calibrate and are held out
+experiment  the experiment
+runs        the official one-shot runs
+pixels      the nearest drawing, pixel by pixel
+network     the network that is trained
+"""

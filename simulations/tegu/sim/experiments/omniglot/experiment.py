@@ -1,0 +1,157 @@
+"""Few-shot classification of characters: tasks of N characters, K drawings of each (Lake et al. 2015).
+
+A user is a task. Alphabets are held out as a whole, so that a held-out task's characters are new in kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tegu.core.data.spec import Spec
+from tegu.core.errors import DataError
+from tegu.core.sampling.episode import EpisodeRule
+from tegu.core.scalars import whole_number
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.sim.data.few_shot.tasks import Tasks, few_shot_population
+from tegu.sim.data.population import Population
+from tegu.sim.defaults.choose import choose_learner
+from tegu.sim.experiments.experiment import Experiment
+from tegu.sim.experiments.omniglot.alphabets import split_characters
+from tegu.sim.experiments.omniglot.archive import Drawings, read_drawings
+from tegu.sim.experiments.omniglot.network import four_convolutions
+from tegu.sim.experiments.omniglot.pixels import nearest_pixels
+from tegu.sim.experiments.omniglot.runs import official_runs
+
+__all__ = ["Numbers", "character_tasks", "omniglot"]
+
+_TURNS = (1, 2, 3)  # quarter turns that make further classes
+_QUERY = 10  # drawings of each character beside the largest support, about as many as in the papers
+
+
+_WAYS_OF_RUNS = 20
+
+
+class Numbers(NamedTuple):
+    """Numbers of tasks."""
+
+    train: int = 2000
+    calibration: int = 60
+    heldout: int = 1000
+
+
+_NUMBERS = Numbers()
+
+
+def character_tasks(
+    drawings: Drawings,
+    *,
+    ways: int,
+    shots: int,
+    seed: int,
+    rotations: bool = False,
+    heldout: Sequence[str] | None = None,
+    numbers: Numbers = _NUMBERS,
+) -> Population:
+    """Tasks of `ways` characters; those that train, calibrate and are held out have different characters.
+
+    Args:
+        drawings: all drawings.
+        ways: characters of a task.
+        shots: most examples of a character that will be adapted on.
+        seed: of all draws.
+        rotations: whether characters turned by 90, 180 and 270 degrees are further classes in training (Santoro et al.
+            2016, arXiv:1605.06065).
+        heldout: alphabets to hold out; see `split_characters`.
+        numbers: of tasks.
+
+    Raises:
+        DataError: too few characters or drawings.
+        UnknownNameError: no such alphabet.
+    """
+    characters = split_characters(drawings, ways, seed, heldout)
+    x, label, train = drawings.x, drawings.character, list(characters.train)
+    if rotations:
+        turned = np.isin(label, train)
+        names = [np.char.add(label[turned], f" turned {turns}") for turns in _TURNS]
+        x = np.concatenate([x, *(np.rot90(x[turned], turns, (2, 3)) for turns in _TURNS)])
+        label, train = np.concatenate([label, *names]), [*train, *np.unique(np.concatenate(names)).tolist()]
+    rows = shots + _QUERY
+    return few_shot_population(
+        x,
+        label,
+        train=Tasks(train, numbers.train, ways),
+        calibration=Tasks(characters.calibration, numbers.calibration, ways, rows),
+        heldout=Tasks(characters.heldout, numbers.heldout, ways, rows),
+        spec=Spec.classification(x.shape[1:], ways),
+        seed=seed,
+    )
+
+
+def omniglot(
+    *,
+    seed: int,
+    rounds: int | None = None,
+    cohort: int | None = None,
+    data: Path | None = None,
+    ways: int = 5,
+    shots: Sequence[int] = (1, 5),
+    rotations: bool = False,
+    heldout: Sequence[str] | None = None,
+    numbers: Numbers = _NUMBERS,
+) -> Experiment:
+    """Build the experiment. Its own learner is the default for such tasks.
+
+    Args:
+        seed: determines tasks, first parameters, cohorts and episodes.
+        rounds: number of rounds; None for what the learner recommends.
+        cohort: tasks of a round; None for what the learner recommends.
+        data: the folder with the official archives, see `read_drawings`.
+        ways: characters of a task.
+        shots: numbers of examples of each character to evaluate at. Training draws from the least to the most.
+        rotations: see `character_tasks`.
+        heldout: see `character_tasks`.
+        numbers: see `character_tasks`.
+
+    Raises:
+        DataError: no data are given or can be read, or a number is out of range.
+        UnknownNameError: no such alphabet.
+    """
+    if data is None:
+        raise DataError("omniglot has no data of its own: give the folder with the official archives, by --data DIR")
+    ways, shots = whole_number("ways", ways, 2), sorted({whole_number("shots", each, 1) for each in shots})
+    if not shots:
+        raise DataError("shots is empty: expected at least one number of examples of each character")
+    population = character_tasks(
+        read_drawings(data),
+        ways=ways,
+        shots=shots[-1],
+        seed=seed,
+        rotations=rotations,
+        heldout=heldout,
+        numbers=numbers,
+    )
+    plan = TrainingPlan(
+        rounds=rounds,
+        cohort=CohortPlan(cohort),
+        seed=seed,
+        episodes=EpisodeRule(ways * shots[0], ways * shots[-1], ways * _QUERY),
+        calibration=CalibrationPlan(ks=tuple(ways * each for each in shots), folds=0),
+    )
+    model, runs = four_convolutions(ways), official_runs(data, population.spec) if ways >= _WAYS_OF_RUNS else None
+    return Experiment(
+        name="omniglot",
+        population=population,
+        model=model,
+        learner=choose_learner(population, model, seed, "fresh"),
+        options={"init": "fresh"},
+        plan=plan,
+        classical={"nearest_pixels": nearest_pixels},
+        generic=(),
+        draws=1,
+        further={} if runs is None else {"official one-shot runs": runs},
+    )
