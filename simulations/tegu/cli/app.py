@@ -10,6 +10,7 @@ import typer
 
 from tegu.cli.federation import federation
 from tegu.cli.learners import LEARNERS
+from tegu.cli.signing import signing
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(federation)
+app.add_typer(signing)
 
 
 def _require_sim() -> None:

@@ -48,10 +48,10 @@ class Minimums:
     """What a device demands. In a node's configuration, names have hyphens: `least-people`.
 
     Attributes:
-        least_people: people that a training reply stands for. 0 means a third of the device's people, at most five.
+        least_people: people that a training reply stands for. 0 means a quarter of the device's people, at most five.
         least_rows: rows that a training reply stands for, support and query together.
         least_evaluated: people that an answer of an evaluation round stands for; a question for fewer gets no answer.
-            0 means a third of the device's people, at most two.
+            0 means a quarter of the device's people, at most two.
         largest_clip: largest clip of a round; infinite for any, and for none.
         least_noise: noise multiplier of a round. Rounds have no noise yet, so that a device with any takes no part.
         most_candidates: candidates that an evaluation round may ask for.
@@ -188,8 +188,8 @@ def _nobody(answer: MetricSums) -> MetricSums:
 
 
 def _of(on_device: int, most: int) -> int:
-    """A third of the people, rounded up, from 1 to `most`."""
-    return min(most, max(1, -(-on_device // 3)))
+    """A quarter of the people, rounded up, from 1 to `most`."""
+    return min(most, max(1, -(-on_device // 4)))
 
 
 def _check_share(share: float) -> None:
