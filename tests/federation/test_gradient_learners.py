@@ -14,10 +14,13 @@ import torch
 from tests.federation.tiny import SPEC, population
 from torch import Tensor, nn
 
+from tegu.client import Personalizer
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
-from tegu.core.data.batch import Batch, NumpyBatch
+from tegu.core.bundle.manifest import knobs_for
+from tegu.core.data.batch import Batch, NumpyBatch, full_batch
 from tegu.core.data.tree import Tree, max_difference
+from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, episode_key, episode_noise
 from tegu.learners import LEARNERS, Learner
 from tegu.server import APP_DIR
@@ -112,6 +115,46 @@ def test_a_device_adapts_without_torch(tmp_path: Path) -> None:
         chances = np.exp(np.array([before, after])[:, 0])
         chances /= chances.sum(1, keepdims=True)
         assert chances[1, 2] > chances[0, 2], f"{name} must learn that this row has label 2"
+
+
+@pytest.mark.parametrize("name", ["platipus", "bayesian_maml"])
+def test_a_device_says_how_sure_it_is(name: str) -> None:
+    x, labels = np.eye(4, dtype=np.float32)[:2], [2, 1]
+    with Personalizer.open(start(name)) as person, Personalizer.open(start(name)) as other:
+        for each in (person, other):
+            each.observe(x, labels)
+            each.adapt()
+        mean, spread = person.predict(x, samples=2)
+        again = other.predict(x, samples=2)
+        output = person.predict(x)
+        with pytest.raises(DataError, match=r"samples is 3 .* expected 2 to 2"):
+            person.predict(x, samples=3)
+        noise = (
+            torch.from_numpy(person._current.model._noise(full_batch(x, np.array(labels))))
+            if learner(name).noise
+            else torch.zeros(0)
+        )
+        knobs = knobs_for(person.manifest, 2)
+    np.testing.assert_array_equal(mean, again[0])
+    np.testing.assert_array_equal(spread, again[1])
+    assert (spread > 1e-3).all()
+    np.testing.assert_allclose(mean, np.exp(output), atol=1e-6)
+    meta = {each: torch.from_numpy(np.array(value)) for each, value in start(name).meta.items()}
+    support = Batch(torch.from_numpy(x), torch.tensor(labels), torch.ones(2))
+    state = learner(name).adapt(meta, support, knobs, noise)
+    members = learner(name).members
+    assert members is not None
+    chances = torch.stack([each.softmax(-1) for each in members.outputs(meta, state, support.x)])
+    np.testing.assert_allclose(mean, chances.mean(0).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(spread, chances.std(0).detach().numpy(), atol=1e-5)
+
+
+def test_a_learner_with_one_set_of_parameters_has_no_spread() -> None:
+    with (
+        Personalizer.open(start("maml")) as person,
+        pytest.raises(DataError, match=r"maml, holds 1 of a user: train with platipus or bayesian_maml"),
+    ):
+        person.predict(np.eye(4, dtype=np.float32), samples=2)
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ from tegu.learners.learner import (
     Execution,
     Iterated,
     Learner,
+    Members,
     TorchBatch,
     TorchKnobs,
     TorchTree,
@@ -139,6 +140,7 @@ def bayesian_maml(
         fixed_parameters=ready.fixed,
         source=ready.source,
         recommended=TRAINING,
+        members=Members(particles, outputs),
     )
 
 

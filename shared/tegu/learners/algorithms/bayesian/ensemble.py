@@ -1,4 +1,4 @@
-"""Several sets of parameters of one user: their predictions, and one prediction of all of them."""
+"""One prediction of several."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ import torch
 from torch import Tensor
 
 from tegu.core.data.spec import Spec
-from tegu.learners.inner_loop.adaptable import Adaptable
-from tegu.learners.learner import TorchTree
-from tegu.learners.parameters.copies import copy_of
 
-__all__ = ["mean_output", "member_outputs"]
+__all__ = ["mean_output"]
 
 _MIN_SHARE = 1e-6
-
-
-def member_outputs(ready: Adaptable, meta: TorchTree, state: TorchTree, members: int, x: Tensor) -> list[Tensor]:
-    """The output of each member for `x` `[rows, ...]`; the state holds members as `0/<name>`, `1/<name>`."""
-    return [ready.output(meta | copy_of(state, number), x) for number in range(members)]
 
 
 def mean_output(spec: Spec, outputs: list[Tensor]) -> Tensor:

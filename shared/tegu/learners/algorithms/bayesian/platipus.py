@@ -29,7 +29,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.scalars import whole_number
-from tegu.learners.algorithms.bayesian.ensemble import mean_output, member_outputs
+from tegu.learners.algorithms.bayesian.ensemble import mean_output
 from tegu.learners.algorithms.gradient_based.maml import RATE_FACTORS, TRAINING
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import gradients, inner_loop, run_steps
@@ -39,6 +39,7 @@ from tegu.learners.learner import (
     Execution,
     Iterated,
     Learner,
+    Members,
     TorchBatch,
     TorchKnobs,
     TorchTree,
@@ -111,6 +112,9 @@ def platipus(
         divergence = _kl(after, _of(meta, after, _V), before, _of(meta, after, _SIGMA))
         return ready.mean_loss(meta | adapted, query, support) + kl_weight * divergence, {}
 
+    def outputs(meta: TorchTree, state: TorchTree, x: Tensor) -> list[Tensor]:
+        return [ready.output(meta | copy_of(state, number), x) for number in range(samples)]
+
     return Learner(
         name="platipus",
         paper=PAPER,
@@ -120,7 +124,7 @@ def platipus(
         unadapted={**knobs, "steps": 0.0},
         init=lambda seed: {**ready.init(seed), **_first_entries(sizes, lr)},
         adapt=_sampled(ready, descent, samples, entries),
-        predict=lambda meta, state, x: mean_output(spec, member_outputs(ready, meta, state, samples, x)),
+        predict=lambda meta, state, x: mean_output(spec, outputs(meta, state, x)),
         update=update_of(objective, ready.fixed),
         noise=samples * entries,
         calibration=CalibrationOptions(
@@ -131,6 +135,7 @@ def platipus(
         fixed_parameters=ready.fixed,
         source=ready.source,
         recommended=TRAINING,
+        members=Members(samples, outputs),
     )
 
 
