@@ -23,6 +23,8 @@ __all__ = ["Participant", "join", "prepare_participant"]
 
 _POLL_SECONDS = 0.5
 _CONNECTED = "SuperNode ID:"  # a SuperNode logs it once the server has let it in
+# A SuperNode whose thread of heartbeats has failed goes on without them: the server takes it for gone, for good.
+_STUCK = "Exception in thread"
 _REASON = re.compile(r"\[code: (\d+)\]\s*(.*)")
 _NOT_LET_IN = ("2001", "2004")  # of Flower: the key is not registered, or the node is still connected
 
@@ -102,10 +104,12 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
         with closing(node):
             while not stopped():
                 node.tend()
-                pid = node.pid
-                if pid != connected_as and pid is not None and _CONNECTED in node.said():
+                pid, said = node.pid, node.said()
+                if pid != connected_as and pid is not None and _CONNECTED in said:
                     connected_as = pid
                     say("connected")
+                if pid is not None and _STUCK in said:
+                    node.end()
                 time.sleep(_POLL_SECONDS)
 
 
