@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check docs format bench clean
+.PHONY: help setup demo test zoo check docs format bench clean
 
 help: ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,9 +25,13 @@ demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
 
 # Two processes compute with one thread each. Slow tests are ordered by folder, so the many short ones of the zoo are last.
 test: export OMP_NUM_THREADS := 1
-test: $(READY) ## All tests, the quick ones first
+test: $(READY) ## All tests but models that are like others (make zoo), the quick ones first
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "slow and not zoo"
+
+zoo: export OMP_NUM_THREADS := 1
+zoo: $(READY) ## All small models, and whether docs/models.md lists them; those of `make test` included
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup tests/zoo
 
 check: $(READY) ## Format, lint, types
 	$(BIN)/ruff format --check .

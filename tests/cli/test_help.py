@@ -33,6 +33,8 @@ OPTIONS = {
     "serve": ["--insecure", "--beyond-loopback"],
     "join": ["--key", "--data", "--bundle", "--insecure", "--beyond-loopback"],
     "status": ["--insecure", "--json"],
+    "keygen": [],
+    "sign": ["--key", "--out"],
 }
 EXPECTED_WORDS = {
     "simulate": [
@@ -56,6 +58,8 @@ EXPECTED_WORDS = {
     "personalise": ["without torch", "CSV", "SQLite", "names in the bundle", "are targets", ".tegu"],
     "inspect": ["Verify", "manifest", ".tegu"],
     "bench": ["simulate", "device", "start", "scale", "wire", "medians"],
+    "keygen": ["private key", "public key", "must not exist"],
+    "sign": ["private key", "replaced"],
     "certificates": ["authority", "kept", "ca.key"],
     "serve": ["TLS", "goes on", "checkpoints"],
     "join": ["come back"],

@@ -41,9 +41,14 @@ def build(entry: Entry) -> nn.Module:
 
 
 def learner_of(entry: Entry, model: nn.Module) -> Learner:
-    """Residual correction with one step of SGD in training; for a ranking, which has no residuals, that step."""
+    """Residual correction with one step of SGD in training; for a ranking, which has no residuals, that step.
+
+    Calibration has one candidate: its choice is thrown away, and other tests are about it.
+    """
     method = reptile if entry.spec.kind == "ranking" else residual_correction
-    return method(model, entry.spec, loss=entry.loss, steps=1, lr=LR)
+    learner = method(model, entry.spec, loss=entry.loss, steps=1, lr=LR)
+    only = replace(learner.calibration, candidates=(learner.knobs,), guarded=False)
+    return replace(learner, calibration=only)
 
 
 def personalise(entry: Entry, folder: Path, engine: EngineKind = "onnx-loop") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.zoo.catalogue import GROUPS, ZOO
 from tests.zoo.entry import Entry
+from tests.zoo.selection import LIKE, SUITE
 
 __all__ = ["PAGE", "page"]
 
@@ -13,20 +14,23 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 _INTRODUCTION = """\
 # Models that work
 
-The tests take each of these small models through training, a bundle and a device, and compare it with plain torch.
+Each of these small models is taken through training, a bundle and a device, and compared with plain torch.
 {working} of {total} work. Every other one is refused when the learner is built or compiled.
 The error has the words in the table.
 
-`WRITE_PAGE=1 pytest tests/zoo/test_table.py` writes this page from the table in `tests/zoo/`.
+The test suite (`make test`) runs {suite} of them. The table calls these *suite*.
+Each of the others is like one of the suite's, which the table names: they reach much the same code of the compiler.
+`make zoo` runs all {total} models, and compares this page with the table in `tests/zoo/`.
+`WRITE_PAGE=1 pytest tests/zoo/test_table.py` writes the page.
 """
 
 
 def page() -> str:
     """The text of the page."""
     working = sum(entry.refused is None for entry in ZOO.values())
-    parts = [_INTRODUCTION.format(working=working, total=len(ZOO))]
+    parts = [_INTRODUCTION.format(working=working, total=len(ZOO), suite=len(SUITE))]
     for group, entries in GROUPS.items():
-        parts += [f"## {group}\n", "| model | input | |\n|---|---|---|", *map(_row, entries), ""]
+        parts += [f"## {group}\n", "| model | input | | checked by |\n|---|---|---|---|", *map(_row, entries), ""]
     return "\n".join(parts)
 
 
@@ -35,4 +39,5 @@ def _row(entry: Entry) -> str:
     shape = " x ".join(map(str, field.shape)) or "one"
     rows = f"{shape} {'ids' if field.dtype == 'int64' else 'numbers'}"
     outcome = "works" if entry.refused is None else f'refused: "{entry.refused}"'
-    return f"| {entry.name} | {rows} | {outcome} |"
+    checked = f"`make zoo`, like {LIKE[entry.name]}" if entry.name in LIKE else "suite"
+    return f"| {entry.name} | {rows} | {outcome} | {checked} |"

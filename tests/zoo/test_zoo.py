@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from tests.zoo.catalogue import GROUPS, ZOO
 from tests.zoo.personalise import personalise
+from tests.zoo.selection import LIKE, SUITE
 
 from tegu.core.errors import TeguError
 
-# Every eighth model runs always, and all of them in the slow part.
-ALWAYS = {entry.name for group in GROUPS.values() for entry in group[::8]}
-MODELS = [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in ZOO]
+# Every eighth model of the suite runs in its quick part, and the others in its slow part.
+QUICK = {name for group in GROUPS.values() for name in [entry.name for entry in group if entry.name in SUITE][::8]}
+MODELS = [
+    *(pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SUITE),
+    *(pytest.param(name, marks=(pytest.mark.slow, pytest.mark.zoo)) for name in LIKE),
+]
 
 
 @pytest.mark.parametrize("name", MODELS)

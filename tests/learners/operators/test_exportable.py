@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from tegu.core.errors import CompileError
 from tegu.learners.operators.exportable import PlainOperators
@@ -32,6 +33,20 @@ def recurrent(kind, **options):
     return Last(getattr(nn, kind)(4, 3, **options))
 
 
+class Cells(nn.Module):
+    """The last state of a cell in a loop, in one vector."""
+
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.cell = getattr(nn, kind)(4, 3, **options)
+
+    def forward(self, x):
+        state = None
+        for entries in x.unbind(1):
+            state = self.cell(entries, state)
+        return torch.cat(state) if isinstance(state, tuple) else state
+
+
 LAYERS = {
     "layer_norm": nn.LayerNorm(4),
     "layer_norm_2d": nn.LayerNorm((6, 4)),
@@ -47,6 +62,11 @@ LAYERS = {
     "lstm_both_ways": recurrent("LSTM", num_layers=2, bidirectional=True),
     "rnn": recurrent("RNN", batch_first=True),
     "rnn_relu": recurrent("RNN", nonlinearity="relu"),
+    "gru_cell": Cells("GRUCell"),
+    "lstm_cell": Cells("LSTMCell"),
+    "lstm_cell_no_bias": Cells("LSTMCell", bias=False),
+    "rnn_cell": Cells("RNNCell"),
+    "rnn_cell_relu": Cells("RNNCell", nonlinearity="relu"),
 }
 
 
@@ -64,6 +84,19 @@ def test_layers(name):
         results.append((output, *gradients))
     for found, expected in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["GRUCell", "LSTMCell", "RNNCell"])
+def test_a_cell_writes_nothing_in_place(kind):
+    layer = Cells(kind)
+
+    def gradient(x):
+        with PlainOperators():
+            return torch.func.grad(lambda own: layer(own).sum())(x)
+
+    recorded = make_fx(gradient)(X)
+    targets = [node.target for node in recorded.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+    assert [target for target in targets if target._schema.is_mutable] == []
 
 
 LOSSES = {

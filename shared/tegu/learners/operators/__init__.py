@@ -10,6 +10,7 @@ linear         on any number of axes
 attention      in plain products and a softmax
 randomness     dropout is off, and random numbers are refused
 recurrent      recurrent layers, step by step
+cells          one step of them
 scan           a loop over the leading axis that stays one node in a graph
 tensors/       functions of tensors, from indexing to inverses
 """

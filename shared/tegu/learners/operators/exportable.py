@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from tegu.learners.operators import activations, normalisation
 from tegu.learners.operators.attention import multi_head_attention_forward, scaled_dot_product_attention
+from tegu.learners.operators.cells import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from tegu.learners.operators.embeddings import Lookup, embedding, embedding_bag, from_table
 from tegu.learners.operators.linear import linear, matmul
 from tegu.learners.operators.pooling import POOLING
@@ -198,4 +199,8 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     torch.lstm: lstm,
     torch.rnn_tanh: rnn_tanh,
     torch.rnn_relu: rnn_relu,
+    torch.gru_cell: gru_cell,
+    torch.lstm_cell: lstm_cell,
+    torch.rnn_tanh_cell: rnn_tanh_cell,
+    torch.rnn_relu_cell: rnn_relu_cell,
 }

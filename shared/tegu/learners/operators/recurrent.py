@@ -1,15 +1,15 @@
 """GRU, LSTM and Elman layers, computed step by step, with the signatures of `torch.gru` and its relatives.
 
 torch.nn.GRU, LSTM and RNN call these functions inside `PlainOperators`. Recorded, a layer is one scan over time and its
-gradient another, so graphs do not grow with the length. Otherwise the steps are a loop in Python, as are the cells
-(`torch.nn.GRUCell`) in a loop of the user's own, in graphs too.
+gradient another, so graphs do not grow with the length. Otherwise the steps are a loop in Python, as are cells
+(`cells`) in a loop of the user's own, in graphs too.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
@@ -18,78 +18,40 @@ from torch.func import vjp
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from tegu.core.errors import CompileError
+from tegu.learners.operators.cells import GRU, LSTM, Cell, State, as_parts, elman, next_state, product
 from tegu.learners.operators.scan import scan
 
 __all__ = ["gru", "lstm", "rnn_relu", "rnn_tanh"]
 
-_State: TypeAlias = tuple[Tensor, ...]  # (hidden,), or (hidden, cell) for an LSTM
-
 
 def gru(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.gru`: output and last hidden state."""
-    output, (last,) = _layers(_GRU, x, (hidden,), *options)
+    output, (last,) = _layers(GRU, x, (hidden,), *options)
     return output, last
 
 
-def lstm(x: Tensor, state: _State, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
+def lstm(x: Tensor, state: State, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`torch.lstm`: output, last hidden state and last cell state."""
-    output, (hidden, cell) = _layers(_LSTM, x, state, *options)
+    output, (hidden, cell) = _layers(LSTM, x, state, *options)
     return output, hidden, cell
 
 
 def rnn_tanh(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.rnn_tanh`: output and last hidden state."""
-    output, (last,) = _layers(_elman(torch.tanh), x, (hidden,), *options)
+    output, (last,) = _layers(elman(torch.tanh), x, (hidden,), *options)
     return output, last
 
 
 def rnn_relu(x: Tensor, hidden: Tensor, *options: Any) -> tuple[Tensor, Tensor]:
     """`torch.rnn_relu`: output and last hidden state."""
-    output, (last,) = _layers(_elman(torch.relu), x, (hidden,), *options)
+    output, (last,) = _layers(elman(torch.relu), x, (hidden,), *options)
     return output, last
 
 
-class _Cell(NamedTuple):
-    """One step of a layer, without its matrix products.
-
-    Attributes:
-        gates: what a step reads of the products, in parts of the hidden state's size.
-        direct: which parts of the state a step reads besides the products.
-        next_state: (product with the input `[..., gates, hidden]`, product with the hidden state, direct parts of the
-            state `[..., hidden]`) -> the next state.
-    """
-
-    gates: int
-    direct: tuple[int, ...]
-    next_state: Callable[[Tensor, Tensor, _State], _State]
-
-
-def _gru_step(from_x: Tensor, from_hidden: Tensor, direct: _State) -> _State:
-    (hidden,) = direct
-    # Not `chunk`: its gradient batched over users by `vmap` fixes the number of users.
-    (xr, xz, xn), (hr, hz, hn) = from_x.unbind(-2), from_hidden.unbind(-2)
-    update = torch.sigmoid(xz + hz)
-    candidate = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
-    return (candidate + update * (hidden - candidate),)
-
-
-def _lstm_step(from_x: Tensor, from_hidden: Tensor, direct: _State) -> _State:
-    enter, forget, candidate, leave = (from_x + from_hidden).unbind(-2)
-    cell = torch.sigmoid(forget) * direct[0] + torch.sigmoid(enter) * torch.tanh(candidate)
-    return torch.sigmoid(leave) * torch.tanh(cell), cell
-
-
-def _elman(activation: Callable[[Tensor], Tensor]) -> _Cell:
-    return _Cell(1, (), lambda from_x, from_hidden, _: (activation(from_x + from_hidden).squeeze(-2),))
-
-
-_GRU, _LSTM = _Cell(3, (0,), _gru_step), _Cell(4, (1,), _lstm_step)
-
-
 def _layers(
-    cell: _Cell,
+    cell: Cell,
     x: Tensor,
-    start: _State,
+    start: State,
     weights: Sequence[Tensor],
     has_biases: Any,
     layers: int = 1,
@@ -97,7 +59,7 @@ def _layers(
     training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
-) -> tuple[Tensor, _State]:
+) -> tuple[Tensor, State]:
     if not isinstance(has_biases, bool):
         raise CompileError(
             "a packed sequence has no compiled form: expected a tensor; pad sequences, and mask them in the model"
@@ -107,7 +69,7 @@ def _layers(
     if len(weights) != layers * (1 + bidirectional) * (4 if has_biases else 2):
         raise CompileError("a recurrent layer with projections has no compiled form: leave out proj_size")
     sequence = x.transpose(0, 1) if batch_first else x
-    last: list[_State] = []
+    last: list[State] = []
     pieces = _grouped(weights, 4 if has_biases else 2)
     for _ in range(layers):
         directions = []
@@ -125,12 +87,12 @@ def _grouped(weights: Sequence[Tensor], size: int) -> Iterator[Sequence[Tensor]]
     return iter([weights[i : i + size] for i in range(0, len(weights), size)])
 
 
-def _run(cell: _Cell, sequence: Tensor, start: _State, weights: Sequence[Tensor]) -> tuple[Tensor, _State]:
+def _run(cell: Cell, sequence: Tensor, start: State, weights: Sequence[Tensor]) -> tuple[Tensor, State]:
     """Outputs `[steps, rows, hidden]` and the last state of one layer in one direction."""
     inputs, recurrent, *biases = weights
     bias_x, bias_hidden = biases or (None, recurrent.new_zeros(len(recurrent)))
-    from_x = _parts(_linear(sequence, inputs, bias_x), cell.gates)  # one product for all steps
-    states: _State
+    from_x = as_parts(product(sequence, inputs, bias_x), cell.gates)  # one product for all steps
+    states: State
     if get_proxy_mode() is None:
         states = _unrolled(cell, from_x, recurrent, bias_hidden, *start)
     else:
@@ -138,24 +100,11 @@ def _run(cell: _Cell, sequence: Tensor, start: _State, weights: Sequence[Tensor]
     return states[0], tuple(part.select(0, -1) for part in states)
 
 
-def _next_state(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, state: _State) -> _State:
-    from_hidden = _parts(_linear(state[0], weight, bias), cell.gates)
-    return cell.next_state(from_x, from_hidden, tuple(state[part] for part in cell.direct))
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.linear(x.flatten(0, -2), weight, bias).reshape(*x.shape[:-1], -1)
-
-
-def _parts(gates: Tensor, count: int) -> Tensor:
-    return gates.reshape(*gates.shape[:-1], count, -1)
-
-
-def _unrolled(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *state: Tensor) -> _State:
+def _unrolled(cell: Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *state: Tensor) -> State:
     """The states `[steps, rows, hidden]` after each step."""
-    states = list[_State]()
+    states = list[State]()
     for entry in from_x.unbind(0):
-        state = _next_state(cell, entry, weight, bias, state)
+        state = next_state(cell, entry, weight, bias, state)
         states.append(state)
     return tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
@@ -166,28 +115,28 @@ class _Recurrence(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(cell: _Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *start: Tensor) -> _State:
-        def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
-            state = _next_state(cell, entries[0], constants[0], constants[1], state)
+    def forward(cell: Cell, from_x: Tensor, weight: Tensor, bias: Tensor, *start: Tensor) -> State:
+        def step(state: State, entries: State, constants: State) -> tuple[State, State]:
+            state = next_state(cell, entries[0], constants[0], constants[1], state)
             return state, state
 
         return scan(step, start, (from_x,), (weight, bias))[1]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: _State) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: State) -> None:
         ctx.cell, *tensors = inputs
         ctx.save_for_backward(*tensors, *output)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        cell: _Cell = ctx.cell
+        cell: Cell = ctx.cell
         from_x, weight, bias, *others = ctx.saved_tensors
         parts = len(grads)
         before = tuple(_shifted(*both) for both in zip(others[:parts], others[parts:], strict=True))
-        from_hidden = _parts(_linear(before[0], weight, bias), cell.gates)
+        from_hidden = as_parts(product(before[0], weight, bias), cell.gates)
         slopes = _slopes(cell, from_x, from_hidden, tuple(before[part] for part in cell.direct))
 
-        def step(state: _State, entries: _State, constants: _State) -> tuple[_State, _State]:
+        def step(state: State, entries: State, constants: State) -> tuple[State, State]:
             own = tuple(a + b for a, b in zip(state, entries[:parts], strict=True))
             by_hidden, *by_direct = _weighted(own, _regrouped(entries[parts:], parts))
             earlier = dict(zip(cell.direct, by_direct, strict=True))
@@ -226,18 +175,18 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
     return functools.reduce(torch.add, terms)
 
 
-def _slopes(cell: _Cell, from_x: Tensor, from_hidden: Tensor, direct: _State) -> list[_State]:
+def _slopes(cell: Cell, from_x: Tensor, from_hidden: Tensor, direct: State) -> list[State]:
     """For each part of the next state, its derivatives by what a step reads: each depends on one entry of each."""
     found = vjp(lambda x, hidden, *direct: cell.next_state(x, hidden, direct), from_x, from_hidden, *direct)
-    states: _State = found[0]
-    pullback: Callable[[_State], _State] = found[1]
+    states: State = found[0]
+    pullback: Callable[[State], State] = found[1]
     return [
         pullback(tuple((torch.ones_like if index == part else torch.zeros_like)(s) for index, s in enumerate(states)))
         for part in range(len(states))
     ]
 
 
-def _weighted(own: _State, slopes: Sequence[_State]) -> list[Tensor]:
+def _weighted(own: State, slopes: Sequence[State]) -> list[Tensor]:
     """Gradients by what a step reads, given those by the parts of the next state."""
     totals = [
         [g * slope if slope.dim() == g.dim() else g.unsqueeze(-2) * slope for slope in each]
@@ -246,5 +195,5 @@ def _weighted(own: _State, slopes: Sequence[_State]) -> list[Tensor]:
     return [_sum(terms) for terms in zip(*totals, strict=True)]
 
 
-def _regrouped(slopes: _State, parts: int) -> list[_State]:
+def _regrouped(slopes: State, parts: int) -> list[State]:
     return list(zip(*[iter(slopes)] * (len(slopes) // parts), strict=True))
