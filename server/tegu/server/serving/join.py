@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tegu.server.deployment.environment import Scalar, free_ports, program, write_toml
 from tegu.server.serving.processes import Respawned, own_folder, service_environment
-from tegu.server.serving.security import Address, parse_address, require_tls_or_words
+from tegu.server.serving.security import Address, is_loopback, parse_address, require_tls_or_words
 from tegu.server.serving.settings import Federation
 
 __all__ = ["Participant", "join", "prepare_participant"]
@@ -98,7 +98,8 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
             reason = _reason(node.said(), been_there=connected_as is not None)
             say(f"{reason or f'the SuperNode has ended with code {code}'}: it tries again in {wait:.0f} s")
 
-        environment = service_environment(participant.state, mark)
+        far = not is_loopback(participant.server.host)
+        environment = service_environment(participant.state, mark, proxies=far)
         node = Respawned("SuperNode", partial(_command, participant), log, environment, ended)
         say(f"joining {participant.server}{'' if participant.ca else ' without TLS and authentication'}")
         with closing(node):
