@@ -29,6 +29,12 @@ OPTIONS = {
     "personalise": ["--interactions", "--inputs", "--out", "--store", "--top", "--titles", "--later", "--public-key"],
     "inspect": ["--json", "--public-key"],
     "bench": ["--pairs", "--task", "--peer", "--no-install", "--out", "--json"],
+    "certificates": ["--host", "--node", "--days", "--no-server", "--renew"],
+    "serve": ["--insecure", "--beyond-loopback"],
+    "join": ["--key", "--data", "--bundle", "--insecure", "--beyond-loopback"],
+    "status": ["--insecure", "--json"],
+    "keygen": [],
+    "sign": ["--key", "--out"],
 }
 EXPECTED_WORDS = {
     "simulate": [
@@ -52,6 +58,12 @@ EXPECTED_WORDS = {
     "personalise": ["without torch", "CSV", "SQLite", "names in the bundle", "are targets", ".tegu"],
     "inspect": ["Verify", "manifest", ".tegu"],
     "bench": ["simulate", "device", "start", "scale", "wire", "medians"],
+    "keygen": ["private key", "public key", "must not exist"],
+    "sign": ["private key", "replaced"],
+    "certificates": ["authority", "kept", "ca.key"],
+    "serve": ["TLS", "goes on", "checkpoints"],
+    "join": ["come back"],
+    "status": ["round", "refused"],
 }
 
 

@@ -184,7 +184,7 @@ def test_a_state_that_cannot_be_saved_is_not_used(tmp_path: Path) -> None:
         before = p.predict(X)
         with Personalizer.open(linear_bundle(), tmp_path / "me.db") as other:
             rows = p._store.load()
-            p._store.load = lambda: rows  # type: ignore[method-assign] # read before the other process forgets
+            p._store.load = lambda newest=None: rows  # type: ignore[method-assign] # read before the other process forgets
             other.forget()
         with pytest.raises(StoreError, match="emptied by another process"):
             p.adapt()
@@ -198,6 +198,6 @@ def test_an_output_of_the_wrong_shape_is_refused() -> None:
         def predict(self, meta: Tree, state: Tree, x: Array) -> Array:
             return np.zeros(len(x), np.float32)
 
-    message = r"shape \(7,\): expected \(7, 1\)"
+    message = r"shape \(7,\) and dtype float32: expected \(7, 1\)"
     with Personalizer.open(linear_bundle(), runtime=Wrong()) as p, pytest.raises(RuntimeFailure, match=message):
         p.predict(X)

@@ -78,7 +78,7 @@ REFUSED: dict[str, tuple[object, type[TeguError], str]] = {
     "broken adapt graph": (_with_graph(NEW, "adapt", b"no graph"), RuntimeFailure, "cannot load the adapt graph"),
     "broken predict graph": (_with_graph(NEW, "predict", b"no graph"), RuntimeFailure, "cannot load the predict"),
     "meta without weight": (replace(NEW, meta={"bias": NEW.meta["bias"]}), RuntimeFailure, "meta.weight"),
-    "meta with NaN": (_nan(NEW), RuntimeFailure, "not finite"),
+    "meta with NaN": (_nan(NEW), BundleError, "holds nan"),
     "adapting diverges": (_diverging(), RuntimeFailure, "cannot be used"),
 }
 

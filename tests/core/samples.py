@@ -24,6 +24,7 @@ from tegu.core.encoding.column import Column
 from tegu.core.encoding.encoding import Encoding
 from tegu.core.encoding.words import known_words
 from tegu.core.errors import TeguError
+from tegu.core.notes import visible
 
 DTYPES = ("float32", "float64", "int64")
 
@@ -187,4 +188,4 @@ def refused(kind: type[TeguError], *parts: Any) -> Iterator[None]:
         yield
     assert caught.type is kind
     for part in parts:
-        assert str(part) in str(caught.value)
+        assert visible(str(part)) in str(caught.value)

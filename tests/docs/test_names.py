@@ -17,9 +17,10 @@ from tegu.bench.suites.catalogue import BENCHMARKS
 from tegu.bench.tasks.catalogue import DEVICE_TASKS, SIMULATION_TASKS
 from tegu.cli.app import app
 from tegu.server import TrainingPlan, to_config
-from tegu.server.serving.settings import SETTINGS
+from tegu.server.serving.settings import DEMANDS, SETTINGS
 from tegu.sim import EXPERIMENTS
 from tegu.sim.engine import EngineKind
+from tegu.wire import FAILURES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("shared", "client_sdk", "server", "simulations")
@@ -32,7 +33,16 @@ ELSEWHERE = {
 }  # fmt: skip
 PROGRAMS = {"flower-superlink", "flower-superexec", "flower-supernode"}
 TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS}
-FLOWER_OPTIONS = {"--insecure", "--superlink", "--host", "--port", "--node-config", "--stream", "--run-config"}
+FLOWER_OPTIONS = {
+    "--insecure",
+    "--isolation",
+    "--superlink",
+    "--host",
+    "--port",
+    "--node-config",
+    "--stream",
+    "--run-config",
+}
 
 
 def inline_code(text: str) -> list[str]:
@@ -102,7 +112,9 @@ def _resolves(name: str) -> bool:
 def unknown_settings(code: str) -> list[str]:
     """Keys of a run configuration, such as `patience=5` next to `validate-every=10`, have hyphens in them."""
     keys = re.findall(r"(?:^|(?<= ))([a-z]+(?:-[a-z]+)+)(?==|$)", code)
-    known = {*to_config(TrainingPlan()), *get_args(EngineKind), *(setting.name for setting in SETTINGS), *PROGRAMS}
+    known = {*to_config(TrainingPlan()), *get_args(EngineKind), *DEMANDS, *PROGRAMS}
+    known |= {setting.name for setting in SETTINGS}
+    known |= {*FAILURES}
     return [key for key in keys if key not in known and not code.startswith(("tegu ", "pip "))]
 
 
@@ -135,7 +147,7 @@ def test_the_guide_documents_every_setting_of_a_federation() -> None:
     for section, name, default, meaning in SETTINGS:
         shown = "none" if default is None else f"`{default}`" if default else "empty"
         assert f"| `[{section}]` | `{name}` | {shown} | {meaning} |" in guide
-    assert not [name for name in to_config(TrainingPlan()) if f"| `{name}` |" not in guide]
+    assert not [name for name in (*DEMANDS, *to_config(TrainingPlan())) if f"| `{name}` |" not in guide]
 
 
 @pytest.mark.parametrize(

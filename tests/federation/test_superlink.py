@@ -115,6 +115,10 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
     counts = {str(number): users for number, users in enumerate(expected.users, 1)}
     assert set(counts.values()) <= set(range(NODES, USERS)), "some users must stay out"
     summary = json.loads((federated.out / "rounds.json").read_text())
+    log = summary.pop("log")
+    assert [(entry["round"], entry["users"], len(entry["nodes"])) for entry in log] == [
+        (number, users, NODES) for number, users in enumerate(expected.users, 1)
+    ]
     assert summary == {
         "rounds": 3,
         "kept_round": 3,
@@ -122,6 +126,7 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
         "users": counts,
         "validations": [],
         "decline": {},
+        "refused": {},
         "meta": digest(federated.bundle.meta),
     }
     assert federated.bundle.manifest.training["users_a_round"] == counts

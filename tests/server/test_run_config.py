@@ -29,7 +29,7 @@ FULL = TrainingPlan(
     cohort=CohortPlan(5, 9, 2, 1.5),
     episodes=EpisodeRule(2, 5, 7),
     outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True, averaged=True),
-    updates=UpdatePlan("int8", 0.4),
+    updates=UpdatePlan("int8", 0.4, "median", 0.2),
     early_stopping=EarlyStopping(3, 2, until_flat=False),
     calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
 )
@@ -85,7 +85,7 @@ def test_another_word_than_strict_is_refused() -> None:
         ),
         calibration=st.builds(
             CalibrationPlan,
-            st.none() | st.floats(0, 0.5),
+            st.none() | st.floats(0, 0.5, exclude_min=True),  # 0 leaves nobody to validate
             st.none() | st.just(0) | st.integers(2, 9),
             st.integers(0, 9),
             st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple),
@@ -177,7 +177,8 @@ def test_a_metric_that_devices_do_not_have_is_refused() -> None:
 )
 def test_interval_between_validations(stopping: EarlyStopping, found: tuple[int, int]) -> None:
     assert tuple(stopping.interval(100, by_default=each) for each in (True, False)) == found
-    assert EarlyStopping().interval(3, by_default=True) == 1
+    short = {3: 1, 10: 1, 20: 2, 30: 3, 60: 3, 100: 5, 300: 15}
+    assert {rounds: EarlyStopping().interval(rounds, by_default=True) for rounds in short} == short
 
 
 def test_left_out_users_of_each_training() -> None:

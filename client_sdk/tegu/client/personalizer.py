@@ -19,17 +19,19 @@ from tegu.client.adaptation.model import Model
 from tegu.client.adaptation.own_words import labels_of, own_items, titles_of, values_of
 from tegu.client.adaptation.recommend import best_items, check_can_recommend
 from tegu.client.adaptation.report import AdaptReport
+from tegu.client.adaptation.support import read_support
 from tegu.client.runtimes.onnx_runtime import Provider
 from tegu.client.runtimes.runtime import Runtime
 from tegu.client.store.catalogue import differs_in_catalogue_alone
 from tegu.client.store.columns import columns_digest
+from tegu.client.store.forks import survives_forks
 from tegu.client.store.ids import Ids, checked_ids, checked_new_ids, id_of
 from tegu.client.store.interactions import Interactions, Observed, OnRepeat, Removed
 from tegu.client.store.store import PersonalState, Store, check_store_path
 from tegu.core.bundle.file import Bundle, BundleSource
 from tegu.core.bundle.manifest import Manifest
-from tegu.core.data.batch import Array, NumpyBatch
-from tegu.core.data.recency import check_half_life, recency_weights
+from tegu.core.data.batch import Array
+from tegu.core.data.recency import check_half_life
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError, RuntimeFailure, StoreError, UnknownNameError
@@ -59,6 +61,7 @@ class Personalizer:
         self._half_life = half_life
         self._current = _Current(model, None if personal is None else personal.state)
         self._changing = threading.RLock()
+        survives_forks(self)
 
     @classmethod
     def open(
@@ -284,7 +287,9 @@ class Personalizer:
         return removed
 
     def adapt(self, budget_ms: float | None = None) -> AdaptReport:
-        """Adapt the initialisation to all interactions. The new state is on the disk when this returns.
+        """Adapt the initialisation to all interactions, or to the newest ones for a bundle with a window.
+
+        The new state is on the disk when this returns.
 
         Args:
             budget_ms: time limit in milliseconds; at least one step is taken regardless. None for no limit.
@@ -300,19 +305,18 @@ class Personalizer:
         check_budget(budget_ms)
         started = time.perf_counter()
         with self._changing:
-            rows = self._store.load()
-            if not len(rows.x):
-                raise DataError("empty support: observe at least one interaction before adapting")
-            usable = self._current.model.catalogue.usable(rows)
-            if not len(usable.x):
+            batch, unused, erasures = read_support(self._store, self._current.model, self._half_life)
+            if not len(batch.x):
                 raise DataError(
-                    f"empty support: the bundle lacks the items or labels of all {len(rows.x)} interactions; observe "
-                    "at least one that it has"
+                    f"empty support: the bundle lacks the items or labels of all {unused} interactions; observe at "
+                    "least one that it has"
+                    if unused
+                    else "empty support: observe at least one interaction before adapting"
                 )
-            state, report = self._current.model.adapt(self._support(usable), budget_ms, started)
-            report = report.without(len(rows.x) - len(usable.x))
+            state, report = self._current.model.adapt(batch, budget_ms, started)
+            report = report.without(unused)
             if report.kept:
-                self._store.save_personal(PersonalState(state, report.interactions), rows.erasures)
+                self._store.save_personal(PersonalState(state, report.interactions), erasures)
                 self._current = replace(self._current, state=state)
         return report
 
@@ -381,24 +385,29 @@ class Personalizer:
         return report
 
     def _adapted(self, model: Model) -> tuple[PersonalState | None, AdaptReport | None, int]:
-        rows = self._store.load()
-        usable = model.catalogue.usable(rows)
-        if not len(usable.x):
-            return None, None, rows.erasures
-        state, report = model.adapt(self._support(usable), None, time.perf_counter())
+        batch, unused, erasures = read_support(self._store, model, self._half_life)
+        if not len(batch.x):
+            return None, None, erasures
+        state, report = model.adapt(batch, None, time.perf_counter())
         if not report.kept:
             raise RuntimeFailure(f"the new bundle cannot be used: {report.reason}")
-        report = report.without(len(rows.x) - len(usable.x))
-        return PersonalState(state, report.interactions), report, rows.erasures
-
-    def _support(self, usable: NumpyBatch) -> NumpyBatch:
-        return usable._replace(mask=recency_weights(len(usable.x), self._half_life))
+        return PersonalState(state, report.interactions), report.without(unused), erasures
 
     def __reduce__(self) -> NoReturn:
         raise StoreError(
             "a Personalizer holds an open store, so it cannot be pickled or copied: pass the paths of the bundle and "
             "the store, and call Personalizer.open in the other process"
         )
+
+    def before_fork(self) -> None:
+        """Nothing to wait for: model and state in use are replaced as one."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing to do."""
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which another thread of the parent may hold."""
+        self._changing = threading.RLock()
 
     def close(self) -> None:
         """Close the store. Closing it twice is allowed."""

@@ -53,7 +53,7 @@ from tegu.server.training.run_record import bundle_record
 from tegu.server.training.strategy import MetaStrategy
 from tegu.wire import to_record
 
-__all__ = ["APP_DIR", "RESULT", "app", "plan_of", "train"]
+__all__ = ["APP_DIR", "RESULT", "app", "finished_text", "plan_of", "train"]
 
 APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 RESULT = "init.tegu"  # in the folder `out`
@@ -97,7 +97,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     with hold_folder(checkpoints):
         record = bundle_record(start, plan)
         if is_done(checkpoints, record) and (out / RESULT).exists():
-            note(f"already at round {settled(plan).rounds} of {settled(plan).rounds}: {out / RESULT} is the result")
+            note(finished_text(out))
             return read_bundle(out / RESULT)
         check_run(checkpoints, record, resume=bool(config.get("resume")))
         try:
@@ -106,8 +106,18 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
             append_event(checkpoints, "failed", kind=type(error).__name__, error=str(error))
             raise
         finish_run(checkpoints)
-        append_event(checkpoints, "finished", round=settled(plan).rounds)
+        append_event(checkpoints, "finished", round=bundle.manifest.training["rounds"])
         return bundle
+
+
+def finished_text(out: Path) -> str:
+    """The line that says that there is nothing left to do.
+
+    Raises:
+        BundleError: the result cannot be read.
+    """
+    rounds = read_bundle(out / RESULT).manifest.training.get("rounds")
+    return f"already at round {rounds} of {rounds}: {out / RESULT} is the result"
 
 
 def plan_of(config: Mapping[str, Any]) -> TrainingPlan:

@@ -23,6 +23,8 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+from tegu.core.notes import visible
+
 __all__ = [
     "BundleError",
     "CompileError",
@@ -45,6 +47,10 @@ __all__ = [
 
 class TeguError(Exception):
     """Base class of all errors that Tegu raises. Pickles as its class and message, so that it can cross processes."""
+
+    def __str__(self) -> str:
+        """The message. It may quote names from a file of others, so what is not printable is escaped."""
+        return visible(super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), str(self)), self.__dict__

@@ -10,14 +10,24 @@ import logging
 import sys
 from typing import TextIO
 
-__all__ = ["note", "show_notes"]
+__all__ = ["note", "show_notes", "visible"]
 
 _LOG = logging.getLogger("tegu")
 
 
 def note(text: str) -> None:
     """Tell the user something that is no error, in one sentence."""
-    _LOG.info("%s", text)
+    _LOG.info("%s", visible(text))
+
+
+def visible(text: str) -> str:
+    """A text for a terminal or a log: what is not printable is escaped, except for tabs and line breaks.
+
+    Names and words come from files of others, and escape sequences in them could rewrite what the terminal shows.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def show_notes() -> None:

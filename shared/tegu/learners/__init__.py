@@ -16,10 +16,16 @@ operators     operators in a form that exports to ONNX and batches over users
 from tegu.core.errors import missing_extra
 
 try:
+    from tegu.learners.algorithms.bayesian.bayesian_maml import bayesian_maml
+    from tegu.learners.algorithms.bayesian.platipus import platipus
     from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
     from tegu.learners.algorithms.fast_adaptation.snail import snail
+    from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
     from tegu.learners.algorithms.implicit_als import implicit_als
     from tegu.learners.algorithms.item_ratings import item_ratings
+    from tegu.learners.algorithms.learned_optimiser.lstm_meta_learner import lstm_meta_learner
+    from tegu.learners.algorithms.learned_optimiser.meta_sgd import meta_sgd
+    from tegu.learners.algorithms.learned_optimiser.t_net import t_net
     from tegu.learners.algorithms.metric.matching_networks import matching_networks
     from tegu.learners.algorithms.metric.prototypical_networks import prototypical_networks
     from tegu.learners.algorithms.metric.relation_networks import relation_networks
@@ -42,19 +48,26 @@ __all__ = [
     "Iterated",
     "Learner",
     "SummedUpdate",
+    "bayesian_maml",
     "fedavg",
     "fedsgd",
     "find_learner",
+    "fomaml",
     "implicit_als",
     "item_ratings",
     "local_only",
+    "lstm_meta_learner",
+    "maml",
     "matching_networks",
+    "meta_sgd",
     "mixture",
     "optimiser_names",
+    "platipus",
     "prototypical_networks",
     "r2d2",
     "relation_networks",
     "reptile",
     "residual_correction",
     "snail",
+    "t_net",
 ]

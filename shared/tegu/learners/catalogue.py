@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tegu.core.errors import UnknownNameError
+from tegu.learners.algorithms.bayesian.bayesian_maml import bayesian_maml
+from tegu.learners.algorithms.bayesian.platipus import platipus
 from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
 from tegu.learners.algorithms.fast_adaptation.snail import snail
+from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
+from tegu.learners.algorithms.learned_optimiser.lstm_meta_learner import lstm_meta_learner
+from tegu.learners.algorithms.learned_optimiser.meta_sgd import meta_sgd
+from tegu.learners.algorithms.learned_optimiser.t_net import t_net
 from tegu.learners.algorithms.metric.matching_networks import matching_networks
 from tegu.learners.algorithms.metric.prototypical_networks import prototypical_networks
 from tegu.learners.algorithms.metric.relation_networks import relation_networks
@@ -19,6 +25,13 @@ __all__ = ["LEARNERS", "NETWORK_FROM_SPEC", "find_learner"]
 LEARNERS: dict[str, Callable[..., Learner]] = {
     "reptile": reptile,
     "residual_correction": residual_correction,
+    "maml": maml,
+    "fomaml": fomaml,
+    "meta_sgd": meta_sgd,
+    "t_net": t_net,
+    "lstm_meta_learner": lstm_meta_learner,
+    "platipus": platipus,
+    "bayesian_maml": bayesian_maml,
     "prototypical_networks": prototypical_networks,
     "matching_networks": matching_networks,
     "relation_networks": relation_networks,

@@ -10,6 +10,7 @@ import typer
 
 from tegu.cli.federation import federation
 from tegu.cli.learners import LEARNERS
+from tegu.cli.signing import signing
 from tegu.core.errors import require
 
 __all__ = ["app"]
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(federation)
+app.add_typer(signing)
 
 
 def _require_sim() -> None:
@@ -128,6 +130,20 @@ def simulate(
     precision: Annotated[
         str, typer.Option(help="Precision of the parameters in init.tegu: float32, float16 or int8.")
     ] = "float32",
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="Let some training users be false, and print what it costs: signflip, scale, noise, labelflip or nan."
+        ),
+    ] = None,
+    attackers: Annotated[float, typer.Option(help="With --attack: share of the training users who are false.")] = 0.2,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(
+            help="With --attack: rules to compare with the mean, separated by commas: trimmed_mean, median, krum, "
+            "multi_krum."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
 ) -> None:
     """Train on many simulated users and compare with baselines on held-out users.
@@ -141,6 +157,21 @@ def simulate(
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`. Progress goes to stderr.
     """
     _require_sim()
+    if attack is not None or aggregation is not None:
+        from tegu.cli.commands.attack import attack_command  # noqa: PLC0415 # torch and flwr
+
+        attack_command(
+            experiment,
+            attack=attack,
+            attackers=attackers,
+            aggregation=aggregation,
+            rounds=rounds,
+            cohort=cohort,
+            seed=seed,
+            learner=learner,
+            as_json=as_json,
+        )
+        return
     from tegu.cli.commands.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
     from tegu.cli.parsing.numbers import parse_numbers  # noqa: PLC0415 # keeps --help quick
 
@@ -234,7 +265,7 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="simulate, device, start, scale or wire.")],
+    name: Annotated[str, typer.Argument(help="simulate, device, start, scale, wire or learners.")],
     pairs: Annotated[int, typer.Option(min=1, help="Timed runs of each implementation. They alternate: A B A B.")] = 5,
     task: Annotated[
         list[str] | None, typer.Option(help="Run this task only. May be repeated. By default, all tasks.")
@@ -247,14 +278,34 @@ def bench(
         Path | None, typer.Option(help="Plot to write, .svg or .html. The result is written beside it as .json.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as the last line of stdout.")] = False,
+    learner: Annotated[
+        list[str] | None, typer.Option(help="learners: measure this one only. May be repeated. By default, all.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="learners: the folder with Omniglot's archives.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="learners: rounds of training; what each learner recommends by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="learners: of the runs.")] = 0,
 ) -> None:
     """Compare Tegu with peers in the same run: medians and ratios of paired runs.
 
     NAME is `simulate` (simulated rounds of many users), `device` (adapting to one user), `start` (from the start of a
     process to its first personalised prediction), `scale` (populations of up to a million users) or `wire` (quantised
     updates). If a peer is not installed, the command says how to install it and leaves it out.
+
+    NAME `learners` compares Tegu's learners with each other on sine, Omniglot (with --data) and movielens, one process
+    for each. Results are kept in the folder named like --out, or in `runs/learners`: a later run goes on from there.
     """
     _require_sim()
+    if name == "learners":
+        from tegu.cli.commands.bench_learners import bench_learners_command  # noqa: PLC0415 # torch
+
+        compared = bench_learners_command(
+            tasks=task or [], learners=learner or [], seed=seed, rounds=rounds, data=data, out=out
+        )
+        if as_json:
+            typer.echo(json.dumps(compared))
+        return
     from tegu.cli.commands.bench import bench_command  # noqa: PLC0415 # torch
 
     result = bench_command(name, pairs=pairs, tasks=task or [], peers=peer or [], install=install, out=out)

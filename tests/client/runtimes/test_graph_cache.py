@@ -18,6 +18,7 @@ from tests.compile.running import rows
 
 from tegu.client import OnnxRuntime, Personalizer
 from tegu.client.runtimes.graph_cache import MIN_CACHED_BYTES, open_with_cache
+from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.compile import make_bundle
 from tegu.core.bundle.file import Bundle
 from tegu.core.errors import RuntimeFailure
@@ -181,14 +182,15 @@ def used(bundle: Bundle, store: Path | None) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["relu", "gru", "conv_strided_groupnorm", "maxpool", "rows_adam"])
-def test_results_are_the_same_bits_with_and_without(name: str, tmp_path: Path) -> None:
+def test_results_are_the_same_bits_with_and_without_and_under_limits(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]
     learner = family.learner()
     bundle = large(make_bundle(learner, learner.init(0)))
     support = rows(family.spec, 6)
     caches = [None, tmp_path / "graphs", tmp_path / "graphs"]
     results = []
-    for runtime in (OnnxRuntime(bundle.graphs, cache=cache) for cache in caches):
+    runtimes = [OnnxRuntime(bundle.graphs, cache=cache) for cache in caches]
+    for runtime in (*runtimes, OnnxRuntime(bundle.graphs, limits=RunLimits())):
         state = runtime.adapt(bundle.meta, support, bundle.manifest.knobs)
         results.append({**state, "output": runtime.predict(bundle.meta, state, support.x)})
     assert sorted(path.name for path in (tmp_path / "graphs").iterdir()) == ["adapt", "predict"]

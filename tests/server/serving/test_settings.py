@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.core.samples import refused
 
+from tegu.client.federation.minimums import Minimums
 from tegu.core.errors import FederationError, UnknownNameError
 from tegu.server.run_config import from_config, to_config
-from tegu.server.serving.settings import SETTINGS, Federation, read_federation, variable_name
+from tegu.server.serving.settings import DEMANDS, SETTINGS, Federation, read_federation, variable_name
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.plan import TrainingPlan
 
@@ -76,6 +78,8 @@ def test_paths_start_at_the_file(tmp_path: Path) -> None:
         ("[server]\nadress = 'a:1'", {}, UnknownNameError, ("[server]", "'adress'", "'address'")),
         ("[sever]\naddress = 'a:1'", {}, UnknownNameError, ("'sever'", "'server'")),
         ("[server]\naddress = 8000", {}, FederationError, ("[server] address", "8000", "expected text")),
+        ("[node]\nleast-people = '5'", {}, FederationError, ("[node] least-people", "'5'")),
+        ("[node]\nleast-peple = 5", {}, UnknownNameError, ("[node]", "'least-people'")),
         ("run = 3", {}, FederationError, ("run", "[run]")),
         ("[run", {}, FederationError, ("federation.toml cannot be read",)),
         ("", {"TEGU_RUN_ROUND": "3"}, UnknownNameError, ("'TEGU_RUN_ROUND'", "'TEGU_RUN_ROUNDS'")),
@@ -94,6 +98,16 @@ def test_a_node_does_not_read_the_run(tmp_path: Path) -> None:
     (tmp_path / "federation.toml").write_text("[run]\nof-a-later-version = 1\n[node]\nkey = 'k'")
     found = read_federation(tmp_path / "federation.toml", None, {"TEGU_RUN_LATER": "1"})
     assert found.text("node", "key") == str(tmp_path / "k")
+
+
+def test_a_node_may_demand_what_its_configuration_can(tmp_path: Path) -> None:
+    assert {field.name.replace("_", "-"): field.type for field in fields(Minimums)} == {
+        name: type(value).__name__ for name, value in DEMANDS.items()
+    }
+    text = "[node]\nleast-people = 10\nlargest-clip = 1\ntrains = false"
+    assert read(tmp_path, text, {"TEGU_NODE_LEAST_ROWS": "9"}).demands == {
+        "least-people": 10, "largest-clip": 1.0, "trains": False, "least-rows": 9,
+    }  # fmt: skip
 
 
 def test_every_setting_has_its_own_variable() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import NamedTuple
 
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.tree import Tree
+from tegu.core.errors import RuntimeFailure
 
 __all__ = ["Evidence", "correction_note", "evidence_from"]
 
@@ -27,12 +29,22 @@ def evidence_from(manifest: Manifest, state: Tree, knobs: Knobs, interactions: i
         state: after adapting. A guarded learner stores the scalars `LOO_IMPROVEMENT` and `SHRINKAGE` in it.
         knobs: used for adapting.
         interactions: effective number of interactions adapted on, rounded.
+
+    Raises:
+        RuntimeFailure: the bundle is guarded, and the state or the knobs lack the guard's scalars.
     """
     reached = [entry for entry in manifest.schedule if entry.k <= interactions]
     calibration_gain = (reached[-1].gain, reached[-1].gain_sd) if reached else None
     if not manifest.guarded:
         return Evidence(calibration_gain)
-    return Evidence(calibration_gain, float(state[LOO_IMPROVEMENT]), Guard.of(knobs).weight * float(state[SHRINKAGE]))
+    found = {name: state[name] for name in (LOO_IMPROVEMENT, SHRINKAGE) if name in state and state[name].size == 1}
+    if len(found) < 2 or not {field.name for field in fields(Guard)} <= set(knobs):
+        raise RuntimeFailure(
+            f"the bundle says that it is guarded, and its state holds {sorted(state)} and its knobs are "
+            f"{sorted(knobs)}: export the bundle again"
+        )
+    improvement, shrinkage = (float(found[name].item()) for name in (LOO_IMPROVEMENT, SHRINKAGE))
+    return Evidence(calibration_gain, improvement, Guard.of(knobs).weight * shrinkage)
 
 
 def correction_note(evidence: Evidence, interactions: int) -> str:

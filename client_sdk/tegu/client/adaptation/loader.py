@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tegu.client.adaptation.model import Model
+from tegu.client.runtimes.limits.bundle_rules import check_bundle
+from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime, Provider
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.file import Bundle, BundleSource, read_bundle
@@ -37,7 +39,7 @@ class BundleLoader:
         """Read and verify a bundle, and prepare its runtime.
 
         Raises:
-            BundleError: the bundle cannot be read or is damaged.
+            BundleError: the bundle cannot be read or is damaged, or asks for more than a device gives.
             SignatureError: the signature is absent or wrong, or the bundle is in memory although a key was given.
             RuntimeFailure: a provider is not available.
         """
@@ -47,5 +49,7 @@ class BundleLoader:
             raise SignatureError(
                 "a bundle in memory has no signature, but a public key was given: pass the bundle's path"
             )
-        runtime = self.runtime or OnnxRuntime(bundle.graphs, self.providers, self.threads, self.cache)
+        check_bundle(bundle)
+        limits = RunLimits()
+        runtime = self.runtime or OnnxRuntime(bundle.graphs, self.providers, self.threads, self.cache, limits)
         return Model(bundle, runtime)

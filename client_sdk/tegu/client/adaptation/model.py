@@ -13,6 +13,7 @@ from tegu.client.adaptation.evidence import Evidence, correction_note, evidence_
 from tegu.client.adaptation.inputs import empty_support
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.adaptation.typicality import atypical_note, typicality
+from tegu.client.runtimes.limits.bundle_rules import check_state
 from tegu.client.runtimes.runtime import Runtime
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest, knobs_for, steps_of, with_steps
@@ -61,8 +62,11 @@ class Model:
         if not len(x):
             return np.zeros(expected, np.float32)
         output = self._runtime.predict(self._meta, self.initial() if state is None else state, x)
-        if output.shape != expected:
-            raise RuntimeFailure(f"the output has shape {output.shape}: expected {expected}; export the bundle again")
+        if output.shape != expected or output.dtype.kind != "f":
+            raise RuntimeFailure(
+                f"the output has shape {output.shape} and dtype {output.dtype}: expected {expected} and float32; "
+                "export the bundle again"
+            )
         return output
 
     def adapt(self, support: NumpyBatch, budget_ms: float | None, started: float) -> tuple[Tree, AdaptReport]:
@@ -91,6 +95,7 @@ class Model:
             return self._runtime.adapt(self._meta, support, with_steps(knobs, steps), noise)
 
         state, steps = adapt_within(run, scheduled, budget_ms, started) if adapts else (self.initial(), 0)
+        check_state(state)
         kept, reason = _outcome(state, steps, scheduled, rows)
         evidence = evidence_from(self.manifest, state, knobs, counted) if steps else Evidence()
         if kept and steps and evidence.loo_improvement is not None:

@@ -30,7 +30,8 @@ class AdaptReport:
             for this number of interactions.
         effective_sample_size: Kish's effective sample size. Below `interactions` where older interactions have less
             weight (`half_life`). Rounded, it selects the schedule entry.
-        unused: number of stored interactions that were not adapted on, because the bundle lacks their items or labels.
+        unused: number of interactions that were read and not adapted on, because the bundle lacks their items or
+            labels. All are read but for a bundle with a window (`Manifest.window`).
     """
 
     steps: int

@@ -30,6 +30,7 @@ from tegu.client.federation.minimums import (
     read_minimums,
 )
 from tegu.client.federation.updates import sum_of_updates
+from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.calibration.assignment import is_calibration_user
@@ -89,7 +90,7 @@ def train(message: Message, context: Context) -> Message:
     if not training:
         return Message(training_reply_content(Reply({}, 0)), reply_to=message)
     total, users, within, rows = sum_of_updates(
-        OnnxRuntime(bundle.graphs),
+        OnnxRuntime(bundle.graphs, limits=RunLimits()),
         meta,
         training,
         seed=config.seed,
@@ -118,7 +119,7 @@ def evaluate(message: Message, context: Context) -> Message:
     check_evaluation(demanded, request, bundle.manifest)
     meta = _with_fixed(received, bundle)
     users = read_users(_data_path(context), bundle.manifest.spec)
-    sums = evaluate_users(OnnxRuntime(bundle.graphs), meta, users, bundle.manifest, request)
+    sums = evaluate_users(OnnxRuntime(bundle.graphs, limits=RunLimits()), meta, users, bundle.manifest, request)
     return Message(evaluation_reply_content(few_people_hidden(demanded, sums, len(users))), reply_to=message)
 
 

@@ -14,6 +14,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.data.users import LocalUser
 from tegu.core.metrics import find_metric
+from tegu.core.sampling.leakage import units_of_user
 from tegu.core.sampling.trials import Trial, Trials, trial_noise, user_trials
 
 __all__ = ["evaluate_users"]
@@ -53,7 +54,7 @@ def _trials(users: Sequence[LocalUser], spec: Spec, request: EvaluationRequest, 
 
 
 def _user_trials(index: int, user: LocalUser, spec: Spec, k: int, seed: int, draws: int) -> Iterator[Trial]:
-    units = user.row_units
+    units = units_of_user(user)
     if units.max_support[0] >= k:
         yield from user_trials(index, user.user, user.x, user.y, units, spec=spec, k=k, seed=seed, draws=draws)
 

@@ -12,6 +12,7 @@ from tegu.core.data.tree import Tree, add, clip, norm
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import PopulationError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key, episode_noise
+from tegu.core.sampling.leakage import units_of_user
 
 __all__ = ["SummedUpdates", "sum_of_updates"]
 
@@ -67,7 +68,7 @@ def sum_of_updates(
     total, participants, within, rows = None, 0, 0, 0
     chosen = [users[index] for index in draw_users(len(users), users_per_node, seed, round_number)]
     for user in chosen:
-        units = user.row_units
+        units = units_of_user(user)
         if units.max_support[0] < episodes.min_support:
             continue
         key = episode_key(seed, round_number, user.user)

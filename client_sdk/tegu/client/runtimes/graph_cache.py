@@ -3,14 +3,15 @@
 A file holds a sha256 and the optimised graph. The hash covers the optimised graph, the original graph, the runtime and
 the processor. A file that is damaged, or comes from another model, version or machine, does not match and is replaced.
 There is one file per graph, so upgrades of the model or the runtime leave no files behind.
+
+The hash is no signature: whoever can write the file can make it match. So the folder must belong to this user alone
+(`tegu.client.runtimes.private_folder`); otherwise nothing is cached, and nothing that lies there is used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,9 +19,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tegu.client.runtimes.private_folder import opened_folder, read_own_file
 from tegu.core.bundle.file import MAX_BYTES
-from tegu.core.errors import FileError
-from tegu.core.files import atomic_write
 
 __all__ = ["MIN_CACHED_BYTES", "SessionFactory", "open_with_cache"]
 
@@ -50,7 +50,8 @@ def open_with_cache(new_session: SessionFactory, graph: bytes, file: Path, runti
     Args:
         new_session: makes the session; results do not depend on whether the graph comes from the cache.
         graph: serialised ONNX.
-        file: the cache file. Its folder is created if absent; if it cannot be written, nothing is cached.
+        file: the cache file. Its folder is created if absent; if it cannot be written or is not this user's alone,
+            nothing is cached.
         runtime: exact build of the runtime that optimises.
 
     Raises:
@@ -73,33 +74,27 @@ def open_with_cache(new_session: SessionFactory, graph: bytes, file: Path, runti
 def _open_and_cache(new_session: SessionFactory, graph: bytes, file: Path, origin: bytes) -> Any:
     import tempfile  # noqa: PLC0415 # slow to import, and later starts do not need it
 
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", dir=file.parent) as folder:
-        saved = Path(folder, "optimised.onnx")
-        session = new_session(graph, save_to=saved)
-        optimised = saved.read_bytes()
-    with suppress(FileError):
-        atomic_write(file, hashlib.sha256(origin + optimised).digest() + optimised, mode=0o600)
+    with opened_folder(file.parent, create=True) as kept:
+        # ONNX Runtime writes to a path, which others could exchange if they may write in a folder above the cache. A
+        # new folder of the system's temporary ones has a name that nobody can guess, and no other user may enter it.
+        with tempfile.TemporaryDirectory(prefix="tegu-") as folder:
+            saved = Path(folder, "optimised.onnx")
+            session = new_session(graph, save_to=saved)
+            optimised = read_own_file(saved, MAX_BYTES)
+        with suppress(OSError):
+            kept.write(file.name, hashlib.sha256(origin + optimised).digest() + optimised)
     return session
 
 
 def _read(file: Path, origin: bytes) -> bytes | None:
-    """The cached graph; None where the file is absent, does not match or is not private."""
+    """The cached graph; None where it is absent, does not match, or anybody else could have written it."""
     try:
-        if not _is_own(file.stat()):
-            return None
-        data = file.read_bytes()
+        with opened_folder(file.parent) as kept:
+            data = kept.read(file.name, MAX_BYTES)
     except OSError:
         return None
     optimised = data[_HASH_BYTES:]
     return optimised if hashlib.sha256(origin + optimised).digest() == data[:_HASH_BYTES] else None
-
-
-def _is_own(status: os.stat_result) -> bool:
-    # The hash is no signature: whoever can write the file can make it match.
-    user = getattr(os, "geteuid", None)  # absent on Windows, whose modes do not describe other users
-    private = user is None or (status.st_uid == user() and not status.st_mode & 0o022)
-    return private and stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES
 
 
 def _processor() -> str | None:

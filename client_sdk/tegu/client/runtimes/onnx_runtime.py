@@ -19,6 +19,8 @@ import numpy as np
 
 from tegu.client.runtimes.changed_rows import find_changed_rows
 from tegu.client.runtimes.graph_cache import MIN_CACHED_BYTES, open_with_cache
+from tegu.client.runtimes.limits.graph_rules import check_graph
+from tegu.client.runtimes.limits.run_limits import RunLimits, StoppedRun
 from tegu.core.bundle.manifest import STEPS, Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
@@ -52,6 +54,8 @@ class OnnxRuntime:
         threads: within one operator; 1 gives reproducible bits.
         cache: folder for optimised graphs, created if absent; None for no cache. Used for the CPU only, because
             graphs compiled by other providers cannot be saved.
+        limits: what graphs from a publisher who need not be trusted may take. Graphs are also checked before they are
+            loaded (`tegu.client.runtimes.limits`). None for graphs of one's own.
 
     Raises:
         RuntimeFailure: a provider is not available, or `threads` is less than 1.
@@ -65,6 +69,7 @@ class OnnxRuntime:
         providers: Sequence[Provider] | str | None = None,
         threads: int = 1,
         cache: Path | None = None,
+        limits: RunLimits | None = None,
     ) -> None:
         if whole_number("threads", threads) < 1:
             raise RuntimeFailure(f"threads is {threads}: expected at least 1")
@@ -76,6 +81,7 @@ class OnnxRuntime:
         self._providers = [_CPU] if providers is None else list(providers)
         self._cache = cache if self._providers == [_CPU] else None
         self._threads = threads
+        self._limits = limits
         self._loaded: dict[str, LoadedGraph] = {}
 
     def __repr__(self) -> str:
@@ -125,12 +131,21 @@ class OnnxRuntime:
         loaded = self.load(graph)
         feed = {name: _find(graph, name, sources) for name in loaded.inputs}
         try:
-            values = loaded.session.run(loaded.outputs, feed)
+            values = self._values(loaded, feed)
+        except StoppedRun as error:
+            raise StoppedRun(f"the {graph} graph took too long: {error}") from error
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise RuntimeFailure(
                 f"the {graph} graph failed ({error}): check that arrays and graphs come from one bundle"
             ) from error
         return dict(zip(loaded.outputs, values, strict=True))
+
+    def _values(self, loaded: LoadedGraph, feed: Mapping[str, Array]) -> list[Array]:
+        if self._limits is None:
+            return list(loaded.session.run(loaded.outputs, feed))
+        options = require("onnxruntime", "onnx").RunOptions()
+        with self._limits.while_running(options):
+            return list(loaded.session.run(loaded.outputs, feed, options))
 
     def load(self, graph: str) -> LoadedGraph:
         """The graph's session, made on first use. Call it once before several threads share the runtime.
@@ -149,11 +164,15 @@ class OnnxRuntime:
         if graph not in self._graphs:
             raise RuntimeFailure(f"there is no {graph} graph, only {sorted(self._graphs)}: export the bundle again")
         ort, serialised = require("onnxruntime", "onnx"), self._graphs[graph]
+        if self._limits is not None:
+            _check(graph, serialised)
         try:
             if self._cache is None or len(serialised) < MIN_CACHED_BYTES:
                 return self._open(serialised)
             build = f"{ort.__version__} {ort.get_build_info()}"
             return open_with_cache(self._open, serialised, self._cache / graph, build)
+        except StoppedRun as error:
+            raise StoppedRun(f"the {graph} graph took too long to load: {error}") from error
         except Exception as error:  # no common base class, as above
             raise RuntimeFailure(
                 f"ONNX Runtime {ort.__version__} cannot load the {graph} graph ({error}): "
@@ -170,7 +189,22 @@ class OnnxRuntime:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if save_to is not None:
             options.optimized_model_filepath = str(save_to)
-        return ort.InferenceSession(graph, options, providers=self._providers, enable_fallback=False)
+        fixed = {"providers": self._providers, "enable_fallback": False}
+        if self._limits is None:
+            return ort.InferenceSession(graph, options, **fixed)
+        self._limits.restrict(options)
+        with self._limits.while_loading(options):
+            return ort.InferenceSession(graph, options, **fixed, disabled_optimizers=self._limits.left_out)
+
+
+def _check(name: str, graph: bytes) -> None:
+    try:
+        check_graph(graph)
+    except RuntimeFailure as error:
+        raise RuntimeFailure(
+            f"cannot load the {name} graph, which is damaged or not allowed ({error}): fetch the bundle again, or ask "
+            "its publisher; run a bundle that you trust without limits, runtime=OnnxRuntime(bundle.graphs)"
+        ) from error
 
 
 def _check_providers(providers: Sequence[Provider]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from tegu.client.store.damage.faults import REPAIR, fix_for
+from tegu.client.store.forks import survives_forks
+from tegu.client.store.presence import Presence
 from tegu.core.errors import StoreError
 
 __all__ = ["BUSY_SECONDS", "Database", "checked_path"]
@@ -40,8 +42,14 @@ class Database:
         self.name = "the store in memory" if path is None else f"the store {path}"
         self.path = path
         self._lock = threading.RLock()
+        self._quiet = self._inherited = False
         with self._explained():
-            self._connection = _connect(path)
+            self._open()
+        survives_forks(self)
+
+    def _open(self) -> None:
+        self._connection = _connect(self.path)
+        self._presence = None if self.path is None else Presence(self.path, self.name, self._connection)
 
     @contextmanager
     def session(self) -> Iterator[sqlite3.Connection]:
@@ -51,6 +59,8 @@ class Database:
             StoreError: for every SQLite error in the block.
         """
         with self._lock, self._explained():
+            if self._inherited:
+                self._open_in_child()
             yield self._connection
 
     @contextmanager
@@ -61,13 +71,16 @@ class Database:
             mode: IMMEDIATE for writing; DEFERRED for reading a consistent snapshot.
 
         Raises:
-            StoreError: for every SQLite error in the block.
+            StoreError: for every SQLite error in the block, and where the file is no longer the one that was opened.
         """
         with self.session() as connection:
             connection.execute(f"BEGIN {mode}")
             try:
+                self._check_presence()
                 yield connection
                 connection.execute("COMMIT")
+                if mode == "IMMEDIATE":
+                    self._check_presence()
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -90,8 +103,35 @@ class Database:
 
     def close(self) -> None:
         """Close the file. Closing it twice is allowed."""
-        with self.session() as connection:
-            connection.close()
+        with self._lock, self._explained():
+            if self._quiet or not self._inherited:
+                self._connection.close()
+
+    def before_fork(self) -> None:
+        """Wait until no thread is at work in SQLite; see `tegu.client.store.forks`."""
+        self._quiet = self._lock.acquire(timeout=BUSY_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads go on."""
+        if self._quiet:
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin with a new lock. A connection to a file is not for two processes, so the next use opens another."""
+        self._lock = threading.RLock()
+        self._inherited = self.path is not None or not self._quiet
+
+    def _open_in_child(self) -> None:
+        # Closing the inherited connection first matters: SQLite keeps its locks on a file by process.
+        if not self._quiet or self._connection.in_transaction:
+            raise StoreError(f"{self.name} was in use while this process was forked: open it again in this process")
+        self._connection.close()
+        self._open()
+        self._inherited = False
+
+    def _check_presence(self) -> None:
+        if self._presence is not None:
+            self._presence.check(self._connection)
 
     def damaged(self, why: object) -> StoreError:
         """The error for stored data that is not valid."""

@@ -1,4 +1,4 @@
-"""All rows of a store, verified."""
+"""Rows of a store, verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.errors import DataError
 
-__all__ = ["StoredRows", "decode_rows", "read_rows"]
+__all__ = ["StoredRows", "decode_rows", "read_newest", "read_rows"]
 
 
 class StoredRows(NamedTuple):
@@ -54,6 +54,26 @@ def read_rows(connection: sqlite3.Connection, about: About, spec: Spec) -> Store
     ascending = all(a.number < b.number for a, b in pairwise(rows))
     if not ascending or (len(rows), added(bytes(8), (row.checksum for row in rows))) != (about.row_count, about.total):
         raise DataError(f"it has {len(rows)} interactions in place of the {about.row_count} that were written")
+    x, y = decode_rows(rows, spec)
+    return StoredRows(x, y, rows, about.erasures)
+
+
+def read_newest(connection: sqlite3.Connection, about: About, spec: Spec, most: int) -> StoredRows:
+    """The newest interactions, at most so many. Runs in the caller's transaction.
+
+    Each is verified. That none is missing between them shows only where all are read.
+
+    Raises:
+        DataError: rows are damaged, too few, out of order, or do not fit the spec.
+        sqlite3.DatabaseError: the file is damaged.
+    """
+    if most >= about.row_count:
+        return read_rows(connection, about, spec)
+    newest = connection.execute(f"{SELECT_ROWS} ORDER BY number DESC LIMIT ?", (most,))
+    rows = [*map(Row._make, newest)][::-1]
+    damaged = sum(not row.is_intact() for row in rows)
+    if damaged or len(rows) != most or not all(a.number < b.number for a, b in pairwise(rows)):
+        raise DataError(f"{damaged} of its newest {most} interactions are not what was written, of {len(rows)} found")
     x, y = decode_rows(rows, spec)
     return StoredRows(x, y, rows, about.erasures)
 

@@ -12,10 +12,11 @@ from tegu.client.store.append import merge_rows
 from tegu.client.store.catalogue import with_larger_catalogue
 from tegu.client.store.damage.faults import is_damage
 from tegu.client.store.database import Database, checked_path
+from tegu.client.store.group_commit import GroupCommit
 from tegu.client.store.ids import number_of
 from tegu.client.store.interactions import Observed, OnRepeat, Removed
 from tegu.client.store.owner import check_owner
-from tegu.client.store.reading import StoredRows, read_rows
+from tegu.client.store.reading import StoredRows, read_newest, read_rows
 from tegu.client.store.records import SELECT_ABOUT, SELECT_ROWS, About, Row, state_checksum, subtracted
 from tegu.client.store.row_bytes import rows_to_bytes
 from tegu.client.store.schema import (
@@ -72,6 +73,7 @@ class Store:
     ) -> None:
         self._identity, self._spec = identity, spec
         self._database = Database(check_store_path(path))
+        self._group = GroupCommit(self._database)
         try:
             with self._database.transaction() as connection:
                 if open_tables(connection, self._database.name, identity, spec, encoding):
@@ -115,7 +117,7 @@ class Store:
         labels: Sequence[str] | None = None,
         on_repeat: OnRepeat = "replace",
     ) -> Observed:
-        """Add rows, as returned by `check_rows`, in one transaction.
+        """Add rows, as returned by `check_rows`, in one transaction, perhaps together with other threads' rows.
 
         Args:
             x: inputs.
@@ -132,7 +134,8 @@ class Store:
         blobs = rows_to_bytes(x, self._spec.x), rows_to_bytes(y, self._spec.y)
         columns = (ids or absent, *blobs, items or absent, labels or absent)
         new = [Row(0, *parts, now) for parts in zip(*columns, strict=True)]
-        with self._database.transaction() as connection:
+
+        def write(connection: sqlite3.Connection) -> Observed:
             about = self._about(connection)
             known = {each: row for each in set(ids or ()) if (row := self._find(connection, each)) is not None}
             merged = merge_rows(new, known, about.last, on_repeat)
@@ -140,10 +143,12 @@ class Store:
             after = about.with_rows(merged.rows, merged.outdated)
             if merged.rows:
                 put_about(connection, after)
-        return Observed(merged.added, merged.replaced, merged.ignored, after.row_count)
+            return Observed(merged.added, merged.replaced, merged.ignored, after.row_count)
 
-    def load(self) -> StoredRows:
-        """All interactions.
+        return self._group.run(write)
+
+    def load(self, newest: int | None = None) -> StoredRows:
+        """All interactions, or the newest so many of them.
 
         Raises:
             StoreError: the store cannot be read, or rows are damaged; the message says how many, and of when.
@@ -151,7 +156,10 @@ class Store:
         try:
             with self._database.transaction("DEFERRED") as connection:
                 about = self._about(connection)
-                return read_rows(connection, about, spec_from_json(about.spec))
+                spec = spec_from_json(about.spec)
+                if newest is not None:
+                    return read_newest(connection, about, spec, newest)
+                return read_rows(connection, about, spec)
         except (DataError, TypeError) as error:
             raise self._rows_damaged(error) from error
         except StoreError as error:

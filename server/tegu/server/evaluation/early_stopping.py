@@ -11,7 +11,7 @@ from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSu
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.decline import Decline, ValidationPoint, decline_from
-from tegu.server.evaluation.flatness import best_round, is_flat, is_growing_round
+from tegu.server.evaluation.flatness import is_flat, is_growing_round, kept_round
 from tegu.server.evaluation.validation import Validation, validation_from_sums
 
 __all__ = ["Best", "Interval", "ValidationHistory", "ValidationRule", "Validations", "decline_of"]
@@ -52,8 +52,8 @@ class ValidationRule:
             best (`tegu.server.evaluation.decline`). The best round's parameters are kept after a clear decline, and
             the last round's otherwise. 0 runs every round and keeps the last round's parameters.
         higher_is_better: direction of the metric.
-        until_flat: stop once the figures no longer rise (`tegu.server.evaluation.flatness`), and keep the best round's
-            parameters.
+        until_flat: stop once the figures no longer rise, and keep the last round that was about as good as the best
+            (`tegu.server.evaluation.flatness`).
 
     Raises:
         DataError: a negative number, or a rule to stop without validations.
@@ -174,7 +174,7 @@ class Validations:
 
     def _best_round(self) -> int | None:
         if self.rule.until_flat:
-            return best_round(self.found, self.rule.higher_is_better)
+            return kept_round(self.found, self.rule.higher_is_better)
         return None if self.decline is None else self.decline.since
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -225,7 +226,7 @@ def _pair_exists(first: Path, second: Path) -> bool:
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise FederationError(
             f"{path} is not a readable private key ({error}): bring back the one of ca.crt"
         ) from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tegu.server.deployment.environment import free_ports, program, write_toml
+from tegu.server.deployment.environment import Scalar, free_ports, program, write_toml
 from tegu.server.serving.processes import Respawned, own_folder, service_environment
 from tegu.server.serving.security import Address, parse_address, require_tls_or_words
 from tegu.server.serving.settings import Federation
@@ -23,6 +23,8 @@ __all__ = ["Participant", "join", "prepare_participant"]
 
 _POLL_SECONDS = 0.5
 _CONNECTED = "SuperNode ID:"  # a SuperNode logs it once the server has let it in
+# A SuperNode whose thread of heartbeats has failed goes on without them: the server takes it for gone, for good.
+_STUCK = "Exception in thread"
 _REASON = re.compile(r"\[code: (\d+)\]\s*(.*)")
 _NOT_LET_IN = ("2001", "2004")  # of Flower: the key is not registered, or the node is still connected
 
@@ -43,7 +45,7 @@ class Participant:
     ca: Path | None
     key: Path | None
     state: Path
-    config: dict[str, str]
+    config: dict[str, Scalar]
 
     def __repr__(self) -> str:
         return f"Participant({self.config['data']} at {self.server})"
@@ -71,7 +73,7 @@ def prepare_participant(
         ca=None if insecure else federation.file("tls", "ca"),
         key=key,
         state=federation.folder("server", "state") / "nodes" / (key.name if key else data.stem),
-        config={"data": str(data), "bundle": str(bundle)},
+        config={"data": str(data), "bundle": str(bundle), **federation.demands},
     )
 
 
@@ -102,10 +104,12 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
         with closing(node):
             while not stopped():
                 node.tend()
-                pid = node.pid
-                if pid != connected_as and pid is not None and _CONNECTED in node.said():
+                pid, said = node.pid, node.said()
+                if pid != connected_as and pid is not None and _CONNECTED in said:
                     connected_as = pid
                     say("connected")
+                if pid is not None and _STUCK in said:
+                    node.end()
                 time.sleep(_POLL_SECONDS)
 
 

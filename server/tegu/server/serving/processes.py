@@ -88,6 +88,11 @@ class Respawned:
         elif now >= self._due:
             self._start()
 
+    def end(self) -> None:
+        """End the process, so that `tend` starts another one."""
+        if self._process is not None:
+            self._process.terminate()
+
     def close(self) -> None:
         """End the process and its whole family. Returns when none is left."""
         running = [] if self.pid is None else [self.pid]

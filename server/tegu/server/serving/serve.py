@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.errors import FederationError
-from tegu.server.app import APP_DIR, RESULT
+from tegu.server.app import APP_DIR, RESULT, finished_text
 from tegu.server.serving.control import Control
 from tegu.server.serving.follow import describe, waiting_text
 from tegu.server.serving.processes import back_off, own_folder
@@ -43,16 +43,17 @@ def serve(server: Server, say: Say) -> Path:
     Raises:
         FederationError: another server or run has the folder, a process does not start, or the run fails for good.
     """
-    rounds, result = settled(server.plan).rounds, server.out / RESULT
-    if server.is_done:
-        say(f"already at round {rounds} of {rounds}: {result} is the result")
-    else:
-        with hold_folder(server.checkpoints):  # so that another run's folder is refused before anything starts
-            check_run(server.checkpoints, bundle_record(server.start, server.plan))
-        with own_folder(server.state, "a server") as mark, running_superlink(server, mark, say) as tended:
-            say(f"serving at {server.listen}{'' if server.ca else ' without TLS and authentication'}")
-            tended.ask(_stop_old_runs)
-            _run_until_done(tended, server, say)
+    result = server.out / RESULT
+    with own_folder(server.state, "a server") as mark:  # which ends what a killed server has left running
+        if server.is_done:
+            say(finished_text(server.out))
+        else:
+            with hold_folder(server.checkpoints):  # so that another run's folder is refused before anything starts
+                check_run(server.checkpoints, bundle_record(server.start, server.plan))
+            with running_superlink(server, mark, say) as tended:
+                say(f"serving at {server.listen}{'' if server.ca else ' without TLS and authentication'}")
+                tended.ask(_stop_old_runs)
+                _run_until_done(tended, server, say)
     if server.signing_key is not None:
         write_bundle(result, read_bundle(result), private_key=server.signing_key)
         say(f"signed {result}")

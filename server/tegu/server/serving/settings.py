@@ -7,8 +7,10 @@
     rounds = 3
 
 `SETTINGS` documents every key. A key of `[run]` may also be any setting of a run configuration; see
-`tegu.server.run_config`. There, a list such as `calibration-ks = [1, 5]` and a table such as
-`outer-options = {weight_decay = 0.01}` may be written as what they are. Relative paths start at the file's folder.
+`tegu.server.run_config`. A key of `[node]` may also be a demand of the node; see `DEMANDS`.
+Below `[run]`, a list such as `calibration-ks = [1, 5]` and a table such as `outer-options = {weight_decay = 0.01}` may
+be written as what they are.
+Relative paths start at the file's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple
 
 from tegu.core.errors import FederationError, UnknownNameError
 
-__all__ = ["SETTINGS", "Federation", "Setting", "read_federation", "variable_name"]
+__all__ = ["DEMANDS", "SETTINGS", "Federation", "Setting", "read_federation", "variable_name"]
 
 _WEEK_SECONDS = 604800.0
 
@@ -63,6 +65,17 @@ SETTINGS = (
     Setting("node", "data", None, "file with the rows of the node's users, of `write_users`"),
     Setting("node", "bundle", None, "the same bundle as the server's"),
 )
+# What a node demands of every round, with the types of the values: `tegu.client.federation.minimums.Minimums`.
+DEMANDS: Mapping[str, bool | int | float] = {
+    "least-people": 0,
+    "least-rows": 0,
+    "least-evaluated": 0,
+    "largest-clip": 1.0,
+    "least-noise": 0.0,
+    "most-candidates": 0,
+    "trains": True,
+    "evaluates": True,
+}
 _SECTIONS = tuple(dict.fromkeys(setting.section for setting in SETTINGS))
 
 
@@ -74,11 +87,13 @@ class Federation:
         path: of the file.
         values: every setting of `SETTINGS` by section and name. Paths are absolute, and an empty text stays empty.
         run_config: the settings of the run that are a run configuration's.
+        demands: what the node demands of every round, of `DEMANDS`, as far as it is said.
     """
 
     path: Path
     values: Mapping[tuple[str, str], str | None]
     run_config: Mapping[str, Any]
+    demands: Mapping[str, bool | int | float]
 
     def __repr__(self) -> str:
         return f"Federation({self.path}, {self.text('server', 'address')})"
@@ -140,16 +155,17 @@ def read_federation(
     """
     path = path.resolve()
     own = {(setting.section, setting.name): setting for setting in SETTINGS}
-    like = {("run", name): example for name, example in (known_run_settings or {}).items()} | dict.fromkeys(own, "")
+    like: dict[tuple[str, str], Any] = {("run", name): value for name, value in (known_run_settings or {}).items()}
+    like |= {("node", name): value for name, value in DEMANDS.items()} | dict.fromkeys(own, "")
     variables = os.environ if environment is None else environment
     said = {**_from_file(path), **_from_environment(variables, like, known_run_settings is None)}
-    run_config: dict[str, Any] = {}
+    more: dict[str, dict[str, Any]] = {"run": {"wait-seconds": _WEEK_SECONDS}, "node": {}}
     values: dict[tuple[str, str], str | None] = {place: setting.default for place, setting in own.items()}
     for (section, name), value in said.items():
         if (section, name) in own:
             values[section, name] = _checked_text(path, section, name, value)
         elif (section, name) in like:
-            run_config[name] = value
+            more[section][name] = value if section == "run" else _demand(path, name, value)
         elif section != "run" or known_run_settings is not None:
             raise UnknownNameError(
                 f"setting in [{section}]", name, [known for place, known in like if place == section]
@@ -158,7 +174,7 @@ def read_federation(
         if (text := values[place]) and setting.is_path:
             values[place] = str(path.parent / text)
     given = {place: str(Path(text).resolve()) for place, text in (overrides or {}).items()}
-    return Federation(path, {**values, **given}, {"wait-seconds": _WEEK_SECONDS, **run_config})
+    return Federation(path, {**values, **given}, more["run"], more["node"])
 
 
 def _from_file(path: Path) -> dict[tuple[str, str], Any]:
@@ -210,6 +226,16 @@ def _checked_text(path: Path, section: str, name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise FederationError(f'[{section}] {name} of {path} is {value!r}: expected text, such as {name} = "..."')
     return value
+
+
+def _demand(path: Path, name: str, value: Any) -> bool | int | float:
+    """A demand of the node. A whole number is accepted as any number."""
+    kind = type(DEMANDS[name])
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise FederationError(
+            f"[node] {name} of {path} is {value!r}: expected a value such as {json.dumps(DEMANDS[name])}"
+        )
+    return kind(value)
 
 
 def _typed(variable: str, text: str, like: Any) -> Any:

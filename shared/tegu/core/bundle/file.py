@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from tegu.core.bundle import signing
+from tegu.core.bundle.archive import BundleSource, read_members
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.compression.precision import Precision
 from tegu.core.compression.stored_parameters import pack_parameters, unpack_parameters
@@ -36,6 +35,7 @@ __all__ = [
     "Bundle",
     "BundleSource",
     "read_bundle",
+    "sign_bundle",
     "tree_from_bytes",
     "tree_to_bytes",
     "write_bundle",
@@ -43,8 +43,6 @@ __all__ = [
 
 GRAPHS = ("adapt", "predict", "update")
 MAX_BYTES = 1 << 30
-BundleSource: TypeAlias = str | Path | bytes | bytearray | memoryview | BinaryIO
-
 _MANIFEST, _META, _SIGNATURE = "manifest.json", "meta.safetensors", "manifest.sig"
 _REQUIRED = frozenset({_MANIFEST, _META, *(f"{name}.onnx" for name in GRAPHS)})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed time stamp, so that equal contents give equal files
@@ -141,15 +139,37 @@ def write_bundle(
     members = {_MANIFEST: manifest, **payload}
     if private_key is not None:
         members[_SIGNATURE] = signing.sign(private_key, manifest)
+    _write_members(Path(path), members)
+    return written
+
+
+def sign_bundle(source: BundleSource, path: str | Path, private_key: bytes) -> Bundle:
+    """Write a bundle that exists with a signature, in place of another one that it may have. All else stays as it is.
+
+    Args:
+        source: as in `read_bundle`.
+        path: the `.tegu` file to write, which may be the one that is read.
+        private_key: Ed25519 key of 32 bytes.
+
+    Raises:
+        BundleError: the bundle cannot be read, or the path cannot be written.
+        SignatureError: the key is not an Ed25519 private key.
+    """
+    members = read_members(source, MAX_BYTES, _REQUIRED, _SIGNATURE)
+    bundle = _verified(members)
+    _write_members(Path(path), {**members, _SIGNATURE: signing.sign(private_key, members[_MANIFEST])})
+    return bundle
+
+
+def _write_members(path: Path, members: Mapping[str, bytes]) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
     try:
-        atomic_write(Path(path), buffer.getvalue())
+        atomic_write(path, buffer.getvalue())
     except FileError as error:
         raise BundleError(str(error)) from error
-    return written
 
 
 def read_bundle(source: BundleSource, public_key: bytes | None = None, max_bytes: int = MAX_BYTES) -> Bundle:
@@ -164,71 +184,10 @@ def read_bundle(source: BundleSource, public_key: bytes | None = None, max_bytes
         BundleError: the file is absent, truncated, altered, oversized, of another version, or has unexpected members.
         SignatureError: the bundle is not signed with `public_key`.
     """
-    name, opened = _opened(source, max_bytes)
-    try:
-        with opened, zipfile.ZipFile(opened) as archive:
-            members = _read_members(archive, opened.seek(0, io.SEEK_END))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        raise BundleError(f"{name} is truncated or not a bundle ({error}): fetch it again") from error
+    members = read_members(source, max_bytes, _REQUIRED, _SIGNATURE)
     if public_key is not None:
         signing.verify(public_key, members[_MANIFEST], members.get(_SIGNATURE))
     return _verified(members)
-
-
-def _opened(source: BundleSource, max_bytes: int) -> tuple[str, BinaryIO]:
-    """The source's name for messages, and a file that the caller closes."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        name, opened = "the bundle in bytes", cast("BinaryIO", io.BytesIO(source))
-    elif isinstance(source, str | os.PathLike):
-        name = str(source)
-        try:
-            opened = cast("BinaryIO", io.BufferedReader(io.FileIO(source)))
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            why = getattr(error, "strerror", None) or error
-            raise BundleError(f"cannot read {name} ({why}): check the path, or fetch it again") from error
-    else:
-        name, opened = "the bundle in a file object", cast("BinaryIO", io.BytesIO(_content(source, max_bytes)))
-    size = opened.seek(0, io.SEEK_END)
-    if size > max_bytes:
-        opened.close()
-        raise BundleError(
-            f"{name} has {size} bytes, more than the {max_bytes} allowed: raise max_bytes if you trust the file"
-        )
-    return name, opened
-
-
-def _content(source: object, max_bytes: int) -> bytes:
-    read = getattr(source, "read", None)
-    try:
-        content = read(max_bytes + 1) if callable(read) else None
-    except (OSError, ValueError) as error:  # ValueError: a closed file
-        raise BundleError(f"the bundle's file object cannot be read ({error}): open the file again") from error
-    if not isinstance(content, bytes):
-        found = f"a file opened for {type(content).__name__}" if callable(read) else f"a {type(source).__name__}"
-        raise BundleError(
-            f"the bundle is {found}: expected a path, bytes, or a file opened for reading bytes ('rb'); "
-            "of a Run, pass its bundle"
-        )
-    return content
-
-
-def _read_members(archive: zipfile.ZipFile, size: int) -> dict[str, bytes]:
-    infos = archive.infolist()
-    names = [info.filename for info in infos]
-    unexpected = sorted(set(names) - _REQUIRED - {_SIGNATURE})
-    missing = sorted(_REQUIRED - set(names))
-    if unexpected or missing or len(names) != len(set(names)):
-        raise BundleError(
-            f"unexpected members {unexpected}, missing {missing}, found {names}: "
-            "this is not a bundle; write one with write_bundle"
-        )
-    compressed = [info.filename for info in infos if info.compress_type != zipfile.ZIP_STORED]
-    if compressed:
-        raise BundleError(f"{compressed} are compressed: expected uncompressed members; use write_bundle")
-    claimed = sum(info.file_size for info in infos)
-    if claimed > size:
-        raise BundleError(f"the members claim {claimed} bytes, but the file has {size}: fetch the bundle again")
-    return {name: archive.read(name) for name in names}
 
 
 def _verified(members: Mapping[str, bytes]) -> Bundle:

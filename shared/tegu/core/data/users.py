@@ -12,7 +12,6 @@ from tegu.core.data.batch import Array
 from tegu.core.data.codes import ordinal_codes
 from tegu.core.data.spec import Spec, check_rows
 from tegu.core.errors import DataError
-from tegu.core.sampling.leakage import RowUnits, row_units_of
 
 __all__ = ["LocalUser", "read_users", "write_users"]
 
@@ -36,11 +35,6 @@ class LocalUser(NamedTuple):
     group: Array | None = None
     order: Array | None = None
     balanced: bool = False
-
-    @property
-    def row_units(self) -> RowUnits:
-        """Which rows belong together."""
-        return row_units_of(self.x, self.group, self.order, self.y if self.balanced else None)
 
 
 def write_users(path: Path, users: Sequence[LocalUser]) -> None:

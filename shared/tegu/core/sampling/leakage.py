@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tegu.core.data.batch import Array
+from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError
 from tegu.core.sampling.keyed_random import splitmix
 
-__all__ = ["RowUnits", "find_row_units", "row_units_of"]
+__all__ = ["RowUnits", "find_row_units", "row_units_of", "units_of_user"]
 
 _BLOCK_WORDS = 1 << 16  # hashed at once: few enough for the cache
 
@@ -71,6 +72,11 @@ def row_units_of(
 ) -> RowUnits:
     """The units of one user's rows; arguments as in `find_row_units`."""
     return find_row_units(x, np.asarray([len(x)]), group, order, label)
+
+
+def units_of_user(user: LocalUser) -> RowUnits:
+    """The units of a user's rows, as a device stores them."""
+    return row_units_of(user.x, user.group, user.order, user.y if user.balanced else None)
 
 
 def find_row_units(

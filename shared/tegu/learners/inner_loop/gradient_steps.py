@@ -188,16 +188,22 @@ def inner_loop(
 
 
 def run_steps(
-    adapt: Iterated, meta: TorchTree, support: TorchBatch, knobs: Mapping[str, float], minibatches: int = 1
+    adapt: Iterated,
+    meta: TorchTree,
+    support: TorchBatch,
+    knobs: Mapping[str, float],
+    minibatches: int = 1,
+    noise: Tensor | None = None,
 ) -> TorchTree:
-    """`adapt` with fixed knobs, unrolled, for use inside an `update`.
+    """`adapt` with fixed knobs, unrolled, for use inside an `update`; without `noise` for a learner that draws none.
 
     With `minibatches` above 1, step i uses the rows whose index is i modulo that number. Rows are already in random
     order, so these are random minibatches without replacement, and the graph needs no random numbers.
     """
     carry = adapt.begin(meta, support)
     for i in range(int(knobs["steps"])):
-        carry = adapt.step(meta, carry, minibatch(support, i, minibatches), knobs, torch.zeros(0))
+        rows = minibatch(support, i, minibatches)
+        carry = adapt.step(meta, carry, rows, knobs, torch.zeros(0) if noise is None else noise)
     return adapt.finish(carry)
 
 

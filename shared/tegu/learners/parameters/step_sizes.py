@@ -5,13 +5,16 @@ every entry of a parameter. Antoniou et al., "How to train your MAML", 2019, arX
 
 In trees of parameters, `name/log_lr` accompanies the parameter `name`; `/log_prior` belongs to no parameter:
 
-    name/log_lr   float32, [] or the shape of `name`   the step size of `name` is `lr` times its exponential
-    /log_prior    float32 []                           the prior is `prior` times its exponential
+    name/log_lr      float32, [] or the shape of `name`   the step size of `name` is `lr` times its exponential
+    name/lr_factor   float32, the shape of `name`         the step size of `name` is `lr` times it; it may be negative
+    /log_prior       float32 []                           the prior is `prior` times its exponential
 
-All entries start at 0, which changes nothing. The knobs `lr` and `prior` still multiply the learned values.
+Logarithms start at 0 and factors at 1, which changes nothing. The knobs `lr` and `prior` still multiply the learned
+values.
 
-The server trains these entries like all others. A user's update of an entry is a scaled gradient g of its query loss
-after adapting on its support alone, taken through the adaptation:
+The server trains these entries like all others. The factors are those of `meta_sgd`, whose update is the gradient of
+the query's loss. For the logarithms, which accompany Reptile's rule, a user's update of an entry is a scaled gradient g
+of its query loss after adapting on its support alone, taken through the adaptation:
 
     0.1 sqrt(entries) g / (query loss before adapting + query loss after + |g|)
 
@@ -42,7 +45,9 @@ __all__ = [
     "StepSizeGranularity",
     "add_step_size_updates",
     "add_summed_step_size_updates",
+    "factor_entry",
     "factor_of",
+    "initial_factors",
     "initial_step_sizes",
     "learned_knobs",
     "only_learned",
@@ -53,7 +58,7 @@ T = TypeVar("T")
 StepSizeGranularity: TypeAlias = Literal["layers", "parameters"]
 QueryLosses: TypeAlias = Callable[[TorchTree, TorchBatch, TorchBatch], tuple[Tensor, Tensor]]
 
-_LR, _PRIOR = "/log_lr", "/log_prior"
+_LR, _FACTOR, _PRIOR = "/log_lr", "/lr_factor", "/log_prior"
 _MAX_CHANGE = 0.1
 _MIN_DIVISOR = 1e-12  # avoids 0 / 0 if both losses and the gradient are 0
 
@@ -96,8 +101,21 @@ def initial_step_sizes(
     return {**sizes, _PRIOR: np.zeros((), np.float32)} if prior else sizes
 
 
+def initial_factors(model: nn.Module, adapted: Sequence[str]) -> Tree:
+    """The entries `name/lr_factor` for the parameters `adapted`: float32 ones of their shapes."""
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters() if name in adapted}
+    return {factor_entry(name): np.ones(shape, np.float32) for name, shape in shapes.items()}
+
+
+def factor_entry(name: str) -> str:
+    """The name of the entry that holds the factor of the parameter `name`."""
+    return name + _FACTOR
+
+
 def factor_of(meta: TorchTree, name: str) -> Tensor | None:
     """The factor on `lr` for the parameter `name`: `[]`, or of its shape; None if no step size is learned for it."""
+    if factor_entry(name) in meta:
+        return meta[factor_entry(name)]
     entry = meta.get(name + _LR)
     return None if entry is None else entry.exp()
 
@@ -111,12 +129,12 @@ def learned_knobs(meta: TorchTree, knobs: TorchKnobs) -> TorchKnobs:
 
 def only_learned(tree: Mapping[str, T]) -> dict[str, T]:
     """The entries of this module: step sizes and the prior."""
-    return {name: value for name, value in tree.items() if name.endswith((_LR, _PRIOR))}
+    return {name: value for name, value in tree.items() if name.endswith((_LR, _FACTOR, _PRIOR))}
 
 
 def without_learned(tree: Mapping[str, T]) -> dict[str, T]:
     """The tree without the entries of this module."""
-    return {name: value for name, value in tree.items() if not name.endswith((_LR, _PRIOR))}
+    return {name: value for name, value in tree.items() if not name.endswith((_LR, _FACTOR, _PRIOR))}
 
 
 def add_step_size_updates(update: Update, query_losses: QueryLosses) -> Update:

@@ -16,6 +16,7 @@ from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.data.spec import Field
 from tegu.core.encoding.words import shown
+from tegu.core.notes import visible
 
 __all__ = ["inspect_command"]
 
@@ -55,7 +56,7 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
         "identity": bundle.identity,
     }
     for name, value in rows.items():
-        table.add_row(name, Text(value))  # text from a file is not markup
+        table.add_row(name, Text(visible(value)))  # text from a file is not markup
     return table
 
 
@@ -102,7 +103,9 @@ def _parameter_table(bundle: Bundle) -> Table:
     for column in ("name", "shape", "changed by"):
         table.add_column(column)
     for name, array in sorted(bundle.meta.items()):
-        table.add_row(Text(name), "x".join(map(str, array.shape)) or "scalar", _changed_by(name, bundle.manifest))
+        table.add_row(
+            Text(visible(name)), "x".join(map(str, array.shape)) or "scalar", _changed_by(name, bundle.manifest)
+        )
     return table
 
 

@@ -17,6 +17,7 @@ from tegu.client import Personalizer
 from tegu.core.data.batch import Array
 from tegu.core.encoding.encoding import Encoding
 from tegu.core.errors import DataError, FileError
+from tegu.core.notes import visible
 
 __all__ = ["personalise_command"]
 
@@ -59,7 +60,7 @@ def personalise_command(
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, markup=False, soft_wrap=True)
+    Console(stderr=True).print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _predict(personalizer: Personalizer, inputs: Path, out: Path | None) -> None:
@@ -123,7 +124,7 @@ def _show_ranking(before: Array, after: Array, titles: dict[str, str], later_ite
         table.add_column(column)
     for rank, pair in enumerate(zip(before, after, strict=True), start=1):
         cells = [f"{'★ ' if str(item) in later_items else '  '}{titles.get(str(item), str(item))}" for item in pair]
-        table.add_row(str(rank), *map(Text, cells))  # brackets in a title are not markup
+        table.add_row(str(rank), *(Text(visible(cell)) for cell in cells))  # brackets in a title are not markup
     console = Console()
     console.print(table)
     hits = [sum(str(item) in later_items for item in items) for items in (before, after)]

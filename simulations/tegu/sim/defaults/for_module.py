@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from tegu.core.data.batch import Array
 from tegu.core.data.scaling import Scaling
 from tegu.core.notes import note
 from tegu.learners.algorithms.correction_candidates import FEW_CLASSES
+from tegu.learners.algorithms.metric.prototypical_networks import prototypical_networks
 from tegu.learners.algorithms.reptile import reptile
 from tegu.learners.algorithms.residual_correction import residual_correction
 from tegu.learners.learner import Learner
@@ -26,6 +28,7 @@ from tegu.learners.modules.signs_of_training import sign_of_training
 from tegu.learners.modules.standardised import Standardised, squared_error_in
 from tegu.sim.data.population import Population
 from tegu.sim.data.scaling import scaling_of_users
+from tegu.sim.defaults.own_labels import labels_are_own
 
 __all__ = ["learner_for_module"]
 
@@ -44,7 +47,10 @@ def learner_for_module(
     standardise: bool | None = None,
     output: OutputName | None = None,
 ) -> Learner:
-    """Residual correction of `model`, or Reptile for a ranking.
+    """Residual correction of `model`; Reptile for a ranking, and prototypical networks for labels of a user's own.
+
+    Where labels seem to mean something else to every user (`labels_are_own`), an initialisation can know nothing, and
+    training it makes the network memorise users. Prototypical networks train the module's features alone.
 
     With given values, a module's function before training is to be exactly the given one. Standardised inputs are
     another function. On the other hand, a module that was just constructed has no function worth keeping, and trains
@@ -70,9 +76,16 @@ def learner_for_module(
         return reptile(model, spec, init=init)
     train = population.split(seed).train
     x, y = scales = scaling_of_users(train, seed)
-    options: dict[str, Any] = {"init": init, "through": True, **_own_habits(population)}
+    if own := labels_are_own(train, seed):
+        note(
+            "a label seems to mean something else to every user (users' nearest rows tell it, and others' do not): the "
+            "module's features are trained to tell a user's examples apart (prototypical_networks); pass a learner for "
+            "another method"
+        )
+    options: dict[str, Any] = {"init": init} if own else {"init": init, "through": True, **_own_habits(population)}
+    build: Callable[..., Learner] = prototypical_networks if own else residual_correction
     if x is None and y is None:
-        return residual_correction(model, spec, **options)
+        return build(model, spec, **options)
     what = " and ".join(name for name, scale in (("inputs", x), ("targets", y)) if scale)
     kept = _meaning(model, train, init) if standardise is None else None
     if kept or standardise is False:
@@ -80,10 +93,11 @@ def learner_for_module(
             f"the module's {what} are passed as they are"
             + (f", since {kept}; standardise=True would scale them" if kept else "")
         )
-        return _in_units(residual_correction(model, spec, **options), scales)
+        return _in_units(build(model, spec, **options), scales)
     note(f"{what} are standardised to mean 0 and deviation 1 for the module; standardise=False would not scale them")
-    loss = squared_error_in(y) if y else None
-    return _in_units(residual_correction(Standardised(model, x, y), spec, loss=loss, **options), scales)
+    if y:
+        options["loss"] = squared_error_in(y)
+    return _in_units(build(Standardised(model, x, y), spec, **options), scales)
 
 
 def _own_habits(population: Population) -> dict[str, bool]:

@@ -12,6 +12,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.users import read_users, write_users
 from tegu.core.errors import DataError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, episode_key
+from tegu.core.sampling.leakage import units_of_user
 from tegu.sim.data.cohort import draw_cohort, gather
 from tegu.sim.data.few_shot.tasks import Tasks, few_shot_population
 from tegu.sim.data.population import Population
@@ -76,7 +77,7 @@ def test_a_round_draws_what_each_device_would_with_any_number_of_shots() -> None
         support, query = gather(cohort, cohort.max_rows)
         for place in range(len(train)):
             user = train.local(place)
-            alone = draw_episode(user.x, user.y, rule, episode_key(3, number, user.user), user.row_units)
+            alone = draw_episode(user.x, user.y, rule, episode_key(3, number, user.user), units_of_user(user))
             for batch, expected in ((support, alone.support), (query, alone.query)):
                 own = int(batch.mask[place].sum())
                 assert batch.x[place, :own].tolist() == expected.x.tolist()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.sim.experiments.omniglot.made_archive import drawing, made_archives, png, write_zip
+from torch import nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
@@ -19,6 +21,7 @@ from tegu.sim.experiments.omniglot.archive import SIDE, read_drawings
 from tegu.sim.experiments.omniglot.experiment import Numbers, character_tasks, omniglot
 from tegu.sim.experiments.omniglot.pixels import nearest_pixels
 from tegu.sim.experiments.omniglot.runs import official_runs
+from tegu.sim.reporting.table import further_lines
 from tegu.sim.run_experiment import run_experiment
 
 NUMBERS = Numbers(12, 4, 6)
@@ -95,13 +98,20 @@ def test_official_runs_adapt_on_exactly_their_training_drawings(tmp_path: Path) 
 
 
 def test_a_run_writes_its_folder_and_prints_further_results(tmp_path: Path) -> None:
-    experiment = built(made_archives(tmp_path)).with_learner("residual_correction")
-    outcome = run_experiment(experiment, tmp_path / "run")
+    small = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 8), nn.ReLU(), nn.Linear(8, 3))
+    experiment = replace(built(made_archives(tmp_path)), model=small).with_learner("matching_networks")
+    write_runs(tmp_path, classes=3)
+    runs = official_runs(tmp_path, experiment.population.spec)
+    assert runs is not None
+    outcome = run_experiment(replace(experiment, further={"official": runs}), tmp_path / "run")
     curve = outcome.metrics["curve"]
     assert [entry["k"] for entry in curve] == [3, 6]
     assert all(entry["users"] == NUMBERS.heldout for entry in curve)
-    assert all("nearest_pixels" in entry for entry in curve)
+    assert all("nearest_pixels" in entry["baselines"] for entry in curve)
     assert (tmp_path / "run" / "init.tegu").exists()
+    (line,) = further_lines(outcome.metrics)
+    assert line.startswith("official, 2 users at k = 3: accuracy ")
+    assert outcome.metrics["further"]["official"]["initialisation"] == pytest.approx(1 / 3, abs=0.34)
 
 
 def test_options_belong_to_their_experiment(tmp_path: Path) -> None:

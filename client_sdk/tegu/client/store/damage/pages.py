@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["Record", "records_in"]
+__all__ = ["Record", "logged_pages", "records_in"]
 
 Value: TypeAlias = int | float | bytes | str | None
 
@@ -45,7 +45,7 @@ def records_in(file: Path) -> Iterator[Record]:
     size = _page_size(content)
     pages = {1 + start // size: content[start : start + size] for start in range(0, len(content), size)}
     log = Path(f"{file}-wal")
-    pages |= _logged_pages(log.read_bytes(), size) if log.exists() else {}
+    pages |= logged_pages(log.read_bytes(), size) if log.exists() else {}
     for number, page in pages.items():
         yield from _records_of(page, _FILE_HEADER if number == 1 else 0, pages, size)
 
@@ -55,7 +55,7 @@ def _page_size(content: bytes) -> int:
     return found if found in _PAGE_SIZES else 65536 if found == 1 else _USUAL_PAGE_SIZE
 
 
-def _logged_pages(log: bytes, size: int) -> dict[int, bytes]:
+def logged_pages(log: bytes, size: int) -> dict[int, bytes]:
     """The newest committed version of each page in the log."""
     salt, committed, pending = log[16:24], dict[int, bytes](), dict[int, bytes]()
     for start in range(_LOG_HEADER, len(log) - _FRAME_HEADER - size + 1, _FRAME_HEADER + size):

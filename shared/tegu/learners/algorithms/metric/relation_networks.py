@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tegu.core.data.spec import Field, Spec
 from tegu.core.data.tree import Tree
 from tegu.learners.algorithms.episodic import (
+    TRAINING,
     Episodic,
     check_kind,
     episodic_learner,
@@ -32,7 +33,7 @@ from tegu.learners.algorithms.episodic import (
 )
 from tegu.learners.algorithms.metric.label_scores import UNSEEN, known_rows, label_log_probabilities
 from tegu.learners.algorithms.metric.prototypes import prototypes_of
-from tegu.learners.learner import Learner, RecommendedTraining, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.initial_values import Init
@@ -45,7 +46,6 @@ __all__ = ["PAPER", "relation_networks"]
 PAPER = "Sung et al. 2018, Learning to Compare: Relation Network for Few-Shot Learning, arXiv:1711.06025"
 _PREFIX = "relation"
 _HIDDEN = 64
-_TRAINING = RecommendedTraining("Adam", 0.003, decay=True)
 _CANDIDATES = [{"unseen": unseen, "temperature": t} for unseen in (0.5, 0.1, UNSEEN) for t in (2.0, 1.0, 0.5)]
 
 
@@ -111,7 +111,7 @@ def relation_networks(
     def own(seed: int) -> Tree:
         return module_entries(_PREFIX, compare, seed)
 
-    form = Episodic(adapt, predict, loss, knobs, {**knobs, "weight": 0.0}, _CANDIDATES, own, _TRAINING)
+    form = Episodic(adapt, predict, loss, knobs, {**knobs, "weight": 0.0}, _CANDIDATES, own, TRAINING)
     return episodic_learner("relation_networks", PAPER, spec, network, form, init)
 
 
