@@ -28,9 +28,9 @@ from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
 
-NODES, ITEMS, FACTORS, UNSEEN, RIDGE, SHARE = 2, 16, 3, 0.2, 0.1, 0.4
+NODES, ITEMS, FACTORS, UNSEEN, RIDGE, SHARE = 3, 16, 3, 0.2, 0.1, 0.4
 PLAN = TrainingPlan(
-    rounds=2, seed=3, cohort=CohortPlan(NODES, NODES), outer=OuterRule("SGD", 0.7), episodes=EpisodeRule(1, 4, 4)
+    rounds=4, seed=3, cohort=CohortPlan(NODES, NODES), outer=OuterRule("SGD", 0.7), episodes=EpisodeRule(1, 4, 4)
 )
 RUN = {**to_config(PLAN.training_only()), "calibration-share": SHARE, "calibration-ks": "1,2"}
 
@@ -50,7 +50,7 @@ def learner() -> Learner:
 
 @cache
 def start() -> Bundle:
-    """Item vectors are drawn large: the learner's own hardly move in two rounds."""
+    """Item vectors are drawn large: the learner's own hardly move in four rounds."""
     items = np.random.default_rng(1).normal(size=(ITEMS, FACTORS)).astype(np.float32)
     return make_bundle(learner(), {**learner().init(0), "items": items})
 
