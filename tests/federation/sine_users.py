@@ -20,7 +20,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.experiments.sine import sine_population
 
-NODES, SHARE, KS = 3, 0.45, (1, 2, 4, 99)
+NODES, SHARE, KS = 2, 0.45, (1, 2, 4, 99)
 PLAN = TrainingPlan(
     rounds=2,
     seed=2,

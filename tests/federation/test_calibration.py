@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from tests.client.graphs import ITEMS, ranking_bundle
 from tests.core.samples import refused
 from tests.federation import sine_users, tiny
 from tests.federation.imported_modules import record_imports, recorded_imports
+from tests.federation.nodes import paths_of_run, write_nodes
 from tests.federation.sine_users import KS, NODES, PLAN, SHARE
 
 from tegu.client.federation.client_app import app as client_app
@@ -30,7 +31,7 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import METRICS
 from tegu.server import APP_DIR
 from tegu.server.app import train
-from tegu.server.deployment import local_federation
+from tegu.server.deployment import LocalFlower, local_federation
 from tegu.server.run_config import to_config
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
@@ -40,7 +41,6 @@ from tegu.sim.federation import evaluation_round as batched
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
 from tegu.sim.training.cross_fitting import Evaluator
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import write_partitions
 
 slow = pytest.mark.slow
 Schedule = Sequence[ScheduleEntry]
@@ -86,46 +86,53 @@ def test_the_app_on_a_grid_finds_the_simulators_schedule(simulated: Schedule, tm
     assert set(written.manifest.training["users_a_round"].values()) == {len(training)}
 
 
-def test_three_devices_find_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
+def test_devices_find_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
     """The app that devices run, in this process: the server checks and combines the replies of each."""
-    write_bundle(tmp_path / "start.tegu", sine_users.bundle())
-    write_partitions(tmp_path / "rows", sine_users.population(), NODES)
+    nodes = write_nodes(tmp_path, sine_users.bundle(), sine_users.population(), NODES, {"least-evaluated": 1})
 
     def answer(messages: Sequence[Message]) -> list[Message]:
         return [client_app(message, context(message.metadata.dst_node_id - 1)) for message in messages]
 
     def context(node: int) -> Context:
-        own = {"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu", "least-evaluated": 1}
-        return Context(1, 1, own, RecordDict(), {})
+        return Context(1, 1, nodes[node], RecordDict(), {})
 
-    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
     with flower_identity():
-        written = train(InProcessGrid(NODES, answer), {**RUN, **paths})
+        written = train(InProcessGrid(NODES, answer), {**RUN, **paths_of_run(tmp_path)})
     same_schedule(written.manifest.schedule, simulated)
     summary = json.loads((tmp_path / "out/rounds.json").read_text())
     assert summary["refused"] == {}
     assert summary["refused_in_calibration"] == []
 
 
+class Linked(NamedTuple):
+    """A SuperLink whose nodes have the users' rows, in a folder of its own."""
+
+    flower: LocalFlower
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
+    """One federation for all runs of this module: it takes longer to start than to train."""
+    folder = tmp_path_factory.mktemp("superlink")
+    nodes = write_nodes(folder, sine_users.bundle(), sine_users.population(), NODES, {"least-evaluated": 1})
+    with record_imports(folder / "imports"), local_federation(APP_DIR, folder / "flower", nodes) as flower:
+        yield Linked(flower, folder)
+
+
 @slow
 @pytest.mark.xdist_group("superlink")
-def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
-    write_bundle(tmp_path / "start.tegu", sine_users.bundle())
-    write_partitions(tmp_path / "rows", sine_users.population(), NODES)
-    nodes = [
-        {"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu", "least-evaluated": 1}
-        for node in range(NODES)
-    ]
-    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
-    with record_imports(tmp_path / "imports"), local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
-        run = flower.run({**RUN, **paths}, timeout=180)
+def test_a_superlink_finds_the_simulators_schedule(simulated: Schedule, linked: Linked) -> None:
+    run = linked.flower.run({**RUN, **paths_of_run(linked.folder)}, timeout=400)
     assert run.completed, run.log
-    bundle = read_bundle(tmp_path / "out/init.tegu")
+    bundle = read_bundle(linked.folder / "out/init.tegu")
     same_schedule(bundle.manifest.schedule, simulated)
     training, _ = sine_users.split_users()
-    assert set(json.loads((tmp_path / "out/rounds.json").read_text())["users"].values()) == {len(training)}
+    assert set(json.loads((linked.folder / "out/rounds.json").read_text())["users"].values()) == {len(training)}
     clients = [
-        each for each in recorded_imports(tmp_path / "imports") if "tegu.client.federation.client_app" in each.modules
+        each
+        for each in recorded_imports(linked.folder / "imports")
+        if "tegu.client.federation.client_app" in each.modules
     ]
     assert any("tegu.core.calibration.evaluate_candidates" in each.modules for each in clients)
     assert all(not {"torch", "onnx", "pandas"} & each.modules for each in clients)
@@ -174,18 +181,10 @@ def test_the_app_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, 
 
 @slow
 @pytest.mark.xdist_group("superlink")
-def test_a_superlink_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, Any], tmp_path: Path) -> None:
-    write_bundle(tmp_path / "start.tegu", sine_users.bundle())
-    write_partitions(tmp_path / "rows", sine_users.population(), NODES)
-    nodes = [
-        {"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu", "least-evaluated": 1}
-        for node in range(NODES)
-    ]
-    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
-    with local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
-        run = flower.run({**CROSSED, **paths}, timeout=240)
+def test_a_superlink_cross_fits_as_the_simulator_does(cross_fitted: tuple[Schedule, Any], linked: Linked) -> None:
+    run = linked.flower.run({**CROSSED, **paths_of_run(linked.folder, "crossed"), "validate-every": 0}, timeout=400)
     assert run.completed, run.log
-    bundle = read_bundle(tmp_path / "out/init.tegu")
+    bundle = read_bundle(linked.folder / "crossed/init.tegu")
     same_schedule(bundle.manifest.schedule, cross_fitted[0])
     assert max_difference(bundle.meta, cross_fitted[1]) < 1e-5
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.federation.nodes import paths_of_run, write_nodes
 from tests.federation.process_helpers import commands_in
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
-from tegu.core.bundle.file import read_bundle, write_bundle
+from tegu.core.bundle.file import read_bundle
 from tegu.core.data.tree import max_difference
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import EpisodeRule
@@ -25,7 +26,6 @@ from tegu.server.deployment.environment import Scalar
 from tegu.server.run_config import to_config
 from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
@@ -46,18 +46,15 @@ class Federation(NamedTuple):
     folder: Path
 
     def config(self, plan: TrainingPlan, out: str, **changes: Scalar) -> dict[str, Scalar]:
-        paths: dict[str, Scalar] = {"bundle": f"{self.folder}/start.tegu", "out": f"{self.folder}/{out}"}
-        return {**to_config(plan.training_only()), **paths, **changes}
+        return {**to_config(plan.training_only()), **paths_of_run(self.folder, out), **changes}
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     folder = tmp_path_factory.mktemp("failures")
-    write_bundle(folder / "start.tegu", bundle())
-    write_partitions(folder / "rows", population(USERS), NODES)
+    nodes = write_nodes(folder, bundle(), population(USERS), NODES)
     (folder / "rows" / "1.npz").write_text("these are no rows")
     (folder / "rows" / "2.npz").unlink()
-    nodes = [{"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/start.tegu"} for node in range(NODES)]
     with local_federation(APP_DIR, folder / "flower", nodes) as flower:
         yield Federation(flower, folder)
         processes = flower_processes(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.federation.nodes import paths_of_run, write_nodes
 from tests.federation.plain import rows
 
 from tegu.compile import make_bundle
@@ -26,7 +27,6 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.onnx_looped import OnnxLooped
 from tegu.sim.federation.grid import InProcessGrid, answer_with, flower_identity
-from tegu.sim.training.on_ray import write_partitions
 
 NODES, ITEMS, FACTORS, UNSEEN, RIDGE, SHARE = 3, 16, 3, 0.2, 0.1, 0.4
 PLAN = TrainingPlan(
@@ -59,7 +59,7 @@ def by_numpy() -> tuple[dict[str, np.ndarray], int]:
     """The parameters after all rounds of the users that do not calibrate, and the number of these."""
     people, meta = population(), {name: array.astype(float) for name, array in start().meta.items()}
     chosen = [index for index, name in enumerate(people.users) if not is_calibration_user(PLAN.seed, str(name), SHARE)]
-    for number in range(1, 5):
+    for number in range(1, PLAN.rounds + 1):
         sums = {name: np.zeros_like(array) for name, array in meta.items()}
         for user in chosen:
             clicked = np.zeros(ITEMS)
@@ -102,12 +102,9 @@ def test_the_app_on_a_grid_trains_as_numpy_does(on_a_grid: Bundle) -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("superlink")
 def test_a_superlink_trains_and_calibrates_alike(on_a_grid: Bundle, tmp_path: Path) -> None:
-    write_bundle(tmp_path / "start.tegu", start())
-    write_partitions(tmp_path / "rows", population(), NODES)
-    nodes = [{"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu"} for node in range(NODES)]
-    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    nodes = write_nodes(tmp_path, start(), population(), NODES)
     with local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:
-        run = flower.run({**RUN, **paths}, timeout=180)
+        run = flower.run({**RUN, **paths_of_run(tmp_path)}, timeout=180)
     assert run.completed, run.log
     bundle = read_bundle(tmp_path / "out/init.tegu")
     as_numpy_trains(bundle)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 from tests.federation.imported_modules import Imported, record_imports, recorded_imports
+from tests.federation.nodes import paths_of_run, write_nodes
 from tests.federation.plain import Rounds, reptile_rounds
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
-from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
+from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.data.tree import digest, max_difference
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server import APP_DIR
@@ -24,7 +25,6 @@ from tegu.server.run_config import to_config
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import write_partitions
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("superlink")
@@ -61,12 +61,9 @@ class Federated(NamedTuple):
 def federated(tmp_path_factory: pytest.TempPathFactory) -> Federated:
     """One run of the plan; the federation is stopped afterwards."""
     folder = tmp_path_factory.mktemp("superlink")
-    write_bundle(folder / "start.tegu", bundle())
-    write_partitions(folder / "rows", population(USERS), NODES)
-    nodes = [{"data": f"{folder}/rows/{node}.npz", "bundle": f"{folder}/start.tegu"} for node in range(NODES)]
-    paths = {"bundle": f"{folder}/start.tegu", "out": f"{folder}/out"}
+    nodes = write_nodes(folder, bundle(), population(USERS), NODES)
     with record_imports(folder / "imports"), local_federation(APP_DIR, folder / "flower", nodes) as flower:
-        run = flower.run({**to_config(PLAN.training_only()), **paths}, timeout=120)
+        run = flower.run({**to_config(PLAN.training_only()), **paths_of_run(folder)}, timeout=120)
         processes = flower_processes(folder)
         listening = listening_sockets(processes)
     return Federated(run, folder / "out", recorded_imports(folder / "imports"), processes, listening, folder)
