@@ -20,11 +20,11 @@ from tegu.client.adaptation.own_words import labels_of, own_items, titles_of, va
 from tegu.client.adaptation.recommend import best_items, check_can_recommend
 from tegu.client.adaptation.report import AdaptReport
 from tegu.client.adaptation.support import read_support
+from tegu.client.forks import survives_forks
 from tegu.client.runtimes.onnx_runtime import Provider
 from tegu.client.runtimes.runtime import Runtime
 from tegu.client.store.catalogue import differs_in_catalogue_alone
 from tegu.client.store.columns import columns_digest
-from tegu.client.store.forks import survives_forks
 from tegu.client.store.ids import Ids, checked_ids, checked_new_ids, id_of
 from tegu.client.store.interactions import Interactions, Observed, OnRepeat, Removed
 from tegu.client.store.store import PersonalState, Store, check_store_path

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from tegu.client.forks import survives_forks
 from tegu.client.store.damage.faults import REPAIR, fix_for
-from tegu.client.store.forks import survives_forks
 from tegu.client.store.presence import Presence
 from tegu.core.errors import StoreError
 
@@ -108,7 +108,7 @@ class Database:
                 self._connection.close()
 
     def before_fork(self) -> None:
-        """Wait until no thread is at work in SQLite; see `tegu.client.store.forks`."""
+        """Wait until no thread is at work in SQLite; see `tegu.client.forks`."""
         self._quiet = self._lock.acquire(timeout=BUSY_SECONDS)
 
     def after_fork_in_parent(self) -> None:

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from tegu.client.forks import survives_forks
 from tegu.client.store.database import Database
-from tegu.client.store.forks import survives_forks
 
 __all__ = ["GroupCommit"]
 
