@@ -17,7 +17,7 @@ signing = typer.Typer()
 def keygen(
     key: Annotated[Path, typer.Argument(help="File to write the private key to. It must not exist.")],
 ) -> None:
-    """Write a new Ed25519 private key to the file KEY, and print its public key for apps to check bundles with."""
+    """Write a new Ed25519 private key to the file KEY, which must not exist, and print the public key for apps."""
     from tegu.core.bundle.key_file import make_key_file  # noqa: PLC0415 # keeps --help quick
 
     typer.echo(make_key_file(key))

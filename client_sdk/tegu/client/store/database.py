@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from tegu.client.store.damage.faults import REPAIR, fix_for
+from tegu.client.store.damage.presence import Presence
 from tegu.client.store.forks import survives_forks
-from tegu.client.store.presence import Presence
 from tegu.core.errors import StoreError
 
 __all__ = ["BUSY_SECONDS", "Database", "checked_path"]
