@@ -23,9 +23,10 @@ EXPORTED = {
         repair_store
     """,
     "tegu.learners": """
-        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate fedavg fedsgd find_learner fomaml
-        implicit_als item_ratings local_only lstm_meta_learner maml matching_networks meta_sgd mixture optimiser_names
-        prototypical_networks r2d2 relation_networks reptile residual_correction snail t_net
+        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate bayesian_maml fedavg fedsgd
+        find_learner fomaml implicit_als item_ratings local_only lstm_meta_learner maml matching_networks
+        meta_sgd mixture optimiser_names platipus prototypical_networks r2d2 relation_networks reptile
+        residual_correction snail t_net
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """

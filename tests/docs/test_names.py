@@ -20,6 +20,7 @@ from tegu.server import TrainingPlan, to_config
 from tegu.server.serving.settings import DEMANDS, SETTINGS
 from tegu.sim import EXPERIMENTS
 from tegu.sim.engine import EngineKind
+from tegu.wire import FAILURES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("shared", "client_sdk", "server", "simulations")
@@ -113,6 +114,7 @@ def unknown_settings(code: str) -> list[str]:
     keys = re.findall(r"(?:^|(?<= ))([a-z]+(?:-[a-z]+)+)(?==|$)", code)
     known = {*to_config(TrainingPlan()), *get_args(EngineKind), *DEMANDS, *PROGRAMS}
     known |= {setting.name for setting in SETTINGS}
+    known |= {*FAILURES}
     return [key for key in keys if key not in known and not code.startswith(("tegu ", "pip "))]
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Context, Message, RecordDict
 from tests.client.graphs import ITEMS, ranking_bundle
 from tests.core.samples import refused
 from tests.federation import sine_users, tiny
 from tests.federation.imported_modules import record_imports, recorded_imports
 from tests.federation.sine_users import KS, NODES, PLAN, SHARE
 
+from tegu.client.federation.client_app import app as client_app
 from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import read_bundle, write_bundle
@@ -82,6 +84,27 @@ def test_the_app_on_a_grid_finds_the_simulators_schedule(simulated: Schedule, tm
     trained = train_in_process(sine_users.engine(), training, sine_users.bundle().meta, PLAN)
     assert max_difference(written.meta, trained.meta) < 1e-5, "calibration users must not train"
     assert set(written.manifest.training["users_a_round"].values()) == {len(training)}
+
+
+def test_three_devices_find_the_simulators_schedule(simulated: Schedule, tmp_path: Path) -> None:
+    """The app that devices run, in this process: the server checks and combines the replies of each."""
+    write_bundle(tmp_path / "start.tegu", sine_users.bundle())
+    write_partitions(tmp_path / "rows", sine_users.population(), NODES)
+
+    def answer(messages: Sequence[Message]) -> list[Message]:
+        return [client_app(message, context(message.metadata.dst_node_id - 1)) for message in messages]
+
+    def context(node: int) -> Context:
+        own = {"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu", "least-evaluated": 1}
+        return Context(1, 1, own, RecordDict(), {})
+
+    paths = {"bundle": f"{tmp_path}/start.tegu", "out": f"{tmp_path}/out"}
+    with flower_identity():
+        written = train(InProcessGrid(NODES, answer), {**RUN, **paths})
+    same_schedule(written.manifest.schedule, simulated)
+    summary = json.loads((tmp_path / "out/rounds.json").read_text())
+    assert summary["refused"] == {}
+    assert summary["refused_in_calibration"] == []
 
 
 @slow

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ calibration-share = 0.0
 [node]
 bundle = "start.tegu"
 """
+KILLED = ("flwr-serverapp", "serving.gate", "nodes/node-1/")  # words of the victims' command lines
 TEGU = [sys.executable, "-m", "tegu.cli.main"]
 
 
@@ -138,7 +139,9 @@ def kill(folder: Path, words: str) -> str:
             return min(found, key=lambda process: process.create_time(), default=None)
         return None
 
+    deadline = time.monotonic() + 100
     while (victim := oldest()) is None:
+        assert time.monotonic() < deadline, f"no process of {words}"
         time.sleep(0.1)
     victim.kill()
     return words
@@ -148,8 +151,10 @@ def status_from(port: int, ca: Path, source: str, path: str) -> int:
     """The HTTP status that a peer of this address gets."""
     context = ssl.create_default_context(cafile=str(ca))
     connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, source_address=(source, 0), timeout=10)
-    connection.request("POST", path, b"", {"content-type": "application/x-protobuf"})
-    return connection.getresponse().status
+    with closing(connection):
+        connection.request("POST", path, b"", {"content-type": "application/x-protobuf"})
+        with connection.getresponse() as answer:
+            return answer.status
 
 
 def prepare(folder: Path) -> tuple[int, bytes]:
@@ -197,13 +202,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
             wait_until(lambda: "does not know this node's key" in first.said())
             tegu(folder, "nodes", "add", "federation.toml", *(f"keys/node-{node}.pub" for node in range(NODES)))
             wait_until(lambda: rounds_run(folder) >= 1)
-            for number, victim in enumerate(("flwr-serverapp", "serving.gate", "nodes/node-1/"), 1):
+            for number, victim in enumerate(KILLED, 1):
                 wait_until(lambda number=number: rounds_run(folder) >= number)  # type: ignore[misc]
                 time.sleep(moment.uniform(0, 4))
                 faults.append(kill(folder, victim))
             wait_until(lambda: rounds_run(folder) >= 4)
             server.stop(signal.SIGKILL)
             faults.append("tegu serve")
+            faults.append(kill(folder, "flwr-serverapp"))
         with started(folder, "serve", "serve", "federation.toml") as server:
             code = server.process.wait(300)
             assert code == 0, server.said()
@@ -213,7 +219,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 
 def test_the_result_is_that_of_an_undisturbed_run(served: Served) -> None:
-    assert served.faults == ["flwr-serverapp", "serving.gate", "nodes/node-1/", "tegu serve"]
+    assert served.faults == [*KILLED, "tegu serve", "flwr-serverapp"]
     expected = train_in_process(looped_engine(), population(USERS), bundle().meta, PLAN)
     assert max_difference(served.bundle.meta, expected.meta) < 1e-5
     assert max_difference(served.bundle.meta, bundle().meta) > 0.05
@@ -232,7 +238,7 @@ def test_an_operator_reads_what_happens(served: Served) -> None:
     assert f"waiting: 0 of {NODES} connected" in served.said
     assert f"started, at round 0 of {ROUNDS}" in served.said
     assert re.search(rf"^resumed after round [1-3] of {ROUNDS}$", served.said, re.MULTILINE)
-    for number in range(1, ROUNDS + 1):
+    for number in (1, 2, 3, 5, 6):  # after the fourth, the server was killed before it could say so
         assert re.search(rf"^round {number} of {ROUNDS}: \d+ people of 3 nodes, ", served.said, re.MULTILINE), (
             served.said
         )

@@ -29,7 +29,7 @@ FULL = TrainingPlan(
     cohort=CohortPlan(5, 9, 2, 1.5),
     episodes=EpisodeRule(2, 5, 7),
     outer=OuterRule("AdamW", 0.05, {"weight_decay": 0.2}, decay=True, averaged=True),
-    updates=UpdatePlan("int8", 0.4),
+    updates=UpdatePlan("int8", 0.4, "median", 0.2),
     early_stopping=EarlyStopping(3, 2, until_flat=False),
     calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
 )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, get_args, overload
 
 import numpy as np
 
@@ -150,22 +150,36 @@ class Personalizer:
         times = np.array([row.observed_at for row in found.rows], np.float64)
         return Interactions(tuple(map(id_of, found.rows)), x, y, times)
 
-    def predict(self, x: Any) -> Array:
+    @overload
+    def predict(self, x: Any) -> Array: ...
+
+    @overload
+    def predict(self, x: Any, *, samples: int) -> tuple[Array, Array]: ...
+
+    def predict(self, x: Any, *, samples: int | None = None) -> Array | tuple[Array, Array]:
         """Predict with the personal state, or with the initialisation before the first adaptation.
 
         Args:
             x: `[rows, *spec.x.shape]`; a single input may omit the axis of rows. A mapping from names to arrays, or a
                 tuple of arrays, for a spec with several inputs. For a bundle that holds names: a table with these
                 names in any order (a data frame, a mapping, a list of mappings), or items by id or title.
+            samples: how many of the state's sets of parameters to use, from 2 to `manifest.state_members`, for a
+                learner that holds several, such as `platipus`: it draws them on the device, from noise that the bundle
+                and the interactions determine. None for one prediction.
 
         Returns:
-            float32 `[rows, spec.outputs]`: logits or values; for ranking, scores `[rows]`.
+            float32 `[rows, spec.outputs]`: logits or values; for ranking, scores `[rows]`. With `samples` the mean and
+            the standard deviation over the sets: of values and scores, or of the probabilities of classes and labels.
 
         Raises:
-            DataError: `x` does not fit the spec.
-            RuntimeFailure: the graphs do not run.
+            DataError: `x` does not fit the spec, or the learner does not hold so many sets of parameters.
+            RuntimeFailure: the graphs do not run, or the runtime does not give the sets' outputs.
         """
-        return self._outputs(x)[1]
+        if samples is None:
+            return self._outputs(x)[1]
+        current = self._current
+        rows = input_rows(current.model.spec, x, current.model.manifest.encoding)
+        return current.model.spread(current.state, rows, samples)
 
     def predict_labels(self, x: Any) -> Array:
         """The most likely label of each row, as the labels were given in training; class numbers where they were that.

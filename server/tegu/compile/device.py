@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+
 from tegu.compile.examples import Sizes, example_inputs
 from tegu.compile.functions import functions, step_identity
 from tegu.compile.graphs import PREDICT_FEW, Plan, compile_graphs
 from tegu.compile.lock import compiling
+from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.convolution.sliding import has_replaced_convolutions, sliding
-from tegu.compile.tracing.naming import knob_tensors, with_prefix
+from tegu.compile.tracing.naming import knob_tensors, under_prefix, with_prefix
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import Tree
@@ -46,7 +49,7 @@ def device_plan(learner: Learner) -> Plan:
     examples = {graph: example_inputs(learner, sizes, seed=0) for graph, sizes in _TRACED.items()}
     cases = [example_inputs(learner, sizes, seed=1 + i) for i, sizes in enumerate(_CHECKED)]
     of_one_user = functions(learner)
-    predict = of_one_user["predict"]
+    of_one_user["predict"] = predict = _with_members(learner, of_one_user["predict"])
     few = {PREDICT_FEW: sliding(predict)} if has_replaced_convolutions(predict, examples["predict"]) else {}
     return Plan(
         {**of_one_user, **few},
@@ -56,6 +59,18 @@ def device_plan(learner: Learner) -> Plan:
         with_prefix("knob", knob_tensors(learner.unadapted)),
         step_identity=step_identity(learner),
     )
+
+
+def _with_members(learner: Learner, predict: Function) -> Function:
+    """`predict` with the members' outputs as a further result, `members` `[members, rows, ...]`, if there are any."""
+    if (members := learner.members) is None:
+        return predict
+
+    def with_members(values: Named) -> Named:
+        meta, state = under_prefix("meta", values), under_prefix("state", values)
+        return {**predict(values), "members": torch.stack(members.outputs(meta, state, values["x"]))}
+
+    return with_members
 
 
 def make_bundle(learner: Learner, meta: Tree, graphs: dict[str, bytes] | None = None) -> Bundle:
@@ -87,4 +102,5 @@ def manifest_of(learner: Learner) -> Manifest:
         window=learner.calibration.window,
         noise=learner.noise,
         fixed_parameters=learner.fixed_parameters,
+        state_members=0 if learner.members is None else learner.members.number,
     )

@@ -7,6 +7,7 @@ training      the plan, the strategy, the outer optimiser, checkpoints, cross-fi
 evaluation    evaluation rounds, validation while training goes on, early stopping
 calibration   choosing a bundle's schedule
 deployment    Flower's own processes on this machine
+serving       a federation that one file describes: `tegu serve`, `tegu join` and their helpers
 
 Names are imported on first use.
 """

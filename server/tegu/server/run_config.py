@@ -68,6 +68,8 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "outer-options": json.dumps(dict(outer.options)),
         "update-precision": plan.updates.precision,
         "clip": _clip_value(plan.updates.clip),
+        "aggregation": plan.updates.aggregation,
+        "attackers": float(plan.updates.attackers),
         "validate-every": _interval_as_number(stopping.validate_every),
         "patience": stopping.patience,
         "until-flat": _AUTOMATIC if stopping.until_flat is None else int(stopping.until_flat),
@@ -112,7 +114,9 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
         ),
         episodes=EpisodeRule(values["min-support"], values["max-support"], values["max-query"]),
         outer=_outer(values),
-        updates=UpdatePlan(values["update-precision"], _clip(values["clip"])),
+        updates=UpdatePlan(
+            values["update-precision"], _clip(values["clip"]), values["aggregation"], values["attackers"]
+        ),
         early_stopping=EarlyStopping(
             "growing" if values["validate-every"] == _GROWING else _unless_automatic(values["validate-every"]),
             values["patience"],

@@ -16,6 +16,8 @@ operators     operators in a form that exports to ONNX and batches over users
 from tegu.core.errors import missing_extra
 
 try:
+    from tegu.learners.algorithms.bayesian.bayesian_maml import bayesian_maml
+    from tegu.learners.algorithms.bayesian.platipus import platipus
     from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
     from tegu.learners.algorithms.fast_adaptation.snail import snail
     from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
@@ -46,6 +48,7 @@ __all__ = [
     "Iterated",
     "Learner",
     "SummedUpdate",
+    "bayesian_maml",
     "fedavg",
     "fedsgd",
     "find_learner",
@@ -59,6 +62,7 @@ __all__ = [
     "meta_sgd",
     "mixture",
     "optimiser_names",
+    "platipus",
     "prototypical_networks",
     "r2d2",
     "relation_networks",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tegu.core.errors import UnknownNameError
+from tegu.learners.algorithms.bayesian.bayesian_maml import bayesian_maml
+from tegu.learners.algorithms.bayesian.platipus import platipus
 from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
 from tegu.learners.algorithms.fast_adaptation.snail import snail
 from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
@@ -28,6 +30,8 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
     "meta_sgd": meta_sgd,
     "t_net": t_net,
     "lstm_meta_learner": lstm_meta_learner,
+    "platipus": platipus,
+    "bayesian_maml": bayesian_maml,
     "prototypical_networks": prototypical_networks,
     "matching_networks": matching_networks,
     "relation_networks": relation_networks,

@@ -35,6 +35,7 @@ __all__ = [
     "Execution",
     "Iterated",
     "Learner",
+    "Members",
     "RecommendedTraining",
     "RowLosses",
     "Source",
@@ -154,6 +155,18 @@ class Execution:
     encoded: Encoded | None = None
 
 
+class Members(NamedTuple):
+    """The sets of parameters that a user's state holds, for a learner that draws or moves several.
+
+    Attributes:
+        number: how many.
+        outputs: (meta, state, x) -> the output of each, a list of tensors like those of `Learner.predict`.
+    """
+
+    number: int
+    outputs: Callable[[TorchTree, TorchTree, Tensor], list[Tensor]]
+
+
 class RecommendedTraining(NamedTuple):
     """How the server best trains a learner, where a plan does not say otherwise.
 
@@ -220,6 +233,7 @@ class Learner:
         fixed_parameters: names of the entries of `meta` that nothing changes, neither training nor a device. No update
             holds them.
         recommended: how the server best trains it; None for the plan's defaults.
+        members: the members of a state, whose spread is the uncertainty; None for a learner with one set of parameters.
         source: the module and the loss it was built from. Baselines and `Run.state_dict` need it; None if not known.
 
     Raises:
@@ -244,6 +258,7 @@ class Learner:
     fixed_parameters: tuple[str, ...] = ()
     source: Source | None = None
     recommended: RecommendedTraining | None = None
+    members: Members | None = None
 
     def __post_init__(self) -> None:
         if both := sorted(set(self.adapted_parameters) & set(self.fixed_parameters)):

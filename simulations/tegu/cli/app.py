@@ -130,6 +130,20 @@ def simulate(
     precision: Annotated[
         str, typer.Option(help="Precision of the parameters in init.tegu: float32, float16 or int8.")
     ] = "float32",
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            help="Let some training users be false, and print what it costs: signflip, scale, noise, labelflip or nan."
+        ),
+    ] = None,
+    attackers: Annotated[float, typer.Option(help="With --attack: share of the training users who are false.")] = 0.2,
+    aggregation: Annotated[
+        str | None,
+        typer.Option(
+            help="With --attack: rules to compare with the mean, separated by commas: trimmed_mean, median, krum, "
+            "multi_krum."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
 ) -> None:
     """Train on many simulated users and compare with baselines on held-out users.
@@ -143,6 +157,21 @@ def simulate(
     Writes `init.tegu`, `metrics.json`, `report.html` and `checkpoints/`. Progress goes to stderr.
     """
     _require_sim()
+    if attack is not None or aggregation is not None:
+        from tegu.cli.commands.attack import attack_command  # noqa: PLC0415 # torch and flwr
+
+        attack_command(
+            experiment,
+            attack=attack,
+            attackers=attackers,
+            aggregation=aggregation,
+            rounds=rounds,
+            cohort=cohort,
+            seed=seed,
+            learner=learner,
+            as_json=as_json,
+        )
+        return
     from tegu.cli.commands.simulate import simulate_command  # noqa: PLC0415 # torch and flwr
     from tegu.cli.parsing.numbers import parse_numbers  # noqa: PLC0415 # keeps --help quick
 

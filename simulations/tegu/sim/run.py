@@ -24,6 +24,7 @@ from tegu.server.training.automatic import settled
 from tegu.server.training.cross_fitting import fold_rounds, with_rounds
 from tegu.server.training.plan import EarlyStopping, TrainingPlan
 from tegu.server.training.run_folder import check_run, hold_folder
+from tegu.sim.attacks.attack import Attack
 from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
@@ -57,6 +58,7 @@ def run_plan(
     checkpoints: str | Path | None = None,
     resume: bool = False,
     progress: Progress = SILENT,
+    attack: Attack | None = None,
 ) -> Run:
     """Train `learner` on most of the users and calibrate its schedule on others; a fifth is held out.
 
@@ -71,6 +73,7 @@ def run_plan(
         checkpoints: folder for a checkpoint after every round; see `simulate`.
         resume: whether the folder must hold this run already.
         progress: receives stages and every round; with the backend "ray", no rounds.
+        attack: what false training users do; None if all are honest. With the backend "ray" there is none.
 
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
@@ -82,6 +85,8 @@ def run_plan(
     """
     check_backend(backend)
     check_engine(engine)
+    if attack is not None and (backend == "ray" or checkpoints is not None):
+        raise DataError("an attack needs the backend inprocess and no checkpoints, which would not know of it")
     if learner.spec != population.spec:
         raise DataError(
             f"the learner was built for {learner.spec} but the population has {population.spec}: build the learner for "
@@ -97,7 +102,7 @@ def run_plan(
         plan = replace(plan, early_stopping=_fixed_rounds(plan.early_stopping))
     plan = resolve_folds(with_fitting_cohort(plan, learner.recommended, population), population, backend)
     with hold_folder(folder):
-        return _run(population, learner, plan, backend, engine, memory, folder, resume, progress)
+        return _run(population, learner, plan, backend, engine, memory, folder, resume, progress, attack)
 
 
 def _fixed_rounds(stopping: EarlyStopping) -> EarlyStopping:
@@ -126,6 +131,7 @@ def _run(
     folder: Path | None,
     resume: bool,
     progress: Progress,
+    attack: Attack | None,
 ) -> Run:
     metric = plan.calibration.metric_for(population.spec)
     split = split_population(population, plan)
@@ -140,7 +146,7 @@ def _run(
         check_run(folder, run_record(population, learner, graphs, plan, backend), resume=resume)
     chosen = _engine(engine, learner, graphs, split.train, plan, memory)
     validation = Validator(split.calibration, metric, validation_k, chosen.manifest)
-    train = _training(backend, learner, graphs, chosen, plan, validation)
+    train = _training(backend, learner, graphs, chosen, plan, validation, attack)
     found = cross_fit_population(split, plan, train, progress, folder)
     trained = found.trained
     if plan.early_stopping.until_flat:  # the plan that was run, and gives the same again
@@ -208,6 +214,7 @@ def _training(
     engine: Engine,
     plan: TrainingPlan,
     validation: Validator,
+    attack: Attack | None,
 ) -> Trainer:
     """Return the function that runs one training with the backend."""
 
@@ -216,7 +223,9 @@ def _training(
     ) -> Trained:
         validator = None if validating is None else validation._replace(population=validating)
         first = learner.init(plan.seed)
-        return train_in_process(engine, users, first, own, checkpoints=folder, progress=progress, validation=validator)
+        return train_in_process(
+            engine, users, first, own, checkpoints=folder, progress=progress, validation=validator, attack=attack
+        )
 
     def on_ray(
         users: Population, validating: Population | None, own: TrainingPlan, progress: Progress, folder: Path | None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +100,11 @@ def test_nodes_are_found_by_id_name_or_key(tegu: Run, tmp_path: Path, monkeypatc
     assert "removed a (node 1)" in tegu("nodes", "remove", file, tmp_path / "keys/a.pub").out
     assert "removed b (node 2)" in tegu("nodes", "remove", file, "b").out
     assert known == []
+
+
+def test_a_node_needs_no_torch() -> None:
+    """`tegu[federated,cli]` has none."""
+    program = "import sys, tegu.cli.app, tegu.cli.commands.federation; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()
+    assert "tegu.server.serving.join" in loaded
+    assert {"torch", "onnx", "pandas", "ray"} & set(loaded) == set()

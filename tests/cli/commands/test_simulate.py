@@ -282,3 +282,10 @@ def test_the_limits_on_harm_reach_the_schedule(tegu: Run, tmp_path: Path) -> Non
     assert {(entry["harm"]["risk"], entry["harm"]["material"]) for entry in schedule} == {(0.3, 0.1)}
     schedule = json.loads(tegu(*run, "--risk", "strict").out.splitlines()[-1])["schedule"]
     assert {entry["harm"] is None for entry in schedule} == {True}
+
+
+def test_options_of_an_experiment_are_checked_before_it_runs(tegu: Run, tmp_path: Path) -> None:
+    assert_error(tegu("simulate", "sine", "--ways", 5), "sine has no --ways: expected it with omniglot only")
+    assert_error(tegu("simulate", "omniglot"), "give the folder with the official archives, by --data DIR")
+    assert_error(tegu("simulate", "omniglot", "--data", tmp_path), "has no drawings")
+    assert_error(tegu("simulate", "omniglot", "--data", tmp_path, "--shots", "one"), "expected whole numbers separated")

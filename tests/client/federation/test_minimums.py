@@ -16,7 +16,7 @@ from tegu.client.federation.minimums import Minimums, check_training, read_minim
 from tegu.core.bundle.file import write_bundle
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest
 from tegu.core.data.users import LocalUser, write_users
-from tegu.core.errors import DataError
+from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.sim.federation.grid import flower_identity
 from tegu.wire import (
@@ -121,6 +121,10 @@ def test_a_question_for_too_few_people_is_left_unanswered(folder: Path) -> None:
 def test_minimums_out_of_range_are_refused() -> None:
     with refused(DataError, "least_people is -1"):
         read_minimums({"data": "x", "least-people": -1})
+    with refused(UnknownNameError, "least-peple", "Did you mean 'least-people'"):
+        read_minimums({"data": "x", "least-peple": 9})
+    with refused(DataError, "trains is 'no'"):
+        read_minimums({"data": "x", "trains": "no"})
     with refused(DataError, "largest_clip"):
         Minimums(largest_clip=float("nan"))
     check_training(read_minimums({"partition-id": 3}), float("inf"), 0.5)  # a simulated node

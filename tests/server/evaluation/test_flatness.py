@@ -26,9 +26,9 @@ def stopped_after(figures: dict[int, float], *, higher_is_better: bool = True) -
 
 def test_distances_between_validations_grow_by_a_tenth() -> None:
     later = np.asarray(ROUNDS[1:])
-    assert later[0] == 10
+    assert later[0] == 50
     assert (np.diff(later) <= np.maximum(1, 0.2 * later[:-1])).all()
-    assert 45 <= len(later) <= 52
+    assert 29 <= len(later) <= 34
     assert later[-1] > 900
     ratios = later[1:] / later[:-1]
     assert np.allclose(ratios[later[1:] > 100], 1.1, atol=0.012)
@@ -61,13 +61,15 @@ def test_noise_on_a_rising_figure_rarely_ends_it() -> None:
 def test_the_figure_is_that_of_both() -> None:
     """A gain that falls while the initialisation rises as much is no change."""
     points = [Validation(number, 0.1 * step, 1 - 0.1 * step) for step, number in enumerate(ROUNDS)][:25]
-    assert points[-1].round > 60
+    assert points[-1].round > 400
     assert is_flat(points, True)
     assert not is_flat([each._replace(personalised=1.0) for each in points], True)
 
 
-def test_fewer_than_sixty_rounds_end_nothing() -> None:
-    assert stopped_after({number: -number for number in ROUNDS}) == 65
+def test_the_first_fifty_rounds_end_nothing() -> None:
+    stopped = stopped_after({number: -number for number in ROUNDS})
+    assert stopped is not None
+    assert 100 <= stopped <= 130
 
 
 def test_a_fall_within_noise_keeps_later_rounds() -> None:
@@ -86,9 +88,8 @@ def test_a_fall_within_noise_keeps_later_rounds() -> None:
 
 
 def test_what_is_not_finite_is_the_worst() -> None:
-    points = curve(dict.fromkeys(ROUNDS[:25], math.nan))
+    points = curve(dict.fromkeys(ROUNDS[:12], math.nan))
     assert is_flat(points, False)
-    assert is_flat([*curve({1: 0.3, 10: 0.3}), *points[2:]], False)
     assert kept_round([], True) is None
     assert not is_flat([], True)
 

@@ -229,7 +229,7 @@ def test_whatever_is_answered_is_checked_or_refused(data: st.DataObject) -> None
         replies = [Message(evaluation_reply_content([honest_sums]), reply_to=other) for other in others]
         (found,) = sum_replies([*replies, message], request, "r")
     assert np.isfinite(found.sums).all()
-    assert 0 < found.users <= 3 * PEOPLE + 2 * PEOPLE
+    assert 0 < found.users <= 3 * PEOPLE + 8 * PEOPLE
 
 
 def _possible(measure: Measure) -> MetricSums:

@@ -91,6 +91,15 @@ def test_what_a_killed_holder_left_is_ended(tmp_path: Path) -> None:
             assert left.wait(10) == -signal.SIGTERM
 
 
+def test_a_node_reaches_a_far_server_by_its_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:1")
+    monkeypatch.setenv("no_proxy", "own.example")
+    assert "https_proxy" not in service_environment(tmp_path, "m")
+    found = service_environment(tmp_path, "m", proxies=True)
+    assert found["https_proxy"] == "http://proxy.example:1"
+    assert found["NO_PROXY"].split(",") == ["own.example", "127.0.0.1", "localhost"]
+
+
 def test_the_environment_of_a_long_run(tmp_path: Path) -> None:
     environment = service_environment(tmp_path, "m")
     assert environment["FLWR_HOME"] == str(tmp_path / "flwr")

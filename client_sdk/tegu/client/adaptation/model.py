@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.recency import effective_sample_size
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
-from tegu.core.errors import RuntimeFailure
+from tegu.core.errors import DataError, RuntimeFailure
 from tegu.core.sampling.keyed_random import NO_NOISE, draw_noise
+from tegu.core.scalars import whole_number
 
 __all__ = ["Model"]
 
@@ -68,6 +70,29 @@ class Model:
                 "export the bundle again"
             )
         return output
+
+    def spread(self, state: Tree | None, x: Array, samples: int) -> tuple[Array, Array]:
+        """Mean and standard deviation over the first `samples` members of the state; see `Personalizer.predict`.
+
+        Raises:
+            DataError: the learner has no members, or fewer.
+            RuntimeFailure: the runtime does not give the members' outputs, or the graphs do not run.
+        """
+        known, found = self.manifest.state_members, whole_number("samples", samples)
+        if not 2 <= found <= known:
+            raise DataError(
+                f"samples is {found} and the bundle's learner, {self.manifest.learner}, holds {known or 1} of a user: "
+                + (f"expected 2 to {known}" if known else "train with platipus or bayesian_maml, which hold several")
+            )
+        members: Callable[[Tree, Tree, Array], Array] | None = getattr(self._runtime, "members", None)
+        if members is None:
+            raise RuntimeFailure(
+                f"the runtime {type(self._runtime).__name__} does not give the members' outputs: use OnnxRuntime"
+            )
+        outputs = members(self._meta, self.initial() if state is None else state, x)[:found].astype(np.float64)
+        to_probabilities = _PROBABILITIES.get(self.spec.kind)
+        values = outputs if to_probabilities is None else to_probabilities(outputs)
+        return values.mean(0).astype(np.float32), values.std(0, ddof=1).astype(np.float32)
 
     def adapt(self, support: NumpyBatch, budget_ms: float | None, started: float) -> tuple[Tree, AdaptReport]:
         """Adapt to a user with the knobs that the schedule sets for the user's effective number of rows.
@@ -135,6 +160,18 @@ class Model:
             return NO_NOISE
         rows = hashlib.sha256(b"".join(part.tobytes() for part in support)).hexdigest()
         return draw_noise(self.manifest.noise, "device", self.identity, rows)
+
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def _sigmoid(logits: Array) -> Array:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
+
+
+_PROBABILITIES: dict[str, Callable[[Array], Array]] = {"classification": _softmax, "multilabel": _sigmoid}
 
 
 def _outcome(state: Tree, steps: int, scheduled: int, rows: int) -> tuple[bool, str]:

@@ -16,7 +16,7 @@ import numpy as np
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.calibration.guard import Guard
-from tegu.core.errors import FederationError
+from tegu.core.errors import DataError, FederationError, UnknownNameError
 from tegu.core.scalars import real_number, whole_number
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
 _PEOPLE, _EVALUATED = 5, 2
 _MOST_SHARE = 0.5  # of all users who calibrate; with more, a round would train few people or one
 _MOST_DRAWS = 100
+_PREFIXES = ("least-", "largest-", "most-")  # a misspelt minimum is found by them
 
 
 class BelowMinimumError(FederationError):
@@ -47,10 +48,10 @@ class Minimums:
     """What a device demands. In a node's configuration, names have hyphens: `least-people`.
 
     Attributes:
-        least_people: people that a training reply stands for. 0 means a third of the device's people, at most five.
+        least_people: people that a training reply stands for. 0 means a quarter of the device's people, at most five.
         least_rows: rows that a training reply stands for, support and query together.
         least_evaluated: people that an answer of an evaluation round stands for; a question for fewer gets no answer.
-            0 means a third of the device's people, at most two.
+            0 means a quarter of the device's people, at most two.
         largest_clip: largest clip of a round; infinite for any, and for none.
         least_noise: noise multiplier of a round. Rounds have no noise yet, so that a device with any takes no part.
         most_candidates: candidates that an evaluation round may ask for.
@@ -73,6 +74,9 @@ class Minimums:
     def __post_init__(self) -> None:
         for name in ("least_people", "least_rows", "least_evaluated", "most_candidates"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), 0))
+        for name in ("trains", "evaluates"):
+            if not isinstance(getattr(self, name), bool):
+                raise DataError(f"{name} is {getattr(self, name)!r}: expected true or false")
         for name in ("largest_clip", "least_noise"):
             object.__setattr__(self, name, real_number(name, getattr(self, name), 0))
 
@@ -80,13 +84,20 @@ class Minimums:
 def read_minimums(node_config: Mapping[str, Any]) -> Minimums:
     """The minimums in a node's configuration. A simulated node, which has no data of its own, demands nothing.
 
+    Args:
+        node_config: names and values.
+
     Raises:
         DataError: a number is out of range.
+        UnknownNameError: no such minimum.
     """
     if "data" not in node_config:
         return Minimums(least_people=1, least_rows=0, least_evaluated=1)
     names = {field.name.replace("_", "-"): field.name for field in fields(Minimums)}
-    return Minimums(**{names[key]: value for key, value in node_config.items() if key in names})
+    said = {key: value for key, value in node_config.items() if key in names or key.startswith(_PREFIXES)}
+    if wrong := [key for key in said if key not in names]:
+        raise UnknownNameError("minimum", wrong[0], names)
+    return Minimums(**{names[key]: value for key, value in said.items()})
 
 
 def check_training(minimums: Minimums, clip: float, calibration_share: float) -> None:
@@ -177,8 +188,8 @@ def _nobody(answer: MetricSums) -> MetricSums:
 
 
 def _of(on_device: int, most: int) -> int:
-    """A third of the people, rounded up, from 1 to `most`."""
-    return min(most, max(1, -(-on_device // 3)))
+    """A quarter of the people, rounded up, from 1 to `most`."""
+    return min(most, max(1, -(-on_device // 4)))
 
 
 def _check_share(share: float) -> None:

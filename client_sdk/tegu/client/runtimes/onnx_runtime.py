@@ -102,6 +102,19 @@ class OnnxRuntime:
             )
         return outputs["output"]
 
+    def members(self, meta: Tree, state: Tree, x: Array) -> Array:
+        """The output of each member of the state, `[members, rows, ...]`, for a bundle with `Manifest.state_members`.
+
+        Raises:
+            RuntimeFailure: as `predict`, or the graph has no members.
+        """
+        outputs = self.run("predict", {"meta": meta, "state": state, "x": {"": x}})
+        if "members" not in outputs:
+            raise RuntimeFailure(
+                f"the predict graph returns {sorted(outputs)}: expected 'members'; train with platipus or bayesian_maml"
+            )
+        return outputs["members"]
+
     def update(self, meta: Tree, support: NumpyBatch, query: NumpyBatch, noise: Array = NO_NOISE) -> Tree:
         """The update direction that the server subtracts, a tree with the layout of `meta`.
 

@@ -2,8 +2,8 @@
 
 Training slows down as it proceeds: what a round changes late in a run takes many rounds to show. Validations are
 therefore a tenth of the rounds so far apart, and a run has ended to rise once its best figure lies in its first half.
-It then has cost about twice as many rounds as those that are kept. Fewer than 60 rounds end nothing: they are cheap,
-and too few of them are worse than too many.
+It then has cost about twice as many rounds as those that are kept. The first 50 rounds are cheap, and a few people who
+validate would often end a run in them by chance: only later ones are compared.
 
 A figure is the mean of the initialisation's and the personalised one. Where users who calibrate also choose the round,
 a figure that they have by luck then raises both, so that the choice does not make the gain of adapting, which
@@ -23,11 +23,11 @@ from tegu.server.evaluation.validation import Validation
 
 __all__ = ["is_flat", "is_growing_round", "kept_round"]
 
-_FIRST = 10  # rounds
+_FIRST = 50  # rounds
 _GROWTH = 1.1
 _SMOOTHING_POINTS = 5
 _BEST_WITHIN = 0.5  # of the rounds so far
-_MIN_POINTS, _MIN_ROUNDS = 10, 60
+_MIN_POINTS = 10
 _WITHIN = 0.5  # standard deviations of a step
 _STEPS = 6  # points at least, from which the deviation of a step is estimated
 
@@ -35,13 +35,13 @@ _STEPS = 6  # points at least, from which the deviation of a step is estimated
 def is_growing_round(number: int) -> bool:
     """Whether a round is validated whose distance to the validation before is a tenth of the rounds so far.
 
-    The rounds are 10, 11, 12, 13, 14, 16, 17, 19, 21, ...
+    The rounds are 50, 55, 61, 67, 74, 81, 89, 98, 108, ...
     """
     return number >= _FIRST and _place(number) > _place(number - 1)
 
 
 def _place(number: int) -> int:
-    return math.ceil(math.log(number / _FIRST) / math.log(_GROWTH) + 0.5)
+    return math.floor(math.log(number / _FIRST) / math.log(_GROWTH))
 
 
 def kept_round(validations: Sequence[Validation], higher_is_better: bool) -> int | None:
@@ -51,12 +51,13 @@ def kept_round(validations: Sequence[Validation], higher_is_better: bool) -> int
         validations: in order of rounds.
         higher_is_better: direction of the metric.
     """
-    figures = [_figure(each, higher_is_better) for each in validations]
+    compared = _compared(validations)
+    figures = [_figure(each, higher_is_better) for each in compared]
     smoothed = _smoothed(figures)
     best = list(accumulate(smoothed, max))
     good = [
         each.round
-        for place, each in enumerate(validations)
+        for place, each in enumerate(compared)
         if smoothed[place] >= best[place] - _WITHIN * _deviation_of_a_step(figures[: place + 1])
     ]
     return good[-1] if good else None
@@ -67,11 +68,17 @@ def is_flat(validations: Sequence[Validation], higher_is_better: bool) -> bool:
 
     The arguments are those of `kept_round`.
     """
-    if len(validations) < _MIN_POINTS or validations[-1].round < _MIN_ROUNDS:
+    compared = _compared(validations)
+    if len(compared) < _MIN_POINTS:
         return False
-    figures = _smoothed([_figure(each, higher_is_better) for each in validations])
-    best = validations[max(range(len(figures)), key=figures.__getitem__)].round
-    return best <= _BEST_WITHIN * validations[-1].round
+    figures = _smoothed([_figure(each, higher_is_better) for each in compared])
+    best = compared[max(range(len(figures)), key=figures.__getitem__)].round
+    return best <= _BEST_WITHIN * compared[-1].round
+
+
+def _compared(validations: Sequence[Validation]) -> Sequence[Validation]:
+    """Those after the first rounds; all if there are no others."""
+    return [each for each in validations if each.round >= _FIRST] or validations
 
 
 def _deviation_of_a_step(figures: Sequence[float]) -> float:

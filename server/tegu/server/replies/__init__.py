@@ -4,6 +4,7 @@ refusal        why a reply was left out, and the error that says so
 training       a training reply: names, shapes, dtypes, finite, users, norm
 adaptive_clip  a clip that follows the replies
 bounds         the clip, enforced
+aggregation    the mean over users, or a robust rule over nodes
 influence      how many users a reply may count as
 evaluation     an evaluation reply: finite, consistent figures
 combine        the nodes' answers together, so that no single node decides

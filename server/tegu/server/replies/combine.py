@@ -1,8 +1,9 @@
 """The nodes' answers to an evaluation round, combined so that no single node decides.
 
-- No node counts for more users than `influence` allows.
+- No node counts for more users than `influence` allows. Of fewer than five nodes, whose numbers of people in a group
+  differ by chance, none counts for more than eight times the number at its quantile.
 - A node whose users are said to have values that are not finite counts as a node whose users are all hurt.
-- Of three nodes or more, a node's gains are at most three times as large as those that four fifths of the nodes do not
+- Of five nodes or more, a node's gains are at most three times as large as those that four fifths of the nodes do not
   exceed: larger ones are scaled down. Who is hurt stays, so that no limit on harm is loosened.
 - Scores, which decide when training stops, are a trimmed mean: of three nodes or more, the fifth with the lowest and
   the fifth with the highest means are left out, at least one each.
@@ -21,6 +22,8 @@ from tegu.server.replies.influence import most_users, upper_place
 __all__ = ["combine_answers"]
 
 _FEW_NODES = 3  # fewer cannot outvote one
+_ENOUGH_NODES = 5  # fewer honest ones differ so much by chance that a bound would hit them
+_MOST_OF_FEW = 8
 _TRIMMED = 0.2  # share of nodes, on either side
 _LARGEST = 3.0  # times the root mean square, or the variance, at the quantile
 _HURT = {"gains": (2, 3), "strict": (2,)}
@@ -46,11 +49,12 @@ def _combined(question: CandidateSet, given: Sequence[MetricSums]) -> MetricSums
     if len(given) <= 1:
         return given[0] if given else no_users(question)
     given = _all_finite(question, given)
-    most = most_users([each.users for each in given])
+    users = [each.users for each in given]
+    most = most_users(users) if len(given) >= _ENOUGH_NODES else most_users(users, _MOST_OF_FEW)
     limited = [_limited(question, each, most) for each in given]
     if question.measure == "scores" and len(limited) >= _FEW_NODES:
         return _trimmed(limited)
-    if len(limited) >= _FEW_NODES:
+    if len(limited) >= _ENOUGH_NODES:
         limited = _bounded(question, limited)
     return MetricSums(sum(each.users for each in limited), np.sum([each.sums for each in limited], axis=0))
 

@@ -23,13 +23,14 @@ def upper_place(number: int) -> int:
     return int(QUANTILE * (number - 1))
 
 
-def most_users(users: Collection[int]) -> int:
+def most_users(users: Collection[int], times: int = _MOST) -> int:
     """The largest number of users that one reply may count as.
 
     Args:
         users: number of users of each reply that has any.
+        times: so many times the number at the quantile.
     """
-    return _MOST * sorted(users)[upper_place(len(users))] if users else 0
+    return times * sorted(users)[upper_place(len(users))] if users else 0
 
 
 def limit_users(replies: Mapping[int, Reply]) -> dict[int, Reply]:

@@ -16,13 +16,15 @@ from pathlib import Path
 
 from tegu.server.deployment.environment import Scalar, free_ports, program, write_toml
 from tegu.server.serving.processes import Respawned, own_folder, service_environment
-from tegu.server.serving.security import Address, parse_address, require_tls_or_words
+from tegu.server.serving.security import Address, is_loopback, parse_address, require_tls_or_words
 from tegu.server.serving.settings import Federation
 
 __all__ = ["Participant", "join", "prepare_participant"]
 
 _POLL_SECONDS = 0.5
 _CONNECTED = "SuperNode ID:"  # a SuperNode logs it once the server has let it in
+# A SuperNode whose thread of heartbeats has failed goes on without them: the server takes it for gone, for good.
+_STUCK = "Exception in thread"
 _REASON = re.compile(r"\[code: (\d+)\]\s*(.*)")
 _NOT_LET_IN = ("2001", "2004")  # of Flower: the key is not registered, or the node is still connected
 
@@ -96,16 +98,19 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
             reason = _reason(node.said(), been_there=connected_as is not None)
             say(f"{reason or f'the SuperNode has ended with code {code}'}: it tries again in {wait:.0f} s")
 
-        environment = service_environment(participant.state, mark)
+        far = not is_loopback(participant.server.host)
+        environment = service_environment(participant.state, mark, proxies=far)
         node = Respawned("SuperNode", partial(_command, participant), log, environment, ended)
         say(f"joining {participant.server}{'' if participant.ca else ' without TLS and authentication'}")
         with closing(node):
             while not stopped():
                 node.tend()
-                pid = node.pid
-                if pid != connected_as and pid is not None and _CONNECTED in node.said():
+                pid, said = node.pid, node.said()
+                if pid != connected_as and pid is not None and _CONNECTED in said:
                     connected_as = pid
                     say("connected")
+                if pid is not None and _STUCK in said:
+                    node.end()
                 time.sleep(_POLL_SECONDS)
 
 

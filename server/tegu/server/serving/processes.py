@@ -88,6 +88,11 @@ class Respawned:
         elif now >= self._due:
             self._start()
 
+    def end(self) -> None:
+        """End the process, so that `tend` starts another one."""
+        if self._process is not None:
+            self._process.terminate()
+
     def close(self) -> None:
         """End the process and its whole family. Returns when none is left."""
         running = [] if self.pid is None else [self.pid]
@@ -127,15 +132,23 @@ class Respawned:
         self._started = time.monotonic()
 
 
-def service_environment(folder: Path, mark: str) -> dict[str, str]:
+def service_environment(folder: Path, mark: str, *, proxies: bool = False) -> dict[str, str]:
     """The environment of Flower's programs for a federation that runs for weeks.
 
     Args:
         folder: holds Flower's own files below `flwr`.
         mark: of `own_folder`.
+        proxies: keep the proxies of this process's environment, but not for this machine.
     """
+    kept = {name: value for name, value in os.environ.items() if proxies and name.lower().endswith("_proxy")}
+    if kept:
+        kept["NO_PROXY"] = ",".join(
+            filter(None, (kept.pop("no_proxy", ""), kept.get("NO_PROXY"), "127.0.0.1,localhost"))
+        )
     # Asking for work twenty times a second, as a run of minutes may, would keep a processor busy for weeks.
-    return offline_environment(folder / "flwr") | {MARK_VARIABLE: mark, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5"}
+    return (
+        offline_environment(folder / "flwr") | kept | {MARK_VARIABLE: mark, "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5"}
+    )
 
 
 @contextmanager

@@ -44,10 +44,10 @@ def serve(server: Server, say: Say) -> Path:
         FederationError: another server or run has the folder, a process does not start, or the run fails for good.
     """
     result = server.out / RESULT
-    if server.is_done:
-        say(finished_text(server.out))
-    else:
-        with own_folder(server.state, "a server") as mark:
+    with own_folder(server.state, "a server") as mark:  # which ends what a killed server has left running
+        if server.is_done:
+            say(finished_text(server.out))
+        else:
             with hold_folder(server.checkpoints):  # so that another run's folder is refused before anything starts
                 check_run(server.checkpoints, bundle_record(server.start, server.plan))
             with running_superlink(server, mark, say) as tended:

@@ -18,6 +18,7 @@ from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.scalars import real_number, whole_number
 from tegu.server.evaluation.early_stopping import Interval
+from tegu.server.replies.aggregation import Aggregation, check_aggregation
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.frozen import set_field
 from tegu.server.training.outer_optimiser import OuterRule
@@ -131,17 +132,26 @@ class UpdatePlan:
         clip: largest norm of one user's update. Infinite for no clipping; "adaptive" for the norm that half of the
             users are within (`tegu.server.replies.adaptive_clip`). None means "adaptive" in a federation and no
             clipping in a simulation. The server enforces it: no reply is longer than its users times the clip.
+        aggregation: "mean" over users; or "trimmed_mean", "median", "krum" or "multi_krum" over the nodes' mean updates
+            (`tegu.server.replies.aggregation`).
+        attackers: share of a round's nodes that may be false, from 0 to below 0.5: what the robust rules leave out.
 
     Raises:
-        DataError: `clip` is not above 0.
-        UnknownNameError: no such precision.
+        DataError: `clip` is not above 0, or `attackers` is out of range.
+        UnknownNameError: no such precision or aggregation.
     """
 
     precision: Precision = "float32"
     clip: float | Literal["adaptive"] | None = None
+    aggregation: Aggregation = "mean"
+    attackers: float = 0.3
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        check_aggregation(self.aggregation)
+        set_field(self, "attackers", real_number("attackers", self.attackers))
+        if not 0 <= self.attackers < 0.5:
+            raise DataError(f"attackers is {self.attackers}: expected a share of a round's nodes from 0 to below 0.5")
         if self.clip is None or self.clip == "adaptive":
             return
         set_field(self, "clip", real_number("clip", self.clip))

@@ -10,7 +10,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from tegu.core.data.tree import Tree, add, scale, trained_part
+from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.progress import SILENT, Progress, RoundProgress
+from tegu.server.replies.aggregation import aggregate
 from tegu.server.replies.bounds import Bounded, bound_norms
 from tegu.server.replies.influence import limit_users
 from tegu.server.replies.refusal import Refusal
@@ -235,8 +235,9 @@ class MetaStrategy(Strategy):
             return self._outer.meta, ""
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the step refuses a sum that is not finite
-                mean = scale(_sum_of_updates(usable.values()), 1 / self._users)
-            meta, self._dropped = self._outer.step(mean, number), 0
+                training = [reply for reply in usable.values() if reply.users]
+                direction = aggregate(training, self._plan.updates.aggregation, self._plan.updates.attackers)
+            meta, self._dropped = self._outer.step(direction, number), 0
         except DivergedError as error:
             self._users, self._dropped = 0, self._dropped + 1
             _log.warning("round %d is dropped: %s", number, error)
@@ -260,7 +261,3 @@ class MetaStrategy(Strategy):
             why = "; ".join(map(str, refused)) or "no node replied in time"
             raise FederationError(f"round {number} has no usable reply: {why}")
         return usable, refused
-
-
-def _sum_of_updates(replies: Iterable[Reply]) -> Tree:
-    return reduce(add, [reply.update for reply in replies if reply.users])

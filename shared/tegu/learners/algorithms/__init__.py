@@ -6,5 +6,8 @@ are closed forms for ratings and rankings by item id. The package `mixture` trai
 Parts of them: `correction_form` (adapting and predicting by correction), `correction_candidates`, `correction_training`
 and `shrinkage`.
 
+`gradient_based`, `learned_optimiser` and `bayesian` hold learners that adapt a module's parameters by steps on the
+support: by plain gradient steps, by learned ones, and with several sets of parameters for a user.
+
 `metric` and `fast_adaptation` hold learners that see a row through an embedding; `episodic` has what they share.
 """

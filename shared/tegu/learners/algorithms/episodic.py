@@ -32,10 +32,13 @@ from tegu.learners.learner import (
 from tegu.learners.modules.initial_values import Init, check_init, initial_parameters, reset_statistics
 from tegu.learners.networks.embedding import Embedding
 
-__all__ = ["Episodic", "check_kind", "episodic_learner", "module_entries", "module_parameters"]
+__all__ = ["TRAINING", "Episodic", "check_kind", "episodic_learner", "module_entries", "module_parameters"]
 
 _Adapt: TypeAlias = Callable[[TorchTree, TorchBatch, TorchKnobs], TorchTree]
 _Loss: TypeAlias = Callable[[TorchTree, TorchTree, TorchBatch], Tensor]
+TRAINING = RecommendedTraining("Adam", 0.003, averaged=True, until_flat=True)
+"""Adam with a constant step, an average of the parameters, and rounds by validation: see decision 040."""
+
 _NEAREST: Mapping[Kind, str] = {
     "regression": "r2d2, snail or residual_correction",
     "multilabel": "residual_correction",

@@ -2,8 +2,8 @@
 
     W = (X' X + ridge I)^-1 X' Y  =  X' (X X' + ridge I)^-1 Y
 
-The second form (Woodbury) inverts a matrix of rows in place of one of features. The inverse is held constant in a
-last step of refinement: this gives the exact first derivative, without that of the inverse's own iterations.
+The second form (Woodbury) inverts a matrix of rows in place of one of features. The inverse is held constant in steps
+of refinement: they give the exact first derivative, without that of the inverse's own iterations.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from torch import Tensor
 from tegu.learners.solvers.inverse import inverse
 
 __all__ = ["ridge_weights"]
+
+_REFINEMENTS = 2  # the first gives the derivative, and each restores float32 digits of what was before
 
 
 def ridge_weights(features: Tensor, targets: Tensor, mask: Tensor, ridge: Tensor | float) -> Tensor:
@@ -44,5 +46,7 @@ def _solve(matrix: Tensor, targets: Tensor, ridge: Tensor | float) -> Tensor:
     identity = (size.unsqueeze(0) == size.unsqueeze(1)).to(matrix.dtype)
     system = matrix + ridge * identity
     inverted = inverse(system.detach(), identity)
-    first = (inverted @ targets).detach()
-    return first + inverted @ (targets - system @ first)
+    solved = (inverted @ targets).detach()
+    for _ in range(_REFINEMENTS):
+        solved = solved + inverted @ (targets - system @ solved)
+    return solved

@@ -7,6 +7,7 @@ what frequencies alone would give. Where inputs tell neither, labels count as sh
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from tegu.sim.data.population import Population
 __all__ = ["Agreement", "agreement", "labels_are_own"]
 
 _ROWS = 3000  # that are compared
+_NUMBERS = 1 << 25  # of all compared rows: fewer rows if they are large
 _EACH = (10, 40)  # fewest and most rows of a user
 _FEWEST_USERS = 20
 _SURE = 2.0  # standard errors
@@ -80,9 +82,10 @@ def _comparable(spec: Spec) -> bool:
 def _sample(train: Population, seed: int) -> tuple[Array, Array, Array]:
     """Standardised rows of length 1 `[rows, numbers]`, their labels, and numbers of their users in ascending order."""
     rng = keyed_rng("own labels", seed)
-    each = int(np.clip(_ROWS // len(train), *_EACH))
+    most = min(_ROWS, _NUMBERS // math.prod(train.spec.x.shape))
+    each = int(np.clip(most // len(train), *_EACH))
     able = np.flatnonzero(train.counts > 1)
-    users = np.sort(rng.permutation(able)[: max(1, _ROWS // each)])
+    users = np.sort(rng.permutation(able)[: max(_FEWEST_USERS, most // each)])
     parts = []
     for number, index in enumerate(users.tolist()):
         inputs, labels = train.rows(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest
 from tegu.core.data.tree import Tree, trained_part
-from tegu.core.errors import PopulationError, UnknownNameError
+from tegu.core.errors import DataError, PopulationError, UnknownNameError
 from tegu.core.metrics import Metric
 from tegu.core.notes import note
 from tegu.core.sampling.episode import shortage_message
@@ -28,9 +29,11 @@ from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.server.training.run_folder import resumed_text
 from tegu.server.training.strategy import MetaStrategy
+from tegu.sim.attacks.attack import Attack
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import InProcessGrid, MessageHandler, answer_with, flower_identity
+from tegu.sim.federation.separate_replies import answer_separately
 from tegu.wire import to_record
 
 __all__ = ["Backend", "Trained", "Validator", "check_backend", "check_cohort", "train_in_process"]
@@ -132,6 +135,7 @@ def train_in_process(
     checkpoints: Path | None = None,
     progress: Progress = SILENT,
     validation: Validator | None = None,
+    attack: Attack | None = None,
 ) -> Trained:
     """Run the plan's rounds in this process.
 
@@ -144,13 +148,16 @@ def train_in_process(
             The caller holds it and has checked that it holds no other run (`tegu.server.training.run_folder`).
         progress: notified after every round and its validation.
         validation: how parameters are validated. None means no validations, and the plan's patience is ignored.
+        attack: what false users do; None if all are honest.
 
     Raises:
         PopulationError: as `check_cohort`.
+        DataError: replies that are looked at one by one are rounded.
         FederationError: a checkpoint cannot be used, or an update is not finite.
     """
     participants = check_cohort(population, plan)
-    hosted = _on_one_node(plan)
+    separate = _looks_at_replies(plan, attack)
+    hosted = plan if separate else _on_one_node(plan)
     nodes = participants if hosted is plan else 1
     checkpoint = latest_checkpoint(checkpoints) if checkpoints else None
     rounds, _, rule = settled(plan)
@@ -163,18 +170,45 @@ def train_in_process(
     validations = validation.validations(plan, checkpoint.history if checkpoint else None) if validation else None
     began = time.perf_counter()
     strategy = MetaStrategy(
-        outer, hosted, checkpoints=checkpoints, done=done, progress=progress, validations=validations, joint=True
+        outer,
+        hosted,
+        checkpoints=checkpoints,
+        done=done,
+        progress=progress,
+        validations=validations,
+        clip=checkpoint.clip if checkpoint else math.inf,
+        joint=not separate,
     )
     received = 0
     if done < rounds:
         with flower_identity(), _quiet_flower():
-            grid = InProcessGrid(nodes, _message_handler(engine, population, nodes, validation, meta))
+            answer = _message_handler(engine, population, nodes, validation, meta)
+            if separate:
+                fixed = {name: meta[name] for name in engine.manifest.fixed_parameters}
+                answer = answer_separately(engine, population, nodes, answer, fixed, attack)
+            grid = InProcessGrid(nodes, answer)
             result = strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
             received = sum(int(str(metrics["bytes"])) for metrics in result.train_metrics_clientapp.values())
     kept_round, kept_meta = strategy.kept
     seconds = time.perf_counter() - began - (validations.seconds if validations else 0.0)
     found = tuple(validations.found) if validations else ()
     return Trained(kept_meta, seconds, strategy.user_rounds, received, kept_round, found)
+
+
+def _looks_at_replies(plan: TrainingPlan, attack: Attack | None) -> bool:
+    """Whether the server needs the nodes' replies one by one.
+
+    Raises:
+        DataError: they would be rounded, whose errors each node would have to keep.
+    """
+    updates = plan.updates
+    separate = attack is not None or updates.aggregation != "mean" or updates.clip == "adaptive"
+    if separate and updates.precision != "float32":
+        raise DataError(
+            f"precision is {updates.precision} with aggregation {updates.aggregation}, clip {updates.clip} or an "
+            "attack: a simulation looks at replies one by one in float32 alone"
+        )
+    return separate
 
 
 def _on_one_node(plan: TrainingPlan) -> TrainingPlan:

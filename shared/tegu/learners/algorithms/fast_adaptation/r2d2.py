@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
-from tegu.learners.algorithms.episodic import Episodic, check_kind, episodic_learner
-from tegu.learners.learner import Learner, RecommendedTraining, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.algorithms.episodic import TRAINING, Episodic, check_kind, episodic_learner
+from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.functional import Given
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.losses import OutputLoss, find_loss, masked_mean
@@ -43,7 +43,6 @@ _RIDGE, _SCALE, _BIAS = "r2d2/log_ridge", "r2d2/log_scale", "r2d2/bias"
 _FIRST_RIDGE = 0.1
 _FIRST_SCALE = MappingProxyType({"classification": 10.0, "regression": 1.0})  # of logits, whose targets are 0 and 1
 _WINDOW = 256  # rows: the cost of the inverse grows with their cube
-_TRAINING = RecommendedTraining("Adam", 0.003, decay=True)
 _FACTORS = (10.0, 3.0, 1.0, 0.3)
 _SHARES = (0.5, 1.0)
 
@@ -110,7 +109,7 @@ def r2d2(
         {**knobs, "share": 0.0},
         [{"share": share, "ridge": factor} for share in _SHARES for factor in _FACTORS],
         own,
-        _TRAINING,
+        TRAINING,
         _WINDOW,
     )
     return episodic_learner("r2d2", PAPER, spec, network, form, init)

@@ -23,6 +23,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.scalars import whole_number
 from tegu.learners.algorithms.episodic import (
+    TRAINING,
     Episodic,
     check_kind,
     episodic_learner,
@@ -30,7 +31,7 @@ from tegu.learners.algorithms.episodic import (
     module_parameters,
 )
 from tegu.learners.algorithms.fast_adaptation.snail_blocks import after, layers_of, parameters_of, read_sequence
-from tegu.learners.learner import Learner, RecommendedTraining, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.functional import Given
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.losses import OutputLoss, find_loss, masked_mean
@@ -43,7 +44,7 @@ __all__ = ["PAPER", "snail"]
 
 PAPER = "Mishra et al. 2018, A Simple Neural Attentive Meta-Learner, arXiv:1707.03141"
 _PREFIX = "snail"
-_TRAINING = RecommendedTraining("Adam", 0.001, decay=True)
+_TRAINING = TRAINING._replace(lr=0.001)
 _CANDIDATES = [{"temperature": temperature} for temperature in (2.0, 1.0)]
 
 

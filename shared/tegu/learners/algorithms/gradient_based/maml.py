@@ -58,7 +58,7 @@ def maml(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """A MAML learner for any module that is a function of its parameters and its input.
+    """MAML (Finn et al. 2017, arXiv:1703.03400) for any module that is a function of its parameters and its input.
 
     Args:
         model: maps `x` `[rows, *spec.x.shape]` to `[rows, spec.outputs]`; for ranking, item ids `[rows]` to
@@ -99,7 +99,9 @@ def fomaml(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """First-order MAML: `maml` without second derivatives. Its memory does not grow with the number of steps.
+    """First-order MAML (Finn et al. 2017, arXiv:1703.03400): `maml` without second derivatives.
+
+    Its memory does not grow with the number of steps.
 
     Args:
         model: as in `maml`.

@@ -75,7 +75,9 @@ def lstm_meta_learner(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """An LSTM meta-learner for any module that is a function of its parameters and its input.
+    """The LSTM meta-learner (Ravi and Larochelle 2017): an LSTM whose cell state is the parameters takes the steps.
+
+    It takes any module that is a function of its parameters and its input.
 
     Args:
         model: as in `maml`.

@@ -43,7 +43,9 @@ def meta_sgd(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """A Meta-SGD learner for any module that is a function of its parameters and its input.
+    """Meta-SGD (Li et al. 2017, arXiv:1707.09835): learn the initialisation and a step size for every entry of it.
+
+    It takes any module that is a function of its parameters and its input.
 
     Args:
         model: as in `maml`.

@@ -72,9 +72,12 @@ def t_net(
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
-    """A T-Net learner, or an MT-Net learner with `mask`, for a module with linear or convolutional layers.
+    """T-Net (Lee and Choi 2018, arXiv:1801.05558), or MT-Net with `mask`: layers that adapt between learned transforms.
 
-    Layers whose weight does not adapt have no transform, nor have grouped and transposed convolutions.
+    It takes a module with linear or convolutional layers.
+
+    Layers whose weight does not adapt have no transform, nor have grouped and transposed convolutions. The module with
+    the trained W and b, without T, is another function, so that `Run.state_dict` refuses this learner.
 
     Args:
         model: as in `maml`; some of its layers are `torch.nn.Linear` or convolutions.
@@ -126,8 +129,7 @@ def t_net(
             row_losses=ready.row_losses,
         ),
         execution=Execution(summed_update=summed_update_of(objective, ready.fixed), order_invariant=True),
-        fixed_parameters=ready.fixed,
-        source=ready.source,
+        fixed_parameters=ready.fixed,  # and no source: with these parameters, the module is not what was trained
         recommended=TRAINING,
     )
 

@@ -26,10 +26,10 @@ from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.scalars import whole_number
-from tegu.learners.algorithms.episodic import Episodic, check_kind, episodic_learner
+from tegu.learners.algorithms.episodic import TRAINING, Episodic, check_kind, episodic_learner
 from tegu.learners.algorithms.metric.full_context import context_entries, query_in_context, support_in_context
 from tegu.learners.algorithms.metric.label_scores import UNSEEN, label_log_probabilities, nearest_label_loss
-from tegu.learners.learner import Learner, RecommendedTraining, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.named_output import OutputName
 from tegu.learners.networks.embedding import EmbeddingChoice, embedding_of
@@ -41,7 +41,6 @@ __all__ = ["PAPER", "matching_networks"]
 PAPER = "Vinyals et al. 2016, Matching Networks for One Shot Learning, arXiv:1606.04080"
 _WINDOW = 256  # rows that a device keeps
 _TINY = 1e-30  # of attention to a label: its logarithm is finite
-_TRAINING = RecommendedTraining("Adam", 0.003, decay=True)
 _CANDIDATES = [{"unseen": unseen, "temperature": t} for unseen in (0.5, 0.1, UNSEEN) for t in (1.0, 0.3, 0.1, 0.03)]
 
 
@@ -112,7 +111,7 @@ def matching_networks(
         {**knobs, "weight": 0.0},
         _CANDIDATES,
         own,
-        _TRAINING,
+        TRAINING,
         _WINDOW,
         order_invariant=not full_context,
     )

@@ -23,10 +23,10 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.scalars import real_number
-from tegu.learners.algorithms.episodic import Episodic, check_kind, episodic_learner
+from tegu.learners.algorithms.episodic import TRAINING, Episodic, check_kind, episodic_learner
 from tegu.learners.algorithms.metric.label_scores import UNSEEN, label_log_probabilities, nearest_label_loss
 from tegu.learners.algorithms.metric.prototypes import prototypes_of
-from tegu.learners.learner import Learner, RecommendedTraining, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.named_output import OutputName
 from tegu.learners.networks.embedding import EmbeddingChoice, embedding_of
@@ -35,7 +35,6 @@ __all__ = ["PAPER", "prototypical_networks"]
 
 PAPER = "Snell et al. 2017, Prototypical Networks for Few-shot Learning, arXiv:1703.05175"
 _PRIOR = "prior/prototypes"
-_TRAINING = RecommendedTraining("Adam", 0.003, decay=True)
 _CANDIDATES = [{"unseen": unseen, "temperature": t} for unseen in (0.5, 0.1, UNSEEN) for t in (4.0, 2.0, 1.0)]
 
 
@@ -106,6 +105,6 @@ def prototypical_networks(
         {**knobs, "weight": 0.0},
         [{**each, **count} for count in counts for each in (_CANDIDATES if not prior_count else _CANDIDATES[-3:])],
         own,
-        _TRAINING,
+        TRAINING,
     )
     return episodic_learner("prototypical_networks", PAPER, spec, network, form, init)

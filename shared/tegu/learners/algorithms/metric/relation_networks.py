@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tegu.core.data.spec import Field, Spec
 from tegu.core.data.tree import Tree
 from tegu.learners.algorithms.episodic import (
+    TRAINING,
     Episodic,
     check_kind,
     episodic_learner,
@@ -32,7 +33,7 @@ from tegu.learners.algorithms.episodic import (
 )
 from tegu.learners.algorithms.metric.label_scores import UNSEEN, known_rows, label_log_probabilities
 from tegu.learners.algorithms.metric.prototypes import prototypes_of
-from tegu.learners.learner import Learner, RecommendedTraining, TorchBatch, TorchKnobs, TorchTree
+from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.checks import checked_module
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.initial_values import Init
@@ -45,7 +46,7 @@ __all__ = ["PAPER", "relation_networks"]
 PAPER = "Sung et al. 2018, Learning to Compare: Relation Network for Few-Shot Learning, arXiv:1711.06025"
 _PREFIX = "relation"
 _HIDDEN = 64
-_TRAINING = RecommendedTraining("Adam", 0.003, decay=True)
+_TRAINING = TRAINING._replace(lr=0.001)  # with 0.003 all scores became the same
 _CANDIDATES = [{"unseen": unseen, "temperature": t} for unseen in (0.5, 0.1, UNSEEN) for t in (2.0, 1.0, 0.5)]
 
 
@@ -69,7 +70,8 @@ def relation_networks(
         spec: of a classification.
         embedding: as in `prototypical_networks`.
         relation: maps a label's mean and a row, `[pairs, 2 * width]`, to the logit of the relation score `[pairs, 1]`.
-            None makes a network of two hidden layers. Its first parameters are drawn from the seed. It is not changed.
+            None makes a network of two hidden layers, each normalised. Its first parameters are drawn from the seed.
+            It is not changed.
         init: as in `reptile`.
         output: as in `reptile`.
 
@@ -116,5 +118,8 @@ def relation_networks(
 
 
 def _relation(width: int) -> nn.Module:
-    layers = [nn.Linear(2 * width, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, _HIDDEN), nn.ReLU()]
+    """As in the paper two normalised layers and a score; each pair is normalised by itself, not over a batch."""
+    layers = list[nn.Module]()
+    for size in (2 * width, _HIDDEN):
+        layers += [nn.Linear(size, _HIDDEN), nn.LayerNorm(_HIDDEN), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(_HIDDEN, 1))
