@@ -17,7 +17,7 @@ signing = typer.Typer()
 def keygen(
     key: Annotated[Path, typer.Argument(help="A new file for the private key.")],
 ) -> None:
-    """Write a new Ed25519 private key to KEY, a file that must not exist, and print the public key for apps."""
+    """Write a new Ed25519 private key to the file KEY, which must not exist, and print the public key for apps."""
     from tegu.core.bundle.key_file import make_key_file  # noqa: PLC0415 # keeps --help quick
 
     typer.echo(make_key_file(key))

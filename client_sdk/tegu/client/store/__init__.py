@@ -13,7 +13,6 @@ schema        the tables of the store
 migration     from schema 1 to schema 2
 database      the SQLite file: transactions, locking, errors
 group_commit  writes of several threads in one transaction
-presence      whether the files are still those that were opened
 row_bytes     rows as bytes
 damage        what goes wrong with a store's file, and its repair
 """

@@ -13,7 +13,7 @@ from typing import Literal
 
 from tegu.client.forks import survives_forks
 from tegu.client.store.damage.faults import REPAIR, fix_for
-from tegu.client.store.presence import Presence
+from tegu.client.store.damage.presence import Presence
 from tegu.core.errors import StoreError
 
 __all__ = ["BUSY_SECONDS", "Database", "checked_path"]
