@@ -32,7 +32,7 @@ NODES, ITEMS, FACTORS, UNSEEN, RIDGE, SHARE = 3, 16, 3, 0.2, 0.1, 0.4
 PLAN = TrainingPlan(
     rounds=4, seed=3, cohort=CohortPlan(NODES, NODES), outer=OuterRule("SGD", 0.7), episodes=EpisodeRule(1, 4, 4)
 )
-RUN = {**to_config(PLAN.training_only()), "calibration-share": SHARE, "calibration-ks": "1,2"}
+RUN = {**to_config(PLAN.training_only()), "clip": 0.0, "calibration-share": SHARE, "calibration-ks": "1,2"}
 
 
 @cache
