@@ -16,6 +16,8 @@ $(READY): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock --editable '.[dev]'
+	@# Tests compare with easyfsl's metric learners; the torchvision that it asks for is not used, and is built for another torch.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock --no-deps easyfsl
 	@touch $@
 
 demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
