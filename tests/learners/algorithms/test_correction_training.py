@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from tests.learners.toys import NO_NOISE, assert_trees_close
 from torch import Tensor, nn
 
+from tegu.compile import compile_cohort
 from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.learners.algorithms.residual_correction import residual_correction
@@ -95,3 +96,9 @@ def test_fixed_parameters_have_no_update() -> None:
         "2.weight",
         "2.bias",
     }
+
+
+def test_it_compiles_over_users() -> None:
+    """The compiler compares the graphs with torch, user by user. Without them a simulation runs user by user."""
+    learner = residual_correction(network("classification"), SPECS["classification"], through=True)
+    assert compile_cohort(learner).summed_update is not None

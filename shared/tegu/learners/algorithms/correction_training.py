@@ -17,7 +17,6 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
-from tegu.learners.inner_loop.gradient_steps import concatenate
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import RecommendedTraining, SummedUpdate, TorchBatch, TorchTree, Update
 from tegu.learners.modules.functional import Given
@@ -57,10 +56,15 @@ def train_through(
 
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
-        rows, count = concatenate(support, query), support.mask.shape[0]
-        every = seen(meta, rows.x)
-        before = masked_mean(loss, Given(module, meta, output=every.output), rows)
-        output = corrected(Seen(*(each[:count] for each in every)), support, Seen(*(each[count:] for each in every)))
+        # Seen apart: the gradient of a slice of both, batched over users, fixes the number of users in a graph.
+        known, asked = seen(meta, support.x), seen(meta, query.x)
+        weights = [rows.mask.sum() for rows in (support, query)]
+        losses = [
+            masked_mean(loss, Given(module, meta, output=each.output), rows) * weight.clamp(min=1)
+            for each, rows, weight in zip((known, asked), (support, query), weights, strict=True)
+        ]
+        before = (losses[0] + losses[1]) / (weights[0] + weights[1]).clamp(min=1)
+        output = corrected(known, support, asked)
         return before + masked_mean(loss, Given(module, meta, output=output), query), {}
 
     return update_of(objective, untrained), summed_update_of(objective, untrained)
