@@ -30,6 +30,11 @@ from tegu.sim.training.in_process import Trained
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
+def with_fixed_rounds(plan: TrainingPlan) -> TrainingPlan:
+    """What a run makes of a plan with a number of rounds: validation does not end it."""
+    return replace(plan, early_stopping=replace(plan.early_stopping, until_flat=False))
+
+
 def test_keywords_replace_the_plans_values(tmp_path: Path) -> None:
     progress, plan = Recorded(), people.plan(4, seed=3, cohort=5, nodes=9, ks=(2,), validate_every=1)
     run = simulate(
@@ -42,7 +47,7 @@ def test_keywords_replace_the_plans_values(tmp_path: Path) -> None:
         checkpoints=tmp_path,
         progress=progress,
     )
-    assert run.plan == people.plan(2, seed=7, cohort=3, nodes=9, ks=(2,), validate_every=1)
+    assert run.plan == with_fixed_rounds(people.plan(2, seed=7, cohort=3, nodes=9, ks=(2,), validate_every=1))
     assert run.ks == (2,)
     assert run.learner.execution.example_scaling == (None, None)  # a learner is not changed
     assert [each.round for each in progress.rounds] == [1, 2]
@@ -54,7 +59,7 @@ def test_keywords_replace_the_plans_values(tmp_path: Path) -> None:
 
 def test_the_plan_decides_without_keywords() -> None:
     plan = people.plan(1, seed=3, cohort=4)
-    assert simulate(people.people(), people.learner(), plan=plan).plan == plan
+    assert simulate(people.people(), people.learner(), plan=plan).plan == with_fixed_rounds(plan)
 
 
 def test_zero_is_a_value() -> None:
@@ -189,7 +194,7 @@ def test_the_backend_ray_trains_on_ray(tmp_path: Path, monkeypatch: pytest.Monke
     plan = people.plan(2, validate_every=0)
     run = tiny_run(plan, backend="ray", checkpoints=tmp_path)
     first = digest(people.learner().init(0))
-    assert calls == [(first, run.split.train.users.tolist(), plan, tmp_path)]
+    assert calls == [(first, run.split.train.users.tolist(), with_fixed_rounds(plan), tmp_path)]
     assert digest(run.bundle.meta) == digest(meta)
     assert run.bundle.manifest.training["backend"] == "ray"
     assert tiny_run(plan).bundle.manifest.training["backend"] == "inprocess"

@@ -192,7 +192,7 @@ def test_a_state_adapted_to_rows_that_another_process_removes_is_not_saved(tmp_p
     with Personalizer.open(BUNDLE, tmp_path / "me.db") as p:
         p.observe(X, Y, ids=IDS)
         rows = p._store.load()
-        p._store.load = lambda: rows  # type: ignore[method-assign] # read before the other process removes
+        p._store.load = lambda newest=None: rows  # type: ignore[method-assign] # read before the other process removes
         with Personalizer.open(BUNDLE, tmp_path / "me.db") as other:
             other.remove(IDS[0])
         with pytest.raises(StoreError, match="interactions were removed, by another process"):

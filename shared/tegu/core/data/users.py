@@ -76,11 +76,11 @@ def read_users(path: Path, spec: Spec) -> list[LocalUser]:
             f"cannot read {path} ({error}): expected a .npz with x, y and user, as write_users makes it"
         ) from error
     x, y = check_rows(spec, x, y)
-    if not len(user) == len(balanced) == len(x):
-        raise DataError(
-            f"{path} has {len(x)} rows of x, {len(user)} of user and {len(balanced)} of balanced: expected equal "
-            "numbers; use write_users"
-        )
+    for name, column in (("user", user), ("balanced", balanced)):
+        if len(column) != len(x):
+            raise DataError(
+                f"{path} has {len(x)} rows of x and {len(column)} of {name}: expected equal numbers; use write_users"
+            )
     columns = {"x": x, "y": y, **{name: ordinal_codes(f"{path}: {name}", given[name], len(x)) for name in given}}
     chosen = {str(name): user == name for name in np.unique(user)}
     return [
