@@ -199,7 +199,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
             wait_until(lambda: "serving at" in server.said())
             paths = ("/v1/control/list-nodes", "/v1/runtime/acquire-task", "/v1/fleet/pull-messages")
             asked = {path: status_from(port, folder / "keys/ca.crt", "127.0.0.2", path) for path in paths}
-            wait_until(lambda: "does not know this node's key" in first.said())
+            nodes = (first, second, third)
+            wait_until(lambda: all("does not know this node's key" in node.said() for node in nodes))
             tegu(folder, "nodes", "add", "federation.toml", *(f"keys/node-{node}.pub" for node in range(NODES)))
             wait_until(lambda: rounds_run(folder) >= 1)
             for number, victim in enumerate(KILLED, 1):
@@ -214,7 +215,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
             code = server.process.wait(300)
             assert code == 0, server.said()
             processes = flower_processes(folder)
-            joined = [each.said() for each in (first, second, third)]
+            joined = [each.said() for each in nodes]
             return Served(folder, public, server.said(), joined, asked, faults, processes)
 
 
@@ -238,10 +239,10 @@ def test_an_operator_reads_what_happens(served: Served) -> None:
     assert f"waiting: 0 of {NODES} connected" in served.said
     assert f"started, at round 0 of {ROUNDS}" in served.said
     assert re.search(rf"^resumed after round [1-3] of {ROUNDS}$", served.said, re.MULTILINE)
-    for number in (1, 2, 3, 5, 6):  # after the fourth, the server was killed before it could say so
-        assert re.search(rf"^round {number} of {ROUNDS}: \d+ people of 3 nodes, ", served.said, re.MULTILINE), (
-            served.said
-        )
+    shown = re.findall(rf"^round (\d) of {ROUNDS}: \d+ people of 3 nodes, ", served.said, re.MULTILINE)
+    # One round ended in the moment in which the server was killed: it may be in the records alone.
+    assert [number for number in map(str, range(1, ROUNDS + 1)) if number not in shown] in ([], ["4"], ["5"])
+    assert shown == sorted(set(shown)), "no round is shown twice"
     assert "the SuperLink has ended with code -9: it is started again" in served.said
     assert served.said.rstrip().endswith("init.tegu")
 

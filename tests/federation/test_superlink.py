@@ -127,6 +127,8 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
         "validations": [],
         "decline": {},
         "refused": {},
+        "refused_in_calibration": [],
+        "refused_in_validation": [],
         "meta": digest(federated.bundle.meta),
     }
     assert federated.bundle.manifest.training["users_a_round"] == counts
