@@ -7,7 +7,8 @@ Parts of them: `correction_form` (adapting and predicting by correction), `corre
 and `shrinkage`.
 
 `gradient_based`, `learned_optimiser` and `bayesian` hold learners that adapt a module's parameters by steps on the
-support: by plain gradient steps, by learned ones, and with several sets of parameters for a user.
+support: by plain gradient steps, by learned ones, and with several sets of parameters for a user; `by_steps` has what
+they share.
 
 `metric` and `fast_adaptation` hold learners that see a row through an embedding; `episodic` has what they share.
 """

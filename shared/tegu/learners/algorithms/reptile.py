@@ -21,38 +21,29 @@ from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import DataError
+from tegu.learners.algorithms.by_steps import step_size_candidates
+from tegu.learners.inner_loop.adaptable import adaptable
 from tegu.learners.inner_loop.dual_steps import summed_by_dual_steps
 from tegu.learners.inner_loop.gradient_steps import (
     InnerOptimiser,
     concatenate,
     inner_loop,
-    mean_loss,
-    row_losses,
     run_steps,
 )
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import (
-    CalibrationOptions,
     Execution,
     Learner,
-    Source,
     SummedUpdate,
     TorchBatch,
     TorchTree,
     Update,
 )
-from tegu.learners.modules.checks import checked_module
-from tegu.learners.modules.functional import call
 from tegu.learners.modules.initial_values import (
     Init,
-    adapted_parameter_names,
-    check_init,
-    fixed_parameter_names,
-    initial_parameters,
-    reset_statistics,
     trained_parameter_names,
 )
-from tegu.learners.modules.losses import OutputLoss, find_loss
+from tegu.learners.modules.losses import OutputLoss
 from tegu.learners.modules.named_output import OutputName
 from tegu.learners.modules.table_lookups import find_row_tables
 from tegu.learners.parameters.step_sizes import (
@@ -65,7 +56,6 @@ from tegu.learners.parameters.table_rows import parameter_changes
 
 __all__ = ["PAPER", "reptile"]
 
-_RATE_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 PAPER = "Nichol et al. 2018, On First-Order Meta-Learning Algorithms, arXiv:1803.02999"
 
 
@@ -122,12 +112,8 @@ def reptile(
             negative, infinite or has no effect because every parameter adapts.
         UnknownNameError: no such loss, inner optimiser, way to learn step sizes or `init`.
     """
-    init = check_init(init)
-    model = checked_module(model, spec, output)
-    if init == "fresh":
-        reset_statistics(model)
-    rows_loss = find_loss(loss, spec)
-    names, fixed = adapted_parameter_names(model, adapted_parameters), fixed_parameter_names(model)
+    ready = adaptable(model, spec, loss, adapted_parameters, init, output)
+    model, rows_loss, names, fixed = ready.module, ready.loss, ready.adapted, ready.fixed
     tables = find_row_tables(model, rows_loss, spec, names)
     adapt = inner_loop(model, rows_loss, names, inner, momentum, tables)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
@@ -142,14 +128,14 @@ def reptile(
     def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
         adapted = run_steps(adapt, meta, support, knobs, minibatches)
-        after = mean_loss(model, rows_loss, meta | adapted, query, support)
+        after = ready.mean_loss(meta | adapted, query, support)
         weighted = after * (query.mask.sum() / rows_per_weight) if rows_per_weight else after
         return weighted, parameter_changes(meta, adapted)
 
     def query_losses(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> tuple[Tensor, Tensor]:
         # Without minibatches: step sizes are learned for devices, which use no minibatches.
         adapted = meta | run_steps(adapt, meta, support, knobs)
-        before, after = (mean_loss(model, rows_loss, tree, query, support) for tree in (meta, adapted))
+        before, after = (ready.mean_loss(tree, query, support) for tree in (meta, adapted))
         return before, after
 
     update: Update = toward if every_parameter_adapts else update_of(through, (*names, *entries, *fixed))
@@ -170,21 +156,18 @@ def reptile(
         adapted_parameters=names,
         knobs=knobs,
         unadapted={**knobs, "steps": 0.0},
-        init=lambda seed: {**initial_parameters(model, seed, init), **entries},
+        init=lambda seed: {**ready.init(seed), **entries},
         adapt=adapt,
-        predict=lambda meta, state, x: call(model, meta | state, x),
+        predict=lambda meta, state, x: ready.output(meta | state, x),
         update=update,
-        calibration=CalibrationOptions(
-            candidates=[{**knobs, "lr": lr * factor} for factor in _RATE_FACTORS],
-            row_losses=lambda meta, batch: row_losses(model, rows_loss, meta, batch),
-        ),
+        calibration=step_size_candidates(ready, knobs),
         execution=Execution(
             summed_update=summed,
             order_invariant=minibatches == 1,
             merges_query=every_parameter_adapts and not entries,
         ),
         fixed_parameters=fixed,
-        source=Source(model, loss),
+        source=ready.source,
     )
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,13 +35,10 @@ from tegu.core.data.tree import Tree
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.scalars import whole_number
 from tegu.learners.algorithms.bayesian.ensemble import mean_output
-from tegu.learners.algorithms.gradient_based.maml import TRAINING
+from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients, run_steps, step_size
-from tegu.learners.inner_loop.query_gradient import update_of
 from tegu.learners.learner import (
-    CalibrationOptions,
-    Execution,
     Iterated,
     Learner,
     Members,
@@ -121,25 +119,11 @@ def bayesian_maml(
     def outputs(meta: TorchTree, state: TorchTree, x: Tensor) -> list[Tensor]:
         return [ready.output(meta | {n: state[n][m] for n in ready.adapted}, x) for m in range(particles)]
 
-    return Learner(
-        name="bayesian_maml",
-        paper=PAPER,
-        spec=spec,
-        adapted_parameters=ready.adapted,
-        knobs=knobs,
-        unadapted={**knobs, "steps": 0.0},
+    calibration = step_size_candidates(ready, knobs, _RATE_FACTORS)
+    return replace(
+        learner_by_steps("bayesian_maml", PAPER, spec, ready, knobs, adapt, objective, calibration, summed=False),
         init=lambda seed: _first_entries(ready, particles, seed, fresh=init == "fresh"),
-        adapt=adapt,
         predict=lambda meta, state, x: mean_output(spec, outputs(meta, state, x)),
-        update=update_of(objective, ready.fixed),
-        calibration=CalibrationOptions(
-            candidates=[{**knobs, "lr": lr * factor} for factor in _RATE_FACTORS],
-            row_losses=ready.row_losses,
-        ),
-        execution=Execution(order_invariant=True),
-        fixed_parameters=ready.fixed,
-        source=ready.source,
-        recommended=TRAINING,
         members=Members(particles, outputs),
     )
 

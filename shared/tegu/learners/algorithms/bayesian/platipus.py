@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,13 +31,10 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.scalars import whole_number
 from tegu.learners.algorithms.bayesian.ensemble import mean_output
-from tegu.learners.algorithms.gradient_based.maml import RATE_FACTORS, TRAINING
+from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import gradients, inner_loop, run_steps
-from tegu.learners.inner_loop.query_gradient import update_of
 from tegu.learners.learner import (
-    CalibrationOptions,
-    Execution,
     Iterated,
     Learner,
     Members,
@@ -115,26 +113,13 @@ def platipus(
     def outputs(meta: TorchTree, state: TorchTree, x: Tensor) -> list[Tensor]:
         return [ready.output(meta | copy_of(state, number), x) for number in range(samples)]
 
-    return Learner(
-        name="platipus",
-        paper=PAPER,
-        spec=spec,
+    calibration, adapt = step_size_candidates(ready, knobs), _sampled(ready, descent, samples, entries)
+    return replace(
+        learner_by_steps("platipus", PAPER, spec, ready, knobs, adapt, objective, calibration, summed=False),
         adapted_parameters=tuple(f"{number}/{name}" for number in range(samples) for name in ready.adapted),
-        knobs=knobs,
-        unadapted={**knobs, "steps": 0.0},
         init=lambda seed: {**ready.init(seed), **_first_entries(sizes, lr)},
-        adapt=_sampled(ready, descent, samples, entries),
         predict=lambda meta, state, x: mean_output(spec, outputs(meta, state, x)),
-        update=update_of(objective, ready.fixed),
         noise=samples * entries,
-        calibration=CalibrationOptions(
-            candidates=[{**knobs, "lr": lr * factor} for factor in RATE_FACTORS],
-            row_losses=ready.row_losses,
-        ),
-        execution=Execution(order_invariant=True),
-        fixed_parameters=ready.fixed,
-        source=ready.source,
-        recommended=TRAINING,
         members=Members(samples, outputs),
     )
 

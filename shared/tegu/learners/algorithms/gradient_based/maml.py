@@ -17,15 +17,12 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
+from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import InnerOptimiser, inner_loop, run_steps
-from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import (
-    CalibrationOptions,
-    Execution,
     Iterated,
     Learner,
-    RecommendedTraining,
     TorchBatch,
     TorchTree,
 )
@@ -35,13 +32,9 @@ from tegu.learners.modules.named_output import OutputName
 from tegu.learners.modules.table_lookups import find_row_tables
 from tegu.learners.parameters.table_rows import fixed_entries
 
-__all__ = ["PAPER", "RATE_FACTORS", "TRAINING", "fomaml", "maml"]
+__all__ = ["PAPER", "fomaml", "maml"]
 
 PAPER = "Finn et al. 2017, Model-Agnostic Meta-Learning (MAML), arXiv:1703.03400"
-RATE_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-"""What calibration multiplies a step size by."""
-TRAINING = RecommendedTraining("Adam", 3e-3, decay=True)
-"""Adam on the mean query gradient, as in the paper; a larger step size than its 1e-3, for hundreds of rounds."""
 
 
 def maml(
@@ -144,26 +137,8 @@ def _learner(
         run = _run_first_order if first_order else run_steps
         return ready.mean_loss(meta | run(adapt, meta, support, knobs), query, support), {}
 
-    return Learner(
-        name=name,
-        paper=PAPER,
-        spec=spec,
-        adapted_parameters=ready.adapted,
-        knobs=knobs,
-        unadapted={**knobs, "steps": 0.0},
-        init=ready.init,
-        adapt=adapt,
-        predict=lambda meta, state, x: ready.output(meta | state, x),
-        update=update_of(objective, ready.fixed),
-        calibration=CalibrationOptions(
-            candidates=[{**knobs, "lr": knobs["lr"] * factor} for factor in RATE_FACTORS],
-            row_losses=ready.row_losses,
-        ),
-        execution=Execution(summed_update=summed_update_of(objective, ready.fixed), order_invariant=True),
-        fixed_parameters=ready.fixed,
-        source=ready.source,
-        recommended=TRAINING,
-    )
+    calibration = step_size_candidates(ready, knobs)
+    return learner_by_steps(name, PAPER, spec, ready, knobs, adapt, objective, calibration)
 
 
 def _run_first_order(adapt: Iterated, meta: TorchTree, support: TorchBatch, knobs: Mapping[str, float]) -> TorchTree:

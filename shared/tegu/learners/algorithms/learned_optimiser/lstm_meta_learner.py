@@ -22,6 +22,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -34,13 +35,11 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.scalars import whole_number
-from tegu.learners.algorithms.gradient_based.maml import TRAINING
+from tegu.learners.algorithms.by_steps import learner_by_steps
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import run_steps
-from tegu.learners.inner_loop.query_gradient import update_of
 from tegu.learners.learner import (
     CalibrationOptions,
-    Execution,
     Iterated,
     Learner,
     TorchBatch,
@@ -107,25 +106,11 @@ def lstm_meta_learner(
         del noise
         return ready.mean_loss(meta | run_steps(adapt, meta, support, knobs), query, support), {}
 
-    return Learner(
-        name="lstm_meta_learner",
-        paper=PAPER,
-        spec=spec,
-        adapted_parameters=ready.adapted,
-        knobs=knobs,
-        unadapted={"steps": 0.0},
+    tried = [{"steps": float(each)} for each in sorted({1, (steps + 1) // 2, steps})]
+    calibration = CalibrationOptions(candidates=tried, row_losses=ready.row_losses)
+    return replace(
+        learner_by_steps("lstm_meta_learner", PAPER, spec, ready, knobs, adapt, objective, calibration, summed=False),
         init=lambda seed: {**ready.init(seed), **_first_entries(hidden, lr, seed)},
-        adapt=adapt,
-        predict=lambda meta, state, x: ready.output(meta | state, x),
-        update=update_of(objective, ready.fixed),
-        calibration=CalibrationOptions(
-            candidates=[{"steps": float(tried)} for tried in sorted({1, (steps + 1) // 2, steps})],
-            row_losses=ready.row_losses,
-        ),
-        execution=Execution(order_invariant=True),
-        fixed_parameters=ready.fixed,
-        source=ready.source,
-        recommended=TRAINING,
     )
 
 

@@ -12,15 +12,15 @@ paper learns the direction of a step as well as its length. The paper takes one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from tegu.core.data.spec import Spec
-from tegu.learners.algorithms.gradient_based.maml import RATE_FACTORS, TRAINING
+from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.inner_loop.adaptable import adaptable
 from tegu.learners.inner_loop.gradient_steps import inner_loop, run_steps
-from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
-from tegu.learners.learner import CalibrationOptions, Execution, Learner, TorchBatch, TorchTree
+from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.losses import OutputLoss
 from tegu.learners.modules.named_output import OutputName
@@ -71,23 +71,7 @@ def meta_sgd(
         del noise
         return ready.mean_loss(meta | run_steps(adapt, meta, support, knobs), query, support), {}
 
-    return Learner(
-        name="meta_sgd",
-        paper=PAPER,
-        spec=spec,
-        adapted_parameters=ready.adapted,
-        knobs=knobs,
-        unadapted={**knobs, "steps": 0.0},
-        init=lambda seed: {**ready.init(seed), **initial_factors(ready.module, ready.adapted)},
-        adapt=adapt,
-        predict=lambda meta, state, x: ready.output(meta | state, x),
-        update=update_of(objective, ready.fixed),
-        calibration=CalibrationOptions(
-            candidates=[{**knobs, "lr": lr * factor} for factor in RATE_FACTORS],
-            row_losses=ready.row_losses,
-        ),
-        execution=Execution(summed_update=summed_update_of(objective, ready.fixed), order_invariant=True),
-        fixed_parameters=ready.fixed,
-        source=ready.source,
-        recommended=TRAINING,
+    learner = learner_by_steps(
+        "meta_sgd", PAPER, spec, ready, knobs, adapt, objective, step_size_candidates(ready, knobs)
     )
+    return replace(learner, init=lambda seed: {**ready.init(seed), **initial_factors(ready.module, ready.adapted)})

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
-from tegu.learners.algorithms.gradient_based.maml import RATE_FACTORS, TRAINING
+from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.algorithms.learned_optimiser.transforms import (
     Layer,
     find_layers,
@@ -38,10 +39,7 @@ from tegu.learners.algorithms.learned_optimiser.transforms import (
 )
 from tegu.learners.inner_loop.adaptable import adaptable
 from tegu.learners.inner_loop.gradient_steps import inner_loop, run_steps
-from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import (
-    CalibrationOptions,
-    Execution,
     Iterated,
     Learner,
     TorchBatch,
@@ -112,25 +110,12 @@ def t_net(
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         return ready.mean_loss(meta | run_steps(adapt, meta, support, knobs, noise=noise), query, support), {}
 
-    return Learner(
-        name="t_net",
-        paper=PAPER,
-        spec=spec,
-        adapted_parameters=ready.adapted,
-        knobs=knobs,
-        unadapted={**knobs, "steps": 0.0},
+    return replace(
+        learner_by_steps("t_net", PAPER, spec, ready, knobs, adapt, objective, step_size_candidates(ready, knobs)),
         init=lambda seed: {**ready.init(seed), **_first_entries(layers, mask=mask)},
-        adapt=adapt,
         predict=lambda meta, state, x: ready.output(with_transforms(layers, meta | state), x),
-        update=update_of(objective, ready.fixed),
         noise=sum(layer.out for layer in layers) if mask else 0,
-        calibration=CalibrationOptions(
-            candidates=[{**knobs, "lr": lr * factor} for factor in RATE_FACTORS],
-            row_losses=ready.row_losses,
-        ),
-        execution=Execution(summed_update=summed_update_of(objective, ready.fixed), order_invariant=True),
-        fixed_parameters=ready.fixed,  # and no source: with these parameters, the module is not what was trained
-        recommended=TRAINING,
+        source=None,  # with these parameters, the module is not what was trained
     )
 
 
