@@ -51,6 +51,7 @@ EXCEPTIONS = {
     "client/runtimes/torch_runtime.py": rule("core client learners", "numpy torch"),
     "client/runtimes/in_torch/gradient_steps.py": rule("core client learners", "numpy torch"),
     "client/runtimes/in_torch/learner_functions.py": rule("core client learners", "numpy torch"),
+    "client/federation/answers.py": rule("core client wire", "numpy flwr"),
     "client/federation/client_app.py": rule("core client wire", "numpy flwr"),
 }
 

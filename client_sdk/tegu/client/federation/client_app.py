@@ -1,4 +1,4 @@
-"""The Flower ClientApp: `tegu.client.federation.client_app:app`. The only module of the client that imports flwr.
+"""The Flower ClientApp: `tegu.client.federation.client_app:app`.
 
 A node finds its users and its bundle in one of two ways:
 
@@ -7,143 +7,52 @@ A node finds its users and its bundle in one of two ways:
 
 The node's configuration may also hold what the device demands of every round, such as `least-people=10`; see
 `tegu.client.federation.minimums`.
-
-A failure is told to the server as a class and a code. Its text, with values and paths, goes to this device's own log.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable
 from pathlib import Path
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from tegu.client.federation.evaluation import evaluate_users
-from tegu.client.federation.minimums import (
-    check_evaluation,
-    check_training,
-    check_training_reply,
-    few_people_hidden,
-    read_minimums,
-)
-from tegu.client.federation.updates import sum_of_updates
+from tegu.client.federation.answers import Device, answer, answer_evaluation, answer_training
+from tegu.client.federation.minimums import read_minimums
 from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
-from tegu.core.bundle.file import Bundle, read_bundle
-from tegu.core.calibration.assignment import is_calibration_user
-from tegu.core.compression.error_feedback import pack_with_feedback
-from tegu.core.data.tree import Tree, check_same_layout, has_same_layout
+from tegu.core.bundle.file import read_bundle
 from tegu.core.data.users import read_users
-from tegu.core.errors import DataError, FederationError
-from tegu.wire import (
-    Reply,
-    evaluation_reply_content,
-    failure_reason,
-    packed_reply_content,
-    read_evaluation_request,
-    read_training_request,
-    to_record,
-    to_tree,
-    training_reply_content,
-)
+from tegu.core.errors import FederationError
 
 __all__ = ["app"]
-
-_log = logging.getLogger(__name__)
-_APP_FAILED = 2  # Flower's code for a ClientApp that has raised
 
 app = ClientApp()
 
 
-def _told_as_code(answer: Callable[[Message, Context], Message]) -> Callable[[Message, Context], Message]:
-    """Answers every exception with its class and its code alone."""
-
-    @functools.wraps(answer)
-    def told(message: Message, context: Context) -> Message:
-        try:
-            return answer(message, context)
-        except Exception as error:  # whatever fails, its text stays here
-            _log.exception("a round was not answered: %s", failure_reason(error))
-            return Message(Error(_APP_FAILED, failure_reason(error)), reply_to=message)
-
-    return told
-
-
 @app.train()
-@_told_as_code
 def train(message: Message, context: Context) -> Message:
     """A training round: replies with the sum of this node's users' updates.
 
     Rounding errors of a packed update stay in the node's state and are added in the next round.
     """
-    received, config = read_training_request(message.content)
-    demanded = read_minimums(context.node_config)
-    check_training(demanded, config.clip, config.calibration_share)
-    bundle = read_bundle(_setting(context, "bundle"))
-    meta = _with_fixed(received, bundle)
-    local_users = read_users(_data_path(context), bundle.manifest.spec)
-    share, fold = config.calibration_share, config.fold
-    training = [user for user in local_users if not is_calibration_user(config.seed, user.user, share, fold)]
-    if not training:
-        return Message(training_reply_content(Reply({}, 0)), reply_to=message)
-    total, users, within, rows = sum_of_updates(
-        OnnxRuntime(bundle.graphs, limits=RunLimits()),
-        meta,
-        training,
-        seed=config.seed,
-        round_number=config.round,
-        clip_norm=config.clip,
-        episodes=config.episodes,
-        users_per_node=config.users_per_node,
-        noise=bundle.manifest.noise,
-    )
-    check_training_reply(demanded, users, rows, len(local_users))
-    if config.update_precision == "float32":
-        return Message(training_reply_content(Reply(total, users, within)), reply_to=message)
-    name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
-    sent, residual = pack_with_feedback(total, _residual(context, name, total), config.update_precision)
-    context.state[name] = to_record(residual)
-    return Message(packed_reply_content(sent, users, within), reply_to=message)
+
+    def compute(content: RecordDict) -> RecordDict:
+        return answer_training(content, _device(context), context.state)
+
+    return answer(message, compute)
 
 
 @app.evaluate()
-@_told_as_code
 def evaluate(message: Message, context: Context) -> Message:
     """An evaluation round: evaluates candidates on this node's users and replies with sums of metrics alone."""
-    received, request = read_evaluation_request(message.content)
-    demanded = read_minimums(context.node_config)
+    return answer(message, lambda content: answer_evaluation(content, _device(context)))
+
+
+def _device(context: Context) -> Device:
+    minimums = read_minimums(context.node_config)
     bundle = read_bundle(_setting(context, "bundle"))
-    check_evaluation(demanded, request, bundle.manifest)
-    meta = _with_fixed(received, bundle)
     users = read_users(_data_path(context), bundle.manifest.spec)
-    sums = evaluate_users(OnnxRuntime(bundle.graphs, limits=RunLimits()), meta, users, bundle.manifest, request)
-    return Message(evaluation_reply_content(few_people_hidden(demanded, sums, len(users))), reply_to=message)
-
-
-def _with_fixed(received: Tree, bundle: Bundle) -> Tree:
-    """All parameters: those that the round sent, and the bundle's fixed ones, which no round sends.
-
-    Raises:
-        FederationError: together they do not have the layout of the bundle's parameters.
-    """
-    meta = {**received, **{name: bundle.meta[name] for name in bundle.manifest.fixed_parameters}}
-    try:
-        check_same_layout(bundle.meta, meta)
-    except DataError as error:
-        raise FederationError(
-            f"the round's parameters are not those of this node's bundle ({error}): give server and nodes the same file"
-        ) from error
-    return meta
-
-
-def _residual(context: Context, name: str, update: Tree) -> Tree | None:
-    """The rounding error of the last update; None where there is none or the model has changed since."""
-    record = context.state.array_records.get(name)
-    residual = None if record is None else to_tree(record)
-    return residual if residual is not None and has_same_layout(residual, update) else None
+    return Device(bundle, OnnxRuntime(bundle.graphs, limits=RunLimits()), users, minimums)
 
 
 def _data_path(context: Context) -> Path:
