@@ -53,6 +53,10 @@ EXCEPTIONS = {
     "client/runtimes/in_torch/learner_functions.py": rule("core client learners", "numpy torch"),
     "client/federation/answers.py": rule("core client wire", "numpy flwr"),
     "client/federation/client_app.py": rule("core client wire", "numpy flwr"),
+    "client/federation/versions.py": rule("core client wire", "numpy"),
+    "client/participant/fleet.py": rule("core client", "numpy flwr cryptography"),
+    "client/participant/loop.py": rule("core client", "numpy flwr"),
+    "client/participant/rounds.py": rule("core client wire", "numpy flwr"),
 }
 
 

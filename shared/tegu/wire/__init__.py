@@ -3,6 +3,7 @@
 training    requests and replies of training rounds
 evaluation  requests and replies of evaluation rounds
 failure     what a device tells about a failure
+version     which bundle a round is for
 npy         arrays as bytes
 """
 
@@ -25,11 +26,14 @@ from tegu.wire.training import (
     training_reply_content,
     training_request_content,
 )
+from tegu.wire.version import Version, add_version, read_version
 
 __all__ = [
     "FAILURES",
     "Reply",
     "RoundConfig",
+    "Version",
+    "add_version",
     "describe_failure",
     "evaluation_reply_content",
     "evaluation_request_content",
@@ -40,6 +44,7 @@ __all__ = [
     "read_evaluation_request",
     "read_training_reply",
     "read_training_request",
+    "read_version",
     "to_record",
     "to_tree",
     "training_reply_content",

@@ -20,6 +20,7 @@ from tegu.client.federation.minimums import (
     few_people_hidden,
 )
 from tegu.client.federation.updates import sum_of_updates
+from tegu.client.federation.versions import check_version
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import Bundle
 from tegu.core.calibration.assignment import is_calibration_user
@@ -34,12 +35,13 @@ from tegu.wire import (
     packed_reply_content,
     read_evaluation_request,
     read_training_request,
+    read_version,
     to_record,
     to_tree,
     training_reply_content,
 )
 
-__all__ = ["Device", "answer", "answer_either", "answer_evaluation", "answer_training"]
+__all__ = ["Device", "answer", "answer_either", "answer_evaluation", "answer_training", "refused"]
 
 _log = logging.getLogger(__name__)
 _APP_FAILED = 2  # Flower's code for a ClientApp that has raised
@@ -50,12 +52,14 @@ class Device(NamedTuple):
 
     Attributes:
         bundle: with the graphs.
+        version: `version_of` the bundle.
         runtime: that runs the bundle's graphs.
         users: whose rows are on the device.
         minimums: what it demands of every round.
     """
 
     bundle: Bundle
+    version: str
     runtime: OnnxRuntime
     users: Sequence[LocalUser]
     minimums: Minimums
@@ -72,7 +76,17 @@ def answer(message: Message, compute: Callable[[RecordDict], RecordDict]) -> Mes
         return Message(compute(message.content), reply_to=message)
     except Exception as error:  # whatever fails, its text stays here
         _log.exception("a round was not answered: %s", failure_reason(error))
-        return Message(Error(_APP_FAILED, failure_reason(error)), reply_to=message)
+        return refused(message, error)
+
+
+def refused(message: Message, error: Exception) -> Message:
+    """The reply that tells an error's class and code alone.
+
+    Args:
+        message: of the server.
+        error: why it is not answered.
+    """
+    return Message(Error(_APP_FAILED, failure_reason(error)), reply_to=message)
 
 
 def answer_either(kind: str, content: RecordDict, device: Device, memory: RecordDict) -> RecordDict:
@@ -105,11 +119,13 @@ def answer_training(content: RecordDict, device: Device, memory: RecordDict) -> 
 
     Raises:
         BelowMinimumError: the device demands more.
+        OtherVersionError: the round is for other graphs.
         FederationError: the request cannot be read, or is for another model.
         PopulationError: no user has enough rows.
         RuntimeFailure: the graphs cannot be run.
     """
     received, config = read_training_request(content)
+    check_version(device.version, read_version(content))
     check_training(device.minimums, config.clip, config.calibration_share)
     meta = _with_fixed(received, device.bundle)
     share, fold = config.calibration_share, config.fold
@@ -145,11 +161,13 @@ def answer_evaluation(content: RecordDict, device: Device) -> RecordDict:
 
     Raises:
         BelowMinimumError: the device demands more.
+        OtherVersionError: the round is for other graphs.
         FederationError: the request cannot be read, or is for another model.
         UnknownNameError: no such metric.
         RuntimeFailure: the graphs cannot be run.
     """
     received, request = read_evaluation_request(content)
+    check_version(device.version, read_version(content))
     check_evaluation(device.minimums, request, device.bundle.manifest)
     meta = _with_fixed(received, device.bundle)
     sums = evaluate_users(device.runtime, meta, device.users, device.bundle.manifest, request)

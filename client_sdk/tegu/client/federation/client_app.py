@@ -6,7 +6,11 @@ A node finds its users and its bundle in one of two ways:
     run-config  partitions='/path/folder' bundle='/path/init.tegu'        a simulation: `<partition-id>.npz`
 
 The node's configuration may also hold what the device demands of every round, such as `least-people=10`; see
-`tegu.client.federation.minimums`.
+`tegu.client.federation.minimums`. Three more settings are for a device whose graphs are older than the round's:
+
+    bundle-source='/path/bundles'     folder or HTTPS address with newer bundles, `<sha256>.tegu`
+    bundle-cache='/path/fetched'      folder of this node for what it has fetched
+    public-key='a1b2...'              Ed25519 key in hexadecimal that must have signed them
 """
 
 from __future__ import annotations
@@ -18,11 +22,14 @@ from flwr.clientapp import ClientApp
 
 from tegu.client.federation.answers import Device, answer, answer_evaluation, answer_training
 from tegu.client.federation.minimums import read_minimums
+from tegu.client.federation.versions import BundlePlace, OtherVersionError, fetch_bundle
 from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import read_bundle
+from tegu.core.bundle.version import version_of
 from tegu.core.data.users import read_users
 from tegu.core.errors import FederationError
+from tegu.wire import read_version
 
 __all__ = ["app"]
 
@@ -37,7 +44,7 @@ def train(message: Message, context: Context) -> Message:
     """
 
     def compute(content: RecordDict) -> RecordDict:
-        return answer_training(content, _device(context), context.state)
+        return answer_training(content, _device(context, content), context.state)
 
     return answer(message, compute)
 
@@ -45,14 +52,32 @@ def train(message: Message, context: Context) -> Message:
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """An evaluation round: evaluates candidates on this node's users and replies with sums of metrics alone."""
-    return answer(message, lambda content: answer_evaluation(content, _device(context)))
+    return answer(message, lambda content: answer_evaluation(content, _device(context, content)))
 
 
-def _device(context: Context) -> Device:
+def _device(context: Context, content: RecordDict) -> Device:
     minimums = read_minimums(context.node_config)
     bundle = read_bundle(_setting(context, "bundle"))
+    own, wanted = version_of(bundle), read_version(content)
+    if wanted is not None and wanted.digest != own:
+        newer = fetch_bundle(wanted, _place(context))
+        if (newer.manifest.spec, newer.manifest.encoding) != (bundle.manifest.spec, bundle.manifest.encoding):
+            raise OtherVersionError(wanted, "its rows are not those of this node's bundle: write the node's rows anew")
+        bundle, own = newer, wanted.digest
     users = read_users(_data_path(context), bundle.manifest.spec)
-    return Device(bundle, OnnxRuntime(bundle.graphs, limits=RunLimits()), users, minimums)
+    return Device(bundle, own, OnnxRuntime(bundle.graphs, limits=RunLimits()), users, minimums)
+
+
+def _place(context: Context) -> BundlePlace | None:
+    """Where newer bundles are. Nothing of it comes from the run's configuration."""
+    said = {name: str(context.node_config.get(name, "")) for name in ("bundle-source", "bundle-cache", "public-key")}
+    if not said["bundle-source"]:
+        return None
+    try:
+        key = bytes.fromhex(said["public-key"]) or None
+    except ValueError as error:
+        raise FederationError("public-key is not hexadecimal: write the 64 digits of tegu keygen") from error
+    return BundlePlace(said["bundle-source"], Path(said["bundle-cache"]) if said["bundle-cache"] else None, key)
 
 
 def _data_path(context: Context) -> Path:
