@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
-
-from flwr.app import ConfigRecord, RecordDict
+from typing import TYPE_CHECKING, NamedTuple
 
 from tegu.core.errors import FederationError
+from tegu.wire.records import FLOWER
+
+if TYPE_CHECKING:
+    from flwr.app import RecordDict
 
 __all__ = ["Version", "add_version", "read_version"]
 
@@ -30,7 +32,7 @@ class Version(NamedTuple):
 def add_version(content: RecordDict, version: Version) -> None:
     """Add the version to the content of a request. Adding it again changes nothing."""
     if _RECORD not in content:
-        content[_RECORD] = ConfigRecord({"digest": version.digest, "file": version.file})
+        content[_RECORD] = FLOWER.ConfigRecord({"digest": version.digest, "file": version.file})
 
 
 def read_version(content: RecordDict) -> Version | None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-from flwr.app import Error, Message, MessageType, RecordDict
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.federation.minimums import (
@@ -29,6 +27,8 @@ from tegu.core.data.tree import Tree, check_same_layout, has_same_layout
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, FederationError
 from tegu.wire import (
+    FLOWER,
+    Records,
     Reply,
     evaluation_reply_content,
     failure_reason,
@@ -41,10 +41,13 @@ from tegu.wire import (
     training_reply_content,
 )
 
-__all__ = ["Device", "answer", "answer_either", "answer_evaluation", "answer_training", "refused"]
+__all__ = ["Device", "answer_either", "answer_evaluation", "answer_training", "content_or_reason"]
+
+Content: TypeAlias = Any  # a RecordDict, of Flower or of `tegu.client.participant.flower.records`
+ContentT = TypeVar("ContentT")
 
 _log = logging.getLogger(__name__)
-_APP_FAILED = 2  # Flower's code for a ClientApp that has raised
+_TRAIN, _EVALUATE = "train", "evaluate"  # Flower's types of messages
 
 
 class Device(NamedTuple):
@@ -65,31 +68,20 @@ class Device(NamedTuple):
     minimums: Minimums
 
 
-def answer(message: Message, compute: Callable[[RecordDict], RecordDict]) -> Message:
-    """The reply to a message: what is computed from its content or, whatever fails, the error's class and code alone.
+def content_or_reason(compute: Callable[[], ContentT]) -> ContentT | str:
+    """What is computed or, whatever fails, the error's class and code alone.
 
     Args:
-        message: of the server.
-        compute: from the content of a message to that of its reply.
+        compute: the content of a reply.
     """
     try:
-        return Message(compute(message.content), reply_to=message)
+        return compute()
     except Exception as error:  # whatever fails, its text stays here
         _log.exception("a round was not answered: %s", failure_reason(error))
-        return refused(message, error)
+        return failure_reason(error)
 
 
-def refused(message: Message, error: Exception) -> Message:
-    """The reply that tells an error's class and code alone.
-
-    Args:
-        message: of the server.
-        error: why it is not answered.
-    """
-    return Message(Error(_APP_FAILED, failure_reason(error)), reply_to=message)
-
-
-def answer_either(kind: str, content: RecordDict, device: Device, memory: RecordDict) -> RecordDict:
+def answer_either(kind: str, content: Content, device: Device, memory: Content, records: Records = FLOWER) -> Content:
     """The answer to a round of either kind.
 
     Args:
@@ -97,25 +89,27 @@ def answer_either(kind: str, content: RecordDict, device: Device, memory: Record
         content: of the message.
         device: that answers.
         memory: as in `answer_training`.
+        records: classes of the records of the answer.
 
     Raises:
         FederationError: the kind is neither training nor evaluation, or as the function for that kind.
     """
     what = kind.partition(".")[0]
-    if what == MessageType.TRAIN:
-        return answer_training(content, device, memory)
-    if what == MessageType.EVALUATE:
-        return answer_evaluation(content, device)
+    if what == _TRAIN:
+        return answer_training(content, device, memory, records)
+    if what == _EVALUATE:
+        return answer_evaluation(content, device, records)
     raise FederationError(f"the message is of the kind {kind!r}: is the server a Tegu server?")
 
 
-def answer_training(content: RecordDict, device: Device, memory: RecordDict) -> RecordDict:
+def answer_training(content: Content, device: Device, memory: Content, records: Records = FLOWER) -> Content:
     """A training round: the sum of the device's users' updates.
 
     Args:
         content: of the request.
         device: that answers.
         memory: keeps rounding errors of packed updates, which are added in the next round.
+        records: classes of the records of the answer.
 
     Raises:
         BelowMinimumError: the device demands more.
@@ -131,7 +125,7 @@ def answer_training(content: RecordDict, device: Device, memory: RecordDict) -> 
     share, fold = config.calibration_share, config.fold
     training = [user for user in device.users if not is_calibration_user(config.seed, user.user, share, fold)]
     if not training:
-        return training_reply_content(Reply({}, 0))
+        return training_reply_content(Reply({}, 0), records)
     total, users, within, rows = sum_of_updates(
         device.runtime,
         meta,
@@ -145,19 +139,20 @@ def answer_training(content: RecordDict, device: Device, memory: RecordDict) -> 
     )
     check_training_reply(device.minimums, users, rows, len(device.users))
     if config.update_precision == "float32":
-        return training_reply_content(Reply(total, users, within))
+        return training_reply_content(Reply(total, users, within), records)
     name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
     sent, residual = pack_with_feedback(total, _residual(memory, name, total), config.update_precision)
-    memory[name] = to_record(residual)
-    return packed_reply_content(sent, users, within)
+    memory[name] = to_record(residual, records)
+    return packed_reply_content(sent, users, within, records)
 
 
-def answer_evaluation(content: RecordDict, device: Device) -> RecordDict:
+def answer_evaluation(content: Content, device: Device, records: Records = FLOWER) -> Content:
     """An evaluation round: sums of metrics of candidates over the device's users, and nothing else.
 
     Args:
         content: of the request.
         device: that answers.
+        records: classes of the records of the answer.
 
     Raises:
         BelowMinimumError: the device demands more.
@@ -171,7 +166,7 @@ def answer_evaluation(content: RecordDict, device: Device) -> RecordDict:
     check_evaluation(device.minimums, request, device.bundle.manifest)
     meta = _with_fixed(received, device.bundle)
     sums = evaluate_users(device.runtime, meta, device.users, device.bundle.manifest, request)
-    return evaluation_reply_content(few_people_hidden(device.minimums, sums, len(device.users)))
+    return evaluation_reply_content(few_people_hidden(device.minimums, sums, len(device.users)), records)
 
 
 def _with_fixed(received: Tree, bundle: Bundle) -> Tree:
@@ -190,7 +185,7 @@ def _with_fixed(received: Tree, bundle: Bundle) -> Tree:
     return meta
 
 
-def _residual(memory: RecordDict, name: str, update: Tree) -> Tree | None:
+def _residual(memory: Content, name: str, update: Tree) -> Tree | None:
     """The rounding error of the last update; None where there is none or the model has changed since."""
     record = memory.array_records.get(name)
     residual = None if record is None else to_tree(record)

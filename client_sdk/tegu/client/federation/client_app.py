@@ -15,12 +15,13 @@ The node's configuration may also hold what the device demands of every round, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from tegu.client.federation.answers import Device, answer, answer_evaluation, answer_training
+from tegu.client.federation.answers import Device, answer_evaluation, answer_training, content_or_reason
 from tegu.client.federation.minimums import read_minimums
 from tegu.client.federation.versions import BundlePlace, OtherVersionError, fetch_bundle
 from tegu.client.runtimes.limits.run_limits import RunLimits
@@ -33,6 +34,8 @@ from tegu.wire import read_version
 
 __all__ = ["app"]
 
+_APP_FAILED = 2  # Flower's code for a ClientApp that has raised
+
 app = ClientApp()
 
 
@@ -42,17 +45,20 @@ def train(message: Message, context: Context) -> Message:
 
     Rounding errors of a packed update stay in the node's state and are added in the next round.
     """
-
-    def compute(content: RecordDict) -> RecordDict:
-        return answer_training(content, _device(context, content), context.state)
-
-    return answer(message, compute)
+    return _reply(message, lambda: answer_training(message.content, _device(context, message.content), context.state))
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """An evaluation round: evaluates candidates on this node's users and replies with sums of metrics alone."""
-    return answer(message, lambda content: answer_evaluation(content, _device(context, content)))
+    return _reply(message, lambda: answer_evaluation(message.content, _device(context, message.content)))
+
+
+def _reply(message: Message, compute: Callable[[], RecordDict]) -> Message:
+    found = content_or_reason(compute)
+    if isinstance(found, str):
+        return Message(Error(_APP_FAILED, found), reply_to=message)
+    return Message(found, reply_to=message)
 
 
 def _device(context: Context, content: RecordDict) -> Device:

@@ -6,7 +6,7 @@ policy       when a device takes part, and how much of it a federation may use
 state        what a participant does now
 rounds       a message answered from the interactions in the user's store
 budget       the bytes of a day, kept in the store
-fleet        Flower's Fleet API, spoken as a SuperNode speaks it; imported when a participant starts
+flower       what a SuperNode says to a SuperLink; imported when a participant starts
 """
 
 from tegu.client.participant.participant import Participant

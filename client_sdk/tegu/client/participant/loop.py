@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flwr.app import Message
-
 from tegu.client.consent import Consent
 from tegu.client.federation.http import Connection, OverBudgetError, RefusedError, UnreachableError
 from tegu.client.federation.minimums import Minimums
 from tegu.client.participant.budget import ByteBudget
-from tegu.client.participant.fleet import HEARTBEAT_SECONDS, Fleet, Pulled
+from tegu.client.participant.flower.fleet import HEARTBEAT_SECONDS, Fleet, Pulled
+from tegu.client.participant.flower.records import RecordDict
 from tegu.client.participant.policy import Policy, back_off
 from tegu.client.participant.rounds import Rounds, refusal
 from tegu.client.store.store import Store
@@ -131,7 +130,7 @@ class Loop:
         computed = time.perf_counter() - began
         self._allow(self._budget.left)
         try:
-            self._fleet.push(reply, computed)
+            self._fleet.push(pulled, reply, computed)
         except OverBudgetError:  # nothing of it counts at the server until all of it has arrived
             _log.warning("a reply is larger than the bytes that are left today")
             self._not_before = time.monotonic() + _SIT_OUT_SECONDS
@@ -142,24 +141,23 @@ class Loop:
             _log.info("a reply comes too late: %s", error)
             return
         self._not_before = time.monotonic() + self._policy.least_seconds
-        if reply.has_error():
-            self._report(last_refusal=reply.error.reason)
+        if isinstance(reply, str):
+            self._report(last_refusal=reply)
         else:
             self._answered += 1
             self._report(rounds=self._answered, seconds=time.perf_counter() - began)
         self._report(newer_bundle=self._rounds.newer)
 
-    def _reply(self, pulled: Pulled) -> Message:
-        """The reply: the answer, or a refusal if the message is larger than what is left of the day."""
+    def _reply(self, pulled: Pulled) -> RecordDict | str:
+        """The answer, or the reason for a refusal, as if the message is larger than what is left of the day."""
         self._allow(self._budget.left - _RESERVE_BYTES)
         try:
-            whole = self._fleet.fetch(pulled)
-            self._fleet.confirm(pulled)
+            content = self._fleet.fetch(pulled)
         except OverBudgetError:
-            return refusal(pulled.message, "not-now")
+            return refusal("not-now")
         finally:
             self._count()
-        return self._rounds.reply(whole, self._consent.read, self._budget.left)
+        return self._rounds.reply(pulled.metadata.message_type, content, self._consent.read, self._budget.left)
 
     def _leave(self, code: str = "not-now") -> float:
         """Tell the server that the device leaves, and refuse what is waiting."""
@@ -170,9 +168,8 @@ class Loop:
                     pulled = self._fleet.pull()
                     if pulled is None:
                         break
-                    refused = refusal(pulled.message, code)
-                    self._fleet.push(refused, 0.0)
-                    self._report(last_refusal=refused.error.reason)
+                    self._fleet.push(pulled, refusal(code), 0.0)
+                    self._report(last_refusal=refusal(code))
                 self._fleet.deactivate()
             except (UnreachableError, RefusedError, OverBudgetError) as error:
                 _log.info("the device leaves without a word: %s", error)

@@ -80,11 +80,11 @@ class Participant:
         return self._state
 
     def start(self) -> None:
-        """Start the thread, if it does not run. Imports Flower's message format: 37 MB.
+        """Start the thread, if it does not run.
 
         Raises:
-            MissingExtraError: Flower is not installed.
-            FederationError: Flower's version was not tried, or the key or the certificate cannot be read.
+            MissingExtraError: protobuf or cryptography is not installed.
+            FederationError: the key or the certificate cannot be read.
             StoreError: the store cannot be read.
         """
         with self._changing:
@@ -115,12 +115,12 @@ class Participant:
 
     def _loop(self) -> Any:
         try:
-            from tegu.client.federation.versions import BundlePlace  # noqa: PLC0415 # imports flwr, as do those below
-            from tegu.client.participant.fleet import Fleet  # noqa: PLC0415
+            from tegu.client.federation.versions import BundlePlace  # noqa: PLC0415 # with all below, for 11 MB
+            from tegu.client.participant.flower.fleet import Fleet  # noqa: PLC0415
             from tegu.client.participant.loop import Loop  # noqa: PLC0415
             from tegu.client.participant.rounds import Rounds  # noqa: PLC0415
         except ImportError as error:
-            raise missing_extra(error, "federated") from error
+            raise missing_extra(error, "participant") from error
         connection = Connection(*self._address, self._context(), _TIMEOUT_SECONDS)
         fleet, store = Fleet(connection, self._key), self._personalizer.store
         kept = None if store.path is None else Path(f"{store.path}.bundles")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-
-from flwr.app import Message, RecordDict
+from typing import Any
 
 from tegu.client.adaptation.catalogue import catalogue_of
 from tegu.client.consent import Agreement
-from tegu.client.federation.answers import Device, answer, answer_either, refused
+from tegu.client.federation.answers import Device, answer_either, content_or_reason
 from tegu.client.federation.minimums import BelowMinimumError, Minimums
 from tegu.client.federation.versions import BundlePlace, OtherVersionError, fetch_bundle
+from tegu.client.participant.flower import records
+from tegu.client.participant.flower.records import RecordDict
 from tegu.client.personalizer import Personalizer
 from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
@@ -21,7 +22,7 @@ from tegu.client.store.columns import columns_digest
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.version import version_of
 from tegu.core.data.users import LocalUser
-from tegu.wire import Version, read_version
+from tegu.wire import Version, failure_reason, read_version
 
 __all__ = ["Rounds", "refusal"]
 
@@ -52,25 +53,28 @@ class Rounds:
         self._runtime: OnnxRuntime | None = None
         self._failed: tuple[Version, OtherVersionError] | None = None
 
-    def reply(self, message: Message, agreed: Callable[[], Agreement | None], most_fetched: int) -> Message:
-        """The reply to a message with its content: the answer, or a class and a code.
+    def reply(
+        self, kind: str, content: RecordDict, agreed: Callable[[], Agreement | None], most_fetched: int
+    ) -> RecordDict | str:
+        """The content of the reply to a message, or the reason for none: a class and a code.
 
         Args:
-            message: of the server.
+            kind: Flower's type of the message.
+            content: of the message.
             agreed: the user's agreement; asked before the answer is computed, and again after.
             most_fetched: bytes that fetching a newer bundle may take.
         """
 
-        def compute(content: RecordDict) -> RecordDict:
+        def compute() -> RecordDict:
             agreement = _required(agreed())
             device = self._device(content, agreement, most_fetched)
-            found = answer_either(message.metadata.message_type, content, device, self._memory)
+            found: RecordDict = answer_either(kind, content, device, self._memory, records)
             _required(agreed())  # who withdraws meanwhile sends nothing
             return found
 
-        return answer(message, compute)
+        return content_or_reason(compute)
 
-    def _device(self, content: RecordDict, agreement: Agreement, most_fetched: int) -> Device:
+    def _device(self, content: Any, agreement: Agreement, most_fetched: int) -> Device:
         self._choose_bundle(read_version(content), most_fetched)
         manifest = self._bundle.manifest
         rows = catalogue_of(manifest).usable(self._personalizer.store.load())
@@ -120,11 +124,10 @@ def _required(agreement: Agreement | None) -> Agreement:
     return agreement
 
 
-def refusal(message: Message, code: str) -> Message:
-    """The reply to a message that is not answered, and whose content need not have been fetched.
+def refusal(code: str) -> str:
+    """The reason for not answering a message, whose content need not have been fetched.
 
     Args:
-        message: of the server.
         code: of `tegu.wire.FAILURES`.
     """
-    return refused(message, BelowMinimumError(code, "this device takes no part now"))
+    return failure_reason(BelowMinimumError(code, "this device takes no part now"))
