@@ -59,15 +59,14 @@ class Soaked(NamedTuple):
 
     @property
     def refused(self) -> int:
-        """Replies that the records name as refused."""
-        return sum(len(each["refused"]) for each in self.log)
+        """Replies that the records name as refused, by the server or by the device."""
+        return sum(len(each["refused"]) + len(each["failed"]) for each in self.log)
 
     @property
     def unaccounted(self) -> int:
         """Devices that were asked in a round and are neither among those that count, nor refused, nor late."""
-        return sum(
-            abs(self.devices - len(each["nodes"]) - len(each["refused"]) - int(each["late"])) for each in self.log
-        )
+        places = ("nodes", "refused", "failed", "late")
+        return sum(abs(self.devices - sum(len(each[place]) for place in places)) for each in self.log)
 
     @property
     def survived(self) -> int:

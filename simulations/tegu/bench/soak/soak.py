@@ -52,7 +52,7 @@ class SoakPlan(NamedTuple):
 
 
 LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), 7200.0)
-SHORT = SoakPlan(4, 20, 2, GENTLE, (8.0, 14.0), 180.0)
+SHORT = SoakPlan(5, 8, 1, GENTLE, (8.0, 14.0), 180.0)
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -96,6 +96,8 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
             memory.append(_memory(server, time.monotonic() - began))
             time.sleep(_POLL_SECONDS)
         completed = server.ended() == 0
+        if not completed:
+            say(server.said()[-2000:])
         seconds = time.monotonic() - began
         records = folder / "out/rounds.json"
         log = json.loads(records.read_text("utf-8"))["log"] if records.exists() else []
