@@ -32,7 +32,7 @@ class Soaked(NamedTuple):
     Attributes:
         rounds: that were asked for.
         log: what `rounds.json` says about each round.
-        devices: that were asked in each round.
+        devices: that were asked in each round, without those that refuse all rounds, which a server asks less often.
         faults: injected, in order.
         lost_interactions: acknowledged by a store, and not there at the end.
         refused_by_devices: refusals that devices have sent.
@@ -64,9 +64,9 @@ class Soaked(NamedTuple):
 
     @property
     def unaccounted(self) -> int:
-        """Devices that were asked in a round and are neither among those that count, nor refused, nor late."""
-        places = ("nodes", "refused", "failed", "late")
-        return sum(abs(self.devices - sum(len(each[place]) for place in places)) for each in self.log)
+        """Devices that a round should have and has not, and refusals in the records that no device has sent."""
+        absent = sum(max(0, self.devices - len(each["nodes"]) - len(each["late"])) for each in self.log)
+        return absent + max(0, self.refused - self.refused_by_devices)
 
     @property
     def survived(self) -> int:
@@ -109,9 +109,9 @@ class Soaked(NamedTuple):
 
 def quarters(memory: Sequence[Memory], name: str) -> list[float]:
     """The median of each quarter of the time, in megabytes; 0 for a quarter without figures."""
-    end = max((each.seconds for each in memory), default=0.0) or 1.0
+    begin, end = (choose((each.seconds for each in memory), default=0.0) for choose in (min, max))
     values: list[list[int]] = [[], [], [], []]
     for each in memory:
         if value := getattr(each, name):
-            values[min(3, int(4 * each.seconds / end))].append(value)
+            values[min(3, int(4 * (each.seconds - begin) / ((end - begin) or 1.0)))].append(value)
     return [round(statistics.median(quarter) / 1e6, 1) if quarter else 0.0 for quarter in values]

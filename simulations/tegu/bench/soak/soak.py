@@ -102,7 +102,7 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
         records = folder / "out/rounds.json"
         log = json.loads(records.read_text("utf-8"))["log"] if records.exists() else []
         lost, refused = sum(app.lost() for app in apps), sum(app.refused for app in apps)
-    return Soaked(plan.rounds, log, plan.devices, faults, lost, refused, memory, seconds, completed)
+    return Soaked(plan.rounds, log, plan.devices - plan.refusing, faults, lost, refused, memory, seconds, completed)
 
 
 def _prepare(folder: Path, plan: SoakPlan) -> str:
@@ -115,7 +115,8 @@ def _prepare(folder: Path, plan: SoakPlan) -> str:
     address = f"127.0.0.1:{free_ports(1)[0]}"
     (folder / "federation.toml").write_text(
         f'[server]\naddress = "{address}"\n[run]\nbundle = "start.tegu"\nout = "out"\nrounds = {plan.rounds}\n'
-        f"cohort = {plan.devices}\ncalibration-share = 0.0\nvalidate-every = 0\n",
+        f"cohort = {plan.devices}\nquorum = {plan.devices - plan.refusing}\noversampling = 1.0\n"
+        "calibration-share = 0.0\nvalidate-every = 0\n",
         "utf-8",
     )
     return address
