@@ -33,6 +33,13 @@ _POLL_SECONDS = 1.0
 _ASK_SECONDS = 5.0  # between questions to the SuperLink
 _FREE_POLLS = 3  # polls in succession without a lock, after which the ServerApp was killed
 _MOST_FAILURES = 5  # runs in succession that fail without a new round
+# Of Flower and its HTTP client, where the SuperLink is killed between a ServerApp's requests; and too few nodes.
+_MAY_PASS = frozenset(
+    {
+        *("FederationError", "ObjectPushError", "ObjectPullError", "ConnectError", "ConnectTimeout", "ReadError"),
+        *("ReadTimeout", "WriteError", "WriteTimeout", "RemoteProtocolError", "HTTPStatusError"),
+    }
+)
 
 
 def serve(server: Server, say: Say) -> Path:
@@ -106,9 +113,9 @@ def _run_until_done(tended: Tended, server: Server, say: Say, track: Track) -> N
 
 
 def _give_up_if_hopeless(server: Server, ended: _Ended, failures: int) -> None:
-    """Raise what the run has failed with, unless another try may help: it was killed, or nodes were missing."""
+    """Raise what the run has failed with, unless another try may help, as where the SuperLink was killed meanwhile."""
     failure = ended.failure
-    if failures >= _MOST_FAILURES or (failure is not None and failure["kind"] != FederationError.__name__):
+    if failures >= _MOST_FAILURES or (failure is not None and failure["kind"] not in _MAY_PASS):
         why = failure["error"] if failure else ended.details
         raise FederationError(
             f"the run has failed, and a new round was not reached: {why}. The checkpoints are kept, and the logs are "
