@@ -4,7 +4,7 @@ The run configuration is a training plan in the form of `tegu.server.run_config`
 every setting, and the app's `pyproject.toml` holds the defaults. The run configuration has these paths besides:
 
 - `bundle`: the bundle to start from.
-- `out`: folder for `init.tegu` and `rounds.json`.
+- `out`: folder for `init.tegu`, `rounds.json` and `bundles`, from which devices with another bundle may fetch.
 - `checkpoints`: folder for a checkpoint after every round; empty means `<out>/checkpoints`. Checkpoints of this run
   found there resume it. Those of another run are refused; see `tegu.server.training.run_folder`.
 - `partitions`: for nodes, see `tegu.client.federation.client_app`.
@@ -55,6 +55,7 @@ from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, finish_run, hold_folder, is_done, resumed_text
 from tegu.server.training.run_record import bundle_record
 from tegu.server.training.strategy import MetaStrategy
+from tegu.server.versioned import BUNDLES, Versioned, publish_bundle
 from tegu.wire import to_record
 
 __all__ = ["APP_DIR", "RESULT", "app", "finished_text", "plan_of", "train"]
@@ -107,6 +108,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
             note(finished_text(out))
             return read_bundle(out / RESULT)
         check_run(checkpoints, record, resume=bool(config.get("resume")))
+        grid = Versioned(grid, publish_bundle(Path(str(config["bundle"])), start, out / BUNDLES))
         try:
             bundle = _train_and_calibrate(grid, plan, start, out, checkpoints)
         except Exception as error:
