@@ -29,6 +29,7 @@ _ADAPTING = (
     ("materially hurt", "materially_hurt", ".1%"),
     ("any decline", "any_decline", ".1%"),
     ("harm ratio", "harm_ratio", ".2f"),
+    ("harm ratio less noise", "harm_ratio_less_noise", ".2f"),
 )
 _SINCE = (0, 1, 2, 5, 10, 20, 40)  # interactions after a change
 
