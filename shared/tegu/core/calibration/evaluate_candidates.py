@@ -1,6 +1,7 @@
 """The device's half of calibration: evaluates candidate knobs on its own users and sums the results.
 
-Candidates that differ only in weight and guard share one adaptation. Their outputs are interpolated afterwards.
+Candidates that differ only in weight and guard share one adaptation. Their outputs lie between those of the
+initialisation and the corrected ones, and are scored without being written down where the metric can.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, n
 from tegu.core.calibration.guard import (
     LOO_IMPROVEMENT,
     Guard,
-    blend_outputs,
     fully_corrected_knobs,
     gain_model_sums,
     shrinkage,
@@ -25,7 +25,7 @@ from tegu.core.calibration.selection.figures import figure_sums
 from tegu.core.calibration.selection.strict import gain_sums
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials, tolerance, trial_scores, user_scores
+from tegu.core.sampling.trials import Trials, scores_along, tolerance, trial_scores, user_scores
 
 __all__ = ["AdaptAndPredict", "TrialOutputs", "evaluate_candidates"]
 
@@ -66,7 +66,7 @@ def evaluate_candidates(
         sums = [_line(trials, before, attempt(trials, fully_corrected_knobs(knobs))) for knobs in question.options]
     else:
         before = attempt(trials, manifest.unadapted).outputs
-        tried = (_guarded if manifest.guarded else _plain)(question.options, trials, before, attempt)
+        tried = (_guarded if manifest.guarded else _plain)(question.options, trials, before, metric, attempt)
         sums = list(_gains(question, trials, before, metric, tried))
     return MetricSums(trials.users, np.stack(sums))
 
@@ -81,11 +81,12 @@ def _line(trials: Trials, before: Sequence[Array], found: TrialOutputs) -> Array
 
 
 def _gains(
-    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, tried: Iterator[Sequence[Array]]
+    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, tried: Iterator[Array]
 ) -> Iterator[Array]:
+    """The sums of each candidate, whose scores `[trials]` are `tried`."""
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
-    for outputs in tried:
-        gain = metric.gain(trial_scores(trials, outputs, metric), scores).reshape(-1, question.draws)
+    for found in tried:
+        gain = metric.gain(found, scores).reshape(-1, question.draws)
         if question.measure == "strict":
             yield gain_sums(gain, within)
         else:
@@ -93,20 +94,19 @@ def _gains(
 
 
 def _plain(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
-) -> Iterator[Sequence[Array]]:
-    """Each option's outputs."""
+    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], metric: Metric, attempt: AdaptAndPredict
+) -> Iterator[Array]:
+    """Each option's scores, `[trials]`."""
     del before
     for knobs in options:
-        yield attempt(trials, knobs).outputs
+        yield trial_scores(trials, attempt(trials, knobs).outputs, metric)
 
 
 def _guarded(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
-) -> Iterator[Sequence[Array]]:
-    """The outputs of each candidate; neighbours that differ only in the guard are adapted once."""
+    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], metric: Metric, attempt: AdaptAndPredict
+) -> Iterator[Array]:
+    """The scores of each candidate, `[trials]`; neighbours that differ only in the guard are adapted once."""
     for knobs, alike in groupby(options, key=fully_corrected_knobs):
-        found = attempt(trials, knobs)
-        for each in alike:
-            own = Guard.of(each)
-            yield blend_outputs(before, found.outputs, own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]))
+        found, guards = attempt(trials, knobs), [Guard.of(each) for each in alike]
+        parts = [own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]) for own in guards]
+        yield from scores_along(trials, before, found.outputs, np.stack(parts), metric)

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_QUERY",
     "Trial",
     "Trials",
+    "scores_along",
     "stacked_inputs",
     "stacked_noise",
     "stacked_supports",
@@ -134,6 +135,33 @@ def trial_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metri
             else metric.score(output[: len(trial.query.y)], trial.query.y, no_items)
             for trial, output in zip(trials.trials, outputs, strict=True)
         ]
+    )
+
+
+def scores_along(
+    trials: Trials, before: Sequence[Array], after: Sequence[Array], parts: Array, metric: Metric
+) -> Array:
+    """The metric of each trial for outputs between two others, as a bundle's graphs compute them, `[parts, trials]`.
+
+    Log-probabilities are right up to a constant of each row, because a bundle normalises them afterwards.
+
+    Args:
+        trials: that were predicted.
+        before: `[trials]` of outputs, as in `trial_scores`.
+        after: `[trials]` of outputs, as in `trial_scores`.
+        parts: `[parts, trials]`, 0 for `before` and 1 for `after`.
+        metric: to compute.
+    """
+    ranking, no_items = trials.spec.kind == "ranking", np.zeros(0, np.int64)
+    each = zip(trials.trials, before, after, parts.astype(np.float32).T, strict=True)
+    return np.stack(
+        [
+            metric.scores_along(a, b, part, trial.query.x, trial.support.x)
+            if ranking
+            else metric.scores_along(a[: len(trial.query.y)], b[: len(trial.query.y)], part, trial.query.y, no_items)
+            for trial, a, b, part in each
+        ],
+        1,
     )
 
 
