@@ -46,6 +46,7 @@ from tegu.wire import Reply, to_record
 __all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
+_flower_log = logging.getLogger("flwr")  # what `flwr run --stream` shows
 _MOST_DROPPED = 3  # rounds in succession, after which the run has diverged
 
 
@@ -139,7 +140,7 @@ class MetaStrategy(Strategy):
         for current in range(1, num_rounds + 1):
             if self._stopped():
                 break
-            _log.info("round %d of %d", self._done + current, settled(self._plan).rounds)
+            _flower_log.info("[ROUND %d/%d]", self._done + current, settled(self._plan).rounds)
             if self._rounds is None:
                 messages = self.configure_train(current, arrays, config, grid)
                 found, figures = self.aggregate_train(current, grid.send_and_receive(messages, timeout=timeout))
@@ -149,6 +150,7 @@ class MetaStrategy(Strategy):
                 found, figures = self._conclude(number, self._rounds.run(number, to, partial(self._usable, number)))
             if found is not None and figures is not None:
                 arrays, result.arrays, result.train_metrics_clientapp[current] = found, found, figures
+                _flower_log.info("\t%s", dict(figures))
             messages = self.configure_evaluate(current, arrays, config, grid)
             evaluation = self.aggregate_evaluate(current, grid.send_and_receive(messages, timeout=timeout))
             if evaluation is not None:
