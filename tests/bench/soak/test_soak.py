@@ -35,7 +35,7 @@ def test_what_is_complete_has_lost_nothing() -> None:
     ("found", "rounds", "unaccounted", "survived"),
     [
         (soaked(entry(1)), 1, 0, 0),
-        (soaked(entry(1), entry(1), entry(2)), 1, 0, 0),
+        (soaked(entry(1), entry(1), entry(2)), 1, 1, 0),
         (soaked(entry(1, nodes=2), entry(2, late=1)), 0, 1, 3),
         (soaked(entry(1, refused=0), entry(2)), 0, 0, 3),
         (soaked(entry(1, refused=2), entry(2)), 0, 1, 3),
