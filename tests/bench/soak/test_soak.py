@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
 from typing import Any
 
 import pytest
-from tests.cli.conftest import CommandResult
 
 from tegu.bench.soak.faults import GENTLE
 from tegu.bench.soak.report import Memory, Soaked, quarters
@@ -56,10 +56,11 @@ def test_memory_is_by_quarter() -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("superlink")
-def test_a_short_soak_loses_nothing(tegu: Callable[..., CommandResult]) -> None:
-    result = tegu("bench", "soak", "--short", "--json")
-    assert result.code == 0, result.err
-    found = json.loads(result.out.splitlines()[-1])
+def test_a_short_soak_loses_nothing() -> None:
+    command = [sys.executable, "-m", "tegu.cli.main", "bench", "soak", "--short", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-5000:]
+    found = json.loads(done.stdout.splitlines()[-1])
     assert (found["rounds_lost"], found["interactions_lost"], found["unaccounted"]) == (0, 0, 0)
     assert set(found["faults"]) <= set(GENTLE)
     assert len(found["faults"]) >= 3
