@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import psutil
 from torch import nn
 
 from tegu.bench.soak.devices import App
-from tegu.bench.soak.faults import GENTLE, HARSH, inject
+from tegu.bench.soak.faults import GENTLE, HARSH, OF_SERVER, inject
 from tegu.bench.soak.report import Memory, Soaked
 from tegu.bench.soak.server import Server
 from tegu.compile import make_bundle
@@ -52,7 +53,7 @@ class SoakPlan(NamedTuple):
 
 
 LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), 7200.0)
-SHORT = SoakPlan(5, 8, 1, GENTLE, (8.0, 14.0), 180.0)
+SHORT = SoakPlan(4, 8, 1, GENTLE, (6.0, 12.0), 180.0)
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -71,6 +72,7 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
     faults: list[str] = []
     memory: list[Memory] = []
     waiting: list[str] = []
+    recovered = 0  # rounds that had ended when the server was last killed: it is not killed again before the next one
     with ExitStack() as stack:
         server = Server(folder)
         stack.callback(server.close)
@@ -87,8 +89,11 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
                 raise RuntimeFailure(f"the soak has not ended in {plan.most_seconds:.0f} s: {server.said()[-2000:]}")
             if time.monotonic() >= due:
                 waiting = waiting or chance.sample(plan.faults, len(plan.faults))
-                kind = waiting.pop()
-                if inject(kind, chance, server, apps):
+                done = _rounds(server)
+                kind = next((each for each in waiting if each not in OF_SERVER or done > recovered), "")
+                if kind and inject(kind, chance, server, apps):
+                    waiting.remove(kind)
+                    recovered = done if kind in OF_SERVER else recovered
                     faults.append(kind)
                     say(f"{time.monotonic() - began:6.1f} s  {kind}")
                 due = time.monotonic() + chance.uniform(*plan.between)
@@ -136,6 +141,11 @@ def _wait(reached: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise RuntimeFailure(f"{what} within {seconds:.0f} s: see serve.txt")
         time.sleep(0.2)
+
+
+def _rounds(server: Server) -> int:
+    """Number of the last round that the server has told of."""
+    return max(map(int, re.findall(r"^round (\d+) of", server.said(), re.MULTILINE)), default=0)
 
 
 def _memory(server: Server, seconds: float) -> Memory:
