@@ -63,7 +63,7 @@ def test_a_short_soak_loses_nothing() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert (found["rounds_lost"], found["interactions_lost"], found["unaccounted"]) == (0, 0, 0)
     assert set(found["faults"]) <= set(GENTLE)
-    assert len(found["faults"]) >= 3
+    assert len(found["faults"]) >= 2
     assert found["faults_survived"] == sum(found["faults"].values())
     assert 0 < found["refused"] <= found["refused_by_devices"]
     assert found["seconds"] < 180

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import subprocess
@@ -41,6 +42,7 @@ class SoakPlan(NamedTuple):
         refusing: of them that refuse every round.
         faults: kinds of faults. Each comes once, in a random order, before any comes again.
         between: least and most seconds between two faults.
+        until: seconds after which there are no more faults.
         most_seconds: after which the soak fails.
     """
 
@@ -49,11 +51,12 @@ class SoakPlan(NamedTuple):
     refusing: int
     faults: tuple[str, ...]
     between: tuple[float, float]
+    until: float
     most_seconds: float
 
 
-LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), 7200.0)
-SHORT = SoakPlan(4, 8, 1, GENTLE, (6.0, 12.0), 180.0)
+LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), math.inf, 7200.0)
+SHORT = SoakPlan(3, 8, 1, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -87,7 +90,7 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
         while server.ended() is None:
             if time.monotonic() - began > plan.most_seconds:
                 raise RuntimeFailure(f"the soak has not ended in {plan.most_seconds:.0f} s: {server.said()[-2000:]}")
-            if time.monotonic() >= due:
+            if due <= time.monotonic() < began + plan.until:
                 waiting = waiting or chance.sample(plan.faults, len(plan.faults))
                 done = _rounds(server)
                 kind = next((each for each in waiting if each not in OF_SERVER or done > recovered), "")
