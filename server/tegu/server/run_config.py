@@ -10,6 +10,8 @@
 - `calibration-folds`: -1
 - `calibration-confidence`: -1.0
 - `calibration-metric`: empty
+- `quorum`: 0
+- `oversampling`: -1.0
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
@@ -29,6 +31,7 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.evaluation.early_stopping import Interval
+from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
@@ -49,7 +52,7 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
     Raises:
         UnknownNameError: the plan's metric is not in `tegu.core.metrics.METRICS`, so devices do not have it.
     """
-    cohort, stopping, calibration = plan.cohort, plan.early_stopping, plan.calibration
+    cohort, stopping, calibration, replies = plan.cohort, plan.early_stopping, plan.calibration, plan.replies
     outer = plan.outer or OuterRule()
     return {
         "rounds": plan.rounds or 0,
@@ -84,6 +87,12 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         if math.isinf(calibration.harm_ratio)
         else float(calibration.harm_ratio),
         "calibration-confidence": float(_AUTOMATIC if calibration.confidence is None else calibration.confidence),
+        "quorum": replies.quorum or 0,
+        "deadline": float(replies.deadline),
+        "oversampling": float(_AUTOMATIC if replies.oversampling is None else replies.oversampling),
+        "attempts": replies.attempts,
+        "buffer": replies.buffer,
+        "most-stale": replies.most_stale,
     }
 
 
@@ -132,6 +141,14 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             values["calibration-material"],
             math.inf if values["calibration-harm-ratio"] == _NO_LIMIT else values["calibration-harm-ratio"],
             _unless_automatic(values["calibration-confidence"]),
+        ),
+        replies=ReplyPlan(
+            values["quorum"] or None,
+            values["deadline"],
+            _unless_automatic(values["oversampling"]),
+            values["attempts"],
+            values["buffer"],
+            values["most-stale"],
         ),
     )
 

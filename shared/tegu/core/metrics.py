@@ -35,8 +35,13 @@ class Metric:
             is empty.
         resolution: (value, y) -> the smallest meaningful change, in the metric's unit: the contribution of one query
             row or item. `value` is that of the initialisation. By default 0: every change counts.
-        along: (before, after, parts `[parts]`, y) -> `[parts]`, the score of `before + part * (after - before)` for
-            each part from 0 to 1, faster than one by one; outputs are finite. None scores them one by one.
+        lowest: smallest possible value.
+        highest: largest possible value.
+        rows: (outputs, y, seen) -> what each query row contributes, float64 `[rows]`; None if it has no such parts. The
+            mean over rows is the score, or with `root` its square.
+        root: whether the score is the root of the mean of `rows`.
+        along: (before, after, parts `[parts]`, y) -> `rows` of `before + part * (after - before)` for each part from 0
+            to 1, `[parts, rows]`, faster than one by one; outputs are finite. None if there is no faster way.
     """
 
     name: str
@@ -45,6 +50,8 @@ class Metric:
     resolution: Callable[[float, Array], float] = _zero
     lowest: float = -math.inf
     highest: float = math.inf
+    rows: Callable[[Array, Array, Array], Array] | None = None
+    root: bool = False
     along: Callable[[Array, Array, Array, Array], Array] | None = None
 
     def gain(self, personalised: Array, initialisation: Array) -> Array:
@@ -52,89 +59,105 @@ class Metric:
         difference = personalised - initialisation
         return difference if self.higher_is_better else -difference
 
-    def scores_along(self, before: Array, after: Array, parts: Array, y: Array, seen: Array) -> Array:
-        """Float64 `[parts]`, the scores of outputs between two others.
 
-        Args:
-            before: outputs, scored where a part is 0.
-            after: outputs, scored where a part is 1.
-            parts: float32 `[parts]`, from 0 to 1.
-            y: as in `score`.
-            seen: as in `score`.
-        """
-        if self.along is not None and np.isfinite(before).all() and np.isfinite(after).all():
-            return self.along(before, after, parts, y)
-        return np.asarray([self.score(before + part * (after - before), y, seen) for part in parts], np.float64)
+def _right(outputs: Array, y: Array, seen: Array) -> Array:
+    """Whether each row's label is right."""
+    del seen
+    if np.isnan(outputs).any():
+        return np.full(len(y), math.nan)  # argmax would return the index of the NaN
+    return np.asarray(outputs.argmax(-1) == y, np.float64)
+
+
+def _right_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A class with the largest output at both ends has it all the way, for outputs are linear in the part."""
+    first = before.argmax(-1)
+    moving = np.flatnonzero(first != after.argmax(-1))
+    start, change, wanted = before[moving], after[moving] - before[moving], y[moving]
+    found = np.repeat(np.asarray(first == y, np.float64)[None], len(parts), 0)
+    at_once = max(1, _ENTRIES // max(1, start.size))
+    for begin in range(0, len(parts), at_once):
+        some = slice(begin, begin + at_once)
+        found[some, moving] = (start + parts[some, None, None] * change).argmax(-1) == wanted
+    return found
 
 
 def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
+    return float(np.mean(_right(outputs, y, seen)))
+
+
+def _right_labels(outputs: Array, y: Array, seen: Array) -> Array:
+    """The share of each row's labels that is right, where a logit above 0 says 1."""
     del seen
     if np.isnan(outputs).any():
-        return math.nan  # argmax would return the index of the NaN
-    return float(np.mean(outputs.argmax(-1) == y))
+        return np.full(len(y), math.nan)
+    return _mean_of_each_row(np.asarray((outputs > 0) == (y > 0), np.float64))
 
 
-def _accuracy_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    """A class with the largest output at both ends has it all the way, for outputs are linear in the part."""
-    first = before.argmax(-1)
-    moving = first != after.argmax(-1)
-    start, change, wanted = before[moving], after[moving] - before[moving], y[moving]
-    at_once = max(1, _ENTRIES // max(1, start.size))
-    right = [
-        ((start + parts[begin : begin + at_once, None, None] * change).argmax(-1) == wanted).sum(-1)
-        for begin in range(0, len(parts), at_once)
-    ]
-    share: Array = (np.concatenate(right) + np.count_nonzero((first == y) & ~moving)) / len(y)
+def _right_labels_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A label whose logit has the same sign at both ends has it all the way."""
+    first, wanted = before > 0, y > 0
+    moving = first != (after > 0)
+    start, change = before[moving], after[moving] - before[moving]
+    found = np.repeat(np.asarray(first == wanted, np.float64)[None], len(parts), 0)
+    found[:, moving] = (start + parts[:, None] * change > 0) == wanted[moving]
+    share: Array = found.reshape(*found.shape[:2], -1).mean(-1)
     return share
 
 
 def _label_accuracy(outputs: Array, y: Array, seen: Array) -> float:
-    """The share of right labels, where a logit above 0 says 1."""
+    return float(np.mean(_right_labels(outputs, y, seen)))
+
+
+def _squared_errors(outputs: Array, y: Array, seen: Array) -> Array:
     del seen
-    if np.isnan(outputs).any():
-        return math.nan
-    return float(np.mean((outputs > 0) == (y > 0)))
+    return _mean_of_each_row(np.square(outputs - y, dtype=np.float64))
 
 
-def _label_accuracy_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    """A label whose logit has the same sign at both ends has it all the way."""
-    first = before > 0
-    moving = first != (after > 0)
-    start, change, wanted = before[moving], after[moving] - before[moving], y[moving] > 0
-    right = ((start + parts[:, None] * change > 0) == wanted).sum(-1)
-    share: Array = (right + np.count_nonzero((first == (y > 0)) & ~moving)) / y.size
-    return share
+def _squared_errors_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A squared error is a parabola in the part."""
+    error, change = np.subtract(before, y, dtype=np.float64), np.subtract(after, before, dtype=np.float64)
+    start, slope, bend = (_mean_of_each_row(each) for each in (error**2, 2 * error * change, change**2))
+    each_part = parts[:, None].astype(np.float64)
+    return np.maximum(start + each_part * (slope + each_part * bend), 0.0)  # rounding, where it is nearly 0
 
 
 def _mse(outputs: Array, y: Array, seen: Array) -> float:
-    del seen
-    return float(np.mean(np.square(outputs - y, dtype=np.float64)))
+    return float(np.mean(_squared_errors(outputs, y, seen)))
 
 
 def _rmse(outputs: Array, y: Array, seen: Array) -> float:
     return float(np.sqrt(_mse(outputs, y, seen)))
 
 
-def _mse_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    """The error is a parabola in the part."""
-    error, change = np.subtract(before, y, dtype=np.float64), np.subtract(after, before, dtype=np.float64)
-    along: Array = np.mean(error**2) + parts * (2 * np.mean(error * change) + parts * np.mean(change**2))
-    return np.maximum(along, 0.0)  # rounding, where it is nearly 0
-
-
-def _rmse_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    root: Array = np.sqrt(_mse_along(before, after, parts, y))
-    return root
+def _mean_of_each_row(values: Array) -> Array:
+    mean: Array = values.reshape(len(values), -1).mean(1)
+    return mean
 
 
 def _recall(outputs: Array, y: Array, seen: Array) -> float:
     """Hits among the top ten unseen items, divided by min(10, query items). Of equal scores the lower id is first."""
+    top = _top_items(outputs, seen)
+    return math.nan if top is None else len(np.intersect1d(top, y)) / _possible_hits(y)
+
+
+def _hits(outputs: Array, y: Array, seen: Array) -> Array:
+    """What each query item contributes to the recall, times their number; repeated items share a hit."""
+    top = _top_items(outputs, seen)
+    if top is None:
+        return np.full(len(y), math.nan)
+    _, item, times = np.unique(y, return_inverse=True, return_counts=True)
+    hits: Array = np.isin(y, top) / times[item] * (len(y) / _possible_hits(y))
+    return hits
+
+
+def _top_items(outputs: Array, seen: Array) -> Array | None:
+    """The ten unseen items with the highest scores; None if a score is NaN."""
     scores = outputs.astype(np.float64)
     if np.isnan(scores).any():
-        return math.nan  # sorting would rank by id
+        return None  # sorting would rank by id
     scores[seen] = -np.inf
-    top = np.argsort(-scores, kind="stable")[:_TOP]
-    return len(np.intersect1d(top, y)) / _possible_hits(y)
+    top: Array = np.argsort(-scores, kind="stable")[:_TOP]
+    return top
 
 
 def _one_label(value: float, y: Array) -> float:
@@ -169,11 +192,29 @@ def _possible_hits(y: Array) -> int:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0, _accuracy_along),
-        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels, 0.0, 1.0, _label_accuracy_along),
-        Metric("mse", False, _mse, _average_row, 0.0, along=_mse_along),
-        Metric("rmse", False, _rmse, _root_of_average_row, 0.0, along=_rmse_along),
-        Metric("recall@10", True, _recall, _one_hit, 0.0, 1.0),
+        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0, _right, along=_right_along),
+        Metric(
+            "label_accuracy",
+            True,
+            _label_accuracy,
+            _one_of_all_labels,
+            0.0,
+            1.0,
+            _right_labels,
+            along=_right_labels_along,
+        ),
+        Metric("mse", False, _mse, _average_row, 0.0, rows=_squared_errors, along=_squared_errors_along),
+        Metric(
+            "rmse",
+            False,
+            _rmse,
+            _root_of_average_row,
+            0.0,
+            rows=_squared_errors,
+            root=True,
+            along=_squared_errors_along,
+        ),
+        Metric("recall@10", True, _recall, _one_hit, 0.0, 1.0, _hits),
     )
 }
 

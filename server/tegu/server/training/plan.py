@@ -18,7 +18,8 @@ from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.scalars import real_number, whole_number
 from tegu.server.evaluation.early_stopping import Interval
-from tegu.server.replies.aggregation import Aggregation, check_aggregation
+from tegu.server.replies.aggregation import Aggregation, Rule, check_aggregation
+from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.frozen import set_field
 from tegu.server.training.outer_optimiser import OuterRule
@@ -44,7 +45,7 @@ class CohortPlan:
         nodes: number of nodes in a simulation, over which the users are distributed. None makes each user a node. A
             federation ignores it and uses the connected nodes.
         users_per_node: number of a node's users that take part in a round; 0 for all of them.
-        wait_seconds: how long a round waits until enough nodes are connected.
+        wait_seconds: how long a round waits until enough nodes are connected, see `tegu.server.rounds.waiting`.
 
     Raises:
         DataError: a number out of range.
@@ -133,7 +134,8 @@ class UpdatePlan:
             users are within (`tegu.server.replies.adaptive_clip`). None means "adaptive" in a federation and no
             clipping in a simulation. The server enforces it: no reply is longer than its users times the clip.
         aggregation: "mean" over users; or "trimmed_mean", "median", "krum" or "multi_krum" over the nodes' mean updates
-            (`tegu.server.replies.aggregation`).
+            (`tegu.server.replies.aggregation`), and over their answers in validation and calibration
+            (`tegu.server.replies.robust_answers`).
         attackers: share of a round's nodes that may be false, from 0 to below 0.5: what the robust rules leave out.
 
     Raises:
@@ -167,6 +169,11 @@ class UpdatePlan:
         return replace(self, clip=math.inf) if self.clip is None else self
 
     @property
+    def rule(self) -> Rule:
+        """How the nodes' replies become one."""
+        return Rule(self.aggregation, float(self.attackers))
+
+    @property
     def first_clip(self) -> float:
         """The clip that the first round asks for; infinite where it is adaptive, or automatic."""
         return float(self.clip) if isinstance(self.clip, float | int) else math.inf
@@ -187,9 +194,11 @@ class TrainingPlan:
         updates: precision and clipping of updates.
         early_stopping: validation during the run.
         calibration: how the schedule is found.
+        replies: when a round has enough replies.
 
     Raises:
-        DataError: no rounds, or patience although no user can validate.
+        DataError: no rounds, patience although no user can validate, or a quorum or a buffer that is larger than the
+            cohort.
     """
 
     rounds: int | None = None
@@ -200,6 +209,7 @@ class TrainingPlan:
     updates: UpdatePlan = field(default_factory=UpdatePlan)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
+    replies: ReplyPlan = field(default_factory=ReplyPlan)
 
     def __post_init__(self) -> None:
         if self.rounds is not None:
@@ -221,6 +231,20 @@ class TrainingPlan:
                 f"{rule} and the share of calibration users is 0, so that no user can validate: "
                 "set the share above 0, or stop by a number of rounds"
             )
+        self._check_replies()
+
+    def _check_replies(self) -> None:
+        """A round cannot have more answers than it wants, nor a step more than nodes that are asked at a time."""
+        size, quorum, buffer = self.cohort.size, self.replies.quorum, self.replies.buffer
+        most = buffer or size
+        if quorum is not None and most is not None and quorum > most:
+            what = "buffer" if buffer else "cohort"
+            raise DataError(f"quorum is {quorum} and {what} is {most}: expected a quorum of at most the {what}")
+        if size is not None and buffer > size:
+            raise DataError(
+                f"buffer is {buffer} and cohort is {size}, the nodes that are asked at a time: expected a buffer of at "
+                "most the cohort"
+            )
 
     def training_only(self) -> TrainingPlan:
         """The plan without validation and calibration."""
@@ -236,5 +260,6 @@ _PARTS: dict[str, type] = {
     "updates": UpdatePlan,
     "early_stopping": EarlyStopping,
     "calibration": CalibrationPlan,
+    "replies": ReplyPlan,
 }
 _MAY_BE_AUTOMATIC = ("outer",)

@@ -1,7 +1,7 @@
 """The device's half of calibration: evaluates candidate knobs on its own users and sums the results.
 
 Candidates that differ only in weight and guard share one adaptation. Their outputs lie between those of the
-initialisation and the corrected ones, and are scored without being written down where the metric can.
+initialisation and the corrected ones, and most metrics score them without writing them down.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from tegu.core.calibration.guard import (
     gain_model_sums,
     shrinkage,
 )
+from tegu.core.calibration.query_noise import Gains, gains_along, gains_over
 from tegu.core.calibration.selection.figures import figure_sums
 from tegu.core.calibration.selection.strict import gain_sums
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials, scores_along, tolerance, trial_scores, user_scores
+from tegu.core.sampling.trials import Trials, tolerance, trial_scores, user_scores
 
 __all__ = ["AdaptAndPredict", "TrialOutputs", "evaluate_candidates"]
 
@@ -66,8 +67,7 @@ def evaluate_candidates(
         sums = [_line(trials, before, attempt(trials, fully_corrected_knobs(knobs))) for knobs in question.options]
     else:
         before = attempt(trials, manifest.unadapted).outputs
-        tried = (_guarded if manifest.guarded else _plain)(question.options, trials, before, metric, attempt)
-        sums = list(_gains(question, trials, before, metric, tried))
+        sums = list(_gains(question, trials, before, metric, manifest.guarded, attempt))
     return MetricSums(trials.users, np.stack(sums))
 
 
@@ -81,32 +81,40 @@ def _line(trials: Trials, before: Sequence[Array], found: TrialOutputs) -> Array
 
 
 def _gains(
-    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, tried: Iterator[Array]
+    question: CandidateSet,
+    trials: Trials,
+    before: Sequence[Array],
+    metric: Metric,
+    guarded: bool,
+    attempt: AdaptAndPredict,
 ) -> Iterator[Array]:
-    """The sums of each candidate, whose scores `[trials]` are `tried`."""
+    """The sums of each candidate."""
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
-    for found in tried:
-        gain = metric.gain(found, scores).reshape(-1, question.draws)
+    own = scores.reshape(-1, question.draws).mean(1)
+    given = (trials, before, scores, metric)
+    for flat, squares in (_guarded if guarded else _plain)(question.options, given, attempt):
+        gain = flat.reshape(-1, question.draws)
         if question.measure == "strict":
             yield gain_sums(gain, within)
         else:
-            yield figure_sums(gain, scores.reshape(-1, question.draws).mean(1), within, question.material)
+            yield figure_sums(gain, own, within, question.material, squares)
 
 
-def _plain(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], metric: Metric, attempt: AdaptAndPredict
-) -> Iterator[Array]:
-    """Each option's scores, `[trials]`."""
-    del before
+_Given: TypeAlias = tuple[Trials, Sequence[Array], Array, Metric]
+"""The arguments of `gains_over`."""
+
+
+def _plain(options: Sequence[Knobs], given: _Given, attempt: AdaptAndPredict) -> Iterator[Gains]:
+    """Each option's gains."""
+    gains_of = gains_over(*given)
     for knobs in options:
-        yield trial_scores(trials, attempt(trials, knobs).outputs, metric)
+        yield gains_of(attempt(given[0], knobs).outputs)
 
 
-def _guarded(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], metric: Metric, attempt: AdaptAndPredict
-) -> Iterator[Array]:
-    """The scores of each candidate, `[trials]`; neighbours that differ only in the guard are adapted once."""
+def _guarded(options: Sequence[Knobs], given: _Given, attempt: AdaptAndPredict) -> Iterator[Gains]:
+    """The gains of each candidate; neighbours that differ only in the guard are adapted once."""
+    gains_of = gains_along(*given)
     for knobs, alike in groupby(options, key=fully_corrected_knobs):
-        found, guards = attempt(trials, knobs), [Guard.of(each) for each in alike]
+        found, guards = attempt(given[0], knobs), [Guard.of(each) for each in alike]
         parts = [own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]) for own in guards]
-        yield from scores_along(trials, before, found.outputs, np.stack(parts), metric)
+        yield from gains_of(found.outputs, np.stack(parts))

@@ -20,7 +20,6 @@ __all__ = [
     "MAX_QUERY",
     "Trial",
     "Trials",
-    "scores_along",
     "stacked_inputs",
     "stacked_noise",
     "stacked_supports",
@@ -43,12 +42,15 @@ class Trial(NamedTuple):
         query: rows of the same user in other units than the support's (`split_rows`). At most `MAX_QUERY` rows, except
             for ranking, which takes all of them.
         keys: determine the learner's noise, if it draws any.
+        units: int64 `[query rows]`, which of the user's rows each one is, the same in all trials of the user; rows that
+            belong together have one number. None if not known.
     """
 
     user: int
     support: NumpyBatch
     query: NumpyBatch
     keys: tuple[int | str, ...] = ()
+    units: Array | None = None
 
 
 class Trials(NamedTuple):
@@ -92,7 +94,8 @@ def user_trials(
         order = keyed_rng(*keys).permutation(len(x))
         support, query = split_rows(order, k, units)
         query = query[:limit]
-        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]), keys)
+        together = query if units is None else units.unit[query]
+        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]), keys, together)
 
 
 def stacked_supports(trials: Trials) -> NumpyBatch:
@@ -135,33 +138,6 @@ def trial_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metri
             else metric.score(output[: len(trial.query.y)], trial.query.y, no_items)
             for trial, output in zip(trials.trials, outputs, strict=True)
         ]
-    )
-
-
-def scores_along(
-    trials: Trials, before: Sequence[Array], after: Sequence[Array], parts: Array, metric: Metric
-) -> Array:
-    """The metric of each trial for outputs between two others, as a bundle's graphs compute them, `[parts, trials]`.
-
-    Log-probabilities are right up to a constant of each row, because a bundle normalises them afterwards.
-
-    Args:
-        trials: that were predicted.
-        before: `[trials]` of outputs, as in `trial_scores`.
-        after: `[trials]` of outputs, as in `trial_scores`.
-        parts: `[parts, trials]`, 0 for `before` and 1 for `after`.
-        metric: to compute.
-    """
-    ranking, no_items = trials.spec.kind == "ranking", np.zeros(0, np.int64)
-    each = zip(trials.trials, before, after, parts.astype(np.float32).T, strict=True)
-    return np.stack(
-        [
-            metric.scores_along(a, b, part, trial.query.x, trial.support.x)
-            if ranking
-            else metric.scores_along(a[: len(trial.query.y)], b[: len(trial.query.y)], part, trial.query.y, no_items)
-            for trial, a, b, part in each
-        ],
-        1,
     )
 
 

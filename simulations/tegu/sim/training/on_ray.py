@@ -61,7 +61,7 @@ def train_on_ray(
         paths["checkpoints"] = checkpoints.resolve() / "ray"  # the app holds its folder, and the simulation this one
     # The simulation has split off the calibration users, and calibrates itself.
     settings = with_recommended(plan.training_only(), None)
-    settings = replace(settings, updates=settings.updates.in_simulation())
+    settings = replace(settings, updates=settings.updates.in_simulation(), replies=settings.replies.in_simulation())
     config = to_config(settings) | {name: str(path) for name, path in paths.items()}
     with local_simulation(APP_DIR, folder / "flower", nodes) as flower:
         run = flower.run(config)
