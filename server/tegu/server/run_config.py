@@ -10,6 +10,8 @@
 - `calibration-folds`: -1
 - `calibration-confidence`: -1.0
 - `calibration-metric`: empty
+- `epsilon` and `noise`: 0.0
+- `noise-seed`: -1
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
@@ -29,6 +31,7 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.evaluation.early_stopping import Interval
+from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
@@ -84,6 +87,12 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         if math.isinf(calibration.harm_ratio)
         else float(calibration.harm_ratio),
         "calibration-confidence": float(_AUTOMATIC if calibration.confidence is None else calibration.confidence),
+        "epsilon": float(plan.privacy.epsilon or 0),
+        "delta": float(plan.privacy.delta),
+        "noise": float(plan.privacy.noise or 0),
+        "noise-seed": _AUTOMATIC if plan.privacy.seed is None else plan.privacy.seed,
+        "local-noise": float(plan.privacy.local_noise),
+        "first-clip": float(plan.privacy.first_clip),
     }
 
 
@@ -132,6 +141,14 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             values["calibration-material"],
             math.inf if values["calibration-harm-ratio"] == _NO_LIMIT else values["calibration-harm-ratio"],
             _unless_automatic(values["calibration-confidence"]),
+        ),
+        privacy=PrivacyPlan(
+            values["epsilon"] or None,
+            values["delta"],
+            values["noise"] or None,
+            values["local-noise"],
+            values["first-clip"],
+            _unless_automatic(values["noise-seed"]),
         ),
     )
 

@@ -14,14 +14,17 @@ A failure is told to the server as a class and a code. Its text, with values and
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from flwr.app import Context, Error, Message
+from flwr.app import ConfigRecord, Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from tegu.client.federation.evaluation import evaluate_users
+from tegu.client.federation.local_noise import local_spending, with_local_noise
 from tegu.client.federation.minimums import (
     check_evaluation,
     check_training,
@@ -35,11 +38,12 @@ from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.compression.error_feedback import pack_with_feedback
-from tegu.core.data.tree import Tree, check_same_layout, has_same_layout
+from tegu.core.data.tree import Tree, check_same_layout, digest, has_same_layout
 from tegu.core.data.users import read_users
 from tegu.core.errors import DataError, FederationError
 from tegu.wire import (
     Reply,
+    RoundConfig,
     evaluation_reply_content,
     failure_reason,
     packed_reply_content,
@@ -53,6 +57,7 @@ from tegu.wire import (
 __all__ = ["app"]
 
 _log = logging.getLogger(__name__)
+_NOISE = "tegu-local-noise"  # in the node's state
 _APP_FAILED = 2  # Flower's code for a ClientApp that has raised
 
 app = ClientApp()
@@ -81,7 +86,7 @@ def train(message: Message, context: Context) -> Message:
     """
     received, config = read_training_request(message.content)
     demanded = read_minimums(context.node_config)
-    check_training(demanded, config.clip, config.calibration_share)
+    check_training(demanded, config.clip, config.calibration_share, config.local_noise)
     bundle = read_bundle(_setting(context, "bundle"))
     meta = _with_fixed(received, bundle)
     local_users = read_users(_data_path(context), bundle.manifest.spec)
@@ -99,14 +104,18 @@ def train(message: Message, context: Context) -> Message:
         episodes=config.episodes,
         users_per_node=config.users_per_node,
         noise=bundle.manifest.noise,
+        private=config.private,
     )
     check_training_reply(demanded, users, rows, len(local_users))
+    counted = None if config.local_noise else within  # which would leave without noise
+    if config.local_noise:
+        total = _noised(context, total, config, received)
     if config.update_precision == "float32":
-        return Message(training_reply_content(Reply(total, users, within)), reply_to=message)
+        return Message(training_reply_content(Reply(total, users, counted)), reply_to=message)
     name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
     sent, residual = pack_with_feedback(total, _residual(context, name, total), config.update_precision)
     context.state[name] = to_record(residual)
-    return Message(packed_reply_content(sent, users, within), reply_to=message)
+    return Message(packed_reply_content(sent, users, counted), reply_to=message)
 
 
 @app.evaluate()
@@ -121,6 +130,17 @@ def evaluate(message: Message, context: Context) -> Message:
     users = read_users(_data_path(context), bundle.manifest.spec)
     sums = evaluate_users(OnnxRuntime(bundle.graphs, limits=RunLimits()), meta, users, bundle.manifest, request)
     return Message(evaluation_reply_content(few_people_hidden(demanded, sums, len(users))), reply_to=message)
+
+
+def _noised(context: Context, total: Tree, config: RoundConfig, received: Tree) -> Tree:
+    """The sum with the round's local noise. What it has spent is kept in the node's state."""
+    records = context.state.config_records
+    question = json.dumps([*(str(field) for field in asdict(config).values()), digest(received)]).encode()
+    known = dict(records[_NOISE]) if _NOISE in records else {}
+    noised, state = with_local_noise(total, config.clip, config.local_noise, question, known)
+    records[_NOISE] = ConfigRecord(state)
+    _log.info("local noise: %s", local_spending(state))
+    return noised
 
 
 def _with_fixed(received: Tree, bundle: Bundle) -> Tree:

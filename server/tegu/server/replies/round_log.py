@@ -24,6 +24,7 @@ class RoundEntry:
         scaled: ids of the nodes whose updates were scaled down to the clip.
         clip: largest norm of one user's update; infinite for no clipping.
         dropped: why the round changed nothing; empty if it counted.
+        epsilon: what the rounds so far have spent; None without noise on the mean.
     """
 
     round: int
@@ -33,9 +34,11 @@ class RoundEntry:
     scaled: tuple[int, ...] = ()
     clip: float = float("inf")
     dropped: str = ""
+    epsilon: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The entry for `rounds.json`. An infinite clip is None, since JSON has no infinity."""
+        spent = {} if self.epsilon is None else {"epsilon": self.epsilon}
         return {
             "round": self.round,
             "users": self.users,
@@ -44,6 +47,7 @@ class RoundEntry:
             "scaled": [str(node) for node in self.scaled],
             "clip": None if self.clip == float("inf") else self.clip,
             "dropped": self.dropped,
+            **spent,
         }
 
 

@@ -35,6 +35,8 @@ def _round(event: Event, metric: str) -> str:
     validation = event.get("validation")
     if validation:
         parts.append(f"{metric} {_figure(validation['initialisation'])} -> {_figure(validation['personalised'])}")
+    if event.get("epsilon") is not None:
+        parts.append(f"epsilon {event['epsilon']:.3g}")
     parts += [f"{len(event['refused'])} refused", f"{event['late']} late", f"{event['seconds']:.1f} s"]
     lines = [f"{_without(event)}round {event['round']} of {event['rounds']}: {', '.join(parts)}"]
     lines += [f"  refused: node {each['node']}: {each['reason']}" for each in event["refused"]]
@@ -75,4 +77,5 @@ def summary_of(events: list[Event]) -> dict[str, Any]:
         "rounds": last["rounds"] if last else None,
         "refused": sum(len(event["refused"]) for event in rounds),
         "late": sum(event["late"] for event in rounds),
+        "epsilon": last.get("epsilon") if last else None,
     }

@@ -18,6 +18,8 @@ from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.scalars import real_number, whole_number
 from tegu.server.evaluation.early_stopping import Interval
+from tegu.server.privacy.combination import check_combination
+from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.replies.aggregation import Aggregation, check_aggregation
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.frozen import set_field
@@ -187,9 +189,11 @@ class TrainingPlan:
         updates: precision and clipping of updates.
         early_stopping: validation during the run.
         calibration: how the schedule is found.
+        privacy: noise that protects each person. With noise on the mean, an automatic clip is adaptive, and automatic
+            folds are 0.
 
     Raises:
-        DataError: no rounds, or patience although no user can validate.
+        DataError: no rounds, patience although no user can validate, or settings with which noise protects nobody.
     """
 
     rounds: int | None = None
@@ -200,6 +204,7 @@ class TrainingPlan:
     updates: UpdatePlan = field(default_factory=UpdatePlan)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
+    privacy: PrivacyPlan = field(default_factory=PrivacyPlan)
 
     def __post_init__(self) -> None:
         if self.rounds is not None:
@@ -209,6 +214,7 @@ class TrainingPlan:
             part = getattr(self, name)
             if not isinstance(part, kind) and not (part is None and name in _MAY_BE_AUTOMATIC):
                 raise DataError(f"{name} is {part!r}: expected {kind.__name__}(...)")
+        self._settle_privacy()
         patience, folds = self.early_stopping.patience, self.calibration.folds
         if patience and folds:
             raise DataError(
@@ -221,6 +227,21 @@ class TrainingPlan:
                 f"{rule} and the share of calibration users is 0, so that no user can validate: "
                 "set the share above 0, or stop by a number of rounds"
             )
+
+    def _settle_privacy(self) -> None:
+        """Fill in what noise decides, and refuse what excludes it."""
+        if self.privacy.central and self.updates.clip is None:
+            set_field(self, "updates", replace(self.updates, clip="adaptive"))
+        if self.privacy.central and self.calibration.folds is None:
+            set_field(self, "calibration", replace(self.calibration, folds=0))
+        updates = self.updates
+        check_combination(
+            self.privacy,
+            clip=updates.clip,
+            aggregation=updates.aggregation,
+            precision=updates.precision,
+            folds=self.calibration.folds,
+        )
 
     def training_only(self) -> TrainingPlan:
         """The plan without validation and calibration."""
@@ -236,5 +257,6 @@ _PARTS: dict[str, type] = {
     "updates": UpdatePlan,
     "early_stopping": EarlyStopping,
     "calibration": CalibrationPlan,
+    "privacy": PrivacyPlan,
 }
 _MAY_BE_AUTOMATIC = ("outer",)

@@ -20,9 +20,12 @@ from flwr.serverapp.strategy import Strategy
 
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import FederationError
+from tegu.core.privacy.noise import noise_length
 from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
+from tegu.server.privacy.run import private_run
+from tegu.server.privacy.statement import statement
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.replies.aggregation import aggregate
 from tegu.server.replies.bounds import Bounded, bound_norms
@@ -59,6 +62,7 @@ class MetaStrategy(Strategy):
         joint: whether one reply stands for all nodes of a round, as in this process, where nobody needs to be checked.
             Its number of users and its sender are not.
         journal: told what happened in each round, before its checkpoint is written.
+        simulation: seed of a simulation in this process, which also determines noise; None in a federation.
     """
 
     def __init__(
@@ -74,12 +78,27 @@ class MetaStrategy(Strategy):
         clip: float = math.inf,
         joint: bool = False,
         journal: Callable[[dict[str, Any]], None] | None = None,
+        simulation: int | None = None,
     ) -> None:
         self._journal = journal
         self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
         self._clip = min(clip, plan.updates.first_clip)
+        rounds, cohort, _ = settled(plan)
+        self._private = private_run(
+            plan.privacy,
+            rounds=rounds,
+            cohort=cohort,
+            users_per_node=plan.cohort.users_per_node,
+            nodes=plan.cohort.nodes,
+            adaptive=plan.updates.clip == "adaptive",
+            folder=checkpoints,
+            done=done,
+            simulation=simulation,
+        )
+        if self._private is not None:
+            self._clip = self._private.first_clip(self._clip)
         self._joint, self._asked, self._dropped = joint, frozenset[int](), 0
         self._late = 0
         self._log_of_rounds = RoundLog()
@@ -106,7 +125,10 @@ class MetaStrategy(Strategy):
         number = self._done + server_round
         plan = self._plan
         precision, users = plan.updates.precision, plan.cohort.users_per_node
-        settings = RoundConfig(number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out)
+        private, local = plan.privacy.is_on, plan.privacy.local_noise
+        settings = RoundConfig(
+            number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out, private, local
+        )
         content = training_request_content(to_record(self._outer.trained), settings)
         self._asked = frozenset(self._cohort(number, grid))
         return [
@@ -125,15 +147,16 @@ class MetaStrategy(Strategy):
         if self._stopped():
             return None, None
         number, received = self._done + server_round, list(replies)
-        asked = Asked(self._clip, self._plan.cohort.users_per_node, self._asked, str(number))
+        asked = Asked(self._clip, self._plan.cohort.users_per_node, self._asked, str(number), self._local_noise())
         if self._joint:
-            asked = Asked(self._clip)
+            asked = Asked(self._clip, noise=self._local_noise())
         found, refused = self._usable(number, received, asked)
         usable, scaled, clip, _ = self._bounded(found)
         self._users = sum(reply.users for reply in usable.values())
-        meta, dropped = self._step(number, usable)
+        meta, dropped = self._step(number, usable, clip)
         nodes = tuple(node for node, reply in usable.items() if reply.users)
-        entry = RoundEntry(number, self._users, nodes, tuple(refused), scaled, clip, dropped)
+        epsilon = None if self._private is None else self._private.epsilon
+        entry = RoundEntry(number, self._users, nodes, tuple(refused), scaled, clip, dropped, epsilon)
         self._log_of_rounds.rounds.append(entry)
         self._late = 0 if self._joint else max(0, len(self._asked) - len(received))
         if self._validations is None or not self._validations.is_due(number):
@@ -152,7 +175,7 @@ class MetaStrategy(Strategy):
         """If a validation is due, one message to each connected node."""
         del config
         number, validations = self._done + server_round, self._validations
-        if validations is None or validations.stopped or not validations.is_due(number):
+        if validations is None or self._stopped() or not validations.is_due(number):
             return []
         validations.start_timer()
         self._asked = frozenset(grid.get_node_ids())
@@ -161,7 +184,7 @@ class MetaStrategy(Strategy):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
         number, validations = self._done + server_round, self._validations
-        if validations is None or validations.stopped or not validations.is_due(number):
+        if validations is None or self._stopped() or not validations.is_due(number):
             return None
         meta, validation = self._outer.meta, None
         try:
@@ -187,11 +210,18 @@ class MetaStrategy(Strategy):
         return self._log_of_rounds
 
     @property
+    def privacy(self) -> dict[str, Any]:
+        """What the training has spent; see `tegu.server.privacy.statement`. Empty without noise."""
+        return statement(self._plan.privacy, self._private, self._last, self._clip)
+
+    @property
     def user_rounds(self) -> int:
         """Number of users' updates since the run started or was resumed."""
         return self._user_rounds
 
     def _stopped(self) -> bool:
+        if self._private is not None and self._private.ended:
+            return True
         return self._validations is not None and self._validations.stopped
 
     def _finish_round(self, number: int, meta: Tree) -> None:
@@ -214,6 +244,7 @@ class MetaStrategy(Strategy):
                 seconds=time.perf_counter() - self._started,
                 meta=meta,
                 validation=self._validations.found[-1] if self._validations and self._validations.found else None,
+                epsilon=None if self._private is None else self._private.epsilon,
             )
         )
 
@@ -227,16 +258,18 @@ class MetaStrategy(Strategy):
                     "connect more nodes, or choose a smaller cohort"
                 )
             time.sleep(0.1)
+        if self._private is not None:
+            return self._private.cohort(nodes, number)
         return [nodes[place] for place in draw_users(len(nodes), size, self._plan.seed, number)]
 
-    def _step(self, number: int, usable: Mapping[int, Reply]) -> tuple[Tree, str]:
+    def _step(self, number: int, usable: Mapping[int, Reply], clip: float) -> tuple[Tree, str]:
         """The parameters after the round, and why it was dropped: empty if it was not."""
-        if not self._users:
+        if not self._users and self._private is None:
             return self._outer.meta, ""
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the step refuses a sum that is not finite
                 training = [reply for reply in usable.values() if reply.users]
-                direction = aggregate(training, self._plan.updates.aggregation, self._plan.updates.attackers)
+                direction = self._direction(number, training, clip)
             meta, self._dropped = self._outer.step(direction, number), 0
         except DivergedError as error:
             self._users, self._dropped = 0, self._dropped + 1
@@ -246,9 +279,26 @@ class MetaStrategy(Strategy):
             return self._outer.meta, str(error)
         return meta, ""
 
+    def _direction(self, number: int, training: Sequence[Reply], clip: float) -> Tree:
+        """What takes the gradient's place: with noise where the plan says so, before the outer step."""
+        if self._private is None:
+            return aggregate(training, self._plan.updates.aggregation, self._plan.updates.attackers)
+        released = self._private.release(training, self._outer.trained, clip, number)
+        self._clip = released.clip
+        return released.direction
+
+    def _local_noise(self) -> float:
+        """The largest norm of the noise that devices add to a reply."""
+        if not self._plan.privacy.local_noise:
+            return 0.0
+        entries = sum(array.size for array in self._outer.trained.values())
+        deviation = self._plan.privacy.local_noise * self._clip
+        return noise_length(entries, deviation * math.sqrt(len(self._asked)) if self._joint else deviation)
+
     def _bounded(self, found: Mapping[int, Reply]) -> Bounded:
         limited = found if self._joint or self._plan.cohort.users_per_node else limit_users(found)
-        bounded = bound_norms(limited, self._clip, adaptive=self._plan.updates.clip == "adaptive")
+        adaptive = self._plan.updates.clip == "adaptive" and self._private is None
+        bounded = bound_norms(limited, self._clip, adaptive=adaptive, noise=self._local_noise())
         self._clip = bounded.next_clip
         return bounded
 
@@ -257,7 +307,7 @@ class MetaStrategy(Strategy):
         usable, refused = read_all(replies, asked, lambda message: checked_reply(message, like, asked))
         for each in refused:
             _log.warning("round %d: a reply is left out: %s", number, each)
-        if not usable:
+        if not usable and (self._private is None or self._asked):
             why = "; ".join(map(str, refused)) or "no node replied in time"
             raise FederationError(f"round {number} has no usable reply: {why}")
         return usable, refused

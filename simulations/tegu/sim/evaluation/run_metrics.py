@@ -43,6 +43,7 @@ def run_metrics(name: str, run: RunResult, results: HeldoutResults) -> dict[str,
         "material": run.plan.calibration.material,
         "schedule": [_without_losses(entry) for entry in run.bundle.manifest.schedule],
         "curve": results.curve,
+        "privacy": dict(trained.privacy),
         "training_gap": run.final_validation.as_json() if run.final_validation else {},
         "decline": decline_as_json(
             decline_of(trained.validations, run.metric.higher_is_better), run.metric.name, trained.kept
