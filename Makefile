@@ -25,11 +25,12 @@ demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
 	$(BIN)/tegu personalise runs/movielens/init.tegu --interactions runs/movielens/person.csv \
 	  --titles runs/movielens/titles.csv --later runs/movielens/person_later.csv
 
-# Two processes compute with one thread each. Slow tests are ordered by folder, so the many short ones of the zoo are last.
+# Each process computes with one thread. Slow tests are ordered by folder, so the many short ones of the zoo are last;
+# federations of real processes wait most of the time, so that four fit on two cores.
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## All tests but models that are like others (make zoo), the quick ones first
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "slow and not zoo"
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "slow and not zoo"
 
 zoo: export OMP_NUM_THREADS := 1
 zoo: $(READY) ## All small models, and whether docs/models.md lists them; those of `make test` included

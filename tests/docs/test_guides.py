@@ -73,7 +73,7 @@ def test_learner(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("superlink")
+@pytest.mark.xdist_group("superlink-learners")
 def test_federation(tmp_path: Path) -> None:
     run_python("federation", tmp_path)
     script = blocks("federation", "sh")

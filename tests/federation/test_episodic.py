@@ -104,7 +104,7 @@ def test_training_in_process_equals_plain_torch(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("superlink")
+@pytest.mark.xdist_group("superlink-learners")
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_superlink_trains_as_plain_torch_does(name: str, tmp_path: Path) -> None:
     write_bundle(tmp_path / "start.tegu", bundle(name))

@@ -158,7 +158,7 @@ def test_a_learner_with_one_set_of_parameters_has_no_spread() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("superlink")
+@pytest.mark.xdist_group("superlink-learners")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_superlink_trains_as_torch_does(name: str, tmp_path: Path) -> None:
     write_bundle(tmp_path / "start.tegu", start(name))

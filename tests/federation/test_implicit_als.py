@@ -100,7 +100,7 @@ def test_the_app_on_a_grid_trains_as_numpy_does(on_a_grid: Bundle) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("superlink")
+@pytest.mark.xdist_group("superlink-learners")
 def test_a_superlink_trains_and_calibrates_alike(on_a_grid: Bundle, tmp_path: Path) -> None:
     nodes = write_nodes(tmp_path, start(), population(), NODES)
     with local_federation(APP_DIR, tmp_path / "flower", nodes) as flower:

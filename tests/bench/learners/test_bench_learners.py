@@ -102,6 +102,11 @@ def test_the_table_and_the_plot_show_what_was_measured() -> None:
     assert cells["1 shot"] == "2.000 [1.000, 2.500]"
     assert cells["5 shots"] == "0.400 [0.200, 0.500]"
     assert (cells["hurt"], cells["adapt"], cells["bundle"]) == ("10.0%", "0.12 ms", "46 KB")
+    assert cells["negative log-likelihood"] == ""
+    for shot in (bayesian := measured("platipus"))["shots"]:
+        shot["uncertainty"] = {"members": {"nll": shot["k"] + 0.25, "coverage": 0.875}}
+    cells = dict(zip(*learner_rows([bayesian]), strict=True))
+    assert cells["negative log-likelihood"] == "5.25 nats, 88% covered"
     assert refusals(results) == ["r2d2 on sine: not for this"]
     assert "reptile" in learners_svg(results)
 

@@ -21,6 +21,7 @@ _HEADER = (
     "5 shots",
     "initialisation",
     "hurt",
+    "negative log-likelihood",
     "adapt",
     "bundle",
     "memory",
@@ -56,12 +57,19 @@ def _row(found: Mapping[str, Any]) -> list[str]:
         *[*shots, "", ""][:2],
         f"{found['shots'][0]['initialisation']:.3f}",
         f"{max(each['hurt'] for each in found['shots']):.1%}",
+        _likelihood(found["shots"][-1]),
         f"{found['adapt_ms']:.2f} ms",
         f"{found['bundle_bytes'] / 1e3:.0f} KB",
         f"{found['memory_mib']:.0f} MiB",
         f"{found['update_bytes'] / 1e3:.0f} KB",
         f"{found['train_seconds']:.0f} s",
     ]
+
+
+def _likelihood(shot: Mapping[str, Any]) -> str:
+    """The negative log-likelihood and the coverage at 90% with the most shots; empty for a learner without members."""
+    members = shot.get("uncertainty", {}).get("members")
+    return "" if members is None else f"{members['nll']:.2f} nats, {members['coverage']:.0%} covered"
 
 
 def learners_svg(results: Sequence[Mapping[str, Any]]) -> str:

@@ -46,7 +46,8 @@ class Measured(NamedTuple):
         rounds: of training.
         metric: name of the metric.
         shots: for each number of interactions `k`: `users`, `initialisation`, `personalised` with the ends `low` and
-            `high` of its 95% confidence interval over users, and `hurt`, the share that is materially hurt.
+            `high` of its 95% confidence interval over users, `hurt`, the share that is materially hurt, and
+            `uncertainty` as `metrics.json` has it.
         adapt_ms: milliseconds of one adaptation on a device, at the largest k; without loading.
         bundle_bytes: of the file.
         memory_mib: peak memory of the process until the end of training.
@@ -102,7 +103,8 @@ def _shots(run: Run, experiment: Experiment) -> list[dict[str, Any]]:
         scores = score(run.personalised(entry["k"]), trials, run.metric)
         low, high = mean_interval(scores, keyed_rng("bench learners", run.plan.seed, entry["k"]))
         kept = {name: entry[name] for name in ("k", "users", "initialisation", "personalised")}
-        found.append({**kept, "low": low, "high": high, "hurt": entry["materially_hurt"]})
+        spread = entry.get("uncertainty", {})
+        found.append({**kept, "low": low, "high": high, "hurt": entry["materially_hurt"], "uncertainty": spread})
     return found
 
 

@@ -14,6 +14,7 @@ from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import Method, score
 from tegu.sim.evaluation.curve import curve_entry
 from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
+from tegu.sim.evaluation.uncertainty import uncertainty
 from tegu.sim.run_result import RunResult
 
 __all__ = ["HeldoutResults", "evaluate_further", "evaluate_heldout"]
@@ -60,6 +61,8 @@ def evaluate_heldout(
         if trials.spec.kind == "classification":
             found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}
             entry["ece"] = {name: calibration_error(each) for name, each in found.reliability[k].items()}
+        if spread := uncertainty(run, k, trials):
+            entry["uncertainty"] = spread
         found.curve.append(entry)
         found.gains[k] = run.metric.gain(scores["personalised"], scores["initialisation"])
     return found

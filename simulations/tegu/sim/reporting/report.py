@@ -42,6 +42,12 @@ _TERMS = (
     "Harm ratio: all losses divided by all gains. Baselines are in the order of their mean over k. Their settings "
     "were chosen without held-out users."
 )
+_UNCERTAINTY_TERMS = (
+    " Negative log-likelihood: of a query row's target under the mixture of the state's members, in nats; lower is "
+    "better. Coverage: the share of targets within the central 90% interval of a value, or within the smallest set of "
+    "classes with 90% of the probability. Constant spread: the same for the mean prediction with one normal "
+    "distribution for all users. Variances of observations were fitted to calibration users."
+)
 
 
 def render_report(
@@ -84,6 +90,8 @@ def render_report(
         f"{metrics['train_seconds']:.0f} s, {metrics['user_rounds_per_second']:.0f} user updates per second."
     )
     terms = _TERMS.format(material=100 * metrics["material"])
+    if any("uncertainty" in entry for entry in metrics["curve"]):
+        terms += _UNCERTAINTY_TERMS
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{_STYLE}</style>"
         f"<h1>{name}</h1><p class=note>{summary}</p>"

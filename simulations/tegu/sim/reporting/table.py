@@ -30,6 +30,12 @@ _ADAPTING = (
     ("any decline", "any_decline", ".1%"),
     ("harm ratio", "harm_ratio", ".2f"),
 )
+_UNCERTAINTY = (
+    ("negative log-likelihood", "members", "nll", ".3f"),
+    ("negative log-likelihood, constant spread", "constant_spread", "nll", ".3f"),
+    ("coverage at 90%", "members", "coverage", ".1%"),
+    ("coverage at 90%, constant spread", "constant_spread", "coverage", ".1%"),
+)
 _SINCE = (0, 1, 2, 5, 10, 20, 40)  # interactions after a change
 
 
@@ -45,9 +51,19 @@ def table_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     rows += [[name, *(f"{entry['baselines'][name]:.3f}" for entry in curve)] for name in strongest_first(metrics)]
     adapting = [[title, *(_figure(entry[name], form) for entry in curve)] for title, name, form in _ADAPTING]
     after = [title for title, *_ in _ADAPTING].index("materially hurt") + 1
-    rows += [*adapting[:after], *bound_rows(metrics), *adapting[after:]]
+    rows += [*adapting[:after], *bound_rows(metrics), *adapting[after:], *_uncertainty_rows(curve)]
     rows.append(["held-out users", *(str(entry["users"]) for entry in curve)])
     return rows
+
+
+def _uncertainty_rows(curve: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Rows of a learner whose state has several members; none for another."""
+    found = [entry.get("uncertainty", {}) for entry in curve]
+    return [
+        [title, *(_figure(each.get(source, {}).get(name), form) for each in found)]
+        for title, source, name, form in _UNCERTAINTY
+        if any(source in each for each in found)
+    ]
 
 
 def strongest_first(metrics: Mapping[str, Any]) -> list[str]:
