@@ -21,11 +21,12 @@ def privacy_line(found: Mapping[str, Any]) -> str:
         rounds = sum(each["rounds"] for each in found["rounds"])
         multiplier = found["noise_multiplier"]
         noise = "" if multiplier is None else f", noise multiplier {multiplier:.3g}"
-        known = "" if found["randomness"] == "operating system" else f"; noise of {found['randomness']}, a simulation"
+        secret = found["randomness"] == "operating system"
+        known = "" if secret else f" (noise of {found['randomness']}: a simulation)"
         parts.append(f"epsilon {found['epsilon']:.3g} for one person's updates in {rounds} rounds{noise}{known}")
     if local := found.get("local"):
         parts.append(
             f"local epsilon {local['epsilon']:.3g} toward the server for a person whose device answered all "
             f"{local['rounds']} rounds, noise multiplier {local['noise_multiplier']:.3g}"
         )
-    return f"privacy: {' and '.join(parts)}, at delta {found['delta']:g}; {found['not_counted']}"
+    return f"privacy at delta {found['delta']:g}: {'; '.join(parts)}; {found['not_counted']}"
