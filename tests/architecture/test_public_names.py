@@ -19,8 +19,8 @@ EXPORTED = {
         new_key_pair reals read_bundle read_users write_bundle write_users
     """,
     "tegu.client": """
-        AdaptReport Interactions Observed OnnxRuntime Personalizer Removed Repaired Runtime Store TorchRuntime
-        repair_store
+        AdaptReport Interactions Minimums Observed OnnxRuntime Participant ParticipantState Personalizer Policy Removed
+        Repaired Runtime Store TorchRuntime repair_store
     """,
     "tegu.learners": """
         LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate bayesian_maml fedavg fedsgd

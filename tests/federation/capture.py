@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import socket
-import threading
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+_MOST_THREADS = 200  # two for each connection
 
 
 @dataclass
@@ -22,27 +24,36 @@ class Recorder:
 
 @contextmanager
 def recording(server_port: int) -> Iterator[Recorder]:
-    """A TCP proxy on 127.0.0.1 to a port of it. Everything that goes to the server is kept."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    """A TCP proxy on 127.0.0.1 to a port of it. Everything that goes to the server is kept.
+
+    The clients must have ended when the context ends.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(_MOST_THREADS) as pool:
         recorder = Recorder(listener.getsockname()[1])
-        thread = threading.Thread(target=_accept, args=(listener, server_port, recorder), daemon=True)
-        thread.start()
+        accepting = pool.submit(_accept, listener, server_port, recorder, pool)
         try:
             yield recorder
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            accepting.result()
 
 
-def _accept(listener: socket.socket, server_port: int, recorder: Recorder) -> None:
-    with suppress(OSError):  # the listener is closed
-        while True:
+def _accept(listener: socket.socket, server_port: int, recorder: Recorder, pool: ThreadPoolExecutor) -> None:
+    while True:
+        try:
             client, _ = listener.accept()
-            server = socket.create_connection(("127.0.0.1", server_port))
-            kept = bytearray()
-            recorder.sent.append(kept)
-            for source, target, copy in ((client, server, kept), (server, client, None)):
-                threading.Thread(target=_pump, args=(source, target, copy), daemon=True).start()
+        except OSError:  # it is shut down
+            return
+        kept = bytearray()
+        recorder.sent.append(kept)
+        pool.submit(_carry, client, server_port, kept, pool)
+
+
+def _carry(client: socket.socket, server_port: int, kept: bytearray, pool: ThreadPoolExecutor) -> None:
+    with client, socket.create_connection(("127.0.0.1", server_port)) as server:
+        back = pool.submit(_pump, server, client, None)
+        _pump(client, server, kept)
+        back.result()
 
 
 def _pump(source: socket.socket, target: socket.socket, copy: bytearray | None) -> None:
@@ -51,7 +62,7 @@ def _pump(source: socket.socket, target: socket.socket, copy: bytearray | None) 
             if copy is not None:
                 copy += data
             target.sendall(data)
-    for each in (source, target):
+    for each in (source, target):  # ends the other direction too
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
 

@@ -41,7 +41,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _FAILURE = re.compile(r"[A-Za-z]+: (?:" + "|".join(FAILURES) + ")")
 # Text and bytes outside of objects: by name of the field.
 _TEXTS = {
-    "public_key": re.compile(r"(?s).{60,200}"),  # bytes
+    "public_key": re.compile(r"-----BEGIN PUBLIC KEY-----[A-Za-z0-9+/=\n]{100,300}-----END PUBLIC KEY-----\n?"),
     "message_id": re.compile(r"(?:[0-9a-f]{64})?"),
     "reply_to_message_id": re.compile(r"(?:[0-9a-f]{64})?"),
     "message_object_id": _HASH,

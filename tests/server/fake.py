@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -66,14 +66,20 @@ class FunctionGrid(Grid):
         if batch:
             self.cohorts.append([message.metadata.dst_node_id for message in batch])
             self.configs.append(read_training_request(batch[0].content)[1])
-        return [self._reply(message) for message in batch[::-1]]
+        return [self.reply(message) for message in batch[::-1]]
 
-    def _reply(self, message: Message) -> Message:
+    def reply(self, message: Message) -> Message:
         node = self.nodes[message.metadata.dst_node_id]
         try:
             return Message(training_reply_content(node(*read_training_request(message.content))), reply_to=message)
         except ZeroDivisionError as error:
             return Message(Error(2, str(error)), reply_to=message)
+
+
+def answer_by(nodes: Mapping[int, Node]) -> Callable[[Sequence[Message]], list[Message]]:
+    """The replies of such nodes to training messages, one for each."""
+    grid = FunctionGrid(nodes)
+    return lambda messages: [grid.reply(message) for message in messages]
 
 
 def run_rounds(strategy: MetaStrategy, grid: Grid, meta: Tree, rounds: int) -> None:

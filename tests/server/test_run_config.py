@@ -18,6 +18,7 @@ from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server import APP_DIR
 from tegu.server.privacy.plan import PrivacyPlan
+from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.run_config import from_config, to_config
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
@@ -33,6 +34,7 @@ FULL = TrainingPlan(
     updates=UpdatePlan("int8", 0.4, "median", 0.2),
     early_stopping=EarlyStopping(3, 2, until_flat=False),
     calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
+    replies=ReplyPlan(2, 30.0, 1.5, 5, 4, 9),
     privacy=PrivacyPlan(None, 1e-6, None, 0.7, 0.3, 5),
 )
 # Noise on the mean excludes settings that FULL has.

@@ -4,7 +4,9 @@ personalizer  the object that an application uses
 adaptation    adapting to one user within a time budget, and the report of it
 store         the user's interactions and personal state in one SQLite file
 runtimes      what runs a bundle's graphs: ONNX Runtime, or torch
-federation    the Flower ClientApp: training and evaluation rounds
+federation    the device's part in a federation: training and evaluation rounds
+participant   taking part from inside the app's own process, without flwr
+consent       whether the user agreed to take part
 
 Names are imported on first use, and ONNX Runtime when a graph is first run. A process loads only what it needs.
 `TorchRuntime` needs torch.
@@ -16,6 +18,10 @@ from tegu.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from tegu.client.adaptation.report import AdaptReport
+    from tegu.client.federation.minimums import Minimums
+    from tegu.client.participant.participant import Participant
+    from tegu.client.participant.policy import Policy
+    from tegu.client.participant.state import ParticipantState
     from tegu.client.personalizer import Personalizer
     from tegu.client.runtimes.onnx_runtime import OnnxRuntime
     from tegu.client.runtimes.runtime import Runtime
@@ -29,9 +35,13 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
         {
             "AdaptReport": "adaptation.report",
             "Interactions": "store.interactions",
+            "Minimums": "federation.minimums",
             "Observed": "store.interactions",
             "OnnxRuntime": "runtimes.onnx_runtime",
+            "Participant": "participant.participant",
+            "ParticipantState": "participant.state",
             "Personalizer": "personalizer",
+            "Policy": "participant.policy",
             "Removed": "store.interactions",
             "Repaired": "store.damage.repair",
             "Runtime": "runtimes.runtime",
@@ -44,9 +54,13 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
 __all__ = [
     "AdaptReport",
     "Interactions",
+    "Minimums",
     "Observed",
     "OnnxRuntime",
+    "Participant",
+    "ParticipantState",
     "Personalizer",
+    "Policy",
     "Removed",
     "Repaired",
     "Runtime",

@@ -127,6 +127,16 @@ class Personalizer:
         return self._current.model.manifest
 
     @property
+    def bundle(self) -> Bundle:
+        """The bundle in use."""
+        return self._current.model.bundle
+
+    @property
+    def store(self) -> Store:
+        """The user's store."""
+        return self._store
+
+    @property
     def spec(self) -> Spec:
         """The layout of inputs and targets."""
         return self._current.model.spec
@@ -347,7 +357,8 @@ class Personalizer:
     def forget(self) -> None:
         """Return to the initialisation and erase all interactions, including their bytes in the store's files.
 
-        The graphs cached in `<store>.graphs/` stay. They come from the bundle and contain nothing of the user.
+        An agreement to take part in a federation is withdrawn. The graphs cached in `<store>.graphs/` and the bundles
+        in `<store>.bundles/` stay. They come from the publisher and contain nothing of the user.
 
         Raises:
             StoreError: the store cannot be written; or everything was deleted, but another process is reading the
@@ -406,6 +417,31 @@ class Personalizer:
         if not report.kept:
             raise RuntimeFailure(f"the new bundle cannot be used: {report.reason}")
         return PersonalState(state, report.interactions), report.without(unused), erasures
+
+    @property
+    def opted_in(self) -> bool:
+        """Whether the user agreed to take part in a federation (`tegu.client.participant`); at first False.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return self._store.consent.read() is not None
+
+    def opt_in(self) -> None:
+        """Keep in the store that the user agrees to take part in a federation. Ask the user first.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        self._store.consent.give()
+
+    def opt_out(self) -> None:
+        """Withdraw the agreement. From now on, no round is answered but by a refusal. `forget` withdraws it, too.
+
+        Raises:
+            StoreError: the store cannot be written; the agreement stays.
+        """
+        self._store.consent.withdraw()
 
     def __reduce__(self) -> NoReturn:
         raise StoreError(

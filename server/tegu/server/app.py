@@ -4,7 +4,7 @@ The run configuration is a training plan in the form of `tegu.server.run_config`
 every setting, and the app's `pyproject.toml` holds the defaults. The run configuration has these paths besides:
 
 - `bundle`: the bundle to start from.
-- `out`: folder for `init.tegu` and `rounds.json`.
+- `out`: folder for `init.tegu`, `rounds.json` and `bundles`, from which devices with another bundle may fetch.
 - `checkpoints`: folder for a checkpoint after every round; empty means `<out>/checkpoints`. Checkpoints of this run
   found there resume it. Those of another run are refused; see `tegu.server.training.run_folder`.
 - `partitions`: for nodes, see `tegu.client.federation.client_app`.
@@ -42,17 +42,22 @@ from tegu.server.evaluation.validation import mean_validations
 from tegu.server.privacy.statement import without_people
 from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundLog
+from tegu.server.rounds.buffered import BufferedRounds
+from tegu.server.rounds.found import Rounds
+from tegu.server.rounds.patient_grid import PatientGrid
+from tegu.server.rounds.reliability import from_records
+from tegu.server.rounds.synchronous import SynchronousRounds
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
 from tegu.server.training.checkpoint import latest_checkpoint
 from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
 from tegu.server.training.journal import Event, append_event, read_events, records_of
-from tegu.server.training.lost_replies import AskingAgain
 from tegu.server.training.outer_optimiser import OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.server.training.run_folder import check_run, finish_run, hold_folder, is_done, resumed_text
 from tegu.server.training.run_record import bundle_record
 from tegu.server.training.strategy import MetaStrategy
+from tegu.server.versioned import BUNDLES, Versioned, publish_bundle
 from tegu.wire import to_record
 
 __all__ = ["APP_DIR", "RESULT", "app", "finished_text", "plan_of", "train"]
@@ -71,14 +76,15 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the remaining rounds, calibrate, and write the bundle."""
     show_notes()
-    train(AskingAgain(grid), context.run_config)
+    train(PatientGrid(grid), context.run_config)
 
 
 def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
     """Train `config["bundle"]` over the nodes of `grid`, calibrate it, and write the result to `config["out"]`.
 
     Args:
-        grid: the connected nodes.
+        grid: the connected nodes. On a `PatientGrid`, rounds end by quorum and deadline; any other grid's nodes are
+            all asked and waited for.
         config: the run configuration, with keys as in `tegu.server.run_config` and those above.
 
     Raises:
@@ -95,6 +101,8 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         )
     plan = plan_of({key: value for key, value in config.items() if key not in _OTHER_KEYS})
     start, out = read_bundle(config["bundle"]), Path(str(config["out"]))
+    if isinstance(grid, PatientGrid):
+        grid = grid.with_deadline(plan.replies.deadline)
     checkpoints = Path(str(config.get("checkpoints") or out / "checkpoints"))
     with hold_folder(checkpoints):
         record = bundle_record(start, plan)
@@ -102,6 +110,7 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
             note(finished_text(out))
             return read_bundle(out / RESULT)
         check_run(checkpoints, record, resume=bool(config.get("resume")))
+        grid = Versioned(grid, publish_bundle(Path(str(config["bundle"])), start, out / BUNDLES))
         try:
             bundle = _train_and_calibrate(grid, plan, start, out, checkpoints)
         except Exception as error:
@@ -131,7 +140,7 @@ def plan_of(config: Mapping[str, Any]) -> TrainingPlan:
         DataError: a value out of range.
     """
     plan = with_recommended(from_config(config), None)  # a bundle does not hold what the learner recommends
-    return replace(plan, updates=plan.updates.in_federation())
+    return replace(plan, updates=plan.updates.in_federation(), replies=plan.replies.in_federation())
 
 
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
@@ -212,7 +221,9 @@ def _train_without_fold(
     if done:
         note(resumed_text(done, rounds, folder))
     validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
-    append_event(checkpoints, "start", fold=fold, done=done, rounds=rounds)
+    before = records_of(read_events(checkpoints)[0], fold, done)
+    dropped = before[-1]["in_flight"] if before else 0
+    append_event(checkpoints, "start", fold=fold, done=done, rounds=rounds, dropped=dropped)
     strategy = MetaStrategy(
         outer,
         plan,
@@ -222,11 +233,32 @@ def _train_without_fold(
         validations=validations,
         clip=checkpoint.clip if checkpoint else math.inf,
         journal=_journal(checkpoints, fold, rounds),
+        rounds=_rounds(grid, plan, before, checkpoints) if isinstance(grid, PatientGrid) else None,
     )
     if done < rounds:
         strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
     records = records_of(read_events(checkpoints)[0], fold, rounds)
     return _TrainedRounds(*strategy.kept, done, records, validations, strategy.round_log, strategy.privacy)
+
+
+def _rounds(grid: PatientGrid, plan: TrainingPlan, before: Sequence[Event], folder: Path) -> Rounds:
+    """What runs the rounds: synchronous ones, or the steps of an asynchronous run. Waiting is told in the journal."""
+
+    def tell(text: str) -> None:
+        _log.warning("%s", text)
+        append_event(folder, "waiting", text=text)
+
+    kind = BufferedRounds if plan.replies.buffer else SynchronousRounds
+    return kind(
+        grid,
+        plan.replies,
+        settled(plan).cohort,
+        plan.seed,
+        wait_seconds=plan.cohort.wait_seconds,
+        reliability=from_records(before),
+        clock=grid.clock,
+        tell=tell,
+    )
 
 
 def _journal(folder: Path, fold: int | None, rounds: int) -> Callable[[Mapping[str, Any]], None]:
@@ -264,6 +296,6 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
 
 def _refused_by_code(done: _TrainedRounds) -> dict[str, int]:
     """Number of refused replies by code: of all training rounds, and of the evaluation rounds run now."""
-    counted = Counter(each["code"] for event in done.records for each in event["refused"])
+    counted = Counter(each["code"] for event in done.records for each in (*event["failed"], *event["refused"]))
     counted.update(each.code for each in done.log.evaluation)
     return dict(counted)

@@ -10,6 +10,8 @@
 - `calibration-folds`: -1
 - `calibration-confidence`: -1.0
 - `calibration-metric`: empty
+- `quorum`: 0
+- `oversampling`: -1.0
 - `epsilon` and `noise`: 0.0
 - `noise-seed`: -1
 
@@ -32,6 +34,7 @@ from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.evaluation.early_stopping import Interval
 from tegu.server.privacy.plan import PrivacyPlan
+from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
@@ -52,7 +55,7 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
     Raises:
         UnknownNameError: the plan's metric is not in `tegu.core.metrics.METRICS`, so devices do not have it.
     """
-    cohort, stopping, calibration = plan.cohort, plan.early_stopping, plan.calibration
+    cohort, stopping, calibration, replies = plan.cohort, plan.early_stopping, plan.calibration, plan.replies
     outer = plan.outer or OuterRule()
     return {
         "rounds": plan.rounds or 0,
@@ -87,6 +90,12 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         if math.isinf(calibration.harm_ratio)
         else float(calibration.harm_ratio),
         "calibration-confidence": float(_AUTOMATIC if calibration.confidence is None else calibration.confidence),
+        "quorum": replies.quorum or 0,
+        "deadline": float(replies.deadline),
+        "oversampling": float(_AUTOMATIC if replies.oversampling is None else replies.oversampling),
+        "attempts": replies.attempts,
+        "buffer": replies.buffer,
+        "most-stale": replies.most_stale,
         "epsilon": float(plan.privacy.epsilon or 0),
         "delta": float(plan.privacy.delta),
         "noise": float(plan.privacy.noise or 0),
@@ -141,6 +150,14 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             values["calibration-material"],
             math.inf if values["calibration-harm-ratio"] == _NO_LIMIT else values["calibration-harm-ratio"],
             _unless_automatic(values["calibration-confidence"]),
+        ),
+        replies=ReplyPlan(
+            values["quorum"] or None,
+            values["deadline"],
+            _unless_automatic(values["oversampling"]),
+            values["attempts"],
+            values["buffer"],
+            values["most-stale"],
         ),
         privacy=PrivacyPlan(
             values["epsilon"] or None,

@@ -7,10 +7,9 @@ candidates `answer-<i>`, with the number of `users` and the `sums` over them, ca
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from tegu.core.calibration.evaluation_request import (
     COLUMNS,
@@ -23,7 +22,11 @@ from tegu.core.calibration.evaluation_request import (
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.wire.failure import describe_failure
+from tegu.wire.records import FLOWER, Records
 from tegu.wire.training import to_tree
+
+if TYPE_CHECKING:
+    from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
 __all__ = ["evaluation_reply_content", "evaluation_request_content", "read_evaluation_reply", "read_evaluation_request"]
 
@@ -37,7 +40,8 @@ def evaluation_request_content(meta: ArrayRecord, request: EvaluationRequest) ->
         "fold": request.fold,
         "questions": json.dumps([question._asdict() for question in request.questions]),
     }
-    return RecordDict({"meta": meta, "request": ConfigRecord(fields)})  # type: ignore[arg-type] # narrower than its type says
+    found: RecordDict = FLOWER.RecordDict({"meta": meta, "request": FLOWER.ConfigRecord(fields)})
+    return found
 
 
 def read_evaluation_request(content: RecordDict) -> tuple[Tree, EvaluationRequest]:
@@ -58,14 +62,15 @@ def read_evaluation_request(content: RecordDict) -> tuple[Tree, EvaluationReques
         ) from error
 
 
-def evaluation_reply_content(answers: list[MetricSums]) -> RecordDict:
+def evaluation_reply_content(answers: list[MetricSums], records: Records = FLOWER) -> RecordDict:
     """The content of a reply: metrics alone."""
-    return RecordDict(
+    found: RecordDict = records.RecordDict(
         {
-            f"answer-{index}": MetricRecord({"users": answer.users, "sums": answer.sums.reshape(-1).tolist()})
+            f"answer-{index}": records.MetricRecord({"users": answer.users, "sums": answer.sums.reshape(-1).tolist()})
             for index, answer in enumerate(answers)
         }
     )
+    return found
 
 
 def read_evaluation_reply(message: Message, request: EvaluationRequest) -> list[MetricSums]:

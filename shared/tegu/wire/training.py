@@ -9,11 +9,9 @@ a whole simulated cohort.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from flwr.app import Array as FlowerArray
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
 from tegu.core.compression.error_feedback import Packed, unpack
 from tegu.core.compression.precision import Precision, check_precision
@@ -23,6 +21,11 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.wire.failure import describe_failure
 from tegu.wire.npy import dtype_name, from_npy, to_npy
+from tegu.wire.records import FLOWER, Records
+
+if TYPE_CHECKING:
+    from flwr.app import Array as FlowerArray
+    from flwr.app import ArrayRecord, Message, RecordDict
 
 __all__ = [
     "Reply",
@@ -84,12 +87,12 @@ class Reply(NamedTuple):
     within: int | None = None
 
 
-def to_record(tree: Tree) -> ArrayRecord:
-    """A tree as a Flower record of the same names."""
-    record = ArrayRecord()
+def to_record(tree: Tree, records: Records = FLOWER) -> ArrayRecord:
+    """A tree as a record of the same names."""
+    record: ArrayRecord = records.ArrayRecord()
     for name, value in tree.items():
         array = np.asarray(value)
-        record[name] = FlowerArray(dtype=dtype_name(array.dtype), shape=array.shape, stype=_NUMPY, data=to_npy(array))
+        record[name] = records.Array(dtype=dtype_name(array.dtype), shape=array.shape, stype=_NUMPY, data=to_npy(array))
     return record
 
 
@@ -115,7 +118,7 @@ def _decoded(name: str, array: FlowerArray) -> Array:
 
 def training_request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDict:
     """The content that all requests of a round share. Do not modify it."""
-    fields = ConfigRecord(
+    fields = FLOWER.ConfigRecord(
         {
             "round": config.round,
             "seed": config.seed,
@@ -131,7 +134,8 @@ def training_request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDi
             "local-noise": config.local_noise,
         }
     )
-    return RecordDict({"meta": meta, "config": fields})
+    found: RecordDict = FLOWER.RecordDict({"meta": meta, "config": fields})
+    return found
 
 
 def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
@@ -155,18 +159,22 @@ def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
         ) from error
 
 
-def training_reply_content(reply: Reply) -> RecordDict:
+def training_reply_content(reply: Reply, records: Records = FLOWER) -> RecordDict:
     """The content of a reply whose update is stored by name in full precision."""
-    return RecordDict({"update": to_record(reply.update), "metrics": _counts(reply.users, reply.within)})
+    return _content("update", reply.update, reply.users, reply.within, records)
 
 
-def packed_reply_content(update: Packed, users: int, within: int | None = None) -> RecordDict:
+def packed_reply_content(
+    update: Packed, users: int, within: int | None = None, records: Records = FLOWER
+) -> RecordDict:
     """The content of a reply whose update is encoded in fewer bytes."""
-    return RecordDict({"packed": to_record(update._asdict()), "metrics": _counts(users, within)})
+    return _content("packed", update._asdict(), users, within, records)
 
 
-def _counts(users: int, within: int | None) -> MetricRecord:
-    return MetricRecord({"users": users} if within is None else {"users": users, "within-clip": within})
+def _content(name: str, update: Tree, users: int, within: int | None, records: Records) -> RecordDict:
+    counts: dict[str, Any] = {"users": users} if within is None else {"users": users, "within-clip": within}
+    found: RecordDict = records.RecordDict({name: to_record(update, records), "metrics": records.MetricRecord(counts)})
+    return found
 
 
 def payload_bytes(content: RecordDict) -> int:

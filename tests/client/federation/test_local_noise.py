@@ -58,7 +58,7 @@ def entries(tree: Tree) -> np.ndarray:
 
 def test_a_reply_has_the_noise_that_the_round_asks_for(context: Context, caplog: pytest.LogCaptureFixture) -> None:
     clean = reply(ask(context, replace(CONFIG, local_noise=0.0)))
-    with caplog.at_level(logging.INFO, "tegu.client.federation.client_app"):
+    with caplog.at_level(logging.INFO, "tegu.client.federation.answers"):
         noised = reply(ask(context))
     assert (clean.users, clean.within is None, noised.users, noised.within) == (noised.users, False, clean.users, None)
     noise = entries(subtract(noised.update, clean.update))

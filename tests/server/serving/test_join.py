@@ -77,3 +77,15 @@ def test_what_a_node_needs(tmp_path: Path) -> None:
     assert (found.ca, found.key, found.state) == (tmp_path / "c", tmp_path / "k", tmp_path / "state/nodes/k")
     assert found.config == {"data": f"{tmp_path}/d", "bundle": f"{tmp_path}/b", "least-people": 9}
     assert prepare_participant(federation, insecure=True).key is None
+
+
+def test_a_node_knows_where_newer_bundles_are(tmp_path: Path) -> None:
+    """Its own settings say it; an address is no path."""
+    for name in ("d", "b"):
+        (tmp_path / name).touch()
+    lines = '[node]\ndata = "d"\nbundle = "b"\npublic-key = "ab"\nbundle-source = "{}"'
+    for source, expected in (("https://a.example/b", "https://a.example/b"), ("shared", f"{tmp_path}/shared")):
+        (tmp_path / "federation.toml").write_text(lines.format(source))
+        config = prepare_participant(read_federation(tmp_path / "federation.toml", None), insecure=True).config
+        kept = f"{tmp_path}/state/nodes/d/bundles"
+        assert (config["bundle-source"], config["bundle-cache"], config["public-key"]) == (expected, kept, "ab")

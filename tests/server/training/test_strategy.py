@@ -180,7 +180,7 @@ def test_every_node_is_drawn_over_many_rounds() -> None:
 
 def test_too_few_nodes_are_an_error_after_waiting() -> None:
     began = time.monotonic()
-    with pytest.raises(FederationError, match=r"2 nodes are connected and the cohort is 3: connect more"):
+    with pytest.raises(FederationError, match=r"2 nodes are connected and a round needs 3 of 3: connect more"):
         trained(FunctionGrid({1: sums(1), 2: sums(2)}), 1, plan_for(3, wait_seconds=0.3))
     assert 0.3 <= time.monotonic() - began < 5
 

@@ -33,12 +33,14 @@ class Model:
     """A runnable bundle. It never changes: an upgrade creates another model.
 
     Attributes:
+        bundle: that it runs.
         manifest: of the bundle.
         identity: `Bundle.identity`.
         catalogue: what its items and classes are called.
     """
 
     def __init__(self, bundle: Bundle, runtime: Runtime) -> None:
+        self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
         self.identity: str = bundle.identity
         self._meta = bundle.meta

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from tegu.client.consent import Consent, withdraw_in
 from tegu.client.store.append import merge_rows
 from tegu.client.store.catalogue import with_larger_catalogue
 from tegu.client.store.damage.faults import is_damage
@@ -97,6 +98,16 @@ class Store:
     def identity(self) -> str:
         """The identity of the model that the store belongs to."""
         return self._identity
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a store in memory."""
+        return self._database.path
+
+    @property
+    def consent(self) -> Consent:
+        """Whether the user agreed to take part in a federation."""
+        return Consent(self._database)
 
     def count(self) -> int:
         """The number of interactions.
@@ -206,7 +217,9 @@ class Store:
             put_about(connection, _put(connection, self._about(connection), None))
 
     def delete_all(self) -> None:
-        """Delete the personal state and all interactions; `erase_deleted` then removes their bytes from the disk.
+        """Delete the personal state, all interactions and the consent.
+
+        `erase_deleted` then removes their bytes from the disk.
 
         Raises:
             StoreError: the store cannot be written; nothing was deleted.
@@ -214,6 +227,7 @@ class Store:
         with self._database.transaction() as connection:
             about = _put(connection, self._about(connection), None)
             connection.execute("DELETE FROM interactions")
+            withdraw_in(connection)
             put_about(connection, about._replace(erasures=about.erasures + 1, row_count=0, total=bytes(8)))
 
     def delete_rows(self, ids: Iterable[str]) -> Removed:

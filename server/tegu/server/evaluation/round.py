@@ -82,7 +82,8 @@ def sum_replies(
     Raises:
         FederationError: no reply is usable.
     """
-    usable, wrong = read_all(replies, Asked(nodes=nodes, group=name), lambda message: checked_answers(message, request))
+    asked = Asked(nodes=nodes, group=name)
+    usable, wrong = read_all(replies, lambda _: asked, lambda message: checked_answers(message, request))
     for each in wrong:
         _log.warning("%s: a reply is left out: %s", name, each)
     if refused is not None:

@@ -11,7 +11,13 @@ __all__ = ["check_combination", "people_of_a_node"]
 
 
 def check_combination(
-    privacy: PrivacyPlan, *, clip: float | str | None, aggregation: str, precision: str, folds: int | None
+    privacy: PrivacyPlan,
+    *,
+    clip: float | str | None,
+    aggregation: str,
+    precision: str,
+    folds: int | None,
+    buffer: int = 0,
 ) -> None:
     """Check that the noise protects a person as the accountant assumes.
 
@@ -21,6 +27,7 @@ def check_combination(
         aggregation: of updates.
         precision: of updates.
         folds: of cross-fitting.
+        buffer: of an asynchronous run; 0 for rounds.
 
     Raises:
         DataError: it would not.
@@ -48,6 +55,11 @@ def check_combination(
         raise DataError(
             f"precision is {precision} with noise on the mean: a node then adds the rounding errors of earlier rounds "
             "to its sum, which is longer than the clip allows; use float32"
+        )
+    if buffer:
+        raise DataError(
+            f"buffer is {buffer} with noise on the mean: who answers first decides then who counts, and no accountant "
+            "knows the probability; set buffer to 0"
         )
     if folds:
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,14 @@ class RoundEntry:
         round: from 1.
         users: number of users whose updates counted; 0 if the round was dropped.
         nodes: ids of the nodes whose replies counted.
-        refused: replies that were left out.
+        refused: replies that were left out, and failures that nodes have reported.
         scaled: ids of the nodes whose updates were scaled down to the clip.
         clip: largest norm of one user's update; infinite for no clipping.
         dropped: why the round changed nothing; empty if it counted.
+        late: ids of the nodes that had not answered when the round closed.
+        came_late: number of answers to earlier rounds that came in this one and were dropped.
+        stale: of an asynchronous run, how many steps old each node's parameters were.
+        in_flight: of an asynchronous run, number of nodes that were at work when the step was taken.
         epsilon: what the rounds so far have spent; None without noise on the mean.
     """
 
@@ -34,20 +38,31 @@ class RoundEntry:
     scaled: tuple[int, ...] = ()
     clip: float = float("inf")
     dropped: str = ""
+    late: tuple[int, ...] = ()
+    came_late: int = 0
+    stale: Mapping[int, int] = field(default_factory=dict)
+    in_flight: int = 0
     epsilon: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The entry for `rounds.json`. An infinite clip is None, since JSON has no infinity."""
-        spent = {} if self.epsilon is None else {"epsilon": self.epsilon}
+        """The entry for `rounds.json`: what nodes have reported stands apart from what the server has refused.
+
+        An infinite clip is None, since JSON has no infinity.
+        """
         return {
             "round": self.round,
             "users": self.users,
             "nodes": [str(node) for node in self.nodes],
-            "refused": [each.as_json() for each in self.refused],
+            "failed": [each.as_json() for each in self.refused if each.code == "failed"],
+            "refused": [each.as_json() for each in self.refused if each.code != "failed"],
+            "late": [str(node) for node in self.late],
+            "came_late": self.came_late,
             "scaled": [str(node) for node in self.scaled],
             "clip": None if self.clip == float("inf") else self.clip,
             "dropped": self.dropped,
-            **spent,
+            "stale": {str(node): steps for node, steps in self.stale.items() if steps},
+            "in_flight": self.in_flight,
+            **({} if self.epsilon is None else {"epsilon": self.epsilon}),
         }
 
 

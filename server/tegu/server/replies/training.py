@@ -42,13 +42,13 @@ class Asked:
 
 
 def read_all(
-    messages: Iterable[Message], asked: Asked, read: Callable[[Message], T]
+    messages: Iterable[Message], asked: Callable[[Message], Asked], read: Callable[[Message], T]
 ) -> tuple[dict[int, T], list[Refusal]]:
     """The replies that can be used, by node in ascending order, and the others.
 
     Args:
         messages: the replies.
-        asked: by the round.
+        asked: from a message to what its round has asked for.
         read: a message's contents; raises `RefusedReplyError` where they cannot count.
     """
     usable: dict[int, T] = {}
@@ -56,7 +56,7 @@ def read_all(
     for message in sorted(messages, key=lambda reply: reply.metadata.src_node_id):
         node = message.metadata.src_node_id
         try:
-            _check_sender(message, asked, usable)
+            _check_sender(message, asked(message), usable)
             usable[node] = read(message)
         except RefusedReplyError as error:
             refused.append(Refusal(node, error.code, str(error)))

@@ -7,11 +7,11 @@ from typing import Any
 
 from tegu.server.training.journal import Event
 
-__all__ = ["describe", "summary_of", "waiting_text"]
+__all__ = ["describe", "summary_of"]
 
 
 def describe(event: Event, metric: str) -> str:
-    """What an event of the journal says, in one line, and one more for each refused reply.
+    """What an event of the journal says, in one line, and one more for each failed or refused reply.
 
     Args:
         event: of `tegu.server.training.journal`.
@@ -20,14 +20,10 @@ def describe(event: Event, metric: str) -> str:
     return _WORDS[event["event"]](event, metric)
 
 
-def waiting_text(connected: int, wanted: int) -> str:
-    """The line that says how many nodes are connected."""
-    return f"waiting: {connected} of {wanted} connected"
-
-
 def _start(event: Event, _: str) -> str:
     done, rounds = event["done"], event["rounds"]
-    return f"{_without(event)}{'resumed after' if done else 'started, at'} round {done} of {rounds}"
+    dropped = f", without {_count(event['dropped'], 'answer')} that were in flight" if event["dropped"] else ""
+    return f"{_without(event)}{'resumed after' if done else 'started, at'} round {done} of {rounds}{dropped}"
 
 
 def _round(event: Event, metric: str) -> str:
@@ -35,11 +31,14 @@ def _round(event: Event, metric: str) -> str:
     validation = event.get("validation")
     if validation:
         parts.append(f"{metric} {_figure(validation['initialisation'])} -> {_figure(validation['personalised'])}")
-    if event.get("epsilon") is not None:
-        parts.append(f"epsilon {event['epsilon']:.3g}")
-    parts += [f"{len(event['refused'])} refused", f"{event['late']} late", f"{event['seconds']:.1f} s"]
+    parts += [] if event.get("epsilon") is None else [f"epsilon {event['epsilon']:.3g}"]
+    parts += [f"{len(event['failed'])} failed"] if event["failed"] else []
+    parts += [f"{len(event['refused'])} refused", f"{len(event['late'])} late"]
+    parts += [f"{event['in_flight']} at work"] if event["in_flight"] else []
+    parts += [f"{event['seconds']:.1f} s"]
     lines = [f"{_without(event)}round {event['round']} of {event['rounds']}: {', '.join(parts)}"]
-    lines += [f"  refused: node {each['node']}: {each['reason']}" for each in event["refused"]]
+    for kind in ("failed", "refused"):
+        lines += [f"  {kind}: node {each['node']}: {each['reason']}" for each in event[kind]]
     return "\n".join(lines)
 
 
@@ -61,13 +60,14 @@ _WORDS: Mapping[str, Callable[[Event, str], str]] = {
     "start": _start,
     "round": _round,
     "stage": lambda event, _: f"{event['text']} begins",
+    "waiting": lambda event, _: event["text"],
     "failed": lambda event, _: f"the run has stopped: {event['error']}",
     "finished": lambda event, _: f"finished at round {event['round']}",
 }
 
 
 def summary_of(events: list[Event]) -> dict[str, Any]:
-    """Where a run is, by its events: the last one, the round, and how many replies were refused and late."""
+    """Where a run is, by its events: the last one, the round, and how many replies failed, were refused or late."""
     rounds = [event for event in events if event["event"] == "round"]
     last = rounds[-1] if rounds else None
     return {
@@ -75,7 +75,6 @@ def summary_of(events: list[Event]) -> dict[str, Any]:
         "since": events[-1]["at"] if events else None,
         "round": last["round"] if last else 0,
         "rounds": last["rounds"] if last else None,
-        "refused": sum(len(event["refused"]) for event in rounds),
-        "late": sum(event["late"] for event in rounds),
         "epsilon": last.get("epsilon") if last else None,
+        **{kind: sum(len(event[kind]) for event in rounds) for kind in ("failed", "refused", "late")},
     }

@@ -68,12 +68,16 @@ def prepare_participant(
     require_tls_or_words((server.host,), insecure=insecure, beyond_loopback=beyond_loopback)
     data, bundle = federation.file("node", "data"), federation.file("node", "bundle")
     key = None if insecure else federation.file("node", "key")
+    state = federation.folder("server", "state") / "nodes" / (key.name if key else data.stem)
+    newer = {name: federation.text("node", name) for name in ("bundle-source", "public-key")}
+    kept = {"bundle-cache": str(state / "bundles")} if newer["bundle-source"] else {}
+    said = {**{name: value for name, value in newer.items() if value}, **kept}
     return Participant(
         server=server,
         ca=None if insecure else federation.file("tls", "ca"),
         key=key,
-        state=federation.folder("server", "state") / "nodes" / (key.name if key else data.stem),
-        config={"data": str(data), "bundle": str(bundle), **federation.demands},
+        state=state,
+        config={"data": str(data), "bundle": str(bundle), **said, **federation.demands},
     )
 
 

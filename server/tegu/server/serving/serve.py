@@ -14,8 +14,9 @@ from typing import NamedTuple
 from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.errors import FederationError
 from tegu.server.app import APP_DIR, RESULT, finished_text
+from tegu.server.rounds.waiting import GRACE_SECONDS, waiting_text
 from tegu.server.serving.control import Control
-from tegu.server.serving.follow import describe, waiting_text
+from tegu.server.serving.follow import describe
 from tegu.server.serving.processes import back_off, own_folder
 from tegu.server.serving.server import Server
 from tegu.server.serving.superlink import Tended, running_superlink
@@ -112,7 +113,7 @@ def _follow(tended: Tended, server: Server, run: int, position: int, say: Say) -
     """Tell what happens in a run until it ends. Its journal is read from a position on."""
     metric = server.plan.calibration.metric_for(server.start.manifest.spec).name
     seen: list[Event] = []
-    shown, asked, free = settled(server.plan).cohort, 0.0, 0
+    asked, free = 0.0, 0
     while True:
         events, position = read_events(server.checkpoints, position)
         seen += events
@@ -129,29 +130,23 @@ def _follow(tended: Tended, server: Server, run: int, position: int, say: Say) -
             status = tended.ask(lambda control: control.run(run))
             if status is not None and status.is_finished and not events:
                 return _Ended(seen, status.details or status.how)
-            shown = _tell_connected(tended, server, shown, say)
         tended.pause(_POLL_SECONDS)
 
 
-def _tell_connected(tended: Tended, server: Server, shown: int, say: Say) -> int:
-    """Tell if fewer nodes than a cohort are connected, or enough again. Returns the number to compare with next."""
-    wanted, connected = settled(server.plan).cohort, tended.ask(_connected)
-    if connected is None or min(connected, wanted) == shown:
-        return shown
-    say(waiting_text(connected, wanted) if connected < wanted else f"{connected} connected")
-    return min(connected, wanted)
-
-
 def _wait_for_nodes(tended: Tended, server: Server, say: Say) -> None:
-    """Wait until a round's nodes are connected, and tell how many are."""
-    wanted, shown = settled(server.plan).cohort, -1
+    """Wait until a round's nodes are connected, or its quorum for a while, and tell how many are."""
+    wanted = settled(server.plan).cohort
+    quorum = server.plan.replies.quorum_of(server.plan.replies.buffer or wanted)
+    shown, began = -1, time.monotonic()
     while True:
         connected = tended.ask(_connected)
-        if connected is not None and connected >= wanted:
-            return
-        if connected is not None and connected != shown:
-            shown = connected
-            say(waiting_text(connected, wanted))
+        if connected is not None:
+            enough = quorum if time.monotonic() - began >= GRACE_SECONDS else wanted
+            if connected >= enough:
+                return
+            if connected != shown:
+                shown = connected
+                say(waiting_text(connected, wanted))
         tended.pause(_POLL_SECONDS)
 
 

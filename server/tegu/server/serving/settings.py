@@ -48,7 +48,7 @@ class Setting(NamedTuple):
     @property
     def is_path(self) -> bool:
         """Whether the value is a path, which starts at the file's folder."""
-        return self.name not in ("address", "listen")
+        return self.name not in ("address", "listen", "public-key")
 
 
 SETTINGS = (
@@ -64,6 +64,18 @@ SETTINGS = (
     Setting("node", "key", "", "the node's private key"),
     Setting("node", "data", None, "file with the rows of the node's users, of `write_users`"),
     Setting("node", "bundle", None, "the same bundle as the server's"),
+    Setting(
+        "node",
+        "bundle-source",
+        "",
+        "folder, or address with https://, from which a newer bundle is fetched; empty to sit such rounds out",
+    ),
+    Setting(
+        "node",
+        "public-key",
+        "",
+        "Ed25519 key in hexadecimal that must have signed what is fetched; empty for no check",
+    ),
 )
 # What a node demands of every round, with the types of the values: `tegu.client.federation.minimums.Minimums`.
 DEMANDS: Mapping[str, bool | int | float] = {
@@ -171,7 +183,7 @@ def read_federation(
                 f"setting in [{section}]", name, [known for place, known in like if place == section]
             )
     for place, setting in own.items():
-        if (text := values[place]) and setting.is_path:
+        if (text := values[place]) and setting.is_path and "://" not in text:
             values[place] = str(path.parent / text)
     given = {place: str(Path(text).resolve()) for place, text in (overrides or {}).items()}
     return Federation(path, {**values, **given}, more["run"], more["node"])

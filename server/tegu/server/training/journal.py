@@ -5,8 +5,9 @@ its checkpoint was not yet written, stands there twice; `records_of` takes the l
 
 Events have an `event` and an `at`, a time in ISO 8601. Those of a training have the `fold` that it leaves out, or null.
 
-    start     done, rounds                                    a training begins, after `done` rounds
-    round     round, rounds, users, nodes, refused, late, seconds, validation
+    start     done, rounds, dropped                           a training begins, after `done` rounds
+    round     rounds, seconds, validation, and what `RoundEntry.as_json` says
+    waiting   text                                            a round waits for nodes, or asks again
     stage     text                                            calibration begins
     failed    kind, error                                     the run has ended with an error
     finished  round                                           the result is written

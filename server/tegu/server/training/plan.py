@@ -21,6 +21,7 @@ from tegu.server.evaluation.early_stopping import Interval
 from tegu.server.privacy.combination import check_combination
 from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.replies.aggregation import Aggregation, check_aggregation
+from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.frozen import set_field
 from tegu.server.training.outer_optimiser import OuterRule
@@ -46,7 +47,7 @@ class CohortPlan:
         nodes: number of nodes in a simulation, over which the users are distributed. None makes each user a node. A
             federation ignores it and uses the connected nodes.
         users_per_node: number of a node's users that take part in a round; 0 for all of them.
-        wait_seconds: how long a round waits until enough nodes are connected.
+        wait_seconds: how long a round waits until enough nodes are connected, see `tegu.server.rounds.waiting`.
 
     Raises:
         DataError: a number out of range.
@@ -189,11 +190,13 @@ class TrainingPlan:
         updates: precision and clipping of updates.
         early_stopping: validation during the run.
         calibration: how the schedule is found.
+        replies: when a round has enough replies.
         privacy: noise that protects each person. With noise on the mean, an automatic clip is adaptive, and automatic
             folds are 0.
 
     Raises:
-        DataError: no rounds, patience although no user can validate, or settings with which noise protects nobody.
+        DataError: no rounds, patience although no user can validate, a quorum or a buffer that is larger than the
+            cohort, or settings with which noise protects nobody.
     """
 
     rounds: int | None = None
@@ -204,6 +207,7 @@ class TrainingPlan:
     updates: UpdatePlan = field(default_factory=UpdatePlan)
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
+    replies: ReplyPlan = field(default_factory=ReplyPlan)
     privacy: PrivacyPlan = field(default_factory=PrivacyPlan)
 
     def __post_init__(self) -> None:
@@ -227,6 +231,20 @@ class TrainingPlan:
                 f"{rule} and the share of calibration users is 0, so that no user can validate: "
                 "set the share above 0, or stop by a number of rounds"
             )
+        self._check_replies()
+
+    def _check_replies(self) -> None:
+        """A round cannot have more answers than it wants, nor a step more than nodes that are asked at a time."""
+        size, quorum, buffer = self.cohort.size, self.replies.quorum, self.replies.buffer
+        most = buffer or size
+        if quorum is not None and most is not None and quorum > most:
+            what = "buffer" if buffer else "cohort"
+            raise DataError(f"quorum is {quorum} and {what} is {most}: expected a quorum of at most the {what}")
+        if size is not None and buffer > size:
+            raise DataError(
+                f"buffer is {buffer} and cohort is {size}, the nodes that are asked at a time: expected a buffer of at "
+                "most the cohort"
+            )
 
     def _settle_privacy(self) -> None:
         """Fill in what noise decides, and refuse what excludes it."""
@@ -241,6 +259,7 @@ class TrainingPlan:
             aggregation=updates.aggregation,
             precision=updates.precision,
             folds=self.calibration.folds,
+            buffer=self.replies.buffer,
         )
 
     def training_only(self) -> TrainingPlan:
@@ -257,6 +276,7 @@ _PARTS: dict[str, type] = {
     "updates": UpdatePlan,
     "early_stopping": EarlyStopping,
     "calibration": CalibrationPlan,
+    "replies": ReplyPlan,
     "privacy": PrivacyPlan,
 }
 _MAY_BE_AUTOMATIC = ("outer",)

@@ -17,7 +17,8 @@ from tegu.server.training.run_folder import SHA, Record
 
 __all__ = ["bundle_record", "learner_record", "plan_record"]
 
-_NO_EFFECT = ("wait-seconds",)  # settings that change no result
+# Settings that say how long to wait for whom. A run may be resumed with others.
+_NO_EFFECT = ("wait-seconds", "quorum", "deadline", "oversampling", "attempts", "most-stale")
 
 
 def bundle_record(start: Bundle, plan: TrainingPlan) -> Record:

@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import Result, Strategy
 
 from tegu.core.data.tree import Tree, trained_part
-from tegu.core.errors import FederationError
+from tegu.core.errors import DataError, FederationError
 from tegu.core.privacy.noise import noise_length
-from tegu.core.sampling.episode import draw_users
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.privacy.run import private_run
@@ -33,12 +33,18 @@ from tegu.server.replies.influence import limit_users
 from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundEntry, RoundLog
 from tegu.server.replies.training import Asked, checked_reply, read_all
+from tegu.server.rounds.clock import SYSTEM_CLOCK
+from tegu.server.rounds.closing import too_few_text
+from tegu.server.rounds.found import Found, Rounds, bytes_of
+from tegu.server.rounds.selection import draw_nodes
+from tegu.server.rounds.staleness import discounted
+from tegu.server.rounds.waiting import wait_for_nodes
 from tegu.server.training.automatic import settled
 from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
 from tegu.server.training.outer_optimiser import DivergedError, OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
-from tegu.wire import Reply, RoundConfig, payload_bytes, to_record, training_request_content
+from tegu.wire import Reply, RoundConfig, to_record, training_request_content
 
 __all__ = ["MetaStrategy"]
 
@@ -62,7 +68,13 @@ class MetaStrategy(Strategy):
         joint: whether one reply stands for all nodes of a round, as in this process, where nobody needs to be checked.
             Its number of users and its sender are not.
         journal: told what happened in each round, before its checkpoint is written.
+        rounds: decides whom a round asks and when it ends, for nodes that may be slow or go away. None asks a cohort
+            and waits for all of it, as in a simulation. With noise on the mean there are none: the noise decides whom a
+            round asks.
         simulation: seed of a simulation in this process, which also determines noise; None in a federation.
+
+    Raises:
+        DataError: the plan has a buffer, and no `rounds` are given.
     """
 
     def __init__(
@@ -78,17 +90,23 @@ class MetaStrategy(Strategy):
         clip: float = math.inf,
         joint: bool = False,
         journal: Callable[[dict[str, Any]], None] | None = None,
+        rounds: Rounds | None = None,
         simulation: int | None = None,
     ) -> None:
-        self._journal = journal
+        if plan.replies.buffer and rounds is None:
+            raise DataError(
+                f"buffer is {plan.replies.buffer}, which is for the nodes of a federation: all nodes of a simulation "
+                "answer at once; set buffer to 0"
+            )
+        self._journal, self._rounds = journal, rounds
         self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
-        self._clip = min(clip, plan.updates.first_clip)
-        rounds, cohort, _ = settled(plan)
+        self._clip, self._empty = min(clip, plan.updates.first_clip), 0
+        planned, cohort, _ = settled(plan)
         self._private = private_run(
             plan.privacy,
-            rounds=rounds,
+            rounds=planned,
             cohort=cohort,
             users_per_node=plan.cohort.users_per_node,
             nodes=plan.cohort.nodes,
@@ -98,9 +116,9 @@ class MetaStrategy(Strategy):
             simulation=simulation,
         )
         if self._private is not None:
-            self._clip = self._private.first_clip(self._clip)
-        self._joint, self._asked, self._dropped = joint, frozenset[int](), 0
-        self._late = 0
+            self._rounds, self._clip = None, self._private.first_clip(self._clip)
+        self._joint, self._asked, self._dropped = joint, dict[str, tuple[Asked, set[int]]](), 0
+        self._validating = frozenset[int]()
         self._log_of_rounds = RoundLog()
         self._started = time.perf_counter()
 
@@ -110,6 +128,51 @@ class MetaStrategy(Strategy):
     def summary(self) -> None:
         """Log the plan of the run, for debugging."""
         _log.debug("Tegu: %s", self._plan)
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int = 3,
+        timeout: float = 3600.0,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Run rounds, until validation ends the run. Rounds of a resumed run keep their numbers.
+
+        Args:
+            grid: the nodes.
+            initial_arrays: the parameters to train.
+            num_rounds: number of rounds to run.
+            timeout: seconds to wait for replies where `rounds` does not decide.
+            train_config: not used.
+            evaluate_config: not used.
+            evaluate_fn: not used.
+
+        Raises:
+            FederationError: as `aggregate_train` and `tegu.server.rounds.found.Rounds`.
+        """
+        del train_config, evaluate_config, evaluate_fn  # of Flower's own strategies
+        config, arrays, result = ConfigRecord(), initial_arrays, Result()
+        for current in range(1, num_rounds + 1):
+            if self._stopped():
+                break
+            _log.info("round %d of %d", self._done + current, settled(self._plan).rounds)
+            if self._rounds is None:
+                messages = self.configure_train(current, arrays, config, grid)
+                found, figures = self.aggregate_train(current, grid.send_and_receive(messages, timeout=timeout))
+            else:
+                number = self._done + current
+                to = self._open(number)
+                found, figures = self._conclude(number, self._rounds.run(number, to, partial(self._usable, number)))
+            if found is not None and figures is not None:
+                arrays, result.arrays, result.train_metrics_clientapp[current] = found, found, figures
+            messages = self.configure_evaluate(current, arrays, config, grid)
+            evaluation = self.aggregate_evaluate(current, grid.send_and_receive(messages, timeout=timeout))
+            if evaluation is not None:
+                result.evaluate_metrics_clientapp[current] = evaluation
+        return result
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -122,19 +185,13 @@ class MetaStrategy(Strategy):
         del config, arrays  # which Flower evaluates and returns; the optimiser may train others (`OuterRule.averaged`)
         if self._stopped():
             return []
-        number = self._done + server_round
-        plan = self._plan
-        precision, users = plan.updates.precision, plan.cohort.users_per_node
-        private, local = plan.privacy.is_on, plan.privacy.local_noise
-        settings = RoundConfig(
-            number, plan.seed, self._clip, plan.episodes, users, precision, *self._left_out, private, local
-        )
-        content = training_request_content(to_record(self._outer.trained), settings)
-        self._asked = frozenset(self._cohort(number, grid))
-        return [
-            Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
-            for node in sorted(self._asked)
-        ]
+        number, size = self._done + server_round, settled(self._plan).cohort
+        least = size if self._private is None else self._plan.replies.quorum_of(size)
+        nodes = wait_for_nodes(grid, size, least, self._plan.cohort.wait_seconds, SYSTEM_CLOCK, _log.info)
+        to = self._open(number)
+        if self._private is not None:
+            return [to(node) for node in self._private.cohort(nodes, number)]
+        return [to(node) for node in draw_nodes(nodes, size, self._plan.seed, number)]
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -147,39 +204,69 @@ class MetaStrategy(Strategy):
         if self._stopped():
             return None, None
         number, received = self._done + server_round, list(replies)
-        asked = Asked(self._clip, self._plan.cohort.users_per_node, self._asked, str(number), self._local_noise())
-        if self._joint:
-            asked = Asked(self._clip, noise=self._local_noise())
-        found, refused = self._usable(number, received, asked)
+        usable, refused = self._usable(number, received)
+        if self._is_fruitless(usable):
+            raise FederationError(too_few_text(number, 0, 1, 1, "; ".join(map(str, refused))))
+        asked = self._asked[str(number)][1] if str(number) in self._asked else ()
+        late = set() if self._joint else set(asked) - {reply.metadata.src_node_id for reply in received}
+        return self._conclude(number, Found(usable, refused, tuple(sorted(late)), received=bytes_of(received)))
+
+    def _open(self, number: int) -> Callable[[int], Message]:
+        """Begin a round: from a node to its message. All messages share one content, which nobody may modify."""
+        plan, clip = self._plan, self._clip
+        users = plan.cohort.users_per_node
+        private, local = plan.privacy.is_on, plan.privacy.local_noise
+        precision = plan.updates.precision
+        settings = RoundConfig(
+            number, plan.seed, clip, plan.episodes, users, precision, *self._left_out, private, local
+        )
+        content = training_request_content(to_record(self._outer.trained), settings)
+        nodes: set[int] = set()
+        oldest = number - plan.replies.most_stale if plan.replies.buffer else number
+        self._asked = {group: asked for group, asked in self._asked.items() if int(group) >= oldest}
+        self._asked[str(number)] = (Asked(clip, users, nodes, str(number), self._local_noise(1)), nodes)
+
+        def message_to(node: int) -> Message:
+            nodes.add(node)
+            return Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
+
+        return message_to
+
+    def _conclude(self, number: int, found: Found) -> tuple[ArrayRecord, MetricRecord]:
+        """Take the round's step and record it."""
         usable, scaled, clip, _ = self._bounded(found)
         self._users = sum(reply.users for reply in usable.values())
-        meta, dropped = self._step(number, usable, clip)
+        meta, dropped = self._step(number, discounted(usable, found.stale), clip)
+        for each in found.refused:
+            _log.warning("round %d: a reply is left out: %s", number, each)
         nodes = tuple(node for node, reply in usable.items() if reply.users)
-        epsilon = None if self._private is None else self._private.epsilon
-        entry = RoundEntry(number, self._users, nodes, tuple(refused), scaled, clip, dropped, epsilon)
+        entry = RoundEntry(
+            number, self._users, nodes, tuple(found.refused), scaled, clip, dropped,
+            found.late, found.came_late, found.stale, found.in_flight, self._epsilon,
+        )  # fmt: skip
         self._log_of_rounds.rounds.append(entry)
-        self._late = 0 if self._joint else max(0, len(self._asked) - len(received))
         if self._validations is None or not self._validations.is_due(number):
             self._finish_round(number, meta)
-        received_bytes = sum(payload_bytes(reply.content) for reply in received if not reply.has_error())
         figures: dict[str, int | float | list[int] | list[float]] = {
             "users": self._users,
-            "bytes": received_bytes,
-            "refused": len(refused),
+            "bytes": found.received,
+            "refused": len(found.refused),
         }
         return to_record(trained_part(meta, self._outer.fixed)), MetricRecord(figures)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """If a validation is due, one message to each connected node."""
+        """If a validation is due, one message to each connected node that is not at work."""
         del config
         number, validations = self._done + server_round, self._validations
         if validations is None or self._stopped() or not validations.is_due(number):
             return []
         validations.start_timer()
-        self._asked = frozenset(grid.get_node_ids())
-        return evaluation_messages(sorted(self._asked), arrays, validations.request, f"round {number}")
+        connected = set(grid.get_node_ids())
+        free = connected - set(() if self._rounds is None else self._rounds.busy)
+        self._validating = frozenset(free or connected)
+        return evaluation_messages(sorted(self._validating), arrays, validations.request, f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
@@ -189,7 +276,7 @@ class MetaStrategy(Strategy):
         meta, validation = self._outer.meta, None
         try:
             sink = self._log_of_rounds.evaluation
-            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._asked, refused=sink)
+            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._validating, refused=sink)
             validation = validations.record(number, answers, meta)
         except FederationError as error:
             _log.warning("round %d is not validated: %s", number, error)
@@ -215,6 +302,10 @@ class MetaStrategy(Strategy):
         return statement(self._plan.privacy, self._private, self._last, self._clip)
 
     @property
+    def _epsilon(self) -> float | None:
+        return None if self._private is None else self._private.epsilon
+
+    @property
     def user_rounds(self) -> int:
         """Number of users' updates since the run started or was resumed."""
         return self._user_rounds
@@ -230,7 +321,7 @@ class MetaStrategy(Strategy):
             validation = self._validations.found[-1] if self._validations and self._validations.found else None
             current = validation is not None and validation.round == number
             shown = validation.as_json() if validation and current else None
-            self._journal({**self._log_of_rounds.rounds[-1].as_json(), "late": self._late, "validation": shown})
+            self._journal({**self._log_of_rounds.rounds[-1].as_json(), "validation": shown})
         if self._checkpoints is not None:
             history = ValidationHistory() if self._validations is None else self._validations.history
             write_checkpoint(self._checkpoints, Checkpoint(number, meta, self._outer.state(), history, self._clip))
@@ -244,23 +335,9 @@ class MetaStrategy(Strategy):
                 seconds=time.perf_counter() - self._started,
                 meta=meta,
                 validation=self._validations.found[-1] if self._validations and self._validations.found else None,
-                epsilon=None if self._private is None else self._private.epsilon,
+                epsilon=self._epsilon,
             )
         )
-
-    def _cohort(self, number: int, grid: Grid) -> Sequence[int]:
-        size, seconds = settled(self._plan).cohort, self._plan.cohort.wait_seconds
-        deadline = time.monotonic() + seconds
-        while len(nodes := sorted(grid.get_node_ids())) < size:
-            if time.monotonic() >= deadline:
-                raise FederationError(
-                    f"{len(nodes)} nodes are connected and the cohort is {size}: "
-                    "connect more nodes, or choose a smaller cohort"
-                )
-            time.sleep(0.1)
-        if self._private is not None:
-            return self._private.cohort(nodes, number)
-        return [nodes[place] for place in draw_users(len(nodes), size, self._plan.seed, number)]
 
     def _step(self, number: int, usable: Mapping[int, Reply], clip: float) -> tuple[Tree, str]:
         """The parameters after the round, and why it was dropped: empty if it was not."""
@@ -287,27 +364,48 @@ class MetaStrategy(Strategy):
         self._clip = released.clip
         return released.direction
 
-    def _local_noise(self) -> float:
-        """The largest norm of the noise that devices add to a reply."""
+    def _is_fruitless(self, usable: Mapping[int, Reply]) -> bool:
+        """Whether a round without a usable reply ends the run: with noise, if several in succession had none.
+
+        Noise is released for nobody's updates too, since who takes part is secret.
+        """
+        if self._private is None:
+            return not usable
+        nobody = bool(self._nodes_asked()) and not usable
+        self._empty = self._empty + 1 if nobody else 0
+        return self._empty == _MOST_DROPPED
+
+    def _nodes_asked(self) -> Collection[int]:
+        """The nodes of the newest round."""
+        return next(reversed(self._asked.values()))[1] if self._asked else ()
+
+    def _local_noise(self, nodes: int) -> float:
+        """The largest norm of the noise that so many devices add to the sum of their replies."""
         if not self._plan.privacy.local_noise:
             return 0.0
         entries = sum(array.size for array in self._outer.trained.values())
-        deviation = self._plan.privacy.local_noise * self._clip
-        return noise_length(entries, deviation * math.sqrt(len(self._asked)) if self._joint else deviation)
+        return noise_length(entries, self._plan.privacy.local_noise * self._clip * math.sqrt(nodes))
 
-    def _bounded(self, found: Mapping[int, Reply]) -> Bounded:
-        limited = found if self._joint or self._plan.cohort.users_per_node else limit_users(found)
+    def _bounded(self, found: Found) -> Bounded:
+        """The replies, bounded. An old one counts nobody within the clip, which was another one for it."""
+        usable = {
+            node: reply._replace(within=None) if found.stale.get(node) else reply
+            for node, reply in found.usable.items()
+        }
+        limited = usable if self._joint or self._plan.cohort.users_per_node else limit_users(usable)
         adaptive = self._plan.updates.clip == "adaptive" and self._private is None
-        bounded = bound_norms(limited, self._clip, adaptive=adaptive, noise=self._local_noise())
+        noise = self._local_noise(len(self._nodes_asked()) if self._joint else 1)
+        bounded = bound_norms(limited, self._clip, adaptive=adaptive, noise=noise)
         self._clip = bounded.next_clip
         return bounded
 
-    def _usable(self, number: int, replies: Iterable[Message], asked: Asked) -> tuple[dict[int, Reply], list[Refusal]]:
-        like = self._outer.trained
-        usable, refused = read_all(replies, asked, lambda message: checked_reply(message, like, asked))
-        for each in refused:
-            _log.warning("round %d: a reply is left out: %s", number, each)
-        if not usable and (self._private is None or self._asked):
-            why = "; ".join(map(str, refused)) or "no node replied in time"
-            raise FederationError(f"round {number} has no usable reply: {why}")
-        return usable, refused
+    def _usable(self, number: int, replies: Iterable[Message]) -> tuple[dict[int, Reply], list[Refusal]]:
+        """Checked replies by node, and the others. One that names no open round is one of this round, for the check."""
+        like, this = self._outer.trained, self._asked.get(str(number), (Asked(self._clip),))[0]
+
+        def asked(message: Message) -> Asked:
+            if self._joint:
+                return Asked(self._clip, noise=self._local_noise(len(self._nodes_asked())))
+            return self._asked.get(message.metadata.group_id, (this,))[0]
+
+        return read_all(replies, asked, lambda message: checked_reply(message, like, asked(message)))

@@ -62,7 +62,7 @@ def train_on_ray(
         paths["checkpoints"] = checkpoints.resolve() / "ray"  # the app holds its folder, and the simulation this one
     # The simulation has split off the calibration users, and calibrates itself.
     settings = with_recommended(plan.training_only(), None)
-    settings = replace(settings, updates=settings.updates.in_simulation())
+    settings = replace(settings, updates=settings.updates.in_simulation(), replies=settings.replies.in_simulation())
     if plan.privacy.central:
         settings = _in_simulation(settings)
     config = to_config(settings) | {name: str(path) for name, path in paths.items()}

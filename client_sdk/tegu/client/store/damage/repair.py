@@ -51,7 +51,7 @@ def repair_store(path: str | Path, bundle: BundleSource | Bundle | None = None) 
     """Replace a damaged store by a new one that holds the intact interactions, and keep the damaged file beside it.
 
     Close the store in all processes first. An interaction is kept where its checksum fits. Of a store that is whole,
-    everything is kept.
+    all interactions and the state are kept. An agreement to take part in a federation is not: ask the user again.
 
     Args:
         path: the store's file.
