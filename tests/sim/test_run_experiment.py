@@ -46,7 +46,8 @@ KEYS = {
 }  # fmt: skip
 ENTRY = {
     "k", "users", "initialisation", "personalised", "gain", "gain_low", "gain_high", "materially_hurt",
-    "any_decline", "gained", "lost", "harm_ratio", "worst_decile_gain", "ece", "baselines",
+    "any_decline", "gained", "lost", "harm_ratio", "squared_gain",
+    "lasting_squared_gain", "harm_ratio_less_noise", "worst_decile_gain", "ece", "baselines",
 }  # fmt: skip
 TIMES = {"train_seconds", "user_rounds_per_second", "peak_rss_mb"}
 

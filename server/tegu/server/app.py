@@ -110,7 +110,8 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
             note(finished_text(out))
             return read_bundle(out / RESULT)
         check_run(checkpoints, record, resume=bool(config.get("resume")))
-        grid = Versioned(grid, publish_bundle(Path(str(config["bundle"])), start, out / BUNDLES))
+        version = publish_bundle(Path(str(config["bundle"])), start, out / BUNDLES)
+        grid = grid.for_version(version) if isinstance(grid, PatientGrid) else Versioned(grid, version)
         try:
             bundle = _train_and_calibrate(grid, plan, start, out, checkpoints)
         except Exception as error:

@@ -34,6 +34,11 @@ class Metric:
             is empty.
         resolution: (value, y) -> the smallest meaningful change, in the metric's unit: the contribution of one query
             row or item. `value` is that of the initialisation. By default 0: every change counts.
+        lowest: smallest possible value.
+        highest: largest possible value.
+        rows: (outputs, y, seen) -> what each query row contributes, float64 `[rows]`; None if it has no such parts. The
+            mean over rows is the score, or with `root` its square.
+        root: whether the score is the root of the mean of `rows`.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Metric:
     resolution: Callable[[float, Array], float] = _zero
     lowest: float = -math.inf
     highest: float = math.inf
+    rows: Callable[[Array, Array, Array], Array] | None = None
+    root: bool = False
 
     def gain(self, personalised: Array, initialisation: Array) -> Array:
         """The improvement; positive is better for every metric."""
@@ -49,38 +56,72 @@ class Metric:
         return difference if self.higher_is_better else -difference
 
 
-def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
+def _right(outputs: Array, y: Array, seen: Array) -> Array:
+    """Whether each row's label is right."""
     del seen
     if np.isnan(outputs).any():
-        return math.nan  # argmax would return the index of the NaN
-    return float(np.mean(outputs.argmax(-1) == y))
+        return np.full(len(y), math.nan)  # argmax would return the index of the NaN
+    return np.asarray(outputs.argmax(-1) == y, np.float64)
+
+
+def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
+    return float(np.mean(_right(outputs, y, seen)))
+
+
+def _right_labels(outputs: Array, y: Array, seen: Array) -> Array:
+    """The share of each row's labels that is right, where a logit above 0 says 1."""
+    del seen
+    if np.isnan(outputs).any():
+        return np.full(len(y), math.nan)
+    return _mean_of_each_row(np.asarray((outputs > 0) == (y > 0), np.float64))
 
 
 def _label_accuracy(outputs: Array, y: Array, seen: Array) -> float:
-    """The share of right labels, where a logit above 0 says 1."""
+    return float(np.mean(_right_labels(outputs, y, seen)))
+
+
+def _squared_errors(outputs: Array, y: Array, seen: Array) -> Array:
     del seen
-    if np.isnan(outputs).any():
-        return math.nan
-    return float(np.mean((outputs > 0) == (y > 0)))
+    return _mean_of_each_row(np.square(outputs - y, dtype=np.float64))
 
 
 def _mse(outputs: Array, y: Array, seen: Array) -> float:
-    del seen
-    return float(np.mean(np.square(outputs - y, dtype=np.float64)))
+    return float(np.mean(_squared_errors(outputs, y, seen)))
 
 
 def _rmse(outputs: Array, y: Array, seen: Array) -> float:
     return float(np.sqrt(_mse(outputs, y, seen)))
 
 
+def _mean_of_each_row(values: Array) -> Array:
+    mean: Array = values.reshape(len(values), -1).mean(1)
+    return mean
+
+
 def _recall(outputs: Array, y: Array, seen: Array) -> float:
     """Hits among the top ten unseen items, divided by min(10, query items). Of equal scores the lower id is first."""
+    top = _top_items(outputs, seen)
+    return math.nan if top is None else len(np.intersect1d(top, y)) / _possible_hits(y)
+
+
+def _hits(outputs: Array, y: Array, seen: Array) -> Array:
+    """What each query item contributes to the recall, times their number; repeated items share a hit."""
+    top = _top_items(outputs, seen)
+    if top is None:
+        return np.full(len(y), math.nan)
+    _, item, times = np.unique(y, return_inverse=True, return_counts=True)
+    hits: Array = np.isin(y, top) / times[item] * (len(y) / _possible_hits(y))
+    return hits
+
+
+def _top_items(outputs: Array, seen: Array) -> Array | None:
+    """The ten unseen items with the highest scores; None if a score is NaN."""
     scores = outputs.astype(np.float64)
     if np.isnan(scores).any():
-        return math.nan  # sorting would rank by id
+        return None  # sorting would rank by id
     scores[seen] = -np.inf
-    top = np.argsort(-scores, kind="stable")[:_TOP]
-    return len(np.intersect1d(top, y)) / _possible_hits(y)
+    top: Array = np.argsort(-scores, kind="stable")[:_TOP]
+    return top
 
 
 def _one_label(value: float, y: Array) -> float:
@@ -115,11 +156,11 @@ def _possible_hits(y: Array) -> int:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0),
-        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels, 0.0, 1.0),
-        Metric("mse", False, _mse, _average_row, 0.0),
-        Metric("rmse", False, _rmse, _root_of_average_row, 0.0),
-        Metric("recall@10", True, _recall, _one_hit, 0.0, 1.0),
+        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0, _right),
+        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels, 0.0, 1.0, _right_labels),
+        Metric("mse", False, _mse, _average_row, 0.0, rows=_squared_errors),
+        Metric("rmse", False, _rmse, _root_of_average_row, 0.0, rows=_squared_errors, root=True),
+        Metric("recall@10", True, _recall, _one_hit, 0.0, 1.0, _hits),
     )
 }
 

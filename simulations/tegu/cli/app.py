@@ -288,7 +288,7 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="simulate, device, start, scale, wire or learners.")],
+    name: Annotated[str, typer.Argument(help="simulate, device, start, scale, wire, learners or soak.")],
     pairs: Annotated[int, typer.Option(min=1, help="Timed runs of each implementation. They alternate: A B A B.")] = 5,
     task: Annotated[
         list[str] | None, typer.Option(help="Run this task only. May be repeated. By default, all tasks.")
@@ -306,9 +306,11 @@ def bench(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="learners: the folder with Omniglot's archives.")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="learners: rounds of training; what each learner recommends by default.")
+        int | None,
+        typer.Option(min=1, help="learners, soak: rounds of training; by default what each learner recommends, 200."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="learners: of the runs.")] = 0,
+    seed: Annotated[int, typer.Option(help="learners: of the runs. soak: of the faults.")] = 0,
+    short: Annotated[bool, typer.Option(help="soak: three minutes at most.")] = False,
 ) -> None:
     """Compare Tegu with peers in the same run: medians and ratios of paired runs.
 
@@ -318,8 +320,18 @@ def bench(
 
     NAME `learners` compares Tegu's learners with each other on sine, Omniglot (with --data) and movielens, one process
     for each. Results are kept in the folder named like --out, or in `runs/learners`: a later run goes on from there.
+
+    NAME `soak` runs a federation of 20 devices on this machine, with TLS and node authentication, while devices and
+    server are killed at random. It prints faults, rounds and interactions lost, refusals and memory.
     """
     _require_sim()
+    if name == "soak":
+        from tegu.cli.commands.bench_soak import bench_soak_command  # noqa: PLC0415 # torch
+
+        soaked = bench_soak_command(short=short, seed=seed, rounds=rounds)
+        if as_json:
+            typer.echo(json.dumps(soaked))
+        return
     if name == "learners":
         from tegu.cli.commands.bench_learners import bench_learners_command  # noqa: PLC0415 # torch
 

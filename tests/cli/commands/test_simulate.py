@@ -45,6 +45,7 @@ def test_files_table_and_json(tegu: Run, tmp_path: Path) -> None:
     for name in (
         "personalised", "initialisation", "local_only", "joint", "finetuned", "mean gain", "gain, 95% CI lower",
         "gain, 95% CI upper", "mean gain, worst decile", "materially hurt", "any decline", "harm ratio",
+        "harm ratio less noise",
     ):  # fmt: skip
         assert sum(line.startswith(f"| {name} ") for line in lines) == 1
 

@@ -212,13 +212,14 @@ def test_a_server_that_is_away_is_asked_less_and_less(tmp_path: Path) -> None:
 def test_whatever_fails_does_not_reach_the_app(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     device = Device(tmp_path)
     device.fleet.pull = lambda: 1 / 0  # type: ignore[method-assign]
-    stopping = threading.Event()
-    thread = threading.Thread(target=device.loop.run, args=(stopping,))
+    stopping, goodbye = threading.Event(), threading.Event()
+    thread = threading.Thread(target=device.loop.run, args=(stopping, goodbye))
     thread.start()
     while device.state.status != "sits out":
         stopping.wait(0.01)
     assert "ZeroDivisionError" in device.state.why
     device.personalizer.close()  # an app may do that in the wrong order
+    goodbye.set()
     stopping.set()
     thread.join(10)
     assert not thread.is_alive()

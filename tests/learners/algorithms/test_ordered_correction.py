@@ -88,6 +88,23 @@ def test_half_lives_are_candidates_of_ordered_rows_alone():
     assert not {"level", "recency", "half_life"} & set(plain.knobs)
 
 
+def test_the_strongest_level_follows_one_choice_against_a_sure_initialisation():
+    """With one interaction and the other class 4 logits ahead, as where everybody buys one brand and nothing else."""
+    learner = residual_correction(mlp(), SPEC, level=True)
+    meta, support, x = meta_of(learner), rows(1, 3), rows(30, 5).x
+    last = [name for name in meta if name.endswith("bias")][-1]
+    sure = {**meta, last: torch.tensor([4.0] + [0.0] * (SPEC.outputs - 1))}
+    bought = Batch(support.x, torch.full_like(support.y, 1), support.mask)
+    levels = sorted({(each["ridge"], each["level"]) for each in learner.calibration.candidates if each["level"]})
+    share = {}
+    for ridge, level in levels:
+        knobs = {**learner.knobs, "ridge": ridge, "level": level, "weight": 1.0}
+        state = learner.adapt(sure, bought, knobs, NO_NOISE)
+        share[ridge, level] = float((learner.predict(sure, state, x).argmax(-1) == 1).float().mean())
+    assert share.pop((0.3, 10.0)) == 1
+    assert max(share.values()) < 1
+
+
 def test_a_level_of_values_is_their_shrunk_mean_where_features_say_little():
     """With a ridge far above the features' kernel: `sum of residuals * level / (ridge + n level)`."""
     spec = Spec.regression((FEATURES,), 1)

@@ -65,11 +65,13 @@ def lying(kind: str, question: CandidateSet) -> MetricSums:
         "nan": lambda: MetricSums(PEOPLE, np.full((options, columns), np.nan)),
         "infinite": lambda: MetricSums(PEOPLE, np.full((options, columns), np.inf)),
         "1e308": lambda: MetricSums(PEOPLE, np.full((options, columns), 1e308)),
-        "hurt": lambda: MetricSums(1, np.asarray([[-1.0, 1.0, 1e6, 1e6, 1.0, 0.0, 2.0][:columns]] * options)),
+        "hurt": lambda: MetricSums(1, np.asarray([[-1.0, 1.0, 1e6, 1e6, 1.0, 0.0, 2.0, 1.0, 1.0][:columns]] * options)),
         "many": lambda: MetricSums(10**6, _scaled(question, 10**6, -1.0)),
         "huge loss": lambda: MetricSums(PEOPLE, _scaled(question, PEOPLE, -1e60)),
         "huge gain": lambda: MetricSums(PEOPLE, _scaled(question, PEOPLE, 1e60, of=HARMFUL)),
-        "no loss": lambda: MetricSums(PEOPLE, np.asarray([[0.0, 0.0, PEOPLE, PEOPLE, 0, 0, 16][:columns]] * options)),
+        "no loss": lambda: MetricSums(
+            PEOPLE, np.asarray([[0.0, 0.0, PEOPLE, PEOPLE, 0, 0, 16, 0, 0][:columns]] * options)
+        ),
     }
     return found[kind]()
 

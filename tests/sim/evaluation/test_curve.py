@@ -50,8 +50,25 @@ def test_an_entry_by_hand() -> None:
         "gained": pytest.approx(1.6 / 20),
         "lost": pytest.approx(0.4 / 20),
         "harm_ratio": pytest.approx(0.25),
+        "squared_gain": pytest.approx((0.09 + 0.01 + 0.16) / 20),
+        "lasting_squared_gain": pytest.approx((0.09 + 0.01 + 0.16) / 20),
+        "harm_ratio_less_noise": pytest.approx(0.25),  # nothing is known about noise
         "worst_decile_gain": pytest.approx(-0.2),  # the mean of the worst two of twenty
     }
+
+
+def test_noise_explains_losses() -> None:
+    """Half of the mean square is noise; the lasting gains of a normal distribution lose as their share says."""
+    rng = np.random.default_rng(0)
+    gain = rng.normal(0.1, 0.1, 20_000)
+    scores = {"initialisation": np.zeros(len(gain)), "personalised": gain}
+    args = METRICS["accuracy"], scores, np.zeros(len(gain)), np.random.default_rng(0)
+    entry = curve_entry(1, *args, lasting=np.full(len(gain), gain.mean() ** 2 + 0.05**2))
+    lasting = 0.1 + 0.05 * rng.normal(size=1_000_000)
+    truth = np.maximum(-lasting, 0).sum() / np.maximum(lasting, 0).sum()
+    assert entry["harm_ratio_less_noise"] == pytest.approx(truth, rel=0.1)
+    assert entry["harm_ratio"] > 5 * truth
+    assert curve_entry(1, *args, lasting=np.zeros(len(gain)))["harm_ratio_less_noise"] == 0
 
 
 def test_lower_is_better_turns_the_sign() -> None:
@@ -71,7 +88,7 @@ def test_lower_is_better_turns_the_sign() -> None:
 def test_the_harm_ratio_without_gainers(personalised: list[float], ratio: float | None) -> None:
     scores = {"initialisation": np.asarray([1.0, 2.0, 3.0]), "personalised": np.asarray(personalised)}
     entry = curve_entry(1, MSE, scores, np.zeros(3), np.random.default_rng(0))
-    assert entry["harm_ratio"] == ratio
+    assert entry["harm_ratio"] == entry["harm_ratio_less_noise"] == ratio
     assert json.loads(json.dumps(entry, allow_nan=False)) == entry
 
 

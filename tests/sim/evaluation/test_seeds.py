@@ -13,7 +13,8 @@ from tegu.sim.reporting.table import table_rows
 def run(seed: int, lost: float, ks: tuple[int, ...] = (1, 5), **baselines: float) -> dict[str, Any]:
     shown = {"gain": 0.25, "gain_low": 0.125, "gain_high": 0.375, "worst_decile_gain": -0.5, "any_decline": 0.25}
     entry = {"users": 10 + seed, "initialisation": 0.5, "personalised": 0.75, "materially_hurt": lost / 2, **shown}
-    entry |= {"gained": 0.5, "lost": lost, "harm_ratio": lost / 0.5}
+    entry |= {"gained": 0.5, "lost": lost, "harm_ratio": lost / 0.5, "squared_gain": 0.5}
+    entry |= {"lasting_squared_gain": 0.5 - lost, "harm_ratio_less_noise": 0.1}
     return {
         "experiment": "toy",
         "learner": "residual_correction",
@@ -39,6 +40,8 @@ def test_figures_are_averaged_and_users_are_summed() -> None:
     entry = found["curve"][0]
     assert (entry["users"], entry["materially_hurt"], entry["gain"]) == (33, pytest.approx(0.0625), 0.25)
     assert (entry["lost"], entry["harm_ratio"]) == (pytest.approx(0.125), pytest.approx(0.25))
+    assert (entry["squared_gain"], entry["lasting_squared_gain"]) == (0.5, pytest.approx(0.375))
+    assert 0.1 < entry["harm_ratio_less_noise"] < 0.25, "of the averaged figures"
     assert entry["baselines"] == {"popularity": 0.5}
     assert table_rows(found)[0] == ["accuracy", "k = 1", "k = 5"]
 

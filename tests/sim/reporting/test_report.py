@@ -43,6 +43,7 @@ METRICS: dict[str, Any] = {
             "materially_hurt": 0.004,
             "any_decline": 0.25,
             "harm_ratio": None if k == 1 else 0.125,
+            "harm_ratio_less_noise": None if k == 1 else 0.0625,
             "worst_decile_gain": -0.1,
             "baselines": {"popularity": 0.315, "local_only": 0.111},
         }
@@ -66,6 +67,7 @@ ROWS = [
     ["materially hurt", "0.4%", "0.4%"],
     ["any decline", "25.0%", "25.0%"],
     ["harm ratio", "-", "0.12"],
+    ["harm ratio less noise", "-", "0.06"],
     ["held-out users", "22", "18"],
 ]
 

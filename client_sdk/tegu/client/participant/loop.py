@@ -18,6 +18,7 @@ from tegu.client.participant.flower.records import RecordDict
 from tegu.client.participant.policy import Policy, back_off
 from tegu.client.participant.rounds import Rounds, refusal
 from tegu.client.store.store import Store
+from tegu.core.errors import TeguError
 
 __all__ = ["Loop"]
 
@@ -63,15 +64,16 @@ class Loop:
         self._consent: Consent = store.consent
         self._budget = ByteBudget(self._consent, policy.daily_bytes)
         self._jitter = random.Random(policy.seed)  # noqa: S311 # spreads devices over time, and hides nothing
-        self._counted, self._failures, self._answered = 0, 0, 0
+        self._counted = self._failures = self._answered = self._refusals = 0
         self._heartbeat_due = self._not_before = 0.0
         self._last_message, self._pause = float("-inf"), policy.poll_seconds
 
-    def run(self, stopping: threading.Event) -> None:
-        """Take part until `stopping` is set."""
+    def run(self, stopping: threading.Event, goodbye: threading.Event) -> None:
+        """Take part until `stopping` is set, and then leave: with a word to the server if `goodbye` is set, too."""
         while not stopping.is_set():
             stopping.wait(self._guarded(self._step))
-        self._guarded(self._leave)
+        if goodbye.is_set():
+            self._guarded(self._leave)
         self._guarded(self._write_budget)
         self._fleet.close()
         self._report(status="stopped", why="")
@@ -86,6 +88,9 @@ class Loop:
             if error.status == _UNAUTHORISED:
                 self._fleet.node = None
             wait = self._failed("refused", error)
+        except TeguError as error:  # such as a store that the app has closed
+            _log.warning("a participant goes on after an error: %s", error)
+            wait = self._failed("sits out", error)
         except Exception as error:  # an app must not end because it takes part
             _log.exception("a participant goes on after an error")
             wait = self._failed("sits out", error)
@@ -142,11 +147,15 @@ class Loop:
             return
         self._not_before = time.monotonic() + self._policy.least_seconds
         if isinstance(reply, str):
-            self._report(last_refusal=reply)
+            self._refused(reply)
         else:
             self._answered += 1
             self._report(rounds=self._answered, seconds=time.perf_counter() - began)
         self._report(newer_bundle=self._rounds.newer)
+
+    def _refused(self, reason: str) -> None:
+        self._refusals += 1
+        self._report(last_refusal=reason, refusals=self._refusals)
 
     def _reply(self, pulled: Pulled) -> RecordDict | str:
         """The answer, or the reason for a refusal, as if the message is larger than what is left of the day."""
@@ -169,7 +178,7 @@ class Loop:
                     if pulled is None:
                         break
                     self._fleet.push(pulled, refusal(code), 0.0)
-                    self._report(last_refusal=refusal(code))
+                    self._refused(refusal(code))
                 self._fleet.deactivate()
             except (UnreachableError, RefusedError, OverBudgetError) as error:
                 _log.info("the device leaves without a word: %s", error)

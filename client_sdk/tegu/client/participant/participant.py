@@ -67,7 +67,7 @@ class Participant:
         self._source, self._public_key, self._user = bundle_source, public_key, user
         self._state, self._changing = ParticipantState(), threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._stopping, self._goodbye = threading.Event(), threading.Event()
         survives_forks(self)
 
     def __repr__(self) -> str:
@@ -90,22 +90,26 @@ class Participant:
         with self._changing:
             if self._thread is not None and self._thread.is_alive():
                 return
-            stopping, loop = threading.Event(), self._loop()
-            self._report(status="sits out", why="starting")
-            self._stopping = stopping
-            self._thread = threading.Thread(target=loop.run, args=(stopping,), name="tegu-participant", daemon=True)
+            loop, events = self._loop(), (threading.Event(), threading.Event())
+            self._state = ParticipantState("sits out", "starting")
+            self._stopping, self._goodbye = events
+            self._thread = threading.Thread(target=loop.run, args=events, name="tegu-participant", daemon=True)
             self._thread.start()
 
-    def stop(self, timeout: float = 30.0) -> bool:
-        """Stop the thread: it finishes the request that it is in, and tells the server that the device leaves.
+    def stop(self, timeout: float = 30.0, *, goodbye: bool = True) -> bool:
+        """Stop the thread: it finishes the round that it is in, and tells the server that the device leaves.
 
         Args:
             timeout: seconds to wait for it.
+            goodbye: whether to tell the server. Without a word it takes the device for connected for a minute, and
+                does not let it in again before.
 
         Returns:
             Whether it has ended. It ends as soon as it can in any case.
         """
         with self._changing:
+            if goodbye:
+                self._goodbye.set()
             self._stopping.set()
             thread = self._thread
         if thread is None:
@@ -159,7 +163,8 @@ class Participant:
 
     def after_fork_in_child(self) -> None:
         """A child has no such thread, and must not answer with its parent's key unasked."""
-        self._changing, self._thread, self._stopping = threading.Lock(), None, threading.Event()
+        self._changing, self._thread = threading.Lock(), None
+        self._stopping, self._goodbye = threading.Event(), threading.Event()
         self._state = ParticipantState()
 
 

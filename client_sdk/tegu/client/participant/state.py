@@ -22,6 +22,7 @@ class ParticipantState:
             the last error's text. Empty for none.
         last_contact: Unix time of the server's last answer, in seconds; None for none yet.
         rounds: number of training and evaluation rounds answered since the start.
+        refusals: number of rounds refused since the start.
         bytes_today: sent and received in this day (UTC).
         last_refusal: the reason that was told to the server when the device last answered with a refusal; empty for
             none. `tegu.wire.FAILURES` says what its code means.
@@ -34,6 +35,7 @@ class ParticipantState:
     why: str = ""
     last_contact: float | None = None
     rounds: int = 0
+    refusals: int = 0
     bytes_today: int = 0
     last_refusal: str = ""
     newer_bundle: Path | None = None

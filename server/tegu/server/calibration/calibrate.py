@@ -66,7 +66,9 @@ def calibrate(
     def evaluate(questions: Sequence[CandidateSet]) -> list[MetricSums]:
         requests = (_request(plan, manifest, questions, fold) for fold in range(len(records)))
         return add_sums(
-            run_evaluation_round(grid, record, request, "calibration", plan.calibration.nodes, refused)
+            run_evaluation_round(
+                grid, record, request, "calibration", plan.calibration.nodes, refused, plan.updates.rule
+            )
             for record, request in zip(records, requests, strict=True)
         )
 
@@ -104,7 +106,12 @@ def final_validation(
     records = (to_record(trained_part(meta, manifest.fixed_parameters)) for meta in metas)
     answers = (
         run_evaluation_round(
-            grid, record, _request(plan, manifest, questions, fold), "validation", plan.calibration.nodes
+            grid,
+            record,
+            _request(plan, manifest, questions, fold),
+            "validation",
+            plan.calibration.nodes,
+            rule=plan.updates.rule,
         )
         for fold, record in enumerate(records)
     )

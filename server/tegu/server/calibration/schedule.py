@@ -16,7 +16,7 @@ from tegu.core.bundle.manifest import Knobs, Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, UserGroup
 from tegu.core.calibration.guard import fit_gain_model
 from tegu.core.calibration.selection.enough_people import check_people
-from tegu.core.calibration.selection.figures import Figures, neighbour_weights
+from tegu.core.calibration.selection.figures import FIGURE, Figures, neighbour_weights
 from tegu.core.calibration.selection.frontier import gain_frontier
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.calibration.selection.over_k import select_over_k
@@ -137,7 +137,7 @@ def _figures(found: MetricSums) -> Figures:
 def _check_figures(judged: Sequence[_Judged], limits: Limits) -> None:
     """Refuse a share of nothing: with a figure of 0 nobody could be materially hurt by a loss of a share of it."""
     halves = [half for each in judged for half in (each.proposing, each.testing)]
-    if limits.material and not any(half.sums[:, -1].any() for half in halves):
+    if limits.material and not any(half.sums[:, FIGURE].any() for half in halves):
         people = judged[0].people
         raise DataError(
             f"the metric is 0 under the initialisation for all {people} calibration users, and material is "

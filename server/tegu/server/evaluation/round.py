@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSums
 from tegu.core.errors import FederationError
 from tegu.core.sampling.episode import draw_users
+from tegu.server.replies.aggregation import Rule
 from tegu.server.replies.combine import combine_answers
 from tegu.server.replies.evaluation import checked_answers
 from tegu.server.replies.refusal import Refusal
@@ -21,6 +22,7 @@ __all__ = ["evaluation_messages", "run_evaluation_round", "sum_replies"]
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 3600.0
+_MEAN = Rule()
 
 
 def run_evaluation_round(
@@ -30,6 +32,7 @@ def run_evaluation_round(
     name: str,
     nodes: int = 0,
     refused: list[Refusal] | None = None,
+    rule: Rule = _MEAN,
 ) -> list[MetricSums]:
     """One evaluation round outside of Flower's round loop.
 
@@ -40,6 +43,7 @@ def run_evaluation_round(
         name: of the round, for messages and logs.
         nodes: number of connected nodes that take part, drawn by the request's seed; 0 for all of them.
         refused: receives the replies that are left out.
+        rule: how the nodes' answers become one.
 
     Returns:
         The answers of all nodes together (`tegu.server.replies.combine`), one for each set of candidates.
@@ -51,7 +55,7 @@ def run_evaluation_round(
     chosen = [connected[place] for place in draw_users(len(connected), nodes, request.seed, 0)]
     messages = evaluation_messages(chosen, meta, request, name)
     replies = grid.send_and_receive(messages, timeout=_TIMEOUT_SECONDS)
-    return sum_replies(replies, request, name, nodes=chosen, refused=refused)
+    return sum_replies(replies, request, name, nodes=chosen, refused=refused, rule=rule)
 
 
 def evaluation_messages(
@@ -69,6 +73,7 @@ def sum_replies(
     *,
     nodes: Collection[int] | None = None,
     refused: list[Refusal] | None = None,
+    rule: Rule = _MEAN,
 ) -> list[MetricSums]:
     """The nodes' answers together, one for each set of candidates. Unusable replies are logged and left out.
 
@@ -78,6 +83,7 @@ def sum_replies(
         name: of the round.
         nodes: that were asked; None if nobody counts them.
         refused: receives the replies that are left out.
+        rule: how the nodes' answers become one.
 
     Raises:
         FederationError: no reply is usable.
@@ -90,4 +96,4 @@ def sum_replies(
         refused.extend(wrong)
     if not usable:
         raise FederationError(f"{name} has no usable reply: {'; '.join(map(str, wrong)) or 'no node replied in time'}")
-    return combine_answers(request.questions, list(usable.values()))
+    return combine_answers(request.questions, list(usable.values()), rule)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from flwr.server.strategy import aggregate as flower
@@ -21,10 +21,22 @@ from tegu.core.data.tree import Tree, add, scale
 from tegu.core.errors import UnknownNameError
 from tegu.wire import Reply
 
-__all__ = ["Aggregation", "aggregate", "check_aggregation"]
+__all__ = ["Aggregation", "Rule", "aggregate", "check_aggregation"]
 
 Aggregation: TypeAlias = Literal["mean", "trimmed_mean", "median", "krum", "multi_krum"]
 _Updates: TypeAlias = list[tuple[list[Array], int]]
+
+
+class Rule(NamedTuple):
+    """How the replies of nodes become one.
+
+    Attributes:
+        name: the mean over users, or a robust rule over nodes.
+        attackers: share of the nodes that a robust rule allows to be false, from 0 to below 0.5.
+    """
+
+    name: Aggregation = "mean"
+    attackers: float = 0.3
 
 
 def check_aggregation(name: str) -> Aggregation:

@@ -4,9 +4,11 @@
   differ by chance, none counts for more than eight times the number at its quantile.
 - A node whose users are said to have values that are not finite counts as a node whose users are all hurt.
 - Of five nodes or more, a node's gains are at most three times as large as those that four fifths of the nodes do not
-  exceed: larger ones are scaled down. Who is hurt stays, so that no limit on harm is loosened.
+  exceed: larger ones are scaled down, and so are squared gains less noise. Who is hurt stays, so that no limit on harm
+  is loosened.
 - Scores, which decide when training stops, are a trimmed mean: of three nodes or more, the fifth with the lowest and
   the fifth with the highest means are left out, at least one each.
+- A robust rule, if the plan names one, takes the sum's place; see `tegu.server.replies.robust_answers`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, no_users
+from tegu.core.calibration.selection.figures import FIGURE
 from tegu.core.data.batch import Array
+from tegu.server.replies.aggregation import Rule
 from tegu.server.replies.influence import most_users, upper_place
+from tegu.server.replies.robust_answers import robust_answer
 
 __all__ = ["combine_answers"]
 
@@ -26,36 +31,42 @@ _ENOUGH_NODES = 5  # fewer honest ones differ so much by chance that a bound wou
 _MOST_OF_FEW = 8
 _TRIMMED = 0.2  # share of nodes, on either side
 _LARGEST = 3.0  # times the root mean square, or the variance, at the quantile
+_MEAN = Rule()
 _HURT = {"gains": (2, 3), "strict": (2,)}
-_FIGURE = 6  # column of "gains": the figure under the initialisation
 # How each column changes where gains are multiplied by a factor: to which power of it.
-_POWERS = {"gains": (1, 2, 0, 0, 1, 1, 0), "strict": (1, 2, 0)}
+_POWERS = {"gains": (1, 2, 0, 0, 1, 1, 0, 0, 0), "strict": (1, 2, 0)}
+_LASTING = [7, 8]  # columns of "gains": squared gains less noise, and their squares
 
 
-def combine_answers(questions: Sequence[CandidateSet], answers: Sequence[Sequence[MetricSums]]) -> list[MetricSums]:
+def combine_answers(
+    questions: Sequence[CandidateSet], answers: Sequence[Sequence[MetricSums]], rule: Rule = _MEAN
+) -> list[MetricSums]:
     """The answers of all nodes together, one for each set of candidates.
 
     Args:
         questions: of the request.
         answers: checked answers of each node, at least one.
+        rule: how answers become one.
     """
     return [
-        _combined(question, [each for each in given if each.users])
+        _combined(question, [each for each in given if each.users], rule)
         for question, given in zip(questions, zip(*answers, strict=True), strict=True)
     ]
 
 
-def _combined(question: CandidateSet, given: Sequence[MetricSums]) -> MetricSums:
+def _combined(question: CandidateSet, given: Sequence[MetricSums], rule: Rule) -> MetricSums:
     if len(given) <= 1:
         return given[0] if given else no_users(question)
     given = _all_finite(question, given)
     users = [each.users for each in given]
     most = most_users(users) if len(given) >= _ENOUGH_NODES else most_users(users, _MOST_OF_FEW)
     limited = [_limited(question, each, most) for each in given]
-    if question.measure == "scores" and len(limited) >= _FEW_NODES:
+    if rule.name == "mean" and question.measure == "scores" and len(limited) >= _FEW_NODES:
         return _trimmed(limited)
-    if len(limited) >= _ENOUGH_NODES:
+    if len(limited) >= _ENOUGH_NODES and question.measure != "scores":
         limited = _bounded(question, limited)
+    if rule.name != "mean":
+        return robust_answer(question, limited, rule)
     return MetricSums(sum(each.users for each in limited), np.sum([each.sums for each in limited], axis=0))
 
 
@@ -78,7 +89,7 @@ def _as_hurt(question: CandidateSet, answer: MetricSums) -> MetricSums:
     for column in _HURT[question.measure]:
         sums[wild, column] = answer.users
     if question.measure == "gains" and not wild.all():
-        sums[wild, _FIGURE] = sums[~wild, _FIGURE][0]
+        sums[wild, FIGURE] = sums[~wild, FIGURE][0]
     return MetricSums(answer.users, sums)
 
 
@@ -103,7 +114,7 @@ def _bounded(question: CandidateSet, given: Sequence[MetricSums]) -> list[Metric
         powers = np.asarray(_POWERS[question.measure])
         factors = _factors(given, [each.sums[:, 1] for each in given], 1)
         columns = [factor[:, None] ** powers for factor in factors]
-        figures = _figure_factors(question, given)
+        figures = _further_factors(question, given)
         columns = [column * figure for column, figure in zip(columns, figures, strict=True)]
     return [MetricSums(each.users, each.sums * factor) for each, factor in zip(given, columns, strict=True)]
 
@@ -114,11 +125,13 @@ def _factors(given: Sequence[MetricSums], squares: Sequence[Array], draws: int) 
     return list(_at_most(sizes))
 
 
-def _figure_factors(question: CandidateSet, given: Sequence[MetricSums]) -> list[Array]:
-    """The same for the figure under the initialisation, `[nodes]` of `[candidates, columns]`."""
+def _further_factors(question: CandidateSet, given: Sequence[MetricSums]) -> list[Array]:
+    """The same for columns that are no power of a gain, `[nodes]` of `[candidates, columns]`."""
     factors = np.ones((len(given), *given[0].sums.shape))
     if question.measure == "gains":
-        factors[:, :, _FIGURE] = _at_most(np.stack([each.sums[:, _FIGURE] / each.users for each in given]))
+        factors[:, :, FIGURE] = _at_most(np.stack([each.sums[:, FIGURE] / each.users for each in given]))
+        lasting = _at_most(np.stack([np.sqrt(each.sums[:, _LASTING[1]] / each.users) for each in given]))
+        factors[:, :, _LASTING] = np.stack([lasting, np.square(lasting)], -1)
     return list(factors)
 
 

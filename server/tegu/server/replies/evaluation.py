@@ -93,7 +93,7 @@ def _scores(users: int, draws: int, rows: Array, metric: str) -> list[str]:
 
 def _gains(users: int, draws: int, rows: Array, metric: str) -> list[str]:
     del draws
-    gain, squares, hurt, smoothed, losses, gains, figure = rows.T
+    gain, squares, hurt, smoothed, losses, gains, figure, lasting, fourths = rows.T
     size = losses + gains
     return [
         *_counts(users, hurt, "users hurt"),
@@ -105,6 +105,7 @@ def _gains(users: int, draws: int, rows: Array, metric: str) -> list[str]:
         *_named((hurt > 0) & (losses <= 0), "users are hurt and nothing is lost"),
         *_named(~np.isclose(figure, figure[:1], rtol=_ROUNDING), "the figure of one initialisation differs"),
         *_moments(users, gain, squares),
+        *_moments(users, lasting, fourths),
         *_named(~_at_least(np.square(size), squares), "squares exceed the squared sum"),
         *_range_of_gains(users, size, metric),
     ]

@@ -12,6 +12,8 @@ from flwr.supercore.run import Run
 from tegu.server.rounds.clock import SYSTEM_CLOCK, Clock
 from tegu.server.rounds.gather import PATIENCE_SECONDS, Question
 from tegu.server.rounds.mailbox import Mailbox
+from tegu.server.versioned import Versioned
+from tegu.wire import Version
 
 __all__ = ["PatientGrid"]
 
@@ -47,6 +49,10 @@ class PatientGrid(Grid):
     def with_deadline(self, deadline: float) -> PatientGrid:
         """The same nodes, with another deadline."""
         return PatientGrid(self._grid, deadline, self._clock, self._patience)
+
+    def for_version(self, version: Version) -> PatientGrid:
+        """The same nodes, in rounds that say which bundle they are for."""
+        return PatientGrid(Versioned(self._grid, version), self._deadline, self._clock, self._patience)
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """The replies that come in time. A reply that stays lost is an error of the node that was asked."""

@@ -20,6 +20,7 @@ from tegu.server.serving.follow import describe
 from tegu.server.serving.processes import back_off, own_folder
 from tegu.server.serving.server import Server
 from tegu.server.serving.superlink import Tended, running_superlink
+from tegu.server.serving.trackers import Track, tracking
 from tegu.server.training.automatic import settled
 from tegu.server.training.journal import Event, read_events
 from tegu.server.training.run_folder import check_run, hold_folder, is_held
@@ -32,6 +33,13 @@ _POLL_SECONDS = 1.0
 _ASK_SECONDS = 5.0  # between questions to the SuperLink
 _FREE_POLLS = 3  # polls in succession without a lock, after which the ServerApp was killed
 _MOST_FAILURES = 5  # runs in succession that fail without a new round
+# Of Flower and its HTTP client, where the SuperLink is killed between a ServerApp's requests; and too few nodes.
+_MAY_PASS = frozenset(
+    {
+        *("FederationError", "ObjectPushError", "ObjectPullError", "ConnectError", "ConnectTimeout", "ReadError"),
+        *("ReadTimeout", "WriteError", "WriteTimeout", "RemoteProtocolError", "HTTPStatusError"),
+    }
+)
 
 
 def serve(server: Server, say: Say) -> Path:
@@ -54,7 +62,8 @@ def serve(server: Server, say: Say) -> Path:
             with running_superlink(server, mark, say) as tended:
                 say(f"serving at {server.listen}{'' if server.ca else ' without TLS and authentication'}")
                 tended.ask(_stop_old_runs)
-                _run_until_done(tended, server, say)
+                with tracking(server, say) as track:
+                    _run_until_done(tended, server, say, track)
     if server.signing_key is not None:
         write_bundle(result, read_bundle(result), private_key=server.signing_key)
         say(f"signed {result}")
@@ -78,9 +87,14 @@ class _Ended(NamedTuple):
         return sum(event["event"] == "round" for event in self.events)
 
 
-def _run_until_done(tended: Tended, server: Server, say: Say) -> None:
+def _run_until_done(tended: Tended, server: Server, say: Say, track: Track) -> None:
     """Start runs until one has written the result. Each goes on from the last checkpoint."""
-    failures = 0
+    failures, metric = 0, server.plan.calibration.metric_for(server.start.manifest.spec).name
+
+    def tell(event: Event) -> None:
+        say(describe(event, metric))
+        track(event)
+
     while not server.is_done:
         _wait_for_nodes(tended, server, say)
         position = read_events(server.checkpoints)[1]
@@ -88,7 +102,7 @@ def _run_until_done(tended: Tended, server: Server, say: Say) -> None:
         if run is None:
             tended.pause(_POLL_SECONDS)
             continue
-        ended = _follow(tended, server, run, position, say)
+        ended = _follow(tended, server, run, position, tell)
         if not server.is_done:
             failures = 1 if ended.rounds else failures + 1
             _give_up_if_hopeless(server, ended, failures)
@@ -99,9 +113,9 @@ def _run_until_done(tended: Tended, server: Server, say: Say) -> None:
 
 
 def _give_up_if_hopeless(server: Server, ended: _Ended, failures: int) -> None:
-    """Raise what the run has failed with, unless another try may help: it was killed, or nodes were missing."""
+    """Raise what the run has failed with, unless another try may help, as where the SuperLink was killed meanwhile."""
     failure = ended.failure
-    if failures >= _MOST_FAILURES or (failure is not None and failure["kind"] != FederationError.__name__):
+    if failures >= _MOST_FAILURES or (failure is not None and failure["kind"] not in _MAY_PASS):
         why = failure["error"] if failure else ended.details
         raise FederationError(
             f"the run has failed, and a new round was not reached: {why}. The checkpoints are kept, and the logs are "
@@ -109,16 +123,15 @@ def _give_up_if_hopeless(server: Server, ended: _Ended, failures: int) -> None:
         )
 
 
-def _follow(tended: Tended, server: Server, run: int, position: int, say: Say) -> _Ended:
+def _follow(tended: Tended, server: Server, run: int, position: int, tell: Callable[[Event], None]) -> _Ended:
     """Tell what happens in a run until it ends. Its journal is read from a position on."""
-    metric = server.plan.calibration.metric_for(server.start.manifest.spec).name
     seen: list[Event] = []
     asked, free = 0.0, 0
     while True:
         events, position = read_events(server.checkpoints, position)
         seen += events
-        for text in [describe(event, metric) for event in events]:
-            say(text)
+        for event in events:
+            tell(event)
         if any(event["event"] in ("failed", "finished") for event in events):
             return _Ended(seen, "see above")
         # Flower notices after a minute that a ServerApp was killed. Its lock ends with it.

@@ -43,6 +43,8 @@ class Server:
         config: the run configuration.
         out: folder for the result.
         signing_key: the key that signs the result; None for no signature.
+        tensorboard: folder for TensorBoard's event files; None for none.
+        mlflow: address of MLflow's tracking server or store; empty for none.
     """
 
     listen: Address
@@ -56,6 +58,8 @@ class Server:
     config: Mapping[str, Any]
     out: Path
     signing_key: bytes | None = field(repr=False)
+    tensorboard: Path | None = None
+    mlflow: str = ""
 
     def __repr__(self) -> str:
         return f"Server({self.listen}, {settled(self.plan).rounds} rounds to {self.out})"
@@ -105,6 +109,8 @@ def prepare_server(federation: Federation, *, insecure: bool = False, beyond_loo
         config={**to_config(plan), **paths},
         out=out,
         signing_key=_signing_key(federation),
+        tensorboard=federation.folder("run", "tensorboard") if federation.text("run", "tensorboard") else None,
+        mlflow=federation.text("run", "mlflow"),
     )
 
 

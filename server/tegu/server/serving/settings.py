@@ -48,7 +48,7 @@ class Setting(NamedTuple):
     @property
     def is_path(self) -> bool:
         """Whether the value is a path, which starts at the file's folder."""
-        return self.name not in ("address", "listen", "public-key")
+        return self.name not in ("address", "listen", "public-key", "mlflow")
 
 
 SETTINGS = (
@@ -61,6 +61,8 @@ SETTINGS = (
     Setting("run", "bundle", None, "the bundle to start from"),
     Setting("run", "out", "federated", "folder for the result, the records and the checkpoints"),
     Setting("run", "signing-key", "", "file with the key that signs the result; empty for no signature"),
+    Setting("run", "tensorboard", "", "folder for TensorBoard's figures of every round; empty for none"),
+    Setting("run", "mlflow", "", "address of MLflow's tracking server or store for the same figures; empty for none"),
     Setting("node", "key", "", "the node's private key"),
     Setting("node", "data", None, "file with the rows of the node's users, of `write_users`"),
     Setting("node", "bundle", None, "the same bundle as the server's"),

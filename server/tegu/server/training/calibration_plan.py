@@ -53,7 +53,8 @@ class CalibrationPlan:
             is; the three settings below then have no effect.
         material: share of a user's own figure under the initialisation whose loss is material, from 0 to 1. 0 means
             more than one query row's worth.
-        harm_ratio: largest ratio of the losses of losers to the gains of gainers, from 0; infinite for no limit.
+        harm_ratio: largest ratio of the losses of losers to the gains of gainers, less the noise of few query rows
+            (`tegu.core.calibration.harm.harm_ratio_less_noise`), from 0; infinite for no limit.
         confidence: with which calibration is to show that at most `risk` are hurt, from 0.5 to below 1. It is an error
             if too few users calibrate to show it. None means 0.9, and no error: where too few users calibrate, the
             schedule says what they show and how many it would take.

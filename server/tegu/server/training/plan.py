@@ -20,7 +20,7 @@ from tegu.core.scalars import real_number, whole_number
 from tegu.server.evaluation.early_stopping import Interval
 from tegu.server.privacy.combination import check_combination
 from tegu.server.privacy.plan import PrivacyPlan
-from tegu.server.replies.aggregation import Aggregation, check_aggregation
+from tegu.server.replies.aggregation import Aggregation, Rule, check_aggregation
 from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.frozen import set_field
@@ -136,7 +136,8 @@ class UpdatePlan:
             users are within (`tegu.server.replies.adaptive_clip`). None means "adaptive" in a federation and no
             clipping in a simulation. The server enforces it: no reply is longer than its users times the clip.
         aggregation: "mean" over users; or "trimmed_mean", "median", "krum" or "multi_krum" over the nodes' mean updates
-            (`tegu.server.replies.aggregation`).
+            (`tegu.server.replies.aggregation`), and over their answers in validation and calibration
+            (`tegu.server.replies.robust_answers`).
         attackers: share of a round's nodes that may be false, from 0 to below 0.5: what the robust rules leave out.
 
     Raises:
@@ -168,6 +169,11 @@ class UpdatePlan:
     def in_simulation(self) -> UpdatePlan:
         """The plan with the automatic clip of a simulation."""
         return replace(self, clip=math.inf) if self.clip is None else self
+
+    @property
+    def rule(self) -> Rule:
+        """How the nodes' replies become one."""
+        return Rule(self.aggregation, float(self.attackers))
 
     @property
     def first_clip(self) -> float:

@@ -276,7 +276,14 @@ class MetaStrategy(Strategy):
         meta, validation = self._outer.meta, None
         try:
             sink = self._log_of_rounds.evaluation
-            answers = sum_replies(replies, validations.request, f"round {number}", nodes=self._validating, refused=sink)
+            answers = sum_replies(
+                replies,
+                validations.request,
+                f"round {number}",
+                nodes=self._validating,
+                refused=sink,
+                rule=self._plan.updates.rule,
+            )
             validation = validations.record(number, answers, meta)
         except FederationError as error:
             _log.warning("round %d is not validated: %s", number, error)

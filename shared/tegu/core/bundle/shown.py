@@ -16,7 +16,8 @@ class HarmShown(NamedTuple):
         confidence: of the bound, such as 0.9.
         people: number of calibration users with enough rows.
         hurt: share of them that is materially hurt.
-        harm_ratio: losses of those of them who lose, divided by the gains of those who gain.
+        harm_ratio: losses of those of them who lose, divided by the gains of those who gain, less the noise of few
+            query rows and with one standard error added; the figure that is limited.
         risk: the limit that was asked for.
         needed: number of calibration users that it takes to show `risk`, if the same share of them is hurt; None if no
             number of them could, because too large a share is hurt.
@@ -54,7 +55,7 @@ class FrontierPoint(NamedTuple):
             neither limit.
         gain: mean gain, in the metric.
         hurt: share of users that is materially hurt.
-        harm_ratio: losses of losers, divided by the gains of gainers.
+        harm_ratio: losses of losers, divided by the gains of gainers, as in `HarmShown`.
     """
 
     risk: float | None

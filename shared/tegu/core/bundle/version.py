@@ -10,6 +10,7 @@ import hashlib
 import json
 
 from tegu.core.bundle.file import Bundle
+from tegu.core.bundle.manifest import Manifest
 from tegu.core.data.tree import digest
 
 __all__ = ["version_of"]
@@ -33,9 +34,10 @@ def version_of(bundle: Bundle) -> str:
     """The sha256 of what must be the same on all devices of a round, in hexadecimal.
 
     Raises:
-        BundleError: the manifest holds a value that is not JSON.
+        BundleError: the manifest cannot be written, or not be read back.
     """
-    body = json.loads(bundle.manifest.to_json())
+    # As a file has it: a bundle in memory may hold whole numbers where a file has real ones.
+    body = json.loads(Manifest.from_json(bundle.manifest.to_json()).to_json())
     parts = {
         "manifest": {name: body[name] for name in _FIELDS},
         "graphs": {name: hashlib.sha256(graph).hexdigest() for name, graph in bundle.graphs.items()},

@@ -21,6 +21,7 @@ from tegu.core.calibration.guard import (
     gain_model_sums,
     shrinkage,
 )
+from tegu.core.calibration.query_noise import gains_over
 from tegu.core.calibration.selection.figures import figure_sums
 from tegu.core.calibration.selection.strict import gain_sums
 from tegu.core.data.batch import Array
@@ -84,12 +85,15 @@ def _gains(
     question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, tried: Iterator[Sequence[Array]]
 ) -> Iterator[Array]:
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
+    gains_of = gains_over(trials, before, scores, metric)
+    own = scores.reshape(-1, question.draws).mean(1)
     for outputs in tried:
-        gain = metric.gain(trial_scores(trials, outputs, metric), scores).reshape(-1, question.draws)
+        flat, squares = gains_of(outputs)
+        gain = flat.reshape(-1, question.draws)
         if question.measure == "strict":
             yield gain_sums(gain, within)
         else:
-            yield figure_sums(gain, scores.reshape(-1, question.draws).mean(1), within, question.material)
+            yield figure_sums(gain, own, within, question.material, squares)
 
 
 def _plain(

@@ -42,12 +42,15 @@ class Trial(NamedTuple):
         query: rows of the same user in other units than the support's (`split_rows`). At most `MAX_QUERY` rows, except
             for ranking, which takes all of them.
         keys: determine the learner's noise, if it draws any.
+        units: int64 `[query rows]`, which of the user's rows each one is, the same in all trials of the user; rows that
+            belong together have one number. None if not known.
     """
 
     user: int
     support: NumpyBatch
     query: NumpyBatch
     keys: tuple[int | str, ...] = ()
+    units: Array | None = None
 
 
 class Trials(NamedTuple):
@@ -91,7 +94,8 @@ def user_trials(
         order = keyed_rng(*keys).permutation(len(x))
         support, query = split_rows(order, k, units)
         query = query[:limit]
-        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]), keys)
+        together = query if units is None else units.unit[query]
+        yield Trial(index, full_batch(x[support], y[support]), full_batch(x[query], y[query]), keys, together)
 
 
 def stacked_supports(trials: Trials) -> NumpyBatch:

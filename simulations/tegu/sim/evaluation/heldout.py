@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tegu.core.calibration.harm import allowed_loss
+from tegu.core.calibration.query_noise import gains_over
 from tegu.core.data.batch import Array
+from tegu.core.metrics import Metric
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.core.sampling.trials import DRAWS, tolerance, user_scores
+from tegu.core.sampling.trials import DRAWS, Trials, tolerance, trial_scores, user_scores
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import Method, score
@@ -57,7 +59,8 @@ def evaluate_heldout(
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
         resolution = tolerance(trials, outputs["initialisation"], run.metric)
         allowed = allowed_loss(scores["initialisation"], resolution, run.plan.calibration.material)
-        entry = curve_entry(k, run.metric, scores, allowed, keyed_rng("bootstrap", run.plan.seed, k))
+        rng, lasting = keyed_rng("bootstrap", run.plan.seed, k), _lasting(trials, outputs, run.metric)
+        entry = curve_entry(k, run.metric, scores, allowed, rng, lasting)
         if trials.spec.kind == "classification":
             found.reliability[k] = {name: reliability(trials, each) for name, each in outputs.items()}
             entry["ece"] = {name: calibration_error(each) for name, each in found.reliability[k].items()}
@@ -66,6 +69,12 @@ def evaluate_heldout(
         found.curve.append(entry)
         found.gains[k] = run.metric.gain(scores["personalised"], scores["initialisation"])
     return found
+
+
+def _lasting(trials: Trials, outputs: Mapping[str, Sequence[Array]], metric: Metric) -> Array | None:
+    """Squared gains of the personalised outputs less noise, `[users]`; None if not known."""
+    before = outputs["initialisation"]
+    return gains_over(trials, before, trial_scores(trials, before, metric), metric)(outputs["personalised"]).lasting
 
 
 def evaluate_further(run: RunResult, users: Population) -> dict[str, float]:

@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tegu.sim.evaluation.curve import pooled_harm_ratio
+from tegu.sim.evaluation.curve import pooled_harm_ratio, ratio_less_noise
 from tegu.sim.evaluation.drift_replay import recovery_times
 
 __all__ = ["mean_over_seeds"]
+
+_RATIOS = ("harm_ratio", "harm_ratio_less_noise")
 
 
 def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average the metrics of runs that differ in their seed only.
 
     Numbers of users are summed. All other figures are averaged, the ends of confidence intervals included. The harm
-    ratio is that of the averaged gains and losses. Of a schedule, what calibration has shown is averaged, where all
-    runs have shown it; `needed` is the largest.
+    ratios are those of the averaged gains, losses and squares. Of a schedule, what calibration has shown is averaged,
+    where all runs have shown it; `needed` is the largest.
 
     Args:
         runs: the contents of each `metrics.json`. A `k` or a baseline that only some of them have is left out.
@@ -41,8 +43,13 @@ def mean_over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _mean_entry(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found = _mean([{name: value for name, value in entry.items() if name != "harm_ratio"} for entry in group])
-    return found | {"harm_ratio": pooled_harm_ratio(found["gained"], found["lost"])}
+    found = _mean([{name: value for name, value in entry.items() if name not in _RATIOS} for entry in group])
+    return found | {
+        "harm_ratio": pooled_harm_ratio(found["gained"], found["lost"]),
+        "harm_ratio_less_noise": ratio_less_noise(
+            found["gained"] - found["lost"], found["lost"], found["squared_gain"], found["lasting_squared_gain"]
+        ),
+    }
 
 
 def _mean_schedule(schedules: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

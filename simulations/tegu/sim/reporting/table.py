@@ -29,6 +29,7 @@ _ADAPTING = (
     ("materially hurt", "materially_hurt", ".1%"),
     ("any decline", "any_decline", ".1%"),
     ("harm ratio", "harm_ratio", ".2f"),
+    ("harm ratio less noise", "harm_ratio_less_noise", ".2f"),
 )
 _UNCERTAINTY = (
     ("negative log-likelihood", "members", "nll", ".3f"),

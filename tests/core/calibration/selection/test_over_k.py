@@ -16,7 +16,10 @@ from tegu.core.calibration.selection.path import propose_path
 
 def figures(people: int, gains: list[float], smoothed: list[float] | None = None) -> Figures:
     """Everybody gains the same; nobody is hurt."""
-    columns = [[gain, gain**2, 0, hurt, 0, gain, 1] for gain, hurt in zip(gains, smoothed or gains, strict=True)]
+    columns = [
+        [gain, gain**2, 0, hurt, 0, gain, 1, gain**2, gain**4]
+        for gain, hurt in zip(gains, smoothed or gains, strict=True)
+    ]
     return Figures(np.full(len(gains), float(people)), people * np.asarray(columns))
 
 
@@ -25,6 +28,9 @@ def test_what_one_user_adds() -> None:
     sums = figure_sums(gain, np.asarray([1.0, 2.0, 1.0]), np.asarray([0.01, 0.01, 0.01]), 0.05)
     assert sums[[0, 1, 2]] == pytest.approx([0.2 - 0.15 - 0.04, 0.2**2 + 0.15**2 + 0.04**2, 1])
     assert sums[[4, 5, 6]] == pytest.approx([0.19, 0.2, 4.0]), "losses, gains, figures"
+    assert sums[[7, 8]] == pytest.approx([sums[1], 0.2**4 + 0.15**4 + 0.04**4]), "squares without noise"
+    less = figure_sums(gain, np.ones(3), np.ones(3), 0.05, np.asarray([0.1, -0.2, 0.0]))
+    assert less[[7, 8]] == pytest.approx([-0.1, 0.05])
     assert 1 < sums[3] < 1.5, "the second user surely, the third nearly"
     assert np.isnan(figure_sums(gain * np.inf, np.ones(3), np.ones(3), 0.05)).all()
 
@@ -34,6 +40,8 @@ def test_a_path_holds_what_nothing_gentler_beats() -> None:
     assert propose_path(proposing, Limits()) == [1, 3, 0], "2 gains less than 3 and hurts more"
     lossy = proposing.sums.copy()
     lossy[3, 4] = 0.3 * lossy[3, 5]
+    assert propose_path(proposing._replace(sums=lossy), Limits()) == [1, 3, 0], "noise explains what 3 loses"
+    lossy[3, 7] = 100 * lossy[3, 1]
     assert propose_path(proposing._replace(sums=lossy), Limits()) == [1, 2, 0], "3 exceeds the harm ratio"
     assert propose_path(figures(100, [-0.1, 0.0]), Limits()) == []
 

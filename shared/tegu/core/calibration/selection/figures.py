@@ -12,14 +12,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegu.core.calibration.harm import allowed_loss, harm_ratio, materially_hurt
+from tegu.core.calibration.harm import GainSums, allowed_loss, harm_ratio_less_noise, materially_hurt
 from tegu.core.data.batch import Array
 
-__all__ = ["COLUMNS", "Figures", "add_figures", "figure_sums", "neighbour_weights", "pool_over_k"]
+__all__ = [
+    "COLUMNS",
+    "FIGURE",
+    "Figures",
+    "add_figures",
+    "figure_sums",
+    "neighbour_weights",
+    "pool_over_k",
+    "ratio_of_sums",
+]
 
-COLUMNS = 7
+COLUMNS = 9
+FIGURE = 6  # column of the figure under the initialisation
 _WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
 _STEEP = 50.0  # beyond it the logistic curve is 0 or 1 anyway
+_ERRORS = 1.0  # standard errors of the mean square of lasting gains
 _STRENGTH = 20.0  # people that all neighbours together count as, at most
 
 
@@ -28,9 +39,9 @@ class Figures(NamedTuple):
 
     Attributes:
         people: float64 `[candidates]`, number of users in the sums, all alike unless they were pooled.
-        sums: float64 `[candidates, 7]` of gain, squared gain, materially hurt, the same smoothed (`figure_sums`),
-            losses of losers, gains of gainers, and the figure under the initialisation. NaN where a user's gain is not
-            finite.
+        sums: float64 `[candidates, 9]` of gain, squared gain, materially hurt, the same smoothed (`figure_sums`),
+            losses of losers, gains of gainers, the figure under the initialisation, squared gain less noise
+            (`tegu.core.calibration.query_noise`), and its square. NaN where a user's gain is not finite.
     """
 
     people: Array
@@ -71,16 +82,29 @@ class Figures(NamedTuple):
 
     @property
     def harm_ratio(self) -> Array:
-        """Losses of losers divided by gains of gainers, `[candidates]`; infinite where nobody gains."""
-        return np.asarray([harm_ratio(losses, gains) for losses, gains in self.sums[:, [4, 5]].tolist()])
+        """The harm ratio less noise, `[candidates]`; infinite where nobody gains."""
+        return np.asarray([ratio_of_sums(*each) for each in zip(self.people.tolist(), self.sums, strict=True)])
 
     def _mean(self, column: int) -> Array:
         mean: Array = self.sums[:, column] / np.maximum(self.people, 1e-300)
         return mean
 
 
-def figure_sums(gain: Array, initialisation: Array, resolution: Array, material: float) -> Array:
-    """float64 `[7]`: one row of `Figures.sums` for these users. NaN where a gain is not finite.
+def ratio_of_sums(people: float, sums: Array) -> float:
+    """The harm ratio less noise, with one standard error for caution: of hundreds of candidates, some look harmless.
+
+    Args:
+        people: number of users in the sums.
+        sums: `[9]`, one row of `Figures.sums`.
+    """
+    gain, squared, _, _, lost, _, _, lasting, fourths = sums.tolist()
+    return harm_ratio_less_noise(GainSums(max(people, 1e-300), gain, squared, lost, lasting, fourths), _ERRORS)
+
+
+def figure_sums(
+    gain: Array, initialisation: Array, resolution: Array, material: float, squares: Array | None = None
+) -> Array:
+    """float64 `[9]`: one row of `Figures.sums` for these users. NaN where a gain is not finite.
 
     Whether a user is hurt is also smoothed: near 1 for those who lose much more than is allowed, falling to 0 over half
     of that. It orders candidates that hurt the same few users.
@@ -90,12 +114,14 @@ def figure_sums(gain: Array, initialisation: Array, resolution: Array, material:
         initialisation: `[users]`, the figure under the initialisation.
         resolution: `[users]`, the contribution of one query row.
         material: share of a user's own figure whose loss is material.
+        squares: `[users]`, squared gains less noise; None for gains without noise.
     """
     if not np.isfinite(gain).all() or not np.isfinite(initialisation).all():
         return np.full(COLUMNS, np.nan)
     mean = gain.mean(1)
     allowed = allowed_loss(initialisation, resolution, material)
     smoothed_hurt = 1 / (1 + np.exp(np.clip(4 * (mean + allowed) / np.maximum(allowed, 1e-12), -_STEEP, _STEEP)))
+    lasting = np.square(mean) if squares is None else squares
     parts = (
         mean,
         np.square(mean),
@@ -104,6 +130,8 @@ def figure_sums(gain: Array, initialisation: Array, resolution: Array, material:
         np.maximum(-mean, 0.0),
         np.maximum(mean, 0.0),
         np.abs(initialisation),
+        lasting,
+        np.square(lasting),
     )
     return np.asarray([part.sum() for part in parts], np.float64)
 
@@ -135,10 +163,11 @@ def pool_over_k(ks: Sequence[int], figures: Sequence[Figures]) -> list[Figures]:
 
 
 def _powers(factors: Array) -> Array:
-    """What multiplies each column of sums, `[ks, 7]`, where gains are multiplied by the factors `[ks]`."""
+    """What multiplies each column of sums, `[ks, 9]`, where gains are multiplied by the factors `[ks]`."""
     columns = np.ones((len(factors), COLUMNS))
     columns[:, [0, 4, 5]] = factors[:, None]
-    columns[:, 1] = np.square(factors)
+    columns[:, [1, 7]] = np.square(factors)[:, None]
+    columns[:, 8] = factors**4
     return columns
 
 

@@ -7,9 +7,8 @@ import math
 import numpy as np
 
 from tegu.core.bundle.shown import FrontierPoint
-from tegu.core.calibration.harm import harm_ratio
 from tegu.core.calibration.selection.choice import acceptable, choose
-from tegu.core.calibration.selection.figures import COLUMNS, Figures
+from tegu.core.calibration.selection.figures import COLUMNS, Figures, ratio_of_sums
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.batch import Array
 
@@ -36,7 +35,7 @@ def gain_frontier(proposing: Figures, testing: Figures, limits: Limits) -> tuple
 def _point(one: Figures, other: Figures, limits: Limits, risk: float | None) -> FrontierPoint:
     measured = _measured(one, other, limits) + _measured(other, one, limits)
     people = float(one.people.max(initial=0.0) + other.people.max(initial=0.0))
-    ratio = harm_ratio(float(measured[4]), float(measured[5]))
+    ratio = ratio_of_sums(people, measured)
     gain, hurt = (float(measured[column]) / max(people, 1.0) for column in (0, 2))
     return FrontierPoint(risk, gain, hurt, ratio if math.isfinite(ratio) else 1.0)
 

@@ -1,0 +1,103 @@
+"""An app on a device: a store, interactions that never stop, and a participant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tegu.client import Minimums, Participant, ParticipantState, Personalizer, Policy
+from tegu.core.data.batch import Array
+
+__all__ = ["App"]
+
+_ROWS = 12  # from the beginning
+_POLICY = Policy(poll_seconds=0.5, idle_seconds=2.0)
+
+
+class App:
+    """An app whose user has agreed. What the store has acknowledged is remembered, and must be there at the end.
+
+    Args:
+        number: of the device.
+        folder: with the bundle, the keys and the stores.
+        server: its address.
+        refuses: whether the device demands so much that it refuses every round.
+    """
+
+    def __init__(self, number: int, folder: Path, server: str, *, refuses: bool) -> None:
+        self._folder, self._number, self._server, self._refuses = folder, number, server, refuses
+        self._random = np.random.default_rng(number)
+        self._acknowledged: set[str] = set()
+        self._refused_before = self._answered_before = 0
+        self._open()
+        self._personalizer.opt_in()
+        self.observe(_ROWS)
+        self.participant.start()
+
+    @property
+    def state(self) -> ParticipantState:
+        """What the participant does now."""
+        return self.participant.state
+
+    @property
+    def answered(self) -> int:
+        """Rounds answered, over all restarts."""
+        return self._answered_before + self.state.rounds
+
+    @property
+    def refused(self) -> int:
+        """Rounds refused, over all restarts."""
+        return self._refused_before + self.state.refusals
+
+    def observe(self, rows: int) -> None:
+        """The user does something."""
+        x = self._random.normal(size=(rows, 4)).astype(np.float32)
+        names = [f"{len(self._acknowledged) + place}" for place in range(rows)]
+        self._personalizer.observe(x, _targets(x, self._number), ids=names)
+        self._acknowledged.update(names)
+
+    def restart_participant(self, *, goodbye: bool) -> None:
+        """Stop the participant, in the middle of whatever it does, and start it again."""
+        self.participant.stop(goodbye=goodbye)
+        self._remember()
+        self.participant.start()
+
+    def restart_app(self) -> None:
+        """Close the store under the participant, as an app does that is ended, and start the app again."""
+        self._personalizer.close()
+        self.participant.stop()
+        self._remember()
+        self._open()
+        self.participant.start()
+
+    def lost(self) -> int:
+        """Number of acknowledged interactions that are not in the store."""
+        return len(self._acknowledged - set(map(str, self._personalizer.interactions().ids)))
+
+    def close(self) -> None:
+        """End the app."""
+        self.participant.stop()
+        self._personalizer.close()
+
+    def _open(self) -> None:
+        store = self._folder / f"user-{self._number}.db"
+        self._personalizer = Personalizer.open(self._folder / "start.tegu", store)
+        minimums = Minimums(largest_clip=1e-6) if self._refuses else Minimums()
+        keys = self._folder / "keys"
+        self.participant = Participant(
+            self._personalizer,
+            self._server,
+            ca=keys / "ca.crt",
+            key=keys / f"phone-{self._number}",
+            policy=_POLICY,
+            minimums=minimums,
+        )
+
+    def _remember(self) -> None:
+        self._answered_before, self._refused_before = self.answered, self.refused
+
+
+def _targets(x: Array, number: int) -> Array:
+    slopes = np.random.default_rng(1000 + number).normal(1.0, 0.3, (4, 1))
+    return (x @ slopes).astype(np.float32)

@@ -1,0 +1,148 @@
+"""The soak: a federation over TLS with node authentication, on this machine alone, and faults at random moments."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from torch import nn
+
+from tegu.bench.soak.devices import App
+from tegu.bench.soak.faults import GENTLE, HARSH, inject
+from tegu.bench.soak.report import Memory, Soaked
+from tegu.bench.soak.server import Server
+from tegu.compile import make_bundle
+from tegu.core import Spec, write_bundle
+from tegu.core.errors import RuntimeFailure
+from tegu.learners import reptile
+from tegu.server.deployment.environment import free_ports
+from tegu.server.serving.certificates import make_node_key, make_server_certificate
+
+__all__ = ["LONG", "SHORT", "SoakPlan", "soak"]
+
+_POLL_SECONDS = 1.0
+
+
+class SoakPlan(NamedTuple):
+    """How long a soak is.
+
+    Attributes:
+        rounds: of the run.
+        devices: in this process; each is asked in every round.
+        refusing: of them that refuse every round.
+        faults: kinds of faults. Each comes once, in a random order, before any comes again.
+        between: least and most seconds between two faults.
+        most_seconds: after which the soak fails.
+    """
+
+    rounds: int
+    devices: int
+    refusing: int
+    faults: tuple[str, ...]
+    between: tuple[float, float]
+    most_seconds: float
+
+
+LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), 7200.0)
+SHORT = SoakPlan(5, 8, 1, GENTLE, (8.0, 14.0), 180.0)
+
+
+def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
+    """Run a federation to its end while its devices and its server are killed.
+
+    Args:
+        plan: how long.
+        folder: empty; for stores, keys and the server's files.
+        seed: of the faults and their moments.
+        say: told what happens.
+
+    Raises:
+        RuntimeFailure: the server does not start, or the run does not end in time.
+    """
+    address, began, chance = _prepare(folder, plan), time.monotonic(), random.Random(seed)  # noqa: S311 # of a test
+    faults: list[str] = []
+    memory: list[Memory] = []
+    waiting: list[str] = []
+    with ExitStack() as stack:
+        server = Server(folder)
+        stack.callback(server.close)
+        server.start()
+        _wait(lambda: "serving at" in server.said(), 90, "the server does not start")
+        _register(folder, plan.devices)
+        apps = [App(number, folder, address, refuses=number < plan.refusing) for number in range(plan.devices)]
+        for app in apps:
+            stack.callback(app.close)
+        _wait(lambda: "round 1 of" in server.said(), 120, "the first round does not end")
+        due = time.monotonic()
+        while server.ended() is None:
+            if time.monotonic() - began > plan.most_seconds:
+                raise RuntimeFailure(f"the soak has not ended in {plan.most_seconds:.0f} s: {server.said()[-2000:]}")
+            if time.monotonic() >= due:
+                waiting = waiting or chance.sample(plan.faults, len(plan.faults))
+                kind = waiting.pop()
+                if inject(kind, chance, server, apps):
+                    faults.append(kind)
+                    say(f"{time.monotonic() - began:6.1f} s  {kind}")
+                due = time.monotonic() + chance.uniform(*plan.between)
+            chance.choice(apps).observe(1)
+            memory.append(_memory(server, time.monotonic() - began))
+            time.sleep(_POLL_SECONDS)
+        completed = server.ended() == 0
+        if not completed:
+            say(server.said()[-2000:])
+        seconds = time.monotonic() - began
+        records = folder / "out/rounds.json"
+        log = json.loads(records.read_text("utf-8"))["log"] if records.exists() else []
+        lost, refused = sum(app.lost() for app in apps), sum(app.refused for app in apps)
+    return Soaked(plan.rounds, log, plan.devices - plan.refusing, faults, lost, refused, memory, seconds, completed)
+
+
+def _prepare(folder: Path, plan: SoakPlan) -> str:
+    """Write the bundle, the keys and the federation's file; the server's address."""
+    learner = reptile(nn.Linear(4, 1), Spec.regression((4,)))
+    write_bundle(folder / "start.tegu", make_bundle(learner, learner.init(0)))
+    make_server_certificate(folder / "keys")
+    for number in range(plan.devices):
+        make_node_key(folder / "keys", f"phone-{number}")
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    (folder / "federation.toml").write_text(
+        f'[server]\naddress = "{address}"\n[run]\nbundle = "start.tegu"\nout = "out"\nrounds = {plan.rounds}\n'
+        f"cohort = {plan.devices}\nquorum = {plan.devices - plan.refusing}\noversampling = 1.0\n"
+        "calibration-share = 0.0\nvalidate-every = 0\n",
+        "utf-8",
+    )
+    return address
+
+
+def _register(folder: Path, devices: int) -> None:
+    keys = [f"keys/phone-{number}.pub" for number in range(devices)]
+    command = [sys.executable, "-m", "tegu.cli.main", "nodes", "add", "federation.toml", *keys]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 # own
+    if done.returncode:
+        raise RuntimeFailure(f"the devices cannot be registered: {done.stderr[-2000:]}")
+
+
+def _wait(reached: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        if time.monotonic() > deadline:
+            raise RuntimeFailure(f"{what} within {seconds:.0f} s: see serve.txt")
+        time.sleep(0.2)
+
+
+def _memory(server: Server, seconds: float) -> Memory:
+    def of(role: str) -> int:
+        process = server.find(role)
+        with suppress(psutil.Error):
+            return 0 if process is None else int(process.memory_info().rss)
+        return 0
+
+    return Memory(seconds, int(psutil.Process().memory_info().rss), of("SuperLink"), of("ServerApp"))
