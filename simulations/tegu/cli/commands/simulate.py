@@ -117,7 +117,7 @@ def simulate_command(
     for line in filter(
         None,
         (
-            privacy_line(found[0]["privacy"]),
+            privacy_line(found[0].get("privacy", {})),
             stored_line(metrics),
             unshown_line(metrics),
             gap_line(metrics),

@@ -43,7 +43,6 @@ def run_metrics(name: str, run: RunResult, results: HeldoutResults) -> dict[str,
         "material": run.plan.calibration.material,
         "schedule": [_without_losses(entry) for entry in run.bundle.manifest.schedule],
         "curve": results.curve,
-        "privacy": dict(trained.privacy),
         "training_gap": run.final_validation.as_json() if run.final_validation else {},
         "decline": decline_as_json(
             decline_of(trained.validations, run.metric.higher_is_better), run.metric.name, trained.kept
@@ -52,6 +51,7 @@ def run_metrics(name: str, run: RunResult, results: HeldoutResults) -> dict[str,
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
         "peak_rss_mb": round(peak_memory(), 1),
         "meta": run.bundle.manifest.training["meta"],
+        **({"privacy": dict(trained.privacy)} if trained.privacy else {}),
     }
 
 
