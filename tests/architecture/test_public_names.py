@@ -30,8 +30,8 @@ EXPORTED = {
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """
-        APP_DIR CalibrationPlan CohortPlan EarlyStopping FlowerRun LocalFlower MetaStrategy OuterRule Progress
-        RoundProgress TrainingPlan UpdatePlan from_config local_federation local_simulation to_config train
+        APP_DIR CalibrationPlan CohortPlan EarlyStopping FlowerRun LocalFlower MetaStrategy OuterRule PrivacyPlan
+        Progress RoundProgress TrainingPlan UpdatePlan from_config local_federation local_simulation to_config train
     """,
     "tegu.sim": """
         EXPERIMENTS Experiment Population Run Split Tasks TrainingPlan few_shot_population find_experiment

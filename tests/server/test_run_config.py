@@ -17,6 +17,7 @@ from tegu.core.errors import DataError, FederationError, TeguError, UnknownNameE
 from tegu.core.metrics import METRICS, Metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server import APP_DIR
+from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.run_config import from_config, to_config
 from tegu.server.training.calibration_plan import CalibrationPlan
@@ -34,7 +35,10 @@ FULL = TrainingPlan(
     early_stopping=EarlyStopping(3, 2, until_flat=False),
     calibration=CalibrationPlan(0.3, 0, 4, (3, 7), METRICS["rmse"], 0.095, 0.1, 0.3, 0.95),
     replies=ReplyPlan(2, 30.0, 1.5, 5, 4, 9),
+    privacy=PrivacyPlan(None, 1e-6, None, 0.7, 0.3, 5),
 )
+# Noise on the mean excludes settings that FULL has.
+PRIVATE = TrainingPlan(outer=OuterRule(), privacy=PrivacyPlan(epsilon=8.0, noise=1.5))
 
 
 def setting_values(record: Any) -> list[Any]:
@@ -49,9 +53,12 @@ def is_settings(value: Any) -> bool:
 
 def test_every_setting_survives_the_round_trip() -> None:
     default, changed = setting_values(TrainingPlan(outer=OuterRule())), setting_values(FULL)
-    assert all(one != other for one, other in zip(default, changed, strict=True)), "every setting differs"
+    private = setting_values(PRIVATE)
+    differs = [one != other or one != third for one, other, third in zip(default, changed, private, strict=True)]
+    assert all(differs), "every setting differs"
     assert len(to_config(FULL)) == len(changed), "every setting has one key"
     assert from_config(to_config(FULL)) == FULL
+    assert from_config(to_config(PRIVATE)) == PRIVATE
 
 
 def test_limits_that_are_no_numbers_survive_too() -> None:

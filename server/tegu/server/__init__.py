@@ -6,6 +6,7 @@ progress      what a run tells while it goes on
 training      the plan, the strategy, the outer optimiser, checkpoints, cross-fitting
 evaluation    evaluation rounds, validation while training goes on, early stopping
 calibration   choosing a bundle's schedule
+privacy       noise that protects each person, and its account
 deployment    Flower's own processes on this machine
 serving       a federation that one file describes: `tegu serve`, `tegu join` and their helpers
 
@@ -19,6 +20,7 @@ from tegu.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from tegu.server.app import APP_DIR, train
     from tegu.server.deployment.local_flower import FlowerRun, LocalFlower, local_federation, local_simulation
+    from tegu.server.privacy.plan import PrivacyPlan
     from tegu.server.progress import Progress, RoundProgress
     from tegu.server.run_config import from_config, to_config
     from tegu.server.training.calibration_plan import CalibrationPlan
@@ -37,6 +39,7 @@ else:  # hidden from type checkers, which would otherwise accept misspelt names
             "LocalFlower": "deployment.local_flower",
             "MetaStrategy": "training.strategy",
             "OuterRule": "training.outer_optimiser",
+            "PrivacyPlan": "privacy.plan",
             "Progress": "progress",
             "RoundProgress": "progress",
             "TrainingPlan": "training.plan",
@@ -59,6 +62,7 @@ __all__ = [
     "LocalFlower",
     "MetaStrategy",
     "OuterRule",
+    "PrivacyPlan",
     "Progress",
     "RoundProgress",
     "TrainingPlan",

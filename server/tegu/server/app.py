@@ -34,10 +34,12 @@ from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.core.metrics import Metric
 from tegu.core.notes import note, show_notes
+from tegu.core.privacy.line import privacy_line
 from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
 from tegu.server.evaluation.decline import decline_as_json
 from tegu.server.evaluation.early_stopping import Validations, decline_of
 from tegu.server.evaluation.validation import mean_validations
+from tegu.server.privacy.statement import without_people
 from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundLog
 from tegu.server.rounds.buffered import BufferedRounds
@@ -147,13 +149,18 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     done = fitted.kept
     outer = settled(plan).outer
     rounds = done.kept if plan.early_stopping.until_flat else settled(plan).rounds
-    training = {
+    if done.privacy.get("ended"):
+        rounds = done.kept
+    training: dict[str, Any] = {
         "rounds": rounds,
         "kept_round": done.kept,
         "seed": plan.seed,
         "outer": outer.name,
         "users_a_round": done.users,
     }
+    if done.privacy:
+        training["privacy"] = done.privacy
+        note(privacy_line(done.privacy))
     # The held-out results of the start bundle do not hold for the trained one.
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
@@ -162,7 +169,8 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     if plan.calibration.left_out_share:
         append_event(checkpoints, "stage", text="calibration")
         metas = [trained.meta for trained in fitted.by_fold]
-        manifest = replace(manifest, schedule=calibrate(grid, metas, manifest, plan, refused))
+        schedule = calibrate(grid, metas, manifest, plan, refused)
+        manifest = replace(manifest, schedule=without_people(schedule) if plan.privacy.is_on else schedule)
         validation = final_validation(grid, metas, manifest, plan, done.kept)
         summary |= {"training_gap": validation.as_json()} if validation else {}
     summary["refused_in_calibration"] = [each.as_json() for each in refused]
@@ -182,6 +190,7 @@ class _TrainedRounds(NamedTuple):
         records: what happened in each round, also of those that were run before.
         validations: None without validation.
         log: who took part in the rounds run now, and what was refused.
+        privacy: what the training has spent; empty without noise.
     """
 
     kept: int
@@ -190,6 +199,7 @@ class _TrainedRounds(NamedTuple):
     records: Sequence[Event]
     validations: Validations | None
     log: RoundLog
+    privacy: Mapping[str, Any]
 
     @property
     def users(self) -> dict[str, int]:
@@ -229,7 +239,7 @@ def _train_without_fold(
     if done < rounds:
         strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
     records = records_of(read_events(checkpoints)[0], fold, rounds)
-    return _TrainedRounds(*strategy.kept, done, records, validations, strategy.round_log)
+    return _TrainedRounds(*strategy.kept, done, records, validations, strategy.round_log, strategy.privacy)
 
 
 def _rounds(grid: PatientGrid, plan: TrainingPlan, before: Sequence[Event], folder: Path) -> Rounds:
@@ -278,6 +288,7 @@ def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: in
         "meta": digest(done.meta),
         "validations": [validation.as_json() for validation in validations],
         "decline": decline,
+        "privacy": done.privacy,
         "refused": _refused_by_code(done),
         "refused_in_validation": [each.as_json() for each in done.log.evaluation],
         "log": [{k: v for k, v in event.items() if k not in ("event", "fold", "rounds")} for event in done.records],

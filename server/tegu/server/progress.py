@@ -21,6 +21,7 @@ class RoundProgress(NamedTuple):
         seconds: time since the training started or was resumed.
         meta: parameters after the round.
         validation: the latest validation; None before the first.
+        epsilon: what the rounds so far have spent of privacy; None without noise on the mean.
     """
 
     round: int
@@ -30,6 +31,7 @@ class RoundProgress(NamedTuple):
     seconds: float
     meta: Tree
     validation: Validation | None = None
+    epsilon: float | None = None
 
     def __repr__(self) -> str:
         return f"RoundProgress(round {self.round} of {self.rounds}, {self.users} users, {self.seconds:.1f} s)"

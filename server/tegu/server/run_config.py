@@ -12,6 +12,8 @@
 - `calibration-metric`: empty
 - `quorum`: 0
 - `oversampling`: -1.0
+- `epsilon` and `noise`: 0.0
+- `noise-seed`: -1
 
 A `calibration-risk` of -1 means "strict", and a `calibration-harm-ratio` of -1 no limit.
 
@@ -31,6 +33,7 @@ from tegu.core.errors import FederationError, UnknownNameError
 from tegu.core.metrics import find_metric
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.evaluation.early_stopping import Interval
+from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.calibration_plan import CalibrationPlan
@@ -93,6 +96,12 @@ def to_config(plan: TrainingPlan) -> dict[str, Scalar]:
         "attempts": replies.attempts,
         "buffer": replies.buffer,
         "most-stale": replies.most_stale,
+        "epsilon": float(plan.privacy.epsilon or 0),
+        "delta": float(plan.privacy.delta),
+        "noise": float(plan.privacy.noise or 0),
+        "noise-seed": _AUTOMATIC if plan.privacy.seed is None else plan.privacy.seed,
+        "local-noise": float(plan.privacy.local_noise),
+        "first-clip": float(plan.privacy.first_clip),
     }
 
 
@@ -149,6 +158,14 @@ def from_config(config: Mapping[str, Any]) -> TrainingPlan:
             values["attempts"],
             values["buffer"],
             values["most-stale"],
+        ),
+        privacy=PrivacyPlan(
+            values["epsilon"] or None,
+            values["delta"],
+            values["noise"] or None,
+            values["local-noise"],
+            values["first-clip"],
+            _unless_automatic(values["noise-seed"]),
         ),
     )
 

@@ -56,6 +56,9 @@ class RoundConfig:
         update_precision: of the updates in replies: "float32" by name, "float16" or "int8" packed.
         calibration_share: of all users who calibrate and do not train, see `tegu.core.calibration.assignment`.
         fold: of cross-fitting, from 0.
+        private: whether noise protects each person. A person whose update is not finite then sends zeros, so that
+            nobody's numbers decide whether the others' count.
+        local_noise: standard deviation, in clips, of the noise that the device adds to its sum; 0 for none.
     """
 
     round: int
@@ -66,6 +69,8 @@ class RoundConfig:
     update_precision: Precision = "float32"
     calibration_share: float = 0.0
     fold: int = 0
+    private: bool = False
+    local_noise: float = 0.0
 
 
 class Reply(NamedTuple):
@@ -125,6 +130,8 @@ def training_request_content(meta: ArrayRecord, config: RoundConfig) -> RecordDi
             "update-precision": config.update_precision,
             "calibration-share": config.calibration_share,
             "fold": config.fold,
+            "private": config.private,
+            "local-noise": config.local_noise,
         }
     )
     found: RecordDict = FLOWER.RecordDict({"meta": meta, "config": fields})
@@ -143,7 +150,8 @@ def read_training_request(content: RecordDict) -> tuple[Tree, RoundConfig]:
         number, seed, users, fold = (int(str(fields[name])) for name in ("round", "seed", "users-per-node", "fold"))
         precision = check_precision(str(fields["update-precision"]))
         clip, share = (float(str(fields[name])) for name in ("clip", "calibration-share"))
-        config = RoundConfig(number, seed, clip, episodes, users, precision, share, fold)
+        private, noise = bool(fields["private"]), float(str(fields["local-noise"]))
+        config = RoundConfig(number, seed, clip, episodes, users, precision, share, fold, private, noise)
         return to_tree(content.array_records["meta"]), config
     except (KeyError, ValueError, UnknownNameError) as error:
         raise FederationError(

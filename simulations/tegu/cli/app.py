@@ -144,6 +144,25 @@ def simulate(
             "multi_krum."
         ),
     ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            help="Protect each training user by noise with this epsilon, and print what that costs beside a training "
+            "without noise."
+        ),
+    ] = None,
+    delta: Annotated[float, typer.Option(help="With --epsilon or --noise: delta of the guarantee.")] = 1e-5,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Noise multiplier. By default, the least with which the planned rounds keep --epsilon."),
+    ] = None,
+    local_noise: Annotated[
+        float | None, typer.Option(help="Noise multiplier that each device adds to its own update. Needs --clip.")
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Largest norm of a user's update. By default none, and adaptive with --epsilon."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics.json as the last line of stdout.")] = False,
 ) -> None:
     """Train on many simulated users and compare with baselines on held-out users.
@@ -188,6 +207,10 @@ def simulate(
         rounds=rounds,
         patience=patience,
         folds=folds,
+        privacy=None
+        if epsilon is None and noise is None and local_noise is None
+        else {"epsilon": epsilon, "delta": delta, "noise": noise, "local_noise": local_noise or 0.0},
+        clip=clip,
         harm={"risk": risk, "material": material, "harm_ratio": harm_ratio, "confidence": confidence},
         cohort=cohort,
         initialisations=initialisations,

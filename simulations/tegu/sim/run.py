@@ -13,12 +13,15 @@ from tegu.compile import compile_learner, make_bundle
 from tegu.core.calibration.selection.enough_people import check_people
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, PopulationError
+from tegu.core.notes import note
+from tegu.core.privacy.line import privacy_line
 from tegu.core.sampling.episode import draw_users
 from tegu.learners.algorithms.mixture.mixture import count_initialisations
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 from tegu.server.calibration.schedule import note_on_harm
 from tegu.server.evaluation.validation import Validation, mean_validation
+from tegu.server.privacy.statement import without_people
 from tegu.server.progress import SILENT, Progress
 from tegu.server.training.automatic import settled
 from tegu.server.training.cross_fitting import fold_rounds, with_rounds
@@ -152,6 +155,9 @@ def _run(
     if plan.early_stopping.until_flat:  # the plan that was run, and gives the same again
         plan = with_rounds(plan, trained.kept)
     schedule = calibrate(chosen, found.evaluators, ks, metric, plan.seed, plan.calibration.limits)
+    if plan.privacy.is_on:
+        schedule = without_people(schedule)
+        note(privacy_line(trained.privacy))
     note_on_harm(schedule)
     made = make_bundle(learner, trained.meta, graphs)
     provenance = _provenance(split, plan, backend, trained)
@@ -272,4 +278,5 @@ def _provenance(split: Split, plan: TrainingPlan, backend: str, trained: Trained
         "backend": backend,
         "meta": digest(trained.meta),
         "libraries": {name: version(name) for name in _LIBRARIES},
+        **({"privacy": dict(trained.privacy)} if trained.privacy else {}),
     }

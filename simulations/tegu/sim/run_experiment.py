@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from tegu.server.training.checkpoint import remove_checkpoints
 from tegu.server.training.run_folder import finish_run, hold_folder, is_finished
 from tegu.sim.engine import MEMORY, EngineKind
 from tegu.sim.evaluation.baselines.run_baselines import run_baselines
+from tegu.sim.evaluation.cost_of_privacy import with_results_without_noise, without_privacy
 from tegu.sim.evaluation.drift_replay import replay_drift
 from tegu.sim.evaluation.heldout import evaluate_further, evaluate_heldout
 from tegu.sim.evaluation.run_metrics import run_metrics
@@ -117,6 +119,8 @@ def _run(
     if experiment.streams is not None:
         progress.stage("replaying users whose preferences change")
         metrics["drift"] = replay_drift(run, experiment.streams)
+    if run.plan.privacy.is_on:
+        curve = metrics["curve"] = _beside_no_noise(experiment, run, curve, progress, engine, memory)
     if precision != "float32":
         curve, metrics["precision"] = storage_cost(run, curve, precision)
     run = with_results(run, curve)
@@ -128,6 +132,21 @@ def _run(
     atomic_write(folder / "report.html", report.encode())
     finish_run(folder / _CHECKPOINTS)
     return Outcome(run, metrics)
+
+
+def _beside_no_noise(
+    experiment: Experiment,
+    run: Run,
+    curve: Sequence[dict[str, Any]],
+    progress: Progress,
+    engine: EngineKind | Literal["auto"],
+    memory: int,
+) -> list[dict[str, Any]]:
+    """The curve with the results of the same training without noise, which is not kept."""
+    progress.stage("without noise: the same training, to compare with")
+    plan = without_privacy(run.plan, run.plan.updates.clip)
+    plain = run_plan(experiment.population, run.learner, plan, engine=engine, memory=memory, progress=progress)
+    return with_results_without_noise(curve, plain, experiment.draws)
 
 
 def _check_writable(folder: Path) -> None:

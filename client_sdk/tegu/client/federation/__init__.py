@@ -3,6 +3,7 @@
 client_app  the Flower ClientApp
 answers     what a device answers to a round, whoever carries the messages
 updates     training rounds: the sum of this device's users' updates
+local_noise noise of the device's own
 versions    a bundle that is not the round's: fetched anew, or the device sits out
 http        one connection, with bounds
 minimums    what a device demands of every round

@@ -5,11 +5,14 @@ A failure is told to the server as a class and a code. Its text, with values and
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tegu.client.federation.evaluation import evaluate_users
+from tegu.client.federation.local_noise import local_spending, with_local_noise
 from tegu.client.federation.minimums import (
     Minimums,
     check_evaluation,
@@ -23,13 +26,14 @@ from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import Bundle
 from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.compression.error_feedback import pack_with_feedback
-from tegu.core.data.tree import Tree, check_same_layout, has_same_layout
+from tegu.core.data.tree import Tree, check_same_layout, digest, has_same_layout
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, FederationError
 from tegu.wire import (
     FLOWER,
     Records,
     Reply,
+    RoundConfig,
     evaluation_reply_content,
     failure_reason,
     packed_reply_content,
@@ -47,6 +51,7 @@ Content: TypeAlias = Any  # a RecordDict, of Flower or of `tegu.client.participa
 ContentT = TypeVar("ContentT")
 
 _log = logging.getLogger(__name__)
+_NOISE = "tegu-local-noise"  # in the memory
 _TRAIN, _EVALUATE = "train", "evaluate"  # Flower's types of messages
 
 
@@ -108,7 +113,8 @@ def answer_training(content: Content, device: Device, memory: Content, records: 
     Args:
         content: of the request.
         device: that answers.
-        memory: keeps rounding errors of packed updates, which are added in the next round.
+        memory: keeps rounding errors of packed updates, which are added in the next round, and what local noise has
+            spent.
         records: classes of the records of the answer.
 
     Raises:
@@ -120,7 +126,7 @@ def answer_training(content: Content, device: Device, memory: Content, records: 
     """
     received, config = read_training_request(content)
     check_version(device.version, read_version(content))
-    check_training(device.minimums, config.clip, config.calibration_share)
+    check_training(device.minimums, config.clip, config.calibration_share, config.local_noise)
     meta = _with_fixed(received, device.bundle)
     share, fold = config.calibration_share, config.fold
     training = [user for user in device.users if not is_calibration_user(config.seed, user.user, share, fold)]
@@ -136,14 +142,18 @@ def answer_training(content: Content, device: Device, memory: Content, records: 
         episodes=config.episodes,
         users_per_node=config.users_per_node,
         noise=device.bundle.manifest.noise,
+        private=config.private,
     )
     check_training_reply(device.minimums, users, rows, len(device.users))
+    counted = None if config.local_noise else within  # which would leave without noise
+    if config.local_noise:
+        total = _noised(memory, total, config, received, records)
     if config.update_precision == "float32":
-        return training_reply_content(Reply(total, users, within), records)
+        return training_reply_content(Reply(total, users, counted), records)
     name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
     sent, residual = pack_with_feedback(total, _residual(memory, name, total), config.update_precision)
     memory[name] = to_record(residual, records)
-    return packed_reply_content(sent, users, within, records)
+    return packed_reply_content(sent, users, counted, records)
 
 
 def answer_evaluation(content: Content, device: Device, records: Records = FLOWER) -> Content:
@@ -167,6 +177,16 @@ def answer_evaluation(content: Content, device: Device, records: Records = FLOWE
     meta = _with_fixed(received, device.bundle)
     sums = evaluate_users(device.runtime, meta, device.users, device.bundle.manifest, request)
     return evaluation_reply_content(few_people_hidden(device.minimums, sums, len(device.users)), records)
+
+
+def _noised(memory: Content, total: Tree, config: RoundConfig, received: Tree, records: Records) -> Tree:
+    """The sum with the round's local noise. What it has spent is kept in the memory."""
+    question = json.dumps([*(str(field) for field in asdict(config).values()), digest(received)]).encode()
+    known = dict(memory.config_records.get(_NOISE) or {})
+    noised, state = with_local_noise(total, config.clip, config.local_noise, question, known)
+    memory[_NOISE] = records.ConfigRecord(state)
+    _log.info("local noise: %s", local_spending(state))
+    return noised
 
 
 def _with_fixed(received: Tree, bundle: Bundle) -> Tree:

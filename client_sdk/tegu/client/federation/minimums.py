@@ -53,7 +53,8 @@ class Minimums:
         least_evaluated: people that an answer of an evaluation round stands for; a question for fewer gets no answer.
             0 means a quarter of the device's people, at most two.
         largest_clip: largest clip of a round; infinite for any, and for none.
-        least_noise: noise multiplier of a round. Rounds have no noise yet, so that a device with any takes no part.
+        least_noise: noise multiplier that the device adds to a training reply (`local-noise` of a run). Noise that the
+            server says it adds does not count: the device cannot see it.
         most_candidates: candidates that an evaluation round may ask for.
         trains: whether the device answers training rounds.
         evaluates: whether the device answers evaluation rounds.
@@ -100,8 +101,14 @@ def read_minimums(node_config: Mapping[str, Any]) -> Minimums:
     return Minimums(**{names[key]: value for key, value in said.items()})
 
 
-def check_training(minimums: Minimums, clip: float, calibration_share: float) -> None:
+def check_training(minimums: Minimums, clip: float, calibration_share: float, local_noise: float = 0.0) -> None:
     """Check a training round before anything is computed.
+
+    Args:
+        minimums: of the device.
+        clip: largest norm of one user's update.
+        calibration_share: of all users.
+        local_noise: noise multiplier that the round asks the device to add.
 
     Raises:
         BelowMinimumError: the device does not answer it.
@@ -110,8 +117,10 @@ def check_training(minimums: Minimums, clip: float, calibration_share: float) ->
         raise BelowMinimumError("no-training", "this device answers no training round (trains)")
     if not clip <= minimums.largest_clip:
         raise BelowMinimumError("large-clip", f"the clip is {clip}: largest-clip is {minimums.largest_clip}")
-    if minimums.least_noise > 0:
-        raise BelowMinimumError("little-noise", f"the round has no noise: least-noise is {minimums.least_noise}")
+    if local_noise < minimums.least_noise:
+        raise BelowMinimumError(
+            "little-noise", f"the round's local noise is {local_noise}: least-noise is {minimums.least_noise}"
+        )
     _check_share(calibration_share)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
-from tegu.core.data.tree import Tree, add, clip, norm
+from tegu.core.data.tree import Tree, add, clip, norm, zeros_like
 from tegu.core.data.users import LocalUser
 from tegu.core.errors import PopulationError
 from tegu.core.sampling.episode import EpisodeRule, draw_episode, draw_users, episode_key, episode_noise
@@ -44,6 +45,7 @@ def sum_of_updates(
     episodes: EpisodeRule,
     users_per_node: int = 0,
     noise: int = 0,
+    private: bool = False,
 ) -> SummedUpdates:
     """The sum of users' clipped updates.
 
@@ -60,6 +62,8 @@ def sum_of_updates(
         users_per_node: number of users that take part, drawn by seed and round; 0 for all of them.
         noise: length of the noise that the learner draws per user (`Manifest.noise`). Seed, round and user name
             determine it.
+        private: whether a user whose update is not finite has zeros in its place, so that nobody's numbers decide
+            whether the others' count.
 
     Raises:
         PopulationError: no user has enough rows.
@@ -75,6 +79,8 @@ def sum_of_updates(
         episode = draw_episode(user.x, user.y, episodes, key, units)
         (drawn,) = episode_noise(noise, np.asarray([key], np.uint64))
         found = runtime.update(meta, *episode, drawn)
+        if private and not math.isfinite(norm(found)):
+            found = zeros_like(found)
         update = clip(found, clip_norm)
         total, participants = update if total is None else add(total, update), participants + 1
         within, rows = within + (norm(found) <= clip_norm), rows + sum(len(part.mask) for part in episode)

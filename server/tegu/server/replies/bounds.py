@@ -29,13 +29,14 @@ class Bounded(NamedTuple):
     next_clip: float
 
 
-def bound_norms(found: Mapping[int, Reply], clip: float, *, adaptive: bool) -> Bounded:
+def bound_norms(found: Mapping[int, Reply], clip: float, *, adaptive: bool, noise: float = 0.0) -> Bounded:
     """Scale down the updates that are longer than their users times the clip.
 
     Args:
         found: checked replies by node.
         clip: that the round has asked for. Infinite, with an adaptive clip, in the round that starts it.
         adaptive: whether the clip follows the replies; see `tegu.server.replies.adaptive_clip`.
+        noise: largest norm of the noise that a device adds to its sum.
     """
     training, following = [reply for reply in found.values() if reply.users], clip
     if adaptive and training:
@@ -43,5 +44,5 @@ def bound_norms(found: Mapping[int, Reply], clip: float, *, adaptive: bool) -> B
             clip = following = first_clip(training)
         else:
             following = next_clip(clip, training)
-    bounded = {node: within_clip(reply, clip) for node, reply in found.items()}
+    bounded = {node: within_clip(reply, clip, noise) for node, reply in found.items()}
     return Bounded(bounded, tuple(node for node in found if bounded[node] is not found[node]), clip, following)

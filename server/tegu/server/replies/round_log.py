@@ -28,6 +28,7 @@ class RoundEntry:
         came_late: number of answers to earlier rounds that came in this one and were dropped.
         stale: of an asynchronous run, how many steps old each node's parameters were.
         in_flight: of an asynchronous run, number of nodes that were at work when the step was taken.
+        epsilon: what the rounds so far have spent; None without noise on the mean.
     """
 
     round: int
@@ -41,6 +42,7 @@ class RoundEntry:
     came_late: int = 0
     stale: Mapping[int, int] = field(default_factory=dict)
     in_flight: int = 0
+    epsilon: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The entry for `rounds.json`: what nodes have reported stands apart from what the server has refused.
@@ -60,6 +62,7 @@ class RoundEntry:
             "dropped": self.dropped,
             "stale": {str(node): steps for node, steps in self.stale.items() if steps},
             "in_flight": self.in_flight,
+            **({} if self.epsilon is None else {"epsilon": self.epsilon}),
         }
 
 

@@ -31,12 +31,14 @@ class Asked:
         users: largest number of users of one reply; 0 if the node was asked for all of its users.
         nodes: ids of the nodes that were asked; None if one reply stands for all of them, as in a simulation.
         group: the round, as its messages name it.
+        noise: largest norm of the noise that a device adds to its sum.
     """
 
     clip: float = math.inf
     users: int = 0
     nodes: Collection[int] | None = None
     group: str = ""
+    noise: float = 0.0
 
 
 def read_all(
@@ -103,7 +105,7 @@ def checked_reply(message: Message, like: Tree, asked: Asked) -> Reply:
             "lr or steps or the outer lr, limit updates by UpdatePlan(clip=1.0), or bring inputs, targets or weights "
             "nearer to 1",
         )
-    _check_norm(reply, asked.clip)
+    _check_norm(reply, asked)
     return reply
 
 
@@ -118,22 +120,22 @@ def _check_users(reply: Reply, asked: Asked) -> None:
         )
 
 
-def _check_norm(reply: Reply, clip: float) -> None:
-    most, found = reply.users * clip, norm(reply.update)
+def _check_norm(reply: Reply, asked: Asked) -> None:
+    most, found = reply.users * asked.clip + asked.noise, norm(reply.update)
     if not math.isfinite(found):
         raise RefusedReplyError("too-long", "the update's norm overflows: expected numbers nearer to 1")
     if found > _SLACK * most:
         raise RefusedReplyError(
             "too-long",
-            f"the update of {reply.users} users has norm {found:.4g}: updates clipped to {clip:.4g} have at most "
+            f"the update of {reply.users} users has norm {found:.4g}: updates clipped to {asked.clip:.4g} have at most "
             f"{most:.4g} together",
         )
 
 
-def within_clip(reply: Reply, clip: float) -> Reply:
-    """The reply with a norm of at most users times the clip: scaled down where it is longer.
+def within_clip(reply: Reply, clip: float, noise: float = 0.0) -> Reply:
+    """The reply with a norm of at most users times the clip, and the noise: scaled down where it is longer.
 
     A reply that rounding has lengthened still counts, and an attacker gains nothing over one who keeps the limit.
     """
-    found, most = norm(reply.update), reply.users * clip
+    found, most = norm(reply.update), reply.users * clip + noise
     return reply._replace(update=scale(reply.update, most / found)) if found > most * (1 + _ROUNDING) else reply

@@ -31,6 +31,7 @@ def _round(event: Event, metric: str) -> str:
     validation = event.get("validation")
     if validation:
         parts.append(f"{metric} {_figure(validation['initialisation'])} -> {_figure(validation['personalised'])}")
+    parts += [] if event.get("epsilon") is None else [f"epsilon {event['epsilon']:.3g}"]
     parts += [f"{len(event['failed'])} failed"] if event["failed"] else []
     parts += [f"{len(event['refused'])} refused", f"{len(event['late'])} late"]
     parts += [f"{event['in_flight']} at work"] if event["in_flight"] else []
@@ -74,5 +75,6 @@ def summary_of(events: list[Event]) -> dict[str, Any]:
         "since": events[-1]["at"] if events else None,
         "round": last["round"] if last else 0,
         "rounds": last["rounds"] if last else None,
+        "epsilon": last.get("epsilon") if last else None,
         **{kind: sum(len(event[kind]) for event in rounds) for kind in ("failed", "refused", "late")},
     }

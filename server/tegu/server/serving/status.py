@@ -40,12 +40,14 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     if nodes is not None:
         connected = f"{nodes['online']} connected of {nodes['registered']} registered"
     counts = ", ".join(f"{status[kind]} {kind}" for kind in ("failed", "refused", "late"))
+    spent = [] if status.get("epsilon") is None else [f"epsilon     {status['epsilon']:.3g} for training"]
     return [
         f"state       {status['state']}{' since ' + status['since'] if status['since'] else ''}",
         f"round       {status['round']}{rounds}",
         f"nodes       {connected}",
         f"replies     {counts}",
         f"checkpoint  {checkpoint or 'none'}",
+        *spent,
     ]
 
 

@@ -22,6 +22,7 @@ from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.server.evaluation.early_stopping import Best, ValidationHistory
 from tegu.server.evaluation.validation import Validation
+from tegu.server.privacy.account import remove_account
 from tegu.server.training.outer_optimiser import OuterState
 
 __all__ = [
@@ -86,7 +87,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEEP) -> 
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Delete all checkpoints in `folder` and its subfolders. The folder need not exist."""
+    """Delete all checkpoints in `folder` and its subfolders, and what they have spent. The folder need not exist."""
+    remove_account(folder)
     for path in folder.rglob(_PATTERN):
         path.unlink(missing_ok=True)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from flwr.app import Message, MessageType
 
 from tegu.core.data.tree import Tree
+from tegu.core.privacy.noise import noise_length
 from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.training import Asked, checked_reply, read_all
 from tegu.server.training.calibration_plan import LeftOut
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import Reply, RoundConfig, to_record, training_request_content
 
-__all__ = ["OpenRounds"]
+__all__ = ["OpenRounds", "device_noise"]
 
 
 class OpenRounds:
@@ -43,13 +45,17 @@ class OpenRounds:
         """
         plan, group = self._plan, str(number)
         users = plan.cohort.users_per_node
-        settings = RoundConfig(number, plan.seed, clip, plan.episodes, users, plan.updates.precision, *self._left_out)
+        private, local = plan.privacy.is_on, plan.privacy.local_noise
+        precision = plan.updates.precision
+        settings = RoundConfig(
+            number, plan.seed, clip, plan.episodes, users, precision, *self._left_out, private, local
+        )
         content = training_request_content(to_record(trained), settings)
         oldest = number - plan.replies.most_stale if plan.replies.buffer else number
         for old in [known for known in self._asked if int(known) < oldest]:
             del self._asked[old], self._nodes[old]
         nodes = self._nodes[group] = set[int]()
-        self._asked[group] = Asked(clip, users, nodes, group)
+        self._asked[group] = Asked(clip, users, nodes, group, device_noise(plan, trained, clip, 1))
 
         def message_to(node: int) -> Message:
             nodes.add(node)
@@ -60,6 +66,10 @@ class OpenRounds:
     def nodes(self, number: int) -> frozenset[int]:
         """Ids of the nodes that a round has asked; none where one reply stands for all."""
         return frozenset() if self._joint else frozenset(self._nodes.get(str(number), ()))
+
+    def newest(self) -> frozenset[int]:
+        """Ids of the nodes that the newest round has asked."""
+        return frozenset(next(reversed(self._nodes.values()))) if self._nodes else frozenset()
 
     def read(
         self, number: int, replies: Iterable[Message], like: Tree, clip: float
@@ -73,8 +83,24 @@ class OpenRounds:
             clip: of the round.
         """
         this = self._asked.get(str(number), Asked(clip))
+        joint = Asked(clip, noise=device_noise(self._plan, like, clip, len(self.newest())))
 
         def asked(message: Message) -> Asked:
-            return Asked(clip) if self._joint else self._asked.get(message.metadata.group_id, this)
+            return joint if self._joint else self._asked.get(message.metadata.group_id, this)
 
         return read_all(replies, asked, lambda message: checked_reply(message, like, asked(message)))
+
+
+def device_noise(plan: TrainingPlan, trained: Tree, clip: float, nodes: int) -> float:
+    """The largest norm of the noise that so many devices add to the sum of their replies; 0 without local noise.
+
+    Args:
+        plan: of the run.
+        trained: a tree with the layout of the update.
+        clip: of the round.
+        nodes: number of devices.
+    """
+    if not plan.privacy.local_noise:
+        return 0.0
+    entries = sum(array.size for array in trained.values())
+    return noise_length(entries, plan.privacy.local_noise * clip * math.sqrt(nodes))

@@ -18,6 +18,8 @@ from tegu.core.errors import DataError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.scalars import real_number, whole_number
 from tegu.server.evaluation.early_stopping import Interval
+from tegu.server.privacy.combination import check_combination
+from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.replies.aggregation import Aggregation, Rule, check_aggregation
 from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.training.calibration_plan import CalibrationPlan
@@ -195,10 +197,12 @@ class TrainingPlan:
         early_stopping: validation during the run.
         calibration: how the schedule is found.
         replies: when a round has enough replies.
+        privacy: noise that protects each person. With noise on the mean, an automatic clip is adaptive, and automatic
+            folds are 0.
 
     Raises:
-        DataError: no rounds, patience although no user can validate, or a quorum or a buffer that is larger than the
-            cohort.
+        DataError: no rounds, patience although no user can validate, a quorum or a buffer that is larger than the
+            cohort, or settings with which noise protects nobody.
     """
 
     rounds: int | None = None
@@ -210,6 +214,7 @@ class TrainingPlan:
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     calibration: CalibrationPlan = field(default_factory=CalibrationPlan)
     replies: ReplyPlan = field(default_factory=ReplyPlan)
+    privacy: PrivacyPlan = field(default_factory=PrivacyPlan)
 
     def __post_init__(self) -> None:
         if self.rounds is not None:
@@ -219,6 +224,7 @@ class TrainingPlan:
             part = getattr(self, name)
             if not isinstance(part, kind) and not (part is None and name in _MAY_BE_AUTOMATIC):
                 raise DataError(f"{name} is {part!r}: expected {kind.__name__}(...)")
+        self._settle_privacy()
         patience, folds = self.early_stopping.patience, self.calibration.folds
         if patience and folds:
             raise DataError(
@@ -246,6 +252,22 @@ class TrainingPlan:
                 "most the cohort"
             )
 
+    def _settle_privacy(self) -> None:
+        """Fill in what noise decides, and refuse what excludes it."""
+        if self.privacy.central and self.updates.clip is None:
+            set_field(self, "updates", replace(self.updates, clip="adaptive"))
+        if self.privacy.central and self.calibration.folds is None:
+            set_field(self, "calibration", replace(self.calibration, folds=0))
+        updates = self.updates
+        check_combination(
+            self.privacy,
+            clip=updates.clip,
+            aggregation=updates.aggregation,
+            precision=updates.precision,
+            folds=self.calibration.folds,
+            buffer=self.replies.buffer,
+        )
+
     def training_only(self) -> TrainingPlan:
         """The plan without validation and calibration."""
         calibration = replace(self.calibration, share=0.0, folds=0)
@@ -261,5 +283,6 @@ _PARTS: dict[str, type] = {
     "early_stopping": EarlyStopping,
     "calibration": CalibrationPlan,
     "replies": ReplyPlan,
+    "privacy": PrivacyPlan,
 }
 _MAY_BE_AUTOMATIC = ("outer",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError, FederationError
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
+from tegu.server.privacy.run import private_run
+from tegu.server.privacy.statement import statement
 from tegu.server.progress import SILENT, Progress, RoundProgress
 from tegu.server.replies.aggregation import aggregate
 from tegu.server.replies.bounds import Bounded, bound_norms
@@ -38,7 +40,7 @@ from tegu.server.rounds.waiting import wait_for_nodes
 from tegu.server.training.automatic import settled
 from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
-from tegu.server.training.open_rounds import OpenRounds
+from tegu.server.training.open_rounds import OpenRounds, device_noise
 from tegu.server.training.outer_optimiser import DivergedError, OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import Reply, to_record
@@ -67,7 +69,9 @@ class MetaStrategy(Strategy):
             Its number of users and its sender are not.
         journal: told what happened in each round, before its checkpoint is written.
         rounds: decides whom a round asks and when it ends, for nodes that may be slow or go away. None asks a cohort
-            and waits for all of it, as in a simulation.
+            and waits for all of it, as in a simulation. With noise on the mean there are none: the noise decides whom a
+            round asks.
+        simulation: seed of a simulation in this process, which also determines noise; None in a federation.
 
     Raises:
         DataError: the plan has a buffer, and no `rounds` are given.
@@ -87,6 +91,7 @@ class MetaStrategy(Strategy):
         joint: bool = False,
         journal: Callable[[dict[str, Any]], None] | None = None,
         rounds: Rounds | None = None,
+        simulation: int | None = None,
     ) -> None:
         if plan.replies.buffer and rounds is None:
             raise DataError(
@@ -97,7 +102,21 @@ class MetaStrategy(Strategy):
         self._outer, self._plan, self._validations = outer, plan, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
-        self._clip = min(clip, plan.updates.first_clip)
+        self._clip, self._empty = min(clip, plan.updates.first_clip), 0
+        planned, cohort, _ = settled(plan)
+        self._private = private_run(
+            plan.privacy,
+            rounds=planned,
+            cohort=cohort,
+            users_per_node=plan.cohort.users_per_node,
+            nodes=plan.cohort.nodes,
+            adaptive=plan.updates.clip == "adaptive",
+            folder=checkpoints,
+            done=done,
+            simulation=simulation,
+        )
+        if self._private is not None:
+            self._rounds, self._clip = None, self._private.first_clip(self._clip)
         self._joint, self._dropped = joint, 0
         self._open_rounds = OpenRounds(plan, left_out, joint=joint)
         self._validating = frozenset[int]()
@@ -169,8 +188,11 @@ class MetaStrategy(Strategy):
         if self._stopped():
             return []
         number, size = self._done + server_round, settled(self._plan).cohort
-        nodes = wait_for_nodes(grid, size, size, self._plan.cohort.wait_seconds, SYSTEM_CLOCK, _log.info)
+        least = size if self._private is None else self._plan.replies.quorum_of(size)
+        nodes = wait_for_nodes(grid, size, least, self._plan.cohort.wait_seconds, SYSTEM_CLOCK, _log.info)
         to = self._open(number)
+        if self._private is not None:
+            return [to(node) for node in self._private.cohort(nodes, number)]
         return [to(node) for node in draw_nodes(nodes, size, self._plan.seed, number)]
 
     def aggregate_train(
@@ -185,7 +207,7 @@ class MetaStrategy(Strategy):
             return None, None
         number, received = self._done + server_round, list(replies)
         usable, refused = self._usable(number, received)
-        if not usable:
+        if self._is_fruitless(usable):
             raise FederationError(too_few_text(number, 0, 1, 1, "; ".join(map(str, refused))))
         late = self._open_rounds.nodes(number) - {reply.metadata.src_node_id for reply in received}
         return self._conclude(number, Found(usable, refused, tuple(sorted(late)), received=bytes_of(received)))
@@ -197,13 +219,13 @@ class MetaStrategy(Strategy):
         """Take the round's step and record it."""
         usable, scaled, clip, _ = self._bounded(found)
         self._users = sum(reply.users for reply in usable.values())
-        meta, dropped = self._step(number, discounted(usable, found.stale))
+        meta, dropped = self._step(number, discounted(usable, found.stale), clip)
         for each in found.refused:
             _log.warning("round %d: a reply is left out: %s", number, each)
         nodes = tuple(node for node, reply in usable.items() if reply.users)
         entry = RoundEntry(
             number, self._users, nodes, tuple(found.refused), scaled, clip, dropped,
-            found.late, found.came_late, found.stale, found.in_flight,
+            found.late, found.came_late, found.stale, found.in_flight, self._epsilon,
         )  # fmt: skip
         self._log_of_rounds.rounds.append(entry)
         if self._validations is None or not self._validations.is_due(number):
@@ -221,7 +243,7 @@ class MetaStrategy(Strategy):
         """If a validation is due, one message to each connected node that is not at work."""
         del config
         number, validations = self._done + server_round, self._validations
-        if validations is None or validations.stopped or not validations.is_due(number):
+        if validations is None or self._stopped() or not validations.is_due(number):
             return []
         validations.start_timer()
         connected = set(grid.get_node_ids())
@@ -232,7 +254,7 @@ class MetaStrategy(Strategy):
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
         number, validations = self._done + server_round, self._validations
-        if validations is None or validations.stopped or not validations.is_due(number):
+        if validations is None or self._stopped() or not validations.is_due(number):
             return None
         meta, validation = self._outer.meta, None
         try:
@@ -265,11 +287,22 @@ class MetaStrategy(Strategy):
         return self._log_of_rounds
 
     @property
+    def privacy(self) -> dict[str, Any]:
+        """What the training has spent; see `tegu.server.privacy.statement`. Empty without noise."""
+        return statement(self._plan.privacy, self._private, self._last, self._clip)
+
+    @property
+    def _epsilon(self) -> float | None:
+        return None if self._private is None else self._private.epsilon
+
+    @property
     def user_rounds(self) -> int:
         """Number of users' updates since the run started or was resumed."""
         return self._user_rounds
 
     def _stopped(self) -> bool:
+        if self._private is not None and self._private.ended:
+            return True
         return self._validations is not None and self._validations.stopped
 
     def _finish_round(self, number: int, meta: Tree) -> None:
@@ -292,17 +325,18 @@ class MetaStrategy(Strategy):
                 seconds=time.perf_counter() - self._started,
                 meta=meta,
                 validation=self._validations.found[-1] if self._validations and self._validations.found else None,
+                epsilon=self._epsilon,
             )
         )
 
-    def _step(self, number: int, usable: Mapping[int, Reply]) -> tuple[Tree, str]:
+    def _step(self, number: int, usable: Mapping[int, Reply], clip: float) -> tuple[Tree, str]:
         """The parameters after the round, and why it was dropped: empty if it was not."""
-        if not self._users:
+        if not self._users and self._private is None:
             return self._outer.meta, ""
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # the step refuses a sum that is not finite
                 training = [reply for reply in usable.values() if reply.users]
-                direction = aggregate(training, self._plan.updates.aggregation, self._plan.updates.attackers)
+                direction = self._direction(number, training, clip)
             meta, self._dropped = self._outer.step(direction, number), 0
         except DivergedError as error:
             self._users, self._dropped = 0, self._dropped + 1
@@ -312,6 +346,25 @@ class MetaStrategy(Strategy):
             return self._outer.meta, str(error)
         return meta, ""
 
+    def _direction(self, number: int, training: Sequence[Reply], clip: float) -> Tree:
+        """What takes the gradient's place: with noise where the plan says so, before the outer step."""
+        if self._private is None:
+            return aggregate(training, self._plan.updates.aggregation, self._plan.updates.attackers)
+        released = self._private.release(training, self._outer.trained, clip, number)
+        self._clip = released.clip
+        return released.direction
+
+    def _is_fruitless(self, usable: Mapping[int, Reply]) -> bool:
+        """Whether a round without a usable reply ends the run: with noise, if several in succession had none.
+
+        Noise is released for nobody's updates too, since who takes part is secret.
+        """
+        if self._private is None:
+            return not usable
+        nobody = bool(self._open_rounds.newest()) and not usable
+        self._empty = self._empty + 1 if nobody else 0
+        return self._empty == _MOST_DROPPED
+
     def _bounded(self, found: Found) -> Bounded:
         """The replies, bounded. An old one counts nobody within the clip, which was another one for it."""
         usable = {
@@ -319,7 +372,10 @@ class MetaStrategy(Strategy):
             for node, reply in found.usable.items()
         }
         limited = usable if self._joint or self._plan.cohort.users_per_node else limit_users(usable)
-        bounded = bound_norms(limited, self._clip, adaptive=self._plan.updates.clip == "adaptive")
+        adaptive = self._plan.updates.clip == "adaptive" and self._private is None
+        nodes = len(self._open_rounds.newest()) if self._joint else 1
+        noise = device_noise(self._plan, self._outer.trained, self._clip, nodes)
+        bounded = bound_norms(limited, self._clip, adaptive=adaptive, noise=noise)
         self._clip = bounded.next_clip
         return bounded
 

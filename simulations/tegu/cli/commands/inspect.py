@@ -17,8 +17,11 @@ from tegu.core.bundle.manifest import Manifest, ScheduleEntry
 from tegu.core.data.spec import Field
 from tegu.core.encoding.words import shown
 from tegu.core.notes import visible
+from tegu.core.privacy.line import privacy_line
 
 __all__ = ["inspect_command"]
+
+_NOT_SHOWN = ("libraries", "meta", "privacy")  # of the training, in its line
 
 
 def inspect_command(path: Path, *, as_json: bool, public_key: str | None) -> None:
@@ -50,7 +53,8 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
         "knobs": _values_text(manifest.knobs),
         "schedule": "\n".join(map(_schedule_line, manifest.schedule)) or "none",
         **_harm(manifest),
-        "trained on": _values_text({k: v for k, v in manifest.training.items() if k not in ("libraries", "meta")}),
+        "trained on": _values_text({k: v for k, v in manifest.training.items() if k not in _NOT_SHOWN}),
+        **_privacy(manifest),
         "held out": "\n".join(map(_heldout_line, manifest.heldout)) or "not evaluated",
         "graphs": _values_text({name: f"{len(data) / 1024:.0f} KiB" for name, data in bundle.graphs.items()}),
         "identity": bundle.identity,
@@ -58,6 +62,17 @@ def _summary_table(path: Path, bundle: Bundle) -> Table:
     for name, value in rows.items():
         table.add_row(name, Text(visible(value)))  # text from a file is not markup
     return table
+
+
+def _privacy(manifest: Manifest) -> dict[str, str]:
+    """What training has spent of privacy. The manifest may come from anywhere, so that the entry may be anything."""
+    found = manifest.training.get("privacy")
+    if not found:
+        return {}
+    try:
+        return {"privacy": privacy_line(found)}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {"privacy": str(found)}
 
 
 def _schedule_line(entry: ScheduleEntry) -> str:

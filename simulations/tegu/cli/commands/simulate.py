@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,18 @@ from rich.console import Console
 from tegu.cli.parsing.memory_size import parse_memory_size
 from tegu.cli.parsing.share import parse_share
 from tegu.core.compression.precision import Precision, check_precision
+from tegu.core.privacy.line import privacy_line
 from tegu.learners.catalogue import find_learner
+from tegu.server.privacy.plan import PrivacyPlan
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
+from tegu.sim.evaluation.cost_of_privacy import with_privacy
 from tegu.sim.evaluation.seeds import mean_over_seeds
 from tegu.sim.experiments import Experiment
 from tegu.sim.experiments.catalogue import experiment_with
 from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
+from tegu.sim.reporting.cost_of_privacy import cost_line, cost_rows
 from tegu.sim.reporting.progress import show_progress
 from tegu.sim.reporting.table import (
     decline_line,
@@ -48,6 +53,8 @@ def simulate_command(
     patience: int,
     folds: int | None,
     harm: Mapping[str, str | float | None],
+    privacy: Mapping[str, Any] | None,
+    clip: float | None,
     cohort: int | None,
     initialisations: int,
     seed: int,
@@ -62,7 +69,8 @@ def simulate_command(
 ) -> None:
     """Run a built-in experiment and print its table.
 
-    `own` holds options of the experiment, and `harm` limits of `CalibrationPlan`; None stands for its own.
+    `own` holds options of the experiment, `harm` limits of `CalibrationPlan`, where None stands for its own, and
+    `privacy` settings of `PrivacyPlan`. With these, a training without noise is run too, and the cost is printed.
 
     Raises:
         TeguError: a name is unknown, the experiment has no such option, a limit on harm is out of range, there are too
@@ -77,6 +85,7 @@ def simulate_command(
     limits: dict[str, Any] = {name: value for name, value in harm.items() if value is not None}
     if isinstance(risk := limits.get("risk"), str) and risk != "strict":
         limits["risk"] = parse_share("risk", risk)
+    private = None if privacy is None else PrivacyPlan(**privacy)
     replace(CalibrationPlan(), **limits)  # an error before the experiment's data are read
     build = experiment_with(name, {option: value for option, value in own.items() if value})
     folder = out or Path("runs") / name
@@ -94,6 +103,8 @@ def simulate_command(
         if learner is not None:
             experiment = experiment.with_learner(learner)
         plan = _with_overrides(experiment.plan, patience, folds, limits)
+        plan = plan if clip is None else replace(plan, updates=replace(plan.updates, clip=clip or math.inf))
+        plan = plan if private is None else with_privacy(plan, private)
         found.append(_run_one(replace(experiment, plan=plan, initialisations=initialisations), run_folder, options))
     metrics = found[0] if seeds == 1 else mean_over_seeds(found)
     several = "" if initialisations == 1 else f", {initialisations} initialisations"
@@ -103,10 +114,21 @@ def simulate_command(
     typer.echo(markdown(table_rows(metrics)))
     if frontier := frontier_rows(metrics):
         typer.echo(f"\n{frontier_line(metrics)}:\n\n{markdown(frontier)}")
-    for line in filter(None, (stored_line(metrics), unshown_line(metrics), gap_line(metrics), decline_line(metrics))):
+    for line in filter(
+        None,
+        (
+            privacy_line(found[0].get("privacy", {})),
+            stored_line(metrics),
+            unshown_line(metrics),
+            gap_line(metrics),
+            decline_line(metrics),
+        ),
+    ):
         typer.echo(f"\n{line}")
     for line in further_lines(metrics):
         typer.echo(f"\n{line}")
+    if cost := cost_rows(metrics):
+        typer.echo(f"\n{cost_line(metrics)}:\n\n{markdown(cost)}")
     if "drift" in metrics:
         typer.echo(f"\n{drift_line(metrics)}\n")
         typer.echo(markdown(drift_rows(metrics)))

@@ -51,6 +51,7 @@ def run_metrics(name: str, run: RunResult, results: HeldoutResults) -> dict[str,
         "user_rounds_per_second": round(trained.user_rounds / max(trained.seconds, 1e-9), 1),
         "peak_rss_mb": round(peak_memory(), 1),
         "meta": run.bundle.manifest.training["meta"],
+        **({"privacy": dict(trained.privacy)} if trained.privacy else {}),
     }
 
 

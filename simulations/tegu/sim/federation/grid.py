@@ -8,6 +8,7 @@ many of them as the cohort has.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -21,6 +22,7 @@ from tegu.core.compression.error_feedback import pack_with_feedback
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.core.metrics import METRICS, Metric
+from tegu.core.privacy.noise import add_noise, normal_of_seed
 from tegu.core.sampling.episode import draw_users
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
@@ -36,7 +38,7 @@ from tegu.wire import (
     training_reply_content,
 )
 
-__all__ = ["InProcessGrid", "MessageHandler", "answer_with", "flower_identity", "partitions"]
+__all__ = ["InProcessGrid", "MessageHandler", "answer_with", "flower_identity", "noised_as_devices", "partitions"]
 
 MessageHandler = Callable[[Sequence[Message]], list[Message]]
 """From a round's messages to replies: one for all messages, or one for each."""
@@ -176,7 +178,7 @@ def answer_with(
         users = len(cohort.users)
         if not users:
             return Message(Error(_APP_FAILED, _NO_USERS.format(config.episodes.min_support)), reply_to=messages[0])
-        total = engine.sum_updates(meta, cohort, config.clip)
+        total = noised_as_devices(engine.sum_updates(meta, cohort, config.clip), config, addressed)
         if config.update_precision == "float32":
             return Message(training_reply_content(Reply(total, users)), reply_to=messages[0])
         (node,) = addressed
@@ -184,6 +186,14 @@ def answer_with(
         return Message(packed_reply_content(sent, users), reply_to=messages[0])
 
     return answer
+
+
+def noised_as_devices(total: Tree, config: RoundConfig, nodes: Sequence[int]) -> Tree:
+    """The sum of several nodes' sums, each with the round's local noise. Seed, round and nodes determine it."""
+    if not config.local_noise:
+        return total
+    deviation = config.local_noise * config.clip * math.sqrt(len(nodes))
+    return add_noise(total, deviation, normal_of_seed("local", config.seed, config.round, *nodes))
 
 
 def _draw_round(population: Population, users_by_node: Sequence[Array], config: RoundConfig) -> Cohort:

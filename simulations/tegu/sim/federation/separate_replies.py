@@ -15,7 +15,7 @@ from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.each_update import each_update
-from tegu.sim.federation.grid import MessageHandler, partitions
+from tegu.sim.federation.grid import MessageHandler, noised_as_devices, partitions
 from tegu.wire import Reply, RoundConfig, read_training_request, training_reply_content
 
 __all__ = ["answer_separately"]
@@ -50,11 +50,13 @@ def answer_separately(
         cohort = draw_cohort(rows, np.concatenate(chosen), config.episodes, config.seed, config.round)
         found = dict(zip(cohort.users.tolist(), each_update(engine, {**received, **fixed}, cohort), strict=True))
         return [
-            Message(training_reply_content(node_reply(users, found, config)), reply_to=message)
+            Message(
+                training_reply_content(node_reply(users, found, config, message.metadata.dst_node_id)), reply_to=message
+            )
             for users, message in zip(chosen, messages, strict=True)
         ]
 
-    def node_reply(users: Array, found: dict[int, Tree], config: RoundConfig) -> Reply:
+    def node_reply(users: Array, found: dict[int, Tree], config: RoundConfig, node: int) -> Reply:
         total, within, own = None, 0, [user for user in users.tolist() if user in found]
         for user in own:
             update = found[user]
@@ -66,7 +68,8 @@ def answer_separately(
             else:
                 sent, within = clip(update, config.clip), within + (norm(update) <= config.clip)
             total = sent if total is None else add(total, sent)
-        return Reply(total or {}, len(own), within)
+        sent_total = noised_as_devices(total, config, [node]) if total else {}
+        return Reply(sent_total, len(own), within)
 
     return answer
 

@@ -163,6 +163,8 @@ def _figures(progress: RoundProgress, metric: str) -> str:
     figures = f"{rate:,.0f} users/s"
     if (latest := progress.validation) is not None:
         figures += f" · {metric} {latest.initialisation:.3f} → {latest.personalised:.3f} (calibration users)"
+    if progress.epsilon is not None:
+        figures += f" · epsilon {progress.epsilon:.3g}"
     return figures
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tegu.core.data.batch import Array
+from tegu.core.privacy.line import privacy_line
 from tegu.server.evaluation.validation import Validation
 from tegu.sim.evaluation.reliability import Reliability
 from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
@@ -125,7 +126,13 @@ def _drift(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _notes(metrics: Mapping[str, Any]) -> str:
     lines = [
         html.escape(line)
-        for line in (stored_line(metrics), unshown_line(metrics), gap_line(metrics), decline_line(metrics))
+        for line in (
+            privacy_line(metrics.get("privacy", {})),
+            stored_line(metrics),
+            unshown_line(metrics),
+            gap_line(metrics),
+            decline_line(metrics),
+        )
         if line
     ]
     return "".join(f"<p class={'warning' if line.startswith('warning') else 'note'}>{line}</p>" for line in lines)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import EvaluationRequest
@@ -51,6 +52,7 @@ class Trained(NamedTuple):
         received: bytes of the participants' updates; 0 if they were not counted.
         kept: the round whose parameters are kept.
         validations: the validations during training, in order.
+        privacy: what the training has spent (`tegu.server.privacy.statement`); empty without noise.
     """
 
     meta: Tree
@@ -59,6 +61,7 @@ class Trained(NamedTuple):
     received: int = 0
     kept: int = 0
     validations: tuple[Validation, ...] = ()
+    privacy: Mapping[str, Any] = MappingProxyType({})
 
     def __repr__(self) -> str:
         parameters = sum(value.size for value in self.meta.values())
@@ -178,6 +181,7 @@ def train_in_process(
         validations=validations,
         clip=checkpoint.clip if checkpoint else math.inf,
         joint=not separate,
+        simulation=plan.seed,
     )
     received = 0
     if done < rounds:
@@ -192,7 +196,7 @@ def train_in_process(
     kept_round, kept_meta = strategy.kept
     seconds = time.perf_counter() - began - (validations.seconds if validations else 0.0)
     found = tuple(validations.found) if validations else ()
-    return Trained(kept_meta, seconds, strategy.user_rounds, received, kept_round, found)
+    return Trained(kept_meta, seconds, strategy.user_rounds, received, kept_round, found, strategy.privacy)
 
 
 def _looks_at_replies(plan: TrainingPlan, attack: Attack | None) -> bool:
@@ -214,9 +218,9 @@ def _looks_at_replies(plan: TrainingPlan, attack: Attack | None) -> bool:
 def _on_one_node(plan: TrainingPlan) -> TrainingPlan:
     """The plan with a single node for all users, if each user would be a node of its own.
 
-    The plan stays as it is if each node rounds its own update.
+    The plan stays as it is if each node rounds its own update, or noise is drawn for each of them.
     """
-    if plan.cohort.nodes is not None or plan.updates.precision != "float32":
+    if plan.cohort.nodes is not None or plan.updates.precision != "float32" or plan.privacy.is_on:
         return plan
     return replace(plan, cohort=CohortPlan(size=1, users_per_node=settled(plan).cohort))
 

@@ -16,8 +16,9 @@ from tegu.core.data.users import write_users
 from tegu.core.errors import FederationError
 from tegu.server.app import APP_DIR
 from tegu.server.deployment import local_simulation
+from tegu.server.privacy.combination import people_of_a_node
 from tegu.server.run_config import to_config
-from tegu.server.training.automatic import settled, with_recommended
+from tegu.server.training.automatic import with_recommended
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.federation.grid import partitions
@@ -62,6 +63,8 @@ def train_on_ray(
     # The simulation has split off the calibration users, and calibrates itself.
     settings = with_recommended(plan.training_only(), None)
     settings = replace(settings, updates=settings.updates.in_simulation(), replies=settings.replies.in_simulation())
+    if plan.privacy.central:
+        settings = _in_simulation(settings)
     config = to_config(settings) | {name: str(path) for name, path in paths.items()}
     with local_simulation(APP_DIR, folder / "flower", nodes) as flower:
         run = flower.run(config)
@@ -69,9 +72,18 @@ def train_on_ray(
         raise FederationError(
             f"the run on Ray is {run.status}: fix the error at the end of its log:\n{run.log[-_TAIL:]}"
         )
-    users: dict[str, int] = json.loads((folder / "out" / "rounds.json").read_text("utf-8"))["users"]
+    summary = json.loads((folder / "out" / "rounds.json").read_text("utf-8"))
+    users: dict[str, int] = summary["users"]
     meta = read_bundle(folder / "out" / "init.tegu").meta
-    return Trained(meta, run.seconds, sum(users.values()), kept=settled(plan).rounds)
+    kept = int(summary["kept_round"])
+    return Trained(meta, run.seconds, sum(users.values()), kept=kept, privacy=summary["privacy"])
+
+
+def _in_simulation(plan: TrainingPlan) -> TrainingPlan:
+    """The plan with a simulation's noise, and with a node for each user unless it says how many there are."""
+    seed = plan.seed if plan.privacy.seed is None else plan.privacy.seed
+    people = people_of_a_node(plan.cohort.users_per_node, plan.cohort.nodes, own_node=True)
+    return replace(plan, privacy=replace(plan.privacy, seed=seed), cohort=replace(plan.cohort, users_per_node=people))
 
 
 def write_partitions(folder: Path, population: Population, nodes: int) -> None:
