@@ -5,8 +5,9 @@
 - krum, multi_krum: the nodes whose whole answers are nearest to their neighbours' (Blanchard et al. 2017,
   arXiv:1703.02757), each figure in units of its median deviation over nodes.
 
-Figures that belong together, such as a gain and its square, stay those of the same nodes. Who is hurt is ordered by
-itself. A robust rule cannot tell harm that few nodes see from harm that few nodes claim: it leaves out both.
+Figures that belong together, such as a gain and its square, stay those of the same nodes. Who is hurt and squared gains
+less noise are ordered by themselves. A robust rule cannot tell harm that few nodes see from harm that few nodes claim:
+it leaves out both.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["robust_answer"]
 # Columns that stay those of the same nodes; the first of each group orders the nodes.
 _TOGETHER: Mapping[Measure, tuple[tuple[int, ...], ...]] = {
     "scores": ((0, 1),),
-    "gains": ((0, 1, 4, 5, 6), (2,), (3,)),
+    "gains": ((0, 1, 4, 5, 6), (2,), (3,), (7, 8)),
     "strict": ((0, 1), (2,)),
     "lines": ((1, 0, 2, 3, 4),),
 }
