@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Kind
-from tegu.core.errors import UnknownNameError
+from tegu.core.errors import DataError, UnknownNameError
 
 __all__ = ["METRICS", "Metric", "default_metric", "find_metric"]
 
@@ -40,8 +40,9 @@ class Metric:
         rows: (outputs, y, seen) -> what each query row contributes, float64 `[rows]`; None if it has no such parts. The
             mean over rows is the score, or with `root` its square.
         root: whether the score is the root of the mean of `rows`.
-        along: (before, after, parts `[parts]`, y) -> `rows` of `before + part * (after - before)` for each part from 0
-            to 1, `[parts, rows]`, faster than one by one; outputs are finite. None if there is no faster way.
+        along: (before, after, parts `[parts]`, y) -> `[parts, rows]`, what `rows` gives for
+            `before + part * (after - before)`, for each part from 0 to 1, faster than one by one; outputs are finite.
+            None takes them one by one.
     """
 
     name: str
@@ -59,6 +60,44 @@ class Metric:
         difference = personalised - initialisation
         return difference if self.higher_is_better else -difference
 
+    def scores_along(self, before: Array, after: Array, parts: Array, y: Array, seen: Array) -> Array:
+        """Float64 `[parts]`, the scores of outputs between two others.
+
+        Args:
+            before: outputs, scored where a part is 0.
+            after: outputs, scored where a part is 1.
+            parts: float32 `[parts]`, from 0 to 1.
+            y: as in `score`.
+            seen: as in `score`.
+        """
+        if self.along is not None:
+            means: Array = self.rows_along(before, after, parts, y, seen).mean(1)
+            return np.sqrt(means) if self.root else means
+        return np.asarray([self.score(each, y, seen) for each in _between(before, after, parts)], np.float64)
+
+    def rows_along(self, before: Array, after: Array, parts: Array, y: Array, seen: Array) -> Array:
+        """Float64 `[parts, rows]`, what query rows contribute for outputs between two others.
+
+        Args:
+            before: as in `scores_along`, as all that follows.
+            after: outputs.
+            parts: of the way.
+            y: targets.
+            seen: support items.
+
+        Raises:
+            DataError: the metric has no such parts.
+        """
+        if self.rows is None:
+            raise DataError(f"{self.name} is not a mean over query rows: expected a metric with rows; use scores_along")
+        if self.along is not None and np.isfinite(before).all() and np.isfinite(after).all():
+            return self.along(before, after, parts, y)
+        return np.stack([self.rows(each, y, seen) for each in _between(before, after, parts)])
+
+
+def _between(before: Array, after: Array, parts: Array) -> Iterator[Array]:
+    return (before + part * (after - before) for part in parts)
+
 
 def _right(outputs: Array, y: Array, seen: Array) -> Array:
     """Whether each row's label is right."""
@@ -66,19 +105,6 @@ def _right(outputs: Array, y: Array, seen: Array) -> Array:
     if np.isnan(outputs).any():
         return np.full(len(y), math.nan)  # argmax would return the index of the NaN
     return np.asarray(outputs.argmax(-1) == y, np.float64)
-
-
-def _right_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    """A class with the largest output at both ends has it all the way, for outputs are linear in the part."""
-    first = before.argmax(-1)
-    moving = np.flatnonzero(first != after.argmax(-1))
-    start, change, wanted = before[moving], after[moving] - before[moving], y[moving]
-    found = np.repeat(np.asarray(first == y, np.float64)[None], len(parts), 0)
-    at_once = max(1, _ENTRIES // max(1, start.size))
-    for begin in range(0, len(parts), at_once):
-        some = slice(begin, begin + at_once)
-        found[some, moving] = (start + parts[some, None, None] * change).argmax(-1) == wanted
-    return found
 
 
 def _accuracy(outputs: Array, y: Array, seen: Array) -> float:
@@ -93,15 +119,17 @@ def _right_labels(outputs: Array, y: Array, seen: Array) -> Array:
     return _mean_of_each_row(np.asarray((outputs > 0) == (y > 0), np.float64))
 
 
-def _right_labels_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    """A label whose logit has the same sign at both ends has it all the way."""
-    first, wanted = before > 0, y > 0
-    moving = first != (after > 0)
-    start, change = before[moving], after[moving] - before[moving]
-    found = np.repeat(np.asarray(first == wanted, np.float64)[None], len(parts), 0)
-    found[:, moving] = (start + parts[:, None] * change > 0) == wanted[moving]
-    share: Array = found.reshape(*found.shape[:2], -1).mean(-1)
-    return share
+def _right_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A class with the largest output at both ends has it all the way, for outputs are linear in the part."""
+    first = before.argmax(-1)
+    moving = first != after.argmax(-1)
+    start, change, wanted = before[moving], after[moving] - before[moving], y[moving]
+    at_once = max(1, _ENTRIES // max(1, start.size))
+    right = np.tile(np.asarray(first == y, np.float64), (len(parts), 1))
+    for begin in range(0, len(parts), at_once):
+        some = slice(begin, begin + at_once)
+        right[some, moving] = (start + parts[some, None, None] * change).argmax(-1) == wanted
+    return right
 
 
 def _label_accuracy(outputs: Array, y: Array, seen: Array) -> float:
@@ -113,12 +141,15 @@ def _squared_errors(outputs: Array, y: Array, seen: Array) -> Array:
     return _mean_of_each_row(np.square(outputs - y, dtype=np.float64))
 
 
-def _squared_errors_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
-    """A squared error is a parabola in the part."""
-    error, change = np.subtract(before, y, dtype=np.float64), np.subtract(after, before, dtype=np.float64)
-    start, slope, bend = (_mean_of_each_row(each) for each in (error**2, 2 * error * change, change**2))
-    each_part = parts[:, None].astype(np.float64)
-    return np.maximum(start + each_part * (slope + each_part * bend), 0.0)  # rounding, where it is nearly 0
+def _right_labels_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A label whose logit has the same sign at both ends has it all the way."""
+    wanted = y > 0
+    moving = (before > 0) != (after > 0)
+    right = np.tile(np.asarray((before > 0) == wanted, np.float64), (len(parts), *[1] * before.ndim))
+    start, change = before[moving], after[moving] - before[moving]
+    right[:, moving] = (start + parts[:, None] * change > 0) == wanted[moving]
+    share: Array = right.reshape(len(parts), len(before), -1).mean(-1)
+    return share
 
 
 def _mse(outputs: Array, y: Array, seen: Array) -> float:
@@ -132,6 +163,15 @@ def _rmse(outputs: Array, y: Array, seen: Array) -> float:
 def _mean_of_each_row(values: Array) -> Array:
     mean: Array = values.reshape(len(values), -1).mean(1)
     return mean
+
+
+def _squared_errors_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """Each row's error is a parabola in the part."""
+    error, change = np.subtract(before, y, dtype=np.float64), np.subtract(after, before, dtype=np.float64)
+    own, both, moved = (_mean_of_each_row(each) for each in (error**2, error * change, change**2))
+    part = np.asarray(parts, np.float64)[:, None]
+    along: Array = own + part * (2 * both + part * moved)
+    return np.maximum(along, 0.0)  # rounding, where it is nearly 0
 
 
 def _recall(outputs: Array, y: Array, seen: Array) -> float:

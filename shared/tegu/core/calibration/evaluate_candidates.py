@@ -1,7 +1,7 @@
 """The device's half of calibration: evaluates candidate knobs on its own users and sums the results.
 
 Candidates that differ only in weight and guard share one adaptation. Their outputs lie between those of the
-initialisation and the corrected ones, and most metrics score them without writing them down.
+initialisation and the corrected ones, and are scored without being written down where the metric can.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tegu.core.calibration.guard import (
     gain_model_sums,
     shrinkage,
 )
-from tegu.core.calibration.query_noise import Gains, gains_along, gains_over
+from tegu.core.calibration.query_noise import Gains, GainsOver, gains_over
 from tegu.core.calibration.selection.figures import figure_sums
 from tegu.core.calibration.selection.strict import gain_sums
 from tegu.core.data.batch import Array
@@ -91,8 +91,8 @@ def _gains(
     """The sums of each candidate."""
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
     own = scores.reshape(-1, question.draws).mean(1)
-    given = (trials, before, scores, metric)
-    for flat, squares in (_guarded if guarded else _plain)(question.options, given, attempt):
+    gains = gains_over(trials, before, scores, metric)
+    for flat, squares in (_guarded if guarded else _plain)(question.options, trials, gains, attempt):
         gain = flat.reshape(-1, question.draws)
         if question.measure == "strict":
             yield gain_sums(gain, within)
@@ -100,21 +100,15 @@ def _gains(
             yield figure_sums(gain, own, within, question.material, squares)
 
 
-_Given: TypeAlias = tuple[Trials, Sequence[Array], Array, Metric]
-"""The arguments of `gains_over`."""
-
-
-def _plain(options: Sequence[Knobs], given: _Given, attempt: AdaptAndPredict) -> Iterator[Gains]:
+def _plain(options: Sequence[Knobs], trials: Trials, gains: GainsOver, attempt: AdaptAndPredict) -> Iterator[Gains]:
     """Each option's gains."""
-    gains_of = gains_over(*given)
     for knobs in options:
-        yield gains_of(attempt(given[0], knobs).outputs)
+        yield gains.of(attempt(trials, knobs).outputs)
 
 
-def _guarded(options: Sequence[Knobs], given: _Given, attempt: AdaptAndPredict) -> Iterator[Gains]:
+def _guarded(options: Sequence[Knobs], trials: Trials, gains: GainsOver, attempt: AdaptAndPredict) -> Iterator[Gains]:
     """The gains of each candidate; neighbours that differ only in the guard are adapted once."""
-    gains_of = gains_along(*given)
     for knobs, alike in groupby(options, key=fully_corrected_knobs):
-        found, guards = attempt(given[0], knobs), [Guard.of(each) for each in alike]
+        found, guards = attempt(trials, knobs), [Guard.of(each) for each in alike]
         parts = [own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]) for own in guards]
-        yield from gains_of(found.outputs, np.stack(parts))
+        yield from gains.along(found.outputs, np.stack(parts))
