@@ -139,3 +139,33 @@ def test_names() -> None:
     ]
     with refused(UnknownNameError, "'acuracy'", "Did you mean 'accuracy'?", "rmse"):
         find_metric("acuracy")
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_scores_of_outputs_between_two_others_are_those_of_each(name: str) -> None:
+    rng, metric = np.random.default_rng(0), METRICS[name]
+    parts = np.asarray([0.0, 0.1, 0.25, 0.5, 0.7, 0.99, 1.0], np.float32)
+    shape = (60,) if name == "recall@10" else (60, 4)
+    y = {"accuracy": rng.integers(0, 4, 60), "recall@10": np.arange(0, 60, 7)}.get(name, rng.integers(0, 2, shape))
+    before = rng.normal(size=shape).astype(np.float32)
+    after = (before + 2 * rng.normal(size=shape)).astype(np.float32)
+    found = metric.scores_along(before, after, parts, y, NOTHING)
+    each = [metric.score(before + part * (after - before), y, NOTHING) for part in parts]
+    assert found == pytest.approx(np.asarray(each), rel=1e-6)
+    assert len(set(each)) > 2, "each part is scored by itself"
+
+
+def test_scores_between_are_not_numbers_where_an_output_is_none() -> None:
+    before, after = np.zeros((3, 2), np.float32), np.full((3, 2), np.nan, np.float32)
+    for name in ("accuracy", "mse"):
+        y = np.zeros(3, np.int64) if name == "accuracy" else np.zeros((3, 2))
+        assert np.isnan(METRICS[name].scores_along(before, after, np.asarray([0.5], np.float32), y, NOTHING)).all()
+
+
+def test_many_classes_are_scored_in_pieces() -> None:
+    rng = np.random.default_rng(1)
+    before, after = rng.normal(size=(2, 50, 5000)).astype(np.float32)
+    parts, y = np.linspace(0, 1, 5, dtype=np.float32), after.argmax(-1)
+    found = METRICS["accuracy"].scores_along(before, after, parts, y, NOTHING)
+    assert found.tolist() == [METRICS["accuracy"].score(before + t * (after - before), y, NOTHING) for t in parts]
+    assert found[-1] == 1

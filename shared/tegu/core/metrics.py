@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Kind
-from tegu.core.errors import UnknownNameError
+from tegu.core.errors import DataError, UnknownNameError
 
 __all__ = ["METRICS", "Metric", "default_metric", "find_metric"]
 
 _TOP = 10
+_ENTRIES = 1 << 16  # of outputs at once: few enough for a core's cache
 
 
 def _zero(value: float, y: Array) -> float:
@@ -39,6 +40,9 @@ class Metric:
         rows: (outputs, y, seen) -> what each query row contributes, float64 `[rows]`; None if it has no such parts. The
             mean over rows is the score, or with `root` its square.
         root: whether the score is the root of the mean of `rows`.
+        along: (before, after, parts `[parts]`, y) -> `[parts, rows]`, what `rows` gives for
+            `before + part * (after - before)`, for each part from 0 to 1, faster than one by one; outputs are finite.
+            None takes them one by one.
     """
 
     name: str
@@ -49,11 +53,50 @@ class Metric:
     highest: float = math.inf
     rows: Callable[[Array, Array, Array], Array] | None = None
     root: bool = False
+    along: Callable[[Array, Array, Array, Array], Array] | None = None
 
     def gain(self, personalised: Array, initialisation: Array) -> Array:
         """The improvement; positive is better for every metric."""
         difference = personalised - initialisation
         return difference if self.higher_is_better else -difference
+
+    def scores_along(self, before: Array, after: Array, parts: Array, y: Array, seen: Array) -> Array:
+        """Float64 `[parts]`, the scores of outputs between two others.
+
+        Args:
+            before: outputs, scored where a part is 0.
+            after: outputs, scored where a part is 1.
+            parts: float32 `[parts]`, from 0 to 1.
+            y: as in `score`.
+            seen: as in `score`.
+        """
+        if self.along is not None:
+            means: Array = self.rows_along(before, after, parts, y, seen).mean(1)
+            return np.sqrt(means) if self.root else means
+        return np.asarray([self.score(each, y, seen) for each in _between(before, after, parts)], np.float64)
+
+    def rows_along(self, before: Array, after: Array, parts: Array, y: Array, seen: Array) -> Array:
+        """Float64 `[parts, rows]`, what query rows contribute for outputs between two others.
+
+        Args:
+            before: as in `scores_along`, as all that follows.
+            after: outputs.
+            parts: of the way.
+            y: targets.
+            seen: support items.
+
+        Raises:
+            DataError: the metric has no such parts.
+        """
+        if self.rows is None:
+            raise DataError(f"{self.name} is not a mean over query rows: expected a metric with rows; use scores_along")
+        if self.along is not None and np.isfinite(before).all() and np.isfinite(after).all():
+            return self.along(before, after, parts, y)
+        return np.stack([self.rows(each, y, seen) for each in _between(before, after, parts)])
+
+
+def _between(before: Array, after: Array, parts: Array) -> Iterator[Array]:
+    return (before + part * (after - before) for part in parts)
 
 
 def _right(outputs: Array, y: Array, seen: Array) -> Array:
@@ -76,6 +119,19 @@ def _right_labels(outputs: Array, y: Array, seen: Array) -> Array:
     return _mean_of_each_row(np.asarray((outputs > 0) == (y > 0), np.float64))
 
 
+def _right_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A class with the largest output at both ends has it all the way, for outputs are linear in the part."""
+    first = before.argmax(-1)
+    moving = first != after.argmax(-1)
+    start, change, wanted = before[moving], after[moving] - before[moving], y[moving]
+    at_once = max(1, _ENTRIES // max(1, start.size))
+    right = np.tile(np.asarray(first == y, np.float64), (len(parts), 1))
+    for begin in range(0, len(parts), at_once):
+        some = slice(begin, begin + at_once)
+        right[some, moving] = (start + parts[some, None, None] * change).argmax(-1) == wanted
+    return right
+
+
 def _label_accuracy(outputs: Array, y: Array, seen: Array) -> float:
     return float(np.mean(_right_labels(outputs, y, seen)))
 
@@ -83,6 +139,17 @@ def _label_accuracy(outputs: Array, y: Array, seen: Array) -> float:
 def _squared_errors(outputs: Array, y: Array, seen: Array) -> Array:
     del seen
     return _mean_of_each_row(np.square(outputs - y, dtype=np.float64))
+
+
+def _right_labels_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """A label whose logit has the same sign at both ends has it all the way."""
+    wanted = y > 0
+    moving = (before > 0) != (after > 0)
+    right = np.tile(np.asarray((before > 0) == wanted, np.float64), (len(parts), *[1] * before.ndim))
+    start, change = before[moving], after[moving] - before[moving]
+    right[:, moving] = (start + parts[:, None] * change > 0) == wanted[moving]
+    share: Array = right.reshape(len(parts), len(before), -1).mean(-1)
+    return share
 
 
 def _mse(outputs: Array, y: Array, seen: Array) -> float:
@@ -96,6 +163,15 @@ def _rmse(outputs: Array, y: Array, seen: Array) -> float:
 def _mean_of_each_row(values: Array) -> Array:
     mean: Array = values.reshape(len(values), -1).mean(1)
     return mean
+
+
+def _squared_errors_along(before: Array, after: Array, parts: Array, y: Array) -> Array:
+    """Each row's error is a parabola in the part."""
+    error, change = np.subtract(before, y, dtype=np.float64), np.subtract(after, before, dtype=np.float64)
+    own, both, moved = (_mean_of_each_row(each) for each in (error**2, error * change, change**2))
+    part = np.asarray(parts, np.float64)[:, None]
+    along: Array = own + part * (2 * both + part * moved)
+    return np.maximum(along, 0.0)  # rounding, where it is nearly 0
 
 
 def _recall(outputs: Array, y: Array, seen: Array) -> float:
@@ -156,10 +232,28 @@ def _possible_hits(y: Array) -> int:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0, _right),
-        Metric("label_accuracy", True, _label_accuracy, _one_of_all_labels, 0.0, 1.0, _right_labels),
-        Metric("mse", False, _mse, _average_row, 0.0, rows=_squared_errors),
-        Metric("rmse", False, _rmse, _root_of_average_row, 0.0, rows=_squared_errors, root=True),
+        Metric("accuracy", True, _accuracy, _one_label, 0.0, 1.0, _right, along=_right_along),
+        Metric(
+            "label_accuracy",
+            True,
+            _label_accuracy,
+            _one_of_all_labels,
+            0.0,
+            1.0,
+            _right_labels,
+            along=_right_labels_along,
+        ),
+        Metric("mse", False, _mse, _average_row, 0.0, rows=_squared_errors, along=_squared_errors_along),
+        Metric(
+            "rmse",
+            False,
+            _rmse,
+            _root_of_average_row,
+            0.0,
+            rows=_squared_errors,
+            root=True,
+            along=_squared_errors_along,
+        ),
         Metric("recall@10", True, _recall, _one_hit, 0.0, 1.0, _hits),
     )
 }

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tegu.core.calibration.guard import (
     Guard,
-    blend_outputs,
     fit_gain_model,
     gain_model_sums,
     shrinkage,
@@ -61,13 +60,6 @@ def test_classes_are_judged_by_their_probabilities() -> None:
     before, after = np.log([[0.5, 0.5]] * 3), np.log([[0.8, 0.2], [0.1, 0.9], [0.5, 0.5]])  # the last is padding
     found = gain_model_sums(trials, [before], [after], np.zeros(1))
     assert found == pytest.approx([0, 0.5 - (2 * 0.04 + 2 * 0.01) / 2, 0, 0, (0.5 - 0.05) ** 2])
-
-
-def test_a_blend_is_between() -> None:
-    before, after = [np.asarray([[0.5, -0.5]]), np.zeros((2, 1))], [np.asarray([[0.9, 0.1]]), np.ones((2, 1))]
-    found = blend_outputs(before, after, np.asarray([0.25, 1.0]))
-    assert found[0] == pytest.approx(np.asarray([[0.6, -0.35]]))
-    assert found[1].tolist() == [[1.0], [1.0]]
 
 
 def test_trust_by_hand() -> None:

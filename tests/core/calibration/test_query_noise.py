@@ -56,9 +56,27 @@ def test_rows_add_up_to_the_metric_and_to_the_gain(name: str) -> None:
     np.testing.assert_allclose(np.sqrt(means) if metric.root else means, scores[0])
     gains = np.bincount(rows.trial, row_gains(rows, *values, metric)) / rows.size
     np.testing.assert_allclose(gains, metric.gain(scores[1], scores[0]), atol=1e-12)
-    found = gains_over(trials, before, scores[0], metric)(after)
+    found = gains_over(trials, before, scores[0], metric).of(after)
     np.testing.assert_allclose(found.trials, gains, atol=1e-12)
     assert found.lasting is not None
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_gains_on_the_way_are_those_of_the_outputs_there(name: str, known: bool) -> None:
+    rng, metric = np.random.default_rng(1), METRICS[name]
+    trials, before = trials_of(name, rng)
+    if not known:
+        trials = trials._replace(trials=[each._replace(units=None) for each in trials.trials])
+    after = [each + 2 * rng.normal(size=each.shape) for each in before]
+    gains = gains_over(trials, before, trial_scores(trials, before, metric), metric)
+    parts = rng.uniform(size=(5, len(trials.trials))).astype(np.float32)
+    for part, found in zip(parts, gains.along(after, parts), strict=True):
+        there = gains.of([a + t * (b - a) for a, b, t in zip(before, after, part, strict=True)])
+        np.testing.assert_allclose(found.trials, there.trials, atol=1e-9)
+        assert (found.lasting is not None) == known
+        if known:
+            np.testing.assert_allclose(found.lasting, there.lasting, atol=1e-9)
 
 
 def test_items_that_occur_twice_share_a_hit() -> None:

@@ -1,4 +1,4 @@
-"""How far to trust a correction, and outputs between those of the initialisation and the corrected ones."""
+"""How far to trust a correction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ __all__ = [
     "SHRINKAGE",
     "GainModel",
     "Guard",
-    "blend_outputs",
     "fit_gain_model",
     "fully_corrected_knobs",
     "gain_model_sums",
@@ -78,19 +77,6 @@ class Guard(Generic[T]):
 def fully_corrected_knobs(knobs: Knobs) -> Knobs:
     """The knobs of the whole correction, with everything kept; others as they are."""
     return {**knobs, **asdict(Guard(1.0, 0.0, 0.0, 0.0, 0.0, 1.0))}
-
-
-def blend_outputs(before: Sequence[Array], after: Sequence[Array], factor: Array) -> list[Array]:
-    """Outputs interpolated from `before` to `after`, as the bundle's graphs compute them.
-
-    Log-probabilities are right up to a constant of each row, because a bundle normalises them afterwards.
-
-    Args:
-        before: `[trials]` of outputs of the initialisation.
-        after: `[trials]` of fully corrected outputs.
-        factor: `[trials]`, 0 for `before` and 1 for `after`.
-    """
-    return [a + part * (b - a) for a, b, part in zip(before, after, factor.astype(np.float32), strict=True)]
 
 
 def gain_model_sums(trials: Trials, before: Sequence[Array], after: Sequence[Array], evidence: Array) -> Array:

@@ -7,17 +7,28 @@ gain, if rows are independent given the user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
-from tegu.core.sampling.trials import Trials, trial_scores
+from tegu.core.sampling.trials import Trials, rows_along, scores_along, trial_scores
 
-__all__ = ["Gains", "QueryRows", "gains_over", "query_rows", "row_gains", "row_values", "squares_less_noise"]
+__all__ = [
+    "Gains",
+    "GainsOver",
+    "QueryRows",
+    "gains_over",
+    "query_rows",
+    "row_gains",
+    "row_values",
+    "squares_less_noise",
+]
 
+_ENTRIES = 1 << 22  # values of rows at once: 32 MB
 _MOST_SPREAD = 0.75  # beyond it nearly all weight is on one unit, which leaves too few products
 
 
@@ -54,10 +65,59 @@ class Gains(NamedTuple):
     lasting: Array | None
 
 
-def gains_over(
-    trials: Trials, before: Sequence[Array], scores: Array, metric: Metric
-) -> Callable[[Sequence[Array]], Gains]:
-    """From outputs of adapted models to their gains.
+@dataclass(frozen=True)
+class GainsOver:
+    """Computes gains over the initialisation. Made by `gains_over`.
+
+    Attributes:
+        trials: that were predicted.
+        before: `[trials]` of outputs of the initialisation.
+        scores: `[trials]`, their metric.
+        metric: to compute.
+        rows: where query rows belong; None where that is not known, or the metric is no mean over rows.
+        values: `[rows]`, what query rows contribute under the initialisation; empty without `rows`.
+    """
+
+    trials: Trials
+    before: Sequence[Array]
+    scores: Array
+    metric: Metric
+    rows: QueryRows | None
+    values: Array
+
+    def of(self, outputs: Sequence[Array]) -> Gains:
+        """The gains of adapted models' outputs, `[trials]` of outputs."""
+        if self.rows is None or self.metric.rows is None:
+            return self._of_scores(trial_scores(self.trials, outputs, self.metric))
+        return self._of_rows(self.rows, row_values(self.trials, outputs, self.metric.rows))
+
+    def along(self, after: Sequence[Array], parts: Array) -> Iterator[Gains]:
+        """The gains of outputs between those of the initialisation and others, one for each part of the way.
+
+        Args:
+            after: `[trials]` of outputs, reached where a part is 1.
+            parts: float32 `[parts, trials]`, from 0 to 1.
+        """
+        if self.rows is None:
+            found = scores_along(self.trials, self.before, after, parts, self.metric)
+            yield from (self._of_scores(scores) for scores in found)
+        else:
+            at_once = max(1, _ENTRIES // max(1, len(self.values)))
+            for begin in range(0, len(parts), at_once):
+                some = parts[begin : begin + at_once]
+                found = rows_along(self.trials, self.before, after, some, self.metric)
+                yield from (self._of_rows(self.rows, values) for values in found)
+
+    def _of_scores(self, scores: Array) -> Gains:
+        return Gains(self.metric.gain(scores, self.scores), None)
+
+    def _of_rows(self, rows: QueryRows, values: Array) -> Gains:
+        gains = row_gains(rows, self.values, values, self.metric)
+        return Gains(np.bincount(rows.trial, gains) / rows.size, squares_less_noise(rows, gains))
+
+
+def gains_over(trials: Trials, before: Sequence[Array], scores: Array, metric: Metric) -> GainsOver:
+    """What computes gains over the initialisation, for outputs of adapted models.
 
     Args:
         trials: that were predicted, at least one, ordered by user.
@@ -67,14 +127,8 @@ def gains_over(
     """
     rows, of_rows = query_rows(trials), metric.rows
     if rows is None or of_rows is None:
-        return lambda outputs: Gains(metric.gain(trial_scores(trials, outputs, metric), scores), None)
-    values = row_values(trials, before, of_rows)
-
-    def of(outputs: Sequence[Array]) -> Gains:
-        gains = row_gains(rows, values, row_values(trials, outputs, of_rows), metric)
-        return Gains(np.bincount(rows.trial, gains) / rows.size, squares_less_noise(rows, gains))
-
-    return of
+        return GainsOver(trials, before, scores, metric, None, np.zeros(0))
+    return GainsOver(trials, before, scores, metric, rows, row_values(trials, before, of_rows))
 
 
 def query_rows(trials: Trials) -> QueryRows | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ __all__ = [
     "MAX_QUERY",
     "Trial",
     "Trials",
+    "rows_along",
+    "scores_along",
     "stacked_inputs",
     "stacked_noise",
     "stacked_supports",
@@ -139,6 +141,52 @@ def trial_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metri
             for trial, output in zip(trials.trials, outputs, strict=True)
         ]
     )
+
+
+def scores_along(
+    trials: Trials, before: Sequence[Array], after: Sequence[Array], parts: Array, metric: Metric
+) -> Array:
+    """The metric of each trial for outputs between two others, as a bundle's graphs compute them, `[parts, trials]`.
+
+    Log-probabilities are right up to a constant of each row, because a bundle normalises them afterwards.
+
+    Args:
+        trials: that were predicted.
+        before: `[trials]` of outputs, as in `trial_scores`.
+        after: `[trials]` of outputs, as in `trial_scores`.
+        parts: `[parts, trials]`, 0 for `before` and 1 for `after`.
+        metric: to compute.
+    """
+    return np.stack(list(_along(trials, before, after, parts, metric.scores_along)), 1)
+
+
+def rows_along(trials: Trials, before: Sequence[Array], after: Sequence[Array], parts: Array, metric: Metric) -> Array:
+    """What query rows contribute to the metric, `[parts, rows of all trials]`; see `scores_along`.
+
+    Args:
+        trials: as in `scores_along`, as all that follows.
+        before: outputs.
+        after: outputs.
+        parts: of the way.
+        metric: one with `Metric.rows`.
+    """
+    return np.concatenate(list(_along(trials, before, after, parts, metric.rows_along)), 1)
+
+
+def _along(
+    trials: Trials,
+    before: Sequence[Array],
+    after: Sequence[Array],
+    parts: Array,
+    compute: Callable[[Array, Array, Array, Array, Array], Array],
+) -> Iterator[Array]:
+    ranking, no_items = trials.spec.kind == "ranking", np.zeros(0, np.int64)
+    for trial, a, b, part in zip(trials.trials, before, after, parts.astype(np.float32).T, strict=True):
+        rows = len(trial.query.y)
+        if ranking:
+            yield compute(a, b, part, trial.query.x, trial.support.x)
+        else:
+            yield compute(a[:rows], b[:rows], part, trial.query.y, no_items)
 
 
 def user_scores(trials: Trials, outputs: Sequence[Array] | Array, metric: Metric) -> Array:

@@ -74,7 +74,7 @@ def evaluate_heldout(
 def _lasting(trials: Trials, outputs: Mapping[str, Sequence[Array]], metric: Metric) -> Array | None:
     """Squared gains of the personalised outputs less noise, `[users]`; None if not known."""
     before = outputs["initialisation"]
-    return gains_over(trials, before, trial_scores(trials, before, metric), metric)(outputs["personalised"]).lasting
+    return gains_over(trials, before, trial_scores(trials, before, metric), metric).of(outputs["personalised"]).lasting
 
 
 def evaluate_further(run: RunResult, users: Population) -> dict[str, float]:
