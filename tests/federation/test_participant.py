@@ -44,6 +44,8 @@ PLAN = TrainingPlan(
 )
 RUN = """rounds = 6
 cohort = 3
+quorum = 3
+oversampling = 1.0
 seed = 5
 outer = "SGD"
 outer-lr = 0.8
