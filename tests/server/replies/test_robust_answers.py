@@ -17,7 +17,7 @@ from tests.server.replies.test_attacks_on_calibration import (
     lying,
 )
 
-from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums
+from tegu.core.calibration.evaluation_request import COLUMNS, CandidateSet, MetricSums
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.errors import UnknownNameError
 from tegu.server.calibration.schedule import find_schedule
@@ -86,7 +86,7 @@ def _as(attack: str, question: CandidateSet) -> MetricSums:
     """A lie that passes the checks of single replies."""
     if attack != "hurt":
         return lying(attack, question)
-    row = [-0.5 * PEOPLE, PEOPLE, PEOPLE, PEOPLE, 0.5 * PEOPLE, 0.0, 2.0 * PEOPLE]
+    row = [-0.5 * PEOPLE, PEOPLE, PEOPLE, PEOPLE, 0.5 * PEOPLE, 0.0, 2.0 * PEOPLE, PEOPLE, PEOPLE]
     return MetricSums(PEOPLE, np.asarray([row] * len(question.options)))
 
 
@@ -111,7 +111,7 @@ def test_the_mean_stops_adapting_where_a_fifth_claims_harm() -> None:
 @pytest.mark.parametrize("measure", ["gains", "strict", "lines", "scores"])
 def test_honest_answers_keep_their_means(rule: Aggregation, measure: str) -> None:
     """Of nodes that agree, every rule gives what all of them say, for every measure."""
-    columns = {"gains": 7, "strict": 3, "lines": 5, "scores": 2}[measure]
+    columns = COLUMNS[measure]  # type: ignore[index]
     sums = np.arange(1.0, 2 * columns + 1).reshape(2, columns)
     given = [MetricSums(PEOPLE, sums)] * 6
     found = robust_answer(CandidateSet(5, [KNOBS, UNADAPTED], measure), given, Rule(rule))  # type: ignore[arg-type]

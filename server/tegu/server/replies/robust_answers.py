@@ -25,7 +25,7 @@ __all__ = ["robust_answer"]
 # Columns that stay those of the same nodes; the first of each group orders the nodes.
 _TOGETHER: Mapping[Measure, tuple[tuple[int, ...], ...]] = {
     "scores": ((0, 1),),
-    "gains": ((0, 1, 4, 5, 6), (2,), (3,)),
+    "gains": ((0, 1, 4, 5, 6, 7, 8), (2,), (3,)),
     "strict": ((0, 1), (2,)),
     "lines": ((1, 0, 2, 3, 4),),
 }
