@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError, FederationError
-from tegu.core.privacy.noise import noise_length
 from tegu.server.evaluation.early_stopping import ValidationHistory, Validations
 from tegu.server.evaluation.round import evaluation_messages, sum_replies
 from tegu.server.privacy.run import private_run
@@ -32,7 +31,6 @@ from tegu.server.replies.bounds import Bounded, bound_norms
 from tegu.server.replies.influence import limit_users
 from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundEntry, RoundLog
-from tegu.server.replies.training import Asked, checked_reply, read_all
 from tegu.server.rounds.clock import SYSTEM_CLOCK
 from tegu.server.rounds.closing import too_few_text
 from tegu.server.rounds.found import Found, Rounds, bytes_of
@@ -42,13 +40,15 @@ from tegu.server.rounds.waiting import wait_for_nodes
 from tegu.server.training.automatic import settled
 from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
+from tegu.server.training.open_rounds import OpenRounds
 from tegu.server.training.outer_optimiser import DivergedError, OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
-from tegu.wire import Reply, RoundConfig, to_record, training_request_content
+from tegu.wire import Reply, to_record
 
 __all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
+_flower_log = logging.getLogger("flwr")  # what `flwr run --stream` shows
 _MOST_DROPPED = 3  # rounds in succession, after which the run has diverged
 
 
@@ -99,7 +99,7 @@ class MetaStrategy(Strategy):
                 "answer at once; set buffer to 0"
             )
         self._journal, self._rounds = journal, rounds
-        self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
+        self._outer, self._plan, self._validations = outer, plan, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
         self._clip, self._empty = min(clip, plan.updates.first_clip), 0
@@ -117,7 +117,8 @@ class MetaStrategy(Strategy):
         )
         if self._private is not None:
             self._rounds, self._clip = None, self._private.first_clip(self._clip)
-        self._joint, self._asked, self._dropped = joint, dict[str, tuple[Asked, set[int]]](), 0
+        self._joint, self._dropped = joint, 0
+        self._open_rounds = OpenRounds(plan, left_out, joint=joint)
         self._validating = frozenset[int]()
         self._log_of_rounds = RoundLog()
         self._started = time.perf_counter()
@@ -158,7 +159,7 @@ class MetaStrategy(Strategy):
         for current in range(1, num_rounds + 1):
             if self._stopped():
                 break
-            _log.info("round %d of %d", self._done + current, settled(self._plan).rounds)
+            _flower_log.info("[ROUND %d/%d]", self._done + current, settled(self._plan).rounds)
             if self._rounds is None:
                 messages = self.configure_train(current, arrays, config, grid)
                 found, figures = self.aggregate_train(current, grid.send_and_receive(messages, timeout=timeout))
@@ -168,6 +169,7 @@ class MetaStrategy(Strategy):
                 found, figures = self._conclude(number, self._rounds.run(number, to, partial(self._usable, number)))
             if found is not None and figures is not None:
                 arrays, result.arrays, result.train_metrics_clientapp[current] = found, found, figures
+                _flower_log.info("\t%s", dict(figures))
             messages = self.configure_evaluate(current, arrays, config, grid)
             evaluation = self.aggregate_evaluate(current, grid.send_and_receive(messages, timeout=timeout))
             if evaluation is not None:
@@ -205,36 +207,17 @@ class MetaStrategy(Strategy):
             return None, None
         number, received = self._done + server_round, list(replies)
         usable, refused = self._usable(number, received)
-        if self._is_fruitless(usable):
+        if self._is_fruitless(number, usable):
             raise FederationError(too_few_text(number, 0, 1, 1, "; ".join(map(str, refused))))
-        asked = self._asked[str(number)][1] if str(number) in self._asked else ()
-        late = set() if self._joint else set(asked) - {reply.metadata.src_node_id for reply in received}
+        late = self._open_rounds.nodes(number) - {reply.metadata.src_node_id for reply in received}
         return self._conclude(number, Found(usable, refused, tuple(sorted(late)), received=bytes_of(received)))
 
     def _open(self, number: int) -> Callable[[int], Message]:
-        """Begin a round: from a node to its message. All messages share one content, which nobody may modify."""
-        plan, clip = self._plan, self._clip
-        users = plan.cohort.users_per_node
-        private, local = plan.privacy.is_on, plan.privacy.local_noise
-        precision = plan.updates.precision
-        settings = RoundConfig(
-            number, plan.seed, clip, plan.episodes, users, precision, *self._left_out, private, local
-        )
-        content = training_request_content(to_record(self._outer.trained), settings)
-        nodes: set[int] = set()
-        oldest = number - plan.replies.most_stale if plan.replies.buffer else number
-        self._asked = {group: asked for group, asked in self._asked.items() if int(group) >= oldest}
-        self._asked[str(number)] = (Asked(clip, users, nodes, str(number), self._local_noise(1)), nodes)
-
-        def message_to(node: int) -> Message:
-            nodes.add(node)
-            return Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
-
-        return message_to
+        return self._open_rounds.open(number, self._outer.trained, self._clip)
 
     def _conclude(self, number: int, found: Found) -> tuple[ArrayRecord, MetricRecord]:
         """Take the round's step and record it."""
-        usable, scaled, clip, _ = self._bounded(found)
+        usable, scaled, clip, _ = self._bounded(number, found)
         self._users = sum(reply.users for reply in usable.values())
         meta, dropped = self._step(number, discounted(usable, found.stale), clip)
         for each in found.refused:
@@ -371,29 +354,18 @@ class MetaStrategy(Strategy):
         self._clip = released.clip
         return released.direction
 
-    def _is_fruitless(self, usable: Mapping[int, Reply]) -> bool:
+    def _is_fruitless(self, number: int, usable: Mapping[int, Reply]) -> bool:
         """Whether a round without a usable reply ends the run: with noise, if several in succession had none.
 
         Noise is released for nobody's updates too, since who takes part is secret.
         """
         if self._private is None:
             return not usable
-        nobody = bool(self._nodes_asked()) and not usable
+        nobody = self._open_rounds.size(number) > 0 and not usable
         self._empty = self._empty + 1 if nobody else 0
         return self._empty == _MOST_DROPPED
 
-    def _nodes_asked(self) -> Collection[int]:
-        """The nodes of the newest round."""
-        return next(reversed(self._asked.values()))[1] if self._asked else ()
-
-    def _local_noise(self, nodes: int) -> float:
-        """The largest norm of the noise that so many devices add to the sum of their replies."""
-        if not self._plan.privacy.local_noise:
-            return 0.0
-        entries = sum(array.size for array in self._outer.trained.values())
-        return noise_length(entries, self._plan.privacy.local_noise * self._clip * math.sqrt(nodes))
-
-    def _bounded(self, found: Found) -> Bounded:
+    def _bounded(self, number: int, found: Found) -> Bounded:
         """The replies, bounded. An old one counts nobody within the clip, which was another one for it."""
         usable = {
             node: reply._replace(within=None) if found.stale.get(node) else reply
@@ -401,18 +373,10 @@ class MetaStrategy(Strategy):
         }
         limited = usable if self._joint or self._plan.cohort.users_per_node else limit_users(usable)
         adaptive = self._plan.updates.clip == "adaptive" and self._private is None
-        noise = self._local_noise(len(self._nodes_asked()) if self._joint else 1)
+        noise = self._open_rounds.local_noise(number, self._outer.trained, self._clip)
         bounded = bound_norms(limited, self._clip, adaptive=adaptive, noise=noise)
         self._clip = bounded.next_clip
         return bounded
 
     def _usable(self, number: int, replies: Iterable[Message]) -> tuple[dict[int, Reply], list[Refusal]]:
-        """Checked replies by node, and the others. One that names no open round is one of this round, for the check."""
-        like, this = self._outer.trained, self._asked.get(str(number), (Asked(self._clip),))[0]
-
-        def asked(message: Message) -> Asked:
-            if self._joint:
-                return Asked(self._clip, noise=self._local_noise(len(self._nodes_asked())))
-            return self._asked.get(message.metadata.group_id, (this,))[0]
-
-        return read_all(replies, asked, lambda message: checked_reply(message, like, asked(message)))
+        return self._open_rounds.read(number, replies, self._outer.trained, self._clip)
