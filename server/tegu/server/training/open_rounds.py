@@ -15,7 +15,7 @@ from tegu.server.training.calibration_plan import LeftOut
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import Reply, RoundConfig, to_record, training_request_content
 
-__all__ = ["OpenRounds", "device_noise"]
+__all__ = ["OpenRounds"]
 
 
 class OpenRounds:
@@ -45,8 +45,7 @@ class OpenRounds:
         """
         plan, group = self._plan, str(number)
         users = plan.cohort.users_per_node
-        private, local = plan.privacy.is_on, plan.privacy.local_noise
-        precision = plan.updates.precision
+        precision, private, local = plan.updates.precision, plan.privacy.is_on, plan.privacy.local_noise
         settings = RoundConfig(
             number, plan.seed, clip, plan.episodes, users, precision, *self._left_out, private, local
         )
@@ -55,7 +54,9 @@ class OpenRounds:
         for old in [known for known in self._asked if int(known) < oldest]:
             del self._asked[old], self._nodes[old]
         nodes = self._nodes[group] = set[int]()
-        self._asked[group] = Asked(clip, users, nodes, group, device_noise(plan, trained, clip, 1))
+        self._asked[group] = Asked(
+            clip, users, nodes, group, noise_length(_entries(trained), local * clip) if local else 0.0
+        )
 
         def message_to(node: int) -> Message:
             nodes.add(node)
@@ -67,9 +68,21 @@ class OpenRounds:
         """Ids of the nodes that a round has asked; none where one reply stands for all."""
         return frozenset() if self._joint else frozenset(self._nodes.get(str(number), ()))
 
-    def newest(self) -> frozenset[int]:
-        """Ids of the nodes that the newest round has asked."""
-        return frozenset(next(reversed(self._nodes.values()))) if self._nodes else frozenset()
+    def local_noise(self, number: int, trained: Tree, clip: float) -> float:
+        """The largest norm of the noise that devices add to one reply of a round, or to the one of all its nodes.
+
+        Args:
+            number: of the round.
+            trained: the parameters that it trains.
+            clip: of the round.
+        """
+        multiplier = self._plan.privacy.local_noise
+        replies = self.size(number) if self._joint else 1
+        return noise_length(_entries(trained), multiplier * clip * math.sqrt(replies)) if multiplier else 0.0
+
+    def size(self, number: int) -> int:
+        """Number of nodes that a round has asked."""
+        return len(self._nodes.get(str(number), ()))
 
     def read(
         self, number: int, replies: Iterable[Message], like: Tree, clip: float
@@ -83,24 +96,14 @@ class OpenRounds:
             clip: of the round.
         """
         this = self._asked.get(str(number), Asked(clip))
-        joint = Asked(clip, noise=device_noise(self._plan, like, clip, len(self.newest())))
 
         def asked(message: Message) -> Asked:
-            return joint if self._joint else self._asked.get(message.metadata.group_id, this)
+            if self._joint:
+                return Asked(clip, noise=self.local_noise(number, like, clip))
+            return self._asked.get(message.metadata.group_id, this)
 
         return read_all(replies, asked, lambda message: checked_reply(message, like, asked(message)))
 
 
-def device_noise(plan: TrainingPlan, trained: Tree, clip: float, nodes: int) -> float:
-    """The largest norm of the noise that so many devices add to the sum of their replies; 0 without local noise.
-
-    Args:
-        plan: of the run.
-        trained: a tree with the layout of the update.
-        clip: of the round.
-        nodes: number of devices.
-    """
-    if not plan.privacy.local_noise:
-        return 0.0
-    entries = sum(array.size for array in trained.values())
-    return noise_length(entries, plan.privacy.local_noise * clip * math.sqrt(nodes))
+def _entries(tree: Tree) -> int:
+    return sum(array.size for array in tree.values())

@@ -40,7 +40,7 @@ from tegu.server.rounds.waiting import wait_for_nodes
 from tegu.server.training.automatic import settled
 from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
-from tegu.server.training.open_rounds import OpenRounds, device_noise
+from tegu.server.training.open_rounds import OpenRounds
 from tegu.server.training.outer_optimiser import DivergedError, OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
 from tegu.wire import Reply, to_record
@@ -207,7 +207,7 @@ class MetaStrategy(Strategy):
             return None, None
         number, received = self._done + server_round, list(replies)
         usable, refused = self._usable(number, received)
-        if self._is_fruitless(usable):
+        if self._is_fruitless(number, usable):
             raise FederationError(too_few_text(number, 0, 1, 1, "; ".join(map(str, refused))))
         late = self._open_rounds.nodes(number) - {reply.metadata.src_node_id for reply in received}
         return self._conclude(number, Found(usable, refused, tuple(sorted(late)), received=bytes_of(received)))
@@ -217,7 +217,7 @@ class MetaStrategy(Strategy):
 
     def _conclude(self, number: int, found: Found) -> tuple[ArrayRecord, MetricRecord]:
         """Take the round's step and record it."""
-        usable, scaled, clip, _ = self._bounded(found)
+        usable, scaled, clip, _ = self._bounded(number, found)
         self._users = sum(reply.users for reply in usable.values())
         meta, dropped = self._step(number, discounted(usable, found.stale), clip)
         for each in found.refused:
@@ -354,18 +354,18 @@ class MetaStrategy(Strategy):
         self._clip = released.clip
         return released.direction
 
-    def _is_fruitless(self, usable: Mapping[int, Reply]) -> bool:
+    def _is_fruitless(self, number: int, usable: Mapping[int, Reply]) -> bool:
         """Whether a round without a usable reply ends the run: with noise, if several in succession had none.
 
         Noise is released for nobody's updates too, since who takes part is secret.
         """
         if self._private is None:
             return not usable
-        nobody = bool(self._open_rounds.newest()) and not usable
+        nobody = self._open_rounds.size(number) > 0 and not usable
         self._empty = self._empty + 1 if nobody else 0
         return self._empty == _MOST_DROPPED
 
-    def _bounded(self, found: Found) -> Bounded:
+    def _bounded(self, number: int, found: Found) -> Bounded:
         """The replies, bounded. An old one counts nobody within the clip, which was another one for it."""
         usable = {
             node: reply._replace(within=None) if found.stale.get(node) else reply
@@ -373,8 +373,7 @@ class MetaStrategy(Strategy):
         }
         limited = usable if self._joint or self._plan.cohort.users_per_node else limit_users(usable)
         adaptive = self._plan.updates.clip == "adaptive" and self._private is None
-        nodes = len(self._open_rounds.newest()) if self._joint else 1
-        noise = device_noise(self._plan, self._outer.trained, self._clip, nodes)
+        noise = self._open_rounds.local_noise(number, self._outer.trained, self._clip)
         bounded = bound_norms(limited, self._clip, adaptive=adaptive, noise=noise)
         self._clip = bounded.next_clip
         return bounded
