@@ -49,8 +49,15 @@ def simulate(
         str | None, typer.Option(help="omniglot: examples of each character to evaluate at; 1,5 by default.")
     ] = None,
     rotations: Annotated[
-        bool, typer.Option(help="omniglot: characters turned by quarters are further classes in training.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--rotations/--no-rotations",
+            help="omniglot: characters turned by quarters are further classes in training; so by default.",
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="omniglot: held-out tasks to evaluate on; 1,000 by default.")
+    ] = None,
     heldout: Annotated[
         str | None,
         typer.Option(help="omniglot: alphabets to hold out, such as 'Sanskrit,Tagalog'; see the reference by default."),
@@ -116,8 +123,12 @@ def simulate(
         str, typer.Option(help="inprocess, or ray for Flower's simulation with a process per participant.")
     ] = "inprocess",
     engine: Annotated[
-        str, typer.Option(help="onnx, onnx-loop, torch-vmap, torch-loop, or auto for the fastest.")
-    ] = "onnx",
+        str | None,
+        typer.Option(
+            help="onnx, onnx-loop, torch-vmap, torch-loop, or auto for the fastest. The experiment's own by default: "
+            "torch-vmap for omniglot, onnx for the others."
+        ),
+    ] = None,
     memory: Annotated[str, typer.Option(help="Memory limit for users processed at once, such as 500MiB.")] = "2GiB",
     out: Annotated[Path | None, typer.Option(help="Folder to write; runs/EXPERIMENT by default.")] = None,
     resume: Annotated[
@@ -199,9 +210,10 @@ def simulate(
         own={
             "data": data,
             "ways": ways,
-            "shots": shots and parse_numbers("shots", shots),
+            "shots": parse_numbers("shots", shots) if shots else None,
             "rotations": rotations,
-            "heldout": heldout and [name.strip() for name in heldout.split(",") if name.strip()],
+            "heldout": [name.strip() for name in heldout.split(",") if name.strip()] if heldout else None,
+            "episodes": episodes,
         },
         learner=learner,
         rounds=rounds,
@@ -305,6 +317,12 @@ def bench(
         list[str] | None, typer.Option(help="learners: measure this one only. May be repeated. By default, all.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="learners: the folder with Omniglot's archives.")] = None,
+    ways: Annotated[
+        int | None, typer.Option(min=2, help="learners: characters of an Omniglot task; 5 by default.")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="learners: held-out Omniglot tasks; 1,000 by default.")
+    ] = None,
     rounds: Annotated[
         int | None,
         typer.Option(min=1, help="learners, soak: rounds of training; by default what each learner recommends, 200."),
@@ -336,7 +354,12 @@ def bench(
         from tegu.cli.commands.bench_learners import bench_learners_command  # noqa: PLC0415 # torch
 
         compared = bench_learners_command(
-            tasks=task or [], learners=learner or [], seed=seed, rounds=rounds, data=data, out=out
+            tasks=task or [],
+            learners=learner or [],
+            seed=seed,
+            rounds=rounds,
+            omniglot={"data": data, "ways": ways, "episodes": episodes},
+            out=out,
         )
         if as_json:
             typer.echo(json.dumps(compared))

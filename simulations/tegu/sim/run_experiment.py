@@ -55,7 +55,7 @@ def run_experiment(
     progress: Progress = SILENT,
     *,
     backend: Backend = "inprocess",
-    engine: EngineKind | Literal["auto"] = "onnx",
+    engine: EngineKind | Literal["auto"] | None = None,
     memory: int = MEMORY,
     resume: bool = False,
     precision: Precision = "float32",
@@ -67,7 +67,7 @@ def run_experiment(
         folder: the folder to write; created if absent.
         progress: receives every stage and round.
         backend: see `run_plan`.
-        engine: computes updates; see `run_plan`.
+        engine: computes updates; see `run_plan`. None means the experiment's own.
         memory: memory limit in bytes for users processed at once.
         resume: whether the folder must hold this run already, to be resumed. False resumes it too if it is unfinished,
             and replaces a finished run. An unfinished other run is refused.
@@ -85,7 +85,7 @@ def run_experiment(
     with hold_folder(folder):
         if not resume and is_finished(folder / _CHECKPOINTS):
             remove_checkpoints(folder / _CHECKPOINTS)
-        return _run(experiment, folder, progress, backend, engine, memory, resume, precision)
+        return _run(experiment, folder, progress, backend, engine or experiment.engine, memory, resume, precision)
 
 
 def _run(

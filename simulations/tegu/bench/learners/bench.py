@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tegu.bench.harness.options import select_names
@@ -40,7 +41,7 @@ def bench_learners(
     learners: Sequence[str] = (),
     seed: int = 0,
     rounds: int | None = None,
-    data: Path | None = None,
+    omniglot: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Measure learners on tasks.
 
@@ -51,7 +52,7 @@ def bench_learners(
         learners: names of learners; empty for all.
         seed: of the runs.
         rounds: of training; None for what each learner recommends.
-        data: Omniglot's folder.
+        omniglot: options of that experiment, such as `data`, its folder.
 
     Returns:
         The contents of the files, see `tegu.bench.learners.measure`. A learner that failed is logged and left out.
@@ -63,7 +64,8 @@ def bench_learners(
         RuntimeFailure: every learner failed.
     """
     chosen = select_names("task", TASKS, tasks)
-    if data is None and "omniglot" in chosen:
+    omniglot = {name: value for name, value in omniglot.items() if value is not None}
+    if "data" not in omniglot and "omniglot" in chosen:
         if tasks:
             raise DataError(
                 "omniglot has no data of its own: give the folder with the official archives, by --data DIR"
@@ -71,7 +73,12 @@ def bench_learners(
         log("omniglot is left out: it needs --data DIR")
         chosen.remove("omniglot")
     make_folder(folder)
-    requests = [Request(task, name, seed, rounds, data) for task in chosen for name in names_for(task, learners)]
+    options = {"omniglot": omniglot}
+    requests = [
+        Request(task, name, seed, rounds, options.get(task, {}))
+        for task in chosen
+        for name in names_for(task, learners)
+    ]
     found = [each for request in requests if (each := _measured(request, folder, log)) is not None]
     if requests and not found:
         raise RuntimeFailure(f"none of {len(requests)} learners could be measured: see the output above")
@@ -80,14 +87,13 @@ def bench_learners(
 
 def _measured(request: Request, folder: Path, log: Callable[[str], None]) -> dict[str, Any] | None:
     """The result of one learner on one task; None if its process failed."""
-    rounds = "" if request.rounds is None else f"-{request.rounds}"
-    path = folder / f"{request.task}-{request.learner}-{request.seed}{rounds}.json"
+    path = folder / f"{_file_name(request)}.json"
     name = f"{request.learner} on {request.task}"
     if path.exists():
         log(f"{name}: measured before, {path}")
     else:
         log(f"{name}: measuring")
-        given = json.dumps({**request._asdict(), "data": request.data and str(request.data)})
+        given = json.dumps(request._asdict(), default=str)
         command = [sys.executable, "-m", "tegu.bench.learners.measure", given, str(path)]
         done = subprocess.run(command, check=False)  # noqa: S603 # our own module
         if done.returncode or not path.exists():
@@ -95,3 +101,9 @@ def _measured(request: Request, folder: Path, log: Callable[[str], None]) -> dic
             return None
     result: dict[str, Any] = json.loads(path.read_bytes())
     return result
+
+
+def _file_name(request: Request) -> str:
+    rounds = "" if request.rounds is None else f"-{request.rounds}"
+    options = "".join(f"-{name}{value}" for name, value in sorted(request.omniglot.items()) if name != "data")
+    return f"{request.task}-{request.learner}-{request.seed}{rounds}{options}"

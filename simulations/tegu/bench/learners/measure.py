@@ -25,7 +25,6 @@ from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import trial_noise
 from tegu.server.training.automatic import settled
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.engine.predictions import score
 from tegu.sim.evaluation.bootstrap import mean_interval
 from tegu.sim.evaluation.heldout import evaluate_heldout
 from tegu.sim.experiments.experiment import Experiment
@@ -68,8 +67,8 @@ class Measured(NamedTuple):
     train_seconds: float
 
 
-def measure(request: Request, folder: Path) -> Measured:
-    """Train, calibrate and evaluate; write the bundle to the folder to learn its size.
+def measure(request: Request, bundle: Path) -> Measured:
+    """Train, calibrate and evaluate; write the bundle to learn its size.
 
     Raises:
         DataError: the learner is not for this task.
@@ -77,9 +76,8 @@ def measure(request: Request, folder: Path) -> Measured:
     """
     experiment = build_task(request)
     began = time.process_time()
-    run = run_plan(experiment.population, experiment.learner, experiment.plan)
+    run = run_plan(experiment.population, experiment.learner, experiment.plan, engine=experiment.engine)
     seconds, memory = time.process_time() - began, peak_memory()
-    bundle = folder / f"{request.task}-{request.learner}-{request.seed}.tegu"
     run.write(bundle)
     return Measured(
         request.task,
@@ -97,10 +95,9 @@ def measure(request: Request, folder: Path) -> Measured:
 
 
 def _shots(run: Run, experiment: Experiment) -> list[dict[str, Any]]:
-    found = []
-    for entry in evaluate_heldout(run, {}, experiment.draws).curve:
-        trials = draw_trials(run.split.heldout, entry["k"], run.plan.seed + 1, experiment.draws)
-        scores = score(run.personalised(entry["k"]), trials, run.metric)
+    results, found = evaluate_heldout(run, {}, experiment.draws), []
+    for entry in results.curve:
+        scores = results.personalised[entry["k"]]
         low, high = mean_interval(scores, keyed_rng("bench learners", run.plan.seed, entry["k"]))
         kept = {name: entry[name] for name in ("k", "users", "initialisation", "personalised")}
         spread = entry.get("uncertainty", {})
@@ -122,9 +119,12 @@ def _adapt_milliseconds(run: Run) -> float:
 
 def _main(text: str, path: Path) -> None:
     given = json.loads(text)
-    request = Request(**{**given, "data": given.get("data") and Path(given["data"])})
+    omniglot = dict(given.get("omniglot", {}))
+    if "data" in omniglot:
+        omniglot["data"] = Path(omniglot["data"])
+    request = Request(**{**given, "omniglot": omniglot})
     try:
-        found: dict[str, Any] = measure(request, path.parent)._asdict()
+        found: dict[str, Any] = measure(request, path.with_suffix(".tegu"))._asdict()
     except DataError as error:
         found = {"task": request.task, "learner": request.learner, "seed": request.seed, "refused": str(error)}
     atomic_write(path, json.dumps(found, indent=1, default=np.ndarray.tolist).encode())

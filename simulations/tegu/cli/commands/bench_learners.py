@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def bench_learners_command(
     learners: Sequence[str],
     seed: int,
     rounds: int | None,
-    data: Path | None,
+    omniglot: Mapping[str, Any],
     out: Path | None,
 ) -> dict[str, Any]:
     """Measure learners, print the table to stdout, and return the results for `--json`.
@@ -36,7 +36,7 @@ def bench_learners_command(
         learners: names of learners; empty for all.
         seed: of the runs.
         rounds: of training; None for what each learner recommends.
-        data: Omniglot's folder.
+        omniglot: options of that experiment; None stands for its own.
         out: path of a plot, `.svg`; results are written beside it as `.json`, and those of single learners into the
             folder of that name. None writes the latter only, to `runs/learners`.
 
@@ -54,7 +54,7 @@ def bench_learners_command(
         stderr.print(text, highlight=False, markup=False)
 
     folder = _FOLDER if out is None else out.with_suffix("")
-    found = bench_learners(folder, log, tasks=tasks, learners=learners, seed=seed, rounds=rounds, data=data)
+    found = bench_learners(folder, log, tasks=tasks, learners=learners, seed=seed, rounds=rounds, omniglot=omniglot)
     for line in refusals(found):
         log(line)
     stdout.print(markdown(learner_rows(found)), highlight=False, markup=False)

@@ -60,7 +60,7 @@ def simulate_command(
     seed: int,
     seeds: int,
     backend: str,
-    engine: str,
+    engine: str | None,
     memory: str,
     out: Path | None,
     resume: bool,
@@ -69,15 +69,17 @@ def simulate_command(
 ) -> None:
     """Run a built-in experiment and print its table.
 
-    `own` holds options of the experiment, `harm` limits of `CalibrationPlan`, where None stands for its own, and
-    `privacy` settings of `PrivacyPlan`. With these, a training without noise is run too, and the cost is printed.
+    `own` holds options of the experiment, `harm` limits of `CalibrationPlan`, and `privacy` settings of `PrivacyPlan`.
+    None stands for the experiment's own there and as `engine`. With settings of privacy, a training without noise is
+    run too, and the cost is printed.
 
     Raises:
         TeguError: a name is unknown, the experiment has no such option, a limit on harm is out of range, there are too
             few users for the cohort, or the folder cannot be written.
     """
     check_backend(backend)
-    check_engine(engine)
+    if engine is not None:
+        check_engine(engine)
     stored_as = check_precision(precision)
     allowed = parse_memory_size(memory)
     if learner is not None:
@@ -87,11 +89,11 @@ def simulate_command(
         limits["risk"] = parse_share("risk", risk)
     private = None if privacy is None else PrivacyPlan(**privacy)
     replace(CalibrationPlan(), **limits)  # an error before the experiment's data are read
-    build = experiment_with(name, {option: value for option, value in own.items() if value})
+    build = experiment_with(name, {option: value for option, value in own.items() if value is not None})
     folder = out or Path("runs") / name
     options = _Options(
         backend="ray" if backend == "ray" else "inprocess",
-        engine=cast("EngineKind", engine),
+        engine=cast("EngineKind | None", engine),
         memory=allowed,
         resume=resume,
         precision=stored_as,
@@ -154,7 +156,7 @@ class _Options(TypedDict):
     """Keyword arguments of `run_experiment`."""
 
     backend: Backend
-    engine: EngineKind | Literal["auto"]
+    engine: EngineKind | Literal["auto"] | None
     memory: int
     resume: bool
     precision: Precision

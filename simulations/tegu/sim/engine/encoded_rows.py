@@ -21,7 +21,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.engine.engine import Engine
 from tegu.sim.engine.in_torch import TorchBatched
 
-__all__ = ["RowEncoder", "make_encoder"]
+__all__ = ["RowEncoder", "make_encoder", "with_shared_rows_encoded"]
 
 _ROWS = 256  # of one call: enough to use a core fully
 _IMAGE_AXES = 4
@@ -55,6 +55,8 @@ class RowEncoder:
             The codes, or None if they would take more than the engine's memory limit.
         """
         tensors = _tensors(meta, self.channels_last)
+        if population.pool is not None:
+            return self._encode_pool(tensors, population, population.pool)
 
         def codes(chosen: Sequence[int]) -> list[Array]:
             rows = [population.rows(user)[0] for user in chosen]
@@ -67,6 +69,17 @@ class RowEncoder:
         if width * int(population.counts.sum()) > self.engine.memory:
             return None
         return list(chain(first, *self.engine.map(codes, parts[1:])))
+
+    def _encode_pool(self, meta: TorchTree, population: Population, pool: Array) -> list[Array] | None:
+        """As `encode`, for users who share rows: each row that some user has is encoded once."""
+        pairs = zip(population.begins.tolist(), population.counts.tolist(), strict=True)
+        own = [pool[start : start + count] for start, count in pairs]
+        used = np.unique(np.concatenate(own))
+        parts = np.array_split(used, -(-len(used) // self.rows))
+        found = np.concatenate(self.engine.map(lambda rows: self._encode_rows(meta, population.x[rows]), parts))
+        if found.itemsize * found.shape[1] * int(population.counts.sum()) > self.engine.memory:
+            return None
+        return [found[np.searchsorted(used, rows)] for rows in own]
 
     def _encode_rows(self, meta: TorchTree, x: Array) -> Array:
         with torch.no_grad():
@@ -126,3 +139,17 @@ def _tensors(meta: Tree, channels_last: bool) -> TorchTree:
         return found
     last = torch.channels_last
     return {name: each.to(memory_format=last) if each.dim() == _IMAGE_AXES else each for name, each in found.items()}
+
+
+def with_shared_rows_encoded(engine: Engine, meta: Tree, users: Population) -> tuple[Engine, Sequence[Array] | None]:
+    """The engine for users' codes and the codes, where users share rows; otherwise the engine and None.
+
+    Args:
+        engine: runs the learner.
+        meta: the initialisation.
+        users: in a population with a pool, each row is encoded once, however many users have it.
+    """
+    if engine.encoder is None or users.pool is None:
+        return engine, None
+    codes = engine.encoder.encode(meta, users)
+    return (engine, None) if codes is None else (engine.encoder.engine, codes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tegu.core.bundle.manifest import knobs_for
 from tegu.core.calibration.harm import allowed_loss
 from tegu.core.calibration.query_noise import gains_over
 from tegu.core.data.batch import Array
@@ -13,7 +14,8 @@ from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.sampling.trials import DRAWS, Trials, tolerance, trial_scores, user_scores
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
-from tegu.sim.engine.predictions import Method, score
+from tegu.sim.engine.encoded_rows import with_shared_rows_encoded
+from tegu.sim.engine.predictions import Method, adapt_and_predict, score
 from tegu.sim.evaluation.curve import curve_entry
 from tegu.sim.evaluation.reliability import Reliability, calibration_error, reliability
 from tegu.sim.evaluation.uncertainty import uncertainty
@@ -29,11 +31,13 @@ class HeldoutResults(NamedTuple):
         curve: one entry for each k, as in `metrics.json`.
         gains: by k, `[users]`: each user's gain in the metric from adapting, positive if adapting helps.
         reliability: by k and method (`initialisation`, `personalised`); empty unless the task is classification.
+        personalised: by k, `[users]`: each user's figure after adapting.
     """
 
     curve: list[dict[str, Any]]
     gains: dict[int, Array]
     reliability: dict[int, dict[str, Reliability]]
+    personalised: dict[int, Array]
 
     def __repr__(self) -> str:
         users = max((len(gains) for gains in self.gains.values()), default=0)
@@ -50,11 +54,13 @@ def evaluate_heldout(
         baselines: by name, a function from the number of interactions k to a method.
         draws: supports of each user at each k.
     """
-    found = HeldoutResults([], {}, {})
+    found = HeldoutResults([], {}, {}, {})
+    engine, codes = with_shared_rows_encoded(run.engine, run.bundle.meta, run.split.heldout)
     for k in run.ks:
         trials = draw_trials(run.split.heldout, k, run.plan.seed + 1, draws)
-        ours = {"initialisation": run.initialisation(), "personalised": run.personalised(k)}
-        outputs = {name: method(trials) for name, method in ours.items()}
+        own = trials if codes is None else draw_trials(run.split.heldout, k, run.plan.seed + 1, draws, codes)
+        ours = {"initialisation": run.learner.unadapted, "personalised": knobs_for(run.bundle.manifest, k)}
+        outputs = {name: adapt_and_predict(engine, run.bundle.meta, knobs, own).outputs for name, knobs in ours.items()}
         scores = {name: user_scores(trials, each, run.metric) for name, each in outputs.items()}
         scores |= {name: score(method(k), trials, run.metric) for name, method in baselines.items()}
         resolution = tolerance(trials, outputs["initialisation"], run.metric)
@@ -67,6 +73,7 @@ def evaluate_heldout(
         if spread := uncertainty(run, k, trials):
             entry["uncertainty"] = spread
         found.curve.append(entry)
+        found.personalised[k] = scores["personalised"]
         found.gains[k] = run.metric.gain(scores["personalised"], scores["initialisation"])
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from tegu.server.training.automatic import settled
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
 from tegu.sim.data.streams import Streams
+from tegu.sim.engine import EngineKind
 from tegu.sim.evaluation.baselines.run_baselines import Compared
 from tegu.sim.evaluation.baselines.tuning import Classical
 
@@ -46,6 +47,9 @@ class Experiment:
         draws: supports of each held-out user at each k.
         further: further held-out users by name, such as the official episodes of a data set. They are evaluated at the
             number of rows of their largest support.
+        engine: that is used where no other is asked for; see `tegu.sim.engine.make_engine`.
+        rebuild: name of a learner -> the experiment with it, where tasks or plan depend on the learner. None where they
+            do not.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Experiment:
     streams: Streams | None = None
     draws: int = DRAWS
     further: Mapping[str, Population] = field(default_factory=dict)
+    engine: EngineKind = "onnx"
+    rebuild: Callable[[str], Experiment] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         users, rounds = len(self.population), settled(self.plan).rounds
@@ -98,6 +104,8 @@ class Experiment:
         if name == self.learner.name:
             return self
         build = find_learner(name)
+        if self.rebuild is not None:
+            return self.rebuild(name)
         if self.model is None and name not in NETWORK_FROM_SPEC:
             raise DataError(
                 f"{self.name} has no module, from which {name} could be built: run it with its own learner, "

@@ -98,8 +98,9 @@ def test_official_runs_adapt_on_exactly_their_training_drawings(tmp_path: Path) 
 
 
 def test_a_run_writes_its_folder_and_prints_further_results(tmp_path: Path) -> None:
-    small = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 8), nn.ReLU(), nn.Linear(8, 3))
-    experiment = replace(built(made_archives(tmp_path)), model=small).with_learner("matching_networks")
+    own = built(made_archives(tmp_path))
+    small = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 8), nn.ReLU(), nn.Linear(8, own.population.spec.outputs))
+    experiment = replace(own, model=small, rebuild=None).with_learner("matching_networks")
     write_runs(tmp_path, classes=3)
     runs = official_runs(tmp_path, experiment.population.spec)
     assert runs is not None
@@ -112,6 +113,16 @@ def test_a_run_writes_its_folder_and_prints_further_results(tmp_path: Path) -> N
     (line,) = further_lines(outcome.metrics)
     assert line.startswith("official, 2 users at k = 3: accuracy ")
     assert outcome.metrics["further"]["official"]["initialisation"] == pytest.approx(1 / 3, abs=0.34)
+
+
+def test_each_learner_trains_by_its_recipe(tmp_path: Path) -> None:
+    experiment = built(made_archives(tmp_path), episodes=5)
+    compared, stepped = (experiment.with_learner(name) for name in ("matching_networks", "fomaml"))
+    assert compared.learner.knobs["temperature"] == 0.1
+    assert stepped.learner.knobs["steps"] == 1
+    assert compared.population.spec.outputs > stepped.population.spec.outputs == 3
+    assert all(len(each.population.split(0).heldout) == 5 for each in (compared, stepped))
+    assert {each.learner.name for each in (compared, stepped)} == {"matching_networks", "fomaml"}
 
 
 def test_options_belong_to_their_experiment(tmp_path: Path) -> None:

@@ -12,12 +12,16 @@ The paper adds up the embeddings of a label's examples, of which an episode has 
 them, so that here it is their mean; it is the same for one example. The paper's relation module is convolutional,
 on feature maps; here embeddings are vectors and it has hidden layers.
 
+The paper puts both embeddings side by side and allows other operators (section 3.1). Side by side alone, vectors take
+very long to be compared at all: all scores stay the same. The module made here also sees their absolute difference.
+
 Only labels with an example have a score, and training leaves out query rows of other labels. On a device the others
 share the probability `unseen`; see `label_scores`.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor, nn
 
@@ -70,8 +74,8 @@ def relation_networks(
         spec: of a classification.
         embedding: as in `prototypical_networks`.
         relation: maps a label's mean and a row, `[pairs, 2 * width]`, to the logit of the relation score `[pairs, 1]`.
-            None makes a network of two hidden layers, each normalised. Its first parameters are drawn from the seed.
-            It is not changed.
+            None makes a network of two hidden layers, each normalised, of both and their absolute difference. Its
+            first parameters are drawn from the seed. It is not changed.
         init: as in `reptile`.
         output: as in `reptile`.
 
@@ -84,7 +88,7 @@ def relation_networks(
     check_kind("relation_networks", spec, ("classification",), "compares a row with the examples of each label")
     network = embedding_of(model, spec, embedding, output)
     pairs = Spec("regression", Field((2 * network.width,), "float32"), Field((1,), "float32"), 1)
-    compare = checked_module(relation or _relation(network.width), pairs)
+    compare = checked_module(relation or _Relation(network.width), pairs)
     knobs = {"weight": 1.0, "temperature": 1.0, "unseen": UNSEEN}
 
     def adapt(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs) -> TorchTree:
@@ -117,9 +121,17 @@ def relation_networks(
     return episodic_learner("relation_networks", PAPER, spec, network, form, init)
 
 
-def _relation(width: int) -> nn.Module:
+class _Relation(nn.Module):
     """As in the paper two normalised layers and a score; each pair is normalised by itself, not over a batch."""
-    layers = list[nn.Module]()
-    for size in (2 * width, _HIDDEN):
-        layers += [nn.Linear(size, _HIDDEN), nn.LayerNorm(_HIDDEN), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(_HIDDEN, 1))
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, layers = width, list[nn.Module]()
+        for size in (3 * width, _HIDDEN):
+            layers += [nn.Linear(size, _HIDDEN), nn.LayerNorm(_HIDDEN), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(_HIDDEN, 1))
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        label, row = pairs.reshape(-1, 2, self.width).unbind(1)
+        logits: Tensor = self.layers(torch.cat([pairs, (label - row).abs()], 1))
+        return logits
