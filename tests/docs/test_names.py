@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 import typer
 
+from tegu.bench.learners.tasks import TASKS as LEARNER_TASKS
 from tegu.bench.suites.catalogue import BENCHMARKS
 from tegu.bench.tasks.catalogue import DEVICE_TASKS, SIMULATION_TASKS
 from tegu.cli.app import app
@@ -32,7 +33,10 @@ ELSEWHERE = {
     "tegu/__init__.py", "transpose_transpose", "/v1/fleet/",
 }  # fmt: skip
 PROGRAMS = {"flower-superlink", "flower-superexec", "flower-supernode"}
-TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS}
+TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS, *LEARNER_TASKS}
+SYSTEM_OPTIONS = {  # of curl, useradd, systemctl, journalctl and tensorboard
+    "--cacert", "--system", "--home", "--create-home", "--now", "--follow", "--unit", "--logdir",
+}  # fmt: skip
 FLOWER_OPTIONS = {
     "--insecure",
     "--isolation",
@@ -115,14 +119,14 @@ def unknown_settings(code: str) -> list[str]:
     known = {*to_config(TrainingPlan()), *get_args(EngineKind), *DEMANDS, *PROGRAMS}
     known |= {setting.name for setting in SETTINGS}
     known |= {*FAILURES}
-    return [key for key in keys if key not in known and not code.startswith(("tegu ", "pip "))]
+    return [key for key in keys if key not in known and not code.startswith(("tegu ", "pip ", "systemctl "))]
 
 
 def unknown_command(code: str) -> list[str]:
     _, command, *rest = code.split()
     if command not in options():
         return [command]
-    known = {"simulate": EXPERIMENTS, "bench": BENCHMARKS}.get(command)
+    known = {"simulate": EXPERIMENTS, "bench": {*BENCHMARKS, "learners", "soak"}}.get(command)
     named = [rest[0]] if known is not None and rest and rest[0] not in {*known, "NAME"} else []
     given = [word.partition("=")[0] for word in rest if word.startswith("--")]
     tasks = [value for option, value in pairwise(rest) if option == "--task" and value not in TASKS]
@@ -138,7 +142,7 @@ def test_names_exist(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_options_exist(document: Path) -> None:
     given = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", document.read_text("utf-8")))
-    external = FLOWER_OPTIONS | {"--strict"}
+    external = FLOWER_OPTIONS | SYSTEM_OPTIONS | {"--strict"}
     assert not given - external - set().union(*options().values())
 
 
