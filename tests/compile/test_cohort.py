@@ -195,6 +195,6 @@ def test_compiling_only_the_update_gives_the_same_update(cohort_graphs: CohortGr
 
 
 def test_a_model_without_a_batched_form_raises() -> None:
-    message = r"axis 0 of cohort adapt begin\.support\.\w+ is fixed at its example's size of 6: expected code for any"
+    message = r"axis 0 of cohort predict\.[\w.]+ is fixed at its example's size of 7: expected code for any"
     with pytest.raises(CompileError, match=message):
         compile_cohort(SINGLE["maxpool"].learner())

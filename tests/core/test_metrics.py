@@ -139,3 +139,28 @@ def test_names() -> None:
     ]
     with refused(UnknownNameError, "'acuracy'", "Did you mean 'accuracy'?", "rmse"):
         find_metric("acuracy")
+
+
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.along])
+def test_rows_of_outputs_between_two_others_are_those_of_each(name: str) -> None:
+    rng, metric = np.random.default_rng(0), METRICS[name]
+    parts = np.asarray([0.0, 0.1, 0.25, 0.5, 0.7, 0.99, 1.0], np.float32)
+    y = rng.integers(0, 4, 60) if name == "accuracy" else rng.integers(0, 2, (60, 4))
+    before = rng.normal(size=(60, 4)).astype(np.float32)
+    after = (before + 2 * rng.normal(size=(60, 4))).astype(np.float32)
+    assert metric.along is not None
+    assert metric.rows is not None
+    found = metric.along(before, after, parts, y)
+    each = np.stack([metric.rows(before + part * (after - before), y, NOTHING) for part in parts])
+    np.testing.assert_allclose(found, each, rtol=1e-5, atol=1e-6)
+    assert len(np.unique(each, axis=0)) > 3, "parts differ"
+
+
+def test_many_classes_are_scored_in_pieces() -> None:
+    rng, metric = np.random.default_rng(1), METRICS["accuracy"]
+    before, after = rng.normal(size=(2, 50, 5000)).astype(np.float32)
+    parts, y = np.linspace(0, 1, 5, dtype=np.float32), after.argmax(-1)
+    assert metric.along is not None
+    found = metric.along(before, after, parts, y).mean(1)
+    assert found.tolist() == [metric.score(before + t * (after - before), y, NOTHING) for t in parts]
+    assert found[-1] == 1

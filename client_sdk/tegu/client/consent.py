@@ -7,7 +7,7 @@ agreement on. What cannot be read as it was written counts as no.
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import sqlite3
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class Consent:
         with self._database.transaction() as connection:
             if _read(connection) is None:
                 connection.execute(_TABLE)
-                _put(connection, Agreement(secrets.token_hex(_NAME_BYTES)))
+                _put(connection, Agreement(os.urandom(_NAME_BYTES).hex()))
 
     def withdraw(self) -> None:
         """The user no longer agrees. It is on the disk when this returns, and the random name is gone.

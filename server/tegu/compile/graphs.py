@@ -17,11 +17,11 @@ from tegu.compile.tracing.loop import STEPS_INPUT, loop_model
 from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.responsible import responsible_module
 from tegu.compile.tracing.shared_step import shared_step
-from tegu.compile.tracing.trace import GraphSource, trace
+from tegu.compile.tracing.trace import GraphSource, check_source, trace
 from tegu.core.bundle.file import GRAPHS
 from tegu.core.errors import CompileError
 
-__all__ = ["PREDICT_FEW", "Plan", "compile_graphs"]
+__all__ = ["PREDICT_FEW", "Plan", "check_sizes", "compile_graphs"]
 
 PREDICT_FEW = "predict few rows"
 _FEW_ROWS = 2  # on the FEMNIST network PREDICT_FEW takes 0.6 of the time for 1 row, and as long for 2
@@ -81,6 +81,16 @@ def compile_graphs(plan: Plan, wanted: Collection[str] = GRAPHS) -> dict[str, by
         if module is None:
             raise
         raise CompileError(f"{module}: {error}") from error
+
+
+def check_sizes(plan: Plan, graph: str) -> None:
+    """Check that the function of one graph, without gradients in it, works for any number of rows and users.
+
+    Raises:
+        CompileError: as `compile_graphs`.
+    """
+    name = f"{plan.label}{graph}"
+    check_source(name, _source(plan, graph))
 
 
 def _responsible(plan: Plan) -> str | None:

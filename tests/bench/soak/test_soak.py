@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
 from typing import Any
 
 import pytest
-from tests.cli.conftest import CommandResult
 
 from tegu.bench.soak.faults import GENTLE
 from tegu.bench.soak.report import Memory, Soaked, quarters
@@ -35,7 +35,7 @@ def test_what_is_complete_has_lost_nothing() -> None:
     ("found", "rounds", "unaccounted", "survived"),
     [
         (soaked(entry(1)), 1, 0, 0),
-        (soaked(entry(1), entry(1), entry(2)), 1, 0, 0),
+        (soaked(entry(1), entry(1), entry(2)), 1, 1, 0),
         (soaked(entry(1, nodes=2), entry(2, late=1)), 0, 1, 3),
         (soaked(entry(1, refused=0), entry(2)), 0, 0, 3),
         (soaked(entry(1, refused=2), entry(2)), 0, 1, 3),
@@ -56,13 +56,14 @@ def test_memory_is_by_quarter() -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("superlink")
-def test_a_short_soak_loses_nothing(tegu: Callable[..., CommandResult]) -> None:
-    result = tegu("bench", "soak", "--short", "--json")
-    assert result.code == 0, result.err
-    found = json.loads(result.out.splitlines()[-1])
+def test_a_short_soak_loses_nothing() -> None:
+    command = [sys.executable, "-m", "tegu.cli.main", "bench", "soak", "--short", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-5000:]
+    found = json.loads(done.stdout.splitlines()[-1])
     assert (found["rounds_lost"], found["interactions_lost"], found["unaccounted"]) == (0, 0, 0)
     assert set(found["faults"]) <= set(GENTLE)
-    assert len(found["faults"]) >= 3
+    assert len(found["faults"]) >= 2
     assert found["faults_survived"] == sum(found["faults"].values())
     assert 0 < found["refused"] <= found["refused_by_devices"]
     assert found["seconds"] < 180

@@ -50,6 +50,18 @@ def test_a_message_is_answered_as_by_the_client_app(tmp_path: Path) -> None:
     assert device.state.bytes_today == device.fleet.connection.transferred
 
 
+def test_what_rounding_takes_waits_for_the_next_round(tmp_path: Path) -> None:
+    packed = replace(CONFIG, update_precision="int8")
+    device, fresh = Device(tmp_path), Device(tmp_path, path="fresh.db")
+    device.fleet.waiting.extend([train_message(config=packed), train_message(config=packed)])
+    fresh.fleet.waiting.append(train_message(config=packed))
+    device.step(2)
+    fresh.step()
+    first, second = (to_tree(reply.array_records["packed"]) for reply in device.fleet.replies)
+    assert max_difference(first, to_tree(fresh.fleet.replies[0].array_records["packed"])) == 0
+    assert max_difference(first, second) > 0
+
+
 def test_nothing_happens_before_the_user_agrees(tmp_path: Path) -> None:
     device = Device(tmp_path, agreed=False)
     device.fleet.waiting.append(train_message())

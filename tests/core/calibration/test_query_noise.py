@@ -7,7 +7,15 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from tegu.core.calibration.query_noise import gains_over, query_rows, row_gains, row_values, squares_less_noise
+from tegu.core.calibration.guard import blend_outputs
+from tegu.core.calibration.query_noise import (
+    gains_along,
+    gains_over,
+    query_rows,
+    row_gains,
+    row_values,
+    squares_less_noise,
+)
 from tegu.core.data.batch import Array, full_batch
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
@@ -59,6 +67,24 @@ def test_rows_add_up_to_the_metric_and_to_the_gain(name: str) -> None:
     found = gains_over(trials, before, scores[0], metric)(after)
     np.testing.assert_allclose(found.trials, gains, atol=1e-12)
     assert found.lasting is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("broken", [False, True])
+def test_gains_of_parts_of_a_correction_are_those_of_each(name: str, broken: bool) -> None:
+    rng, metric = np.random.default_rng(1), METRICS[name]
+    trials, before = trials_of(name, rng)
+    after = [each + 2 * rng.normal(size=each.shape) for each in before]
+    if broken:
+        after[0] = np.full_like(after[0], np.nan)
+    scores = trial_scores(trials, before, metric)
+    parts = rng.uniform(size=(6, len(before))).astype(np.float32)
+    found = list(gains_along(trials, before, scores, metric)(after, parts))
+    one_by_one = [gains_over(trials, before, scores, metric)(blend_outputs(before, after, each)) for each in parts]
+    for ours, theirs in zip(found, one_by_one, strict=True):
+        np.testing.assert_allclose(ours.trials, theirs.trials, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours.lasting, theirs.lasting, rtol=1e-4, atol=1e-6)
+    assert np.isnan(found[0].trials).any() == broken
 
 
 def test_items_that_occur_twice_share_a_hit() -> None:

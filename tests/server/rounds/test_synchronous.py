@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from tests.core.samples import refused
@@ -17,6 +21,22 @@ from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.wire import RoundConfig
 
 NODES = {node: sums(node, node) for node in range(1, 9)}
+
+
+@contextmanager
+def shown_by_flower() -> Iterator[list[str]]:
+    """The lines that `flwr run --stream` shows. Flower's logger is not one that `caplog` sees."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger, level = logging.getLogger("flwr"), logging.getLogger("flwr").level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def mean_of(nodes: list[int], number: int, meta: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -163,7 +183,9 @@ def test_a_resumed_run_asks_whom_the_whole_run_would_have_asked() -> None:
     federation = Federation(nodes, ReplyPlan(quorum=2), 4)
     whole = federation.run(9)
     first = federation.run(5)
-    resumed = federation.run(4, outer=first.outer, done=5, reliability=from_records(first.rounds))
+    with shown_by_flower() as lines:
+        resumed = federation.run(4, outer=first.outer, done=5, reliability=from_records(first.rounds))
+    assert [line for line in lines if "ROUND" in line] == [f"[ROUND {number}/9]" for number in range(6, 10)]
     assert [whole.grid.asked_in(number) for number in range(6, 10)] == [
         resumed.grid.asked_in(number) for number in range(6, 10)
     ]

@@ -98,6 +98,30 @@ def test_a_code_is_the_logits_and_the_direction_of_the_features() -> None:
         np.testing.assert_allclose(own, wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
+class Viewed(nn.Module):
+    """A convolution whose result is flattened by a view, which only channels in front allow."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(len(x), -1)
+
+
+@pytest.mark.parametrize(("flatten", "last"), [(nn.Flatten(), True), (Viewed(), False)])
+def test_convolutions_have_their_channels_last_where_the_module_allows_it(flatten: nn.Module, last: bool) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), flatten, nn.Linear(36, 3))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 1, 8, 8)).astype(np.float32)
+    users = Population.from_arrays(x, rng.integers(0, 3, 40), np.repeat(np.arange(4), 10), kind="classification")
+    learner = residual_correction(module, users.spec)
+    encoder = engine_of(learner).encoder
+    assert encoder is not None
+    assert encoder.channels_last == last
+    codes = encoder.encode(learner.init(0), users)
+    assert codes is not None
+    with torch.no_grad():
+        np.testing.assert_allclose(np.concatenate(codes)[:, :3], module(torch.tensor(x)), rtol=1e-5, atol=1e-6)
+
+
 def test_the_bits_do_not_depend_on_the_number_of_cores() -> None:
     learner, users = corrected(), people.people(90)
     engine = engine_of(learner)

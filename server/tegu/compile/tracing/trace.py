@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,7 +19,7 @@ from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
 
-__all__ = ["GraphSource", "trace"]
+__all__ = ["GraphSource", "check_source", "trace"]
 
 T = TypeVar("T")
 
@@ -58,25 +59,44 @@ def trace(sources: Mapping[str, GraphSource]) -> dict[str, onnx.ModelProto]:
     Raises:
         CompileError: control flow depends on data, the model fixes a dynamic axis, or an operator has no translation.
     """
+    inputs = list(_joined({graph: source.inputs for graph, source in sources.items()}))
+    with _explained(" or ".join(sources)):
+        key = _key(sources)
+        if key is not None:
+            return cached(key, lambda: _translated(_captured(sources), inputs, list(sources)))
+        captured = _captured(sources)
+        return cached(fingerprint(captured, inputs), lambda: _translated(captured, inputs, list(sources)))
 
+
+def check_source(graph: str, source: GraphSource) -> None:
+    """Check that a function can be recorded for any size of its dynamic axes, without translating it.
+
+    Raises:
+        CompileError: as `trace`.
+    """
+    with _explained(graph):
+        _captured({graph: source})
+
+
+@contextmanager
+def _explained(graphs: str) -> Iterator[None]:
+    with quiet():
+        try:
+            yield
+        except TeguError:
+            raise
+        except Exception as error:  # torch raises dozens of exception types here, many of them private
+            raise CompileError(_explain(graphs, error)) from error
+
+
+def _captured(sources: Mapping[str, GraphSource]) -> Captured:
     def all_graphs(values: Named) -> Named:
         return _joined(
             {graph: _run(graph, source.function, under_prefix(graph, values)) for graph, source in sources.items()}
         )
 
     inputs = _joined({graph: source.inputs for graph, source in sources.items()})
-    dynamic = _joined({graph: source.dynamic for graph, source in sources.items()})
-    with quiet():
-        try:
-            key = _key(sources)
-            if key is not None:
-                return cached(key, lambda: _translated(capture(all_graphs, inputs, dynamic), inputs, sources))
-            captured = capture(all_graphs, inputs, dynamic)
-            return cached(fingerprint(captured, list(inputs)), lambda: _translated(captured, inputs, sources))
-        except TeguError:
-            raise
-        except Exception as error:  # torch raises dozens of exception types here, many of them private
-            raise CompileError(_explain(" or ".join(sources), error)) from error
+    return capture(all_graphs, inputs, _joined({graph: source.dynamic for graph, source in sources.items()}))
 
 
 def _key(sources: Mapping[str, GraphSource]) -> str | None:

@@ -24,7 +24,7 @@ from tegu.server.rounds.closing import too_few_text
 from tegu.server.rounds.found import Found, MessageTo, Read, bytes_of
 from tegu.server.rounds.gather import POLL_SECONDS
 from tegu.server.rounds.mailbox import Arrival, Mailbox
-from tegu.server.rounds.reliability import Reliability, after_round
+from tegu.server.rounds.reliability import MOST_ROUNDS_OUT, Reliability, after_round
 from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.rounds.selection import candidates, draw_nodes
 from tegu.server.rounds.waiting import wait_for_nodes
@@ -145,8 +145,9 @@ class BufferedRounds:
             return
         out = {*self._in_flight, *step.found.usable, *(each.node for each in step.found.refused), *step.late}
         connected = [node for node in self._grid.get_node_ids() if node not in out]
+        busy = self._mail.nodes_since(step.number - self._plan.most_stale - MOST_ROUNDS_OUT)
         needed = self._plan.buffer - len(step.found.usable) - len(self._in_flight)
-        pool = candidates(connected, self._reliability, step.number, needed, self._mail.nodes)
+        pool = candidates(connected, self._reliability, step.number, needed, busy)
         step.draws += 1
         chosen = draw_nodes(pool, min(free, len(pool)), self._seed, step.number, step.draws)
         for message in self._mail.send([message_to(node) for node in chosen]):

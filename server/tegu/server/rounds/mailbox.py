@@ -60,6 +60,11 @@ class Mailbox:
         """Ids of the nodes that have not yet answered."""
         return frozenset(message.metadata.dst_node_id for message in self._sent.values())
 
+    def nodes_since(self, number: int) -> frozenset[int]:
+        """Ids of the nodes that have not yet answered a round of this number or a later one."""
+        recent = (message.metadata for message in self._sent.values() if int(message.metadata.group_id) >= number)
+        return frozenset(metadata.dst_node_id for metadata in recent)
+
     def send(self, messages: Iterable[Message]) -> list[Message]:
         """Send copies of the messages, and return the copies: Flower gives each message an id of its own."""
         copies = [_copy(message) for message in messages]

@@ -17,7 +17,7 @@ from tegu.server.rounds.closing import too_few_text
 from tegu.server.rounds.found import Found, MessageTo, Read, bytes_of
 from tegu.server.rounds.gather import Question
 from tegu.server.rounds.mailbox import Mailbox
-from tegu.server.rounds.reliability import Reliability, after_round
+from tegu.server.rounds.reliability import MOST_ROUNDS_OUT, Reliability, after_round
 from tegu.server.rounds.reply_plan import ReplyPlan
 from tegu.server.rounds.selection import candidates, draw_nodes, how_many
 from tegu.server.rounds.waiting import wait_for_nodes
@@ -94,7 +94,8 @@ class SynchronousRounds:
             self._grid, self._wanted, self._quorum, self._wait_seconds, self._clock, self._tell, set(self._reliability)
         )
         fresh = [node for node in connected if node not in question.asked]
-        pool = candidates(fresh, self._reliability, number, quorum, self.busy)
+        busy = self._mail.nodes_since(number - MOST_ROUNDS_OUT)  # a node that has lost its message never answers it
+        pool = candidates(fresh, self._reliability, number, quorum, busy)
         size = how_many(wanted, float(self._plan.oversampling or 1))
         chosen = draw_nodes(pool, size, self._seed, number, attempt)
         if attempt > 1:

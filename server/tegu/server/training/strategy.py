@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
@@ -29,7 +29,6 @@ from tegu.server.replies.bounds import Bounded, bound_norms
 from tegu.server.replies.influence import limit_users
 from tegu.server.replies.refusal import Refusal
 from tegu.server.replies.round_log import RoundEntry, RoundLog
-from tegu.server.replies.training import Asked, checked_reply, read_all
 from tegu.server.rounds.clock import SYSTEM_CLOCK
 from tegu.server.rounds.closing import too_few_text
 from tegu.server.rounds.found import Found, Rounds, bytes_of
@@ -39,13 +38,15 @@ from tegu.server.rounds.waiting import wait_for_nodes
 from tegu.server.training.automatic import settled
 from tegu.server.training.calibration_plan import ALL_USERS_TRAIN, LeftOut
 from tegu.server.training.checkpoint import Checkpoint, write_checkpoint
+from tegu.server.training.open_rounds import OpenRounds
 from tegu.server.training.outer_optimiser import DivergedError, OuterOptimiser
 from tegu.server.training.plan import TrainingPlan
-from tegu.wire import Reply, RoundConfig, to_record, training_request_content
+from tegu.wire import Reply, to_record
 
 __all__ = ["MetaStrategy"]
 
 _log = logging.getLogger(__name__)
+_flower_log = logging.getLogger("flwr")  # what `flwr run --stream` shows
 _MOST_DROPPED = 3  # rounds in succession, after which the run has diverged
 
 
@@ -93,11 +94,12 @@ class MetaStrategy(Strategy):
                 "answer at once; set buffer to 0"
             )
         self._journal, self._rounds = journal, rounds
-        self._outer, self._plan, self._left_out, self._validations = outer, plan, left_out, validations
+        self._outer, self._plan, self._validations = outer, plan, validations
         self._checkpoints, self._done, self._progress = checkpoints, done, progress
         self._last, self._users, self._user_rounds = done, 0, 0
         self._clip = min(clip, plan.updates.first_clip)
-        self._joint, self._asked, self._dropped = joint, dict[str, tuple[Asked, set[int]]](), 0
+        self._joint, self._dropped = joint, 0
+        self._open_rounds = OpenRounds(plan, left_out, joint=joint)
         self._validating = frozenset[int]()
         self._log_of_rounds = RoundLog()
         self._started = time.perf_counter()
@@ -138,7 +140,7 @@ class MetaStrategy(Strategy):
         for current in range(1, num_rounds + 1):
             if self._stopped():
                 break
-            _log.info("round %d of %d", self._done + current, settled(self._plan).rounds)
+            _flower_log.info("[ROUND %d/%d]", self._done + current, settled(self._plan).rounds)
             if self._rounds is None:
                 messages = self.configure_train(current, arrays, config, grid)
                 found, figures = self.aggregate_train(current, grid.send_and_receive(messages, timeout=timeout))
@@ -148,6 +150,7 @@ class MetaStrategy(Strategy):
                 found, figures = self._conclude(number, self._rounds.run(number, to, partial(self._usable, number)))
             if found is not None and figures is not None:
                 arrays, result.arrays, result.train_metrics_clientapp[current] = found, found, figures
+                _flower_log.info("\t%s", dict(figures))
             messages = self.configure_evaluate(current, arrays, config, grid)
             evaluation = self.aggregate_evaluate(current, grid.send_and_receive(messages, timeout=timeout))
             if evaluation is not None:
@@ -184,26 +187,11 @@ class MetaStrategy(Strategy):
         usable, refused = self._usable(number, received)
         if not usable:
             raise FederationError(too_few_text(number, 0, 1, 1, "; ".join(map(str, refused))))
-        asked = self._asked[str(number)][1] if str(number) in self._asked else ()
-        late = set() if self._joint else set(asked) - {reply.metadata.src_node_id for reply in received}
+        late = self._open_rounds.nodes(number) - {reply.metadata.src_node_id for reply in received}
         return self._conclude(number, Found(usable, refused, tuple(sorted(late)), received=bytes_of(received)))
 
     def _open(self, number: int) -> Callable[[int], Message]:
-        """Begin a round: from a node to its message. All messages share one content, which nobody may modify."""
-        plan, clip = self._plan, self._clip
-        users = plan.cohort.users_per_node
-        settings = RoundConfig(number, plan.seed, clip, plan.episodes, users, plan.updates.precision, *self._left_out)
-        content = training_request_content(to_record(self._outer.trained), settings)
-        nodes: set[int] = set()
-        oldest = number - plan.replies.most_stale if plan.replies.buffer else number
-        self._asked = {group: asked for group, asked in self._asked.items() if int(group) >= oldest}
-        self._asked[str(number)] = (Asked(clip, users, nodes, str(number)), nodes)
-
-        def message_to(node: int) -> Message:
-            nodes.add(node)
-            return Message(content, dst_node_id=node, message_type=MessageType.TRAIN, group_id=str(number))
-
-        return message_to
+        return self._open_rounds.open(number, self._outer.trained, self._clip)
 
     def _conclude(self, number: int, found: Found) -> tuple[ArrayRecord, MetricRecord]:
         """Take the round's step and record it."""
@@ -336,10 +324,4 @@ class MetaStrategy(Strategy):
         return bounded
 
     def _usable(self, number: int, replies: Iterable[Message]) -> tuple[dict[int, Reply], list[Refusal]]:
-        """Checked replies by node, and the others. One that names no open round is one of this round, for the check."""
-        like, this = self._outer.trained, self._asked.get(str(number), (Asked(self._clip),))[0]
-
-        def asked(message: Message) -> Asked:
-            return Asked(self._clip) if self._joint else self._asked.get(message.metadata.group_id, (this,))[0]
-
-        return read_all(replies, asked, lambda message: checked_reply(message, like, asked(message)))
+        return self._open_rounds.read(number, replies, self._outer.trained, self._clip)

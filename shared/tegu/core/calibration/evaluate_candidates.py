@@ -1,6 +1,7 @@
 """The device's half of calibration: evaluates candidate knobs on its own users and sums the results.
 
-Candidates that differ only in weight and guard share one adaptation. Their outputs are interpolated afterwards.
+Candidates that differ only in weight and guard share one adaptation. Their outputs lie between those of the
+initialisation and the corrected ones, and most metrics score them without writing them down.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, n
 from tegu.core.calibration.guard import (
     LOO_IMPROVEMENT,
     Guard,
-    blend_outputs,
     fully_corrected_knobs,
     gain_model_sums,
     shrinkage,
 )
-from tegu.core.calibration.query_noise import gains_over
+from tegu.core.calibration.query_noise import Gains, gains_along, gains_over
 from tegu.core.calibration.selection.figures import figure_sums
 from tegu.core.calibration.selection.strict import gain_sums
 from tegu.core.data.batch import Array
@@ -67,8 +67,7 @@ def evaluate_candidates(
         sums = [_line(trials, before, attempt(trials, fully_corrected_knobs(knobs))) for knobs in question.options]
     else:
         before = attempt(trials, manifest.unadapted).outputs
-        tried = (_guarded if manifest.guarded else _plain)(question.options, trials, before, attempt)
-        sums = list(_gains(question, trials, before, metric, tried))
+        sums = list(_gains(question, trials, before, metric, manifest.guarded, attempt))
     return MetricSums(trials.users, np.stack(sums))
 
 
@@ -82,13 +81,18 @@ def _line(trials: Trials, before: Sequence[Array], found: TrialOutputs) -> Array
 
 
 def _gains(
-    question: CandidateSet, trials: Trials, before: Sequence[Array], metric: Metric, tried: Iterator[Sequence[Array]]
+    question: CandidateSet,
+    trials: Trials,
+    before: Sequence[Array],
+    metric: Metric,
+    guarded: bool,
+    attempt: AdaptAndPredict,
 ) -> Iterator[Array]:
+    """The sums of each candidate."""
     scores, within = trial_scores(trials, before, metric), tolerance(trials, before, metric)
-    gains_of = gains_over(trials, before, scores, metric)
     own = scores.reshape(-1, question.draws).mean(1)
-    for outputs in tried:
-        flat, squares = gains_of(outputs)
+    given = (trials, before, scores, metric)
+    for flat, squares in (_guarded if guarded else _plain)(question.options, given, attempt):
         gain = flat.reshape(-1, question.draws)
         if question.measure == "strict":
             yield gain_sums(gain, within)
@@ -96,21 +100,21 @@ def _gains(
             yield figure_sums(gain, own, within, question.material, squares)
 
 
-def _plain(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
-) -> Iterator[Sequence[Array]]:
-    """Each option's outputs."""
-    del before
+_Given: TypeAlias = tuple[Trials, Sequence[Array], Array, Metric]
+"""The arguments of `gains_over`."""
+
+
+def _plain(options: Sequence[Knobs], given: _Given, attempt: AdaptAndPredict) -> Iterator[Gains]:
+    """Each option's gains."""
+    gains_of = gains_over(*given)
     for knobs in options:
-        yield attempt(trials, knobs).outputs
+        yield gains_of(attempt(given[0], knobs).outputs)
 
 
-def _guarded(
-    options: Sequence[Knobs], trials: Trials, before: Sequence[Array], attempt: AdaptAndPredict
-) -> Iterator[Sequence[Array]]:
-    """The outputs of each candidate; neighbours that differ only in the guard are adapted once."""
+def _guarded(options: Sequence[Knobs], given: _Given, attempt: AdaptAndPredict) -> Iterator[Gains]:
+    """The gains of each candidate; neighbours that differ only in the guard are adapted once."""
+    gains_of = gains_along(*given)
     for knobs, alike in groupby(options, key=fully_corrected_knobs):
-        found = attempt(trials, knobs)
-        for each in alike:
-            own = Guard.of(each)
-            yield blend_outputs(before, found.outputs, own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]))
+        found, guards = attempt(given[0], knobs), [Guard.of(each) for each in alike]
+        parts = [own.weight * shrinkage(own, found.notes[LOO_IMPROVEMENT]) for own in guards]
+        yield from gains_of(found.outputs, np.stack(parts))

@@ -7,16 +7,26 @@ gain, if rows are independent given the user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tegu.core.calibration.guard import blend_outputs
 from tegu.core.data.batch import Array
 from tegu.core.metrics import Metric
 from tegu.core.sampling.trials import Trials, trial_scores
 
-__all__ = ["Gains", "QueryRows", "gains_over", "query_rows", "row_gains", "row_values", "squares_less_noise"]
+__all__ = [
+    "Gains",
+    "QueryRows",
+    "gains_along",
+    "gains_over",
+    "query_rows",
+    "row_gains",
+    "row_values",
+    "squares_less_noise",
+]
 
 _MOST_SPREAD = 0.75  # beyond it nearly all weight is on one unit, which leaves too few products
 
@@ -75,6 +85,49 @@ def gains_over(
         return Gains(np.bincount(rows.trial, gains) / rows.size, squares_less_noise(rows, gains))
 
     return of
+
+
+def gains_along(
+    trials: Trials, before: Sequence[Array], scores: Array, metric: Metric
+) -> Callable[[Sequence[Array], Array], Iterator[Gains]]:
+    """From the outputs of adapted models, and parts `[parts, trials]` of the way to them, to the gains at each part.
+
+    The arguments are those of `gains_over`.
+    """
+    rows, of_rows, along = query_rows(trials), metric.rows, metric.along
+    if rows is None or of_rows is None or along is None:
+        gains_of = gains_over(trials, before, scores, metric)
+        return lambda after, parts: (gains_of(blend_outputs(before, after, part)) for part in parts)
+    values = row_values(trials, before, of_rows)
+
+    def of(after: Sequence[Array], parts: Array) -> Iterator[Gains]:
+        for found in _values_along(trials, before, after, parts, of_rows, along):
+            gains = row_gains(rows, values, found, metric)
+            yield Gains(np.bincount(rows.trial, gains) / rows.size, squares_less_noise(rows, gains))
+
+    return of
+
+
+def _values_along(
+    trials: Trials,
+    before: Sequence[Array],
+    after: Sequence[Array],
+    parts: Array,
+    of_rows: Callable[[Array, Array, Array], Array],
+    along: Callable[[Array, Array, Array, Array], Array],
+) -> Array:
+    """As `row_values`, at each part of the way from `before` to `after`, `[parts, rows of all trials]`."""
+
+    def of_trial(a: Array, b: Array, own: Array, y: Array) -> Array:
+        if np.isfinite(a).all() and np.isfinite(b).all():
+            return along(a, b, own, y)
+        return np.stack([of_rows(a + part * (b - a), y, np.zeros(0, np.int64)) for part in own])
+
+    each = zip(trials.trials, before, after, parts.astype(np.float32).T, strict=True)
+    return np.concatenate(
+        [of_trial(a[: len(trial.query.y)], b[: len(trial.query.y)], own, trial.query.y) for trial, a, b, own in each],
+        1,
+    )
 
 
 def query_rows(trials: Trials) -> QueryRows | None:

@@ -66,7 +66,8 @@ class PlainLoop:
         """The largest mean gain in accuracy of any candidate, over all people, draws and strengths."""
         torch.set_num_threads(self.threads)
         with torch.no_grad():
-            gains = [self._gains(user, k) for user in range(len(self.users)) for k in ks]
+            people = [self._encoded(user) for user in range(len(self.users))]
+            gains = [_gains(*person, k) for person in people for k in ks]
         return float(torch.stack(gains).mean(0).max())
 
     def _gradient(self, user: int, seed: int) -> tuple[Tensor, ...]:
@@ -88,24 +89,28 @@ class PlainLoop:
         x, y = self.users.rows(user)
         return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(np.ascontiguousarray(y))
 
-    def _gains(self, user: int, k: int) -> Tensor:
-        """The mean gain over draws of each candidate at each strength, `[candidates, strengths]`."""
+    def _encoded(self, user: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A person's logits, features and labels."""
         x, y = self._rows(user)
         hidden = self.model[:-1](x)
-        before, features = self.model[-1](hidden), F.normalize(hidden, dim=-1)
-        orders = torch.stack([torch.randperm(len(x)) for _ in range(_DRAWS)])
-        support, query = orders[:, :k], orders[:, k : k + _MOST_QUERY]
-        targets = F.one_hot(y[support], before.shape[-1]).to(before.dtype)
-        start = (before[query].argmax(-1) == y[query]).float().mean(-1)
-        strengths = torch.linspace(0, 1, _STRENGTHS)[:, None, None, None]
-        gains = []
-        for mix, ridge in itertools.product(_MIXES, _RIDGES):
-            inner = _kernel(features[support], features[support], mix)
-            weights = _fit(inner, before[support], targets, ridge, _STEPS)
-            change = _kernel(features[query], features[support], mix) @ weights
-            after = (before[query] + strengths * change).argmax(-1) == y[query]
-            gains.append((after.float().mean(-1) - start).mean(-1))
-        return torch.stack(gains)
+        return self.model[-1](hidden), F.normalize(hidden, dim=-1), y
+
+
+def _gains(before: Tensor, features: Tensor, y: Tensor, k: int) -> Tensor:
+    """The mean gain over draws of each candidate at each strength, `[candidates, strengths]`."""
+    orders = torch.stack([torch.randperm(len(y)) for _ in range(_DRAWS)])
+    support, query = orders[:, :k], orders[:, k : k + _MOST_QUERY]
+    targets = F.one_hot(y[support], before.shape[-1]).to(before.dtype)
+    start = (before[query].argmax(-1) == y[query]).float().mean(-1)
+    strengths = torch.linspace(0, 1, _STRENGTHS)[:, None, None, None]
+    gains = []
+    for mix, ridge in itertools.product(_MIXES, _RIDGES):
+        inner = _kernel(features[support], features[support], mix)
+        weights = _fit(inner, before[support], targets, ridge, _STEPS)
+        change = _kernel(features[query], features[support], mix) @ weights
+        after = (before[query] + strengths * change).argmax(-1) == y[query]
+        gains.append((after.float().mean(-1) - start).mean(-1))
+    return torch.stack(gains)
 
 
 def _fit(kernel: Tensor, start: Tensor, targets: Tensor, ridge: float, steps: int) -> Tensor:

@@ -11,9 +11,11 @@ import psutil
 from tegu.bench.soak.devices import App
 from tegu.bench.soak.server import Server
 
-__all__ = ["GENTLE", "HARSH", "inject"]
+__all__ = ["GENTLE", "HARSH", "OF_SERVER", "inject"]
 
-GENTLE = ("participant stopped", "app ended", "SuperLink killed", "ServerApp killed", "tegu serve killed")
+OF_SERVER = ("SuperLink killed", "ServerApp killed", "tegu serve killed")
+"""Faults of the server's processes."""
+GENTLE = ("participant stopped", "app ended", *OF_SERVER)
 """Faults from which a federation recovers within seconds."""
 HARSH = (*GENTLE, "participant killed")
 """Flower lets a device that did not say goodbye in again after a minute."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ import psutil
 from torch import nn
 
 from tegu.bench.soak.devices import App
-from tegu.bench.soak.faults import GENTLE, HARSH, inject
+from tegu.bench.soak.faults import GENTLE, HARSH, OF_SERVER, inject
 from tegu.bench.soak.report import Memory, Soaked
 from tegu.bench.soak.server import Server
 from tegu.compile import make_bundle
@@ -40,6 +42,7 @@ class SoakPlan(NamedTuple):
         refusing: of them that refuse every round.
         faults: kinds of faults. Each comes once, in a random order, before any comes again.
         between: least and most seconds between two faults.
+        until: seconds after which there are no more faults.
         most_seconds: after which the soak fails.
     """
 
@@ -48,11 +51,12 @@ class SoakPlan(NamedTuple):
     refusing: int
     faults: tuple[str, ...]
     between: tuple[float, float]
+    until: float
     most_seconds: float
 
 
-LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), 7200.0)
-SHORT = SoakPlan(5, 8, 1, GENTLE, (8.0, 14.0), 180.0)
+LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), math.inf, 7200.0)
+SHORT = SoakPlan(3, 8, 1, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -71,6 +75,7 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
     faults: list[str] = []
     memory: list[Memory] = []
     waiting: list[str] = []
+    recovered = 0  # rounds that had ended when the server was last killed: it is not killed again before the next one
     with ExitStack() as stack:
         server = Server(folder)
         stack.callback(server.close)
@@ -85,10 +90,13 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
         while server.ended() is None:
             if time.monotonic() - began > plan.most_seconds:
                 raise RuntimeFailure(f"the soak has not ended in {plan.most_seconds:.0f} s: {server.said()[-2000:]}")
-            if time.monotonic() >= due:
+            if due <= time.monotonic() < began + plan.until:
                 waiting = waiting or chance.sample(plan.faults, len(plan.faults))
-                kind = waiting.pop()
-                if inject(kind, chance, server, apps):
+                done = _rounds(server)
+                kind = next((each for each in waiting if each not in OF_SERVER or done > recovered), "")
+                if kind and inject(kind, chance, server, apps):
+                    waiting.remove(kind)
+                    recovered = done if kind in OF_SERVER else recovered
                     faults.append(kind)
                     say(f"{time.monotonic() - began:6.1f} s  {kind}")
                 due = time.monotonic() + chance.uniform(*plan.between)
@@ -136,6 +144,11 @@ def _wait(reached: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise RuntimeFailure(f"{what} within {seconds:.0f} s: see serve.txt")
         time.sleep(0.2)
+
+
+def _rounds(server: Server) -> int:
+    """Number of the last round that the server has told of."""
+    return max(map(int, re.findall(r"^round (\d+) of", server.said(), re.MULTILINE)), default=0)
 
 
 def _memory(server: Server, seconds: float) -> Memory:

@@ -13,6 +13,7 @@ from itertools import chain
 import numpy as np
 import torch
 
+from tegu.compile.examples import example_batch
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner, TorchTree
@@ -23,6 +24,8 @@ from tegu.sim.engine.in_torch import TorchBatched
 __all__ = ["RowEncoder", "make_encoder"]
 
 _ROWS = 256  # of one call: enough to use a core fully
+_IMAGE_AXES = 4
+_SHARES = 2  # few calls, each of which takes more to prepare than the codes of a few users take to compute
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class RowEncoder:
         function: (meta, x `[rows, ...]`) -> codes `[rows, width]`.
         engine: runs the learner on codes in place of inputs.
         rows: the most rows of one call; it depends on the memory limit.
+        channels_last: whether parameters with four axes are laid out as torch's convolutions are fastest.
     """
 
     function: Callable[[TorchTree, torch.Tensor], torch.Tensor] = field(repr=False)
     engine: Engine
     rows: int = _ROWS
+    channels_last: bool = False
 
     def encode(self, meta: Tree, population: Population) -> list[Array] | None:
         """The codes of each user's rows, `[users]` of `[rows, width]`. The sizes of calls depend on the rows alone.
@@ -49,7 +54,7 @@ class RowEncoder:
         Returns:
             The codes, or None if they would take more than the engine's memory limit.
         """
-        tensors = {name: torch.tensor(value) for name, value in meta.items()}
+        tensors = _tensors(meta, self.channels_last)
 
         def codes(chosen: Sequence[int]) -> list[Array]:
             rows = [population.rows(user)[0] for user in chosen]
@@ -90,4 +95,34 @@ def make_encoder(engine: Engine, learner: Learner) -> RowEncoder | None:
     on_codes = replace(learner, adapt=encoded.adapt, predict=encoded.predict)
     each = max(engine.user_bytes(_ROWS) / _ROWS, 1.0)  # of an update, which takes more than an encoding
     rows = min(_ROWS, max(1, int(engine.memory / engine.workers / each)))
-    return RowEncoder(encoded.encode, replace(engine, backend=TorchBatched(on_codes)), rows)
+    last = _runs_channels_last(learner, encoded.encode)
+    on_rows = replace(engine, backend=TorchBatched(on_codes), shares=_SHARES)
+    return RowEncoder(encoded.encode, on_rows, rows, last)
+
+
+def _runs_channels_last(learner: Learner, encode: Callable[[TorchTree, torch.Tensor], torch.Tensor]) -> bool:
+    """Whether there are convolutions that may have their channels innermost, which takes them a third of the time.
+
+    Their results are then laid out so too, and a module that takes a `view` of them must not get these.
+    """
+    meta = learner.init(0)
+    if all(value.ndim != _IMAGE_AXES for value in meta.values()):
+        return False
+    try:
+        with torch.no_grad():
+            encode(_tensors(meta, channels_last=True), example_batch(learner, 2, np.random.default_rng(0)).x)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _tensors(meta: Tree, channels_last: bool) -> TorchTree:
+    """The parameters in torch. Their layout changes no result but for rounding.
+
+    `contiguous` would leave those of a single channel as they are, and `to` does not.
+    """
+    found = {name: torch.tensor(value) for name, value in meta.items()}
+    if not channels_last:
+        return found
+    last = torch.channels_last
+    return {name: each.to(memory_format=last) if each.dim() == _IMAGE_AXES else each for name, each in found.items()}

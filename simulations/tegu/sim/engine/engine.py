@@ -32,7 +32,6 @@ MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
 _BLOCK = 8  # users whose updates are summed first
 _BLOCK_BYTES = 32 << 20  # a block has fewer users if `_BLOCK` users would compute more than this
 _CALL_BYTES = 3 << 18  # computed in the time that the overhead of one call and its gathering takes
-_SHARES = 8  # calls into which users are divided for adaptation and prediction, to keep several cores busy
 _BATCH = 128  # users per call: enough to use a core fully, few enough for its cache
 
 UserBytes: TypeAlias = Callable[[int], float]
@@ -64,6 +63,7 @@ class Engine:
         workers: number of threads, by default one per usable core.
         summed_update_bytes: as `user_bytes`, for updates that are summed over users at once.
         encoder: encodes rows once for many trials; None if the learner cannot.
+        shares: calls into which users are divided for adaptation and prediction, to keep several cores busy.
     """
 
     backend: Backend
@@ -74,6 +74,7 @@ class Engine:
     workers: int = field(default_factory=usable_cpus)
     summed_update_bytes: UserBytes = lambda rows: 1 << 16
     encoder: Encoder | None = field(default=None, repr=False)
+    shares: int = 8
 
     def __repr__(self) -> str:
         return (
@@ -181,10 +182,9 @@ class Engine:
             )
         return users
 
-    @staticmethod
-    def _slices(users: int) -> list[slice]:
+    def _slices(self, users: int) -> list[slice]:
         """Slices of users; their sizes do not depend on the number of workers, and so neither do the last bits."""
-        size = max(1, min(_BATCH, -(-users // _SHARES)))
+        size = max(1, min(_BATCH, -(-users // self.shares)))
         return [slice(start, start + size) for start in range(0, users, size)]
 
     def _compute_all(self, compute: Callable[[T], R], batches: Generator[T]) -> list[R]:
