@@ -148,7 +148,12 @@ def _source(plan: Plan, name: str) -> GraphSource:
         _with_carry(plan, case) if name == STEP else case for case in (plan.examples[graph], *plan.cases)
     ]
     inputs = {key: value for key, value in example.items() if key.split(".", maxsplit=1)[0] in _INPUTS[name]}
-    return GraphSource(plan.traced[name], inputs, {key: _dynamic(key, value, cases) for key, value in inputs.items()})
+    return GraphSource(
+        plan.traced[name],
+        inputs,
+        {key: _dynamic(key, value, cases) for key, value in inputs.items()},
+        [{key: cases[-1][key] for key in inputs}],
+    )
 
 
 def _with_carry(plan: Plan, inputs: Named) -> Named:

@@ -251,3 +251,15 @@ def test_whole_numbers_come_back(raw: list[int]) -> None:
     scale = max(map(abs, raw)) if column.origin == 0 else max(raw) - min(raw)
     assert back.dtype == np.int64
     assert np.abs(back - np.asarray(raw)).max() <= scale * 2.0**-24 + 0.5
+
+
+@pytest.mark.parametrize("cells", [["0,5", "-1,25", "3"], ["1.5", " 2.25 ", None]])
+def test_decimal_numbers_as_text_are_no_categories_unless_named(cells: list[Any]) -> None:
+    with pytest.raises(DataError, match=r"column c holds numbers as text, such as '.*': convert it to numbers"):
+        fit_column("c", np.array(cells, object))
+    assert fit_column("c", np.array(cells, object), "category").kind == "category"
+
+
+@pytest.mark.parametrize("cells", [["01067", "80331"], ["1,5", "unknown"], ["2.0.1", "2.1.0"]])
+def test_codes_and_words_stay_categories(cells: list[str]) -> None:
+    assert fit_column("c", np.array(cells, object)).kind == "category"

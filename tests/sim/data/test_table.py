@@ -285,3 +285,9 @@ def test_notes_say_what_may_be_meant_otherwise(caplog: pytest.LogCaptureFixture)
     )
     assert "zip is a category with 3 levels" in caplog.text
     assert "its text looks like numbers" in caplog.text
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("who,age,age,answer\n" + "1,2,3,yes\n" * 5)
+    with pytest.raises(DataError, match="several columns called 'age': expected each name once"):
+        Population.from_file(tmp_path / "twice.csv", user="who", features=["age"], target="answer")

@@ -3,6 +3,7 @@
 trace         several functions to ONNX models, in one export
 capture       a function to a graph of aten operators
 known_values  what is computed from constants alone, for code that branches on it
+executed      a digest of the operators that a function runs
 cache         translated graphs kept between calls
 responsible   the module of the user's model that does not compile
 promotion     explicit conversions of types

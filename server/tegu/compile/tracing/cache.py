@@ -1,8 +1,8 @@
 """Translated graphs kept between calls, in files named for all that they follow from.
 
-The key is the recorded graph itself: every operator with its arguments, the bytes of every constant, the types of the
-inputs, and the versions of all that translates. So a changed model is another key, whatever changed in it. A graph from
-the cache is still compared with torch.
+The key is what the functions do: every operator that they run with its arguments, the bytes of every constant, the
+types of the inputs, and the versions of all that translates (`executed`). Where that cannot be told, it is the recorded
+graph. So a changed model is another key, whatever changed in it. A graph from the cache is still compared with torch.
 
 The folder is `$TEGU_CACHE`, or `tegu/graphs` in the user's cache folder. `TEGU_CACHE=off` keeps nothing.
 """
@@ -26,11 +26,13 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import _get_qualified_name
 
+import tegu.core
+import tegu.learners
 from tegu.compile.tracing.capture import Captured
-from tegu.core.errors import FileError
+from tegu.core.errors import CompileError, FileError
 from tegu.core.files import atomic_write
 
-__all__ = ["CACHE_VARIABLE", "cached", "digest_of", "fingerprint", "source_digest"]
+__all__ = ["CACHE_VARIABLE", "cached", "digest_of", "fingerprint", "is_kept", "learner_code"]
 
 CACHE_VARIABLE = "TEGU_CACHE"
 _MAX_FILES = 256  # a file holds tens to hundreds of kilobytes
@@ -41,24 +43,32 @@ Models = dict[str, onnx.ModelProto]
 
 
 def cached(key: str, make: Callable[[], Models]) -> Models:
-    """The models under this key; if there are none, those that `make` returns, which are kept.
+    """The models under this key; if there are none, those that `make` returns, which are kept. So is a refusal.
 
     A file that is damaged, or that others may write, counts as absent. Where nothing can be written, nothing is kept.
+
+    Raises:
+        CompileError: `make` raised it, now or when the key was new.
     """
     folder = _folder()
     if folder is None:
         return make()
     file = folder / f"{key}.graphs"
-    found = _read(file)
-    if found is not None:
-        return found
-    made = make()
-    with suppress(OSError, FileError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        payload = _packed(made)
-        atomic_write(file, hashlib.sha256(payload).digest() + payload, mode=0o600)
-        _remove_oldest(folder)
+    payload = _read(file)
+    if payload is not None:
+        return _unpacked(payload)
+    try:
+        made = make()
+    except CompileError as error:
+        _write(folder, file, _packed({}, str(error)))
+        raise
+    _write(folder, file, _packed(made))
     return made
+
+
+def is_kept() -> bool:
+    """Whether there is a folder to keep graphs in."""
+    return _folder() is not None
 
 
 def fingerprint(captured: Captured, inputs: Sequence[str]) -> str:
@@ -98,12 +108,17 @@ def _attribute(value: Any) -> Iterator[str | bytes]:
 @functools.cache
 def _versions() -> str:
     """The versions of all that translates, this package's source included."""
-    source = source_digest(Path(__file__).parents[1])
+    source = _source_digest(Path(__file__).parents[1])
     return " ".join([platform.python_version(), *(f"{name} {version(name)}" for name in _PACKAGES), source])
 
 
+def learner_code() -> tuple[str, ...]:
+    """Digests of the code that learners consist of, beside the compiler and the packages that the digest knows."""
+    return tuple(_source_digest(Path(str(package.__file__)).parent) for package in (tegu.core, tegu.learners))
+
+
 @functools.cache
-def source_digest(folder: Path) -> str:
+def _source_digest(folder: Path) -> str:
     """A digest of all Python files in the folder."""
     source = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
@@ -120,13 +135,32 @@ def _folder() -> Path | None:
     return None
 
 
-def _packed(models: Mapping[str, onnx.ModelProto]) -> bytes:
+def _packed(models: Mapping[str, onnx.ModelProto], refusal: str = "") -> bytes:
     parts = {name: model.SerializeToString() for name, model in models.items()}
-    sizes = json.dumps({name: len(data) for name, data in parts.items()}).encode()
-    return b"\n".join((sizes, b"".join(parts.values())))
+    header = {"refusal": refusal, "sizes": {name: len(data) for name, data in parts.items()}}
+    return b"\n".join((json.dumps(header).encode(), b"".join(parts.values())))
 
 
-def _read(file: Path) -> Models | None:
+def _unpacked(payload: bytes) -> Models:
+    first, content = payload.split(b"\n", maxsplit=1)
+    header = json.loads(first)
+    if header["refusal"]:
+        raise CompileError(header["refusal"])
+    models, start = Models(), 0
+    for name, size in header["sizes"].items():
+        models[name] = onnx.load_model_from_string(content[start : start + size])
+        start += size
+    return models
+
+
+def _write(folder: Path, file: Path, payload: bytes) -> None:
+    with suppress(OSError, FileError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic_write(file, hashlib.sha256(payload).digest() + payload, mode=0o600)
+        _remove_oldest(folder)
+
+
+def _read(file: Path) -> bytes | None:
     try:
         if not _is_own(file.stat()):
             return None
@@ -136,12 +170,7 @@ def _read(file: Path) -> Models | None:
         os.utime(file)  # the oldest files are removed first
     except OSError:
         return None
-    header, content = data[_HASH_BYTES:].split(b"\n", maxsplit=1)
-    models, start = Models(), 0
-    for name, size in json.loads(header).items():
-        models[name] = onnx.load_model_from_string(content[start : start + size])
-        start += size
-    return models
+    return data[_HASH_BYTES:]
 
 
 def _is_own(status: os.stat_result) -> bool:

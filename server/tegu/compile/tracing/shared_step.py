@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import onnx
 
-import tegu.core
-import tegu.learners
-from tegu.compile.tracing.cache import cached, digest_of, source_digest
+from tegu.compile.tracing.cache import cached, digest_of, learner_code
 from tegu.compile.tracing.trace import GraphSource, trace
 from tegu.core.errors import CompileError
 
@@ -29,7 +26,7 @@ def shared_step(name: str, source: GraphSource, identity: str) -> onnx.ModelProt
     Raises:
         CompileError: as `trace`, or the step reads more than the carry, the support's mask and the knobs.
     """
-    key = digest_of([name, identity, *_code(), *_shapes(source)])
+    key = digest_of([name, identity, *learner_code(), *_shapes(source)])
     return cached(key, lambda: {name: _checked(trace({name: source})[name], identity)})[name]
 
 
@@ -42,12 +39,6 @@ def _checked(model: onnx.ModelProto, identity: str) -> onnx.ModelProto:
             "support's mask and the knobs; leave step_identity empty"
         )
     return model
-
-
-def _code() -> Iterator[str]:
-    """What the code of steps consists of, beside the compiler and the packages that the digest knows."""
-    for package in (tegu.core, tegu.learners):
-        yield source_digest(Path(str(package.__file__)).parent)
 
 
 def _shapes(source: GraphSource) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,8 +12,9 @@ import onnx_ir
 from onnx_ir import convenience
 
 from tegu.compile.named_tensors import Function, Named
-from tegu.compile.tracing.cache import cached, fingerprint
+from tegu.compile.tracing.cache import cached, digest_of, fingerprint, is_kept, learner_code
 from tegu.compile.tracing.capture import Captured, capture
+from tegu.compile.tracing.executed import executed_operators
 from tegu.compile.tracing.naming import under_prefix, with_prefix
 from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
@@ -32,11 +33,13 @@ class GraphSource:
         inputs: examples of its inputs. Dynamic axes of equal size share one symbolic size. No other source in the same
             `trace` may have a dynamic axis of that size.
         dynamic: for each input, the axes whose size may change.
+        others: the same inputs with other sizes of the dynamic axes, which tell a size from a number equal to it.
     """
 
     function: Function
     inputs: Named
     dynamic: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    others: Sequence[Named] = ()
 
     def __repr__(self) -> str:
         shapes = {name: tuple(value.shape) for name, value in self.inputs.items()}
@@ -58,6 +61,9 @@ def trace(sources: Mapping[str, GraphSource]) -> dict[str, onnx.ModelProto]:
     """
     inputs = list(_joined({graph: source.inputs for graph, source in sources.items()}))
     with _explained(" or ".join(sources)):
+        key = _key(sources)
+        if key is not None:
+            return cached(key, lambda: _translated(_captured(sources), inputs, list(sources)))
         captured = _captured(sources)
         return cached(fingerprint(captured, inputs), lambda: _translated(captured, inputs, list(sources)))
 
@@ -93,8 +99,19 @@ def _captured(sources: Mapping[str, GraphSource]) -> Captured:
     return capture(all_graphs, inputs, _joined({graph: source.dynamic for graph, source in sources.items()}))
 
 
-def _translated(captured: Captured, inputs: Sequence[str], graphs: Sequence[str]) -> dict[str, onnx.ModelProto]:
-    model = translate(captured, inputs)
+def _key(sources: Mapping[str, GraphSource]) -> str | None:
+    """A digest of all that the graphs depend on, found without a recording; None if there is none."""
+    parts = list[str]()
+    for graph, source in sources.items() if is_kept() else ():
+        operators = executed_operators(source.function, (source.inputs, *source.others)) if source.others else None
+        if operators is None:
+            return None
+        parts += [graph, operators, *(f"{name} {tuple(axes)}" for name, axes in source.dynamic.items())]
+    return digest_of([*parts, *learner_code()]) if parts else None
+
+
+def _translated(captured: Captured, inputs: Iterable[str], graphs: Iterable[str]) -> dict[str, onnx.ModelProto]:
+    model = translate(captured, list(inputs))
     return {graph: _extract(model, f"{graph}.") for graph in graphs}
 
 
@@ -142,6 +159,12 @@ def _explain(graph: str, error: Exception) -> str:
         return (
             f"the {graph} graph cannot be compiled: the model's control flow or a shape depends on the data "
             f"({found}); write it with torch.where, or choose the branch before the model is built"
+        )
+    if any("setup_context" in str(cause) for cause in causes):
+        return (
+            f"the {graph} graph cannot be compiled: the forward of a torch.autograd.Function takes ctx; write "
+            "forward(*inputs) without ctx, a static method setup_context(ctx, inputs, output) that saves tensors, and "
+            "generate_vmap_rule = True, as torch's guide to functions under torch.func shows"
         )
     return f"the {graph} graph cannot be compiled: {found}; write the model without it"
 

@@ -21,6 +21,7 @@ __all__ = ["MOST_LEVELS", "Role", "fit_column"]
 Role: TypeAlias = Literal["category", "id"]
 MOST_LEVELS = 256  # of a category; more would give rows that are mostly zeros
 _TIMES = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000)  # a day, hour, minute and second in microseconds
+_NUMBER = re.compile(r"^\s*[+-]?\d*[.,]?\d+\s*$")
 _DATE = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]|\s*$)")
 _LOST = 0.01  # share of distinct real numbers that float32 may merge, as it does in any large sample
 
@@ -39,14 +40,16 @@ def fit_column(name: str, raw: object, role: Role | None = None) -> Column:
         role: what to make of its distinct values; None to follow from what they are.
 
     Raises:
-        DataError: the column is empty, holds gaps alone, mixes kinds, holds lists or other objects, or is a category
-            with more than `MOST_LEVELS` levels.
+        DataError: the column is empty, holds gaps alone, mixes kinds, holds lists, other objects or decimal numbers as
+            text, or is a category with more than `MOST_LEVELS` levels.
     """
     cells = raw_cells(name, raw)
     kind = "word" if role is not None or _is_categorical(raw) else kind_of_cells(name, cells)
     if kind == "word" and role is None and not _is_categorical(raw) and _are_dates(cells):
         kind = "date"
     if kind == "word":
+        if role is None and not _is_categorical(raw):
+            _refuse_numbers_in_words(name, cells)
         return _fit_words(name, cells, role or "category")
     values = read_cells(name, cells, kind)
     present = values.array[~values.missing]
@@ -69,6 +72,16 @@ def _are_dates(cells: Array) -> bool:
     """Whether all words are dates in ISO format, as text files hold them."""
     present = [cell for cell in cells.tolist() if isinstance(cell, str)]
     return all(map(_DATE.match, present)) and all(map(_is_date, present))
+
+
+def _refuse_numbers_in_words(name: str, cells: Array) -> None:
+    """Raise an error if all words are decimal numbers. Whole numbers in words may be codes, such as postal ones."""
+    present = [cell for cell in cells.tolist() if isinstance(cell, str)]
+    if all(map(_NUMBER.match, present)) and any(not cell.strip().lstrip("+-").isdigit() for cell in present):
+        raise DataError(
+            f"column {name} holds numbers as text, such as {present[0]!r}: convert it to numbers (pandas.read_csv has "
+            "decimal=','), or name it in categories if each is a name"
+        )
 
 
 def _is_date(text: str) -> bool:

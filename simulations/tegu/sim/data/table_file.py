@@ -33,6 +33,7 @@ def read_table_file(path: Path) -> pd.DataFrame:
     text = read_text(path)
     delimiter = find_delimiter(text)
     sample = list(csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))[:_SAMPLED]
+    _check_header(path, sample[0] if sample else [])
     decimal = decimal_mark(path, sample, delimiter)
     try:
         frame: pd.DataFrame = pandas.read_csv(io.StringIO(text), sep=delimiter, decimal=decimal, skipinitialspace=True)
@@ -41,6 +42,11 @@ def read_table_file(path: Path) -> pd.DataFrame:
     comma = ", decimal comma" if decimal == "," else ""
     note(f"read {len(frame)} rows of {path.name}, delimiter {delimiter!r}{comma}, header {', '.join(frame.columns)}.")
     return frame
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise DataError(f"{path} has several columns called {twice[0]!r}: expected each name once; rename one of them")
 
 
 def _parquet(pandas: object, path: Path) -> pd.DataFrame:
