@@ -17,7 +17,7 @@ from tegu.learners import reptile
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
 
-@pytest.mark.parametrize("page", [page.stem for page in PAGES])
+@pytest.mark.parametrize("page", [page.stem for page in PAGES if page.stem != "operate"])  # which has commands alone
 def test_guides_import_public_packages_only(page: str) -> None:
     tree = ast.parse(blocks(page, "python"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}

@@ -72,7 +72,15 @@ def test_a_finished_run_is_said_to_be_at_once(tegu: Run, tmp_path: Path) -> None
     assert json.loads(result.out)["state"] == "not started"
     (tmp_path / "out/checkpoints").mkdir(parents=True)
     refusal = {"node": "7", "code": "users", "reason": "too many"}
-    shown = {"users": 5, "nodes": ["1"], "refused": [refusal], "late": 1, "seconds": 2.0, "validation": None}
+    shown = {
+        "users": 5,
+        "nodes": ["1"],
+        "refused": [refusal],
+        "failed": [],
+        "late": ["3"],
+        "seconds": 2.0,
+        "validation": None,
+    }
     append_event(tmp_path / "out/checkpoints", "round", fold=0, round=2, rounds=3, **shown)
     told = tegu("status", tmp_path / "federation.toml", "--insecure").out
     assert "round       2 of 3" in told

@@ -165,7 +165,7 @@ def test_other_first_parameters_are_drawn_from_the_seed_and_start_fresh_if_asked
     first, again, other = learner.init(0), learner.init(0), learner.init(1)
     assert all((first[name] == again[name]).all() for name in first)
     assert (first["0.weight"] == other["0.weight"]).all()
-    assert (first["relation/0.weight"] != other["relation/0.weight"]).any()
+    assert (first["relation/layers.0.weight"] != other["relation/layers.0.weight"]).any()
     assert (relation_networks(network(), SPEC, init="fresh").init(1)["0.weight"] != first["0.weight"]).any()
     with pytest.raises(UnknownNameError, match="initialisation"):
         relation_networks(network(), SPEC, init="freshly")  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sysconfig
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,12 +24,17 @@ from tegu.learners.parameters.substitute import substituted
 
 __all__ = ["responsible_module", "user_line"]
 
-_LIBRARIES = tuple(
-    f"{folder}{os.sep}"
-    for package in ("tegu", "torch", "onnx", "onnxscript", "onnx_ir", "onnxruntime")
-    if (spec := importlib.util.find_spec(package)) is not None
-    for folder in spec.submodule_search_locations or ()
+_PACKAGES = ("tegu", "torch", "onnx", "onnxscript", "onnx_ir", "onnxruntime")
+_FOLDERS = (
+    sysconfig.get_path("stdlib"),
+    *(
+        folder
+        for package in _PACKAGES
+        if (spec := importlib.util.find_spec(package)) is not None
+        for folder in spec.submodule_search_locations or ()
+    ),
 )
+_LIBRARIES = tuple(f"{folder}{os.sep}" for folder in _FOLDERS)
 
 
 def responsible_module(predict: Function, inputs: Named) -> str | None:
