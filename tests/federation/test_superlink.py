@@ -127,6 +127,7 @@ def test_every_round_counts_its_users(federated: Federated, expected: Rounds) ->
         "validations": [],
         "decline": {},
         "refused": {},
+        "privacy": {},
         "refused_in_calibration": [],
         "refused_in_validation": [],
         "meta": digest(federated.bundle.meta),

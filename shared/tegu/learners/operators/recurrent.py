@@ -14,8 +14,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
 from torch import Tensor
-from torch._C import _len_torch_dispatch_stack
+from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
 from torch.func import vjp
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from tegu.core.errors import CompileError
 from tegu.learners.operators.cells import GRU, LSTM, Cell, State, as_parts, elman, next_state, product
@@ -93,7 +94,7 @@ def _run(cell: Cell, sequence: Tensor, start: State, weights: Sequence[Tensor]) 
     bias_x, bias_hidden = biases or (None, recurrent.new_zeros(len(recurrent)))
     from_x = as_parts(product(sequence, inputs, bias_x), cell.gates)  # one product for all steps
     states: State
-    if _len_torch_dispatch_stack() == 0:  # nothing records
+    if get_proxy_mode() is None and _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is None:  # nothing records
         states = _unrolled(cell, from_x, recurrent, bias_hidden, *start)
     else:
         states = _Recurrence.apply(cell, from_x, recurrent, bias_hidden, *start)  # type: ignore[no-untyped-call] # torch does not annotate it
