@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from tegu.compile import compile_cohort, compile_learner
 from tegu.compile.operators.convolution import dispatch
+from tegu.compile.tracing.cache import CACHE_VARIABLE
 from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
 from tegu.learners import reptile
@@ -107,7 +109,8 @@ def wrong_convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *options
 CORRECT_BACKWARD = dispatch.convolution_backward
 
 
-def test_a_wrong_graph_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_graph_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))  # or the right graph would be found there
     monkeypatch.setattr(dispatch, "convolution_backward", wrong_convolution_backward)
     message = r"the adapt graph disagrees with torch: state\.0\.weight differs by \d\.\de-\d\d relative \(limit 1e-04\)"
     with pytest.raises(CompileError, match=message):
