@@ -2,8 +2,11 @@
 
 app           the Flower ServerApp
 run_config    a training plan as Flower's run configuration, and back
+versioned     rounds that say which bundle they are for
 progress      what a run tells while it goes on
 training      the plan, the strategy, the outer optimiser, checkpoints, cross-fitting
+rounds        how a round ends: whom to ask, how long to wait, which answers count
+replies       checks of what nodes send, and how it is combined
 evaluation    evaluation rounds, validation while training goes on, early stopping
 calibration   choosing a bundle's schedule
 privacy       noise that protects each person, and its account

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.version import version_of
 from tegu.core.errors import BundleError
 from tegu.core.files import atomic_write, make_folder
+from tegu.server.rounds.forwarding_grid import ForwardingGrid
 from tegu.wire import Version, add_version
 
 __all__ = ["BUNDLES", "Versioned", "publish_bundle"]
@@ -45,7 +45,7 @@ def publish_bundle(path: Path, bundle: Bundle, folder: Path) -> Version:
     return version
 
 
-class Versioned(Grid):
+class Versioned(ForwardingGrid):
     """A grid around another one, whose messages say which bundle they are for.
 
     Args:
@@ -54,7 +54,8 @@ class Versioned(Grid):
     """
 
     def __init__(self, grid: Grid, version: Version) -> None:
-        self._grid, self._version = grid, version
+        super().__init__(grid)
+        self._version = version
 
     def __repr__(self) -> str:
         return f"Versioned({self._grid!r}, {self._version.digest[:12]})"
@@ -73,26 +74,3 @@ class Versioned(Grid):
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages."""
         return self._grid.push_messages(self._with_version(messages))
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """As the other grid does."""
-        return self._grid.pull_messages(message_ids)
-
-    def create_message(
-        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
-    ) -> Message:
-        """As the other grid does."""
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
-
-    def set_run(self, run: Run) -> None:
-        """As the other grid does."""
-        self._grid.set_run(run)
-
-    @property
-    def run(self) -> Run:
-        """The run."""
-        return self._grid.run
-
-    def get_node_ids(self) -> Iterable[int]:
-        """The ids of the connected nodes."""
-        return self._grid.get_node_ids()

@@ -158,7 +158,7 @@ class Loop:
         self._report(last_refusal=reason, refusals=self._refusals)
 
     def _reply(self, pulled: Pulled) -> RecordDict | str:
-        """The answer, or the reason for a refusal, as if the message is larger than what is left of the day."""
+        """The answer, or the reason for a refusal, such as a message that is larger than the bytes left today."""
         self._allow(self._budget.left - _RESERVE_BYTES)
         try:
             content = self._fleet.fetch(pulled)

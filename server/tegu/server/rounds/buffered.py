@@ -18,9 +18,8 @@ from dataclasses import replace
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from tegu.core.errors import FederationError
 from tegu.server.rounds.clock import SYSTEM_CLOCK, Clock
-from tegu.server.rounds.closing import too_few_text
+from tegu.server.rounds.closing import check_quorum
 from tegu.server.rounds.found import Found, MessageTo, Read, bytes_of
 from tegu.server.rounds.gather import POLL_SECONDS
 from tegu.server.rounds.mailbox import Arrival, Mailbox
@@ -107,9 +106,7 @@ class BufferedRounds:
         found = replace(step.found, late=step.late, in_flight=len(self._in_flight))
         failed = {each.node for each in found.refused} | set(found.late)
         self._reliability = after_round(self._reliability, number, set(found.usable), failed - set(found.usable))
-        if len(found.usable) < self._quorum:
-            why = "; ".join(map(str, found.refused))
-            raise FederationError(too_few_text(number, len(found.usable), self._quorum, attempt, why))
+        check_quorum(number, found, self._quorum, attempt)
         return found
 
     def _take(self, step: _Step, arrival: Arrival, read: Read) -> None:

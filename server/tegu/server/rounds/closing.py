@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["is_closed", "too_few_text"]
+from tegu.core.errors import FederationError
+from tegu.server.rounds.found import Found
+
+__all__ = ["check_quorum", "is_closed", "too_few_text"]
 
 
 def is_closed(answered: int, outstanding: int, wanted: int, seconds: float, deadline: float) -> bool:
@@ -16,6 +19,23 @@ def is_closed(answered: int, outstanding: int, wanted: int, seconds: float, dead
         deadline: seconds after which it closes.
     """
     return answered >= wanted or not outstanding or seconds >= deadline
+
+
+def check_quorum(number: int, found: Found, quorum: int, attempts: int) -> None:
+    """Check that a round has found its quorum.
+
+    Args:
+        number: of the round.
+        found: what it has brought.
+        quorum: that it needs.
+        attempts: how often it has asked.
+
+    Raises:
+        FederationError: it has not; the message says what became of the others.
+    """
+    if len(found.usable) < quorum:
+        why = "; ".join(map(str, found.refused))
+        raise FederationError(too_few_text(number, len(found.usable), quorum, attempts, why))
 
 
 def too_few_text(number: int, answered: int, quorum: int, attempts: int, why: str) -> str:

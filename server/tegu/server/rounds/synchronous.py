@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection
 
 from flwr.serverapp import Grid
 
-from tegu.core.errors import FederationError
 from tegu.server.rounds.clock import SYSTEM_CLOCK, Clock
-from tegu.server.rounds.closing import too_few_text
+from tegu.server.rounds.closing import check_quorum
 from tegu.server.rounds.found import Found, MessageTo, Read, bytes_of
 from tegu.server.rounds.gather import Question
 from tegu.server.rounds.mailbox import Mailbox
@@ -82,9 +81,7 @@ class SynchronousRounds:
             found = Found(usable, refused, question.late, question.came_late, bytes_of(replies))
         failed = question.asked - set(found.usable)
         self._reliability = after_round(self._reliability, number, set(found.usable), failed)
-        if len(found.usable) < self._quorum:
-            why = "; ".join(map(str, found.refused))
-            raise FederationError(too_few_text(number, len(found.usable), self._quorum, attempt, why))
+        check_quorum(number, found, self._quorum, attempt)
         return found
 
     def _choose(self, number: int, attempt: int, question: Question, found: Found) -> list[int]:

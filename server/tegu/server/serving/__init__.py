@@ -10,6 +10,7 @@ server        what a server needs, read and checked
 superlink     the server's processes
 serve         the server
 join          a node
+trackers      the figures of every round for TensorBoard and MLflow
 follow        a run's journal in words
 status        what a run does now
 """

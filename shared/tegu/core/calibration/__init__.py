@@ -6,6 +6,7 @@ assignment           which users calibrate and take no part in training
 evaluation_request   what an evaluation round sends and receives
 evaluate_candidates  the device's half: metrics of candidates, summed over its users
 harm                 what counts as harm: material losses, and losses beside gains
+query_noise          what few query rows do to squared gains
 guard                how far to trust a correction; outputs between initialisation and correction
 selection            which candidates are selected, and what is shown about their harm
 nonconformity        how badly a user's rows fit the initialisation

@@ -5,5 +5,6 @@ alphabets   which characters train, calibrate and are held out
 experiment  the experiment
 runs        the official one-shot runs
 pixels      the nearest drawing, pixel by pixel
+recipes     how each learner is trained
 network     the network that is trained
 """
