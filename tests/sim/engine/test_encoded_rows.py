@@ -160,3 +160,24 @@ def test_a_learner_that_adapts_or_predicts_otherwise_is_not_encoded() -> None:
     )
     assert engine_of(mixture(learner, 2)).encoder is None
     assert engine_of(reptile(people.classifier(), people.SPEC)).encoder is None
+
+
+def test_rows_that_users_share_are_encoded_once_with_the_same_codes() -> None:
+    learner, everybody = corrected(), people.people(9)
+    encoder, meta, seen = engine_of(learner).encoder, learner.init(0), list[int]()
+    assert encoder is not None
+
+    def counted(parameters: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        seen.append(len(x))
+        return encoder.function(parameters, x)
+
+    backwards = np.arange(len(everybody.x))[::-1].copy()
+    shared = replace(everybody, x=everybody.x[::-1].copy(), pool=backwards)
+    found, own = encoder.encode(meta, shared), encoder.encode(meta, everybody)
+    assert found is not None
+    assert own is not None
+    for codes, expected in zip(found, own, strict=True):
+        np.testing.assert_allclose(codes, expected, rtol=1e-5, atol=1e-6)
+    halved = replace(encoder, function=counted).encode(meta, replace(shared, pool=backwards // 2))
+    assert sum(seen) == len(np.unique(backwards // 2)), "a row of the pool is encoded once"
+    assert [len(codes) for codes in halved or ()] == everybody.counts.tolist()
