@@ -224,7 +224,8 @@ def _train_without_fold(
     validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
     before = records_of(read_events(checkpoints)[0], fold, done)
     dropped = before[-1]["in_flight"] if before else 0
-    append_event(checkpoints, "start", fold=fold, done=done, rounds=rounds, dropped=dropped)
+    run = str(grid.run.run_id) if isinstance(grid, PatientGrid) else ""
+    append_event(checkpoints, "start", run=run, fold=fold, done=done, rounds=rounds, dropped=dropped)
     strategy = MetaStrategy(
         outer,
         plan,

@@ -102,7 +102,8 @@ def train_content(version: Version | None = None, config: RoundConfig = CONFIG) 
 
 
 def train_message(version: Version | None = None, config: RoundConfig = CONFIG) -> Any:
-    return SimpleNamespace(metadata=SimpleNamespace(message_type="train"), content=train_content(version, config))
+    metadata = SimpleNamespace(message_type="train", group_id=str(config.round), run_id=5, dst_node_id=1)
+    return SimpleNamespace(metadata=metadata, content=train_content(version, config))
 
 
 class Device:

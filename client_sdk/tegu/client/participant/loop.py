@@ -20,9 +20,11 @@ from tegu.client.participant.rounds import Rounds, refusal
 from tegu.client.store.store import Store
 from tegu.core.errors import TeguError
 
-__all__ = ["Loop"]
+__all__ = ["SENDING", "SENT", "Loop"]
 
 _log = logging.getLogger(__name__)
+SENDING = "sends to round %s of run %d, as node %d: %s"
+SENT = "has sent to round %s of run %d, as node %d: %s"
 _UNAUTHORISED = 401  # the server does not know the node any more
 _LEAST_ROWS = 2  # a support and a query
 _RESERVE_BYTES = 20_000  # of a day, for telling the server that the device leaves
@@ -135,7 +137,7 @@ class Loop:
         computed = time.perf_counter() - began
         self._allow(self._budget.left)
         try:
-            self._fleet.push(pulled, reply, computed)
+            self._send(pulled, reply, computed)
         except OverBudgetError:  # nothing of it counts at the server until all of it has arrived
             _log.warning("a reply is larger than the bytes that are left today")
             self._not_before = time.monotonic() + _SIT_OUT_SECONDS
@@ -146,16 +148,21 @@ class Loop:
             _log.info("a reply comes too late: %s", error)
             return
         self._not_before = time.monotonic() + self._policy.least_seconds
-        if isinstance(reply, str):
-            self._refused(reply)
-        else:
+        if not isinstance(reply, str):
             self._answered += 1
             self._report(rounds=self._answered, seconds=time.perf_counter() - began)
         self._report(newer_bundle=self._rounds.newer)
 
-    def _refused(self, reason: str) -> None:
-        self._refusals += 1
-        self._report(last_refusal=reason, refusals=self._refusals)
+    def _send(self, pulled: Pulled, reply: RecordDict | str, computed: float) -> None:
+        """Send a reply, and write it to the device's own log: before, and again when the server has it."""
+        asked, what = pulled.metadata, reply if isinstance(reply, str) else "an answer"
+        which = (asked.group_id, asked.run_id, asked.dst_node_id, what)
+        _log.info(SENDING, *which)
+        self._fleet.push(pulled, reply, computed)
+        _log.info(SENT, *which)
+        if isinstance(reply, str):
+            self._refusals += 1
+            self._report(last_refusal=reply, refusals=self._refusals)
 
     def _reply(self, pulled: Pulled) -> RecordDict | str:
         """The answer, or the reason for a refusal, such as a message that is larger than the bytes left today."""
@@ -177,8 +184,7 @@ class Loop:
                     pulled = self._fleet.pull()
                     if pulled is None:
                         break
-                    self._fleet.push(pulled, refusal(code), 0.0)
-                    self._refused(refusal(code))
+                    self._send(pulled, refusal(code), 0.0)
                 self._fleet.deactivate()
             except (UnreachableError, RefusedError, OverBudgetError) as error:
                 _log.info("the device leaves without a word: %s", error)

@@ -4,8 +4,9 @@ It says what happened in each round: who took part, who was refused and why. A r
 its checkpoint was not yet written, stands there twice; `records_of` takes the later one, so no round is counted twice.
 
 Events have an `event` and an `at`, a time in ISO 8601. Those of a training have the `fold` that it leaves out, or null.
+The `run` is Flower's id of it, as text; empty for a simulation.
 
-    start     done, rounds, dropped                           a training begins, after `done` rounds
+    start     run, done, rounds, dropped                      a training begins, after `done` rounds
     round     rounds, seconds, validation, and what `RoundEntry.as_json` says
     waiting   text                                            a round waits for nodes, or asks again
     stage     text                                            calibration begins

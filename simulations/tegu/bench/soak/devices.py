@@ -12,7 +12,7 @@ from tegu.core.data.batch import Array
 __all__ = ["App"]
 
 _ROWS = 12  # from the beginning
-_POLICY = Policy(poll_seconds=0.5, idle_seconds=2.0)
+_POLICY = Policy(poll_seconds=2.0, idle_seconds=4.0)  # most of the load of a SuperLink are such questions
 
 
 class App:
@@ -29,7 +29,6 @@ class App:
         self._folder, self._number, self._server, self._refuses = folder, number, server, refuses
         self._random = np.random.default_rng(number)
         self._acknowledged: set[str] = set()
-        self._refused_before = self._answered_before = 0
         self._open()
         self._personalizer.opt_in()
         self.observe(_ROWS)
@@ -39,16 +38,6 @@ class App:
     def state(self) -> ParticipantState:
         """What the participant does now."""
         return self.participant.state
-
-    @property
-    def answered(self) -> int:
-        """Rounds answered, over all restarts."""
-        return self._answered_before + self.state.rounds
-
-    @property
-    def refused(self) -> int:
-        """Rounds refused, over all restarts."""
-        return self._refused_before + self.state.refusals
 
     def observe(self, rows: int) -> None:
         """The user does something."""
@@ -60,14 +49,12 @@ class App:
     def restart_participant(self, *, goodbye: bool) -> None:
         """Stop the participant, in the middle of whatever it does, and start it again."""
         self.participant.stop(goodbye=goodbye)
-        self._remember()
         self.participant.start()
 
     def restart_app(self) -> None:
         """Close the store under the participant, as an app does that is ended, and start the app again."""
         self._personalizer.close()
         self.participant.stop()
-        self._remember()
         self._open()
         self.participant.start()
 
@@ -93,9 +80,6 @@ class App:
             policy=_POLICY,
             minimums=minimums,
         )
-
-    def _remember(self) -> None:
-        self._answered_before, self._refused_before = self.answered, self.refused
 
 
 def _targets(x: Array, number: int) -> Array:

@@ -1,4 +1,4 @@
-"""What came of a soak: faults, rounds, interactions, refusals, and memory by quarter."""
+"""What came of a soak: faults, rounds, interactions, replies, and memory by quarter."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["Memory", "Soaked", "quarters"]
+from tegu.bench.soak.replies import Account
+
+__all__ = ["Memory", "Soaked", "growth", "quarters"]
+
+_FLAT = 0.05
 
 
 class Memory(NamedTuple):
-    """Resident memory at one moment, in bytes; 0 where a process did not run.
+    """Resident memory at one moment, in bytes; 0 where a process did not run, or had just been started.
 
     Attributes:
         seconds: since the start.
@@ -32,10 +36,9 @@ class Soaked(NamedTuple):
     Attributes:
         rounds: that were asked for.
         log: what `rounds.json` says about each round.
-        devices: that were asked in each round, without those that refuse all rounds, which a server asks less often.
         faults: injected, in order.
         lost_interactions: acknowledged by a store, and not there at the end.
-        refused_by_devices: refusals that devices have sent.
+        replies: what became of all that devices have sent.
         memory: over time.
         seconds: that it took.
         completed: whether the server has ended well.
@@ -43,10 +46,9 @@ class Soaked(NamedTuple):
 
     rounds: int
     log: Sequence[Mapping[str, Any]]
-    devices: int
     faults: Sequence[str]
     lost_interactions: int
-    refused_by_devices: int
+    replies: Account
     memory: Sequence[Memory]
     seconds: float
     completed: bool
@@ -58,20 +60,24 @@ class Soaked(NamedTuple):
         return sum(seen[number] != 1 for number in range(1, self.rounds + 1))
 
     @property
-    def refused(self) -> int:
-        """Replies that the records name as refused, by the server or by the device."""
-        return sum(len(each["refused"]) + len(each["failed"]) for each in self.log)
-
-    @property
-    def unaccounted(self) -> int:
-        """Devices that a round should have and has not, and refusals in the records that no device has sent."""
-        absent = sum(max(0, self.devices - len(each["nodes"]) - len(each["late"])) for each in self.log)
-        return absent + max(0, self.refused - self.refused_by_devices)
-
-    @property
     def survived(self) -> int:
         """Faults survived: all of them, if the run has completed."""
         return len(self.faults) if self.completed and not self.lost_rounds else 0
+
+    @property
+    def growth(self) -> dict[str, float]:
+        """By process, how much more memory the last quarter of the time had than the second, as a fraction."""
+        return {name: growth(quarters(self.memory, name)) for name in Memory._fields[1:]}
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether no process had 5% more memory in the last quarter than in the second."""
+        return max(self.growth.values()) <= _FLAT
+
+    @property
+    def lost_nothing(self) -> bool:
+        """Whether every round, interaction and reply is accounted for."""
+        return self.completed and not self.lost_rounds and not self.lost_interactions and self.replies.is_balanced
 
     def as_json(self) -> dict[str, Any]:
         """The figures by name."""
@@ -81,29 +87,29 @@ class Soaked(NamedTuple):
             "interactions_lost": self.lost_interactions,
             "faults": dict(Counter(self.faults)),
             "faults_survived": self.survived,
-            "refused": self.refused,
-            "refused_by_devices": self.refused_by_devices,
-            "unaccounted": self.unaccounted,
+            "replies": {"sent": self.replies.sent, **self.replies._asdict()},
             "memory": {name: quarters(self.memory, name) for name in Memory._fields[1:]},
+            "memory_growth": {name: round(value, 4) for name, value in self.growth.items()},
             "seconds": round(self.seconds, 1),
         }
 
     def lines(self) -> list[str]:
         """The figures for people."""
-        found = self.as_json()
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(found["faults"].items()))
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(Counter(self.faults).items()))
+        sent = self.replies
         lines = [
             f"rounds {self.rounds}, lost {self.lost_rounds}; interactions lost {self.lost_interactions}; "
             f"{self.seconds:.0f} s",
             f"faults injected {len(self.faults)} ({kinds}), survived {self.survived}",
-            f"refused replies {self.refused} in the records, {self.refused_by_devices} sent by devices; "
-            f"unaccounted {self.unaccounted}",
+            f"replies sent {sent.sent}: {sent.counted} counted, {sent.refused} refused by the server, {sent.declined} "
+            f"declined by devices, {sent.late} late, {sent.killed} to a ServerApp that was killed, {sent.again} asked "
+            f"for again; unaccounted {sent.unaccounted}",
+            f"bad replies that counted {sent.spoiled}, replies that nobody has sent {sent.invented}, devices that "
+            f"Flower reports as silent {sent.silent}",
         ]
-        for name, values in found["memory"].items():
-            shown = ", ".join(f"{value:.0f}" for value in values)
-            second, last = values[1], values[-1]
-            growth = f"{100 * (last / second - 1):+.1f}%" if second else "unknown"
-            lines.append(f"memory of {name} by quarter: {shown} MB; the last against the second: {growth}")
+        for name, change in self.growth.items():
+            shown = ", ".join(f"{value:.0f}" for value in quarters(self.memory, name))
+            lines.append(f"memory of {name} by quarter: {shown} MB; the last against the second: {100 * change:+.1f}%")
         return lines
 
 
@@ -115,3 +121,9 @@ def quarters(memory: Sequence[Memory], name: str) -> list[float]:
         if value := getattr(each, name):
             values[min(3, int(4 * (each.seconds - begin) / ((end - begin) or 1.0)))].append(value)
     return [round(statistics.median(quarter) / 1e6, 1) if quarter else 0.0 for quarter in values]
+
+
+def growth(medians: Sequence[float]) -> float:
+    """The last quarter against the second, as a fraction; 0 if one of them has no figures."""
+    second, last = medians[1], medians[-1]
+    return last / second - 1 if second and last else 0.0

@@ -6,31 +6,33 @@ import json
 import math
 import random
 import re
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from torch import nn
 
 from tegu.bench.soak.devices import App
 from tegu.bench.soak.faults import GENTLE, HARSH, OF_SERVER, inject
+from tegu.bench.soak.replies import Replies, account, listening
 from tegu.bench.soak.report import Memory, Soaked
 from tegu.bench.soak.server import Server
-from tegu.compile import make_bundle
-from tegu.core import Spec, write_bundle
+from tegu.bench.soak.vandal import Vandal
+from tegu.client.federation.http import Connection
 from tegu.core.errors import RuntimeFailure
-from tegu.learners import reptile
 from tegu.server.deployment.environment import free_ports
 from tegu.server.serving.certificates import make_node_key, make_server_certificate
+from tegu.server.training.journal import read_events
 
 __all__ = ["LONG", "SHORT", "SoakPlan", "soak"]
 
 _POLL_SECONDS = 1.0
+_SETTLED_SECONDS = 15.0  # a process that has just been started still imports
 
 
 class SoakPlan(NamedTuple):
@@ -38,8 +40,9 @@ class SoakPlan(NamedTuple):
 
     Attributes:
         rounds: of the run.
-        devices: in this process; each is asked in every round.
-        refusing: of them that refuse every round.
+        devices: in this process. The first declines every round, and the last sends numbers that are not finite.
+        cohort: answers that a round wants. It asks 1.3 times as many devices.
+        quorum: answers that a round needs.
         faults: kinds of faults. Each comes once, in a random order, before any comes again.
         between: least and most seconds between two faults.
         until: seconds after which there are no more faults.
@@ -48,15 +51,16 @@ class SoakPlan(NamedTuple):
 
     rounds: int
     devices: int
-    refusing: int
+    cohort: int
+    quorum: int
     faults: tuple[str, ...]
     between: tuple[float, float]
     until: float
     most_seconds: float
 
 
-LONG = SoakPlan(200, 20, 2, HARSH, (10.0, 40.0), math.inf, 7200.0)
-SHORT = SoakPlan(3, 8, 1, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
+LONG = SoakPlan(200, 20, 14, 10, HARSH, (10.0, 40.0), math.inf, 7200.0)
+SHORT = SoakPlan(3, 8, 8, 5, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -82,9 +86,10 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
         server.start()
         _wait(lambda: "serving at" in server.said(), 90, "the server does not start")
         _register(folder, plan.devices)
-        apps = [App(number, folder, address, refuses=number < plan.refusing) for number in range(plan.devices)]
-        for app in apps:
-            stack.callback(app.close)
+        replies = stack.enter_context(listening())
+        apps = [App(number, folder, address, refuses=number == 0) for number in range(plan.devices - 1)]
+        stack.callback(_close, apps)
+        stack.callback(_vandal(plan.devices - 1, folder, address, replies).close)
         _wait(lambda: "round 1 of" in server.said(), 120, "the first round does not end")
         due = time.monotonic()
         while server.ended() is None:
@@ -109,22 +114,22 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
         seconds = time.monotonic() - began
         records = folder / "out/rounds.json"
         log = json.loads(records.read_text("utf-8"))["log"] if records.exists() else []
-        lost, refused = sum(app.lost() for app in apps), sum(app.refused for app in apps)
-    return Soaked(plan.rounds, log, plan.devices - plan.refusing, faults, lost, refused, memory, seconds, completed)
+        lost = sum(app.lost() for app in apps)
+        events, _ = read_events(folder / "out/checkpoints")
+    found = account(replies.tried, replies.arrived, events)
+    return Soaked(plan.rounds, log, faults, lost, found, memory, seconds, completed)
 
 
 def _prepare(folder: Path, plan: SoakPlan) -> str:
     """Write the bundle, the keys and the federation's file; the server's address."""
-    learner = reptile(nn.Linear(4, 1), Spec.regression((4,)))
-    write_bundle(folder / "start.tegu", make_bundle(learner, learner.init(0)))
+    _run("tegu.bench.soak.start", folder, "start.tegu")
     make_server_certificate(folder / "keys")
     for number in range(plan.devices):
         make_node_key(folder / "keys", f"phone-{number}")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     (folder / "federation.toml").write_text(
         f'[server]\naddress = "{address}"\n[run]\nbundle = "start.tegu"\nout = "out"\nrounds = {plan.rounds}\n'
-        f"cohort = {plan.devices}\nquorum = {plan.devices - plan.refusing}\noversampling = 1.0\n"
-        "calibration-share = 0.0\nvalidate-every = 0\n",
+        f"cohort = {plan.cohort}\nquorum = {plan.quorum}\ncalibration-share = 0.0\nvalidate-every = 0\n",
         "utf-8",
     )
     return address
@@ -132,10 +137,32 @@ def _prepare(folder: Path, plan: SoakPlan) -> str:
 
 def _register(folder: Path, devices: int) -> None:
     keys = [f"keys/phone-{number}.pub" for number in range(devices)]
-    command = [sys.executable, "-m", "tegu.cli.main", "nodes", "add", "federation.toml", *keys]
+    _run("tegu.cli.main", folder, "nodes", "add", "federation.toml", *keys)
+
+
+def _run(module: str, folder: Path, *arguments: str) -> None:
+    """Run a module as a program, in the folder.
+
+    Raises:
+        RuntimeFailure: it fails.
+    """
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 # own
     if done.returncode:
-        raise RuntimeFailure(f"the devices cannot be registered: {done.stderr[-2000:]}")
+        raise RuntimeFailure(f"{module} {' '.join(arguments[:2])} fails: {done.stderr[-2000:]}")
+
+
+def _vandal(number: int, folder: Path, server: str, replies: Replies) -> Vandal:
+    host, port = server.split(":")
+    context = ssl.create_default_context(cafile=str(folder / "keys/ca.crt"))
+    return Vandal(Connection(host, int(port), context, 20.0), folder / f"keys/phone-{number}", replies)
+
+
+def _close(apps: Sequence[App]) -> None:
+    for app in apps:
+        app.participant.stop(0.0)  # all at once
+    for app in apps:
+        app.close()
 
 
 def _wait(reached: Callable[[], bool], seconds: float, what: str) -> None:
@@ -155,7 +182,8 @@ def _memory(server: Server, seconds: float) -> Memory:
     def of(role: str) -> int:
         process = server.find(role)
         with suppress(psutil.Error):
-            return 0 if process is None else int(process.memory_info().rss)
+            if process is not None and time.time() - process.create_time() > _SETTLED_SECONDS:
+                return int(process.memory_info().rss)
         return 0
 
     return Memory(seconds, int(psutil.Process().memory_info().rss), of("SuperLink"), of("ServerApp"))
