@@ -11,62 +11,36 @@ import random
 import re
 import signal
 import ssl
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import pytest
+from tests.federation.killing import (
+    JOINS,
+    KILLED,
+    NODES,
+    USERS,
+    kill,
+    nothing_left,
+    plan,
+    prepare,
+    rounds_run,
+    started,
+    tegu,
+    wait_until,
+)
 from tests.federation.tiny import bundle, flower_processes, looped_engine, population, running
 
-from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
-from tegu.core.bundle.signing import new_key_pair
+from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.data.tree import max_difference
-from tegu.core.sampling.episode import EpisodeRule
-from tegu.server.deployment.environment import free_ports
-from tegu.server.training.journal import read_events
-from tegu.server.training.outer_optimiser import OuterRule
-from tegu.server.training.plan import CohortPlan, TrainingPlan, UpdatePlan
 from tegu.sim.training.in_process import train_in_process
-from tegu.sim.training.on_ray import write_partitions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
-NODES, USERS, ROUNDS = 3, 11, 6
-PLAN = TrainingPlan(
-    rounds=ROUNDS,
-    seed=5,
-    cohort=CohortPlan(NODES, NODES),
-    outer=OuterRule("SGD", 0.8),
-    episodes=EpisodeRule(3, 6, 4),
-    updates=UpdatePlan(clip=0.4),
-)
-FILE = """
-[server]
-address = "127.0.0.1:{port}"
-[run]
-bundle = "start.tegu"
-out = "out"
-signing-key = "signing.key"
-rounds = {rounds}
-cohort = {nodes}
-seed = 5
-outer = "SGD"
-outer-lr = 0.8
-min-support = 3
-max-support = 6
-max-query = 4
-clip = 0.4
-calibration-share = 0.0
-[node]
-bundle = "start.tegu"
-"""
-KILLED = ("flwr-serverapp", "serving.gate", "nodes/node-1/")  # words of the victims' command lines
-TEGU = [sys.executable, "-m", "tegu.cli.main"]
+ROUNDS = 6
 
 
 class Served(NamedTuple):
@@ -85,68 +59,6 @@ class Served(NamedTuple):
         return read_bundle(self.folder / "out" / "init.tegu", self.public_key)
 
 
-class Started(NamedTuple):
-    """A command that runs, and the file that it writes to."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def said(self) -> str:
-        return self.log.read_text()
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(60)
-
-
-@contextmanager
-def started(folder: Path, name: str, *arguments: str) -> Iterator[Started]:
-    log = folder / f"{name}.txt"
-    with log.open("ab") as out:
-        process = subprocess.Popen([*TEGU, *arguments], cwd=folder, stdout=out, stderr=out)
-    try:
-        yield Started(process, log)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(60)
-
-
-def tegu(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([*TEGU, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
-def wait_until(reached: Callable[[], bool], seconds: float = 400) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "the condition does not hold in time"
-        time.sleep(0.1)
-
-
-def rounds_run(folder: Path) -> int:
-    return max((event["round"] for event in read_events(folder / "out/checkpoints")[0] if event["event"] == "round"),
-               default=0)  # fmt: skip
-
-
-def kill(folder: Path, words: str) -> str:
-    """Kill the federation's oldest process whose command line holds the words; waits until there is one."""
-
-    def oldest() -> psutil.Process | None:
-        with suppress(psutil.NoSuchProcess):
-            found = [process for process in flower_processes(folder) if words in " ".join(process.cmdline())]
-            return min(found, key=lambda process: process.create_time(), default=None)
-        return None
-
-    deadline = time.monotonic() + 100
-    while (victim := oldest()) is None:
-        assert time.monotonic() < deadline, f"no process of {words}"
-        time.sleep(0.1)
-    victim.kill()
-    return words
-
-
 def status_from(port: int, ca: Path, source: str, path: str) -> int:
     """The HTTP status that a peer of this address gets."""
     context = ssl.create_default_context(cafile=str(ca))
@@ -157,43 +69,17 @@ def status_from(port: int, ca: Path, source: str, path: str) -> int:
             return answer.status
 
 
-def prepare(folder: Path) -> tuple[int, bytes]:
-    write_bundle(folder / "start.tegu", bundle())
-    write_partitions(folder / "rows", population(USERS), NODES)
-    (port,) = free_ports(1)
-    (folder / "federation.toml").write_text(FILE.format(port=port, rounds=ROUNDS, nodes=NODES))
-    private, public = new_key_pair()
-    (folder / "signing.key").touch(0o600)
-    (folder / "signing.key").write_text(private.hex())
-    nodes = [word for node in range(NODES) for word in ("--node", f"node-{node}")]
-    tegu(folder, "certificates", "keys", *nodes)
-    return port, public
-
-
-@contextmanager
-def nothing_left(folder: Path) -> Iterator[None]:
-    """Ends what a killed server leaves running, if the test does not come so far that the next one does."""
-    try:
-        yield
-    finally:
-        for process in flower_processes(folder):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     folder = tmp_path_factory.mktemp("serve")
-    port, public = prepare(folder)
+    port, public = prepare(folder, ROUNDS)
     moment = random.Random(17)
     faults: list[str] = []
-    joins = [("join", "federation.toml", "--key", f"keys/node-{node}", "--data", f"rows/{node}.npz")
-             for node in range(NODES)]  # fmt: skip
     with (
         nothing_left(folder),
-        started(folder, "join-0", *joins[0]) as first,
-        started(folder, "join-1", *joins[1]) as second,
-        started(folder, "join-2", *joins[2]) as third,
+        started(folder, "join-0", *JOINS[0]) as first,
+        started(folder, "join-1", *JOINS[1]) as second,
+        started(folder, "join-2", *JOINS[2]) as third,
     ):
         with started(folder, "serve", "serve", "federation.toml") as server:
             wait_until(lambda: "serving at" in server.said())
@@ -221,7 +107,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 def test_the_result_is_that_of_an_undisturbed_run(served: Served) -> None:
     assert served.faults == [*KILLED, "tegu serve", "flwr-serverapp"]
-    expected = train_in_process(looped_engine(), population(USERS), bundle().meta, PLAN)
+    expected = train_in_process(looped_engine(), population(USERS), bundle().meta, plan(ROUNDS))
     assert max_difference(served.bundle.meta, expected.meta) < 1e-5
     assert max_difference(served.bundle.meta, bundle().meta) > 0.05
 
