@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 
 from tegu.server.serving.gate import gated, may_pass
 
@@ -63,3 +64,14 @@ def test_what_may_not_pass_is_answered_with_403() -> None:
 def test_what_may_pass_reaches_the_application() -> None:
     assert ask("http", "127.0.0.1") == (["http"], [])
     assert ask("lifespan", "10.0.0.9") == (["lifespan"], [])
+
+
+def test_few_threads_wait_for_the_one_writer_of_the_database() -> None:
+    async def application(one: Any, receive: Any, send: Any) -> None:
+        """Does nothing."""
+
+    async def threads() -> float:
+        await gated(application)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+        return current_default_thread_limiter().total_tokens
+
+    assert asyncio.run(threads()) == 4

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from anyio.to_thread import current_default_thread_limiter
+
 __all__ = ["gated", "main", "may_pass"]
 
 _FOR_ALL = ("/v1/fleet/", "/health")
 _OWN_HOSTS = ("127.0.0.1", "::1")
+_THREADS = 4  # of 40: SQLite has one writer, and the other threads would wait for it in short sleeps
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -38,9 +41,11 @@ def may_pass(scope: Scope) -> bool:
 
 
 def gated(application: Application) -> Application:
-    """The application behind the gate. What may not pass gets the status 403."""
+    """The application behind the gate. What may not pass gets the status 403. Requests are answered by a few threads."""
 
     async def gate(scope: Scope, receive: Any, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            current_default_thread_limiter().total_tokens = _THREADS
         if may_pass(scope):
             await application(scope, receive, send)
         elif scope["type"] == "http":

@@ -59,7 +59,7 @@ class SoakPlan(NamedTuple):
     most_seconds: float
 
 
-LONG = SoakPlan(200, 20, 14, 10, HARSH, (20.0, 60.0), math.inf, 7200.0)
+LONG = SoakPlan(200, 20, 10, 7, HARSH, (20.0, 60.0), math.inf, 7200.0)
 SHORT = SoakPlan(3, 8, 8, 5, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
 
 
