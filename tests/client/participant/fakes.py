@@ -46,6 +46,7 @@ class Fleet:
         self.calls: list[str] = []
         self.replies: list[Any] = []
         self.away = self.unknown = False
+        self.pushes_lost = 0
         self.size = 1000
         self.when_fetched: Callable[[], None] = lambda: None
 
@@ -82,6 +83,9 @@ class Fleet:
 
     def push(self, pulled: Any, reply: Any, seconds: float) -> None:
         self._call("push")
+        if self.pushes_lost:
+            self.pushes_lost -= 1
+            raise UnreachableError("away")
         self.replies.append(reply)
 
     def close(self) -> None:

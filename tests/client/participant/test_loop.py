@@ -253,3 +253,38 @@ def test_a_back_off_grows_and_differs_between_devices() -> None:
 def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError):
         Policy(**wrong)
+
+
+def test_a_reply_is_sent_again_when_the_server_is_back(tmp_path: Path) -> None:
+    """Flower hands a message out once: nobody else answers it, and its round would wait for this device."""
+    device = Device(tmp_path)
+    device.fleet.waiting.extend([train_message(), train_message()])
+    device.fleet.pushes_lost = 2
+    device.step(2)
+    assert (device.fleet.replies, device.state.status) == ([], "unreachable")
+    device.step()
+    assert device.fleet.calls.count("fetch") == 1, "the reply is computed once"
+    assert device.fleet.calls.count("pull") == 1, "the next message waits"
+    assert (len(device.fleet.replies), device.state.rounds, device.state.status) == (1, 1, "connected")
+    device.step()
+    assert device.state.rounds == 2
+
+
+def test_who_withdraws_while_the_server_is_away_refuses(tmp_path: Path) -> None:
+    device = Device(tmp_path)
+    device.fleet.waiting.append(train_message())
+    device.fleet.pushes_lost = 1
+    device.step()
+    device.personalizer.opt_out()
+    device.step()
+    assert device.fleet.replies == ["FederationError: opted-out"]
+    assert device.state.rounds == 0
+
+
+def test_a_reply_that_never_arrives_is_dropped(tmp_path: Path) -> None:
+    device = Device(tmp_path)
+    device.fleet.waiting.extend([train_message(), train_message()])
+    device.fleet.pushes_lost = 7
+    device.step(8)
+    assert device.fleet.calls.count("fetch") == 2
+    assert len(device.fleet.replies) == 1

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tegu.client.consent import Consent
 from tegu.client.federation.http import Connection, OverBudgetError, RefusedError, UnreachableError
@@ -33,6 +33,21 @@ _SLOWER = 1.5
 _SIT_OUT_SECONDS = 5.0  # until the device is asked again whether it takes part
 _HEARTBEAT_SHARE = 0.8  # of the time that the server waits for one
 _MOST_WAITING = 8  # messages that are refused on leaving
+_MOST_TRIES = 6  # half a minute and more, with back-off
+
+
+class _Unsent(NamedTuple):
+    """A message whose reply the server has not confirmed.
+
+    Attributes:
+        pulled: the message.
+        reply: to it; None if it is not computed yet.
+        tries: that have failed.
+    """
+
+    pulled: Pulled
+    reply: RecordDict | str | None = None
+    tries: int = 0
 
 
 class Loop:
@@ -69,6 +84,7 @@ class Loop:
         self._counted = self._failures = self._answered = self._refusals = 0
         self._heartbeat_due = self._not_before = 0.0
         self._last_message, self._pause = float("-inf"), policy.poll_seconds
+        self._unsent: _Unsent | None = None
 
     def run(self, stopping: threading.Event, goodbye: threading.Event) -> None:
         """Take part until `stopping` is set, and then leave: with a word to the server if `goodbye` is set, too."""
@@ -116,12 +132,14 @@ class Loop:
             self._heartbeat_due = time.monotonic() + _HEARTBEAT_SHARE * HEARTBEAT_SECONDS
         elif time.monotonic() >= self._heartbeat_due:
             self._heartbeat()
-        pulled = self._fleet.pull()
-        self._contact()
-        if pulled is None:
-            return self._pause_without_message()
+        if self._unsent is None:
+            pulled = self._fleet.pull()
+            self._contact()
+            if pulled is None:
+                return self._pause_without_message()
+            self._unsent = _Unsent(pulled)
         self._last_message, self._pause = time.monotonic(), self._policy.poll_seconds
-        self._answer(pulled)
+        self._answer(self._unsent)
         self._contact()
         return self._policy.poll_seconds
 
@@ -131,13 +149,18 @@ class Loop:
             self._fleet.node = None
             raise UnreachableError("the server does not know this device any more")
 
-    def _answer(self, pulled: Pulled) -> None:
-        began = time.perf_counter()
-        reply = self._reply(pulled)
-        computed = time.perf_counter() - began
-        self._allow(self._budget.left)
+    def _answer(self, unsent: _Unsent) -> None:
+        """Answer a message. If the server goes away meanwhile, the next step goes on: Flower hands it out only once."""
+        pulled, began = unsent.pulled, time.perf_counter()
+        self._unsent = None
         try:
-            self._send(pulled, reply, computed)
+            reply = self._reply(pulled) if unsent.reply is None else unsent.reply
+            unsent = unsent._replace(reply=reply)
+            self._allow(self._budget.left)
+            self._send(pulled, reply, time.perf_counter() - began)
+        except UnreachableError:
+            self._unsent = unsent._replace(tries=unsent.tries + 1) if unsent.tries < _MOST_TRIES else None
+            raise
         except OverBudgetError:  # nothing of it counts at the server until all of it has arrived
             _log.warning("a reply is larger than the bytes that are left today")
             self._not_before = time.monotonic() + _SIT_OUT_SECONDS
@@ -181,7 +204,8 @@ class Loop:
             self._allow(max(self._budget.left, _RESERVE_BYTES))
             try:
                 for _ in range(_MOST_WAITING):
-                    pulled = self._fleet.pull()
+                    pulled = self._fleet.pull() if self._unsent is None else self._unsent.pulled
+                    self._unsent = None
                     if pulled is None:
                         break
                     self._send(pulled, refusal(code), 0.0)

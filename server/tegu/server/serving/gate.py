@@ -41,7 +41,7 @@ def may_pass(scope: Scope) -> bool:
 
 
 def gated(application: Application) -> Application:
-    """The application behind the gate. What may not pass gets the status 403. Requests are answered by a few threads."""
+    """The application behind the gate. What may not pass gets the status 403. A few threads answer."""
 
     async def gate(scope: Scope, receive: Any, send: Send) -> None:
         if scope["type"] == "lifespan":

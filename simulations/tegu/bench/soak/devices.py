@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 
 from tegu.client import Minimums, Participant, ParticipantState, Personalizer, Policy
 from tegu.core.data.batch import Array
+from tegu.core.errors import RuntimeFailure
 
 __all__ = ["App"]
 
 _ROWS = 12  # from the beginning
+_LEAVES_SECONDS = 120.0  # a participant that cannot reach the server waits longer and longer
 _POLICY = Policy(poll_seconds=2.0, idle_seconds=4.0)  # most of the load of a SuperLink are such questions
 
 
@@ -57,6 +60,20 @@ class App:
         self.participant.stop()
         self._open()
         self.participant.start()
+
+    def withdraw_for_a_while(self) -> None:
+        """The user withdraws the agreement, and agrees again when the participant has left.
+
+        Raises:
+            RuntimeFailure: it takes part in spite of that.
+        """
+        self._personalizer.opt_out()
+        deadline = time.monotonic() + _LEAVES_SECONDS
+        while self.state.why != "not-opted-in":
+            if time.monotonic() > deadline:
+                raise RuntimeFailure(f"a participant goes on after its user has withdrawn: {self.participant}")
+            time.sleep(0.1)
+        self._personalizer.opt_in()
 
     def lost(self) -> int:
         """Number of acknowledged interactions that are not in the store."""

@@ -15,7 +15,7 @@ __all__ = ["GENTLE", "HARSH", "OF_SERVER", "inject"]
 
 OF_SERVER = ("SuperLink killed", "ServerApp killed", "tegu serve killed")
 """Faults of the server's processes."""
-GENTLE = ("participant stopped", "app ended", *OF_SERVER)
+GENTLE = ("participant stopped", "app ended", "agreement withdrawn", *OF_SERVER)
 """Faults from which a federation recovers within seconds."""
 HARSH = (*GENTLE, "participant killed")
 """Flower lets a device that did not say goodbye in again after a minute."""
@@ -47,6 +47,8 @@ def inject(kind: str, chance: random.Random, server: Server, apps: Sequence[App]
     app = chance.choice(apps)
     if kind == "app ended":
         app.restart_app()
+    elif kind == "agreement withdrawn":
+        app.withdraw_for_a_while()
     else:
         app.restart_participant(goodbye=kind == "participant stopped")
     return True

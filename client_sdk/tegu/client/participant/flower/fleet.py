@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tegu.client.federation.http import Connection, UnreachableError
 from tegu.client.participant.flower import TRIED
-from tegu.client.participant.flower.objects import MalformedError, content_of, message_part, parts_of
+from tegu.client.participant.flower.objects import MalformedError, Part, content_of, message_part, parts_of
 from tegu.client.participant.flower.protobuf import message
 from tegu.client.participant.flower.records import RecordDict
 from tegu.core.errors import FederationError
@@ -69,6 +70,7 @@ class Fleet:
         self.most = 0
         self._connection = connection
         self._registers = key is None
+        self._last: tuple[Pulled, RecordDict | str, tuple[Any, Part]] | None = None
         self._key = ec.generate_private_key(ec.SECP384R1()) if key is None else _read_key(key)
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         self._public = self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
@@ -108,7 +110,7 @@ class Fleet:
         return Pulled(answer.messages_list[0].metadata, answer.message_object_trees[0])
 
     def fetch(self, pulled: Pulled) -> RecordDict:
-        """The content of a message, which is confirmed.
+        """The content of a message, which is confirmed if the server still answers.
 
         Raises:
             UnreachableError: an object is not there, or is not what its id says.
@@ -116,32 +118,29 @@ class Fleet:
         names = list(dict.fromkeys(_names(pulled.tree)))
         objects = {name: self._object(pulled.metadata.run_id, name) for name in names}
         top = pulled.tree.object_id
-        self._ask(
-            "confirm-message-received",
-            "ConfirmMessageReceived",
-            node=self._node(),
-            run_id=pulled.metadata.run_id,
-            message_object_id=top,
-        )
+        with suppress(
+            UnreachableError
+        ):  # the content is here, and the server deletes its own at the latest with the run
+            self._confirm(pulled)
         try:
             return content_of(objects, top)
         except MalformedError as error:
             raise UnreachableError(f"the server's message is not readable ({error}): is it a SuperLink?") from error
 
+    def _confirm(self, pulled: Pulled) -> None:
+        asked, top = pulled.metadata, pulled.tree.object_id
+        known = {"node": self._node(), "run_id": asked.run_id, "message_object_id": top}
+        self._ask("confirm-message-received", "ConfirmMessageReceived", **known)
+
     def push(self, pulled: Pulled, reply: RecordDict | str, seconds: float) -> None:
-        """Send a reply.
+        """Send a reply. The same reply to the same message may be sent again: it is the same bytes, and counts once.
 
         Args:
             pulled: the message that it answers.
             reply: the content, or the reason for none.
             seconds: that computing it has taken.
         """
-        metadata = _reply_metadata(pulled.metadata)
-        failed = {"error": message("Error", code=_APP_FAILED, reason=reply)} if isinstance(reply, str) else {}
-        body = message("Message", metadata=metadata, **failed).SerializeToString(deterministic=True)
-        whole = message_part(body, None if isinstance(reply, str) else reply)
-        metadata.message_id = whole.id
-        sent = message("Message", metadata=metadata, **(failed or {"content": message("RecordDict")}))
+        sent, whole = self._outgoing(pulled, reply)
         answer = self._ask(
             "push-messages",
             "PushMessages",
@@ -153,9 +152,22 @@ class Fleet:
         wanted = set(answer.objects_to_push)
         for name, data in parts_of(whole).items():
             if name in wanted:
-                run, session = metadata.run_id, answer.session_id
+                run, session = pulled.metadata.run_id, answer.session_id
                 own = {"run_id": run, "session_id": session, "object_id": name, "object_content": data}
                 self._ask("push-object", "PushObject", node=self._node(), **own)
+        self._last = None
+
+    def _outgoing(self, pulled: Pulled, reply: RecordDict | str) -> tuple[Any, Part]:
+        """The message of a reply, and its objects. Its time stamp, and so its id, stays when it is sent again."""
+        if self._last is None or self._last[0] is not pulled or self._last[1] is not reply:
+            metadata = _reply_metadata(pulled.metadata)
+            failed = {"error": message("Error", code=_APP_FAILED, reason=reply)} if isinstance(reply, str) else {}
+            body = message("Message", metadata=metadata, **failed).SerializeToString(deterministic=True)
+            whole = message_part(body, None if isinstance(reply, str) else reply)
+            metadata.message_id = whole.id
+            sent = message("Message", metadata=metadata, **(failed or {"content": message("RecordDict")}))
+            self._last = pulled, reply, (sent, whole)
+        return self._last[2]
 
     def close(self) -> None:
         """Close the connection."""
