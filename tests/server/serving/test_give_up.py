@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectPushError
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectPushError, UnexpectedObjectContentError
 from httpx import ConnectError, HTTPStatusError, ReadError, ReadTimeout, RemoteProtocolError
 
 from tegu.core.errors import FederationError
@@ -24,16 +24,19 @@ SERVER: Any = SimpleNamespace(state=Path("state"))
 @pytest.mark.parametrize(
     "kind",
     [FederationError, ObjectPullError, ObjectPushError, ConnectError, HTTPStatusError, ReadError, ReadTimeout,
-     RemoteProtocolError],
+     RemoteProtocolError, UnexpectedObjectContentError, ZeroDivisionError],
 )  # fmt: skip
 def test_what_passes_is_tried_again(kind: type[Exception]) -> None:
-    """A SuperLink that is killed between two requests of the ServerApp makes it fail in one of these ways."""
+    """A SuperLink that is killed between two requests of the ServerApp makes it fail in one of these ways or another.
+
+    A programming error is tried again as well. It ends the run a little later.
+    """
     _give_up_if_hopeless(SERVER, ended(kind.__name__), 1)
     with pytest.raises(FederationError, match="a new round was not reached: why"):
         _give_up_if_hopeless(SERVER, ended(kind.__name__), _MOST_FAILURES)
 
 
-@pytest.mark.parametrize("kind", ["ZeroDivisionError", "DataError", "FileError"])
+@pytest.mark.parametrize("kind", ["DataError", "PopulationError", "BundleError", "FileError"])
 def test_what_stays_ends_the_run(kind: str) -> None:
     with pytest.raises(FederationError, match="the run has failed"):
         _give_up_if_hopeless(SERVER, ended(kind), 1)

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tegu.core.bundle.file import read_bundle, write_bundle
-from tegu.core.errors import FederationError
+from tegu.core.errors import (
+    BundleError,
+    CompileError,
+    DataError,
+    FederationError,
+    FileError,
+    MissingExtraError,
+    PopulationError,
+    SignatureError,
+    UnknownNameError,
+)
 from tegu.server.app import APP_DIR, RESULT, finished_text
 from tegu.server.rounds.waiting import GRACE_SECONDS, waiting_text
 from tegu.server.serving.control import Control
@@ -33,13 +43,14 @@ _POLL_SECONDS = 1.0
 _ASK_SECONDS = 5.0  # between questions to the SuperLink
 _FREE_POLLS = 3  # polls in succession without a lock, after which the ServerApp was killed
 _MOST_FAILURES = 5  # runs in succession that fail without a new round
-# Of Flower and its HTTP client, where the SuperLink is killed between a ServerApp's requests; and too few nodes.
-_MAY_PASS = frozenset(
-    {
-        *("FederationError", "ObjectPushError", "ObjectPullError", "ConnectError", "ConnectTimeout", "ReadError"),
-        *("ReadTimeout", "WriteError", "WriteTimeout", "RemoteProtocolError", "HTTPStatusError"),
-    }
-)
+# Nothing that time mends. All else may come of a SuperLink that was killed between the requests of a ServerApp.
+_FOR_GOOD = frozenset(
+    kind.__name__
+    for kind in (
+        BundleError, SignatureError, DataError, PopulationError, UnknownNameError, FileError, CompileError,
+        MissingExtraError,
+    )
+)  # fmt: skip
 
 
 def serve(server: Server, say: Say) -> Path:
@@ -115,7 +126,7 @@ def _run_until_done(tended: Tended, server: Server, say: Say, track: Track) -> N
 def _give_up_if_hopeless(server: Server, ended: _Ended, failures: int) -> None:
     """Raise what the run has failed with, unless another try may help, as where the SuperLink was killed meanwhile."""
     failure = ended.failure
-    if failures >= _MOST_FAILURES or (failure is not None and failure["kind"] not in _MAY_PASS):
+    if failures >= _MOST_FAILURES or (failure is not None and failure["kind"] in _FOR_GOOD):
         why = failure["error"] if failure else ended.details
         raise FederationError(
             f"the run has failed, and a new round was not reached: {why}. The checkpoints are kept, and the logs are "

@@ -15,7 +15,6 @@ __all__ = ["App"]
 
 _ROWS = 12  # from the beginning
 _LEAVES_SECONDS = 120.0  # a participant that cannot reach the server waits longer and longer
-_POLICY = Policy(poll_seconds=2.0, idle_seconds=4.0)  # most of the load of a SuperLink are such questions
 
 
 class App:
@@ -25,11 +24,13 @@ class App:
         number: of the device.
         folder: with the bundle, the keys and the stores.
         server: its address.
+        policy: of the participant.
         refuses: whether the device demands so much that it refuses every round.
     """
 
-    def __init__(self, number: int, folder: Path, server: str, *, refuses: bool) -> None:
+    def __init__(self, number: int, folder: Path, server: str, policy: Policy, *, refuses: bool) -> None:
         self._folder, self._number, self._server, self._refuses = folder, number, server, refuses
+        self._policy = policy
         self._random = np.random.default_rng(number)
         self._acknowledged: set[str] = set()
         self._open()
@@ -94,7 +95,7 @@ class App:
             self._server,
             ca=keys / "ca.crt",
             key=keys / f"phone-{self._number}",
-            policy=_POLICY,
+            policy=self._policy,
             minimums=minimums,
         )
 

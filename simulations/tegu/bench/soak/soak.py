@@ -23,6 +23,7 @@ from tegu.bench.soak.replies import Replies, account, listening
 from tegu.bench.soak.report import Memory, Soaked
 from tegu.bench.soak.server import Server
 from tegu.bench.soak.vandal import Vandal
+from tegu.client import Policy
 from tegu.client.federation.http import Connection
 from tegu.core.errors import RuntimeFailure
 from tegu.server.deployment.environment import free_ports
@@ -43,6 +44,7 @@ class SoakPlan(NamedTuple):
         devices: in this process. The first declines every round, and the last sends numbers that are not finite.
         cohort: answers that a round wants. It asks 1.3 times as many devices.
         quorum: answers that a round needs.
+        poll_seconds: between two questions of a device. With 20 devices they are most of a SuperLink's work.
         faults: kinds of faults. Each comes once, in a random order, before any comes again.
         between: least and most seconds between two faults.
         until: seconds after which there are no more faults.
@@ -53,14 +55,15 @@ class SoakPlan(NamedTuple):
     devices: int
     cohort: int
     quorum: int
+    poll_seconds: float
     faults: tuple[str, ...]
     between: tuple[float, float]
     until: float
     most_seconds: float
 
 
-LONG = SoakPlan(200, 20, 10, 7, HARSH, (20.0, 60.0), math.inf, 7200.0)
-SHORT = SoakPlan(3, 8, 8, 5, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
+LONG = SoakPlan(200, 20, 8, 5, 4.0, HARSH, (20.0, 60.0), math.inf, 7200.0)
+SHORT = SoakPlan(3, 8, 8, 5, 1.0, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -87,7 +90,8 @@ def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) ->
         _wait(lambda: "serving at" in server.said(), 90, "the server does not start")
         _register(folder, plan.devices)
         replies = stack.enter_context(listening())
-        apps = [App(number, folder, address, refuses=number == 0) for number in range(plan.devices - 1)]
+        policy = Policy(poll_seconds=plan.poll_seconds, idle_seconds=2 * plan.poll_seconds)
+        apps = [App(number, folder, address, policy, refuses=number == 0) for number in range(plan.devices - 1)]
         stack.callback(_close, apps)
         stack.callback(_vandal(plan.devices - 1, folder, address, replies).close)
         _wait(lambda: "round 1 of" in server.said(), 120, "the first round does not end")

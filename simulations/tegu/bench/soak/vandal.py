@@ -17,7 +17,7 @@ from tegu.wire import Reply, read_training_request, training_reply_content
 
 __all__ = ["Vandal"]
 
-_POLL_SECONDS, _TIMEOUT_SECONDS, _MOST_BYTES = 2.0, 20.0, 1 << 40
+_POLL_SECONDS, _TIMEOUT_SECONDS, _MOST_BYTES = 3.0, 20.0, 1 << 40
 
 
 class Vandal:
