@@ -69,8 +69,8 @@ class Fleet:
         return True
 
     def deactivate(self) -> None:
-        self.node = None
         self._call("deactivate")
+        self.node = None
 
     def pull(self) -> Any:
         self._call("pull")

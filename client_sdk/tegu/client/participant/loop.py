@@ -33,6 +33,7 @@ _SLOWER = 1.5
 _SIT_OUT_SECONDS = 5.0  # until the device is asked again whether it takes part
 _HEARTBEAT_SHARE = 0.8  # of the time that the server waits for one
 _MOST_WAITING = 8  # messages that are refused on leaving
+_AWAY_SECONDS = 3.0  # a server asks about its replies every half second
 _MOST_TRIES = 6  # half a minute and more, with back-off
 
 
@@ -85,6 +86,7 @@ class Loop:
         self._heartbeat_due = self._not_before = 0.0
         self._last_message, self._pause = float("-inf"), policy.poll_seconds
         self._unsent: _Unsent | None = None
+        self._pull_failed = False
 
     def run(self, stopping: threading.Event, goodbye: threading.Event) -> None:
         """Take part until `stopping` is set, and then leave: with a word to the server if `goodbye` is set, too."""
@@ -127,13 +129,15 @@ class Loop:
             self._report(status="sits out", why=why, bytes_today=self._budget.used)
             return self._until_asked_again(why)
         self._allow(self._budget.left)
+        if self._pull_failed and self._fleet.node is not None:
+            return self._leave_for_a_moment()
         if self._fleet.node is None:
             self._fleet.activate()
             self._heartbeat_due = time.monotonic() + _HEARTBEAT_SHARE * HEARTBEAT_SECONDS
         elif time.monotonic() >= self._heartbeat_due:
             self._heartbeat()
         if self._unsent is None:
-            pulled = self._fleet.pull()
+            pulled = self._pull()
             self._contact()
             if pulled is None:
                 return self._pause_without_message()
@@ -142,6 +146,23 @@ class Loop:
         self._answer(self._unsent)
         self._contact()
         return self._policy.poll_seconds
+
+    def _pull(self) -> Pulled | None:
+        try:
+            return self._fleet.pull()
+        except UnreachableError:
+            self._pull_failed = True
+            raise
+
+    def _leave_for_a_moment(self) -> float:
+        """Leave, so that the server asks again for what it may have handed out to this device when its answer was lost.
+
+        Flower hands a message out once, and reports it as lost only while its device is not connected.
+        """
+        self._fleet.deactivate()
+        self._pull_failed = False
+        self._contact()
+        return _AWAY_SECONDS
 
     def _heartbeat(self) -> None:
         self._heartbeat_due = time.monotonic() + _HEARTBEAT_SHARE * HEARTBEAT_SECONDS
@@ -212,7 +233,7 @@ class Loop:
                 self._fleet.deactivate()
             except (UnreachableError, RefusedError, OverBudgetError) as error:
                 _log.info("the device leaves without a word: %s", error)
-            self._fleet.node = None
+            self._fleet.node, self._pull_failed = None, False
             self._fleet.close()
             self._count()
             self._write_budget()

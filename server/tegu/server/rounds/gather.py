@@ -1,7 +1,7 @@
 """The answers to one question that many nodes are asked, until there are enough or the time is up.
 
 A node that is killed comes back within a minute, and Flower reports its reply as lost. The same message gives the same
-update, so such a node is asked again. Answers that come after their question has closed are taken from the server's
+update, so such a node is asked again, and either reply counts. Answers that come after their question has closed are taken from the server's
 store, counted and dropped.
 """
 
@@ -42,6 +42,7 @@ class Question:
     def __init__(self, mail: Mailbox, grid: Grid, clock: Clock, patience: float = PATIENCE_SECONDS) -> None:
         self._mail, self._grid, self._clock, self._patience = mail, grid, clock, patience
         self._asked: dict[int, Message] = {}
+        self._sent: list[Message] = []  # a node that was asked twice may answer either message
         self._replies: dict[int, Message] = {}
         self._lost: dict[int, tuple[Message, float]] = {}  # the error, and when it was noticed
         self._times = Counter[int]()
@@ -81,6 +82,7 @@ class Question:
         for message in self._mail.send(messages):
             node = message.metadata.dst_node_id
             self._asked[node] = message
+            self._sent.append(message)
             self._replies.pop(node, None)
             self._lost.pop(node, None)
 
@@ -98,8 +100,11 @@ class Question:
     def _take(self, now: float) -> None:
         for arrival in self._mail.collect():
             node = arrival.node
-            if self._asked.get(node) is not arrival.sent:
+            known = self._replies.get(node)
+            if not any(arrival.sent is each for each in self._sent) or (known is not None and not known.has_error()):
                 self.came_late += not arrival.reply.has_error()
+            elif arrival.reply.has_error() and arrival.sent is not self._asked[node]:
+                continue  # it was asked again meanwhile
             elif arrival.is_lost and self._times[node] < _TIMES:
                 self._lost[node] = (arrival.reply, now)
             else:

@@ -85,7 +85,10 @@ class SynchronousRounds:
         return found
 
     def _choose(self, number: int, attempt: int, question: Question, found: Found) -> list[int]:
-        """The nodes to ask: in a later attempt others than before, and then those whose replies were lost."""
+        """The nodes to ask: in a later attempt others than before, and then those whose replies were lost or are late.
+
+        A SuperLink that is killed while it hands out a message loses it, and its node looks like a slow one.
+        """
         wanted, quorum = self._wanted - len(found.usable), self._quorum - len(found.usable)
         connected = wait_for_nodes(
             self._grid, self._wanted, self._quorum, self._wait_seconds, self._clock, self._tell, set(self._reliability)
@@ -97,9 +100,9 @@ class SynchronousRounds:
         chosen = draw_nodes(pool, size, self._seed, number, attempt)
         if attempt > 1:
             if len(chosen) < quorum:
-                chosen = sorted({*chosen, *(node for node in question.lost if node in connected)})
+                chosen = sorted({*chosen, *({*question.lost, *question.late} & set(connected))})
             self._tell(
                 f"round {number}: usable replies of {len(found.usable)} nodes, and the quorum is {self._quorum}: "
-                f"attempt {attempt} of {self._plan.attempts} asks {len(chosen)} other nodes"
+                f"attempt {attempt} of {self._plan.attempts} asks {len(chosen)} nodes"
             )
         return chosen

@@ -44,6 +44,7 @@ class SoakPlan(NamedTuple):
         devices: in this process. The first declines every round, and the last sends numbers that are not finite.
         cohort: answers that a round wants. It asks 1.3 times as many devices.
         quorum: answers that a round needs.
+        deadline: seconds after which a round goes on with its quorum.
         poll_seconds: between two questions of a device. With 20 devices they are most of a SuperLink's work.
         faults: kinds of faults. Each comes once, in a random order, before any comes again.
         between: least and most seconds between two faults.
@@ -55,6 +56,7 @@ class SoakPlan(NamedTuple):
     devices: int
     cohort: int
     quorum: int
+    deadline: float
     poll_seconds: float
     faults: tuple[str, ...]
     between: tuple[float, float]
@@ -62,8 +64,8 @@ class SoakPlan(NamedTuple):
     most_seconds: float
 
 
-LONG = SoakPlan(200, 20, 8, 5, 4.0, HARSH, (20.0, 60.0), math.inf, 7200.0)
-SHORT = SoakPlan(3, 8, 8, 5, 1.0, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
+LONG = SoakPlan(200, 20, 8, 5, 120.0, 4.0, HARSH, (20.0, 60.0), math.inf, 7200.0)
+SHORT = SoakPlan(3, 8, 7, 5, 45.0, 1.0, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
@@ -133,7 +135,8 @@ def _prepare(folder: Path, plan: SoakPlan) -> str:
     address = f"127.0.0.1:{free_ports(1)[0]}"
     (folder / "federation.toml").write_text(
         f'[server]\naddress = "{address}"\n[run]\nbundle = "start.tegu"\nout = "out"\nrounds = {plan.rounds}\n'
-        f"cohort = {plan.cohort}\nquorum = {plan.quorum}\ncalibration-share = 0.0\nvalidate-every = 0\n",
+        f"cohort = {plan.cohort}\nquorum = {plan.quorum}\ndeadline = {plan.deadline}\n"
+        "calibration-share = 0.0\nvalidate-every = 0\n",
         "utf-8",
     )
     return address

@@ -99,8 +99,8 @@ class Fleet:
 
     def deactivate(self) -> None:
         """Tell the server that the node leaves."""
-        node, self.node = self._node().node_id, None
-        self._ask("deactivate-node", "DeactivateNode", node_id=node)
+        self._ask("deactivate-node", "DeactivateNode", node_id=self._node().node_id)
+        self.node = None
 
     def pull(self) -> Pulled | None:
         """The next message; None if there is none."""
