@@ -1,8 +1,8 @@
 """The answers to one question that many nodes are asked, until there are enough or the time is up.
 
 A node that is killed comes back within a minute, and Flower reports its reply as lost. The same message gives the same
-update, so such a node is asked again, and either reply counts. Answers that come after their question has closed are taken from the server's
-store, counted and dropped.
+update, so such a node is asked again, and either reply counts. Answers that come after their question has closed are
+taken from the server's store, counted and dropped.
 """
 
 from __future__ import annotations
