@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import vjp
@@ -32,7 +34,8 @@ def check_differentiable(model: nn.Module, x: Tensor) -> None:
     calls = ModuleCalls()
     try:
         with naming_the_module() as calls:
-            output, gradient_of = vjp(lambda own: call(model, parameters | own, x), variables)
+            pair: Any = vjp(lambda own: call(model, parameters | own, x), variables)
+            output, gradient_of = pair
             gradient_of(torch.ones_like(output))
     except TeguError:
         raise
