@@ -116,7 +116,7 @@ SETTINGS = {
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_fixed_parameters_stay_and_others_start_as_given(setting: str):
     model, people = half_fixed(), vectors()
-    run = simulate(people, model, **{"plan": plan(), **SETTINGS[setting]})
+    run = simulate(people, model, **{"plan": plan(), "engine": "torch-loop", **SETTINGS[setting]})
     found, start = run.bundle.meta, run.learner.init(0)
     first = "0/" if setting == "mixture" else ""
     assert np.array_equal(start[f"{first}2.weight"], model[2].weight.detach().numpy())

@@ -93,7 +93,7 @@ def test_initialisations_share_what_is_fixed() -> None:
     model = people.classifier()
     model[0].requires_grad_(requires_grad=False)
     fixed = copy.deepcopy(model[0])
-    run = simulate(people.people(), model, plan=people.plan(1), initialisations=2, progress=SILENT)
+    run = simulate(people.people(), model, plan=people.plan(1), initialisations=2, progress=SILENT, engine="torch-loop")
     states = [run.state_dict(number) for number in range(2)]
     for state in states:
         model.load_state_dict(state)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.core.samples import refused
@@ -111,6 +112,17 @@ def test_a_wrong_keyword_names_the_nearest() -> None:
         simulate(people.people(), people.learner(), round=3)  # type: ignore[arg-type]
     with refused(DataError, "plan is {'rounds': 3}: expected a TrainingPlan"):
         simulate(people.people(), people.learner(), plan={"rounds": 3})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [pd.DataFrame({"a": [1]}), (np.zeros((2, 1)), [0, 1]), None])
+def test_what_is_no_population_is_told_how_to_become_one(rows: Any) -> None:
+    with refused(DataError, f"the population is a {type(rows).__name__}: expected a Population", "from_arrays"):
+        simulate(rows, people.learner())
+
+
+def test_a_folder_is_a_path() -> None:
+    with refused(DataError, "checkpoints is 3: expected the path of a folder, or None"):
+        simulate(people.people(), people.learner(), checkpoints=3)  # type: ignore[arg-type]
 
 
 # --- settings of the plan, the engine and the backend -------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Never
@@ -92,8 +93,8 @@ def simulate(
     Raises:
         PopulationError: too few users for the split or the cohort, or users with too few rows.
         CompileError: the model cannot be compiled.
-        DataError: a number is out of range, the learner was built for another spec, or it does not allow several
-            initialisations.
+        DataError: an argument has another type, a number is out of range, the learner was built for another spec, or it
+            does not allow several initialisations.
         FederationError: `checkpoints` holds another run or is in use, or training diverges.
         FileError: `checkpoints` cannot be written.
         UnknownNameError: no such backend, engine, `init` or keyword.
@@ -102,6 +103,7 @@ def simulate(
         raise UnknownNameError("keyword of simulate", next(iter(unknown)), _keywords())
     if not isinstance(plan, TrainingPlan | None):
         raise DataError(f"plan is {plan!r}: expected a TrainingPlan")
+    _check_types(population, checkpoints)
     initialisations = whole_number("initialisations", initialisations, 1)
     plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
     learner = choose_learner(population, learner, plan.seed, init, standardise, output)
@@ -120,6 +122,16 @@ def simulate(
             progress=shown,
         )
     return replace(run, initialisations=initialisations, single=learner)
+
+
+def _check_types(population: object, checkpoints: object) -> None:
+    if not isinstance(population, Population):
+        raise DataError(
+            f"the population is a {type(population).__name__}: expected a Population; make one with "
+            "Population.from_arrays(x, y, user), from_frame or from_file"
+        )
+    if not isinstance(checkpoints, str | os.PathLike | None):
+        raise DataError(f"checkpoints is {checkpoints!r}: expected the path of a folder, or None")
 
 
 def _keywords() -> list[str]:

@@ -260,6 +260,13 @@ def test_decimal_numbers_as_text_are_no_categories_unless_named(cells: list[Any]
     assert fit_column("c", np.array(cells, object), "category").kind == "category"
 
 
+def test_a_mark_for_a_gap_among_decimal_numbers_is_named() -> None:
+    with pytest.raises(
+        DataError, match=r"such as '0\.5', beside '1\.234,5': leave such cells empty and convert the rest"
+    ):
+        fit_column("c", np.array(["0.5", "1.234,5", "2.25"], object))
+
+
 @pytest.mark.parametrize("cells", [["01067", "80331"], ["1,5", "unknown"], ["2.0.1", "2.1.0"]])
 def test_codes_and_words_stay_categories(cells: list[str]) -> None:
     assert fit_column("c", np.array(cells, object)).kind == "category"

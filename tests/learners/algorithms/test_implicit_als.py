@@ -93,6 +93,18 @@ def test_the_update_is_the_partial_gradient_of_the_loss() -> None:
         assert update["items"][item, factor] == pytest.approx(slope / (2 * small), rel=1e-4, abs=1e-6)
 
 
+def test_training_solves_as_a_device_does_in_six_steps() -> None:
+    learner = implicit_als(Spec.ranking(60), factors=40, unseen=UNSEEN, ridge=RIDGE)
+    drawn = np.random.default_rng(1)
+    meta = {"items": torch.from_numpy(drawn.normal(size=(60, 40))), "popularity": torch.zeros(60).double()}
+    rows, nothing = clicks([3, 7, 1, 50], [1.0, 20.0, 1.0, 2.0]), clicks([], [])
+    user = learner.adapt(meta, rows, {**learner.knobs, "taste": 1.0, "steps": 6.0}, NO_NOISE)["user"]
+    found = learner.update(meta, rows, nothing, NO_NOISE)["items"]
+    # An item without a click: unseen * (q . u) u + unseen * ridge * q.
+    item = meta["items"][2]
+    torch.testing.assert_close(found[2], UNSEEN * ((item @ user) * user + RIDGE * item))
+
+
 def test_the_summed_update_is_the_sum() -> None:
     meta = parameters()[0]
     people = [(clicks([3, 7], [1.0, 2.0]), clicks([4], [1.0])), (clicks([0, 2], [1.0, 1.0], [1.0, 0.0]), SUPPORT)]

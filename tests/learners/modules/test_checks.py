@@ -9,7 +9,7 @@ from torch import nn
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import CompileError, DataError
-from tegu.learners import fedavg, fedsgd, reptile
+from tegu.learners import fedavg, fedsgd, reptile, residual_correction
 from tegu.learners.baselines.local_only import local_only
 
 
@@ -134,3 +134,45 @@ def test_parameters_that_are_used_without_registered_modules_are_refused():
     meta = meta_of(learner)
     state = learner.adapt(meta, rows(4), learner.knobs, NO_NOISE)
     assert all((state[name] != meta[name]).any() for name in state)
+
+
+class Signs(torch.autograd.Function):
+    """As torch's first guide writes functions, which `torch.func` refuses."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * (ctx.saved_tensors[0].abs() < 1).to(grad.dtype)
+
+
+class Binary(nn.Linear):
+    def forward(self, x):
+        return Signs.apply(super().forward(x))
+
+
+class GradientInside(nn.Linear):
+    def forward(self, x):
+        with torch.enable_grad():
+            y = super().forward(x.clone().requires_grad_())
+            y.sum().backward()
+        return y
+
+
+@pytest.mark.parametrize("learner", [reptile, residual_correction])
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            Binary(6, 6),
+            r"^1 \(Binary\) cannot be differentiated .*: write its torch\.autograd\.Function with fo",
+        ),
+        (GradientInside(6, 6), r"^1 \(GradientInside\) cannot be differentiated .*: write it with operators"),
+    ],
+)
+def test_a_layer_that_torch_func_does_not_differentiate_is_named_at_once(learner, layer, message):
+    with pytest.raises(CompileError, match=message):
+        learner(head(layer), SPEC)

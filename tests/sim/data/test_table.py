@@ -141,6 +141,14 @@ def test_a_given_spec_is_kept_or_the_columns_are_refused() -> None:
         ({}, {"titles": "title"}, ("no item ids",)),
         ({}, {"titles": "names"}, ("no column ['names']",)),
         ({}, {"target": None}, ("kind='ranking'",)),
+        (
+            {},
+            {"features": "age", "target": None, "kind": "ranking"},
+            ("the features age are no item ids", "one column of whole numbers or words", ".astype('int64')"),
+        ),
+        ({}, {"features": [3]}, ("3 is no name of a column", "frame.columns.map(str)")),
+        ({}, {"features": 3}, ("3 is no name of a column",)),
+        ({}, {"user": 0}, ("0 is no name of a column",)),
         ({}, {"target": ["answer", "stars"], "kind": "classification"}, ("expected one column of labels",)),
     ],
 )
@@ -277,14 +285,15 @@ def test_a_frame_of_numbers_gives_its_names() -> None:
 
 def test_notes_say_what_may_be_meant_otherwise(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "tegu")
-    frame = FRAME.assign(zip=["01067", "10115", "01067", "80331"])
-    Population.from_frame(frame, user="who", features=["price", "stars", "zip"], target="answer")
+    frame = FRAME.assign(zip=["01067", "10115", "01067", "80331"], pulse=["71", "?", "64", "80"])
+    Population.from_frame(frame, user="who", features=["price", "stars", "zip", "pulse"], target="answer")
     assert (
         "price, stars: taken as numbers, unchanged; name stars in categories where the numbers are codes."
         in caplog.text
     )
     assert "zip is a category with 3 levels" in caplog.text
-    assert "its text looks like numbers" in caplog.text
+    assert "its text looks like numbers: convert it" in caplog.text
+    assert "its text looks like numbers beside '?': convert it" in caplog.text
 
 
 def test_a_header_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.decompositions import STRIDED, decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
 from tegu.compile.tracing.known_values import KnownValues
+from tegu.compile.tracing.views_in_place import without_views_in_place
 from tegu.core.errors import CompileError
 
 __all__ = ["Captured", "capture"]
@@ -87,6 +88,7 @@ def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Te
     module.graph.eliminate_dead_code()
     _replace_numel(module)
     _index_to_embedding(module)
+    without_views_in_place(module)
     return module
 
 

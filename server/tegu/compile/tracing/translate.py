@@ -24,7 +24,6 @@ from torch.export.graph_signature import (
 )
 from torch.onnx._internal.exporter._core import _exported_program_to_onnx_program
 from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from tegu.compile.operators.broadcast_matmul import TRANSLATIONS as MATMUL
 from tegu.compile.operators.convolution.sliding import TRANSLATIONS as SLIDING
@@ -32,6 +31,7 @@ from tegu.compile.rewrites.fuse import fuse
 from tegu.compile.rewrites.sink_transposes import sink_transposes
 from tegu.compile.tracing.capture import Captured
 from tegu.compile.tracing.promotion import promote_types
+from tegu.compile.tracing.registry import Translations
 
 __all__ = ["OPSET", "quiet", "translate"]
 
@@ -60,12 +60,8 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
 
 
 @functools.cache
-def _registry() -> ONNXRegistry:
-    """The translations of torch and of this package. `torch.onnx.export` reads them anew, a fifth of a compilation."""
-    registry = ONNXRegistry.from_torchlib(opset_version=OPSET)
-    for operator, translation in {**MATMUL, **SLIDING}.items():
-        registry.register_op(operator, translation)
-    return registry
+def _registry() -> Translations:
+    return Translations(OPSET, {**MATMUL, **SLIDING})
 
 
 def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:

@@ -40,8 +40,8 @@ def fit_column(name: str, raw: object, role: Role | None = None) -> Column:
         role: what to make of its distinct values; None to follow from what they are.
 
     Raises:
-        DataError: the column is empty, holds gaps alone, mixes kinds, holds lists, other objects or decimal numbers as
-            text, or is a category with more than `MOST_LEVELS` levels.
+        DataError: the column is empty, holds gaps alone, mixes kinds, holds lists, other objects or mostly decimal
+            numbers as text, or is a category with more than `MOST_LEVELS` levels.
     """
     cells = raw_cells(name, raw)
     kind = "word" if role is not None or _is_categorical(raw) else kind_of_cells(name, cells)
@@ -75,12 +75,16 @@ def _are_dates(cells: Array) -> bool:
 
 
 def _refuse_numbers_in_words(name: str, cells: Array) -> None:
-    """Raise an error if all words are decimal numbers. Whole numbers in words may be codes, such as postal ones."""
+    """Raise an error if most words are decimal numbers. Whole numbers in words may be codes, such as postal ones."""
     present = [cell for cell in cells.tolist() if isinstance(cell, str)]
-    if all(map(_NUMBER.match, present)) and any(not cell.strip().lstrip("+-").isdigit() for cell in present):
+    found = [cell for cell in present if _NUMBER.match(cell)]
+    if 2 * len(found) > len(present) and any(not cell.strip().lstrip("+-").isdigit() for cell in found):
+        other = next((cell for cell in present if not _NUMBER.match(cell)), None)
+        beside = "" if other is None else f", beside {other!r}"
+        fix = "convert it to numbers" if other is None else "leave such cells empty and convert the rest to numbers"
         raise DataError(
-            f"column {name} holds numbers as text, such as {present[0]!r}: convert it to numbers (pandas.read_csv has "
-            "decimal=','), or name it in categories if each is a name"
+            f"column {name} holds numbers as text, such as {found[0]!r}{beside}: {fix} (pandas.read_csv has "
+            "decimal=',' and na_values=), or name it in categories if each is a name"
         )
 
 

@@ -31,7 +31,7 @@ from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.scalars import real_number, whole_number
-from tegu.learners.inner_loop.gradient_steps import concatenate, run_steps
+from tegu.learners.inner_loop.gradient_steps import concatenate
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.learner import (
     CalibrationOptions,
@@ -80,6 +80,7 @@ def implicit_als(spec: Spec, *, factors: int = 64, unseen: float = 0.1, ridge: f
         )
     factors = min(whole_number("factors", factors, 1), spec.items)
     unseen, ridge = _checked(unseen, ridge)
+    identity = torch.eye(factors, dtype=torch.float32)
     knobs = {"steps": float(_STEPS), "taste": 2.5, "ridge": ridge, "unseen": unseen}
 
     def begin(meta: TorchTree, support: TorchBatch) -> TorchTree:
@@ -106,15 +107,25 @@ def implicit_als(spec: Spec, *, factors: int = 64, unseen: float = 0.1, ridge: f
         progress = next_progress(Progress(*(carry[name] for name in Progress._fields)), product)
         return {**carry, **progress._asdict(), "user": knobs["taste"] * progress.solution}
 
+    def best_taste(items: Tensor, vectors: Tensor, clicked: Tensor, seen: Tensor) -> Tensor:
+        # As the steps on a device, with the matrix written out: unrolled in a graph, its products are fewer operators.
+        weights = clicked - unseen * seen
+        shrinking = ridge * (weights.sum() + unseen * spec.items)
+        of_clicks = vectors.T @ (weights.unsqueeze(-1) * vectors)
+        matrix = of_clicks + unseen * (items.T @ items) + shrinking * identity.to(items.dtype)
+        progress = no_progress(clicked @ vectors)
+        for _ in range(_TRAINING_STEPS):
+            progress = next_progress(progress, lambda user: (matrix * user).sum(-1))
+        return progress.solution
+
     adapt = Iterated(begin, step, lambda carry: {"user": carry["user"]})
-    solved = {**knobs, "taste": 1.0, "steps": float(_TRAINING_STEPS)}
 
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
         rows = concatenate(support, query)
-        user = run_steps(adapt, {name: value.detach() for name, value in meta.items()}, rows, solved)["user"].detach()
         confidence, items = click_confidence(rows.y), meta["items"]
         vectors, seen = from_table(rows.x, items), confidence.clamp(max=1)
+        user = best_taste(items.detach(), vectors.detach(), rows.mask * confidence, rows.mask * seen)
         scores, lengths = vectors @ user, ridge * vectors.square().sum(-1)
         clicked = confidence * ((1 - scores).square() + lengths) - unseen * seen * (scores.square() + lengths)
         of_catalogue = unseen * (user @ (items.T @ items) @ user + ridge * items.square().sum())

@@ -15,6 +15,7 @@ from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.core.notes import note
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.module_calls import ModuleCalls
+from tegu.learners.modules.differentiable import check_differentiable
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
 from tegu.learners.modules.named_output import OutputName, find_output, select_output
@@ -126,6 +127,7 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             "with such rows; add a small number to what it divides by or takes the logarithm of"
         )
     _check_parameter_access(model, x)
+    check_differentiable(model, x)
     fewer_rows, all_rows = _output(model, x[:-1]), output[:-1]
     if not torch.allclose(fewer_rows, all_rows, rtol=1e-3, atol=1e-4):
         raise CompileError(

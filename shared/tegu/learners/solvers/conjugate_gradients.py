@@ -18,22 +18,24 @@ _TINY = 1e-20  # a residual of zero stays zero
 
 
 class Progress(NamedTuple):
-    """How far the solution is; every entry is `[size]`.
+    """How far the solution is.
 
     Attributes:
-        solution: approximates the x of `A x = b`.
-        residual: `b - A x`.
-        direction: along which the next step goes.
+        solution: approximates the x of `A x = b`; `[size]`.
+        residual: `b - A x`, `[size]`.
+        direction: along which the next step goes, `[size]`.
+        length: the residual's squared length, `[]`.
     """
 
     solution: Tensor
     residual: Tensor
     direction: Tensor
+    length: Tensor
 
 
 def no_progress(target: Tensor) -> Progress:
     """Start at zero, for the right side `target` `[size]`."""
-    return Progress(torch.zeros_like(target), target, target)
+    return Progress(torch.zeros_like(target), target, target, target.square().sum())
 
 
 def next_progress(now: Progress, product: Callable[[Tensor], Tensor]) -> Progress:
@@ -43,8 +45,9 @@ def next_progress(now: Progress, product: Callable[[Tensor], Tensor]) -> Progres
         now: from `no_progress` or this function.
         product: x `[size]` -> A x `[size]`, for a symmetric positive definite A.
     """
-    image, length = product(now.direction), now.residual.square().sum()
-    step = length / ((now.direction * image).sum() + _TINY)
+    image = product(now.direction)
+    step = now.length / (now.direction * image).sum().clamp(min=_TINY)
     residual = now.residual - step * image
-    kept = residual.square().sum() / (length + _TINY)
-    return Progress(now.solution + step * now.direction, residual, residual + kept * now.direction)
+    length = residual.square().sum()
+    direction = residual + length / now.length.clamp(min=_TINY) * now.direction
+    return Progress(now.solution + step * now.direction, residual, direction, length)

@@ -193,7 +193,7 @@ class Population:
         """
         optional = [column for column in (group, order) if isinstance(column, str)]
         used = [*as_list(features), *as_list(target), *as_list(titles if isinstance(titles, str) else None)]
-        columns = read_columns(frame, [user, *used, *optional])
+        columns = read_columns(frame, [*as_list(user), *used, *optional])
         if not len(columns[user]):
             raise PopulationError("there are no rows: expected at least one user")
         roles: dict[str, Role] = {**dict.fromkeys(categories, "category"), **dict.fromkeys(ids, "id")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -36,8 +36,20 @@ class TableRows(NamedTuple):
 
 
 def as_list(names: Names | None) -> list[str]:
-    """One name, several, or none as a list."""
-    return [] if names is None else [names] if isinstance(names, str) else list(names)
+    """One name, several, or none as a list.
+
+    Raises:
+        DataError: a name is no text.
+    """
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    found: list[Any] = [] if names is None else list(names) if several else [names]
+    for name in found:
+        if not isinstance(name, str):
+            raise DataError(
+                f"{name!r} is no name of a column: expected text; rename the columns, as by "
+                "frame.columns = frame.columns.map(str)"
+            )
+    return found
 
 
 def read_columns(frame: object, wanted: Sequence[str]) -> dict[str, Any]:
@@ -103,6 +115,12 @@ def table_rows(
 def _spec(x: Array, y: Array, encoding: Encoding, kind: Kind | None) -> Spec:
     items = 0 if x.ndim > 1 else len(encoding.items) or int(x.max(initial=0)) + 1
     if kind == "ranking":
+        if not items:
+            raise DataError(
+                f"the features {', '.join(encoding.features)} are no item ids: a ranking needs one column of whole "
+                "numbers or words; give its name alone, and convert ids that pandas holds as real numbers, as by "
+                ".astype('int64')"
+            )
         return Spec.ranking(items)
     field = Field((), "int64", items) if items else Field(x.shape[1:], "float32")
     if encoding.ids:

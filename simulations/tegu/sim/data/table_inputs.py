@@ -24,6 +24,7 @@ __all__ = ["Names", "Titles", "encode_inputs", "item_titles"]
 
 Names: TypeAlias = str | Sequence[str]
 _FEW_CODES = 20
+_FEW_NAMED = 3
 Titles: TypeAlias = str | Mapping[Any, str]
 
 
@@ -118,9 +119,11 @@ def _may_be_codes(column: Column, raw: object) -> bool:
 
 def _hint(column: Column) -> str:
     texts = [level for level in column.levels if isinstance(level, str)]
-    if not texts or not all(map(is_number, texts)):
+    others = [level for level in texts if not is_number(level)]
+    if 2 * len(others) >= len(texts):
         return ""
-    return "; its text looks like numbers: convert it, as by pandas.to_numeric, if it is"
+    beside = f" beside {', '.join(map(repr, others[:_FEW_NAMED]))}" if others else ""
+    return f"; its text looks like numbers{beside}: convert it, as by pandas.to_numeric, if it is"
 
 
 def _loss(column: Column, rows: Array, raw: object) -> str:
