@@ -44,7 +44,7 @@ class Translations(ONNXRegistry):
 
     def get_decomps(self, target: Any) -> list[OnnxDecompMeta]:
         """The translations of an operator, this package's own first."""
-        name = target.name() if isinstance(target, OpOverload) else self._python_names.get(target)
+        name = target.name() if isinstance(target, OpOverload) else self._python_names.get(target)  # type: ignore[no-untyped-call]
         if name not in self._read:
             self._read[name] = _translations_of_onnxscript(name, target)
         return super().get_decomps(target) + self._read[name]
