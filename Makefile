@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test zoo check docs format bench clean
+.PHONY: help setup demo test quick zoo check docs format bench clean
 
 help: ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,12 +25,15 @@ demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
 	$(BIN)/tegu personalise runs/movielens/init.tegu --interactions runs/movielens/person.csv \
 	  --titles runs/movielens/titles.csv --later runs/movielens/person_later.csv
 
-# Each process computes with one thread. Slow tests are ordered by folder, so the many short ones of the zoo are last;
-# federations of real processes wait most of the time, so that four fit on two cores.
+# Each process computes with one thread. Federations of real processes wait most of the time, one after the other in each
+# group, and are half of the suite's duration: groups start first, and the other tests fill both cores meanwhile.
 test: export OMP_NUM_THREADS := 1
-test: $(READY) ## All tests but models that are like others (make zoo), the quick ones first
+test: $(READY) ## All tests but models that are like others (make zoo)
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "not zoo"
+
+quick: export OMP_NUM_THREADS := 1
+quick: $(READY) ## The tests that start no processes and train for seconds at most
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not slow"
-	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "slow and not zoo"
 
 zoo: export OMP_NUM_THREADS := 1
 zoo: $(READY) ## All small models, and whether docs/models.md lists them; those of `make test` included
