@@ -14,6 +14,7 @@ from tests.docs.guides import PAGES, blocks, run_python, run_shell
 from tegu.compile import make_bundle
 from tegu.core import Spec, read_bundle, write_bundle
 from tegu.learners import reptile
+from tegu.learners.catalogue import LEARNERS
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
 
@@ -33,6 +34,11 @@ def test_embed(tmp_path: Path) -> None:
     assert re.search(r"^True .*all 5 steps", said, re.MULTILINE), "the adaptation was kept"
     assert "x holds the id -1" in said
     assert said.rstrip().endswith("reptile"), "the signed bundle opens"
+
+
+def test_which_learner(tmp_path: Path) -> None:
+    named = run_python("which_learner", tmp_path).split()
+    assert [name for name in named if name in LEARNERS] == ["prototypical_networks", "r2d2", "maml"]
 
 
 @pytest.mark.slow

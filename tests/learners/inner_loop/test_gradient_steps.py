@@ -95,3 +95,13 @@ def test_minibatches_are_used_in_training_only():
 def test_an_unknown_inner_optimiser():
     with pytest.raises(UnknownNameError, match=r"no inner optimiser is called 'adm'. Did you mean 'adam'\?"):
         reptile(mlp(), SPEC, inner="adm", init="fresh")
+
+
+def test_minibatches_of_fewer_rows_than_parts_leave_parameters_as_they_are_in_steps_without_rows():
+    model = mlp()
+    learner = reptile(model, SPEC, steps=3, lr=0.3, minibatches=3, init="fresh")
+    meta, support = meta_of(learner), rows(1)
+    query = rows(1, seed=1)
+    parts = [support, query]  # the third step has no row
+    expected = trained(model, meta, functools.partial(SGD, lr=0.3), parts)
+    assert_trees_close(learner.update(meta, support, query, NO_NOISE), minus(meta, expected))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,9 @@ from tegu.compile import compile_learner
 from tegu.core.calibration.evaluation_request import CandidateSet, EvaluationRequest, Measure
 from tegu.core.data.spec import Spec
 from tegu.core.metrics import METRICS
+from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners import Learner, mixture, reptile, residual_correction
+from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, make_engine
 from tegu.sim.federation.evaluation_round import evaluate_batched
@@ -98,6 +101,10 @@ def test_a_code_is_the_logits_and_the_direction_of_the_features() -> None:
         np.testing.assert_allclose(own, wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def cohort(users: Population) -> Cohort:
+    return draw_cohort(users, np.arange(len(users)), EpisodeRule(4, 4), 0, 1)
+
+
 class Viewed(nn.Module):
     """A convolution whose result is flattened by a view, which only channels in front allow."""
 
@@ -116,6 +123,10 @@ def test_convolutions_have_their_channels_last_where_the_module_allows_it(flatte
     encoder = engine_of(learner).encoder
     assert encoder is not None
     assert encoder.channels_last == last
+    updates = make_engine(learner, {}, "torch-vmap").sum_updates(learner.init(0), cohort(users), math.inf)
+    plain = engine_of(learner).sum_updates(learner.init(0), cohort(users), math.inf)
+    for name, value in plain.items():
+        np.testing.assert_allclose(updates[name], value, rtol=1e-4, atol=1e-5)
     codes = encoder.encode(learner.init(0), users)
     assert codes is not None
     with torch.no_grad():

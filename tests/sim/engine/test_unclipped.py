@@ -13,6 +13,8 @@ from tests.core.samples import refused
 from torch import Tensor
 
 from tegu.compile import compile_learner
+from tegu.compile.examples import example_batch
+from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree, clip, digest, max_difference, norm
 from tegu.core.errors import DataError
@@ -21,7 +23,7 @@ from tegu.learners import Learner, fedsgd, reptile
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
-from tegu.sim.engine.footprint import footprint, summed_update_footprint
+from tegu.sim.engine.footprint import MAX_SUMMED_USERS, Allocated, footprint, summed_update_footprint
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
@@ -138,3 +140,14 @@ def test_a_summed_update_takes_less_memory_than_separate_updates() -> None:
     assert summed(10) > 10 * summed_update_footprint(learner(100))(10)
     whole = reptile(FilmTaste(9, 2), Spec.ranking(9), init="fresh")
     assert summed_update_footprint(whole)(10) == 0
+
+
+def test_the_memory_of_many_users_is_that_measured_for_them() -> None:
+    own, meta = learner(100), {name: torch.tensor(value) for name, value in learner(100).init(0).items()}
+    assert own.execution.summed_update is not None
+    single = example_batch(own, 12, np.random.default_rng(0))
+    many = Batch(*(values.expand(MAX_SUMMED_USERS, *values.shape) for values in single))
+    with Allocated() as allocated:
+        own.execution.summed_update.compute(meta, many, many, torch.zeros(MAX_SUMMED_USERS, 0))
+    measured = allocated.bytes / MAX_SUMMED_USERS
+    assert summed_update_footprint(own)(24) == pytest.approx(measured, rel=0.1)

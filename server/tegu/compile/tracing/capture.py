@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from tegu.compile.named_tensors import Function, Named
+from tegu.compile.operators.bilinear_convolutions import BilinearConvolutions
 from tegu.compile.operators.decompositions import STRIDED, decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
 from tegu.compile.tracing.known_values import KnownValues
@@ -56,10 +58,19 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     Raises:
         CompileError: the function fixes the size of a dynamic axis.
     """
+    try:
+        return _captured(function, inputs, dynamic, nullcontext())
+    except CompileError:  # perhaps by second derivatives of convolutions
+        return _captured(function, inputs, dynamic, BilinearConvolutions())
+
+
+def _captured(
+    function: Function, inputs: Named, dynamic: Mapping[str, Sequence[int]], convolutions: AbstractContextManager[Any]
+) -> Captured:
     names, outputs = list(inputs), list[str]()
 
     def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
-        with KnownValues(), PoolBeforeReLU():
+        with KnownValues(), PoolBeforeReLU(), convolutions:
             result = function(dict(zip(names, tensors, strict=True)))
         outputs[:] = list(result)
         return tuple(result.values())

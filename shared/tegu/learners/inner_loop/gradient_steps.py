@@ -215,8 +215,11 @@ def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
 
 
 def minibatch(support: TorchBatch, step: int, minibatches: int) -> TorchBatch:
-    """The support with only the rows of this step unmasked; see `run_steps`."""
+    """The support with only the rows of this step, or with only these unmasked; see `run_steps`."""
+    rows: object = support.mask.shape[0]
     if minibatches == 1:
         return support
+    if isinstance(rows, int) and rows >= minibatches:  # in torch. A graph is for any number of rows, and may have fewer
+        return TorchBatch(*(each[step % minibatches :: minibatches] for each in support))
     index = torch.arange(support.mask.shape[0])
     return support._replace(mask=support.mask * (index % minibatches == step % minibatches))

@@ -39,7 +39,10 @@ def group_norm(
     x: Tensor, groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """`F.group_norm`."""
-    result = _normalised(x.reshape(x.shape[0], groups, -1), [-1], eps).reshape(x.shape)
+    if groups == 1:  # without a reshape, which would copy an image whose channels are innermost
+        result = _normalised(x, list(range(1, x.dim())), eps)
+    else:
+        result = _normalised(x.reshape(x.shape[0], groups, -1), [-1], eps).reshape(x.shape)
     channels = (-1, *(1 for _ in x.shape[2:]))
     result = result if weight is None else result * weight.reshape(channels)
     return result if bias is None else result + bias.reshape(channels)

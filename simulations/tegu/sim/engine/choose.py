@@ -16,7 +16,7 @@ from tegu.learners.learner import Learner
 from tegu.sim.data.cohort import Cohort
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.encoded_rows import make_encoder
-from tegu.sim.engine.engine import MEMORY, Engine
+from tegu.sim.engine.engine import BLOCK_BYTES, MEMORY, Engine
 from tegu.sim.engine.footprint import footprint, summed_update_footprint
 from tegu.sim.engine.in_torch import TorchBatched, TorchLooped
 from tegu.sim.engine.onnx_batched import OnnxBatched
@@ -25,6 +25,7 @@ from tegu.sim.engine.onnx_looped import OnnxLooped
 __all__ = ["EngineKind", "check_engine", "engine_like", "fastest", "make_engine"]
 
 _CALLS = 5  # timed calls after the first, which allocates; the least excludes delays by other processes
+_INTERPRETED = 8  # how much more one call of torch computes than one of a graph: Python takes long for each operator
 _log = logging.getLogger(__name__)
 EngineKind: TypeAlias = Literal["onnx", "onnx-loop", "torch-vmap", "torch-loop"]
 
@@ -65,7 +66,12 @@ def _engine(backend: Backend, learner: Learner, memory: int) -> Engine:
         memory=memory,
         summed_update_bytes=summed_update_footprint(learner) if sums else lambda rows: 0.0,
     )
-    return replace(engine, encoder=make_encoder(engine, learner))
+    encoder = make_encoder(engine, learner)
+    if isinstance(backend, TorchBatched):
+        last = encoder is not None and encoder.channels_last  # no user has an embedding of its own
+        most = max(BLOCK_BYTES, min(_INTERPRETED * BLOCK_BYTES, memory // engine.workers))
+        engine = replace(engine, backend=replace(backend, channels_last=last), summed_bytes=most)
+    return replace(engine, encoder=encoder)
 
 
 def _backend(learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind) -> Backend:

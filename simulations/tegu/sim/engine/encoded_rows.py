@@ -19,12 +19,11 @@ from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner, TorchTree
 from tegu.sim.data.population import Population
 from tegu.sim.engine.engine import Engine
-from tegu.sim.engine.in_torch import TorchBatched
+from tegu.sim.engine.in_torch import IMAGE_AXES, TorchBatched, tensors_of
 
 __all__ = ["RowEncoder", "make_encoder", "with_shared_rows_encoded"]
 
 _ROWS = 256  # of one call: enough to use a core fully
-_IMAGE_AXES = 4
 _SHARES = 2  # few calls, each of which takes more to prepare than the codes of a few users take to compute
 
 
@@ -54,7 +53,7 @@ class RowEncoder:
         Returns:
             The codes, or None if they would take more than the engine's memory limit.
         """
-        tensors = _tensors(meta, self.channels_last)
+        tensors = tensors_of(meta, self.channels_last)
         if population.pool is not None:
             return self._encode_pool(tensors, population, population.pool)
 
@@ -119,26 +118,14 @@ def _runs_channels_last(learner: Learner, encode: Callable[[TorchTree, torch.Ten
     Their results are then laid out so too, and a module that takes a `view` of them must not get these.
     """
     meta = learner.init(0)
-    if all(value.ndim != _IMAGE_AXES for value in meta.values()):
+    if all(value.ndim != IMAGE_AXES for value in meta.values()):
         return False
     try:
         with torch.no_grad():
-            encode(_tensors(meta, channels_last=True), example_batch(learner, 2, np.random.default_rng(0)).x)
+            encode(tensors_of(meta, channels_last=True), example_batch(learner, 2, np.random.default_rng(0)).x)
     except RuntimeError:
         return False
     return True
-
-
-def _tensors(meta: Tree, channels_last: bool) -> TorchTree:
-    """The parameters in torch. Their layout changes no result but for rounding.
-
-    `contiguous` would leave those of a single channel as they are, and `to` does not.
-    """
-    found = {name: torch.tensor(value) for name, value in meta.items()}
-    if not channels_last:
-        return found
-    last = torch.channels_last
-    return {name: each.to(memory_format=last) if each.dim() == _IMAGE_AXES else each for name, each in found.items()}
 
 
 def with_shared_rows_encoded(engine: Engine, meta: Tree, users: Population) -> tuple[Engine, Sequence[Array] | None]:

@@ -26,11 +26,11 @@ from tegu.sim.engine.batches import BatchGroup, UserBatch, even_slices, gather_b
 from tegu.sim.engine.footprint import MAX_SUMMED_USERS
 from tegu.sim.engine.sum_blocks import sum_blocks
 
-__all__ = ["MEMORY", "Encoder", "Engine"]
+__all__ = ["BLOCK_BYTES", "MEMORY", "Encoder", "Engine"]
 
 MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
 _BLOCK = 8  # users whose updates are summed first
-_BLOCK_BYTES = 32 << 20  # a block has fewer users if `_BLOCK` users would compute more than this
+BLOCK_BYTES = 32 << 20
 _CALL_BYTES = 3 << 18  # computed in the time that the overhead of one call and its gathering takes
 _BATCH = 128  # users per call: enough to use a core fully, few enough for its cache
 
@@ -64,6 +64,7 @@ class Engine:
         summed_update_bytes: as `user_bytes`, for updates that are summed over users at once.
         encoder: encodes rows once for many trials; None if the learner cannot.
         shares: calls into which users are divided for adaptation and prediction, to keep several cores busy.
+        summed_bytes: what the users of one call compute at most, where updates are summed over users at once.
     """
 
     backend: Backend
@@ -75,6 +76,7 @@ class Engine:
     summed_update_bytes: UserBytes = lambda rows: 1 << 16
     encoder: Encoder | None = field(default=None, repr=False)
     shares: int = 8
+    summed_bytes: int = BLOCK_BYTES
 
     def __repr__(self) -> str:
         return (
@@ -155,7 +157,8 @@ class Engine:
             rows = sum(bucket.max_rows)
             summed_update = self.backend.summed_update(rows) if unclipped else None
             bytes_per_user = (self.user_bytes if summed_update is None else self.summed_update_bytes)(rows)
-            max_block = max(1, int(_BLOCK_BYTES / bytes_per_user))
+            block_bytes = BLOCK_BYTES if summed_update is None else self.summed_bytes
+            max_block = max(1, int(block_bytes / bytes_per_user))
             if summed_update is None:
                 block = min(_BLOCK, max_block)
                 max_users = min(self._users_that_fit(block, bytes_per_user), share, _BATCH)

@@ -15,13 +15,14 @@ from tegu.compile.examples import example_batch
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import Learner, TorchBatch, TorchTree, Update
 
-__all__ = ["MAX_SUMMED_USERS", "footprint", "summed_update_footprint"]
+__all__ = ["MAX_SUMMED_USERS", "Allocated", "footprint", "summed_update_footprint"]
 
 _SIZES = 4, 20  # rows at which memory is measured
+_USERS = 2, 4  # for whom memory is measured: that of many is linear in them, and takes seconds for convolutions
 MAX_SUMMED_USERS = 64  # the most users whose updates are summed at once
 
 
-class _Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch does not type this class
+class Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch does not type this class
     """Adds up the bytes of every tensor that is created within the context."""
 
     def __init__(self) -> None:
@@ -56,9 +57,14 @@ def summed_update_footprint(learner: Learner) -> Callable[[int], float]:
         return lambda rows: 0.0
     compute, meta = learner.execution.summed_update.compute, _meta(learner)
 
+    def at_once(rows: int, users: int) -> float:
+        batches = [_repeated(batch, users) for batch in _example(learner, rows)]
+        return _allocated(compute, meta, *batches, torch.zeros(users, learner.noise))
+
     def bytes_of(rows: int) -> float:
-        batches = [_repeated(batch, MAX_SUMMED_USERS) for batch in _example(learner, rows)]
-        return _allocated(compute, meta, *batches, torch.zeros(MAX_SUMMED_USERS, learner.noise)) / MAX_SUMMED_USERS
+        few, more = (at_once(rows, users) for users in _USERS)
+        each = (more - few) / (_USERS[1] - _USERS[0])
+        return (few + each * (MAX_SUMMED_USERS - _USERS[0])) / MAX_SUMMED_USERS
 
     return _linear(bytes_of)
 
@@ -84,6 +90,6 @@ def _repeated(batch: TorchBatch, users: int) -> TorchBatch:
 
 
 def _allocated(update: Update, *arguments: Any) -> float:
-    with _Allocated() as allocated:
+    with Allocated() as allocated:
         update(*arguments)
     return float(allocated.bytes)

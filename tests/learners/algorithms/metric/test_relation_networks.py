@@ -65,3 +65,26 @@ def test_the_update_is_the_gradient_of_the_papers_loss(support: TorchBatch) -> N
 def test_a_relation_module_of_another_shape_is_refused() -> None:
     with pytest.raises(DataError, match=r"float32 of shape \(3, 1\)"):
         relation_networks(network(), SPEC, relation=nn.Linear(2 * WIDTH, LABELS))
+
+
+def score_of_own_module(weights: TorchTree, label: Tensor, row: Tensor) -> Tensor:
+    """The module that is made without `relation=`, of one pair, without `nn.Module`."""
+    found = torch.cat([label, row, (label - row).abs()])
+    for layer in ("layers.0", "layers.3"):
+        found = weights[f"{layer}.weight"] @ found + weights[f"{layer}.bias"]
+        found = (found - found.mean()) / (found.var(unbiased=False) + 1e-5).sqrt()
+        norm = f"layers.{int(layer[-1]) + 1}"
+        found = (found * weights[f"{norm}.weight"] + weights[f"{norm}.bias"]).clamp(min=0)
+    return (weights["layers.6.weight"] @ found + weights["layers.6.bias"]).squeeze()
+
+
+def test_the_own_relation_module_compares_sides_and_difference() -> None:
+    learner = relation_networks(network(), SPEC)
+    meta = meta_of(learner)
+    support, asked = (call(network(), meta, batch.x) for batch in (SUPPORT, QUERY))
+    means = [support[SUPPORT.y == label].mean(0) for label in range(LABELS)]
+    scores = torch.stack([score_of_own_module(own(meta), mean, row) for row in asked for mean in means])
+    scores = scores.sigmoid().reshape(len(asked), LABELS)
+    expected = scores / scores.sum(-1, keepdim=True)
+    torch.testing.assert_close(answers(learner, meta, SUPPORT, QUERY.x).exp(), expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 1e-3

@@ -1,6 +1,13 @@
 """The network of the few-shot papers: four convolutions of 64 channels (Vinyals et al. 2016, arXiv:1606.04080).
 
 Each row is a function of itself alone: in place of batch normalisation, each drawing is normalised by itself.
+
+Drawings are halved before they are normalised, where the papers halve them last: a third of the time.
+
+The last layer starts at zero, for labels are drawn anew in every task: no first value of a label's weights is better
+than another's. The first gradient step then writes each label's mean features into it. With random weights, the step
+first has to undo what they say (Ye and Chao 2022, "How to Train Your MAML to Excel in Few-Shot Classification",
+arXiv:2106.16245, study this symmetry).
 """
 
 from __future__ import annotations
@@ -30,10 +37,16 @@ def four_convolutions(classes: int, channels: int = 64, shrink: Shrink = "pool")
     """
     layers, step = list[nn.Module](), 2 if shrink == "stride" else 1
     for number in range(_LAYERS):
-        layers += [
-            nn.Conv2d(channels if number else 1, channels, 3, stride=step, padding=1),
-            nn.GroupNorm(1, channels),
-            nn.ReLU(),
-        ]
+        layers.append(nn.Conv2d(channels if number else 1, channels, 3, stride=step, padding=1))
         layers += [nn.MaxPool2d(2)] if shrink == "pool" else []
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * _LAST_SIDE[shrink] ** 2, classes))
+        layers += [nn.GroupNorm(1, channels), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), _FromZero(channels * _LAST_SIDE[shrink] ** 2, classes))
+
+
+class _FromZero(nn.Linear):
+    """A linear layer that starts at zero."""
+
+    def reset_parameters(self) -> None:
+        """Set weights and biases to zero."""
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
