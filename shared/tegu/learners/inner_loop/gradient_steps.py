@@ -201,8 +201,9 @@ def run_steps(
     order, so these are random minibatches without replacement, and the graph needs no random numbers.
     """
     carry = adapt.begin(meta, support)
+    part = minibatch if fixed_entries(carry) else _own_rows  # tables adapt at the places of all rows
     for i in range(int(knobs["steps"])):
-        rows = minibatch(support, i, minibatches)
+        rows = part(support, i, minibatches)
         carry = adapt.step(meta, carry, rows, knobs, torch.zeros(0) if noise is None else noise)
     return adapt.finish(carry)
 
@@ -215,11 +216,16 @@ def concatenate(a: TorchBatch, b: TorchBatch) -> TorchBatch:
 
 
 def minibatch(support: TorchBatch, step: int, minibatches: int) -> TorchBatch:
-    """The support with only the rows of this step, or with only these unmasked; see `run_steps`."""
-    rows: object = support.mask.shape[0]
+    """The support with only the rows of this step unmasked; see `run_steps`."""
     if minibatches == 1:
         return support
-    if isinstance(rows, int) and rows >= minibatches:  # in torch. A graph is for any number of rows, and may have fewer
-        return TorchBatch(*(each[step % minibatches :: minibatches] for each in support))
     index = torch.arange(support.mask.shape[0])
     return support._replace(mask=support.mask * (index % minibatches == step % minibatches))
+
+
+def _own_rows(support: TorchBatch, step: int, minibatches: int) -> TorchBatch:
+    """The rows of `minibatch` alone, where their number is known: a graph is for any number of rows."""
+    rows: object = support.mask.shape[0]
+    if isinstance(rows, int) and rows >= minibatches:
+        return TorchBatch(*(each[step % minibatches :: minibatches] for each in support))
+    return minibatch(support, step, minibatches)
