@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vjp
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tegu.core.data.spec import Field, Spec
@@ -15,7 +16,6 @@ from tegu.core.errors import CompileError, DataError, TeguError
 from tegu.core.notes import note
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.module_calls import ModuleCalls
-from tegu.learners.modules.differentiable import check_differentiable
 from tegu.learners.modules.functional import call
 from tegu.learners.modules.named_inputs import unpacking
 from tegu.learners.modules.named_output import OutputName, find_output, select_output
@@ -28,6 +28,12 @@ __all__ = ["checked_module", "example_rows"]
 
 _ROWS = 3
 _UNBOUNDED_IDS = 8
+_OLD_FUNCTION = (
+    "write its torch.autograd.Function with forward(*inputs) without ctx, a static method "
+    "setup_context(ctx, inputs, output) that saves tensors, and generate_vmap_rule = True, as torch's guide to "
+    "functions under torch.func shows"
+)
+_OTHER = "write it with operators that torch.func.grad accepts"
 
 
 @float32_by_default()
@@ -43,8 +49,8 @@ def checked_module(model: nn.Module, spec: Spec, output: OutputName | None = Non
         output: name or position of the output, for a module that returns several. None takes the only one that fits.
 
     Raises:
-        CompileError: the module is scripted or exported, normalises over rows, has no parameters to train, or uses a
-            parameter without its registered modules.
+        CompileError: the module is scripted or exported, normalises over rows, has no parameters to train, uses a
+            parameter without its registered modules, or cannot be differentiated by `torch.func`.
         DataError: the module does not accept the spec's inputs, or its outputs have another shape or dtype.
     """
     copied = plain_module(model, output)
@@ -127,7 +133,7 @@ def _check_outputs(model: nn.Module, spec: Spec) -> None:
             "with such rows; add a small number to what it divides by or takes the logarithm of"
         )
     _check_parameter_access(model, x)
-    check_differentiable(model, x)
+    _check_differentiable(model, x)
     fewer_rows, all_rows = _output(model, x[:-1]), output[:-1]
     if not torch.allclose(fewer_rows, all_rows, rtol=1e-3, atol=1e-4):
         raise CompileError(
@@ -149,6 +155,26 @@ def _check_parameter_access(model: nn.Module, x: Tensor) -> None:
             f"{type(model).__name__} reaches a parameter without its registered modules ({how}): "
             "expected access through self; assign layers as attributes or to nn.ModuleList"
         )
+
+
+def _check_differentiable(model: nn.Module, x: Tensor) -> None:
+    """Take the gradient of the outputs for the rows `x` once, by `torch.func`, as learners do."""
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    variables = {name: value for name, value in parameters.items() if value.is_floating_point()}
+    calls = ModuleCalls()
+    try:
+        with naming_the_module() as calls:
+            pair: Any = vjp(lambda own: call(model, parameters | own, x), variables)
+            output, gradient_of = pair
+            gradient_of(torch.ones_like(output))
+    except TeguError:
+        raise
+    except Exception as error:  # a user's module, and torch, may raise anything
+        first = next(iter(str(error).splitlines()), "")
+        fix = _OLD_FUNCTION if "setup_context" in str(error) else _OTHER
+        raise CompileError(
+            f"{calls.failed or 'the model'} cannot be differentiated ({type(error).__name__}: {first}): {fix}"
+        ) from error
 
 
 def _output(model: nn.Module, x: Tensor) -> Tensor:
