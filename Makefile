@@ -25,8 +25,8 @@ demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
 	$(BIN)/tegu personalise runs/movielens/init.tegu --interactions runs/movielens/person.csv \
 	  --titles runs/movielens/titles.csv --later runs/movielens/person_later.csv
 
-# Each process computes with one thread. Federations of real processes wait most of the time, one after the other in each
-# group, and are half of the suite's duration: groups start first, and the other tests fill both cores meanwhile.
+# Each process computes with one thread. Federations of real processes run one after the other in each group, and wait
+# much of the time: groups start first, and the other tests use the cores meanwhile.
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## All tests but models that are like others (make zoo)
 	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "not zoo"

@@ -9,6 +9,7 @@ cache           translated graphs kept between calls
 responsible     the module of the user's model that does not compile
 promotion       explicit conversions of types
 translate       aten operators to ONNX
+registry        the translation of each operator, read when a graph has it
 naming          names of graph inputs and outputs
 loop            one step to an ONNX Loop over steps
 hoist           nodes that no step changes, before the loop

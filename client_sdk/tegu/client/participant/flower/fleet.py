@@ -118,9 +118,7 @@ class Fleet:
         names = list(dict.fromkeys(_names(pulled.tree)))
         objects = {name: self._object(pulled.metadata.run_id, name) for name in names}
         top = pulled.tree.object_id
-        with suppress(
-            UnreachableError
-        ):  # the content is here, and the server deletes its own at the latest with the run
+        with suppress(UnreachableError):  # the content is here, and the server deletes its own with the run
             self._confirm(pulled)
         try:
             return content_of(objects, top)

