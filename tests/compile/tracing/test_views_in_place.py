@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.compile.running import run
+from torch import fx
 from torch.func import vmap
 
 from tegu.compile.tracing import capture as recording
 from tegu.compile.tracing.trace import GraphSource, trace
+from tegu.compile.tracing.views_in_place import without_views_in_place
 
 
 def squeezed(values):
@@ -56,3 +58,17 @@ def test_the_results_are_those_of_torch(function, recordings: int, monkeypatch: 
     case = {"x": torch.randn(7, 3), "matrix": inputs["matrix"]}
     found = run(model.SerializeToString(), **{name: value.numpy() for name, value in case.items()})["y"]
     torch.testing.assert_close(torch.from_numpy(found), function(case)["y"])
+
+
+def test_a_change_stays_where_the_old_name_is_read_later() -> None:
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    x.meta["val"] = torch.empty(3, 1)
+    changed = graph.call_function(torch.ops.aten.squeeze_.dim, (x, 1))
+    graph.output((changed, graph.call_function(torch.ops.aten.relu.default, (x,))))
+    module = fx.GraphModule(torch.nn.Module(), graph)
+    without_views_in_place(module)
+    assert [node.target for node in graph.nodes if node.op == "call_function"] == [
+        torch.ops.aten.squeeze_.dim,
+        torch.ops.aten.relu.default,
+    ]
