@@ -26,7 +26,7 @@ EXPORTED = {
         LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate bayesian_maml fedavg fedsgd
         find_learner fomaml implicit_als item_ratings local_only lstm_meta_learner maml matching_networks
         meta_sgd mixture optimiser_names platipus prototypical_networks r2d2 relation_networks reptile
-        residual_correction snail t_net
+        residual_correction running_statistics snail t_net with_running_statistics
     """,
     "tegu.compile": "CohortGraphs compile_cohort compile_cohort_updates compile_learner make_bundle manifest_of",
     "tegu.server": """
@@ -35,7 +35,7 @@ EXPORTED = {
     """,
     "tegu.sim": """
         EXPERIMENTS Experiment Population Run Split Tasks TrainingPlan few_shot_population find_experiment
-        read_population run_experiment run_plan simulate write_partitions write_population
+        read_population reestimate_statistics run_experiment run_plan simulate write_partitions write_population
     """,
 }
 

@@ -32,6 +32,7 @@ try:
     from tegu.learners.algorithms.mixture.mixture import mixture
     from tegu.learners.algorithms.reptile import reptile
     from tegu.learners.algorithms.residual_correction import residual_correction
+    from tegu.learners.algorithms.running_statistics import running_statistics, with_running_statistics
     from tegu.learners.baselines.fedavg import fedavg
     from tegu.learners.baselines.fedsgd import fedsgd
     from tegu.learners.baselines.local_only import local_only
@@ -68,6 +69,8 @@ __all__ = [
     "relation_networks",
     "reptile",
     "residual_correction",
+    "running_statistics",
     "snail",
     "t_net",
+    "with_running_statistics",
 ]

@@ -27,6 +27,7 @@ try:
     from tegu.sim.run_experiment import run_experiment
     from tegu.sim.simulate import simulate
     from tegu.sim.training.on_ray import write_partitions
+    from tegu.sim.training.running_statistics import reestimate_statistics
 except ImportError as error:
     raise missing_extra(error, "sim") from error
 
@@ -43,6 +44,7 @@ __all__ = [
     "few_shot_population",
     "find_experiment",
     "read_population",
+    "reestimate_statistics",
     "run_experiment",
     "run_plan",
     "simulate",

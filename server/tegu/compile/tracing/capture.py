@@ -58,15 +58,18 @@ def capture(function: Function, inputs: Named, dynamic: Mapping[str, Sequence[in
     Raises:
         CompileError: the function fixes the size of a dynamic axis.
     """
-    try:
-        return _captured(function, inputs, dynamic, nullcontext())
-    except CompileError:  # perhaps by second derivatives of convolutions
-        return _captured(function, inputs, dynamic, BilinearConvolutions())
+    captured, fixed = _captured(function, inputs, dynamic, nullcontext())
+    if fixed and _has_convolutions(captured.module):  # perhaps by their second derivatives
+        captured, fixed = _captured(function, inputs, dynamic, BilinearConvolutions())
+    if fixed:
+        raise CompileError(fixed)
+    return captured
 
 
 def _captured(
     function: Function, inputs: Named, dynamic: Mapping[str, Sequence[int]], convolutions: AbstractContextManager[Any]
-) -> Captured:
+) -> tuple[Captured, str]:
+    """The recording, and which dynamic axis it fixes, in words; empty if none."""
     names, outputs = list(inputs), list[str]()
 
     def positional(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -83,9 +86,8 @@ def _captured(
     if any(_writes(node.target) or node.target in STRIDED for node in module.graph.nodes):
         # Functionalise the recording, since functionalize does not support the learners' custom gradients.
         module = _recorded(functionalize(module), examples, views=False)
-    for name, example in zip(names, examples, strict=True):
-        _check_dynamic(name, example, dynamic.get(name, ()))
-    return Captured(module, fake, outputs)
+    fixed = (_fixed_axis(name, each, dynamic.get(name, ())) for name, each in zip(names, examples, strict=True))
+    return Captured(module, fake, outputs), next(filter(None, fixed), "")
 
 
 def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Tensor], views: bool) -> GraphModule:
@@ -138,13 +140,19 @@ def _writes(target: object) -> bool:
     return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
-def _check_dynamic(name: str, example: Tensor, axes: Sequence[int]) -> None:
+def _has_convolutions(module: GraphModule) -> bool:
+    forms = torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default
+    return any(module.graph.find_nodes(op="call_function", target=form) for form in forms)
+
+
+def _fixed_axis(name: str, example: Tensor, axes: Sequence[int]) -> str:
     for axis in axes:
         size: Any = example.shape[axis]  # an axis of size 1 never becomes a symbol: it is an int
         fixed = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
         if fixed is not None:
-            raise CompileError(
+            return (
                 f"axis {axis} of {name} is fixed at its example's size of {fixed}: expected code for any number of "
                 "rows (and users); take sizes from x.shape, leave rows to -1 in reshapes, and avoid operators (such as "
                 "convolutions) whose batched form or second derivative torch writes for one size"
             )
+    return ""
