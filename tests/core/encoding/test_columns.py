@@ -184,12 +184,21 @@ def test_intervals_of_pandas_are_levels_by_their_text() -> None:
         ([float("nan")], ("gaps alone",)),
         (np.asarray([np.nan]), ("gaps alone",)),
         ([1.0, float("inf")], ("column c is infinite in row 1",)),
+        ([f"name {i % 30}" for i in range(59)], ("30 different texts in 59 rows", "leave it out", "categories")),
         ([f"name {i}" for i in range(MOST_LEVELS + 1)], ("257 levels", "name it in ids", "nn.Embedding(258, ...)")),
     ],
 )
 def test_what_fits_nothing_is_refused_by_name(raw: Any, parts: tuple[str, ...]) -> None:
     with refused(DataError, *parts):
         fit_column("c", raw)
+
+
+def test_texts_that_recur_or_are_named_a_category_are_levels() -> None:
+    names = [f"name {i % 30}" for i in range(60)]
+    assert len(fit_column("c", names).levels) == 30
+    assert len(fit_column("c", names[:59], "category").levels) == 30
+    assert len(fit_column("c", pd.Series(names[:59], dtype="category")).levels) == 30
+    assert len(fit_column("c", [f"name {i}" for i in range(20)]).levels) == 20
 
 
 @pytest.mark.parametrize(

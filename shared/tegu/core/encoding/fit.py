@@ -20,6 +20,7 @@ __all__ = ["MOST_LEVELS", "Role", "fit_column"]
 
 Role: TypeAlias = Literal["category", "id"]
 MOST_LEVELS = 256  # of a category; more would give rows that are mostly zeros
+_FEW_LEVELS = 20  # may be a category in a small table, even if they do not recur
 _TIMES = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000)  # a day, hour, minute and second in microseconds
 _NUMBER = re.compile(r"^\s*[+-]?\d*[.,]?\d+\s*$")
 _DATE = re.compile(r"\s*\d{4}-\d\d-\d\d([T ]|\s*$)")
@@ -40,17 +41,21 @@ def fit_column(name: str, raw: object, role: Role | None = None) -> Column:
         role: what to make of its distinct values; None to follow from what they are.
 
     Raises:
-        DataError: the column is empty, holds gaps alone, mixes kinds, holds lists, other objects or mostly decimal
-            numbers as text, or is a category with more than `MOST_LEVELS` levels.
+        DataError: the column is empty, holds gaps alone, mixes kinds, holds lists, other objects, mostly decimal
+            numbers as text or texts that hardly recur, or is a category with more than `MOST_LEVELS` levels.
     """
     cells = raw_cells(name, raw)
     kind = "word" if role is not None or _is_categorical(raw) else kind_of_cells(name, cells)
     if kind == "word" and role is None and not _is_categorical(raw) and _are_dates(cells):
         kind = "date"
     if kind == "word":
-        if role is None and not _is_categorical(raw):
+        guessed = role is None and not _is_categorical(raw)
+        if guessed:
             _refuse_numbers_in_words(name, cells)
-        return _fit_words(name, cells, role or "category")
+        column = _fit_words(name, cells, role or "category")
+        if guessed:
+            _refuse_free_text(name, len(column.levels), len(cells))
+        return column
     values = read_cells(name, cells, kind)
     present = values.array[~values.missing]
     if not len(present):
@@ -85,6 +90,15 @@ def _refuse_numbers_in_words(name: str, cells: Array) -> None:
         raise DataError(
             f"column {name} holds numbers as text, such as {found[0]!r}{beside}: {fix} (pandas.read_csv has "
             "decimal=',' and na_values=), or name it in categories if each is a name"
+        )
+
+
+def _refuse_free_text(name: str, levels: int, rows: int) -> None:
+    """Raise an error if most rows have words of their own, which tell nothing of any other row."""
+    if levels > _FEW_LEVELS and 2 * levels > rows:
+        raise DataError(
+            f"column {name} has {levels} different texts in {rows} rows, as names and free text have: leave it out, or "
+            "name it in categories if each is a level"
         )
 
 
