@@ -64,12 +64,15 @@ def holds(kind: str, number: int, choose: Callable[[Sequence[Validation]], int])
     chosen = select_over_k(KS, *halves, limits)
     crowds = [draw(kind, rng, strength, CROWD) for _ in evaluated]
     hurt = [
-        0.0
-        if one.candidate is None
-        else np.mean([figures(crowd, place, np.arange(CROWD), limits).hurt[one.candidate] for crowd in crowds])
+        0.0 if one.candidate is None else np.mean([_hurt(crowd, place, one.candidate, limits) for crowd in crowds])
         for place, one in enumerate(chosen)
     ]
     return np.asarray([share <= one.harm.bound for share, one in zip(hurt, chosen, strict=True)])
+
+
+def _hurt(crowd: Sample, place: int, candidate: int, limits: Limits) -> float:
+    alone = crowd._replace(gains=crowd.gains[:, [candidate]])
+    return float(figures(alone, place, np.arange(CROWD), limits).hurt[0])
 
 
 def _mean_gain(model: Sample, who: Array) -> float:
