@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from torch import nn
 from tegu.client import Personalizer
 from tegu.core.bundle.file import read_bundle
 from tegu.core.data.batch import Array, NumpyBatch
+from tegu.learners import Learner
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, UpdatePlan
 from tegu.sim import Population, TrainingPlan, simulate
-from tegu.sim.run import Run
+from tegu.sim.defaults.choose import choose_learner
+from tegu.sim.engine import Engine, make_engine
 
 USERS, ROWS, CLASSES = 24, 10, 3
 
@@ -47,16 +50,13 @@ def module_outputs(model: nn.Module, x: Array) -> Array:
     return found
 
 
-def initial_outputs(run: Run, x: Array) -> Array:
-    """The outputs of the graph with the parameters before training, unadapted."""
-    meta = run.learner.init(run.plan.seed)
-    state = run.engine.adapt(meta, _support(run, x), run.learner.unadapted)
-    return run.engine.predict(meta, state, x[None])[0]
-
-
-def _support(run: Run, x: Array) -> NumpyBatch:
-    y = np.zeros((1, 2, *run.learner.spec.y.shape), run.learner.spec.y.dtype)
-    return NumpyBatch(x[None, :2], y, np.ones((1, 2), np.float32))
+def initial_outputs(learner: Learner, x: Array, engine: Engine | None = None) -> Array:
+    """The outputs with the parameters before training, unadapted; by torch, or by the graphs of an engine."""
+    engine = engine or make_engine(learner, {}, "torch-vmap")
+    meta = learner.init(0)
+    y = np.zeros((1, 2, *learner.spec.y.shape), learner.spec.y.dtype)
+    state = engine.adapt(meta, NumpyBatch(x[None, :2], y, np.ones((1, 2), np.float32)), learner.unadapted)
+    return engine.predict(meta, state, x[None])[0]
 
 
 @pytest.mark.parametrize("build", [mobile_network, residual_network])
@@ -69,7 +69,7 @@ def test_image_networks_with_running_statistics_work_end_to_end(build, tmp_path:
     run = simulate(people, model, plan=plan())
     assert set(run.bundle.manifest.fixed_parameters) == {n for n, p in model.named_parameters() if not p.requires_grad}
     x = people.all_rows()[0][:40]
-    expected, found = module_outputs(model, x), initial_outputs(run, x)
+    expected, found = module_outputs(model, x), initial_outputs(run.learner, x, run.engine)
     assert (expected.argmax(1) == found.argmax(1)).all()
     np.testing.assert_allclose(np.exp(found), torch.softmax(torch.from_numpy(expected), 1).numpy(), rtol=1e-5)
     run.write(tmp_path / "init.tegu")
@@ -139,15 +139,15 @@ def test_all_engines_train_alike():
 def test_a_resumed_run_keeps_what_is_fixed(tmp_path: Path):
     model, people = half_fixed(), vectors()
     outer = OuterRule("AdamW", 0.01)  # the default's step size decays, so that more rounds are another run
-    whole = simulate(people, model, plan=plan(4, outer=outer))
-    simulate(people, model, plan=plan(2, outer=outer), checkpoints=tmp_path)
-    resumed = simulate(people, model, plan=plan(4, outer=outer), checkpoints=tmp_path)
+    whole = simulate(people, model, plan=plan(4, outer=outer), engine="torch-vmap")
+    simulate(people, model, plan=plan(2, outer=outer), engine="torch-vmap", checkpoints=tmp_path)
+    resumed = simulate(people, model, plan=plan(4, outer=outer), engine="torch-vmap", checkpoints=tmp_path)
     assert all(np.array_equal(resumed.bundle.meta[name], value) for name, value in whole.bundle.meta.items())
 
 
 def test_the_parameters_are_described(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "tegu"):
-        simulate(vectors(), half_fixed(), plan=plan(1))
+        simulate(vectors(), half_fixed(), plan=plan(1), engine="torch-vmap")
     notes = [record.getMessage() for record in caplog.records if record.name == "tegu"]
     assert "training of the module starts from its own parameters" in notes
     assert "parameters: 2 (2.weight, 2.bias) train, none adapt on a device, 2 (0.weight, 0.bias) are fixed" in notes
@@ -155,7 +155,7 @@ def test_the_parameters_are_described(caplog: pytest.LogCaptureFixture):
 
 def test_fresh_parameters_come_from_the_seed(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "tegu"):
-        first, second = (simulate(vectors(), half_fixed(), plan=plan(1), init="fresh").learner for _ in range(2))
+        first, second = (chosen(half_fixed(), vectors(), init="fresh") for _ in range(2))
     assert "training of the module starts from parameters drawn anew from seed 0" in caplog.messages
     assert np.array_equal(first.init(0)["2.weight"], second.init(0)["2.weight"])
     assert (first.init(0)["0.weight"] == 0.5).all()
@@ -177,21 +177,22 @@ def trained_on(people: Population, steps: int = 200, outputs: int = 2) -> nn.Seq
     return model
 
 
-def started(model: nn.Module, people: Population, **options):
-    return simulate(people, model, plan=plan(1), **options)
+def chosen(model: nn.Module, people: Population, **options: Any) -> Learner:
+    """The learner that `simulate` trains."""
+    return choose_learner(people, model, 0, **options)
 
 
-def is_standardised(run: Run) -> bool:
-    return any(name.startswith("model.") for name in run.bundle.meta)
+def is_standardised(learner: Learner) -> bool:
+    return any(name.startswith("model.") for name in learner.init(0))
 
 
 def test_a_network_trained_elsewhere_gives_its_own_outputs_before_training():
     people = vectors(scale=3.0, offset=2.0)
     model = trained_on(people)
     x, y = people.all_rows()
-    run = started(model, people)
-    assert not is_standardised(run)
-    own, found = module_outputs(model, x), initial_outputs(run, x)
+    learner = chosen(model, people)
+    assert not is_standardised(learner)
+    own, found = module_outputs(model, x), initial_outputs(learner, x)
     assert (own.argmax(1) == y).mean() > 0.9
     assert (own.argmax(1) == found.argmax(1)).all()
     np.testing.assert_allclose(found, torch.log_softmax(torch.from_numpy(own), 1), atol=3e-4)
@@ -199,8 +200,8 @@ def test_a_network_trained_elsewhere_gives_its_own_outputs_before_training():
 
 def test_a_new_network_is_standardised(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO, "tegu"):
-        run = started(nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2)), vectors(1000.0, 5e4))
-    assert is_standardised(run)
+        run = simulate(vectors(1000.0, 5e4), nn.Sequential(nn.Linear(4, 2)), plan=plan(1), engine="torch-vmap")
+    assert is_standardised(run.learner)
     assert "inputs are standardised to mean 0" in " ".join(caplog.messages)
 
 
@@ -209,22 +210,22 @@ def test_new_networks_with_other_initialisations_are_standardised():
     for layer in (model[0], model[3]):
         nn.init.xavier_normal_(layer.weight, 2.0)
         nn.init.zeros_(layer.bias)
-    assert is_standardised(started(model, vectors(1000.0, 5e4)))
+    assert is_standardised(chosen(model, vectors(1000.0, 5e4)))
 
 
 @pytest.mark.parametrize("choice", [True, False])
 def test_the_choice_is_the_users(choice: bool):
     people = vectors(3.0)
-    assert is_standardised(started(trained_on(people), people, standardise=choice)) is choice
+    assert is_standardised(chosen(trained_on(people), people, standardise=choice)) is choice
     new = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
-    assert is_standardised(started(new, people, standardise=choice)) is choice
+    assert is_standardised(chosen(new, people, standardise=choice)) is choice
 
 
 def test_a_body_trained_elsewhere_with_a_new_head_is_not_standardised():
     """All of it trains: only its biases show that it is not new."""
     model = trained_on(vectors(3.0), 400)
     model[2] = nn.Linear(16, 2)
-    assert not is_standardised(started(model, vectors(3.0)))
+    assert not is_standardised(chosen(model, vectors(3.0)))
 
 
 def test_targets_keep_their_unit_with_a_given_network():
@@ -232,10 +233,10 @@ def test_targets_keep_their_unit_with_a_given_network():
     model = nn.Sequential(nn.Linear(4, 1))
     model[0].weight.data[:] = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     model[0].bias.data.zero_()
-    run = started(model, people)
+    learner = chosen(model, people)
     x, _ = people.all_rows()
-    assert not is_standardised(run)
-    np.testing.assert_array_equal(initial_outputs(run, x), module_outputs(model, x))
+    assert not is_standardised(learner)
+    np.testing.assert_array_equal(initial_outputs(learner, x), module_outputs(model, x))
 
 
 def test_the_output_of_a_module_is_named():
@@ -245,8 +246,8 @@ def test_the_output_of_a_module_is_named():
             return {"first": first, "second": -first}
 
     model, people = Two(4, 2), vectors()
-    run = started(model, people, output="second", standardise=False)
+    learner = chosen(model, people, output="second", standardise=False)
     x, _ = people.all_rows()
     with torch.no_grad():
         expected = torch.log_softmax(model(torch.from_numpy(x))["second"], 1)
-    np.testing.assert_allclose(initial_outputs(run, x), expected, atol=3e-4)
+    np.testing.assert_allclose(initial_outputs(learner, x), expected, atol=3e-4)

@@ -25,7 +25,7 @@ def network(outputs: int) -> nn.Module:
 
 def share_right(population: Population, learner: Learner | nn.Module, y: Array) -> tuple[float, float]:
     """The share of right labels of the first users, before and after adapting to 18 of 24 rows on a device."""
-    bundle = simulate(population, learner, rounds=25, cohort=16).bundle
+    bundle = simulate(population, learner, rounds=25, cohort=16, engine="torch-vmap").bundle
     before, after = [], []
     for user in range(12):
         own = slice(user * ROWS, user * ROWS + 18), slice(user * ROWS + 18, (user + 1) * ROWS)

@@ -16,6 +16,7 @@ from tests.sim import people
 from torch import Tensor, nn
 
 from tegu.core.errors import DataError
+from tegu.learners import reptile
 from tegu.server.progress import SILENT
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim import Population, Run, simulate
@@ -49,7 +50,7 @@ def regression() -> tuple[Scaled, Run]:
     y = (1000 + 3 * x[:, :1] + 40 * rng.normal(size=(40, 1))[user]).astype(np.float32)
     population, model = Population.from_arrays(x, y, user), Scaled()
     plan = people.plan(20, cohort=10, outer=OUTER)
-    return model, simulate(population, model, plan=plan, standardise=True, progress=SILENT)
+    return model, simulate(population, model, plan=plan, standardise=True, progress=SILENT, engine="torch-vmap")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,8 @@ def test_initialisations_share_what_is_fixed() -> None:
     model = people.classifier()
     model[0].requires_grad_(requires_grad=False)
     fixed = copy.deepcopy(model[0])
-    run = simulate(people.people(), model, plan=people.plan(1), initialisations=2, progress=SILENT, engine="torch-loop")
+    learner, plan = reptile(model, people.people().spec, steps=1), people.plan(1)
+    run = simulate(people.people(), learner, plan=plan, initialisations=2, progress=SILENT, engine="torch-loop")
     states = [run.state_dict(number) for number in range(2)]
     for state in states:
         model.load_state_dict(state)

@@ -10,6 +10,7 @@ from tegu.core import Spec, booleans, reals
 from tegu.core.data.scaling import scaling_of
 from tegu.sim import Population, simulate
 from tegu.sim.data.scaling import scaling_of_users
+from tegu.sim.defaults.choose import choose_learner
 
 
 def test_scaling_of_two_rows_by_hand() -> None:
@@ -78,7 +79,7 @@ def test_a_thousand_of_many_users_are_read() -> None:
 
 def test_graphs_are_checked_on_rows_in_the_learners_units() -> None:
     people = population(scale=1000.0, offset=5e4)
-    learner = simulate(people, network(), rounds=1, cohort=2).learner
+    learner = choose_learner(people, network(), 0)
     assert learner.execution.example_scaling[0] is not None
     assert learner.gradient_learner is not None
     rows = example_batch(learner, 500, np.random.default_rng(0))
@@ -102,7 +103,8 @@ def network() -> nn.Module:
 def test_default_settings_do_not_depend_on_units() -> None:
     """Without scaling, the second run diverges within a few rounds. Powers of two leave rounding unchanged."""
     own, far = (
-        simulate(each, network(), rounds=30, cohort=8, init="fresh") for each in (population(), population(1024.0))
+        simulate(each, network(), rounds=30, cohort=8, init="fresh", engine="torch-vmap")
+        for each in (population(), population(1024.0))
     )
     gains = [[entry.gain for entry in run.bundle.manifest.schedule] for run in (own, far)]
     np.testing.assert_allclose(np.asarray(gains[1]) / 1024**2, gains[0], rtol=1e-3, atol=1e-6)

@@ -83,7 +83,7 @@ def test_a_default_network_is_the_same_for_the_same_seed() -> None:
 
 def test_simulate_without_a_module_learns_and_says_what() -> None:
     population = people.people(60, least=10)
-    run = simulate(population, plan=people.plan(40, cohort=16, ks=(3,)))
+    run = simulate(population, plan=people.plan(40, cohort=16, ks=(3,)), engine="torch-vmap")
     found = run.evaluate(baselines=False).curve[0]
     assert found["initialisation"] > 0.45, "three classes, one is the most frequent"
     assert run.learner.name == "residual_correction"
@@ -93,7 +93,7 @@ def test_a_plan_without_values_takes_those_of_the_learner() -> None:
     learner = reptile(people.classifier(), people.SPEC, init="fresh")
     advised = replace(learner, recommended=learner_advice())
     plan = replace(people.plan(2, ks=(3,)), rounds=None, outer=None)
-    run = simulate(people.people(), advised, plan=plan)
+    run = simulate(people.people(), advised, plan=plan, engine="torch-loop")
     assert (run.plan.rounds, run.plan.cohort.size) == (3, 5)
     assert run.plan.outer is not None
     assert (run.plan.outer.name, run.plan.outer.lr) == ("Adam", 0.02)

@@ -58,7 +58,7 @@ def test_a_run_of_an_ordered_population_has_them(monkeypatch: pytest.MonkeyPatch
     population = Population.from_arrays(x, y, user, Spec.classification((2,), 3), order=True)
     torch.manual_seed(0)
     plan = TrainingPlan(rounds=2, calibration=CalibrationPlan(ks=(4,), folds=0))
-    run = simulate(population, nn.Linear(2, 3), plan=plan, cohort=10, progress=SILENT)
+    run = simulate(population, nn.Linear(2, 3), plan=plan, cohort=10, progress=SILENT, engine="torch-vmap")
     baselines = run.evaluate(progress=SILENT).metrics["curve"][0]["baselines"]
     assert {"without_order", "own_frequencies", "last_choice"} <= set(baselines)
     assert {knobs["recency"] for knobs in tried[0]} == {0.0}, "without_order ignores the order"
