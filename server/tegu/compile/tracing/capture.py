@@ -20,6 +20,7 @@ from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.bilinear_convolutions import BilinearConvolutions
 from tegu.compile.operators.decompositions import STRIDED, decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
+from tegu.compile.tracing.batched_products import plain_batched_products
 from tegu.compile.tracing.known_values import KnownValues
 from tegu.compile.tracing.views_in_place import without_views_in_place
 from tegu.core.errors import CompileError
@@ -91,12 +92,13 @@ def _captured(
 
 
 def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Tensor], views: bool) -> GraphModule:
-    module = make_fx(
-        function,
-        tracing_mode="symbolic",
-        decomposition_table=decomposition_table(views),
-        _allow_non_fake_inputs=True,  # a module's buffers become constants of the graph
-    )(*examples)
+    with plain_batched_products():
+        module = make_fx(
+            function,
+            tracing_mode="symbolic",
+            decomposition_table=decomposition_table(views),
+            _allow_non_fake_inputs=True,  # a module's buffers become constants of the graph
+        )(*examples)
     # Batching rules read sizes that no operator uses.
     module.graph.eliminate_dead_code()
     _replace_numel(module)
