@@ -177,6 +177,8 @@ class RecommendedTraining(NamedTuple):
         decay: whether the step size decays over the run.
         rounds: number of rounds; None for the plan's own default.
         cohort: users per round; None for the plan's own default.
+        rows: rows per round. Where the users' numbers of rows are known, an automatic cohort is as many users as have
+            so many, and no more than `cohort` or the plan's own default. None for no such rule.
         averaged: whether an average of the parameters over rounds is kept.
         until_flat: whether training ends once the validation figures no longer rise.
     """
@@ -187,6 +189,7 @@ class RecommendedTraining(NamedTuple):
     decay: bool = False
     rounds: int | None = None
     cohort: int | None = None
+    rows: int | None = None
     averaged: bool = False
     until_flat: bool = False
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 from tests.sim import people
 
 from tegu.learners.learner import RecommendedTraining
 from tegu.server.training.plan import CohortPlan, TrainingPlan
+from tegu.sim.data.population import Population
 from tegu.sim.training.automatic import with_fitting_cohort
 from tegu.sim.training.cross_fitting import resolve_folds, split_population
 
@@ -27,6 +30,23 @@ def test_an_automatic_cohort_fits_every_training() -> None:
 
 def test_a_cohort_that_fits_is_as_recommended() -> None:
     assert with_fitting_cohort(TrainingPlan(), ADVICE, people.people(300)).cohort.size == 100
+
+
+def with_rows(rows: int) -> Population:
+    """A hundred users with so many rows each."""
+    x, y = np.zeros((100 * rows, 2), np.float32), np.arange(100 * rows) % 3
+    return Population.from_arrays(x, y, np.repeat(np.arange(100), rows), people.SPEC)
+
+
+@pytest.mark.parametrize(("rows", "size", "rounds"), [(10, 32, 600), (40, 20, 960), (90, 9, 1200), (5000, 8, 1200)])
+def test_users_with_many_rows_make_smaller_rounds(rows: int, size: int, rounds: int) -> None:
+    advice = RecommendedTraining("Adam", 0.02, rows=800, until_flat=True)
+    found = with_fitting_cohort(TrainingPlan(), advice, with_rows(rows))
+    assert (found.cohort.size, found.rounds) == (size, rounds)
+    given = with_fitting_cohort(TrainingPlan(rounds=50, cohort=CohortPlan(30)), advice, with_rows(rows))
+    assert (given.cohort.size, given.rounds) == (30, 50)
+    nodes = with_fitting_cohort(TrainingPlan(cohort=CohortPlan(nodes=60)), advice, with_rows(rows))
+    assert (nodes.cohort.size, nodes.rounds) == (32, 600)
 
 
 def test_a_given_cohort_stays() -> None:

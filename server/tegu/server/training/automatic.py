@@ -58,7 +58,7 @@ def with_recommended(plan: TrainingPlan, recommended: RecommendedTraining | None
     """
     plan = replace(plan, early_stopping=_settled_stopping(plan, recommended))
     if recommended is not None:
-        name, lr, options, decay, rounds, cohort, averaged, _ = recommended
+        name, lr, options, decay, rounds, cohort, _, averaged, _ = recommended
         plan = replace(
             plan,
             rounds=rounds if plan.rounds is None else plan.rounds,

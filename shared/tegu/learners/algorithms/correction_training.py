@@ -25,10 +25,10 @@ from tegu.learners.modules.losses import Loss, masked_mean
 __all__ = ["TRAINING", "Corrected", "See", "Seen", "train_through"]
 
 TRAINING = RecommendedTraining(
-    "AdamW", 0.01, MappingProxyType({"weight_decay": 0.1}), rounds=1200, cohort=8, averaged=True, until_flat=True
+    "AdamW", 0.01, MappingProxyType({"weight_decay": 0.1}), rows=800, averaged=True, until_flat=True
 )
-"""Adam, because the two losses have gradients of any size; and small rounds, whose noise makes the network generalise
-better. Decisions 034, 040 and 059 show what was tried."""
+"""Adam, because the two losses have gradients of any size; and rounds of few rows, whose noise makes a network
+generalise better. Decisions 034, 040 and 059 show what was tried."""
 
 
 class Seen(NamedTuple):
