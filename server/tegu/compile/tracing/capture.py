@@ -23,6 +23,7 @@ from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
 from tegu.compile.tracing.batched_products import plain_batched_products
 from tegu.compile.tracing.known_values import KnownValues
 from tegu.compile.tracing.views_in_place import without_views_in_place
+from tegu.compile.tracing.writes_in_place import is_write, without_writes_in_place
 from tegu.core.errors import CompileError
 
 __all__ = ["Captured", "capture"]
@@ -84,7 +85,7 @@ def _captured(
         fake = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     examples = [_fake_input(fake, name, tensor, dynamic.get(name, ())) for name, tensor in inputs.items()]
     module = _recorded(positional, examples, views=True)
-    if any(_writes(node.target) or node.target in STRIDED for node in module.graph.nodes):
+    if any(is_write(node.target) or node.target in STRIDED for node in module.graph.nodes):
         # Functionalise the recording, since functionalize does not support the learners' custom gradients.
         module = _recorded(functionalize(module), examples, views=False)
     fixed = (_fixed_axis(name, each, dynamic.get(name, ())) for name, each in zip(names, examples, strict=True))
@@ -104,6 +105,7 @@ def _recorded(function: Callable[..., tuple[Tensor, ...]], examples: Sequence[Te
     _replace_numel(module)
     _index_to_embedding(module)
     without_views_in_place(module)
+    without_writes_in_place(module)
     return module
 
 
@@ -136,10 +138,6 @@ def _fake_input(fake: FakeTensorMode, name: str, tensor: Tensor, axes: Sequence[
     context: StatelessSymbolicContext[..., object] = StatelessSymbolicContext(dynamic_sizes=sizes)
     copy = tensor.clone()  # two inputs may be the same tensor, and a tensor has only one fake tensor
     return fake.from_tensor(copy, source=ConstantSource(name), symbolic_context=context)
-
-
-def _writes(target: object) -> bool:
-    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
 def _has_convolutions(module: GraphModule) -> bool:
