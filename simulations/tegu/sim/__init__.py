@@ -13,10 +13,12 @@ reporting       tables, plots and reports
 experiments     built-in experiments
 """
 
-from tegu.core.errors import missing_extra
+from typing import TYPE_CHECKING
 
-try:
-    from tegu.core.notes import show_notes
+from tegu.core.lazy import lazy_exports
+from tegu.core.notes import show_notes
+
+if TYPE_CHECKING:
     from tegu.server.training.plan import TrainingPlan
     from tegu.sim.data.few_shot.tasks import Tasks, few_shot_population
     from tegu.sim.data.population import Population, Split
@@ -28,8 +30,29 @@ try:
     from tegu.sim.simulate import simulate
     from tegu.sim.training.on_ray import write_partitions
     from tegu.sim.training.running_statistics import reestimate_statistics
-except ImportError as error:
-    raise missing_extra(error, "sim") from error
+else:  # hidden from type checkers, which would otherwise accept misspelt names
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "EXPERIMENTS": "experiments.catalogue",
+            "Experiment": "experiments.experiment",
+            "Population": "data.population",
+            "Run": "run",
+            "Split": "data.population",
+            "Tasks": "data.few_shot.tasks",
+            "TrainingPlan": "run",
+            "few_shot_population": "data.few_shot.tasks",
+            "find_experiment": "experiments.catalogue",
+            "read_population": "data.population_on_disk",
+            "reestimate_statistics": "training.running_statistics",
+            "run_experiment": "run_experiment",
+            "run_plan": "run",
+            "simulate": "simulate",
+            "write_partitions": "training.on_ray",
+            "write_population": "data.population_on_disk",
+        },
+        extra="sim",
+    )
 
 show_notes()
 

@@ -12,6 +12,7 @@ onnx_batched    backend: a batch as one call of a graph
 onnx_looped     backend: the device's own graphs, user by user
 in_torch        backends: the learner's functions in torch, batched or user by user
 one_by_one      what the backends share that run user by user
+stored          an engine in a file
 choose          an engine by name, or the fastest
 """
 
