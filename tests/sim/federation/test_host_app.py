@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from tests.federation.tiny import batched_engine, bundle, looped_engine, populat
 from tegu.client.federation import client_app
 from tegu.core.bundle.file import write_bundle
 from tegu.core.data.tree import max_difference
+from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, FederationError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server import APP_DIR
+from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
 from tegu.sim.federation import host_app
 from tegu.sim.federation.grid import flower_identity
@@ -32,13 +34,17 @@ PEOPLE = population(31)
 CONFIG = RoundConfig(round=2, seed=7, clip=0.4, episodes=EpisodeRule(2, 6, 4))
 
 
+def users_of(people: Population) -> Iterator[LocalUser]:
+    return (people.local(user) for user in range(len(people)))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle, and the users of two nodes in both forms."""
     made = tmp_path_factory.mktemp("hosts")
     write_bundle(made / "init.tegu", bundle())
     write_partitions(made / "rows", PEOPLE, 2)
-    write_hosts(made / "hosts", PEOPLE, 2, batched_engine(), bundle())
+    write_hosts(made / "hosts", bundle(), batched_engine(), users_of(PEOPLE), 2)
     return made
 
 
@@ -93,10 +99,10 @@ def test_it_demands_what_its_configuration_says(folder: Path) -> None:
 def test_files_that_are_written_anew_are_read_anew(folder: Path, tmp_path: Path) -> None:
     node = {"data": f"{tmp_path}/hosts/0", "bundle": f"{folder}/init.tegu"}
     before = reply(host_app.app, node | {"data": f"{folder}/hosts/0"})
-    write_hosts(tmp_path / "hosts", PEOPLE, 2, looped_engine(), bundle())
+    write_hosts(tmp_path / "hosts", bundle(), looped_engine(), users_of(PEOPLE), 2)
     first = reply(host_app.app, node)
     shutil.rmtree(tmp_path / "hosts")
-    write_hosts(tmp_path / "hosts", population(31, seed=1), 2, looped_engine(), bundle())
+    write_hosts(tmp_path / "hosts", bundle(), looped_engine(), users_of(population(31, seed=1)), 2)
     assert max_difference(first.update, before.update) < 1e-5
     assert max_difference(reply(host_app.app, node).update, first.update) > 1e-3
 
@@ -120,10 +126,10 @@ def test_a_round_of_another_version_is_sat_out(folder: Path, tmp_path: Path) -> 
 
 def test_hosts_need_users_and_graphs(tmp_path: Path) -> None:
     with refused(PopulationError, "2 users", "at least 3"):
-        write_hosts(tmp_path, population(2), 3, looped_engine(), bundle())
+        write_hosts(tmp_path, bundle(), looped_engine(), users_of(population(2)), 3)
     engine = make_engine(sine_users.learner(), sine_users.bundle().graphs, "torch-vmap")
     with refused(DataError, "torch-vmap"):
-        write_hosts(tmp_path, sine_users.population(), 3, engine, sine_users.bundle())
+        write_hosts(tmp_path, sine_users.bundle(), engine, users_of(sine_users.population()), 3)
 
 
 def test_without_a_place_the_setting_is_named() -> None:

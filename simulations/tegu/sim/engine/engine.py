@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,23 +12,21 @@ from threading import Lock
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
-import torch
 
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
-from tegu.learners.learner import Execution
 from tegu.sim.data.cohort import Cohort, size_buckets
 from tegu.sim.data.population import Population
-from tegu.sim.engine.backend import Backend
+from tegu.sim.engine.backend import Backend, Execution, PlainExecution
 from tegu.sim.engine.batches import BatchGroup, UserBatch, even_slices, gather_batches, users_in, whole_block_slices
-from tegu.sim.engine.footprint import MAX_SUMMED_USERS
 from tegu.sim.engine.sum_blocks import sum_blocks
 
-__all__ = ["BLOCK_BYTES", "MEMORY", "Encoder", "Engine"]
+__all__ = ["BLOCK_BYTES", "MAX_SUMMED_USERS", "MEMORY", "Encoder", "Engine"]
 
+MAX_SUMMED_USERS = 64  # the most users whose updates are summed at once
 MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
 _BLOCK = 8  # users whose updates are summed first
 BLOCK_BYTES = 32 << 20
@@ -69,7 +68,7 @@ class Engine:
 
     backend: Backend
     manifest: Manifest
-    execution: Execution = field(default_factory=Execution)
+    execution: Execution = field(default_factory=PlainExecution)
     user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
     workers: int = field(default_factory=usable_cpus)
@@ -217,8 +216,13 @@ class Engine:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        # One thread per core. Each disables torch's own threads, which would compete with the other workers.
-        return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
+        return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=_without_torch_threads)
+
+
+def _without_torch_threads() -> None:
+    """Disable torch's own threads, which would compete with the other workers; nothing where torch is not loaded."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _in_rows(size: float, user_bytes: UserBytes) -> float:

@@ -15,12 +15,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from tegu.compile import CohortGraphs
 from tegu.core.bundle.file import Bundle
 from tegu.core.bundle.version import version_of
+from tegu.core.cohort_graphs import CohortGraphs
 from tegu.core.errors import BundleError, DataError
 from tegu.core.files import atomic_write
-from tegu.learners.learner import Execution
+from tegu.sim.engine.backend import PlainExecution
 from tegu.sim.engine.engine import Engine, UserBytes
 from tegu.sim.engine.onnx_batched import OnnxBatched
 from tegu.sim.engine.onnx_looped import OnnxLooped
@@ -89,7 +89,7 @@ def read_engine(path: Path, bundle: Bundle, workers: int) -> Engine:
         return Engine(
             backend,
             bundle.manifest,
-            Execution(order_invariant=bool(said["order_invariant"]), merges_query=bool(said["merges_query"])),
+            PlainExecution(bool(said["order_invariant"]), bool(said["merges_query"])),
             user_bytes=_function(*said["user_bytes"]),
             memory=int(said["memory"]),
             workers=workers,

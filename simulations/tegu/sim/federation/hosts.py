@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tegu.core.bundle.file import Bundle
-from tegu.sim.data.population import Population
+from tegu.core.data.users import LocalUser
+from tegu.core.files import make_folder
 from tegu.sim.data.population_on_disk import write_population
 from tegu.sim.engine import Engine
 from tegu.sim.engine.stored import write_engine
@@ -20,23 +22,22 @@ HOST_APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 ENGINE = "engine.npz"
 
 
-def write_hosts(folder: Path, population: Population, nodes: int, engine: Engine, bundle: Bundle) -> None:
-    """Write what nodes need besides the bundle; users are dealt out as on the in-process grid.
-
-    `write_population(folder, ..., shards=nodes)` and `write_engine` do the same for users who do not fit into memory.
+def write_hosts(folder: Path, bundle: Bundle, engine: Engine, users: Iterable[LocalUser], nodes: int) -> None:
+    """Write what nodes need besides the bundle. Users need not all be in memory.
 
     Args:
         folder: created if it is absent.
-        population: all users.
-        nodes: number of nodes.
-        engine: runs the learner over batches of users; one of ONNX graphs.
         bundle: that the nodes get.
+        engine: runs the bundle's learner over batches of users; one of ONNX graphs.
+        users: all users, who are dealt out in turn, as on the in-process grid.
+        nodes: number of nodes.
 
     Raises:
-        DataError: the engine runs in torch.
+        DataError: the engine runs in torch, or rows do not fit the bundle.
         FileError: the folder cannot be written.
-        PopulationError: there are fewer users than nodes.
+        PlatformError: this system cannot read a population on disk.
+        PopulationError: there are fewer users than nodes, or a user has no rows.
     """
-    users = (population.local(index) for index in range(len(population)))
-    write_population(folder, population.spec, users, population.encoding, shards=nodes)
+    make_folder(folder)
     write_engine(folder / ENGINE, engine, bundle)
+    write_population(folder, bundle.manifest.spec, users, shards=nodes)

@@ -69,7 +69,8 @@ def train_on_ray(
     if engine is None:
         write_partitions(folder / "partitions", population, nodes)
     else:
-        write_hosts(folder / "partitions", population, nodes, engine, bundle)
+        people = (population.local(user) for user in range(len(population)))
+        write_hosts(folder / "partitions", bundle, engine, people, nodes)
     paths = {"bundle": folder / "start.tegu", "partitions": folder / "partitions", "out": folder / "out"}
     if checkpoints is not None:
         paths["checkpoints"] = checkpoints.resolve() / "ray"  # the app holds its folder, and the simulation this one
