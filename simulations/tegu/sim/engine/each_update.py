@@ -13,6 +13,7 @@ from tegu.core.data.tree import Tree, add, norm, scale, trained_part, zeros_like
 from tegu.core.sampling.episode import episode_noise
 from tegu.sim.data.cohort import Cohort, gather
 from tegu.sim.engine.engine import Engine
+from tegu.sim.engine.sum_blocks import BlockSum
 
 __all__ = ["ClippedSum", "clipped_sum", "each_update"]
 
@@ -70,11 +71,11 @@ def clipped_sum(engine: Engine, meta: Tree, cohort: Cohort, limit: float, *, pri
             total, within = sent if total is None else add(total, sent), within + (length <= limit)
         return ClippedSum(total or {}, within)
 
-    sums = engine.map(sum_part, parts)
-    total = sums[0].update
-    for each in sums[1:]:
-        total = add(total, each.update)
-    return ClippedSum(total, sum(each.within for each in sums))
+    total, within = BlockSum(trained_part(meta, engine.manifest.fixed_parameters)), 0
+    for part in engine.as_computed(sum_part, parts):
+        total.add({name: value[None] for name, value in part.update.items()})
+        within += part.within
+    return ClippedSum(total.total, within)
 
 
 def _as_the_learner_takes(engine: Engine, cohort: Cohort) -> Cohort:
