@@ -231,7 +231,7 @@ class Engine:
 
 
 def _without_torch_threads() -> None:
-    """There is a thread for each core. Disable torch's own, which would compete with the other workers; nothing where torch is not loaded."""
+    """Disable torch's own threads, which would compete with the pool's, one for each core; nothing without torch."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
 
