@@ -23,6 +23,7 @@ from tegu.core.errors import DataError, FederationError, PopulationError
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server import APP_DIR
 from tegu.sim.data.population import Population
+from tegu.sim.data.population_on_disk import write_population
 from tegu.sim.engine import make_engine
 from tegu.sim.federation import host_app
 from tegu.sim.federation.grid import flower_identity
@@ -122,6 +123,15 @@ def test_a_round_of_another_version_is_sat_out(folder: Path, tmp_path: Path) -> 
     write_bundle(tmp_path / "init.tegu", sine_users.bundle())
     failed = asked(host_app.app, {"data": f"{folder}/hosts/0", "bundle": f"{tmp_path}/init.tegu"})
     assert str(failed.error.reason).startswith("BundleError")
+
+
+def test_rows_of_another_model_are_refused(folder: Path, tmp_path: Path) -> None:
+    write_hosts(tmp_path, bundle(), looped_engine(), users_of(PEOPLE), 2)
+    shutil.rmtree(tmp_path / "0")
+    people = sine_users.population()
+    write_population(tmp_path / "0", people.spec, users_of(people))
+    failed = asked(host_app.app, {"data": f"{tmp_path}/0", "bundle": f"{folder}/init.tegu"})
+    assert str(failed.error.reason) == "DataError: data"
 
 
 def test_hosts_need_users_and_graphs(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tegu.client.federation.client_app import data_path, reply_to, setting
 from tegu.client.federation.minimums import read_minimums
 from tegu.core.bundle.file import Bundle, read_bundle
 from tegu.core.bundle.version import version_of
+from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
 from tegu.core.scalars import whole_number
 from tegu.sim.data.population import Population
@@ -59,6 +60,8 @@ def _device(context: Context) -> Device:
     path, engine_path = Path(setting(context, "bundle")), folder.parent / ENGINE
     bundle, version, engine = _engine(path, _written(path), engine_path, _written(engine_path), workers)
     population = _population(folder, _written(folder / "rows.bin"))
+    if population.spec != bundle.manifest.spec:
+        raise DataError(f"{folder} holds rows for {population.spec}, and the bundle is for {bundle.manifest.spec}")
     return Device(bundle, version, ManyPeople(population, engine), read_minimums(context.node_config))
 
 
