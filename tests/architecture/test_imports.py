@@ -53,6 +53,7 @@ EXCEPTIONS = {
     "client/runtimes/in_torch/learner_functions.py": rule("core client learners", "numpy torch"),
     "client/federation/answers.py": rule("core client wire", "numpy"),
     "client/federation/client_app.py": rule("core client wire", "numpy flwr"),
+    "client/federation/people.py": rule("core client wire", "numpy"),
     "client/federation/versions.py": rule("core client wire", "numpy"),
     "client/participant/flower/fleet.py": rule("core client", "cryptography"),
     "client/participant/flower/protobuf.py": rule("core client", "google"),

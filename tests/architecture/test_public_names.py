@@ -34,8 +34,9 @@ EXPORTED = {
         Progress RoundProgress TrainingPlan UpdatePlan from_config local_federation local_simulation to_config train
     """,
     "tegu.sim": """
-        EXPERIMENTS Experiment Population Run Split Tasks TrainingPlan few_shot_population find_experiment
-        read_population reestimate_statistics run_experiment run_plan simulate write_partitions write_population
+        EXPERIMENTS Experiment HOST_APP_DIR Population Run Split Tasks TrainingPlan few_shot_population find_experiment
+        make_engine read_population reestimate_statistics run_experiment run_plan simulate write_hosts write_partitions
+        write_population
     """,
 }
 
@@ -58,6 +59,7 @@ def test_every_exported_name_is_there_and_documented(package: str) -> None:
 
 
 def test_the_lazy_packages_import_nothing_dear() -> None:
-    program = "import sys, tegu.core, tegu.client, tegu.server; print(*{'numpy', 'torch', 'flwr'} & set(sys.modules))"
+    packages = "sys, tegu.core, tegu.client, tegu.server, tegu.sim"
+    program = f"import {packages}; print(*{{'numpy', 'torch', 'flwr'}} & set(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
     assert printed.split() == []

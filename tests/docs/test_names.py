@@ -37,7 +37,10 @@ TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS, *LEARNER_TASKS}
 SYSTEM_OPTIONS = {  # of curl, useradd, systemctl, journalctl and tensorboard
     "--cacert", "--system", "--home", "--create-home", "--now", "--follow", "--unit", "--logdir",
 }  # fmt: skip
-FLOWER_OPTIONS = {
+FLOWER_OPTIONS = {  # and those of `ray start`
+    "--address",
+    "--head",
+    "--num-cpus",
     "--insecure",
     "--isolation",
     "--superlink",
@@ -46,6 +49,14 @@ FLOWER_OPTIONS = {
     "--node-config",
     "--stream",
     "--run-config",
+    "--federation-config",
+    "--simulation",
+    "--ssl-ca-certfile",
+    "--ssl-certfile",
+    "--ssl-keyfile",
+    "--root-certificates",
+    "--enable-supernode-auth",
+    "--auth-supernode-private-key",
 }
 
 

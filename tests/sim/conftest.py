@@ -11,7 +11,7 @@ from tests.sim import people
 from tegu.compile import compile_learner
 from tegu.learners import Learner
 from tegu.sim.engine import Engine, EngineKind, make_engine
-from tegu.sim.run_experiment import Outcome, run_experiment
+from tegu.sim.experiment_run import Outcome, run_experiment
 
 
 class Tiny(NamedTuple):

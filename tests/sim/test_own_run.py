@@ -20,8 +20,8 @@ from tegu.learners import reptile
 from tegu.server.progress import SILENT
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.sim import Population, Run, simulate
+from tegu.sim.experiment_run import Outcome
 from tegu.sim.reporting.table import markdown, table_rows
-from tegu.sim.run_experiment import Outcome
 
 OUTER = OuterRule("Adam", 0.05)
 

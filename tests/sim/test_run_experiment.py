@@ -32,10 +32,10 @@ from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import EarlyStopping
 from tegu.sim.data.population import Population
 from tegu.sim.data.trials import draw_trials
+from tegu.sim.experiment_run import Outcome, run_experiment
 from tegu.sim.experiments import EXPERIMENTS, find_experiment
 from tegu.sim.reporting.table import gap_line
 from tegu.sim.run import run_plan
-from tegu.sim.run_experiment import Outcome, run_experiment
 
 Finished = tuple[Outcome, Path]
 KEYS = {

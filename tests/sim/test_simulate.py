@@ -195,11 +195,14 @@ def test_the_memory_limit_reaches_the_engine() -> None:
 
 def test_the_backend_ray_trains_on_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself is replaced here; `tests/federation/test_ray.py` runs it."""
-    calls = []
+    calls, engines = list[Any](), list[object]()
     meta = {name: value + 1 for name, value in people.learner().init(0).items()}
 
-    def on_ray(start: Any, population: Population, plan: TrainingPlan, workdir: Path, checkpoints: Path) -> Trained:
+    def on_ray(
+        start: Any, population: Population, plan: TrainingPlan, workdir: Path, checkpoints: Path, engine: object
+    ) -> Trained:
         calls.append((digest(start.meta), population.users.tolist(), plan, checkpoints))
+        engines.append(engine)
         return Trained(meta, 1.0, 10, kept=plan.rounds)
 
     monkeypatch.setattr("tegu.sim.training.on_ray.train_on_ray", on_ray)
@@ -211,3 +214,6 @@ def test_the_backend_ray_trains_on_ray(tmp_path: Path, monkeypatch: pytest.Monke
     assert run.bundle.manifest.training["backend"] == "ray"
     assert tiny_run(plan).bundle.manifest.training["backend"] == "inprocess"
     assert len(calls) == 1
+    assert engines == [None], "a node for each user is a device"
+    hosted = tiny_run(replace(plan, cohort=CohortPlan(2, 2)), backend="ray")
+    assert engines[1:] == [hosted.engine], "nodes with many users answer in batches"

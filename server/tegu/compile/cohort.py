@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tegu.compile.examples import Sizes, example_users
 from tegu.compile.functions import Functions, batched, block_sums, functions, one_by_one, step_identity, touched_update
@@ -12,6 +12,7 @@ from tegu.compile.lock import compiling
 from tegu.compile.named_tensors import Function, Named
 from tegu.compile.summed_updates import sum_at_once, sum_one_by_one
 from tegu.compile.tracing.naming import knob_tensors, with_prefix
+from tegu.core.cohort_graphs import CohortGraphs
 from tegu.learners.default_dtype import float32_by_default
 from tegu.learners.learner import Learner
 
@@ -25,39 +26,6 @@ _TRACED = {
     "summed_update": Sizes(29, 31, users=22),
 }
 _CHECKED = (Sizes(2, 3, 0, users=1), Sizes(4, 3, 1, users=5), Sizes(10, 7, 3, users=9))
-
-
-@dataclass(frozen=True)
-class CohortGraphs:
-    """Serialised ONNX graphs over many users at once.
-
-    Attributes:
-        adapt: meta, support `[users, rows, ...]`, knobs, noise `[users, noise]` -> state `[users, ...]`.
-        predict: meta, state `[users, ...]`, x `[users, rows, ...]` -> output `[users, ...]`.
-        update: meta, support, query, noise, `blocks` `[blocks, users]`, `clip` -> sums of clipped updates
-            `[blocks, ...]`. A table sent by rows is not summed: the graph gives each user's clipped rows and their ids.
-            A learner that merges the query into the support has no query input.
-        summed_update: meta, support, query, noise -> the unclipped sum of all users' updates, tables by rows as in
-            `update`.
-            None means that the learner has no such sum.
-        summed_update_rows: the largest number of rows for which `summed_update` takes less time than `update`.
-    """
-
-    adapt: bytes
-    predict: bytes
-    update: bytes
-    summed_update: bytes | None = None
-    summed_update_rows: float = 0.0
-
-    def __repr__(self) -> str:
-        graphs = {
-            "adapt": self.adapt,
-            "predict": self.predict,
-            "update": self.update,
-            "summed_update": self.summed_update,
-        }
-        sizes = ", ".join(f"{name}={len(data)} bytes" for name, data in graphs.items() if data is not None)
-        return f"CohortGraphs({sizes}, summed_update_rows={self.summed_update_rows:g})"
 
 
 @float32_by_default()

@@ -8,6 +8,7 @@ compression  parameters and updates in fewer bytes than float32
 calibration  how the server chooses a bundle's schedule from sums of users' metrics
 metrics      what predictions are evaluated by
 scalars      single numbers as people write them
+cohort_graphs graphs over many users at once, for simulation
 files        files that are written whole or not at all
 process      memory, processors and functions of the operating system
 notes        sentences to the user about what was guessed, converted or resumed

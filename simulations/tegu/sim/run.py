@@ -32,6 +32,7 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.cohort import draw_cohort
 from tegu.sim.data.population import Population, Split
 from tegu.sim.engine import MEMORY, Engine, EngineKind, check_engine, fastest, make_engine
+from tegu.sim.engine.stored import can_be_stored
 from tegu.sim.finished_run import Run
 from tegu.sim.training.automatic import with_fitting_cohort
 from tegu.sim.training.cross_fitting import (
@@ -241,7 +242,8 @@ def _training(
         del validating, progress  # Flower's simulation has no validation and reports no rounds
         with tempfile.TemporaryDirectory() as temporary:
             start = make_bundle(learner, learner.init(plan.seed), graphs)
-            return train_on_ray(start, users, own, Path(temporary), folder)
+            many = own.cohort.nodes is not None and can_be_stored(engine)  # otherwise nodes are devices of one user
+            return train_on_ray(start, users, own, Path(temporary), folder, engine if many else None)
 
     return in_process if backend == "inprocess" else on_ray
 

@@ -15,7 +15,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.common.serde import message_to_proto
 from tests.federation.tiny import SPEC, bundle, learner
 
-from tegu.client.federation import answers
+from tegu.client.federation import people
 from tegu.client.federation.client_app import app
 from tegu.core import errors
 from tegu.core.bundle.file import write_bundle
@@ -177,8 +177,8 @@ def test_whatever_is_raised_while_computing_stays_on_the_device(
     def failing(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(answers, "sum_of_updates", failing)
-    monkeypatch.setattr(answers, "evaluate_users", failing)
+    monkeypatch.setattr(people, "sum_of_updates", failing)
+    monkeypatch.setattr(people, "evaluate_users", failing)
     for kind, content in (("train", train_content()), ("evaluate", evaluate_content())):
         reply = reply_to(folder, kind, content)
         assert CODE.fullmatch(str(reply.error.reason))

@@ -25,6 +25,7 @@ from tegu.sim.data import population_on_disk as population_files
 from tegu.sim.data.cohort import draw_cohort, gather
 from tegu.sim.data.population import Population
 from tegu.sim.data.population_on_disk import read_population, write_population
+from tegu.sim.federation.grid import partitions
 from tegu.sim.training.in_process import train_in_process
 
 
@@ -166,3 +167,23 @@ def test_fetched_rows_do_not_stay_in_memory(tmp_path: Path, how: str) -> None:
     write_population(tmp_path, spec, (LocalUser(str(user), row, np.zeros(16, int)) for user in range(1000)))
     grown = int(subprocess.check_output([sys.executable, "-c", BIG, str(tmp_path), how]))
     assert (grown < 24 << 20) == (how == "fetch"), f"{grown} bytes"
+
+
+def test_shards_hold_what_nodes_are_dealt(tmp_path: Path) -> None:
+    people = population(11)
+    shards = write_population(tmp_path, SPEC, (people.local(user) for user in range(11)), shards=3)
+    assert [len(shard) for shard in shards] == [4, 4, 3]
+    for node, own in enumerate(partitions(people, 3)):
+        expected, found = people.subset(own), read_population(tmp_path / str(node))
+        assert found.users.tolist() == expected.users.tolist() == shards[node].users.tolist()
+        for one, other in zip(found.all_rows(), expected.all_rows(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert found.max_support.tolist() == expected.max_support.tolist()
+
+
+def test_shards_without_users_are_refused(tmp_path: Path) -> None:
+    people = population(2)
+    with refused(PopulationError, "there are 2 users", "at least 3"):
+        write_population(tmp_path, SPEC, (people.local(user) for user in range(2)), shards=3)
+    with refused(DataError, "shards is 0", "at least 1"):
+        write_population(tmp_path, SPEC, [people.local(0)], shards=0)

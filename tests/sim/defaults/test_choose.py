@@ -14,7 +14,7 @@ from tegu.learners import reptile, residual_correction
 from tegu.learners.learner import RecommendedTraining
 from tegu.sim.data.population import Population
 from tegu.sim.defaults.choose import choose_learner
-from tegu.sim.simulate import simulate
+from tegu.sim.simulation import simulate
 
 
 def rated(users: int = 40) -> Population:

@@ -23,7 +23,8 @@ from tegu.learners import Learner, fedsgd, reptile
 from tegu.sim.data.cohort import Cohort, draw_cohort
 from tegu.sim.data.population import Population
 from tegu.sim.engine import Engine, EngineKind, engine_like, make_engine
-from tegu.sim.engine.footprint import MAX_SUMMED_USERS, Allocated, footprint, summed_update_footprint
+from tegu.sim.engine.engine import MAX_SUMMED_USERS
+from tegu.sim.engine.footprint import Allocated, footprint, summed_update_footprint
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0

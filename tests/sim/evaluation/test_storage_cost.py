@@ -21,8 +21,8 @@ from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.metrics import Metric
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.evaluation.storage_cost import storage_cost
+from tegu.sim.experiment_run import Outcome, run_experiment
 from tegu.sim.run import Run
-from tegu.sim.run_experiment import Outcome, run_experiment
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 

@@ -25,7 +25,7 @@ from tegu.sim.calibration.calibrate import calibrate
 from tegu.sim.data.population import Population
 from tegu.sim.engine import make_engine
 from tegu.sim.run import Run, run_plan
-from tegu.sim.simulate import simulate
+from tegu.sim.simulation import simulate
 from tegu.sim.training.cross_fitting import Evaluator, cross_fit_population, make_folds, resolve_folds, split_population
 from tegu.sim.training.in_process import Trained, train_in_process
 

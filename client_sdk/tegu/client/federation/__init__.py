@@ -2,6 +2,7 @@
 
 client_app  the Flower ClientApp
 answers     what a device answers to a round, whoever carries the messages
+people      the people of a device, and what a round computes over them
 updates     training rounds: the sum of this device's users' updates
 local_noise noise of the device's own
 versions    a bundle that is not the round's: fetched anew, or the device sits out

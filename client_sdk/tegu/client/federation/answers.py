@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from tegu.client.federation.evaluation import evaluate_users
 from tegu.client.federation.local_noise import local_spending, with_local_noise
 from tegu.client.federation.minimums import (
     Minimums,
@@ -20,14 +19,11 @@ from tegu.client.federation.minimums import (
     check_training_reply,
     few_people_hidden,
 )
-from tegu.client.federation.updates import sum_of_updates
+from tegu.client.federation.people import People
 from tegu.client.federation.versions import check_version
-from tegu.client.runtimes.onnx_runtime import OnnxRuntime
 from tegu.core.bundle.file import Bundle
-from tegu.core.calibration.assignment import is_calibration_user
 from tegu.core.compression.error_feedback import pack_with_feedback
 from tegu.core.data.tree import Tree, check_same_layout, digest, has_same_layout
-from tegu.core.data.users import LocalUser
 from tegu.core.errors import DataError, FederationError
 from tegu.wire import (
     FLOWER,
@@ -61,15 +57,13 @@ class Device(NamedTuple):
     Attributes:
         bundle: with the graphs.
         version: `version_of` the bundle.
-        runtime: that runs the bundle's graphs.
-        users: whose rows are on the device.
+        people: whose rows are on the device.
         minimums: what it demands of every round.
     """
 
     bundle: Bundle
     version: str
-    runtime: OnnxRuntime
-    users: Sequence[LocalUser]
+    people: People
     minimums: Minimums
 
 
@@ -128,29 +122,18 @@ def answer_training(content: Content, device: Device, memory: Content, records: 
     check_version(device.version, read_version(content))
     check_training(device.minimums, config.clip, config.calibration_share, config.local_noise)
     meta = _with_fixed(received, device.bundle)
-    share, fold = config.calibration_share, config.fold
-    training = [user for user in device.users if not is_calibration_user(config.seed, user.user, share, fold)]
-    if not training:
+    found = device.people.sum_updates(meta, config)
+    if found is None:
         return training_reply_content(Reply({}, 0), records)
-    total, users, within, rows = sum_of_updates(
-        device.runtime,
-        meta,
-        training,
-        seed=config.seed,
-        round_number=config.round,
-        clip_norm=config.clip,
-        episodes=config.episodes,
-        users_per_node=config.users_per_node,
-        noise=device.bundle.manifest.noise,
-        private=config.private,
-    )
-    check_training_reply(device.minimums, users, rows, len(device.users))
+    total, users, within, rows = found
+    check_training_reply(device.minimums, users, rows, device.people.number)
     counted = None if config.local_noise else within  # which would leave without noise
     if config.local_noise:
         total = _noised(memory, total, config, received, records)
     if config.update_precision == "float32":
         return training_reply_content(Reply(total, users, counted), records)
-    name = f"tegu-residual-{share}-{fold}"  # one per fold: no fold may learn of the users it leaves out
+    # One residual per fold: no fold may learn of the users it leaves out.
+    name = f"tegu-residual-{config.calibration_share}-{config.fold}"
     sent, residual = pack_with_feedback(total, _residual(memory, name, total), config.update_precision)
     memory[name] = to_record(residual, records)
     return packed_reply_content(sent, users, counted, records)
@@ -175,8 +158,8 @@ def answer_evaluation(content: Content, device: Device, records: Records = FLOWE
     check_version(device.version, read_version(content))
     check_evaluation(device.minimums, request, device.bundle.manifest)
     meta = _with_fixed(received, device.bundle)
-    sums = evaluate_users(device.runtime, meta, device.users, device.bundle.manifest, request)
-    return evaluation_reply_content(few_people_hidden(device.minimums, sums, len(device.users)), records)
+    sums = device.people.evaluate(meta, request)
+    return evaluation_reply_content(few_people_hidden(device.minimums, sums, device.people.number), records)
 
 
 def _noised(memory: Content, total: Tree, config: RoundConfig, received: Tree, records: Records) -> Tree:

@@ -23,6 +23,7 @@ from flwr.clientapp import ClientApp
 
 from tegu.client.federation.answers import Device, answer_evaluation, answer_training, content_or_reason
 from tegu.client.federation.minimums import read_minimums
+from tegu.client.federation.people import FewPeople
 from tegu.client.federation.versions import BundlePlace, OtherVersionError, fetch_bundle
 from tegu.client.runtimes.limits.run_limits import RunLimits
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
@@ -32,7 +33,7 @@ from tegu.core.data.users import read_users
 from tegu.core.errors import FederationError
 from tegu.wire import read_version
 
-__all__ = ["app"]
+__all__ = ["app", "data_path", "reply_to", "setting"]
 
 _APP_FAILED = 2  # Flower's code for a ClientApp that has raised
 
@@ -45,16 +46,17 @@ def train(message: Message, context: Context) -> Message:
 
     Rounding errors of a packed update stay in the node's state and are added in the next round.
     """
-    return _reply(message, lambda: answer_training(message.content, _device(context, message.content), context.state))
+    return reply_to(message, lambda: answer_training(message.content, _device(context, message.content), context.state))
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
     """An evaluation round: evaluates candidates on this node's users and replies with sums of metrics alone."""
-    return _reply(message, lambda: answer_evaluation(message.content, _device(context, message.content)))
+    return reply_to(message, lambda: answer_evaluation(message.content, _device(context, message.content)))
 
 
-def _reply(message: Message, compute: Callable[[], RecordDict]) -> Message:
+def reply_to(message: Message, compute: Callable[[], RecordDict]) -> Message:
+    """The reply with the content that is computed or, whatever fails, with the error's class and code alone."""
     found = content_or_reason(compute)
     if isinstance(found, str):
         return Message(Error(_APP_FAILED, found), reply_to=message)
@@ -63,15 +65,16 @@ def _reply(message: Message, compute: Callable[[], RecordDict]) -> Message:
 
 def _device(context: Context, content: RecordDict) -> Device:
     minimums = read_minimums(context.node_config)
-    bundle = read_bundle(_setting(context, "bundle"))
+    bundle = read_bundle(setting(context, "bundle"))
     own, wanted = version_of(bundle), read_version(content)
     if wanted is not None and wanted.digest != own:
         newer = fetch_bundle(wanted, _place(context))
         if (newer.manifest.spec, newer.manifest.encoding) != (bundle.manifest.spec, bundle.manifest.encoding):
             raise OtherVersionError(wanted, "its rows are not those of this node's bundle: write the node's rows anew")
         bundle, own = newer, wanted.digest
-    users = read_users(_data_path(context), bundle.manifest.spec)
-    return Device(bundle, own, OnnxRuntime(bundle.graphs, limits=RunLimits()), users, minimums)
+    users = read_users(data_path(context), bundle.manifest.spec)
+    people = FewPeople(users, OnnxRuntime(bundle.graphs, limits=RunLimits()), bundle.manifest)
+    return Device(bundle, own, people, minimums)
 
 
 def _place(context: Context) -> BundlePlace | None:
@@ -86,13 +89,23 @@ def _place(context: Context) -> BundlePlace | None:
     return BundlePlace(said["bundle-source"], Path(said["bundle-cache"]) if said["bundle-cache"] else None, key)
 
 
-def _data_path(context: Context) -> Path:
+def data_path(context: Context, suffix: str = ".npz") -> Path:
+    """Where the rows of a node's users are: its `data`, or its own part of the run's `partitions`.
+
+    Raises:
+        FederationError: neither is set.
+    """
     if "data" in context.node_config:
         return Path(str(context.node_config["data"]))
-    return Path(_setting(context, "partitions")) / f"{context.node_config.get('partition-id')}.npz"
+    return Path(setting(context, "partitions")) / f"{context.node_config.get('partition-id')}{suffix}"
 
 
-def _setting(context: Context, name: str) -> str:
+def setting(context: Context, name: str) -> str:
+    """A setting of the node or else of the run.
+
+    Raises:
+        FederationError: it is not set.
+    """
     for config in (context.node_config, context.run_config):
         if config.get(name):
             return str(config[name])

@@ -11,6 +11,7 @@ from tegu.client.adaptation.catalogue import catalogue_of
 from tegu.client.consent import Agreement
 from tegu.client.federation.answers import Device, answer_either, content_or_reason
 from tegu.client.federation.minimums import BelowMinimumError, Minimums
+from tegu.client.federation.people import FewPeople
 from tegu.client.federation.versions import BundlePlace, OtherVersionError, fetch_bundle
 from tegu.client.participant.flower import records
 from tegu.client.participant.flower.records import RecordDict
@@ -81,7 +82,7 @@ class Rounds:
         user = LocalUser(self._user or agreement.user, rows.x, rows.y)
         if self._runtime is None:
             self._runtime = OnnxRuntime(self._bundle.graphs, threads=self._threads, limits=RunLimits())
-        return Device(self._bundle, self._version, self._runtime, [user], self._minimums)
+        return Device(self._bundle, self._version, FewPeople([user], self._runtime, manifest), self._minimums)
 
     def _choose_bundle(self, wanted: Version | None, most: int) -> None:
         """Use the app's own bundle if the round is for it, and otherwise a fetched one."""

@@ -21,7 +21,7 @@ from tegu.bench.tasks.handwriting import build_small_cnn, handwriting
 from tegu.server.progress import SILENT
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
-from tegu.sim.simulate import simulate
+from tegu.sim.simulation import simulate
 
 __all__ = ["bench_default"]
 

@@ -23,6 +23,7 @@ from tegu.server.training.plan import TrainingPlan
 from tegu.sim.engine import EngineKind, check_engine
 from tegu.sim.evaluation.cost_of_privacy import with_privacy
 from tegu.sim.evaluation.seeds import mean_over_seeds
+from tegu.sim.experiment_run import run_experiment
 from tegu.sim.experiments import Experiment
 from tegu.sim.experiments.catalogue import experiment_with
 from tegu.sim.reporting.calibrated import frontier_line, frontier_rows, unshown_line
@@ -38,7 +39,6 @@ from tegu.sim.reporting.table import (
     stored_line,
     table_rows,
 )
-from tegu.sim.run_experiment import run_experiment
 from tegu.sim.training.in_process import Backend, check_backend
 
 __all__ = ["simulate_command"]

@@ -15,11 +15,11 @@ import json
 import mmap
 import os
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, overload
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from tegu.core.data.users import LocalUser
 from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import DataError, FileError, PopulationError
 from tegu.core.process import require_os
+from tegu.core.scalars import whole_number
 from tegu.sim.data.population import Population
 
 __all__ = ["read_population", "write_population"]
@@ -40,9 +41,22 @@ _CODE = np.dtype("<i8")
 _USERS = 4096  # whose rows are in memory at once while row units are searched for
 
 
+@overload
 def write_population(
     folder: Path, spec: Spec, users: Iterable[LocalUser], encoding: Encoding | None = None
-) -> Population:
+) -> Population: ...
+@overload
+def write_population(
+    folder: Path, spec: Spec, users: Iterable[LocalUser], encoding: Encoding | None = None, *, shards: int
+) -> list[Population]: ...
+def write_population(
+    folder: Path,
+    spec: Spec,
+    users: Iterable[LocalUser],
+    encoding: Encoding | None = None,
+    *,
+    shards: int | None = None,
+) -> Population | list[Population]:
     """Write users one by one, so that they need not all be in memory, and open the result.
 
     Args:
@@ -50,59 +64,88 @@ def write_population(
         spec: inputs and outputs of a model for these rows.
         users: the users; each needs at least one row.
         encoding: how their rows were made, see `Population.encoding`; None if they were given as they are.
-
-    Raises:
-        DataError: rows do not fit `spec`, or only some users have a group or an order.
-        FileError: the folder cannot be written.
-        PlatformError: this system cannot read a population on disk.
-        PopulationError: there are no users, or a user has no rows.
-    """
-    _check_system()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        counts, names, balanced = _write_rows(folder, spec, users)
-        if not names:
-            raise PopulationError("there are no users: expected at least one")
-        np.save(folder / "counts.npy", np.asarray(counts, np.int64))
-        np.save(folder / "users.npy", np.asarray(names))
-        (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
-        (folder / "encoding.json").unlink(missing_ok=True)
-        if encoding is not None:
-            (folder / "encoding.json").write_text(json.dumps(encoding.to_dict()), "utf-8")
-        _write_row_units(folder, balanced)
-    except OSError as error:
-        raise FileError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
-    return read_population(folder)
-
-
-def _write_rows(folder: Path, spec: Spec, users: Iterable[LocalUser]) -> tuple[list[int], list[str], bool]:
-    """Write the columns that the first user has.
+        shards: number of populations `<folder>/0`, `<folder>/1` and so on, one for each node of a federation, to which
+            users are dealt out in turn. None means one population, in the folder itself.
 
     Returns:
-        The number of rows and the name of every user, and whether users are balanced.
+        The population, or the list of `shards` populations.
+
+    Raises:
+        DataError: rows do not fit `spec`, only some users have a group or an order, or `shards` is below 1.
+        FileError: the folder cannot be written.
+        PlatformError: this system cannot read a population on disk.
+        PopulationError: there are no users, fewer than shards, or a user has no rows.
     """
-    counts, names, balanced = list[int](), list[str](), set[bool]()
-    files: dict[str, BinaryIO] = {}
+    _check_system()
+    folders = [folder] if shards is None else [folder / str(i) for i in range(whole_number("shards", shards, 1))]
+    try:
+        for each in folders:
+            each.mkdir(parents=True, exist_ok=True)
+        written, balanced = _write_rows(folders, spec, users)
+        for each, (counts, names) in zip(folders, written, strict=True):
+            _write_rest(each, spec, counts, names, encoding)
+            _write_row_units(each, balanced)
+    except OSError as error:
+        raise FileError(f"cannot write {folder} ({error.strerror or error}): choose a writable folder") from error
+    populations = [read_population(each) for each in folders]
+    return populations[0] if shards is None else populations
+
+
+class _Written(NamedTuple):
+    """The users of one folder."""
+
+    counts: list[int]
+    names: list[str]
+
+
+def _write_rows(folders: Sequence[Path], spec: Spec, users: Iterable[LocalUser]) -> tuple[list[_Written], bool]:
+    """Write the columns that the first user has, and deal the users out to the folders.
+
+    Returns:
+        For each folder the number of rows and the name of every user; and whether users are balanced.
+    """
+    written, balanced = [_Written([], []) for _ in folders], set[bool]()
+    columns: tuple[str, ...] = ()
     with ExitStack() as opened:
-        for user in users:
+        files: list[dict[str, BinaryIO]] = []
+        for number, user in enumerate(users):
             rows = _stored_columns(spec, user)
-            if not names:
-                for name in _COLUMNS:
-                    (folder / f"{name}.bin").unlink(missing_ok=True)
-                files = {name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in rows}
-            if rows.keys() != files.keys():
+            if not files:
+                columns, files = tuple(rows), [_opened_columns(folder, tuple(rows), opened) for folder in folders]
+            if tuple(rows) != columns:
                 raise DataError(
-                    f"user {user.user} has {', '.join(rows)}, and the users before have {', '.join(files)}: expected a "
-                    "group or an order for all users or for none"
+                    f"user {user.user} has {', '.join(rows)}, and the users before have {', '.join(columns)}: expected "
+                    "a group or an order for all users or for none"
                 )
+            shard = number % len(folders)
             for name, values in rows.items():
-                files[name].write(values.tobytes())
-            counts.append(len(rows["rows"]))
-            names.append(user.user)
+                files[shard][name].write(values.tobytes())
+            written[shard].counts.append(len(rows["rows"]))
+            written[shard].names.append(user.user)
             balanced.add(user.balanced)
     if len(balanced) > 1:
         raise DataError("some users are balanced and others are not: expected all of them or none")
-    return counts, names, True in balanced
+    if not written[-1].names:
+        found = sum(len(each.names) for each in written)
+        raise PopulationError(f"there are {found or 'no'} users: expected at least {len(folders)}, one for each folder")
+    return written, True in balanced
+
+
+def _opened_columns(folder: Path, columns: Sequence[str], opened: ExitStack) -> dict[str, BinaryIO]:
+    for name in _COLUMNS:
+        (folder / f"{name}.bin").unlink(missing_ok=True)
+    return {name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in columns}
+
+
+def _write_rest(
+    folder: Path, spec: Spec, counts: Sequence[int], names: Sequence[str], encoding: Encoding | None
+) -> None:
+    np.save(folder / "counts.npy", np.asarray(counts, np.int64))
+    np.save(folder / "users.npy", np.asarray(names))
+    (folder / "spec.json").write_text(json.dumps(spec.to_dict()), "utf-8")
+    (folder / "encoding.json").unlink(missing_ok=True)
+    if encoding is not None:
+        (folder / "encoding.json").write_text(json.dumps(encoding.to_dict()), "utf-8")
 
 
 def _stored_columns(spec: Spec, user: LocalUser) -> dict[str, Array]:

@@ -12,10 +12,32 @@ onnx_batched    backend: a batch as one call of a graph
 onnx_looped     backend: the device's own graphs, user by user
 in_torch        backends: the learner's functions in torch, batched or user by user
 one_by_one      what the backends share that run user by user
+stored          an engine in a file
 choose          an engine by name, or the fastest
+
+Names are imported on first use: a node that reads an engine from a file needs neither torch nor the compiler.
 """
 
-from tegu.sim.engine.choose import EngineKind, check_engine, engine_like, fastest, make_engine
-from tegu.sim.engine.engine import MEMORY, Engine
+from typing import TYPE_CHECKING
+
+from tegu.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from tegu.sim.engine.choose import EngineKind, check_engine, engine_like, fastest, make_engine
+    from tegu.sim.engine.engine import MEMORY, Engine
+else:  # hidden from type checkers, which would otherwise accept misspelt names
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "MEMORY": "engine",
+            "Engine": "engine",
+            "EngineKind": "choose",
+            "check_engine": "choose",
+            "engine_like": "choose",
+            "fastest": "choose",
+            "make_engine": "choose",
+        },
+        extra="sim",
+    )
 
 __all__ = ["MEMORY", "Engine", "EngineKind", "check_engine", "engine_like", "fastest", "make_engine"]

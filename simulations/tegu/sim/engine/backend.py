@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from tegu.core.bundle.manifest import Knobs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 
-__all__ = ["Backend", "UpdateSummation"]
+__all__ = ["Backend", "Execution", "PlainExecution", "UpdateSummation"]
 
 UpdateSummation: TypeAlias = Callable[[Tree, NumpyBatch, NumpyBatch, Array], Tree]
 """(meta, support, query, noise) -> the sum of all users' updates, unclipped."""
@@ -58,3 +58,22 @@ class Backend(Protocol):
 
     def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
         """Outputs `[users, rows, ...]` from states `[users, ...]` and inputs `[users, rows, ...]`."""
+
+
+class Execution(Protocol):
+    """What an engine uses of a learner's `Execution`."""
+
+    @property
+    def order_invariant(self) -> bool:
+        """Whether `update` does not depend on the order of rows."""
+
+    @property
+    def merges_query(self) -> bool:
+        """Whether `update` uses support and query as one set of rows."""
+
+
+class PlainExecution(NamedTuple):
+    """An `Execution` without the learner."""
+
+    order_invariant: bool = False
+    merges_query: bool = False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,23 +12,21 @@ from threading import Lock
 from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
-import torch
 
 from tegu.core.bundle.manifest import Knobs, Manifest
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError
 from tegu.core.process import usable_cpus
-from tegu.learners.learner import Execution
 from tegu.sim.data.cohort import Cohort, size_buckets
 from tegu.sim.data.population import Population
-from tegu.sim.engine.backend import Backend
+from tegu.sim.engine.backend import Backend, Execution, PlainExecution
 from tegu.sim.engine.batches import BatchGroup, UserBatch, even_slices, gather_batches, users_in, whole_block_slices
-from tegu.sim.engine.footprint import MAX_SUMMED_USERS
-from tegu.sim.engine.sum_blocks import sum_blocks
+from tegu.sim.engine.sum_blocks import BlockSum
 
-__all__ = ["BLOCK_BYTES", "MEMORY", "Encoder", "Engine"]
+__all__ = ["BLOCK_BYTES", "MAX_SUMMED_USERS", "MEMORY", "Encoder", "Engine"]
 
+MAX_SUMMED_USERS = 64  # the most users whose updates are summed at once
 MEMORY = 2 << 30  # default memory limit in bytes for users processed at once
 _BLOCK = 8  # users whose updates are summed first
 BLOCK_BYTES = 32 << 20
@@ -69,7 +68,7 @@ class Engine:
 
     backend: Backend
     manifest: Manifest
-    execution: Execution = field(default_factory=Execution)
+    execution: Execution = field(default_factory=PlainExecution)
     user_bytes: UserBytes = lambda rows: 1 << 16
     memory: int = MEMORY
     workers: int = field(default_factory=usable_cpus)
@@ -114,7 +113,9 @@ class Engine:
             for group in self._groups(cohort, math.isinf(limit))
             for batch in gather_batches(group, self.manifest.noise)
         )
-        return sum_blocks(trained_part(meta, self.manifest.fixed_parameters), self._compute_all(compute, batches))
+        total = BlockSum(trained_part(meta, self.manifest.fixed_parameters))
+        self._compute_all(compute, batches, total.add)
+        return total.total
 
     def adapt(self, meta: Tree, supports: NumpyBatch, knobs: Knobs, noise: Array | None = None) -> Tree:
         """States `[users, ...]` from supports `[users, rows, ...]`.
@@ -145,7 +146,11 @@ class Engine:
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """The results of `function` for all items, in order, computed on every core."""
-        return list(self._pool.map(function, items))
+        return list(self.as_computed(function, items))
+
+    def as_computed(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """As `map`, one result after the other, of which none is kept."""
+        return self._pool.map(function, items)
 
     def _groups(self, cohort: Cohort, unclipped: bool) -> Iterator[BatchGroup]:
         """Groups of one batch per worker; see `tegu.sim.engine.batches`."""
@@ -190,35 +195,45 @@ class Engine:
         size = max(1, min(_BATCH, -(-users // self.shares)))
         return [slice(start, start + size) for start in range(0, users, size)]
 
-    def _compute_all(self, compute: Callable[[T], R], batches: Generator[T]) -> list[R]:
-        """The results of `compute` for all batches, in order.
+    def _compute_all(self, compute: Callable[[T], R], batches: Iterator[T], take: Callable[[R], None]) -> None:
+        """Call `take` with the results of `compute` for all batches, in order and one at a time.
 
         Each worker gathers its next batch itself, after computing the last one. A separate thread that gathers for all
         would be one more than there are cores, and workers would wait for it.
         """
-        numbered, lock, results = enumerate(batches), Lock(), dict[int, R]()
+        numbered, gathering, taking = enumerate(batches), Lock(), Lock()
+        waiting, expected, failed = dict[int, R](), 0, False
 
         def work() -> None:
+            nonlocal expected, failed
             while True:
-                with lock:
-                    number, batch = next(numbered, (-1, None))
+                with gathering:
+                    number, batch = (-1, None) if failed else next(numbered, (-1, None))
                 if batch is None:
                     return
                 try:
-                    results[number] = compute(batch)
+                    result = compute(batch)
                 except BaseException:
-                    with lock:
-                        batches.close()  # stops the other workers
+                    failed = True  # stops the other workers
                     raise
+                with taking:
+                    waiting[number] = result
+                    while expected in waiting:
+                        take(waiting.pop(expected))
+                        expected += 1
 
         for worker in [self._pool.submit(work) for _ in range(self.workers)]:
             worker.result()
-        return [results[number] for number in range(len(results))]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        # One thread per core. Each disables torch's own threads, which would compete with the other workers.
-        return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=torch.set_num_threads, initargs=(1,))
+        return ThreadPoolExecutor(self.workers, "tegu-engine", initializer=_without_torch_threads)
+
+
+def _without_torch_threads() -> None:
+    """Disable torch's own threads, which would compete with the pool's, one for each core; nothing without torch."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _in_rows(size: float, user_bytes: UserBytes) -> float:

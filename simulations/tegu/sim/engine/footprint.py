@@ -14,12 +14,12 @@ from torch.utils._pytree import tree_leaves
 from tegu.compile.examples import example_batch
 from tegu.core.data.batch import Batch
 from tegu.learners.learner import Learner, TorchBatch, TorchTree, Update
+from tegu.sim.engine.engine import MAX_SUMMED_USERS
 
-__all__ = ["MAX_SUMMED_USERS", "Allocated", "footprint", "summed_update_footprint"]
+__all__ = ["Allocated", "footprint", "summed_update_footprint"]
 
 _SIZES = 4, 20  # rows at which memory is measured
 _USERS = 2, 4  # for whom memory is measured: that of many is linear in them, and takes seconds for convolutions
-MAX_SUMMED_USERS = 64  # the most users whose updates are summed at once
 
 
 class Allocated(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch does not type this class

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tegu.client.runtimes.onnx_runtime import OnnxRuntime
-from tegu.compile import CohortGraphs
 from tegu.core.bundle.manifest import Knobs
+from tegu.core.cohort_graphs import CohortGraphs
 from tegu.core.data.batch import Array, NumpyBatch
 from tegu.core.data.tree import Tree
 from tegu.sim.engine.backend import UpdateSummation

@@ -38,13 +38,22 @@ from tegu.wire import (
     training_reply_content,
 )
 
-__all__ = ["InProcessGrid", "MessageHandler", "answer_with", "flower_identity", "noised_as_devices", "partitions"]
+__all__ = [
+    "NO_USERS",
+    "InProcessGrid",
+    "MessageHandler",
+    "answer_with",
+    "draw_round",
+    "flower_identity",
+    "noised_as_devices",
+    "partitions",
+]
 
 MessageHandler = Callable[[Sequence[Message]], list[Message]]
 """From a round's messages to replies: one for all messages, or one for each."""
 
 _APP_FAILED = 2  # the error code of Flower's own nodes when their app raises
-_NO_USERS = (
+NO_USERS = (
     "none of the cohort's users has more than {} rows: add users with more rows, or lower min_support "
     "(rows with equal x, group or order stay together)"
 )
@@ -174,10 +183,10 @@ def answer_with(
         users_by_node = [training_users(population, dealt[node - 1], config) for node in addressed]
         if not any(len(users) for users in users_by_node):
             return Message(training_reply_content(Reply({}, 0)), reply_to=messages[0])
-        cohort = _draw_round(population, users_by_node, config)
+        cohort = draw_round(population, users_by_node, config)
         users = len(cohort.users)
         if not users:
-            return Message(Error(_APP_FAILED, _NO_USERS.format(config.episodes.min_support)), reply_to=messages[0])
+            return Message(Error(_APP_FAILED, NO_USERS.format(config.episodes.min_support)), reply_to=messages[0])
         total = noised_as_devices(engine.sum_updates(meta, cohort, config.clip), config, addressed)
         if config.update_precision == "float32":
             return Message(training_reply_content(Reply(total, users)), reply_to=messages[0])
@@ -196,7 +205,7 @@ def noised_as_devices(total: Tree, config: RoundConfig, nodes: Sequence[int]) ->
     return add_noise(total, deviation, normal_of_seed("local", config.seed, config.round, *nodes))
 
 
-def _draw_round(population: Population, users_by_node: Sequence[Array], config: RoundConfig) -> Cohort:
+def draw_round(population: Population, users_by_node: Sequence[Array], config: RoundConfig) -> Cohort:
     """The episodes of the round; each node draws among its own users."""
     chosen = [
         users[draw_users(len(users), config.users_per_node, config.seed, config.round)] for users in users_by_node

@@ -1,7 +1,7 @@
 """Meta-training on Flower's Ray simulation: the app that a SuperLink runs in production, on simulated SuperNodes.
 
-Every message passes through Flower's own serialisation and a separate process. Use it to rehearse a deployment, or on
-a cluster. On one machine `train_in_process` gives the same initialisation much faster.
+Every message passes through Flower's own serialisation and a separate process. Use it to rehearse a deployment. On one
+machine `train_in_process` gives the same initialisation much faster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from tegu.server.run_config import to_config
 from tegu.server.training.automatic import with_recommended
 from tegu.server.training.plan import TrainingPlan
 from tegu.sim.data.population import Population
+from tegu.sim.engine import Engine
 from tegu.sim.federation.grid import partitions
+from tegu.sim.federation.hosts import HOST_APP_DIR, write_hosts
 from tegu.sim.training.in_process import Trained, check_cohort
 
 __all__ = ["train_on_ray", "write_partitions"]
@@ -30,7 +32,12 @@ _TAIL = 2000  # characters of the log in an error
 
 
 def train_on_ray(
-    bundle: Bundle, population: Population, plan: TrainingPlan, workdir: Path, checkpoints: Path | None = None
+    bundle: Bundle,
+    population: Population,
+    plan: TrainingPlan,
+    workdir: Path,
+    checkpoints: Path | None = None,
+    engine: Engine | None = None,
 ) -> Trained:
     """Run the plan's rounds on Ray, in separate processes.
 
@@ -44,11 +51,14 @@ def train_on_ray(
         plan: the training plan. `plan.cohort.nodes` is the number of simulated SuperNodes; None means one per user.
         workdir: folder for the users' rows, logs and the result; every call creates a new folder inside.
         checkpoints: folder for a checkpoint after every round, from which a run is resumed. None means no checkpoints.
+        engine: of ONNX graphs, with which nodes answer for all of their users at once. None means that nodes answer as
+            devices do, user by user.
 
     Returns:
         The learned parameters. `seconds` includes the start of Ray, and `user_rounds` counts this call only.
 
     Raises:
+        DataError: the engine runs in torch.
         PopulationError: as `check_cohort`.
         FederationError: the run failed; the message ends with the end of its log.
     """
@@ -56,7 +66,11 @@ def train_on_ray(
     workdir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=workdir)).resolve()
     write_bundle(folder / "start.tegu", bundle)
-    write_partitions(folder / "partitions", population, nodes)
+    if engine is None:
+        write_partitions(folder / "partitions", population, nodes)
+    else:
+        people = (population.local(user) for user in range(len(population)))
+        write_hosts(folder / "partitions", bundle, engine, people, nodes)
     paths = {"bundle": folder / "start.tegu", "partitions": folder / "partitions", "out": folder / "out"}
     if checkpoints is not None:
         paths["checkpoints"] = checkpoints.resolve() / "ray"  # the app holds its folder, and the simulation this one
@@ -66,7 +80,8 @@ def train_on_ray(
     if plan.privacy.central:
         settings = _in_simulation(settings)
     config = to_config(settings) | {name: str(path) for name, path in paths.items()}
-    with local_simulation(APP_DIR, folder / "flower", nodes) as flower:
+    app = APP_DIR if engine is None else HOST_APP_DIR
+    with local_simulation(app, folder / "flower", nodes) as flower:
         run = flower.run(config)
     if not run.completed:
         raise FederationError(

@@ -24,7 +24,7 @@ from tegu.sim.evaluation.baselines import order
 from tegu.sim.evaluation.baselines.calibrated import calibrated
 from tegu.sim.evaluation.baselines.generic import Start
 from tegu.sim.evaluation.baselines.order import last_choice, shrunk_frequencies
-from tegu.sim.simulate import simulate
+from tegu.sim.simulation import simulate
 
 X = np.zeros((4, 2), np.float32)
 TRIAL = Trial(0, full_batch(X, np.asarray([2, 0, 0, 1])), full_batch(X[:2], np.asarray([1, 1])))

@@ -15,6 +15,7 @@ from tegu.core.errors import DataError
 from tegu.core.metrics import find_metric
 from tegu.sim.data.trials import draw_trials
 from tegu.sim.engine.predictions import score
+from tegu.sim.experiment_run import run_experiment
 from tegu.sim.experiments.catalogue import experiment_with
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.omniglot.archive import SIDE, read_drawings
@@ -22,7 +23,6 @@ from tegu.sim.experiments.omniglot.experiment import Numbers, character_tasks, o
 from tegu.sim.experiments.omniglot.pixels import nearest_pixels
 from tegu.sim.experiments.omniglot.runs import official_runs
 from tegu.sim.reporting.table import further_lines
-from tegu.sim.run_experiment import run_experiment
 
 NUMBERS = Numbers(12, 4, 6)
 
