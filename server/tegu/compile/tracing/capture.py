@@ -17,10 +17,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from tegu.compile.named_tensors import Function, Named
+from tegu.compile.operators.batched_products import plain_batched_products
 from tegu.compile.operators.bilinear_convolutions import BilinearConvolutions
 from tegu.compile.operators.decompositions import STRIDED, decomposition_table
 from tegu.compile.operators.pool_before_relu import PoolBeforeReLU
-from tegu.compile.tracing.batched_products import plain_batched_products
 from tegu.compile.tracing.known_values import KnownValues
 from tegu.compile.tracing.views_in_place import without_views_in_place
 from tegu.compile.tracing.writes_in_place import is_write, without_writes_in_place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from tegu.compile.tracing.batched_products import plain_batched_products
+from tegu.compile.operators.batched_products import plain_batched_products
 from tegu.compile.tracing.capture import capture
 
 
