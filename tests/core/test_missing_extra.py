@@ -23,7 +23,7 @@ except MissingExtraError as error:
 @pytest.mark.parametrize(
     ("module", "statement", "extra"),
     [
-        ("torch", "import tegu.sim", "sim"),
+        ("torch", "from tegu.sim import simulate", "sim"),
         ("flwr", "from tegu.sim import simulate", "sim"),
         ("torch", "import tegu.compile", "server"),
         ("onnxscript", "import tegu.compile", "server"),
