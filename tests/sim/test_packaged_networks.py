@@ -117,7 +117,7 @@ def test_a_fixed_body_with_a_trained_head_personalises(build, people_of, tmp_pat
     given = {name: value.detach().numpy().copy() for name, value in model.named_parameters()}
     run = simulate(people, model, plan=PLAN)
     x, y = people.all_rows()
-    own, found = module_outputs(model, x), initial_outputs(run, x)
+    own, found = module_outputs(model, x), initial_outputs(run.learner, x, run.engine)
     assert accuracy(own, y) == accuracy(found, y)
     assert (own.argmax(1) == found.argmax(1)).all()
     np.testing.assert_allclose(np.exp(found), torch.softmax(torch.from_numpy(own), 1).numpy(), atol=2e-4)
