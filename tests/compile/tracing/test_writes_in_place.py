@@ -84,6 +84,12 @@ def part_whose_view_is_written(x: Tensor) -> Tensor:
     return y + 0
 
 
+def indexed(x: Tensor) -> Tensor:
+    y = x * 2
+    y.index_put_((torch.tensor([2, 0]),), x[:2], accumulate=True)
+    return y
+
+
 def broadcast(x: Tensor) -> Tensor:
     y = x * 2
     y[:, :2] = x[0, 0]
@@ -102,7 +108,7 @@ def written_input(x: Tensor) -> Tensor:
     return x
 
 
-REPLACED = [activation, of_a_view, columns, interleaved, one_column, twice, read_before]
+REPLACED = [activation, of_a_view, columns, interleaved, one_column, twice, read_before, indexed]
 OTHERS = [
     *(another_view, part_of_another_view, part_that_is_written_again, part_whose_view_is_written),
     *(broadcast, other_dtype, written_input),

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 __all__ = ["is_write", "without_writes_in_place"]
 
@@ -128,8 +129,7 @@ def _form(value: Tensor) -> tuple[Any, ...]:
 
 def _call(module: GraphModule, target: Any, args: tuple[Any, ...], options: Mapping[str, Any] | None = None) -> Node:
     node = module.graph.call_function(target, args, dict(options or {}))
-    values = [each.meta["val"] if isinstance(each, Node) else each for each in args]
-    named = {name: each.meta["val"] if isinstance(each, Node) else each for name, each in node.kwargs.items()}
+    values, named = map_arg((node.args, node.kwargs), lambda each: each.meta["val"])
     node.meta["val"] = target(*values, **named)
     return node
 
