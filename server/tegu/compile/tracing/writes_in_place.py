@@ -49,17 +49,16 @@ def _replace(module: GraphModule, node: Node, order: dict[Node, int]) -> None:
         return
     with module.graph.inserting_before(node):
         value = _value(module, node, names[0])
+        if value is None:
+            return
         changed = value
         for name in names if inside else names[:1]:
-            if changed is None:
-                return
             order[changed] = order[node]
             _use_after(order, node, name, changed)
-            if name is not names[-1] and inside:
+            if name is not names[-1] and inside:  # put together again, name by name
                 changed = _call(module, _SCATTERS[name.target], (name.args[0], changed, *name.args[1:]))
-    if value is not None:
-        node.replace_all_uses_with(value)
-        module.graph.erase_node(node)
+    node.replace_all_uses_with(value)
+    module.graph.erase_node(node)
 
 
 def _names(written: Any) -> list[Node]:
