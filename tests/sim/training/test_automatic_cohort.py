@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.sim import people
 
+from tegu.core.sampling.episode import EpisodeRule
 from tegu.learners.learner import RecommendedTraining
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
@@ -47,6 +48,12 @@ def test_users_with_many_rows_make_smaller_rounds(rows: int, size: int, rounds: 
     assert (given.cohort.size, given.rounds) == (30, 50)
     nodes = with_fitting_cohort(TrainingPlan(cohort=CohortPlan(nodes=60)), advice, with_rows(rows))
     assert (nodes.cohort.size, nodes.rounds) == (32, 600)
+
+
+def test_large_episodes_leave_eight_users_of_a_round() -> None:
+    advice = RecommendedTraining("Adam", 0.02, rows=800)
+    plan = TrainingPlan(episodes=EpisodeRule(1, 1000, 1000))
+    assert with_fitting_cohort(plan, advice, with_rows(2000)).cohort.size == 8
 
 
 def test_a_given_cohort_stays() -> None:
