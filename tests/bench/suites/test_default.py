@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -74,17 +75,20 @@ def test_candidates_gain_where_a_person_has_labels_of_its_own() -> None:
     assert loop.try_candidates([5]) > 0.5
 
 
-def test_both_sides_run_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_both_sides_run_in_turn_and_the_loop_trains_the_rounds_that_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, lines = list[tuple[int, set[str]]](), list[str]()
 
-    def simulate(population: Population, model: nn.Module, **options: Any) -> None:
-        asked.append((len(population), options["rounds"], options["cohort"]))
+    def simulate(population: Population, model: nn.Module, **options: Any) -> Any:
+        asked.append((len(population), set(options)))
+        training = {"rounds": 3, "cohort": 2}
+        return SimpleNamespace(bundle=SimpleNamespace(manifest=SimpleNamespace(training=training)))
 
     monkeypatch.setattr(default, "simulate", simulate)
-    found = default.compare_runs(handwriting(5), 1, 2, BenchmarkOptions(2, lambda text: None))
-    assert asked == [(5, 1, 2)] * 2
+    found = default.compare_runs(handwriting(5), BenchmarkOptions(2, lines.append))
+    assert asked == [(5, {"progress"})] * 2  # everything else is the default
     assert (found.task, found.peer, len(found.tegu), len(found.other)) == ("default", "torch-loop", 2, 2)
     assert min(found.other) > 0
+    assert all(line.endswith("; 3 rounds of 2 people") for line in lines)
 
 
 def test_an_unknown_task_is_refused() -> None:

@@ -2,15 +2,16 @@
 
     default    100 people with 60 to 200 pictures each; everything from the module to the bundle
 
-Tegu compiles, trains the kept initialisation and those of the folds, validates, and calibrates. The loop trains the
-same rounds once and tries the same candidates on the same number of people. Times are processor seconds of a whole
-run, on all cores. A run has 60 rounds, fewer than by default, so that what does not depend on their number weighs more.
+Tegu compiles, trains the kept initialisation and those of the folds, validates, and calibrates. The loop then trains
+as many rounds as were kept, with as many people a round, once, and tries the same candidates on the same number of
+people. Times are processor seconds of a whole run, on all cores.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -25,8 +26,16 @@ from tegu.sim.simulation import simulate
 
 __all__ = ["bench_default"]
 
-_PEOPLE, _ROUNDS, _COHORT = 100, 60, 32
+_PEOPLE = 100
 _SEED = 0
+
+
+class _Spent(NamedTuple):
+    """Processor seconds of a run of Tegu, and the rounds and people per round of its kept initialisation."""
+
+    seconds: float
+    rounds: int
+    cohort: int
 
 
 def bench_default(options: BenchmarkOptions) -> list[Comparison]:
@@ -36,25 +45,31 @@ def bench_default(options: BenchmarkOptions) -> list[Comparison]:
         UnknownNameError: no task has that name.
     """
     select_names("task", ("default",), options.tasks)
-    return [compare_runs(handwriting(_PEOPLE), _ROUNDS, _COHORT, options)]
+    return [compare_runs(handwriting(_PEOPLE), options)]
 
 
-def compare_runs(population: Population, rounds: int, cohort: int, options: BenchmarkOptions) -> Comparison:
+def compare_runs(population: Population, options: BenchmarkOptions) -> Comparison:
     """Compare `options.pairs` runs of `simulate` with as many of the plain loop."""
     ours, theirs = list[float](), list[float]()
     for pair in range(options.pairs):
-        ours.append(_tegu(population, rounds, cohort))
-        theirs.append(_plain_loop(population, rounds, cohort))
-        options.log(f"default, pair {pair + 1}: tegu {ours[-1]:.1f} s, torch {theirs[-1]:.1f} s")
+        spent = _tegu(population)
+        ours.append(spent.seconds)
+        theirs.append(_plain_loop(population, spent.rounds, spent.cohort))
+        options.log(
+            f"default, pair {pair + 1}: tegu {ours[-1]:.1f} s, torch {theirs[-1]:.1f} s; {spent.rounds} rounds of "
+            f"{spent.cohort} people"
+        )
     return Comparison("default", "torch-loop", "time", "s", ours, theirs)
 
 
-def _tegu(population: Population, rounds: int, cohort: int) -> float:
+def _tegu(population: Population) -> _Spent:
     torch.manual_seed(_SEED)
     model = build_small_cnn()
     began = time.process_time()
-    simulate(population, model, rounds=rounds, cohort=cohort, progress=SILENT)
-    return time.process_time() - began
+    run = simulate(population, model, progress=SILENT)
+    spent = time.process_time() - began
+    training = run.bundle.manifest.training
+    return _Spent(spent, training["rounds"], training["cohort"])
 
 
 def _plain_loop(population: Population, rounds: int, cohort: int) -> float:
