@@ -12,6 +12,7 @@ from tegu.bench.suites.device import bench_device
 from tegu.bench.suites.scale import bench_scale
 from tegu.bench.suites.simulate import bench_simulate
 from tegu.bench.suites.start import bench_start
+from tegu.bench.suites.training import bench_training
 from tegu.bench.suites.wire import bench_wire
 
 __all__ = ["BENCHMARKS"]
@@ -24,4 +25,5 @@ BENCHMARKS: dict[str, Callable[[BenchmarkOptions], list[Comparison]]] = {
     "wire": bench_wire,
     "convolution": bench_convolution,
     "default": bench_default,
+    "training": bench_training,
 }

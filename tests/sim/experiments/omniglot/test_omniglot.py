@@ -19,6 +19,7 @@ from tegu.sim.experiment_run import run_experiment
 from tegu.sim.experiments.catalogue import experiment_with
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.omniglot.archive import SIDE, read_drawings
+from tegu.sim.experiments.omniglot.distortion import distorted
 from tegu.sim.experiments.omniglot.experiment import Numbers, character_tasks, omniglot
 from tegu.sim.experiments.omniglot.pixels import nearest_pixels
 from tegu.sim.experiments.omniglot.runs import official_runs
@@ -51,6 +52,30 @@ def test_turned_characters_are_classes_in_training_alone(tmp_path: Path) -> None
         assert {row.tobytes() for row in other.all_rows()[0]} <= given
         assert one.all_rows()[0].shape == other.all_rows()[0].shape
     assert not {row.tobytes() for row in turned.split(0).train.all_rows()[0]} <= given
+
+
+def test_distorted_copies_are_rows_of_their_character_in_training_alone(tmp_path: Path) -> None:
+    drawings = read_drawings(made_archives(tmp_path))
+    options = {"ways": 3, "shots": 1, "seed": 0, "numbers": NUMBERS}
+    plain, copied = (character_tasks(drawings, copies=each, **options) for each in (0, 2))
+    assert (copied.split(0).train.counts == 3 * plain.split(0).train.counts).all()
+    given = {row.tobytes() for row in drawings.x}
+    assert all({row.tobytes() for row in part.all_rows()[0]} <= given for part in copied.split(0)[1:])
+    assert not {row.tobytes() for row in copied.split(0).train.all_rows()[0]} <= given
+
+
+def test_a_distorted_drawing_is_much_like_it_and_no_other_copy(tmp_path: Path) -> None:
+    x = read_drawings(made_archives(tmp_path)).x
+    one, other = distorted(x, 0), distorted(x, 1)
+    assert one.shape == x.shape
+    assert one.dtype == np.float32
+    assert (distorted(x, 0) == one).all()
+    assert not (one == other).all((1, 2, 3)).any()
+    flat = [rows.reshape(len(x), -1) / np.linalg.norm(rows.reshape(len(x), -1), axis=1)[:, None] for rows in (x, one)]
+    cosine = flat[1] @ flat[0].T
+    own = np.diagonal(cosine)
+    assert np.median(own) > np.median(cosine) + 0.1  # the drawing, and not another one, turned or moved a little
+    assert own.max() < 0.999
 
 
 def test_the_nearest_drawing_gives_its_label(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 archive     drawings from the official archives
 alphabets   which characters train, calibrate and are held out
+distortion  distorted copies of the drawings that train
 experiment  the experiment
 runs        the official one-shot runs
 pixels      the nearest drawing, pixel by pixel

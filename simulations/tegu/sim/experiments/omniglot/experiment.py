@@ -23,6 +23,7 @@ from tegu.sim.data.population import Population
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.omniglot.alphabets import split_characters
 from tegu.sim.experiments.omniglot.archive import Drawings, read_drawings
+from tegu.sim.experiments.omniglot.distortion import distorted
 from tegu.sim.experiments.omniglot.network import four_convolutions
 from tegu.sim.experiments.omniglot.pixels import nearest_pixels
 from tegu.sim.experiments.omniglot.recipes import Recipe, recipe_for
@@ -56,6 +57,7 @@ def character_tasks(
     train_ways: int | None = None,
     train_rows: int | None = None,
     rotations: bool = False,
+    copies: int = 0,
     heldout: Sequence[str] | None = None,
     numbers: Numbers = _NUMBERS,
 ) -> Population:
@@ -70,6 +72,7 @@ def character_tasks(
         train_rows: drawings of each character in a task that trains; None for all.
         rotations: whether characters turned by 90, 180 and 270 degrees are further classes in training (Santoro et al.
             2016, arXiv:1605.06065).
+        copies: distorted copies of each drawing that trains (`distorted`), which are of the same character.
         heldout: alphabets to hold out; see `split_characters`.
         numbers: of tasks.
 
@@ -84,6 +87,9 @@ def character_tasks(
         names = [np.char.add(label[turned], f" turned {turns}") for turns in _TURNS]
         x = np.concatenate([x, *(np.rot90(x[turned], turns, (2, 3)) for turns in _TURNS)])
         label, train = np.concatenate([label, *names]), [*train, *np.unique(np.concatenate(names)).tolist()]
+    trained = np.isin(label, train)
+    x = np.concatenate([x, *(distorted(x[trained], seed + number) for number in range(copies))])
+    label = np.concatenate([label, *[label[trained]] * copies])
     rows = shots + _QUERY
     trained_ways = min(train_ways or ways, len(train))
     return few_shot_population(
@@ -106,6 +112,7 @@ def omniglot(
     ways: int = 5,
     shots: Sequence[int] = (1, 5),
     rotations: bool = True,
+    copies: int = 4,
     heldout: Sequence[str] | None = None,
     episodes: int | None = None,
     numbers: Numbers = _NUMBERS,
@@ -120,6 +127,7 @@ def omniglot(
         ways: characters of a task.
         shots: numbers of examples of each character to evaluate at.
         rotations: see `character_tasks`.
+        copies: see `character_tasks`.
         heldout: see `character_tasks`.
         episodes: number of held-out tasks; None for that in `numbers`.
         numbers: of tasks; see `character_tasks`.
@@ -147,6 +155,7 @@ def omniglot(
             train_ways=recipe.ways and max(ways, recipe.ways),
             train_rows=(recipe.shots or shots[-1]) + recipe.queries,
             rotations=rotations,
+            copies=copies,
             heldout=heldout,
             numbers=numbers,
         )

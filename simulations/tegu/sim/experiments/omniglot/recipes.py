@@ -46,7 +46,7 @@ class Recipe(NamedTuple):
 
 
 _ADAM = OuterRule("Adam", 2e-3, averaged=True)
-_EPISODIC = Recipe(2000, 1, _ADAM, ways=20, shots=1)
+_EPISODIC = Recipe(2500, 1, _ADAM, ways=20, shots=1, channels=64)
 _BY_STEPS = Recipe(
     1000, 4, OuterRule("Adam", 3e-3, averaged=True), shots=1, shrink="stride", options={"steps": 1, "lr": 0.4}
 )
@@ -54,9 +54,9 @@ _HEAD_ALONE = _BY_STEPS._replace(options={"steps": 3, "lr": 0.4, "adapted_parame
 
 RECIPES: Mapping[str, Recipe] = {
     "prototypical_networks": _EPISODIC,
-    "matching_networks": _EPISODIC._replace(rounds=800, options={"temperature": 0.1}),
-    "relation_networks": _EPISODIC._replace(rounds=1000),
-    "r2d2": _EPISODIC._replace(rounds=800),
+    "matching_networks": _EPISODIC._replace(rounds=1500, options={"temperature": 0.1}),
+    "relation_networks": _EPISODIC._replace(rounds=1500),
+    "r2d2": _EPISODIC._replace(rounds=1500),
     "snail": Recipe(1000, 4, OuterRule("Adam", 1e-3, averaged=True), shrink="stride"),
     "maml": _BY_STEPS,
     "fomaml": _BY_STEPS._replace(rounds=700, options={"steps": 5, "lr": 0.2}),
