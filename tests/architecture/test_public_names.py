@@ -23,7 +23,7 @@ EXPORTED = {
         Repaired Runtime Store TorchRuntime repair_store
     """,
     "tegu.learners": """
-        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate bayesian_maml fedavg fedsgd
+        LEARNERS CalibrationOptions Execution Iterated Learner SummedUpdate bayesian_maml combination fedavg fedsgd
         find_learner fomaml implicit_als item_ratings local_only lstm_meta_learner maml matching_networks
         meta_sgd mixture optimiser_names platipus prototypical_networks r2d2 relation_networks reptile
         residual_correction running_statistics snail t_net with_running_statistics

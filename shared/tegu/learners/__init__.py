@@ -18,6 +18,7 @@ from tegu.core.errors import missing_extra
 try:
     from tegu.learners.algorithms.bayesian.bayesian_maml import bayesian_maml
     from tegu.learners.algorithms.bayesian.platipus import platipus
+    from tegu.learners.algorithms.combination import combination
     from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
     from tegu.learners.algorithms.fast_adaptation.snail import snail
     from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
@@ -50,6 +51,7 @@ __all__ = [
     "Learner",
     "SummedUpdate",
     "bayesian_maml",
+    "combination",
     "fedavg",
     "fedsgd",
     "find_learner",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
+from torch import nn
+
+from tegu.core.data.spec import Spec
 from tegu.core.errors import UnknownNameError
 from tegu.learners.algorithms.bayesian.bayesian_maml import bayesian_maml
 from tegu.learners.algorithms.bayesian.platipus import platipus
+from tegu.learners.algorithms.combination import combination
 from tegu.learners.algorithms.fast_adaptation.r2d2 import r2d2
 from tegu.learners.algorithms.fast_adaptation.snail import snail
 from tegu.learners.algorithms.gradient_based.maml import fomaml, maml
@@ -44,11 +51,23 @@ NETWORK_FROM_SPEC = frozenset({"prototypical_networks", "matching_networks", "re
 
 
 def find_learner(name: str) -> Callable[..., Learner]:
-    """The function that builds the learner called `name`.
+    """The function that builds the learner called `name`, or a combination of several from names with commas.
+
+    Each learner of a combination gets the options that it has.
 
     Raises:
         UnknownNameError: no learner has this name; the message suggests the most similar one.
     """
-    if name not in LEARNERS:
-        raise UnknownNameError("learner", name, LEARNERS)
-    return LEARNERS[name]
+    names = [part.strip() for part in name.split(",")]
+    for each in names:
+        if each not in LEARNERS:
+            raise UnknownNameError("learner", each, LEARNERS)
+    return LEARNERS[names[0]] if len(names) == 1 else partial(_combined, names)
+
+
+def _combined(names: Sequence[str], model: nn.Module | None, spec: Spec, **options: Any) -> Learner:
+    def build(function: Callable[..., Learner]) -> Learner:
+        known = inspect.signature(function).parameters
+        return function(model, spec, **{name: value for name, value in options.items() if name in known})
+
+    return combination([build(LEARNERS[name]) for name in names])

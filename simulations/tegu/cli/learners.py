@@ -25,5 +25,5 @@ PAPERS = {
 LEARNERS = (
     "Learner to train; the experiment's own by default: "
     + ", ".join(f"{name} ({paper})" for name, paper in PAPERS.items())
-    + "."
+    + ". Several with commas share a bundle, and calibration chooses."
 )

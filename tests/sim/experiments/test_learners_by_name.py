@@ -52,3 +52,14 @@ def test_values_are_for_those_that_predict_them(name: str) -> None:
     assert experiment(network(1), spec).with_learner(name).learner.spec == spec
     with pytest.raises(DataError, match="use r2d2, snail or residual_correction"):
         experiment(network(1), spec).with_learner("matching_networks")
+
+
+def test_names_with_commas_are_a_combination_of_the_experiments_learners() -> None:
+    found = experiment(network(4), SPEC).with_learner("reptile,r2d2").learner
+    assert found.name == "reptile,r2d2"
+    assert (found.knobs["steps"], found.knobs["0.lr"]) == (3.0, 0.1), "the experiment's options are kept"
+    assert (
+        experiment(None, SPEC).with_learner("r2d2,prototypical_networks").learner.name == "r2d2,prototypical_networks"
+    )
+    with pytest.raises(DataError, match="has no module, from which reptile,r2d2"):
+        experiment(None, SPEC).with_learner("reptile,r2d2")

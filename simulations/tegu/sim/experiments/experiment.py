@@ -89,7 +89,7 @@ class Experiment:
         return Compared(self.learner, self.initialisations, self.classical, self.generic)
 
     def with_learner(self, name: str) -> Experiment:
-        """Return the experiment with a learner of the catalogue, built from the same model.
+        """Return the experiment with a learner of the catalogue, or a combination, built from the same model.
 
         Without a model, learners that need only an embedding make a network from the spec.
 
@@ -106,7 +106,7 @@ class Experiment:
         build = find_learner(name)
         if self.rebuild is not None:
             return self.rebuild(name)
-        if self.model is None and name not in NETWORK_FROM_SPEC:
+        if self.model is None and not NETWORK_FROM_SPEC.issuperset(name.split(",")):
             raise DataError(
                 f"{self.name} has no module, from which {name} could be built: run it with its own learner, "
                 f"{self.learner.name}"

@@ -32,6 +32,7 @@ from torch import Tensor
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE
 from tegu.core.data.tree import Tree, trained_part
 from tegu.core.errors import DataError
+from tegu.learners.algorithms.mixed_outputs import mixed_outputs
 from tegu.learners.algorithms.mixture.guarded_correction import MixingWeights, fully_corrected_knobs, guarded_correction
 from tegu.learners.algorithms.mixture.responsibility import log_likelihoods, loo_log_likelihoods, softmax_scalars
 from tegu.learners.inner_loop.gradient_steps import concatenate
@@ -172,17 +173,10 @@ def _predict(base: _Base, meta: TorchTree, state: TorchTree, x: Tensor) -> Tenso
     weights = [state[f"share/{number}"] for number in base.numbers]
     outputs = [base.learner.predict(base.meta(meta, n), copy_of(state, n), x) for n in base.numbers]
     kind = base.learner.spec.kind
-    if base.guarded or kind not in ("classification", "multilabel"):
-        mean = _sum([weight * output for weight, output in zip(weights, outputs, strict=True)])
-        return torch.log_softmax(mean, -1) if kind == "classification" else mean
-    if kind == "multilabel":
-        shares = _sum([weight * torch.sigmoid(output) for weight, output in zip(weights, outputs, strict=True)])
-        kept = shares.clamp(1e-6, 1 - 1e-6)
-        return kept.log() - (1 - kept).log()
-    log_probabilities = [torch.log_softmax(output, -1) for output in outputs]
-    logs = [weight.clamp(min=1e-12).log() + log for weight, log in zip(weights, log_probabilities, strict=True)]
-    top = reduce(torch.maximum, logs)
-    return top + _sum([torch.exp(log - top) for log in logs]).log()
+    if not base.guarded:
+        return mixed_outputs(kind, weights, outputs)
+    mean = _sum([weight * output for weight, output in zip(weights, outputs, strict=True)])
+    return torch.log_softmax(mean, -1) if kind == "classification" else mean
 
 
 def _update(base: _Base, meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

@@ -79,5 +79,5 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def recipe_for(learner: str) -> Recipe:
-    """The recipe of a learner, or one for gradient steps if it has none of its own."""
-    return RECIPES.get(learner, _BY_STEPS)
+    """The recipe of a learner, or one for gradient steps if it has none of its own; a combination has its first's."""
+    return RECIPES.get(learner.partition(",")[0], _BY_STEPS)
