@@ -48,18 +48,18 @@ class Recipe(NamedTuple):
 _ADAM = OuterRule("Adam", 2e-3, averaged=True)
 _EPISODIC = Recipe(2500, 1, _ADAM, ways=20, shots=1, channels=64)
 _BY_STEPS = Recipe(
-    1000, 4, OuterRule("Adam", 3e-3, averaged=True), shots=1, shrink="stride", options={"steps": 1, "lr": 0.4}
+    2500, 4, OuterRule("Adam", 3e-3, averaged=True), shots=1, shrink="stride", options={"steps": 1, "lr": 0.4}
 )
-_HEAD_ALONE = _BY_STEPS._replace(options={"steps": 3, "lr": 0.4, "adapted_parameters": ["13.*"]})
+_HEAD_ALONE = _BY_STEPS._replace(rounds=1000, options={"steps": 3, "lr": 0.4, "adapted_parameters": ["13.*"]})
 
 RECIPES: Mapping[str, Recipe] = {
     "prototypical_networks": _EPISODIC,
     "matching_networks": _EPISODIC._replace(rounds=1500, options={"temperature": 0.1}),
     "relation_networks": _EPISODIC._replace(rounds=1500),
     "r2d2": _EPISODIC._replace(rounds=1500),
-    "snail": Recipe(1000, 4, OuterRule("Adam", 1e-3, averaged=True), shrink="stride"),
+    "snail": Recipe(600, 4, OuterRule("Adam", 1e-3, averaged=True), shrink="stride"),
     "maml": _BY_STEPS,
-    "fomaml": _BY_STEPS._replace(rounds=700, options={"steps": 5, "lr": 0.2}),
+    "fomaml": _BY_STEPS._replace(rounds=1500, options={"steps": 5, "lr": 0.2}),
     "meta_sgd": _BY_STEPS,
     "t_net": _BY_STEPS,
     "platipus": _HEAD_ALONE,
@@ -67,7 +67,7 @@ RECIPES: Mapping[str, Recipe] = {
     "lstm_meta_learner": _HEAD_ALONE,
     "residual_correction": _BY_STEPS._replace(options={}),
     "reptile": Recipe(
-        600,
+        1200,
         4,
         OuterRule("SGD", 1.0, decay=True),
         shots=10,
