@@ -300,7 +300,10 @@ def inspect(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="simulate, device, start, scale, wire, learners or soak.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="simulate, device, start, scale, wire, convolution, default, training, learners or soak."),
+    ],
     pairs: Annotated[int, typer.Option(min=1, help="Timed runs of each implementation. They alternate: A B A B.")] = 5,
     task: Annotated[
         list[str] | None, typer.Option(help="Run this task only. May be repeated. By default, all tasks.")
