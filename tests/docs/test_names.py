@@ -35,7 +35,7 @@ ELSEWHERE = {
 PROGRAMS = {"flower-superlink", "flower-superexec", "flower-supernode"}
 TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS, *LEARNER_TASKS}
 SYSTEM_OPTIONS = {  # of curl, useradd, systemctl, journalctl and tensorboard
-    "--cacert", "--system", "--home", "--create-home", "--now", "--follow", "--unit", "--logdir",
+    "--cacert", "--system", "--home", "--create-home", "--now", "--fail", "--follow", "--unit", "--logdir",
 }  # fmt: skip
 FLOWER_OPTIONS = {  # and those of `ray start`
     "--address",
