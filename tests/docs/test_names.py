@@ -34,8 +34,8 @@ ELSEWHERE = {
 }  # fmt: skip
 PROGRAMS = {"flower-superlink", "flower-superexec", "flower-supernode"}
 TASKS = {*SIMULATION_TASKS, *DEVICE_TASKS, *LEARNER_TASKS}
-SYSTEM_OPTIONS = {  # of curl, useradd, systemctl, journalctl and tensorboard
-    "--cacert", "--system", "--home", "--create-home", "--now", "--follow", "--unit", "--logdir",
+SYSTEM_OPTIONS = {  # of curl, useradd, systemctl, journalctl, docker and tensorboard
+    "--cacert", "--system", "--home", "--create-home", "--now", "--fail", "--detach", "--follow", "--unit", "--logdir",
 }  # fmt: skip
 FLOWER_OPTIONS = {  # and those of `ray start`
     "--address",

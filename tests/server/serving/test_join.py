@@ -40,7 +40,10 @@ def joined(folder: Path, monkeypatch: pytest.MonkeyPatch, lives: list[str], unti
 def test_a_node_waits_until_its_key_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lives = [f"print('{REFUSED}'); raise SystemExit(1)"] * 2 + ["print('SuperNode ID: 7'); input()"]
     lives[-1] = "import time; print('SuperNode ID: 7'); time.sleep(60)"
-    unknown = "the server does not know this node's key (tegu nodes add makes it known)"
+    unknown = (
+        "the server does not know this node's key (tegu nodes add makes it known), "
+        "or waits up to a minute for an earlier connection to end"
+    )
     said = joined(tmp_path, monkeypatch, lives, "connected")
     assert said == ["joining 127.0.0.1:9 without TLS and authentication", unknown, unknown, "connected"]
     assert (tmp_path / "node/node.toml").read_text().splitlines() == ['data = "d"', 'bundle = "b"']

@@ -144,4 +144,8 @@ def _reason(said: str, *, been_there: bool) -> str:
         return f"the server refuses: {text} (code {code})"
     if been_there:
         return "the server waits up to a minute for this node's earlier connection to end"
-    return "the server does not know this node's key (tegu nodes add makes it known)"
+    # A node whose process was killed does not know that it was in, and Flower's code is the same.
+    return (
+        "the server does not know this node's key (tegu nodes add makes it known), "
+        "or waits up to a minute for an earlier connection to end"
+    )
