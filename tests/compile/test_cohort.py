@@ -127,7 +127,7 @@ def test_update_sums_clipped_updates_in_each_block(name: str, clip: bool, cohort
     assert_close(found, "update", expected)
 
 
-@pytest.mark.parametrize("name", map(family, WITH_SUMMED_UPDATE))
+@pytest.mark.parametrize("name", [family(name) for name in WITH_SUMMED_UPDATE])
 @pytest.mark.parametrize(("count", "query_rows"), [(1, 3), (5, 3), (5, 0)])
 def test_the_summed_update_equals_the_sum_of_each_users_update(
     name: str, count: int, query_rows: int, cohort_graphs: CohortGraphsOf
