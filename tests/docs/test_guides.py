@@ -42,6 +42,7 @@ def test_which_learner(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("documents")  # the README trains the same network
 def test_train(tmp_path: Path) -> None:
     said = run_python("train", tmp_path)
     assert "('body.0.weight', 'body.0.bias', 'body.1.weight', 'body.1.bias')" in said

@@ -18,6 +18,8 @@ from tegu.learners import reptile
 from tegu.sim.experiments.baselines.for_spec import RANKINGS
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
+# In one process: the demo runs once, and the README and the guides train the same network.
+pytestmark = pytest.mark.xdist_group("documents")
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 

@@ -1,4 +1,4 @@
-"""A SuperLink with five SuperNodes, one of which is ten times slower: rounds, and buffered steps, to the same error.
+"""A SuperLink with three SuperNodes, one of which is ten times slower: rounds, and buffered steps, to the same error.
 
 Time is real, and includes Flower's own seconds a message. The error is that of people who take no part, from the
 checkpoints of each run.
@@ -35,9 +35,9 @@ from tegu.sim.experiments.sine import sine_population
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
-NODES, USERS, HELDOUT, K = 5, 20, 100, 5
+NODES, USERS, HELDOUT, K = 3, 20, 100, 5
 FAST, SLOW = 3.0, 30.0  # seconds that a node's training takes longer than it takes
-ROUNDS, STEPS, BUFFER = 3, 12, 2
+ROUNDS, STEPS, BUFFER = 2, 6, 2
 SLOW_CLIENT = """
 import time
 from flwr.clientapp import ClientApp
@@ -129,7 +129,7 @@ def error_of(path: Path) -> float:
 
 
 def test_a_slow_process_delays_every_round_and_no_buffered_step(tmp_path: Path) -> None:
-    """The printed times to one error are those of record 063. They depend on the machine, and are not asserted."""
+    """Prints times to one error, which depend on the machine: record 063 has those of five nodes and more steps."""
     configs = write_nodes(tmp_path, bundle(), people().subset(range(USERS)), NODES)
     nodes = [{**config, "seconds": SLOW if node == 0 else FAST} for node, config in enumerate(configs)]
     with local_federation(slow_app(tmp_path), tmp_path / "flower", nodes) as flower:
@@ -141,4 +141,4 @@ def test_a_slow_process_delays_every_round_and_no_buffered_step(tmp_path: Path) 
     print(f"error {target:.3f}: rounds {rounds.seconds[-1]:.0f} s, buffered {buffered.time_to(target):.0f} s")
     assert rounds.lengths.min() > SLOW
     assert buffered.lengths.max() < SLOW
-    assert buffered.seconds[-1] < rounds.seconds[-1], "four times as many steps"
+    assert buffered.seconds[-1] < rounds.seconds[-1], "three times as many steps"

@@ -10,6 +10,8 @@ from tegu.client import Personalizer
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.learners import Learner, reptile
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import Population, simulate
 
 USERS, ROWS, LABELS = 50, 24, 3
@@ -17,6 +19,7 @@ RNG = np.random.default_rng(0)
 USER = np.repeat(np.arange(USERS), ROWS)
 X = RNG.normal(size=(USERS * ROWS, 4)).astype(np.float32)
 Y = (X @ RNG.normal(size=(4, LABELS)) + 2 * RNG.normal(size=(USERS, LABELS))[USER] > 0).astype(int)
+PLAN = TrainingPlan(calibration=CalibrationPlan(ks=(10,)))
 
 
 def network(outputs: int) -> nn.Module:
@@ -25,7 +28,7 @@ def network(outputs: int) -> nn.Module:
 
 def share_right(population: Population, learner: Learner | nn.Module, y: Array) -> tuple[float, float]:
     """The share of right labels of the first users, before and after adapting to 18 of 24 rows on a device."""
-    bundle = simulate(population, learner, rounds=25, cohort=16, engine="torch-vmap").bundle
+    bundle = simulate(population, learner, rounds=25, cohort=16, plan=PLAN, engine="torch-vmap").bundle
     before, after = [], []
     for user in range(12):
         own = slice(user * ROWS, user * ROWS + 18), slice(user * ROWS + 18, (user + 1) * ROWS)

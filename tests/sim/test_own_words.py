@@ -69,7 +69,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     order = np.argsort(training.who.to_numpy(), kind="stable")
     np.testing.assert_array_equal(population.x, by_hand(training, training)[order])
     run = simulate(
-        population, nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3)), rounds=2, cohort=5, plan=PLAN
+        population,
+        nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3)),
+        rounds=2,
+        cohort=5,
+        plan=PLAN,
+        engine="torch-vmap",
     )
     adapting = replace(run.bundle.manifest, schedule=())  # the labels are random, so calibration chose not to adapt
     assert adapting.encoding == population.encoding

@@ -22,7 +22,7 @@ from tegu.sim.experiments.baselines.item_means import item_mean
 from tegu.sim.experiments.baselines.linear_predictor import linear_predictor
 from tegu.sim.run import Run, run_plan
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ratings")]  # its run is trained once
 
 ITEMS, USERS, K = 20, 500, 6
 RMSE = METRICS["rmse"]

@@ -1,4 +1,4 @@
-"""Transformers of two layers, over tokens and over sensors: trained, bundled, adapted, and equal to plain torch."""
+"""Transformers of two layers over tokens, and of one over sensors, train and adapt as in plain torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from tegu.core.bundle.file import read_bundle
 from tegu.core.bundle.manifest import ScheduleEntry
 from tegu.core.data.spec import Spec
 from tegu.learners import reptile
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import Population, simulate
 
 USERS, ROWS, STEPS, WIDTH = 12, 8, 6, 8
+PLAN = TrainingPlan(calibration=CalibrationPlan(ks=(2,), folds=0))
 
 
-def encoder(**options: object) -> nn.TransformerEncoder:
+def encoder(layers: int, **options: object) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=True, **options)  # type: ignore[arg-type] # any option
-    return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
 
 class OverTokens(nn.Module):
@@ -32,7 +35,7 @@ class OverTokens(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.tokens, self.positions = nn.Embedding(11, WIDTH, padding_idx=0), nn.Embedding(STEPS + 1, WIDTH)
-        self.cls, self.body, self.head = nn.Parameter(torch.randn(1, 1, WIDTH)), encoder(), nn.Linear(2 * WIDTH, 3)
+        self.cls, self.body, self.head = nn.Parameter(torch.randn(1, 1, WIDTH)), encoder(2), nn.Linear(2 * WIDTH, 3)
 
     def forward(self, ids: Tensor) -> Tensor:
         x = torch.cat([self.cls.expand(ids.shape[0], -1, -1), self.tokens(ids) * math.sqrt(WIDTH)], 1)
@@ -49,7 +52,7 @@ class OverSensors(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.enter, self.head = nn.Linear(4, WIDTH), nn.Linear(WIDTH, 3)
-        self.body = encoder(norm_first=True, activation="gelu")
+        self.body = encoder(1, norm_first=True, activation="gelu")
 
     def forward(self, x: Tensor) -> Tensor:
         angles = torch.arange(STEPS)[:, None] / 100 ** (torch.arange(0, WIDTH, 2) / WIDTH)
@@ -87,8 +90,11 @@ def test_a_transformer_trains_and_adapts_as_in_plain_torch(name: str, tmp_path: 
     torch.manual_seed(0)
     build, spec = MODELS[name]
     learner = reptile(build(), spec, steps=2, lr=0.1)
+    only = replace(learner.calibration, candidates=(learner.knobs,), guarded=False)  # its choice is thrown away
     x, y, users = people(name)
-    run = simulate(Population.from_arrays(x, y, users, spec), learner, rounds=2, cohort=4, seed=0)
+    run = simulate(
+        Population.from_arrays(x, y, users, spec), replace(learner, calibration=only), rounds=2, cohort=4, plan=PLAN
+    )
     schedule = (ScheduleEntry(1, learner.knobs),)  # adapt, whatever two rounds have shown
     manifest = replace(run.bundle.manifest, schedule=schedule)
     replace(run, bundle=replace(run.bundle, manifest=manifest)).write(tmp_path / "init.tegu")

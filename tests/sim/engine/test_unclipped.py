@@ -27,6 +27,7 @@ from tegu.sim.engine.engine import MAX_SUMMED_USERS
 from tegu.sim.engine.footprint import Allocated, footprint, summed_update_footprint
 from tegu.sim.experiments.models.film_taste import FilmTaste
 
+pytestmark = pytest.mark.xdist_group("unclipped")  # its engines are made once
 FILMS, STEPS, LR, PRIOR = 60, 3, 2.0, 4.0
 KINDS = get_args(EngineKind)
 RULE = EpisodeRule(1, 5, 9)

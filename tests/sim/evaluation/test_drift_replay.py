@@ -24,6 +24,7 @@ from tegu.sim.experiments.changing_sines import changing_sine_streams, populatio
 from tegu.sim.run import Run, run_plan
 from tegu.sim.training.cross_fitting import Evaluator
 
+pytestmark = pytest.mark.xdist_group("drift")  # its run is trained once
 CHANGE, TIMES = 20, 40
 STREAMS = changing_sine_streams(200, seed=0, before=CHANGE, after=TIMES - CHANGE)
 

@@ -63,7 +63,7 @@ def test_two_initialisations_serve_two_groups_and_do_not_harm_one() -> None:
                 plan=TrainingPlan(
                     outer=OuterRule("Adam", 0.02, decay=True),
                     episodes=EpisodeRule(1, 15, 15),
-                    calibration=CalibrationPlan(ks=(2,)),
+                    calibration=CalibrationPlan(ks=(2,), folds=0),
                 ),
             )
             errors[name, number] = evaluate_heldout(run, {}).curve[0]["personalised"]

@@ -11,6 +11,8 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import FederationError
 from tegu.learners.modules import losses
+from tegu.server.training.calibration_plan import CalibrationPlan
+from tegu.server.training.plan import TrainingPlan
 from tegu.sim import Population, Run, simulate
 
 ITEMS, USERS = 40, 60
@@ -18,6 +20,7 @@ RNG = np.random.default_rng(0)
 TASTE = RNG.normal(size=(USERS, 2)) @ RNG.normal(size=(2, ITEMS)) + 2 * RNG.normal(size=ITEMS)
 CHOSEN = np.argsort(-(TASTE + RNG.gumbel(size=TASTE.shape)), 1)[:, :15]
 PLAYS = np.minimum(np.exp(RNG.normal(5, 1.3, CHOSEN.shape)).astype(int) + 1, 11_068)  # median 148
+PLAN = TrainingPlan(calibration=CalibrationPlan(ks=(2,), folds=0))  # its choice is not looked at
 
 
 class Factors(nn.Module):
@@ -36,7 +39,7 @@ def run(weights: np.ndarray, rounds: int) -> Run:
     population = Population.from_arrays(
         CHOSEN.reshape(-1), weights.reshape(-1), np.repeat(np.arange(USERS), CHOSEN.shape[1]), Spec.ranking(ITEMS)
     )
-    return simulate(population, Factors(), rounds=rounds, cohort=12, init="fresh")
+    return simulate(population, Factors(), rounds=rounds, cohort=12, init="fresh", plan=PLAN)
 
 
 def popularity_gap(meta: Tree) -> float:
