@@ -26,10 +26,10 @@ demo: $(READY) ## Learn from many film lovers, then recommend to one never seen
 	  --titles runs/movielens/titles.csv --later runs/movielens/person_later.csv
 
 # Each process computes with one thread. Federations of real processes run one after the other in each group, and wait
-# much of the time: groups start first, and the other tests use the cores meanwhile.
+# much of the time: they start first (tests/conftest.py), and the other tests use the cores meanwhile.
 test: export OMP_NUM_THREADS := 1
 test: $(READY) ## All tests but models that are like others (make zoo)
-	$(BIN)/python -m pytest -q -n 4 --dist loadgroup -m "not zoo"
+	$(BIN)/python -m pytest -q -n 4 --dist loadgroup --no-loadscope-reorder -m "not zoo"
 
 quick: export OMP_NUM_THREADS := 1
 quick: $(READY) ## The tests that start no processes and train for seconds at most

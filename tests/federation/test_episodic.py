@@ -1,7 +1,4 @@
-"""Metric and fast-adaptation learners train as plain torch does, row by row from the papers; one on a SuperLink.
-
-Devices that solve for a user as R2-D2 does are on the SuperLinks of `test_calibration` and `test_implicit_als`.
-"""
+"""A SuperLink trains a metric learner and a fast-adaptation one as plain torch does, row by row from the papers."""
 
 from __future__ import annotations
 
@@ -108,8 +105,8 @@ def test_training_in_process_equals_plain_torch(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("superlink-learners")
-def test_a_superlink_trains_as_plain_torch_does(tmp_path: Path) -> None:
-    name = "prototypical_networks"
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_superlink_trains_as_plain_torch_does(name: str, tmp_path: Path) -> None:
     write_bundle(tmp_path / "start.tegu", bundle(name))
     write_partitions(tmp_path / "rows", population(USERS), NODES)
     nodes = [{"data": f"{tmp_path}/rows/{node}.npz", "bundle": f"{tmp_path}/start.tegu"} for node in range(NODES)]

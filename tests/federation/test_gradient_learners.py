@@ -43,7 +43,7 @@ OPTIONS = {
     "platipus": {"steps": 1, "samples": 2},
     "bayesian_maml": {"steps": 1, "particles": 2},
 }
-ON_A_SUPERLINK = ("maml", "platipus")  # one that adapts by gradients, and one with noise
+ON_A_SUPERLINK = ("meta_sgd", "platipus")  # of learned optimisers and of Bayesian ones; Reptile has its own test
 PLAN = TrainingPlan(
     rounds=2, seed=5, cohort=CohortPlan(USERS), outer=OuterRule("SGD", 0.5), episodes=EpisodeRule(2, 4, 4)
 )
