@@ -5,8 +5,8 @@
     predict  the outputs, mixed by the shares of the knobs
 
 Which method personalises best depends on the number of interactions: a comparison with examples may be ahead with one
-of each label, and gradient steps with many. A candidate gives one learner the whole share, or two halves of it, as in
-stacked generalisation (Wolpert 1992).
+of each label, and gradient steps with many. A candidate gives one learner the whole share, or two learners a half each,
+as in stacked generalisation (Wolpert 1992).
 
 Everything is computed for every learner, also for one that has no share.
 """
@@ -62,7 +62,7 @@ class _Parts(NamedTuple):
 
     @property
     def numbers(self) -> range:
-        """From 0 to the number of learners."""
+        """The learners' numbers, from 0."""
         return range(len(self.learners))
 
 
@@ -150,13 +150,12 @@ def _candidates(parts: _Parts) -> Iterator[Mapping[str, float]]:
     """Each learner's candidates with the whole share, and each two learners' middle ones with a half each."""
     default = [each.knobs for each in parts.learners]
     tried = [list(each.calibration.candidates) or [each.knobs] for each in parts.learners]
-    steps = max((each.knobs.get(STEPS, 0.0) for each in parts.learners), default=0.0)
 
     def candidate(own: Mapping[int, Mapping[str, float]], shares: Mapping[str, float]) -> Mapping[str, float]:
         merged = _merged_knobs([own.get(n, default[n]) for n in parts.numbers], shares)
         # A learner without steps is computed in every step, so that one is enough where it is alone.
         taken = [each[STEPS] for each in own.values() if STEPS in each]
-        return merged | ({STEPS: max(taken, default=1.0)} if steps else {})
+        return merged | ({STEPS: max(taken, default=1.0)} if _iterated(parts.learners) else {})
 
     for number, candidates in enumerate(tried):
         for each in candidates:
