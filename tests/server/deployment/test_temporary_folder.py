@@ -22,7 +22,7 @@ while time.monotonic() < end:
     try:
         (folder / "deep").mkdir(exist_ok=True)
         (folder / "deep" / str(number)).touch()
-    except FileNotFoundError:
+    except (FileNotFoundError, FileExistsError):  # mkdir, where it is removed between the failure and the look
         pass
 """
 

@@ -19,6 +19,7 @@ from tegu.core.errors import StoreError
 __all__ = ["BUSY_SECONDS", "Database", "checked_path"]
 
 BUSY_SECONDS = 10.0
+_POLL_SECONDS = 0.001
 
 # A damaged file can claim a text that is none, or a length that no memory holds.
 _FAULTS = (sqlite3.Error, OSError, MemoryError, UnicodeError, OverflowError)
@@ -74,7 +75,10 @@ class Database:
             StoreError: for every SQLite error in the block, and where the file is no longer the one that was opened.
         """
         with self.session() as connection:
-            connection.execute(f"BEGIN {mode}")
+            if mode == "IMMEDIATE":
+                _begin_writing(connection)
+            else:
+                connection.execute("BEGIN DEFERRED")
             try:
                 self._check_presence()
                 yield connection
@@ -168,12 +172,35 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        _use_wal(connection)
+        # SQLite's busy timeout does not cover two processes that switch a new file to WAL at the same time.
+        _once_unlocked(connection, "PRAGMA journal_mode = WAL")
         _check_writable(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _begin_writing(connection: sqlite3.Connection) -> None:
+    # SQLite's own wait tries every 100 ms, so another process that writes without a pause can keep it out for seconds.
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        _once_unlocked(connection, "BEGIN IMMEDIATE")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {max(0, round(BUSY_SECONDS * 1000))}")
+
+
+def _once_unlocked(connection: sqlite3.Connection, statement: str) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def _make_private(path: Path) -> None:
@@ -183,25 +210,8 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
-    # SQLite's busy timeout does not cover two processes that switch a new file to WAL at the same time.
-    deadline = time.monotonic() + BUSY_SECONDS
-    while not _switched_to_wal(connection, last=time.monotonic() > deadline):
-        time.sleep(0.01)
-
-
-def _switched_to_wal(connection: sqlite3.Connection, last: bool) -> bool:
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.OperationalError as error:
-        if last or "locked" not in str(error):
-            raise
-        return False
-    return True
-
-
 def _check_writable(connection: sqlite3.Connection) -> None:
     # SQLite opens a read-only file without an error and fails only at the first write.
-    connection.execute("BEGIN IMMEDIATE")
+    _begin_writing(connection)
     connection.execute("PRAGMA user_version = 0")
     connection.execute("ROLLBACK")
