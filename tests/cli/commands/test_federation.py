@@ -86,6 +86,8 @@ def test_a_finished_run_is_said_to_be_at_once(tegu: Run, tmp_path: Path) -> None
     assert "round       2 of 3" in told
     assert "1 refused, 1 late" in told
     assert "the server does not answer" in told
+    append_event(tmp_path / "out/checkpoints", "finished", fold=0, round=3)
+    assert "nodes       the server has ended" in tegu("status", tmp_path / "federation.toml", "--insecure").out
 
 
 def test_nodes_are_found_by_id_name_or_key(tegu: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

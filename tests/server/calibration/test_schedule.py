@@ -115,6 +115,24 @@ def test_no_users_at_any_k_give_an_empty_schedule() -> None:
     assert find(People({}, always), STEPS) == []
 
 
+def test_where_nobody_proposes_the_learners_own_knobs_are_tested(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        (entry,) = find(People({5: 2}, always), STEPS, {**STEPS, "lr": 0.2})
+    assert (entry.knobs, entry.gain, entry.frontier) == (STEPS, pytest.approx(0.1), ())
+    assert "too few people calibrate to choose among the ways to adapt at k = 5" in caplog.text
+    assert "Let more people calibrate" in caplog.text
+
+
+def test_where_nobody_proposes_a_guarded_learner_tests_every_weight() -> None:
+    (entry,) = find(People({5: 2}, always), CORRECTION, {**CORRECTION, "ridge": 1.0}, guarded=True)
+    assert {name: entry.knobs[name] for name in ("ridge", "weight", "guard", "floor")} == {
+        "ridge": 0.1,
+        "weight": 1.0,
+        "guard": 2.0,
+        "floor": 0.0,
+    }
+
+
 def unlucky(every: int, loss: float = 0.5) -> Gains:
     """One user in so many loses, the others gain."""
     return lambda knobs, k, users: np.where(users % every == every // 2, -loss, 1.0) * knobs["lr"] + 0 * k

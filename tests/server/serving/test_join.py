@@ -67,6 +67,17 @@ def test_a_supernode_without_heartbeats_is_ended(tmp_path: Path, monkeypatch: py
     assert said[1:] == ["connected", "the SuperNode has ended with code -15", "the server refuses: full. (code 99)"]
 
 
+def test_a_server_that_does_not_answer_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where the server uses TLS and the node does not, or the other way round."""
+    failed = "print('Connection attempt failed, retrying in 0.75 seconds')"
+    life = (
+        f"import time; {failed}; time.sleep(0.3); {failed}; time.sleep(0.3); print('SuperNode ID: 7'); time.sleep(60)"
+    )
+    said = joined(tmp_path, monkeypatch, [life], "connected")
+    asks = "no answer from 127.0.0.1:9 yet, trying again: is tegu serve running there, without TLS, as --insecure says?"
+    assert said[1:] == [asks, "connected"]
+
+
 def test_what_a_node_needs(tmp_path: Path) -> None:
     file = tmp_path / "federation.toml"
     file.write_text("[node]\ndata = 'd'\nbundle = 'b'\nkey = 'k'\nleast-people = 9\n[tls]\nca = 'c'")

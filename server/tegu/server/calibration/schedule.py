@@ -8,13 +8,14 @@ that line. The same candidates are evaluated at every k, so that neighbouring k 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 
 from tegu.core.bundle.manifest import Knobs, Manifest, ScheduleEntry
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums, UserGroup
-from tegu.core.calibration.guard import fit_gain_model
+from tegu.core.calibration.guard import Guard, fit_gain_model
 from tegu.core.calibration.selection.enough_people import check_people
 from tegu.core.calibration.selection.figures import FIGURE, Figures, neighbour_weights
 from tegu.core.calibration.selection.frontier import gain_frontier
@@ -70,8 +71,13 @@ def find_schedule(
         return ()
     check_people(max(each.people for each in judged), limits)
     _check_figures(judged, limits)
+    _note_without_proposals(judged)
     choices = select_over_k(
-        [each.k for each in judged], [each.proposing for each in judged], [each.testing for each in judged], limits
+        [each.k for each in judged],
+        [each.proposing for each in judged],
+        [each.testing for each in judged],
+        limits,
+        _usual(manifest, judged[0].options),
     )
     return tuple(
         ScheduleEntry(
@@ -93,6 +99,29 @@ def note_on_harm(schedule: Sequence[ScheduleEntry]) -> None:
         most = max(unshown, key=lambda entry: entry.harm.bound if entry.harm else 0.0)
         places = ", ".join(str(entry.k) for entry in unshown)
         note(f"calibration cannot show the limit on harm at k = {places}: at k = {most.k}, {most.harm}")
+
+
+def _usual(manifest: Manifest, options: Sequence[Knobs]) -> list[int]:
+    """The candidates with the learner's own knobs; of a guarded learner every weight with the most careful guard."""
+    guard = {field.name for field in fields(Guard)}
+    own = {name: value for name, value in manifest.knobs.items() if name not in guard}
+    alike = [place for place, each in enumerate(options) if own.items() <= each.items()]
+    careful = [_guard_of(options[place]) for place in alike[:1]]
+    return [place for place in alike if _guard_of(options[place]) in careful]
+
+
+def _guard_of(knobs: Knobs) -> tuple[float | None, ...]:
+    return knobs.get("guard"), knobs.get("floor")
+
+
+def _note_without_proposals(judged: Sequence[_Judged]) -> None:
+    """A note where too few people answer to choose among the candidates."""
+    places = ", ".join(str(each.k) for each in judged if not each.proposing.people.any())
+    if places:
+        note(
+            f"too few people calibrate to choose among the ways to adapt at k = {places}: the learner's own is tested. "
+            "Let more people calibrate (share, folds)"
+        )
 
 
 def _candidates(evaluate: Evaluate, manifest: Manifest, sizes: Sequence[int]) -> dict[int, Sequence[Knobs]]:

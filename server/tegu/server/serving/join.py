@@ -22,6 +22,7 @@ from tegu.server.serving.settings import Federation
 __all__ = ["Participant", "join", "prepare_participant"]
 
 _POLL_SECONDS = 0.5
+_UNREACHED = "Connection attempt failed"  # it goes on trying, and says nothing else
 _CONNECTED = "SuperNode ID:"  # a SuperNode logs it once the server has let it in
 # A SuperNode whose thread of heartbeats has failed goes on without them: the server takes it for gone, for good.
 _STUCK = "Exception in thread"
@@ -97,6 +98,7 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
         log = participant.state / "supernode.log"
 
         connected_as: int | None = None
+        unreached_by: int | None = None
 
         def ended(code: int, wait: float) -> None:
             reason = _reason(node.said(), been_there=connected_as is not None)
@@ -113,9 +115,17 @@ def join(participant: Participant, say: Callable[[str], None], stopped: Callable
                 if pid != connected_as and pid is not None and _CONNECTED in said:
                     connected_as = pid
                     say("connected")
+                elif pid is not None and pid not in (connected_as, unreached_by) and _UNREACHED in said:
+                    unreached_by = pid
+                    say(_unreached(participant))
                 if pid is not None and _STUCK in said:
                     node.end()
                 time.sleep(_POLL_SECONDS)
+
+
+def _unreached(participant: Participant) -> str:
+    security = "with TLS" if participant.ca else "without TLS, as --insecure says"
+    return f"no answer from {participant.server} yet, trying again: is tegu serve running there, {security}?"
 
 
 def _command(participant: Participant) -> list[str]:

@@ -36,7 +36,7 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     """The status in words."""
     rounds = f" of {status['rounds']}" if status["rounds"] else ""
     nodes, checkpoint = status["nodes"], status["checkpoint"]
-    connected = "the server does not answer"
+    connected = "the server has ended" if status["state"] == "finished" else "the server does not answer"
     if nodes is not None:
         connected = f"{nodes['online']} connected of {nodes['registered']} registered"
     counts = ", ".join(f"{status[kind]} {kind}" for kind in ("failed", "refused", "late"))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tegu.core.calibration.selection.figures import Figures, figure_sums, neighbour_weights, pool_over_k
 from tegu.core.calibration.selection.fixed_sequence import run_sequence_test
+from tegu.core.calibration.selection.frontier import gain_frontier
 from tegu.core.calibration.selection.limits import Limits
-from tegu.core.calibration.selection.over_k import monotone_gains
+from tegu.core.calibration.selection.over_k import monotone_gains, select_over_k
 from tegu.core.calibration.selection.path import propose_path
 
 
@@ -107,3 +108,43 @@ def test_gains_that_are_uncertain_never_fall(values: list[float], data: st.DataO
 def test_a_clear_fall_stays() -> None:
     assert monotone_gains([0.1, 0.5, 0.2], [0.1] * 3, [100] * 3) == [0.1, 0.5, 0.2]
     assert monotone_gains([0.1, 0.5, 0.2], [0.1] * 3, [100, 100, 10]) != [0.1, 0.5, 0.2], "ten people show nothing"
+
+
+def test_where_nobody_proposes_a_path_that_was_fixed_is_tested() -> None:
+    nobody, testing = figures(0, [0.0, 0.0]), figures(50, [0.1, 0.3])
+    found = select_over_k([1, 5], [nobody] * 2, [testing] * 2, Limits(), [0])
+    assert [each.candidate for each in found] == [0, 0]
+    assert [each.gain for each in found] == pytest.approx([0.1, 0.1])
+    assert [each.harm.bound for each in found] == pytest.approx([1 - 0.1 ** (1 / 50)] * 2), "as for any path"
+    assert [each.candidate for each in select_over_k([1], [nobody], [testing], Limits())] == [None]
+    harmful = figures(50, [-0.1, 0.3])
+    assert [each.candidate for each in select_over_k([1], [nobody], [harmful], Limits(), [0])] == [None]
+
+
+def test_where_nobody_proposes_at_one_k_its_neighbours_do() -> None:
+    proposing = [figures(30, [0.1, 0.3]), figures(0, [0.0, 0.0])]
+    found = select_over_k([5, 10], proposing, [figures(50, [0.1, 0.3]), figures(3, [0.1, 0.3])], Limits(), [0])
+    assert [each.candidate for each in found] == [1, 1]
+
+
+def test_a_frontier_takes_both_halves() -> None:
+    some, nobody = figures(20, [0.1]), figures(0, [0.0])
+    assert gain_frontier(some, nobody, Limits()) == gain_frontier(nobody, some, Limits()) == ()
+    assert gain_frontier(some, some, Limits())[0].gain == pytest.approx(0.1)
+
+
+def test_a_candidate_that_diverges_at_one_k_leaves_the_others_as_they_are() -> None:
+    gentle, spoilt = figures(80, [0.1, 0.2, 0.3]), figures(80, [0.05, -1e6, -1e9])
+    pooled = pool_over_k([1, 5], [spoilt, gentle])
+    assert pooled[0].gain[0] == pytest.approx(0.05), "the gain of 5 halved, for that of 1 is half as large"
+    assert pooled[1].gain == pytest.approx([0.1, 0.2, 0.3], rel=1e-4)
+    found = select_over_k([1, 5], [spoilt, gentle], [spoilt, gentle], Limits())
+    assert [each.candidate for each in found] == [0, 2]
+
+
+def test_a_neighbours_unusual_losses_count_by_their_inverse_variance() -> None:
+    own, neighbour = figures(50, [0.1, 0.1, 0.1]), figures(50, [0.1, 0.1, -0.6])
+    pooled = pool_over_k([1, 2], [own, neighbour])[0]
+    weight = 20 * (3 * 0.1 / 0.6) ** 2
+    assert pooled.people.tolist() == pytest.approx([70, 70, 50 + weight])
+    assert pooled.gain[2] == pytest.approx((50 * 0.1 - weight * 0.6) / (50 + weight))

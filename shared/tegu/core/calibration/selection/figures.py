@@ -31,6 +31,7 @@ FIGURE = 6  # column of the figure under the initialisation
 _WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
 _STEEP = 50.0  # beyond it the logistic curve is 0 or 1 anyway
 _ERRORS = 1.0  # standard errors of the mean square of lasting gains
+_UNUSUAL = 3.0  # times the median size of the candidates' gains: more is divergence
 _STRENGTH = 20.0  # people that all neighbours together count as, at most
 
 
@@ -145,21 +146,48 @@ def pool_over_k(ks: Sequence[int], figures: Sequence[Figures]) -> list[Figures]:
     """The sums at each k, joined by those at neighbouring k with weights; see `neighbour_weights`.
 
     Gains often grow with k. Those of neighbours are therefore multiplied, so that they are as large as the own ones.
+    A candidate that diverges at a neighbour says little about this k. It counts less the larger its gains and losses
+    are, as in a mean that is weighted by inverse variances.
 
     Args:
         ks: numbers of interactions, each once.
-        figures: at each k, of the same candidates. A candidate whose own sums are not finite stays so.
+        figures: at each k, of the same candidates. A candidate whose own sums are not finite stays so. Where there are
+            no users, the neighbours' sums alone are left.
     """
     people = np.stack([each.people * each.finite for each in figures])
     sums = np.stack([np.where(each.finite[:, None], each.sums, 0.0) for each in figures])
-    sizes = np.sqrt(sums[:, :, 1].sum(1) / np.maximum(people.sum(1), 1.0))
+    sizes = np.sqrt(sums[:, :, 1] / np.maximum(people, 1e-300))
+    gains = np.where(sums[:, :, 0] > 0, sizes, 0.0)
     pooled = []
     for place, own in enumerate(figures):
-        weights = neighbour_weights(ks, people.max(1), place)
-        factors = np.where((sizes > 0) & (sizes[place] > 0), sizes[place] / np.where(sizes > 0, sizes, 1.0), 1.0)
-        joined = Figures(weights @ people, np.tensordot(weights, sums * _powers(factors)[:, None], 1))
-        pooled.append(joined._replace(sums=np.where(own.finite[:, None], joined.sums, np.nan)))
+        factors = np.asarray([_median_ratio(gains[place], each) for each in gains])
+        trust = _trust(sizes * factors[:, None], gains, place)
+        weights: Array = neighbour_weights(ks, people.max(1), place)[:, None] * trust
+        joined = np.einsum("kc,kcs->cs", weights, sums * _powers(factors)[:, None])
+        sound = np.isfinite(own.sums).all(1, keepdims=True)
+        pooled.append(Figures((weights * people).sum(0), np.where(sound, joined, np.nan)))
     return pooled
+
+
+def _median_ratio(one: Array, other: Array) -> float:
+    """How many times as large the sizes in `one` are, over the candidates that gain in both; 1 if none does."""
+    both = (one > 0) & (other > 0)
+    return float(np.median(one[both] / other[both])) if both.any() else 1.0
+
+
+def _trust(sizes: Array, gains: Array, place: int) -> Array:
+    """How much each neighbour's candidates count, `[ks, candidates]`: 1 for gains and losses of a usual size.
+
+    Args:
+        sizes: `[ks, candidates]`, root mean square of gains and losses.
+        gains: the same, 0 for candidates that lose on average, and without factors.
+        place: of the k whose gains set the usual size.
+    """
+    own = gains[place][gains[place] > 0]
+    usual = _UNUSUAL * float(np.median(own)) if own.size else math.inf
+    trust: Array = np.square(np.minimum(1.0, usual / np.maximum(sizes, 1e-300)))
+    trust[place] = 1.0
+    return trust
 
 
 def _powers(factors: Array) -> Array:

@@ -21,13 +21,15 @@ def gain_frontier(proposing: Figures, testing: Figures, limits: Limits) -> tuple
     """The gain and harm that each limit on materially hurt users allows, as estimated on all calibration users.
 
     Each half of the users chooses a candidate, which the other half measures, so that a choice among many candidates
-    does not flatter itself.
+    does not flatter itself. Empty where a half has no users.
 
     Args:
         proposing: figures of one half at one k.
         testing: figures of the other half.
         limits: the harm ratio limits every point but the last, which has no limit.
     """
+    if not (proposing.people.any() and testing.people.any()):
+        return ()
     points = [_point(proposing, testing, limits._replace(risk=risk), risk) for risk in RISKS]
     return (*points, _point(proposing, testing, limits._replace(risk=1.0, harm_ratio=math.inf), None))
 

@@ -1,7 +1,8 @@
 """One schedule for all k: what is known at one k is shared with its neighbours.
 
 A path is proposed from figures that are pooled over k, and joined by the path of the k below. Where too few users have
-k rows to judge anything, the candidate of the k below is kept.
+k rows to judge anything, the candidate of the k below is kept. Where nobody proposes, a path that was fixed beforehand
+is tested, which is as honest.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ class _Below(NamedTuple):
 
 
 def select_over_k(
-    ks: Sequence[int], proposing: Sequence[Figures], testing: Sequence[Figures], limits: Limits
+    ks: Sequence[int],
+    proposing: Sequence[Figures],
+    testing: Sequence[Figures],
+    limits: Limits,
+    fixed_path: Sequence[int] = (),
 ) -> list[Choice]:
     """What to do at each k.
 
@@ -52,11 +57,13 @@ def select_over_k(
         proposing: figures of the proposing users at each k, of the same candidates.
         testing: figures of the testing users at each k.
         limits: on harm.
+        fixed_path: candidates to test where there are no proposing users, from gentle to strong; chosen without any
+            figure of the testing users.
     """
     evidence = gather_evidence(ks, proposing, testing)
     found, below = list[Choice](), None
     for each in evidence:
-        choice, below = _select(each, below, limits)
+        choice, below = _select(each, below, limits, fixed_path)
         found.append(choice)
     return _with_monotone_gains(found, evidence)
 
@@ -68,11 +75,15 @@ def gather_evidence(ks: Sequence[int], proposing: Sequence[Figures], testing: Se
     return [Evidence(*each) for each in zip(*parts, strict=True)]
 
 
-def _select(evidence: Evidence, below: _Below | None, limits: Limits) -> tuple[Choice, _Below]:
+def _select(
+    evidence: Evidence, below: _Below | None, limits: Limits, fixed_path: Sequence[int]
+) -> tuple[Choice, _Below]:
     people = evidence.people
     thin = below is not None and people < _FEW_PEOPLE and 2 * people < below.people
     proposed = propose_path(evidence.proposing, limits)
     path = _ordered(proposed, (below.path if thin else below.proposed) if below else (), evidence.proposing)
+    if not evidence.proposing.people.any():
+        path = list(fixed_path)
     before = below.choice if below else None
     choice = _along(path, before, evidence, limits, thin=thin) if path else nothing_chosen(people, limits)
     judged = max(people, below.people) if below and thin else people
