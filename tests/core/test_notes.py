@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tegu.core.notes import note
+from tegu.core.notes import note, notes_also_to
 
 
 def test_a_note_is_an_info_record_of_tegu(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,3 +41,18 @@ def test_a_program_that_configured_logging_keeps_it(configured: str) -> None:
 
 def test_the_device_shows_no_notes() -> None:
     assert _stderr_of("import tegu.client; from tegu.core.notes import note; note('hello')") == ""
+
+
+def test_notes_of_a_block_are_given_on_and_others_are_not() -> None:
+    received = list[str]()
+    logging.getLogger("tegu").setLevel(logging.WARNING)
+    try:
+        with notes_also_to(received.append):
+            note("within 100%")
+            logging.getLogger("tegu").warning("no note")
+            logging.getLogger("tegu.server").info("of a module")
+        note("after")
+        assert logging.getLogger("tegu").level == logging.WARNING
+    finally:
+        logging.getLogger("tegu").setLevel(logging.NOTSET)
+    assert received == ["within 100%"]

@@ -33,7 +33,7 @@ from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
 from tegu.core.metrics import Metric
-from tegu.core.notes import note, show_notes
+from tegu.core.notes import note, notes_also_to, show_notes
 from tegu.core.privacy.line import privacy_line
 from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
 from tegu.server.evaluation.decline import decline_as_json
@@ -113,7 +113,8 @@ def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:
         version = publish_bundle(Path(str(config["bundle"])), start, out / BUNDLES)
         grid = grid.for_version(version) if isinstance(grid, PatientGrid) else Versioned(grid, version)
         try:
-            bundle = _train_and_calibrate(grid, plan, start, out, checkpoints)
+            with notes_also_to(lambda text: append_event(checkpoints, "note", text=text)):
+                bundle = _train_and_calibrate(grid, plan, start, out, checkpoints)
         except Exception as error:
             append_event(checkpoints, "failed", kind=type(error).__name__, error=str(error))
             raise

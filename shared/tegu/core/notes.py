@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
-__all__ = ["note", "show_notes", "visible"]
+__all__ = ["note", "notes_also_to", "show_notes", "visible"]
 
 _LOG = logging.getLogger("tegu")
 
@@ -35,6 +37,31 @@ def show_notes() -> None:
     if not logging.getLogger().handlers and not _LOG.handlers and _LOG.level == logging.NOTSET:
         _LOG.setLevel(logging.INFO)
         _LOG.addHandler(_CurrentStderr())
+
+
+@contextmanager
+def notes_also_to(receive: Callable[[str], None]) -> Iterator[None]:
+    """Also give the notes of this block to `receive`, whether or not they are shown."""
+    level, handler = _LOG.level, _Receiver(receive)
+    if not _LOG.isEnabledFor(logging.INFO):
+        _LOG.setLevel(logging.INFO)
+    _LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOG.removeHandler(handler)
+        _LOG.setLevel(level)
+
+
+class _Receiver(logging.Handler):
+    def __init__(self, receive: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._receive = receive
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Give a note on; warnings of other modules are none."""
+        if record.name == _LOG.name and record.levelno == logging.INFO:
+            self._receive(record.getMessage())
 
 
 class _CurrentStderr(logging.StreamHandler[TextIO]):

@@ -42,6 +42,13 @@ def test_what_failed_and_who_is_at_work_is_shown() -> None:
     assert describe({"event": "waiting", "text": "waiting: 2 of 3 connected"}, "mse") == "waiting: 2 of 3 connected"
 
 
+def test_a_note_is_told_and_is_no_state() -> None:
+    note = {"event": "note", "at": "u", "text": "too few people calibrate"}
+    assert describe(note, "mse") == "note: too few people calibrate"
+    found = summary_of([{"event": "start", "at": "t", "done": 0}, note])
+    assert (found["state"], found["since"]) == ("start", "t")
+
+
 def test_waiting() -> None:
     assert waiting_text(2, 3) == "waiting: 2 of 3 connected"
 

@@ -60,6 +60,7 @@ _WORDS: Mapping[str, Callable[[Event, str], str]] = {
     "start": _start,
     "round": _round,
     "stage": lambda event, _: f"{event['text']} begins",
+    "note": lambda event, _: f"note: {event['text']}",
     "waiting": lambda event, _: event["text"],
     "failed": lambda event, _: f"the run has stopped: {event['error']}",
     "finished": lambda event, _: f"finished at round {event['round']}",
@@ -69,10 +70,11 @@ _WORDS: Mapping[str, Callable[[Event, str], str]] = {
 def summary_of(events: list[Event]) -> dict[str, Any]:
     """Where a run is, by its events: the last one, the round, and how many replies failed, were refused or late."""
     rounds = [event for event in events if event["event"] == "round"]
+    states = [event for event in events if event["event"] != "note"]
     last = rounds[-1] if rounds else None
     return {
-        "state": events[-1]["event"] if events else "not started",
-        "since": events[-1]["at"] if events else None,
+        "state": states[-1]["event"] if states else "not started",
+        "since": states[-1]["at"] if states else None,
         "round": last["round"] if last else 0,
         "rounds": last["rounds"] if last else None,
         "epsilon": last.get("epsilon") if last else None,

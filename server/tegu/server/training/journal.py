@@ -10,6 +10,7 @@ The `run` is Flower's id of it, as text; empty for a simulation.
     round     rounds, seconds, validation, and what `RoundEntry.as_json` says
     waiting   text                                            a round waits for nodes, or asks again
     stage     text                                            calibration begins
+    note      text                                            what was guessed, or could not be shown
     failed    kind, error                                     the run has ended with an error
     finished  round                                           the result is written
 """
