@@ -136,8 +136,17 @@ def test_the_device_recommends_from_the_demo(demo: Demo) -> None:
     assert "kept=True" in said
 
 
-def test_links_lead_to_files() -> None:
+def leads_somewhere(link: str) -> bool:
+    """Whether there is such a file and, if the link names one, such a heading in it."""
+    path, _, heading = link.partition("#")
+    if not heading or not (ROOT / path).exists():
+        return (ROOT / path).exists()
+    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
+    return heading in {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_links_lead_to_files_and_headings() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links
-    missing = [link for link in links if not (ROOT / link).exists()]
+    missing = [link for link in links if not leads_somewhere(link)]
     assert not missing
