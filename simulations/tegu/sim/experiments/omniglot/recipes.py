@@ -50,6 +50,7 @@ _EPISODIC = Recipe(2500, 1, _ADAM, ways=20, shots=1, channels=(64, 64, 64, 64))
 _BY_STEPS = Recipe(
     2500, 4, OuterRule("Adam", 3e-3, averaged=True), shots=1, shrink="stride", options={"steps": 1, "lr": 0.4}
 )
+_HEAD_STAYS = {"untrained_parameters": ["13.*"]}  # at zero, where no label is better off than another
 _HEAD_ALONE = _BY_STEPS._replace(rounds=1000, options={"steps": 3, "lr": 0.4, "adapted_parameters": ["13.*"]})
 
 RECIPES: Mapping[str, Recipe] = {
@@ -59,20 +60,15 @@ RECIPES: Mapping[str, Recipe] = {
     "r2d2": _EPISODIC._replace(rounds=1500),
     "snail": Recipe(600, 4, OuterRule("Adam", 1e-3, averaged=True), shrink="stride"),
     "maml": _BY_STEPS,
-    "fomaml": _BY_STEPS._replace(rounds=4000, options={"steps": 1, "lr": 0.4, "untrained_parameters": ["13.*"]}),
+    "fomaml": _BY_STEPS._replace(rounds=4000, options={"steps": 1, "lr": 0.4, **_HEAD_STAYS}),
     "meta_sgd": _BY_STEPS,
     "t_net": _BY_STEPS,
     "platipus": _HEAD_ALONE,
     "bayesian_maml": _HEAD_ALONE,
     "lstm_meta_learner": _HEAD_ALONE,
     "residual_correction": _BY_STEPS._replace(options={}),
-    "reptile": Recipe(
-        1200,
-        4,
-        OuterRule("SGD", 1.0, decay=True),
-        shots=10,
-        shrink="stride",
-        options={"steps": 8, "lr": 0.1, "minibatches": 8},
+    "reptile": _BY_STEPS._replace(
+        rounds=1500, shots=10, options={"steps": 8, "lr": 0.1, "minibatches": 8, **_HEAD_STAYS}
     ),
 }
 """By name of a learner."""
