@@ -31,6 +31,7 @@ from tegu.learners.inner_loop.gradient_steps import (
     run_steps,
 )
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
+from tegu.learners.inner_loop.untrained import with_untrained
 from tegu.learners.learner import (
     Execution,
     Learner,
@@ -73,6 +74,7 @@ def reptile(
     momentum: float = 0.0,
     learn_step_sizes: StepSizeGranularity | None = None,
     rows_per_weight: float = 0.0,
+    untrained_parameters: Sequence[str] = (),
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
@@ -100,6 +102,9 @@ def reptile(
         rows_per_weight: number of query rows that count as one user in the update of parameters that do not adapt.
             Users with more rows then weigh more, as clients do in McMahan et al. 2017 (arXiv:1602.05629). 0 gives all
             users the same weight.
+        untrained_parameters: names or patterns of parameters whose first values training leaves as they are, while
+            they adapt as others do. For the last layer, where labels mean something else for every user; see
+            `inner_loop.untrained`.
         init: "module" to start training from the module's own parameters, "fresh" to draw those that are not fixed
             anew from the seed; see `modules.initial_values.initial_parameters`.
         output: name or position of the output to train, for a module that returns several; see
@@ -149,7 +154,7 @@ def reptile(
             add_step_size_updates(update, query_losses),
             summed and add_summed_step_size_updates(summed, query_losses),
         )
-    return Learner(
+    learner = Learner(
         name="reptile",
         paper=PAPER,
         spec=spec,
@@ -169,6 +174,7 @@ def reptile(
         fixed_parameters=fixed,
         source=ready.source,
     )
+    return with_untrained(learner, ready.module, untrained_parameters)
 
 
 def _check_rows_per_weight(rows_per_weight: float, every_parameter_adapts: bool) -> None:

@@ -53,13 +53,16 @@ def trained_parameter_names(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, parameter in model.named_parameters() if parameter.requires_grad)
 
 
-def adapted_parameter_names(model: nn.Module, patterns: Sequence[str] | None) -> tuple[str, ...]:
+def adapted_parameter_names(
+    model: nn.Module, patterns: Sequence[str] | None, option: str = "adapted_parameters"
+) -> tuple[str, ...]:
     """Names of the parameters that adapt: those that match one of `patterns` and are not fixed, in the module's order.
 
     Args:
         model: the module.
         patterns: names or shell patterns (`"head.*"`); a module's name matches all its parameters. None means
             all.
+        option: the argument that holds the patterns, for messages.
 
     Raises:
         DataError: a pattern matches no parameter, or only fixed ones.
@@ -72,10 +75,10 @@ def adapted_parameter_names(model: nn.Module, patterns: Sequence[str] | None) ->
         matched = {n for n in (*trained, *fixed) if fnmatch.fnmatchcase(n, pattern) or n.startswith(f"{pattern}.")}
         if not matched:
             names = ", ".join(name for name, _ in model.named_parameters())
-            raise DataError(f"adapted_parameters={pattern!r} matches no parameter: expected one of {names}")
+            raise DataError(f"{option}={pattern!r} matches no parameter: expected one of {names}")
         if not matched - set(fixed):
             raise DataError(
-                f"adapted_parameters={pattern!r} matches {', '.join(sorted(matched))} alone, which requires_grad=False "
+                f"{option}={pattern!r} matches {', '.join(sorted(matched))} alone, which requires_grad=False "
                 f"fixes: expected parameters that can change, of {', '.join(trained)}; call requires_grad_(True) on "
                 "what is to adapt, or name another parameter"
             )

@@ -144,7 +144,7 @@ def test_each_learner_trains_by_its_recipe(tmp_path: Path) -> None:
     experiment = built(made_archives(tmp_path), episodes=5)
     compared, stepped = (experiment.with_learner(name) for name in ("matching_networks", "fomaml"))
     assert compared.learner.knobs["temperature"] == 0.1
-    assert (stepped.learner.knobs["steps"], stepped.learner.knobs["lr"]) == (5, 0.2)
+    assert (stepped.learner.knobs["steps"], stepped.learner.knobs["lr"]) == (1, 0.4)
     assert compared.population.spec.outputs > stepped.population.spec.outputs == 3
     assert all(len(each.population.split(0).heldout) == 5 for each in (compared, stepped))
     assert {each.learner.name for each in (compared, stepped)} == {"matching_networks", "fomaml"}

@@ -20,6 +20,7 @@ from tegu.core.data.spec import Spec
 from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import InnerOptimiser, inner_loop, run_steps
+from tegu.learners.inner_loop.untrained import with_untrained
 from tegu.learners.learner import (
     Iterated,
     Learner,
@@ -48,6 +49,7 @@ def maml(
     prior: float = 0.0,
     inner: InnerOptimiser = "sgd",
     momentum: float = 0.0,
+    untrained_parameters: Sequence[str] = (),
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
@@ -64,6 +66,7 @@ def maml(
         prior: as in `reptile`.
         inner: "sgd" or "adam".
         momentum: momentum of the inner SGD.
+        untrained_parameters: as in `reptile`.
         init: as in `reptile`.
         output: as in `reptile`.
 
@@ -75,7 +78,8 @@ def maml(
     """
     ready = adaptable(model, spec, loss, adapted_parameters, init, output)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
-    return _learner("maml", spec, ready, knobs, inner, momentum, first_order=False)
+    learner = _learner("maml", spec, ready, knobs, inner, momentum, first_order=False)
+    return with_untrained(learner, ready.module, untrained_parameters)
 
 
 def fomaml(
@@ -89,6 +93,7 @@ def fomaml(
     prior: float = 0.0,
     inner: InnerOptimiser = "sgd",
     momentum: float = 0.0,
+    untrained_parameters: Sequence[str] = (),
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
@@ -106,6 +111,7 @@ def fomaml(
         prior: as in `maml`.
         inner: as in `maml`.
         momentum: as in `maml`.
+        untrained_parameters: as in `reptile`.
         init: as in `maml`.
         output: as in `maml`.
 
@@ -116,7 +122,8 @@ def fomaml(
     """
     ready = adaptable(model, spec, loss, adapted_parameters, init, output)
     knobs = {"steps": float(steps), "lr": lr, "prior": prior}
-    return _learner("fomaml", spec, ready, knobs, inner, momentum, first_order=True)
+    learner = _learner("fomaml", spec, ready, knobs, inner, momentum, first_order=True)
+    return with_untrained(learner, ready.module, untrained_parameters)
 
 
 def _learner(

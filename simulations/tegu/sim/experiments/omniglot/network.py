@@ -1,4 +1,7 @@
-"""The network of the few-shot papers: four convolutions of 64 channels (Vinyals et al. 2016, arXiv:1606.04080).
+"""The network of the few-shot papers: four convolutions of 64 channels each (Vinyals et al. 2016, arXiv:1606.04080).
+
+Other numbers of channels are possible. Those that double from layer to layer cost as much as 64 in each, for the first
+layers have the most places.
 
 Each row is a function of itself alone: in place of batch normalisation, each drawing is normalised by itself.
 
@@ -16,31 +19,33 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
-__all__ = ["Shrink", "four_convolutions"]
+__all__ = ["Channels", "Shrink", "four_convolutions"]
+
+Channels: TypeAlias = tuple[int, int, int, int]
+"""Of each convolution."""
 
 Shrink: TypeAlias = Literal["pool", "stride"]
 """What halves the sides of a drawing after each convolution."""
 
-_LAYERS = 4
 _LAST_SIDE: dict[Shrink, int] = {"pool": 1, "stride": 2}  # of 28 pixels, halved four times, rounded down or up
 
 
-def four_convolutions(classes: int, channels: int = 64, shrink: Shrink = "pool") -> nn.Sequential:
+def four_convolutions(classes: int, channels: Channels = (64, 64, 64, 64), shrink: Shrink = "pool") -> nn.Sequential:
     """Return a network from `[rows, 1, 28, 28]` to `[rows, classes]`.
 
     Args:
         classes: number of outputs.
         channels: of each convolution.
-        shrink: "pool" takes the largest of four places, so that the last layer gets `channels` features. "stride"
-            computes every fourth place alone, as MAML's Omniglot network does (Finn et al. 2017, arXiv:1703.03400):
-            a quarter of the time, and `4 * channels` features.
+        shrink: "pool" takes the largest of four places, so that the last layer gets as many features as the last
+            convolution has channels. "stride" computes every fourth place alone, as MAML's Omniglot network does (Finn
+            et al. 2017, arXiv:1703.03400): a quarter of the time, and four times as many features.
     """
     layers, step = list[nn.Module](), 2 if shrink == "stride" else 1
-    for number in range(_LAYERS):
-        layers.append(nn.Conv2d(channels if number else 1, channels, 3, stride=step, padding=1))
+    for before, width in zip((1, *channels), channels, strict=False):
+        layers.append(nn.Conv2d(before, width, 3, stride=step, padding=1))
         layers += [nn.MaxPool2d(2)] if shrink == "pool" else []
-        layers += [nn.GroupNorm(1, channels), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), _FromZero(channels * _LAST_SIDE[shrink] ** 2, classes))
+        layers += [nn.GroupNorm(1, width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), _FromZero(channels[-1] * _LAST_SIDE[shrink] ** 2, classes))
 
 
 class _FromZero(nn.Linear):
