@@ -62,7 +62,7 @@ class LevelEngine:
             states = np.where(np.isin(np.arange(len(states)), self.users), states, initial)
         return {"level": states}
 
-    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+    def predict(self, meta: Tree, states: Tree, x: Array, rows: Sequence[int] | None = None) -> Array:
         return np.broadcast_to(states["level"][:, None, None], (*x.shape[:2], 1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -94,7 +95,7 @@ def test_a_prediction_that_is_nan_never_wins(metric: str) -> None:
     """Also if all users have the first class, which is argmax of NaN."""
 
     class Poisoned(LevelEngine):
-        def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
+        def predict(self, meta: Tree, states: Tree, x: Array, rows: Sequence[int] | None = None) -> Array:
             level = states["level"][:, None, None]
             logits = np.concatenate([level - 3, np.zeros_like(level)], -1)
             outputs = np.where(level > 2.5, np.nan, logits if metric == "accuracy" else level)

@@ -74,7 +74,7 @@ def test_adapt_and_predict_match_plain_torch(tiny: Tiny, kind: str, steps: int) 
     supports, x, rows = users_batch(9)
     states = engine.adapt(meta, supports, {"steps": float(steps), "lr": 0.4, "prior": 2.0})
     outputs = engine.predict(meta, states, x)
-    assert outputs.shape == (9, 7, 3)
+    assert np.shape(outputs) == (9, 7, 3)
     moved = 0.0
     for user, (sx, sy) in enumerate(rows):
         model = people.torch_adapted(meta, sx, sy, steps, 0.4, 2.0)
@@ -83,6 +83,17 @@ def test_adapt_and_predict_match_plain_torch(tiny: Tiny, kind: str, steps: int) 
         CLOSE(outputs[user], people.torch_outputs(model, x[user]))
         moved = max(moved, max_difference(meta, people.parameters(model)))
     assert (moved > 0.01) == (steps > 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_of_padded_rows_are_not_computed_user_by_user(tiny: Tiny, kind: str) -> None:
+    engine, meta = tiny.engines[kind], tiny.learner.init(0)
+    supports, x, _ = users_batch(9)
+    rows, states = [1, 7, 3, 2, 7, 5, 4, 6, 1], engine.adapt(meta, supports, tiny.learner.knobs)
+    outputs = engine.predict(meta, states, x, rows)
+    assert [len(own) for own in outputs] == (rows if kind.endswith("loop") else [7] * 9)
+    for own, padded, number in zip(outputs, engine.predict(meta, states, x), rows, strict=True):
+        CLOSE(own[:number], padded[:number])
 
 
 def reptile_update(meta: Tree, episode: Episode) -> Tree:
@@ -127,7 +138,7 @@ def test_a_failing_batch_stops_the_others(tiny: Tiny, workers: int) -> None:
     calls: list[int] = []
 
     class Failing:
-        name, adapt, predict = "failing", engine.backend.adapt, engine.backend.predict
+        name, by_user, adapt, predict = "failing", False, engine.backend.adapt, engine.backend.predict
 
         def summed_update(self, rows: int) -> None:
             """None."""

@@ -22,6 +22,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """The name of the engine kind, as in `EngineKind`."""
 
+    @property
+    def by_user(self) -> bool:
+        """Whether users are computed one after the other, so that no user has to be padded to another's rows."""
+
     def summed_update(self, rows: int) -> UpdateSummation | None:
         """A function that sums the unclipped updates of a batch of users at once.
 

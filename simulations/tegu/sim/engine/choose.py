@@ -13,6 +13,7 @@ from tegu.compile import compile_cohort, compile_cohort_updates, compile_learner
 from tegu.core.data.tree import Tree
 from tegu.core.errors import CompileError, UnknownNameError
 from tegu.learners.learner import Learner
+from tegu.learners.threads import one_thread
 from tegu.sim.data.cohort import Cohort
 from tegu.sim.engine.backend import Backend
 from tegu.sim.engine.encoded_rows import make_encoder
@@ -40,12 +41,14 @@ def check_engine(name: str) -> None:
         raise UnknownNameError("engine", name, (*get_args(EngineKind), "auto"))
 
 
+@one_thread()
 def make_engine(
     learner: Learner, device_graphs: Mapping[str, bytes], kind: EngineKind = "onnx", memory: int = MEMORY
 ) -> Engine:
     """An engine of the given kind.
 
-    If the model has no batched form, "onnx" runs user by user, and the log states the reason.
+    If the model has no batched form, "onnx" runs user by user, and the log states the reason. Graphs are written with
+    one thread: their examples have a few rows, for which waking torch's threads takes longer than computing.
 
     Args:
         learner: the learner to run.

@@ -17,6 +17,7 @@ from tegu.compile.examples import example_batch
 from tegu.core.data.batch import Array
 from tegu.core.data.tree import Tree
 from tegu.learners.learner import Learner, TorchTree
+from tegu.learners.threads import one_thread
 from tegu.sim.data.population import Population
 from tegu.sim.engine.engine import Engine
 from tegu.sim.engine.in_torch import IMAGE_AXES, TorchBatched, tensors_of
@@ -63,7 +64,8 @@ class RowEncoder:
             return np.split(found, np.cumsum([len(own) for own in rows])[:-1])
 
         parts = list(self._parts(population))
-        first = codes(parts[0])
+        with one_thread():  # as the engine's workers, so that the bits are those of any machine
+            first = codes(parts[0])
         width = first[0].itemsize * first[0].shape[1]
         if width * int(population.counts.sum()) > self.engine.memory:
             return None

@@ -135,14 +135,25 @@ class Engine:
         states = self.map(adapt_slice, self._slices(users))
         return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
-    def predict(self, meta: Tree, states: Tree, x: Array) -> Array:
-        """Outputs `[users, rows, ...]` from states `[users, ...]` and inputs `[users, rows, ...]`."""
+    def predict(self, meta: Tree, states: Tree, x: Array, rows: Sequence[int] | None = None) -> Sequence[Array]:
+        """Outputs `[rows, ...]` of each user from states `[users, ...]` and inputs `[users, rows, ...]`.
+
+        Args:
+            meta: the initialisation.
+            states: of each user.
+            x: inputs, padded to the same number of rows.
+            rows: of each user without padding; None for all. Outputs for padded rows are absent where users are
+                computed one by one, and may be anything elsewhere.
+        """
 
         def predict_slice(chosen: slice) -> Array:
             own = {name: state[chosen] for name, state in states.items()}
-            return self.backend.predict(meta, own, np.ascontiguousarray(x[chosen]))
+            given = x[chosen] if rows is None or not by_user else x[chosen, : rows[chosen.start]]
+            return self.backend.predict(meta, own, np.ascontiguousarray(given))
 
-        return np.concatenate(self.map(predict_slice, self._slices(len(x))))
+        by_user = self.backend.by_user
+        slices = [slice(user, user + 1) for user in range(len(x))] if by_user else self._slices(len(x))
+        return [output for part in self.map(predict_slice, slices) for output in part]
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """The results of `function` for all items, in order, computed on every core."""

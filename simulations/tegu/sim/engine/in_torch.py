@@ -40,6 +40,7 @@ class TorchBatched:
 
     learner: Learner
     name: str = "torch-vmap"
+    by_user: bool = False
     channels_last: bool = False
 
     def summed_update(self, rows: int) -> UpdateSummation | None:
@@ -80,6 +81,7 @@ class TorchLooped:
 
     learner: Learner
     name: str = "torch-loop"
+    by_user: bool = True
 
     def summed_update(self, rows: int) -> None:
         """None: one user at a time has nothing to share."""

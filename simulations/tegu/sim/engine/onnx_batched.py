@@ -28,6 +28,7 @@ class OnnxBatched:
 
     graphs: CohortGraphs = field(repr=False)
     name: str = "onnx"
+    by_user: bool = False
     _runtime: OnnxRuntime = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

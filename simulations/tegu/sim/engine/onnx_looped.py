@@ -26,6 +26,7 @@ class OnnxLooped:
 
     graphs: Mapping[str, bytes] = field(repr=False)
     name: str = "onnx-loop"
+    by_user: bool = True
     _runtime: OnnxRuntime = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

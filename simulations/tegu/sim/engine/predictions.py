@@ -32,11 +32,12 @@ def adapt_and_predict(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) 
     """
     supports, inputs = stacked_supports(trials), stacked_inputs(trials)
     noise = stacked_noise(trials, engine.manifest.noise)
+    rows = None if trials.spec.kind == "ranking" else [len(trial.query.mask) for trial in trials.trials]
     outputs, scalars = list[Array](), list[dict[str, Array]]()
     for start in range(0, len(inputs), _TRIALS):
         batch = slice(start, start + _TRIALS)
         states = _finite_states(engine, meta, users_in(supports, batch), knobs, noise[batch])
-        outputs.extend(engine.predict(meta, states, inputs[batch]))
+        outputs.extend(engine.predict(meta, states, inputs[batch], rows and rows[batch]))
         scalars.append({name: value for name, value in states.items() if value.ndim == 1})
     return TrialOutputs(outputs, {name: np.concatenate([each[name] for each in scalars]) for name in scalars[0]})
 
