@@ -153,12 +153,12 @@ class OuterOptimiser:
         if broken := [name for name, array in direction.items() if not np.isfinite(array).all()]:
             raise DivergedError(f"the mean update of {broken[0]!r} is not finite: {_NEARER}")
         parameters = list(self._parameters.values())
-        before = take_snapshot(parameters, self._optimiser)
         rate = self._rule.lr * (1 - (round_number - 1) / self._rounds if self._rule.decay else 1.0)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
         small = sum(parameter.numel() for parameter in parameters) < _ONE_THREAD_BELOW
         with one_thread() if small else contextlib.nullcontext():
+            before = take_snapshot(parameters, self._optimiser)
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
             for name, parameter in self._parameters.items():
                 parameter.grad = torch.tensor(direction[name])
             self._optimiser.step()
