@@ -31,6 +31,7 @@ FIGURE = 6  # column of the figure under the initialisation
 _WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
 _STEEP = 50.0  # beyond it the logistic curve is 0 or 1 anyway
 _ERRORS = 1.0  # standard errors of the mean square of lasting gains
+_NOTICEABLE = 0.1  # of the largest mean gain
 _UNUSUAL = 3.0  # times the median size of the candidates' gains: more is divergence
 _STRENGTH = 20.0  # people that all neighbours together count as, at most
 
@@ -157,7 +158,8 @@ def pool_over_k(ks: Sequence[int], figures: Sequence[Figures]) -> list[Figures]:
     people = np.stack([each.people * each.finite for each in figures])
     sums = np.stack([np.where(each.finite[:, None], each.sums, 0.0) for each in figures])
     sizes = np.sqrt(sums[:, :, 1] / np.maximum(people, 1e-300))
-    gains = np.where(sums[:, :, 0] > 0, sizes, 0.0)
+    mean = sums[:, :, 0] / np.maximum(people, 1e-300)
+    gains = np.where(mean > np.maximum(mean.max(1, keepdims=True), 0.0) * _NOTICEABLE, sizes, 0.0)
     pooled = []
     for place, own in enumerate(figures):
         factors = np.asarray([_median_ratio(gains[place], each) for each in gains])
@@ -180,7 +182,7 @@ def _trust(sizes: Array, gains: Array, place: int) -> Array:
 
     Args:
         sizes: `[ks, candidates]`, root mean square of gains and losses.
-        gains: the same, 0 for candidates that lose on average, and without factors.
+        gains: the same without factors, and 0 for candidates that do not gain noticeably.
         place: of the k whose gains set the usual size.
     """
     own = gains[place][gains[place] > 0]
