@@ -142,6 +142,16 @@ def test_the_reason_of_a_failed_run_is_in_the_journal(tmp_path: Path) -> None:
     assert "round 1 has no usable reply" in last["error"]
 
 
+def test_notes_of_a_run_are_in_the_journal(tmp_path: Path) -> None:
+    with flower_identity():
+        train(grid(), config(tmp_path, rounds=2))
+        (tmp_path / "out" / "init.tegu").unlink()
+        train(grid(), config(tmp_path, rounds=2))
+    notes = [event["text"] for event in read_events(tmp_path / "out" / "checkpoints")[0] if event["event"] == "note"]
+    assert notes, "that the run goes on after round 2"
+    assert "round 2" in notes[0]
+
+
 def test_another_optimisers_checkpoint_is_refused(tmp_path: Path) -> None:
     other = {"outer": "Yogi", "outer-options": "{}"}
     with flower_identity():

@@ -113,6 +113,24 @@ def test_a_writer_waits_for_its_turn(tmp_path: Path) -> None:
         assert store.count() == 8
 
 
+def test_a_writer_tries_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's own wait tries every 100 ms: a process that writes without a pause then keeps others out."""
+    path, waits = tmp_path / "me.db", list[float]()
+    make_store(path)
+    with closing(open_store(path)) as store, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                other.rollback()
+
+        monkeypatch.setattr(database, "BUSY_SECONDS", 1.0)
+        monkeypatch.setattr(time, "sleep", wait)
+        store.append(X, Y)
+    assert waits == [0.001] * 3
+
+
 def test_a_writer_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "me.db"
     make_store(path)

@@ -119,8 +119,12 @@ def test_where_nobody_proposes_the_learners_own_knobs_are_tested(caplog: pytest.
     with caplog.at_level(logging.INFO):
         (entry,) = find(People({5: 2}, always), STEPS, {**STEPS, "lr": 0.2})
     assert (entry.knobs, entry.gain, entry.frontier) == (STEPS, pytest.approx(0.1), ())
-    assert "too few people calibrate to choose among the ways to adapt at k = 5" in caplog.text
+    assert "too few people calibrate to choose among the ways to adapt: the learner's own is tested" in caplog.text
     assert "Let more people calibrate" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        find(People({1: 300, 5: 2}, always), STEPS, {**STEPS, "lr": 0.2})
+    assert "too few people" not in caplog.text, "those of k = 1 propose for k = 5 too"
 
 
 def test_where_nobody_proposes_a_guarded_learner_tests_every_weight() -> None:
@@ -131,6 +135,23 @@ def test_where_nobody_proposes_a_guarded_learner_tests_every_weight() -> None:
         "guard": 2.0,
         "floor": 0.0,
     }
+
+
+class Hidden(People):
+    """People of nodes that have too few who propose to answer for them."""
+
+    def answer(self, question: CandidateSet) -> MetricSums:
+        return no_users(question) if question.who == "proposing" else super().answer(question)
+
+
+def test_where_nobody_proposes_the_most_careful_guard_is_kept() -> None:
+    def bold(knobs: Knobs, k: int, users: Array) -> Array:
+        return np.full(len(users), knobs["weight"] + knobs["guard"] + k)
+
+    people = Hidden({5: 24}, bold)
+    (entry,) = find(people, CORRECTION, guarded=True)
+    assert max(each["guard"] for each in people.rounds[1][0].options) == 4.0, "others are evaluated"
+    assert (entry.knobs["weight"], entry.knobs["guard"], entry.knobs["floor"]) == (1.0, 2.0, 0.0)
 
 
 def unlucky(every: int, loss: float = 0.5) -> Gains:

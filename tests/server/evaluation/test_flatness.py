@@ -50,6 +50,15 @@ def test_a_figure_that_falls_from_its_peak_is_flat_after_twice_as_many_rounds() 
     assert stopped_after(errors, higher_is_better=False) == stopped
 
 
+def test_a_run_ends_once_the_best_round_lies_in_the_first_six_tenths() -> None:
+    figures = {number: -((math.log(number / 100)) ** 2) for number in ROUNDS}
+    later = [number for number in ROUNDS if number >= 50]
+    values = [figures[number] for number in later]
+    smoothed = [np.mean(values[max(0, end - 4) : end + 1]) for end in range(len(values))]
+    best = later[int(np.argmax(smoothed))]
+    assert stopped_after(figures) == next(number for number in later if number >= best / 0.6)
+
+
 def test_noise_on_a_rising_figure_rarely_ends_it() -> None:
     rng = np.random.default_rng(0)
     ended = [

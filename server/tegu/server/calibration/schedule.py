@@ -77,7 +77,7 @@ def find_schedule(
         [each.proposing for each in judged],
         [each.testing for each in judged],
         limits,
-        _usual(manifest, judged[0].options),
+        _own_candidates(manifest, judged[0].options),
     )
     return tuple(
         ScheduleEntry(
@@ -101,7 +101,7 @@ def note_on_harm(schedule: Sequence[ScheduleEntry]) -> None:
         note(f"calibration cannot show the limit on harm at k = {places}: at k = {most.k}, {most.harm}")
 
 
-def _usual(manifest: Manifest, options: Sequence[Knobs]) -> list[int]:
+def _own_candidates(manifest: Manifest, options: Sequence[Knobs]) -> list[int]:
     """The candidates with the learner's own knobs; of a guarded learner every weight with the most careful guard."""
     guard = {field.name for field in fields(Guard)}
     own = {name: value for name, value in manifest.knobs.items() if name not in guard}
@@ -115,11 +115,10 @@ def _guard_of(knobs: Knobs) -> tuple[float | None, ...]:
 
 
 def _note_without_proposals(judged: Sequence[_Judged]) -> None:
-    """A note where too few people answer to choose among the candidates."""
-    places = ", ".join(str(each.k) for each in judged if not each.proposing.people.any())
-    if places:
+    """A note where nobody proposes at any k. Where somebody does, neighbouring k take those candidates too."""
+    if not any(each.proposing.people.any() for each in judged):
         note(
-            f"too few people calibrate to choose among the ways to adapt at k = {places}: the learner's own is tested. "
+            "too few people calibrate to choose among the ways to adapt: the learner's own is tested. "
             "Let more people calibrate (share, folds)"
         )
 

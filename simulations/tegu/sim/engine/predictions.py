@@ -37,7 +37,7 @@ def adapt_and_predict(engine: Engine, meta: Tree, knobs: Knobs, trials: Trials) 
     for start in range(0, len(inputs), _TRIALS):
         batch = slice(start, start + _TRIALS)
         states = _finite_states(engine, meta, users_in(supports, batch), knobs, noise[batch])
-        outputs.extend(engine.predict(meta, states, inputs[batch], rows and rows[batch]))
+        outputs.extend(engine.predict(meta, states, inputs[batch], None if rows is None else rows[batch]))
         scalars.append({name: value for name, value in states.items() if value.ndim == 1})
     return TrialOutputs(outputs, {name: np.concatenate([each[name] for each in scalars]) for name in scalars[0]})
 

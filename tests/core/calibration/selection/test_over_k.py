@@ -152,8 +152,8 @@ def test_a_neighbours_unusual_losses_count_by_their_inverse_variance() -> None:
 
 def test_gains_that_are_rounding_errors_do_not_decide_how_neighbours_are_scaled() -> None:
     """A node rounds its answer to float32, so that its sign is chance for candidates that change nothing."""
-    neighbour = figures(50, [0.2, *[1e-8] * 5])
-    found = [
-        pool_over_k([1, 2], [figures(50, [0.1, *noise]), neighbour])[0].gain[0] for noise in ([1e-9] * 5, [-1e-9] * 5)
-    ]
-    assert found == pytest.approx([0.1, 0.1]), "half of the neighbour's gain, as the first candidate says"
+    neighbour = figures(50, [0.4, 0.4, *[1e-8] * 5])
+    for noise in ([1e-9] * 5, [-1e-9] * 5):
+        pooled = pool_over_k([1, 2], [figures(50, [0.1, 0.2, *noise]), neighbour])[0]
+        scaled = 0.4 * (0.1 / 0.4 + 0.2 / 0.4) / 2
+        assert pooled.gain[:2] == pytest.approx([(50 * 0.1 + 20 * scaled) / 70, (50 * 0.2 + 20 * scaled) / 70])

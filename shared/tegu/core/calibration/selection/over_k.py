@@ -1,8 +1,8 @@
 """One schedule for all k: what is known at one k is shared with its neighbours.
 
 A path is proposed from figures that are pooled over k, and joined by the path of the k below. Where too few users have
-k rows to judge anything, the candidate of the k below is kept. Where nobody proposes, a path that was fixed beforehand
-is tested, which is as honest.
+k rows to judge anything, the candidate of the k below is kept. Where nobody proposes at any k, a path that was fixed
+beforehand is tested, which is as honest.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def select_over_k(
         proposing: figures of the proposing users at each k, of the same candidates.
         testing: figures of the testing users at each k.
         limits: on harm.
-        fixed_path: candidates to test where there are no proposing users, from gentle to strong; chosen without any
-            figure of the testing users.
+        fixed_path: candidates to test where there are no proposing users at any k, from gentle to strong; chosen
+            without any figure of the testing users.
     """
     evidence = gather_evidence(ks, proposing, testing)
     found, below = list[Choice](), None
