@@ -24,6 +24,8 @@ __all__ = ["with_untrained"]
 def with_untrained(learner: Learner, model: nn.Module, patterns: Sequence[str]) -> Learner:
     """The learner, whose update of some parameters is zero.
 
+    An outer optimiser with weight decay still changes those that do not start at zero.
+
     Args:
         learner: any learner of `model`.
         model: the module.
