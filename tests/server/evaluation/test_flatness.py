@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tegu.server.evaluation.early_stopping import ValidationRule
-from tegu.server.evaluation.flatness import is_flat, is_growing_round, kept_round
+from tegu.server.evaluation.flatness import is_comparison_round, is_flat, is_growing_round, kept_round
 from tegu.server.evaluation.validation import Validation
 
 ROUNDS = [number for number in range(1, 1001) if number == 1 or is_growing_round(number)]
@@ -32,6 +32,14 @@ def test_distances_between_validations_grow_by_a_tenth() -> None:
     assert later[-1] > 900
     ratios = later[1:] / later[:-1]
     assert np.allclose(ratios[later[1:] > 100], 1.1, atol=0.012)
+
+
+def test_one_validation_in_four_includes_the_comparison_group() -> None:
+    compared = [number for number in range(1, 1001) if is_comparison_round(number)]
+    assert compared == ROUNDS[1::4]
+    rule = ValidationRule("growing", until_flat=True)
+    assert [number for number in ROUNDS if rule.compares(number)] == compared
+    assert ValidationRule(3).compares(7), "other distances are the plan's own choice"
 
 
 def test_a_figure_that_rises_is_never_flat() -> None:

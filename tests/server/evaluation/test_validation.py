@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -75,6 +76,8 @@ def test_validations_of_several_trainings_are_averaged() -> None:
         "only the third round is in both"
     )
     assert mean_validations([]) == ()
+    assert mean_validations([[first], []]) == (first,), "a training that was not validated is left out"
+    assert mean_validations([[], []]) == ()
 
 
 # --- request and figures -------------------------------------------------------------------------------------------
@@ -109,6 +112,19 @@ def test_without_calibration_users_no_validation_and_without_comparison_users_no
     assert validation[:3] == pytest.approx((2, 0.1, 0.2))
     missing = dict.fromkeys(["training", "gap", "error", "personalised_error"])
     assert validation.as_json() == {"round": 2, "initialisation": 0.1, "personalised": 0.2, **missing}
+
+
+def test_a_growing_rule_asks_the_comparison_group_now_and_then() -> None:
+    found = Validations(ValidationRule("growing"), REQUEST, 100)
+    assert [[one.who for one in found.request(number).questions] for number in (50, 55)] == [
+        ["calibration", "comparison"],
+        ["calibration"],
+    ]
+    assert found.request(50) == make_validations().request(55) == REQUEST
+    all_of_them, *others = (found.record(55, answers([0.1], [0.2], [0.3])[:end], META) for end in (2, 1))
+    assert all_of_them is not None
+    assert others == [all_of_them._replace(training=pytest.approx(math.nan, nan_ok=True), gap=ANY, error=ANY)]
+    assert found.found[-1].as_json()["gap"] is None
 
 
 # --- rounds that are validated -------------------------------------------------------------------------------------

@@ -19,14 +19,17 @@ class Training(NamedTuple):
     rounds: int | None
     until_flat: bool | None
     kept: int
+    validated: bool = True
 
 
 def trainings(plan: TrainingPlan, kept: int = 7) -> CrossFitted[Training]:
     """Trainings that keep round `kept` if validations decide, and the last one otherwise."""
 
     def train(fold: int | None, own: TrainingPlan) -> Training:
-        ends = own.early_stopping.until_flat
-        return Training(fold, own.rounds, ends, kept if ends else own.rounds or 0)
+        stopping = own.early_stopping
+        ends = stopping.until_flat
+        validated = stopping.interval(own.rounds or 0, by_default=True) != 0
+        return Training(fold, own.rounds, ends, kept if ends else own.rounds or 0, validated)
 
     return cross_fit(plan, train)
 
@@ -53,8 +56,8 @@ def test_without_folds_one_training_leaves_out_the_calibration_users() -> None:
 def test_the_first_fold_finds_the_rounds_of_the_others(folds: int, kept: int, last: int) -> None:
     found = trainings(plan_of(folds, until_flat=True), kept)
     assert found.by_fold[0] == Training(0, -(-20 * (folds - 1) // folds), True, kept)
-    assert {each[1:] for each in found.by_fold[1:]} == {(kept, False, kept)}
-    assert found.kept == Training(None, last, False, last)
+    assert {each[1:] for each in found.by_fold[1:]} == {(kept, False, kept, False)}, "they decide nothing"
+    assert found.kept == Training(None, last, False, last, False)
     assert fold_rounds(with_rounds(plan_of(folds, until_flat=True), last)) == kept, (
         "the same plan with rounds= repeats it"
     )

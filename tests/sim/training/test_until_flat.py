@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from tegu.compile import compile_learner
 from tegu.core.data.tree import digest
 from tegu.core.errors import DataError, FederationError
 from tegu.learners.learner import RecommendedTraining
-from tegu.server.evaluation.flatness import kept_round
+from tegu.server.evaluation.flatness import is_comparison_round, is_growing_round, kept_round
 from tegu.server.progress import SILENT, RoundProgress
 from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import EarlyStopping, TrainingPlan
@@ -60,6 +61,17 @@ def test_the_first_fold_ends_early_and_the_others_run_as_long() -> None:
         assert digest(evaluator.meta) == digest(alone.meta)
     last = train_in_process(engine, whole().split.train, learner.init(0), replace(fixed, rounds=rounds))
     assert digest(whole().bundle.meta) == digest(last.meta)
+
+
+def test_some_validations_of_the_first_fold_include_people_who_train() -> None:
+    found = [each.round for each in whole().trained.validations]
+    assert found == [number for number in range(1, found[-1] + 1) if number == 1 or is_growing_round(number)]
+    assert found[-1] >= whole().bundle.manifest.training["fold_rounds"]
+    compared = [each.round for each in whole().trained.validations if math.isfinite(each.training)]
+    assert compared == [number for number in found if is_comparison_round(number)]
+    final = whole().final_validation
+    assert final is not None
+    assert math.isfinite(final.gap)
 
 
 def test_the_plan_that_was_run_gives_the_same_again() -> None:

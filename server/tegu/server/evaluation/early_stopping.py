@@ -11,8 +11,8 @@ from tegu.core.calibration.evaluation_request import EvaluationRequest, MetricSu
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.server.evaluation.decline import Decline, ValidationPoint, decline_from
-from tegu.server.evaluation.flatness import is_flat, is_growing_round, kept_round
-from tegu.server.evaluation.validation import Validation, validation_from_sums
+from tegu.server.evaluation.flatness import is_comparison_round, is_flat, is_growing_round, kept_round
+from tegu.server.evaluation.validation import Validation, validation_from_sums, without_comparison
 
 __all__ = ["Best", "Interval", "ValidationHistory", "ValidationRule", "Validations", "decline_of"]
 
@@ -79,6 +79,10 @@ class ValidationRule:
             return number in (1, rounds) or is_growing_round(number)
         return bool(self.every) and (number in (1, rounds) or number % self.every == 0)
 
+    def compares(self, number: int) -> bool:
+        """Whether the validation of round `number` includes the comparison group."""
+        return self.every != "growing" or is_comparison_round(number)
+
     @property
     def keeps_best(self) -> bool:
         """Whether the best round's parameters may be kept in place of the last round's."""
@@ -90,7 +94,7 @@ class Validations:
 
     Args:
         rule: when to validate, and when to stop.
-        request: the evaluation request of each validation, with the candidates of `validation_candidates`.
+        request: the evaluation request of a validation, with the candidates of `validation_candidates`.
         rounds: of the whole run.
         history: of the earlier rounds of a resumed run.
 
@@ -102,7 +106,7 @@ class Validations:
     def __init__(
         self, rule: ValidationRule, request: EvaluationRequest, rounds: int, history: ValidationHistory | None = None
     ) -> None:
-        self.rule, self.request = rule, request
+        self.rule, self._request = rule, request
         # A history without the best round's parameters is of no use if they may be kept.
         if history is None or (rule.keeps_best and history.best is None):
             history = ValidationHistory()
@@ -149,6 +153,12 @@ class Validations:
         """Whether to validate after this round."""
         return self.rule.includes(number, self._rounds)
 
+    def request(self, number: int) -> EvaluationRequest:
+        """The evaluation request of the validation after this round; see `ValidationRule.compares`."""
+        if self.rule.compares(number):
+            return self._request
+        return self._request._replace(questions=without_comparison(self._request.questions))
+
     def start_timer(self) -> None:
         """Note that a validation starts. `record` adds its duration to `seconds`."""
         self._started = time.perf_counter()
@@ -158,7 +168,7 @@ class Validations:
 
         Args:
             number: of the round.
-            answers: results for `validation_candidates`, summed over nodes.
+            answers: results for the questions of `request`, summed over nodes.
             meta: parameters after the round, kept if they are the best so far and there is patience.
 
         Returns:

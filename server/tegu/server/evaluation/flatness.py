@@ -21,10 +21,11 @@ from statistics import fmean
 
 from tegu.server.evaluation.validation import Validation
 
-__all__ = ["is_flat", "is_growing_round", "kept_round"]
+__all__ = ["is_comparison_round", "is_flat", "is_growing_round", "kept_round"]
 
 _FIRST = 50  # rounds
 _GROWTH = 1.1
+_COMPARED = 4  # one validation of so many
 _SMOOTHING_POINTS = 5
 _BEST_WITHIN = 0.6  # of the rounds so far
 _MIN_POINTS = 10
@@ -38,6 +39,15 @@ def is_growing_round(number: int) -> bool:
     The rounds are 50, 55, 61, 67, 74, 81, 89, 98, 108, ...
     """
     return number >= _FIRST and _place(number) > _place(number - 1)
+
+
+def is_comparison_round(number: int) -> bool:
+    """Whether the validation of this growing round includes the comparison group, who train.
+
+    One in four does, at rounds 50, 74, 108, 158, ... The group decides nothing and only shows how much better people
+    are served who train, and a person of it takes as long to evaluate as one who calibrates.
+    """
+    return is_growing_round(number) and _place(number) % _COMPARED == 0
 
 
 def _place(number: int) -> int:

@@ -14,7 +14,14 @@ from typing import NamedTuple
 from tegu.core.bundle.manifest import Manifest
 from tegu.core.calibration.evaluation_request import CandidateSet, MetricSums
 
-__all__ = ["Validation", "mean_validation", "mean_validations", "validation_candidates", "validation_from_sums"]
+__all__ = [
+    "Validation",
+    "mean_validation",
+    "mean_validations",
+    "validation_candidates",
+    "validation_from_sums",
+    "without_comparison",
+]
 
 
 class Validation(NamedTuple):
@@ -24,7 +31,7 @@ class Validation(NamedTuple):
         round: from 1.
         initialisation: calibration users, without adapting.
         personalised: calibration users, adapted.
-        training: training users, adapted; NaN if none took part.
+        training: training users, adapted; NaN if none took part or none were asked.
         gap: how much better `training` is than `personalised`; positive means better, for every metric.
         error: standard error of `gap`.
         personalised_error: standard error of `personalised` over users.
@@ -61,14 +68,26 @@ def validation_candidates(k: int, manifest: Manifest, draws: int = 1) -> list[Ca
     ]
 
 
+def without_comparison(questions: Sequence[CandidateSet]) -> list[CandidateSet]:
+    """The candidate sets of a validation without those of the comparison group."""
+    return [question for question in questions if question.who != "comparison"]
+
+
 def validation_from_sums(number: int, answers: Sequence[MetricSums], higher_is_better: bool) -> Validation | None:
-    """The validation of a round from the results for `validation_candidates`; None without calibration users."""
-    calibration, comparison = answers
+    """The validation of a round from the results for `validation_candidates`; None without calibration users.
+
+    Args:
+        number: of the round.
+        answers: the calibration users' result, and that of the comparison group if it was asked.
+        higher_is_better: direction of the metric.
+    """
+    calibration, *others = answers
     if not calibration.users:
         return None
     (unadapted, _), (personalised, variance) = (_mean_and_variance(calibration, option) for option in (0, 1))
-    if not comparison.users:
+    if not others or not others[0].users:
         return Validation(number, unadapted, personalised, personalised_error=math.sqrt(variance))
+    comparison = others[0]
     training, training_variance = _mean_and_variance(comparison, 0)
     gap = training - personalised if higher_is_better else personalised - training
     error = math.sqrt(variance + training_variance)
@@ -91,10 +110,10 @@ def mean_validation(validations: Sequence[Validation]) -> Validation | None:
 
 
 def mean_validations(runs: Sequence[Sequence[Validation]]) -> tuple[Validation, ...]:
-    """The mean over several trainings after each round that all of them validated."""
-    if not runs:
+    """The mean over the trainings that were validated, after each round that all of these validated."""
+    by_round = [{one.round: one for one in run} for run in runs if run]
+    if not by_round:
         return ()
-    by_round = [{one.round: one for one in run} for run in runs]
     common = sorted(set.intersection(*(set(run) for run in by_round)))
     means = (mean_validation([run[number] for run in by_round]) for number in common)
     return tuple(mean for mean in means if mean is not None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from tegu.server.training.automatic import settled
-from tegu.server.training.plan import TrainingPlan
+from tegu.server.training.plan import EarlyStopping, TrainingPlan
 
 __all__ = ["CrossFitted", "checkpoint_folder", "cross_fit", "fold_rounds", "with_rounds"]
 
@@ -52,6 +52,7 @@ def cross_fit(plan: TrainingPlan, train: Callable[[int | None, TrainingPlan], Tr
     A plan that ends once validations no longer rise (`until_flat`) ends so in its first training. The others run as
     many rounds as that one has kept, and the last one as many in proportion to its users. So only the first fold's
     users choose the number of rounds, and no users choose the parameters of the other folds that they calibrate.
+    The others are not validated: it would decide nothing.
 
     Args:
         plan: its number of folds, 0 for no cross-fitting, and its number of rounds.
@@ -64,7 +65,7 @@ def cross_fit(plan: TrainingPlan, train: Callable[[int | None, TrainingPlan], Tr
         return CrossFitted(only, (only,))
     first = train(0, replace(plan, rounds=fold_rounds(plan)))
     if plan.early_stopping.until_flat:
-        plan = with_rounds(plan, first.kept * folds // (folds - 1))
+        plan = _without_validations(with_rounds(plan, first.kept * folds // (folds - 1)))
     others = tuple(train(fold, replace(plan, rounds=fold_rounds(plan))) for fold in range(1, folds))
     return CrossFitted(train(None, plan), (first, *others))
 
@@ -76,6 +77,11 @@ def with_rounds(plan: TrainingPlan, rounds: int) -> TrainingPlan:
     if every is None and stopping.until_flat:
         every = stopping.interval(most, by_default=True)
     return replace(plan, rounds=rounds, early_stopping=replace(stopping, validate_every=every, until_flat=False))
+
+
+def _without_validations(plan: TrainingPlan) -> TrainingPlan:
+    """The plan without validations: those of the trainings after the first one would decide nothing."""
+    return replace(plan, early_stopping=EarlyStopping(validate_every=0, until_flat=False))
 
 
 def checkpoint_folder(folder: Path, folds: int, fold: int | None) -> Path:

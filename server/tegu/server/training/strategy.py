@@ -249,7 +249,7 @@ class MetaStrategy(Strategy):
         connected = set(grid.get_node_ids())
         free = connected - set(() if self._rounds is None else self._rounds.busy)
         self._validating = frozenset(free or connected)
-        return evaluation_messages(sorted(self._validating), arrays, validations.request, f"round {number}")
+        return evaluation_messages(sorted(self._validating), arrays, validations.request(number), f"round {number}")
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """Record the validation of the round. Without a usable reply the round has no validation."""
@@ -261,7 +261,7 @@ class MetaStrategy(Strategy):
             sink = self._log_of_rounds.evaluation
             answers = sum_replies(
                 replies,
-                validations.request,
+                validations.request(number),
                 f"round {number}",
                 nodes=self._validating,
                 refused=sink,

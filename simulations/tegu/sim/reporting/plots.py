@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec
@@ -163,7 +164,15 @@ def plot_learning(axes: Axes, points: Sequence[Validation], metric: str, kept: i
     rounds = [point.round for point in points]
     axes.plot(rounds, [p.initialisation for p in points], color=_GREY, ls="--", marker=".", label="initialisation")
     axes.plot(rounds, [p.personalised for p in points], color=_ACCENT, marker="o", label="personalised")
-    axes.plot(rounds, [p.training for p in points], color=_HURT, marker=".", lw=1, label="personalised, training users")
+    compared = [point for point in points if math.isfinite(point.training)]  # one validation in several
+    axes.plot(
+        [point.round for point in compared],
+        [point.training for point in compared],
+        color=_HURT,
+        marker=".",
+        lw=1,
+        label="personalised, training users",
+    )
     if kept in rounds:
         axes.axvline(kept, color="black", lw=1, ls=":", label=f"kept: round {kept}")
     axes.set_xlabel("round")

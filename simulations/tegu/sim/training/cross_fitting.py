@@ -76,7 +76,8 @@ class CrossFittedPopulation(NamedTuple):
 
     Attributes:
         trained: the training that is kept. Its seconds, user rounds and bytes are those of all trainings, and its
-            validations are means over the folds.
+            validations are means over the folds that were validated: the first one alone if it chose the number of
+            rounds.
         folds: the training of each fold. Without cross-fitting there is one, which is the training that is kept.
     """
 
