@@ -62,7 +62,9 @@ def test_the_plan_is_the_recommended_one(run: Run) -> None:
 
 def test_without_a_limit_it_is_within_a_fiftieth_of_the_best_linear_predictor(run: Run) -> None:
     methods = {
-        (knobs["level_ridge"], knobs["taste_ridge"]): adapted_predictions(run.engine, run.bundle.meta, knobs)
+        (knobs["level_ridge"], knobs["spread_ridge"], knobs["taste_ridge"]): adapted_predictions(
+            run.engine, run.bundle.meta, knobs
+        )
         for knobs in run.learner.calibration.candidates
     }
     ridges = min(methods, key=lambda each: error(methods[each], run, run.split.calibration))
@@ -109,7 +111,9 @@ def by_hand(run: Run, items: list[int], ratings: list[float], knobs: dict[str, f
     level, scale = y.mean(), y.std()
     means = meta["offset"] + np.sqrt(0.3) * meta["effects"]
     features = np.sqrt(0.1 / 4) * meta["features"]
-    kernel = meta["deviation"] ** 2 / knobs["level_ridge"] + features @ features.T / knobs["taste_ridge"]
+    effects = 0.3 * (means - meta["offset"])
+    kernel = meta["deviation"] ** 2 / knobs["level_ridge"] + np.outer(effects, effects) / knobs["spread_ridge"]
+    kernel += features @ features.T / knobs["taste_ridge"]
     residuals = (np.asarray(ratings) - level) / scale - means[items]
     solved = np.linalg.solve(kernel[np.ix_(items, items)] + 0.6 * np.eye(len(items)), residuals)
     return np.asarray(level + scale * (means + share * kernel[:, items] @ solved))

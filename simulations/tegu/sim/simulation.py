@@ -59,8 +59,8 @@ def simulate(
     Args:
         population: all users.
         learner: a learner built for `population.spec`, or a module. A module adapts by residual correction and is
-            trained through it (`residual_correction`), or by Reptile for a ranking. Its parameters
-            without `requires_grad` are fixed. None takes the default for the population: item effects, level and taste
+            trained through it (`residual_correction`), or by Reptile for a ranking. Its parameters without
+            `requires_grad` are fixed. None takes the default for the population: item effects, level, spread and taste
             for one number per item id, vectors of items and users for a ranking, and otherwise a small network that is
             made from the spec. A note says which.
         rounds: number of rounds. None means the plan's, or what the learner recommends: for a module until

@@ -46,16 +46,26 @@ def rated(count: int, padding: int = 0, seed: int = 0, dtype: torch.dtype = torc
 
 
 def means_and_covariance(
-    meta: TorchTree, items: Tensor, level_ridge: float = 1.0, taste_ridge: float = 1.0, known: bool = False
+    meta: TorchTree,
+    items: Tensor,
+    level_ridge: float = 1.0,
+    spread_ridge: float = 1.0,
+    taste_ridge: float = 1.0,
+    known: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Of standardised ratings without their noise, in numbers written out by hand."""
+    """Of standardised ratings without their noise, in numbers written out by hand.
+
+    The covariance has no gradient in the effects, which follow the likelihood as means alone.
+    """
     means = meta["offset"] + math.sqrt(0.3) * meta["effects"][items]
     features = math.sqrt(0.1 / FACTORS) * meta["features"][items]
     if known:
         attributes = torch.from_numpy(KNOWN).to(features)[items]
         means = means + math.sqrt(0.1) * (attributes @ meta["effects_of_known"])
         features = features + attributes @ meta["features_of_known"] * math.sqrt(0.2 / FACTORS)
-    return means, meta["deviation"] ** 2 / level_ridge + features @ features.T / taste_ridge
+    effects = 0.3 * (means - meta["offset"]).detach()
+    of_scale = meta["deviation"] ** 2 / level_ridge + torch.outer(effects, effects) / spread_ridge
+    return means, of_scale + features @ features.T / taste_ridge
 
 
 def conditional(meta: TorchTree, support: Batch[Tensor], x: Tensor, **options: Any) -> Array:
@@ -73,7 +83,7 @@ def conditional(meta: TorchTree, support: Batch[Tensor], x: Tensor, **options: A
 def test_predictions_are_conditional_means(count: int, padding: int, known: bool) -> None:
     learner = built(known=KNOWN if known else None)
     meta, support, x = meta_of(learner), rated(count, padding), torch.arange(ITEMS)
-    ridges = {"level_ridge": 0.7, "taste_ridge": 1.6}
+    ridges = {"level_ridge": 0.7, "spread_ridge": 0.2, "taste_ridge": 1.6}
     state = learner.adapt(meta, support, {**learner.knobs, **ridges}, NO_NOISE)
     real = Batch(support.x[:count], support.y[:count], support.mask[:count])
     expected = conditional(meta, real, x, known=known, **ridges)
@@ -119,7 +129,7 @@ def test_any_scale_of_ratings_gives_the_same_result() -> None:
     meta, support = meta_of(learner), rated(6)
     moved = support._replace(y=100 + 40 * support.y)
     states = [each.adapt(meta, rows, each.knobs, NO_NOISE) for each, rows in ((learner, support), (other, moved))]
-    for name in ("level", "taste", "shrinkage"):
+    for name in ("level", "spread", "taste", "shrinkage"):
         torch.testing.assert_close(states[0][name], states[1][name], rtol=1e-3, atol=1e-4)
     assert float(states[1]["loo_improvement"]) == pytest.approx(1600 * float(states[0]["loo_improvement"]), rel=1e-3)
     updates = [each.update(meta, rows, rows, NO_NOISE) for each, rows in ((learner, support), (other, moved))]
@@ -144,8 +154,26 @@ def test_the_guard_scales_the_state() -> None:
     learner = built()
     meta, support = meta_of(learner), rated(5)
     whole, half = (learner.adapt(meta, support, {**learner.knobs, "weight": part}, NO_NOISE) for part in (1.0, 0.5))
-    torch.testing.assert_close(half["taste"], whole["taste"] / 2)
-    torch.testing.assert_close(half["level"], whole["level"] / 2)
+    for name in ("level", "spread", "taste"):
+        torch.testing.assert_close(half[name], whole[name] / 2)
+
+
+def test_calibration_may_leave_the_spread_out() -> None:
+    """With the large ridge among the candidates, whoever sets items far apart is predicted as others are."""
+    learner, items = built(), torch.arange(ITEMS)
+    meta = {name: torch.zeros_like(value) for name, value in meta_of(learner).items()}
+    meta["effects"] = torch.linspace(-2, 2, ITEMS)
+    effect = SCALE * math.sqrt(0.3) * meta["effects"]
+    support = Batch(items, (LEVEL + 1.5 * effect).unsqueeze(1), torch.ones(ITEMS))
+    ridges = sorted({each["spread_ridge"] for each in learner.calibration.candidates})
+    states = [learner.adapt(meta, support, {**learner.knobs, "spread_ridge": each}, NO_NOISE) for each in ridges]
+    slopes = [
+        float((learner.predict(meta, state, items)[:, 0] - LEVEL) @ effect / (effect @ effect)) for state in states
+    ]
+    precision = 0.3**2 * float((0.3 * meta["effects"].square()).sum()) / NOISE  # of the spread, in its deviations
+    assert slopes == pytest.approx([1 + 0.5 * precision / (precision + ridge) for ridge in ridges], rel=1e-3)
+    assert slopes[0] > 1.1
+    assert slopes[-1] < 1.02
 
 
 def test_row_losses_are_squared_errors_of_the_initialisation() -> None:

@@ -158,7 +158,7 @@ def test_the_means_of_items_are_learned(build: Any) -> None:
     often = np.argsort(-counts, kind="stable")[:300]
     means = np.bincount(items, y[:, 0], len(counts))[often] / counts[often]
     meta = {name: torch.from_numpy(value) for name, value in run.bundle.meta.items()}
-    nobody = {"level": torch.zeros(()), "taste": torch.zeros(meta["features"].shape[1])}
+    nobody = {"level": torch.zeros(()), "spread": torch.zeros(()), "taste": torch.zeros(meta["features"].shape[1])}
     expected = run.learner.predict(meta, nobody, torch.from_numpy(often))[:, 0].numpy()
     assert np.corrcoef(expected, means)[0, 1] > 0.9
     for entry in evaluate_heldout(run, {"item_mean": item_mean(run.split.train, run.split.calibration)}).curve:

@@ -1,17 +1,20 @@
-"""Ratings by item id: item effects and item features for all people, a level and a taste for each person.
+"""Ratings by item id: item effects and features for all people, a level, a spread and a taste for each person.
 
 With the targets standardised, a person's rating of an item is
 
-    offset + effect of the item + level + taste . features of the item + noise
-    level ~ N(0, deviation^2), each entry of taste ~ N(0, 1), noise ~ N(0, NOISE)
+    offset + (1 + spread) * effect of the item + level + taste . features of the item + noise
+    level ~ N(0, deviation^2), spread ~ N(0, 0.3^2), each entry of taste ~ N(0, 1), noise ~ N(0, NOISE)
 
-which is factor analysis with one loading that all items share (Salakhutdinov and Mnih 2007, "Probabilistic Matrix
-Factorization"). The best prediction from some ratings is then linear in them: ridge regression on the vector
-[deviation, features]. The device computes it in closed form, with a ridge for the level and one for the taste.
+which is factor analysis with one loading that all items share and one that is their effect (Salakhutdinov and Mnih
+2007, "Probabilistic Matrix Factorization"). The spread says how far the person sets good items apart from bad ones:
+some use the whole scale, others two points of it. The best prediction from some ratings is then linear in them: ridge
+regression on the vector [deviation, 0.3 effect, features]. The device computes it in closed form, with a ridge each for
+level, spread and taste.
 
 The server follows the gradient of the marginal likelihood of each person's ratings. It needs no gradient through the
 device's regression: by Fisher's identity, it is the expected gradient of the complete likelihood under the person's
-posterior, as in one step of EM (Dempster, Laird and Rubin 1977). Effects and features have normal priors, which count
+posterior, as in one step of EM (Dempster, Laird and Rubin 1977). Effects follow it as means alone, not as loadings of
+the spread, which makes worse means of them (decision 079). Effects and features have normal priors, which count
 once among all people, so that an item with few ratings keeps a small effect and small features.
 
 Standardised units make the settings of this file, which are shares of the variance of ratings, right for any scale.
@@ -22,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -58,14 +62,18 @@ PAPER = "Salakhutdinov and Mnih 2007, Probabilistic Matrix Factorization"
 NOISE = 0.6  # variances, as shares of the variance of all ratings
 _EFFECT_VARIANCE, _TASTE_VARIANCE = 0.3, 0.1
 _KNOWN_EFFECT_VARIANCE, _KNOWN_TASTE_VARIANCE = 0.1, 0.2
-_DEVIATION = 0.45
+_DEVIATION = 0.45  # before training
+_SPREAD_DEVIATION = 0.3  # fixed: a trained one fits the training people's ratings, and is three times as large
+_LEVEL, _SPREAD = 0, 1  # their places among a person's numbers, before the taste
 _FIRST_FEATURES = 0.3  # standard deviations of the prior
 _KNOBS = {
     "level_ridge": 1.0,
+    "spread_ridge": 1.0,
     "taste_ridge": 1.0,
     **asdict(Guard(weight=1.0, guard=0.0, floor=0.0, intercept=0.0, slope=0.0, residual_sd=1.0)),
 }
-_CANDIDATES = tuple((level, taste) for level in (2.0, 1.0, 0.5) for taste in (2.0, 1.0, 0.6, 0.35, 0.2))
+_LEVEL_RIDGES, _TASTE_RIDGES = (2.0, 1.0, 0.5), (2.0, 1.0, 0.6, 0.35, 0.2)
+_SPREAD_RIDGES = (30.0, 1.0)  # 30 leaves hardly any spread: where people use the scale alike, learning it costs
 _TRAINING = RecommendedTraining("Adam", 0.02, decay=True, rounds=600)
 _COHORT = 100  # but at most half of the training people, so that folds can fill it
 _KNOWN = "known"
@@ -77,8 +85,8 @@ def item_ratings(
 ) -> Learner:
     """A learner for one number per item id, such as ratings, minutes or prices.
 
-    The state is the person's `level` (a scalar) and `taste` `[factors]`, in standardised units, with the scalars
-    `loo_improvement` and `shrinkage`, as in residual correction.
+    The state is the person's `level` and `spread` (scalars) and `taste` `[factors]`, in standardised units, with the
+    scalars `loo_improvement` and `shrinkage`, as in residual correction.
 
     Args:
         spec: of a regression of one target on one item id; see `Spec.regression(items=)`.
@@ -102,8 +110,9 @@ def item_ratings(
 
     def fitted(meta: TorchTree, rows: TorchBatch, features: Tensor, ridges: TorchKnobs) -> tuple[Tensor, LinearFit]:
         residuals = (rows.y.squeeze(-1) - level) / scale - _expected(meta, rows.x)
-        first = _first(features)
-        penalties = NOISE * (first * ridges["level_ridge"] + (1 - first) * ridges["taste_ridge"])
+        level_only, spread_only = _at(features, _LEVEL), _at(features, _SPREAD)
+        of_taste = (1 - level_only - spread_only) * ridges["taste_ridge"]
+        penalties = NOISE * (level_only * ridges["level_ridge"] + spread_only * ridges["spread_ridge"] + of_taste)
         return residuals, fit_linear(features, residuals, rows.mask, penalties)
 
     def adapt(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
@@ -114,11 +123,13 @@ def item_ratings(
         own = Guard[Any].of(knobs)
         kept = shrinkage(own, improvement)
         weights = own.weight * kept * found.weights
-        return {"level": weights[0], "taste": weights[1:], SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
+        person = {"level": weights[_LEVEL], "spread": weights[_SPREAD], "taste": weights[_SPREAD + 1 :]}
+        return {**person, SHRINKAGE: kept, LOO_IMPROVEMENT: improvement}
 
     def predict(meta: TorchTree, state: TorchTree, x: Tensor) -> Tensor:
         features = _features(meta, x)
-        own = features[:, 0] * state["level"] + features[:, 1:] @ state["taste"]
+        own = features[:, _LEVEL] * state["level"] + features[:, _SPREAD] * state["spread"]
+        own = own + features[:, _SPREAD + 1 :] @ state["taste"]
         return (level + scale * (_expected(meta, x) + own)).unsqueeze(-1)
 
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
@@ -130,8 +141,8 @@ def item_ratings(
         mean, covariance = posterior.weights.detach(), NOISE * posterior.inverse.detach()
         target = (rows.y.squeeze(-1) - level) / scale
         squares = (target - _expected(meta, rows.x) - features @ mean).square()
-        spread = ((features @ covariance) * features).sum(-1)
-        likelihood = ((squares + spread) * rows.mask).sum() / (2 * NOISE)
+        variances = ((features @ covariance) * features).sum(-1)
+        likelihood = ((squares + variances) * rows.mask).sum() / (2 * NOISE)
         return likelihood + _prior(meta) / users, {}
 
     def row_losses(meta: TorchTree, batch: TorchBatch) -> Tensor:
@@ -169,18 +180,19 @@ def _expected(meta: TorchTree, x: Tensor) -> Tensor:
 
 
 def _features(meta: TorchTree, x: Tensor) -> Tensor:
-    """`[rows, 1 + factors]`: what a level and a taste of prior variance 1 are multiplied by."""
+    """`[rows, 2 + factors]`: what a level, a spread and a taste of prior variance 1 are multiplied by."""
     own = from_table(x, meta["features"]) * math.sqrt(_TASTE_VARIANCE / meta["features"].shape[1])
     if _KNOWN in meta:
         of_known = meta["features_of_known"] * math.sqrt(_KNOWN_TASTE_VARIANCE / meta["features"].shape[1])
         own = own + from_table(x, meta[_KNOWN]) @ of_known
-    padded = F.pad(own, (1, 0))  # torch.cat of a batched and a shared tensor fixes the number of rows in a graph
-    return padded + meta["deviation"] * _first(padded)
+    padded = F.pad(own, (2, 0))  # torch.cat of a batched and a shared tensor fixes the number of rows in a graph
+    effect = (_expected(meta, x) - meta["offset"]).detach().unsqueeze(-1)
+    return padded + meta["deviation"] * _at(padded, _LEVEL) + _SPREAD_DEVIATION * effect * _at(padded, _SPREAD)
 
 
-def _first(features: Tensor) -> Tensor:
-    """`[features]`: 1 for the first, the person's level, and 0 for the others."""
-    return (torch.arange(features.shape[-1], device=features.device) == 0).to(features.dtype)
+def _at(features: Tensor, place: int) -> Tensor:
+    """`[features]`: 1 at this place and 0 elsewhere."""
+    return (torch.arange(features.shape[-1], device=features.device) == place).to(features.dtype)
 
 
 def _prior(meta: TorchTree) -> Tensor:
@@ -211,7 +223,10 @@ def _initial(items: int, factors: int, known: Array | None, seed: int) -> Tree:
 
 def _candidates() -> list[Mapping[str, float]]:
     """Stronger ridges first; they stay closer to the initialisation."""
-    return [{**_KNOBS, "level_ridge": level, "taste_ridge": taste} for level, taste in _CANDIDATES]
+    return [
+        {**_KNOBS, "level_ridge": level, "spread_ridge": spread, "taste_ridge": taste}
+        for level, spread, taste in product(_LEVEL_RIDGES, _SPREAD_RIDGES, _TASTE_RIDGES)
+    ]
 
 
 def _check_spec(spec: Spec) -> None:

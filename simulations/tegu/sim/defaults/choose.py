@@ -52,7 +52,10 @@ def choose_learner(
         note("no module is given: item vectors and popularity are trained, a user's vector adapts (implicit_als)")
         return implicit_als(population.spec)
     if _is_rating(population.spec):
-        note("no module is given: effects of items, a person's level and taste by ridge are trained (item_ratings)")
+        note(
+            "no module is given: effects of items, a person's level, spread and taste by ridge are trained "
+            "(item_ratings)"
+        )
         return learner_for_ratings(population, seed)
     made = default_module(population.spec)
     note(f"no module is given: {made.text} is trained; pass a torch module for another one")
