@@ -131,6 +131,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         guarded=draw(st.booleans()),
         window=draw(st.integers(0, 9)),
         noise=draw(st.integers(0, 9)),
+        fixed_parameters=tuple(draw(st.lists(st.text(max_size=5), max_size=2))),
+        untrained_parameters=tuple(draw(st.lists(st.text(max_size=5), max_size=2))),
+        state_members=draw(st.integers(0, 3)),
         encoding=draw(st.none() | encodings),
     )
 

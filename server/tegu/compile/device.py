@@ -102,5 +102,6 @@ def manifest_of(learner: Learner) -> Manifest:
         window=learner.calibration.window,
         noise=learner.noise,
         fixed_parameters=learner.fixed_parameters,
+        untrained_parameters=learner.untrained_parameters,
         state_members=0 if learner.members is None else learner.members.number,
     )

@@ -235,6 +235,8 @@ class Learner:
             otherwise None.
         fixed_parameters: names of the entries of `meta` that nothing changes, neither training nor a device. No update
             holds them.
+        untrained_parameters: names of parameters that adapt, and whose update is always zero: training leaves their
+            first values as they are. See `inner_loop.untrained`.
         recommended: how the server best trains it; None for the plan's defaults.
         members: the members of a state, whose spread is the uncertainty; None for a learner with one set of parameters.
         source: the module and the loss it was built from. Baselines and `Run.state_dict` need it; None if not known.
@@ -259,6 +261,7 @@ class Learner:
     execution: Execution = field(default_factory=Execution)
     gradient_learner: Learner | None = None
     fixed_parameters: tuple[str, ...] = ()
+    untrained_parameters: tuple[str, ...] = ()
     source: Source | None = None
     recommended: RecommendedTraining | None = None
     members: Members | None = None

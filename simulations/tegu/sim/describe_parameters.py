@@ -14,7 +14,7 @@ _SHOWN = 3
 
 def describe_parameters(learner: Learner) -> str:
     """The learner's trained, adapted and fixed parameters: how many, and the names of the first."""
-    trained = tuple(trained_part(learner.init(0), learner.fixed_parameters))
+    trained = tuple(trained_part(learner.init(0), (*learner.fixed_parameters, *learner.untrained_parameters)))
     return (
         f"parameters: {_listed(trained)} train, {_listed(learner.adapted_parameters)} adapt on a device, "
         f"{_listed(learner.fixed_parameters)} are fixed"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.cli.conftest import CommandResult
 from tests.cli.test_help import assert_error
 
-from tegu.core.bundle.file import read_bundle
+from tegu.core.bundle.file import read_bundle, write_bundle
 from tegu.core.bundle.manifest import Manifest
 
 Run = Callable[..., CommandResult]
@@ -57,6 +58,20 @@ def test_what_changes_each_parameter_is_shown(tegu: Run, bundles: dict[str, Path
     ]
     assert ["film.weight", "15x3", "training"] in lines
     assert ["user", "3", "training, device"] in lines
+
+
+def test_parameters_that_training_leaves_are_changed_by_the_device_alone(
+    tegu: Run, bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    bundle = read_bundle(bundles["ranking"])
+    manifest = replace(bundle.manifest, untrained_parameters=("user", "film.weight"))
+    write_bundle(tmp_path / "untrained.tegu", replace(bundle, manifest=manifest))
+    lines = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in tegu("inspect", tmp_path / "untrained.tegu").out.splitlines()
+    ]
+    assert ["user", "3", "device"] in lines
+    assert ["film.weight", "15x3", "nothing"] in lines
 
 
 def test_json_is_the_manifest(tegu: Run, bundles: dict[str, Path]) -> None:

@@ -25,12 +25,16 @@ from tegu.sim.training.cross_fitting import Evaluator
 MSE = METRICS["mse"]
 
 
-def test_a_gradient_learner_tries_its_own_steps_at_several_sizes() -> None:
+def test_a_gradient_learner_tries_its_own_steps_and_a_single_one_at_several_sizes() -> None:
     learner = people.learner()
-    assert [option["lr"] / learner.knobs["lr"] for option in learner.calibration.candidates] == pytest.approx(
-        list(RATES)
-    )
-    assert {option["steps"] for option in learner.calibration.candidates} == {learner.knobs["steps"]}
+    own, tried = learner.knobs, learner.calibration.candidates
+    rates = {steps: [each["lr"] / own["lr"] for each in tried if each["steps"] == steps] for steps in (1, own["steps"])}
+    assert own["steps"] > 1
+    assert rates[own["steps"]] == pytest.approx(list(RATES))
+    assert rates[1] == pytest.approx([rate for rate in RATES if rate >= 1])
+    moves = [each["steps"] * each["lr"] for each in tried]
+    assert moves == sorted(moves)
+    assert len(tried) == len(rates[1]) + len(RATES)
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -79,6 +79,7 @@ class Manifest:
         noise: length of the graphs' input `noise`; 0 for a learner that draws none.
         fixed_parameters: names of the parameters that neither training nor a device changes. Rounds do not send them;
             nodes take them from the bundle.
+        untrained_parameters: names of parameters that a device changes and training does not.
         state_members: number of sets of parameters in a state, whose outputs the predict graph gives one by one; 0 for
             a learner with one.
         encoding: how raw columns, labels and item ids become rows; None where the developer gave rows.
@@ -99,6 +100,7 @@ class Manifest:
     window: int = 0
     noise: int = 0
     fixed_parameters: tuple[str, ...] = ()
+    untrained_parameters: tuple[str, ...] = ()
     state_members: int = 0
     encoding: Encoding | None = None
 
@@ -131,8 +133,9 @@ class Manifest:
             "schedule": [entry.as_json() for entry in self.schedule],
             "spec": self.spec.to_dict(),
         }
-        if not self.state_members:
-            del body["state_members"]  # bundles of most learners stay as they were before there was this entry
+        for name in ("state_members", "untrained_parameters"):
+            if not body[name]:
+                del body[name]  # bundles of most learners stay as they were before there was this entry
         try:
             return json.dumps(body, indent=1, sort_keys=True, allow_nan=False).encode()
         except (TypeError, ValueError) as error:
@@ -178,6 +181,7 @@ def _parse(body: Mapping[str, Any]) -> Manifest:
         window=_typed(body["window"], int),
         noise=_typed(body["noise"], int),
         fixed_parameters=tuple(_typed(name, str) for name in _typed(body["fixed_parameters"], list)),
+        untrained_parameters=tuple(_typed(name, str) for name in _typed(body.get("untrained_parameters", []), list)),
         state_members=_typed(body.get("state_members", 0), int),
         encoding=None if body["encoding"] is None else encoding_from_dict(body["encoding"]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tegu.core.bundle.manifest import STEPS
 from tegu.core.data.spec import Spec
 from tegu.learners.inner_loop.adaptable import Adaptable
 from tegu.learners.inner_loop.query_gradient import Objective, summed_update_of, update_of
@@ -20,8 +21,15 @@ _RATE_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 def step_size_candidates(
     ready: Adaptable, knobs: Mapping[str, float], factors: tuple[float, ...] = _RATE_FACTORS
 ) -> CalibrationOptions:
-    """Calibration tries multiples of the step size, the knob `lr`; the smaller ones first."""
-    candidates = [{**knobs, "lr": knobs["lr"] * factor} for factor in factors]
+    """Calibration tries multiples of the step size, the knob `lr`, and a single larger step; the smaller moves first.
+
+    Where training takes several steps, its rule may prepare for fewer: Reptile's last gradient moves the
+    initialisation, and nothing says what is good after a step along it.
+    """
+    tried = [{**knobs, "lr": knobs["lr"] * factor} for factor in factors]
+    if knobs[STEPS] > 1:
+        tried += [{**knobs, STEPS: 1.0, "lr": knobs["lr"] * factor} for factor in factors if factor >= 1]
+    candidates = sorted(tried, key=lambda each: (each[STEPS] * each["lr"], each[STEPS]))
     return CalibrationOptions(candidates=candidates, row_losses=ready.row_losses)
 
 

@@ -87,12 +87,12 @@ def combination(learners: Sequence[Learner]) -> Learner:
     steps = {STEPS: max(each.knobs.get(STEPS, 0.0) for each in learners)} if _iterated(learners) else {}
     adapt = _by_steps(parts) if steps else _at_once(parts)
     windows = [each.calibration.window for each in learners]
-    fixed = tuple(f"{number}/{name}" for number, each in enumerate(learners) for name in each.fixed_parameters)
+    numbered = list(enumerate(learners))
     return Learner(
         name=",".join(each.name for each in learners),
         paper="; ".join(dict.fromkeys(each.paper for each in learners)),
         spec=first.spec,
-        adapted_parameters=tuple(f"{n}/{name}" for n, each in enumerate(learners) for name in each.adapted_parameters),
+        adapted_parameters=tuple(f"{n}/{name}" for n, each in numbered for name in each.adapted_parameters),
         knobs=_merged_knobs([each.knobs for each in learners], _alone(parts, 0)) | steps,
         unadapted=_merged_knobs([each.unadapted for each in learners], _alone(parts, 0)) | dict.fromkeys(steps, 0.0),
         init=lambda seed: _initial(parts, seed),
@@ -112,7 +112,8 @@ def combination(learners: Sequence[Learner]) -> Learner:
             merges_query=all(each.execution.merges_query for each in learners),
             example_scaling=first.execution.example_scaling,
         ),
-        fixed_parameters=fixed,
+        fixed_parameters=tuple(f"{n}/{name}" for n, each in numbered for name in each.fixed_parameters),
+        untrained_parameters=tuple(f"{n}/{name}" for n, each in numbered for name in each.untrained_parameters),
         recommended=_recommended(learners),
     )
 

@@ -63,4 +63,4 @@ def fedavg(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         merges_query=True,
         example_scaling=like.execution.example_scaling,
     )
-    return replace(like, name="fedavg", paper=PAPER, update=update, execution=execution)
+    return replace(like, name="fedavg", paper=PAPER, update=update, execution=execution, untrained_parameters=())

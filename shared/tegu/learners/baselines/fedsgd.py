@@ -45,4 +45,4 @@ def fedsgd(model: nn.Module, like: Learner, *, loss: str | OutputLoss | None = N
         return gradients(model, rows_loss, meta, trained_part(meta, like.fixed_parameters), rows)
 
     execution = Execution(order_invariant=True, merges_query=True, example_scaling=like.execution.example_scaling)
-    return replace(like, name="fedsgd", paper=PAPER, update=update, execution=execution)
+    return replace(like, name="fedsgd", paper=PAPER, update=update, execution=execution, untrained_parameters=())

@@ -9,7 +9,7 @@ arXiv:2106.16245, train one vector for all labels. A softmax does not change wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -36,18 +36,19 @@ def with_untrained(learner: Learner, model: nn.Module, patterns: Sequence[str]) 
     """
     if not patterns:
         return learner
-    names = frozenset(adapted_parameter_names(model, patterns, "untrained_parameters"))
+    names = adapted_parameter_names(model, patterns, "untrained_parameters")
     summed = learner.execution.summed_update
     if summed is not None:
         summed = summed._replace(compute=_zeroed(summed.compute, names))
     return replace(
         learner,
         update=_zeroed(learner.update, names),
+        untrained_parameters=names,
         execution=replace(learner.execution, summed_update=summed),
     )
 
 
-def _zeroed(update: Update, names: frozenset[str]) -> Update:
+def _zeroed(update: Update, names: Collection[str]) -> Update:
     def zeroed(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         found = update(meta, support, query, noise)
         return {name: torch.zeros_like(value) if name in names else value for name, value in found.items()}

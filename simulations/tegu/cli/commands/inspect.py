@@ -127,7 +127,8 @@ def _parameter_table(bundle: Bundle) -> Table:
 def _changed_by(name: str, manifest: Manifest) -> str:
     if name in manifest.fixed_parameters:
         return "nothing (fixed)"
-    return "training, device" if name in manifest.adapted_parameters else "training"
+    trained, adapted = name not in manifest.untrained_parameters, name in manifest.adapted_parameters
+    return ", ".join(["training"] * trained + ["device"] * adapted) or "nothing"
 
 
 def _field_text(field: Field) -> str:

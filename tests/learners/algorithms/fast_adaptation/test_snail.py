@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -14,6 +15,7 @@ from torch import Tensor
 from tegu.core.data.batch import Batch
 from tegu.core.errors import DataError
 from tegu.learners import Learner, snail
+from tegu.learners.algorithms.fast_adaptation.first_attention import start_by_comparing
 from tegu.learners.learner import TorchBatch, TorchTree
 from tegu.learners.modules.functional import call
 
@@ -104,3 +106,22 @@ def test_the_order_of_the_support_matters() -> None:
 def test_a_window_without_places_is_refused() -> None:
     with pytest.raises(DataError, match="window is 0: expected at least 1"):
         snail(network(), SPEC, window=0)
+
+
+def test_a_query_attends_to_the_rows_that_are_like_it_before_any_training() -> None:
+    """Scores of the first attention: the nearest row's is the largest, the query's own less than a copy's."""
+    learner, features = snail(network(), SPEC), 24
+    weight, bias = np.zeros((160, features + LABELS), np.float32), np.zeros(160, np.float32)
+    first = start_by_comparing(weight, bias, features, 3)
+    assert {name: value.shape for name, value in first.items()} == {"weight": weight.shape, "bias": bias.shape}
+    rng = np.random.default_rng(0)
+    rows_of_user = rng.standard_normal((LABELS, features)).astype(np.float32)
+    labelled = np.hstack([rows_of_user, np.eye(LABELS, dtype=np.float32)])
+    asked = np.hstack([rows_of_user, np.zeros((LABELS, LABELS), np.float32)])
+    query, key = (asked @ first["weight"][:64].T + first["bias"][:64], labelled @ first["weight"][64:128].T)
+    scores = query @ key.T / 8
+    assert (scores.argmax(1) == np.arange(LABELS)).all()
+    own = (query * (asked @ first["weight"][64:128].T)).sum(1) / 8
+    np.testing.assert_allclose(scores.diagonal() - own, 6, rtol=1e-3)
+    entry = learner.init(0)["snail/0.weight"]
+    np.testing.assert_array_equal(entry[:64, :-LABELS], entry[64:128, :-LABELS])

@@ -58,7 +58,8 @@ def check_state(state: Mapping[str, object]) -> None:
 
 def _check_manifest(manifest: Manifest) -> None:
     _check_names("the learner's and the paper's name", (manifest.learner, manifest.paper))
-    _check_names("adapted and fixed parameters", (*manifest.adapted_parameters, *manifest.fixed_parameters))
+    parameters = (*manifest.adapted_parameters, *manifest.fixed_parameters, *manifest.untrained_parameters)
+    _check_names("adapted, fixed and untrained parameters", parameters)
     _most("schedule entries", len(manifest.schedule), MAX_ENTRIES)
     _most("candidates", len(manifest.candidates), MAX_ENTRIES)
     scheduled = [entry.knobs for entry in manifest.schedule]

@@ -10,7 +10,8 @@ The paper's sequence is the support and one query. Layers are causal, so that th
 see `snail_blocks`. The sequence has `window` places: the newest rows are read, and fewer leave the first places empty.
 
 The update follows the query's loss after the support plus that without any support. A user without interactions then
-gets what is best for a new user, which the paper's episodes do not ask for.
+gets what is best for a new user, which the paper's episodes do not ask for. For classification, the first attention
+starts as a comparison of rows; see `first_attention`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tegu.learners.algorithms.episodic import (
     module_entries,
     module_parameters,
 )
+from tegu.learners.algorithms.fast_adaptation.first_attention import start_by_comparing
 from tegu.learners.algorithms.fast_adaptation.snail_blocks import after, layers_of, parameters_of, read_sequence
 from tegu.learners.learner import Learner, TorchBatch, TorchKnobs, TorchTree
 from tegu.learners.modules.functional import Given
@@ -44,6 +46,7 @@ __all__ = ["PAPER", "snail"]
 
 PAPER = "Mishra et al. 2018, A Simple Neural Attentive Meta-Learner, arXiv:1707.03141"
 _PREFIX = "snail"
+_FIRST = "snail/0"  # the first layer, an attention
 _TRAINING = TRAINING._replace(lr=0.001)
 _CANDIDATES = [{"temperature": temperature} for temperature in (2.0, 1.0)]
 
@@ -105,7 +108,11 @@ def snail(
         return first + second
 
     def own(seed: int) -> Tree:
-        return module_entries(_PREFIX, parameters_of(layers, spec.outputs), seed)
+        entries = module_entries(_PREFIX, parameters_of(layers, spec.outputs), seed)
+        if not of_labels:
+            return entries
+        compared = start_by_comparing(entries[f"{_FIRST}.weight"], entries[f"{_FIRST}.bias"], network.width, seed)
+        return {**entries, **{f"{_FIRST}.{part}": value for part, value in compared.items()}}
 
     form = Episodic(
         adapt,

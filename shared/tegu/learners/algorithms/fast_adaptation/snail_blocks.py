@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from tegu.learners.learner import TorchTree
 from tegu.learners.operators.tensors.pieces import concatenate, narrow
 
-__all__ = ["Attention", "Convolution", "Layer", "after", "layers_of", "parameters_of", "read_sequence"]
+__all__ = ["FIRST_KEYS", "Attention", "Convolution", "Layer", "after", "layers_of", "parameters_of", "read_sequence"]
 
+FIRST_KEYS = 64  # length of a key of the first attention
 _EXCLUDED = -1e9  # added to the attention to a place without a row
 
 
@@ -83,7 +84,7 @@ def layers_of(channels: int, places: int, filters: int) -> tuple[Layer, ...]:
     found = list[Layer]()
     powers = range(math.ceil(math.log2(places)))  # they look back to the first place
     for keys, values, convolutions in (
-        (64, 32, powers),
+        (FIRST_KEYS, 32, powers),
         (2 * filters, filters, powers),
         (4 * filters, 2 * filters, ()),
     ):

@@ -20,6 +20,7 @@ from tegu.core.data.spec import Spec
 from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
 from tegu.learners.inner_loop.adaptable import adaptable
 from tegu.learners.inner_loop.gradient_steps import inner_loop, run_steps
+from tegu.learners.inner_loop.untrained import with_untrained
 from tegu.learners.learner import Learner, TorchBatch, TorchTree
 from tegu.learners.modules.initial_values import Init
 from tegu.learners.modules.losses import OutputLoss
@@ -40,6 +41,7 @@ def meta_sgd(
     steps: int = 1,
     lr: float = 0.1,
     prior: float = 0.0,
+    untrained_parameters: Sequence[str] = (),
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
@@ -55,6 +57,7 @@ def meta_sgd(
         steps: number of inner steps in training, and the default on devices.
         lr: the first step size of every entry; as a knob, a factor on all learned ones is this knob over its default.
         prior: as in `reptile`.
+        untrained_parameters: as in `reptile`.
         init: as in `reptile`.
         output: as in `reptile`.
 
@@ -74,4 +77,5 @@ def meta_sgd(
     learner = learner_by_steps(
         "meta_sgd", PAPER, spec, ready, knobs, adapt, objective, step_size_candidates(ready, knobs)
     )
-    return replace(learner, init=lambda seed: {**ready.init(seed), **initial_factors(ready.module, ready.adapted)})
+    learner = replace(learner, init=lambda seed: {**ready.init(seed), **initial_factors(ready.module, ready.adapted)})
+    return with_untrained(learner, ready.module, untrained_parameters)

@@ -39,6 +39,7 @@ from tegu.learners.algorithms.learned_optimiser.transforms import (
 )
 from tegu.learners.inner_loop.adaptable import adaptable
 from tegu.learners.inner_loop.gradient_steps import inner_loop, run_steps
+from tegu.learners.inner_loop.untrained import with_untrained
 from tegu.learners.learner import (
     Iterated,
     Learner,
@@ -67,6 +68,7 @@ def t_net(
     lr: float = 0.1,
     prior: float = 0.0,
     mask: bool = False,
+    untrained_parameters: Sequence[str] = (),
     init: Init = "module",
     output: OutputName | None = None,
 ) -> Learner:
@@ -86,6 +88,7 @@ def t_net(
         lr: step size of the inner steps.
         prior: as in `reptile`.
         mask: whether a mask chooses the units that adapt, as in MT-Net. The learner then draws noise.
+        untrained_parameters: as in `reptile`.
         init: as in `reptile`.
         output: as in `reptile`.
 
@@ -110,13 +113,14 @@ def t_net(
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         return ready.mean_loss(meta | run_steps(adapt, meta, support, knobs, noise=noise), query, support), {}
 
-    return replace(
+    learner = replace(
         learner_by_steps("t_net", PAPER, spec, ready, knobs, adapt, objective, step_size_candidates(ready, knobs)),
         init=lambda seed: {**ready.init(seed), **_first_entries(layers, mask=mask)},
         predict=lambda meta, state, x: ready.output(with_transforms(layers, meta | state), x),
         noise=sum(layer.out for layer in layers) if mask else 0,
         source=None,  # with these parameters, the module is not what was trained
     )
+    return with_untrained(learner, ready.module, untrained_parameters)
 
 
 def _zeta(layer: Layer) -> str:

@@ -111,6 +111,7 @@ def mixture(learner: Learner, initialisations: int) -> Learner:
         update=partial(_update, base),
         calibration=replace(learner.calibration, candidates=_candidates(learner), row_losses=None),
         execution=replace(learner.execution, summed_update=None),
+        untrained_parameters=tuple(f"{n}/{name}" for n in base.numbers for name in learner.untrained_parameters),
         gradient_learner=learner.gradient_learner and mixture(learner.gradient_learner, initialisations),
     )
 
