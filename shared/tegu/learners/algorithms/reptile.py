@@ -30,6 +30,7 @@ from tegu.learners.inner_loop.gradient_steps import (
     inner_loop,
     run_steps,
 )
+from tegu.learners.inner_loop.label_order import in_label_order
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.inner_loop.untrained import with_untrained
 from tegu.learners.learner import (
@@ -93,7 +94,8 @@ def reptile(
         lr: step size of the inner steps.
         prior: the number of interactions that the initialisation counts for: with n rows a step is
             `lr * n / (n + prior)`.
-        minibatches: number of parts into which training splits the user's rows; the inner steps use them in turn.
+        minibatches: number of parts into which training splits the user's rows; the inner steps use them in turn. Each
+            part has its share of each label; see `inner_loop.label_order`.
         inner: "sgd" or "adam".
         momentum: momentum of the inner SGD.
         learn_step_sizes: "layers" to learn a factor on `lr` for each adapted parameter tensor, "parameters" for each of
@@ -126,13 +128,17 @@ def reptile(
     every_parameter_adapts = len(names) == len(trained_parameter_names(model))
     _check_rows_per_weight(rows_per_weight, every_parameter_adapts)
 
+    def ordered(rows: TorchBatch) -> TorchBatch:
+        return in_label_order(rows) if minibatches > 1 and spec.kind == "classification" else rows
+
     def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        return parameter_changes(meta, run_steps(adapt, meta, concatenate(support, query), knobs, minibatches))
+        rows = ordered(concatenate(support, query))
+        return parameter_changes(meta, run_steps(adapt, meta, rows, knobs, minibatches))
 
     def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
-        adapted = run_steps(adapt, meta, support, knobs, minibatches)
+        adapted = run_steps(adapt, meta, ordered(support), knobs, minibatches)
         after = ready.mean_loss(meta | adapted, query, support)
         weighted = after * (query.mask.sum() / rows_per_weight) if rows_per_weight else after
         return weighted, parameter_changes(meta, adapted)

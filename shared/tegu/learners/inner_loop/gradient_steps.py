@@ -197,8 +197,9 @@ def run_steps(
 ) -> TorchTree:
     """`adapt` with fixed knobs, unrolled, for use inside an `update`; without `noise` for a learner that draws none.
 
-    With `minibatches` above 1, step i uses the rows whose index is i modulo that number. Rows are already in random
-    order, so these are random minibatches without replacement, and the graph needs no random numbers.
+    With `minibatches` above 1, step i uses the rows whose index is i modulo that number. Rows are in random
+    order, or in that of labels and in random order within one, so these are random minibatches without replacement,
+    and the graph needs no random numbers.
     """
     carry = adapt.begin(meta, support)
     part = minibatch if fixed_entries(carry) else _own_rows  # tables adapt at the places of all rows
