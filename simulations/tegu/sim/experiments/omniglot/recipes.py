@@ -50,7 +50,6 @@ _BY_STEPS = Recipe(
     2500, 4, OuterRule("Adam", 3e-3, averaged=True), shots=1, shrink="stride", options={"steps": 1, "lr": 0.4}
 )
 _HEAD_STAYS = {"untrained_parameters": ["13.*"]}  # at zero, where no label is better off than another
-_ONE_STEP = {"steps": 1, "lr": 0.4, **_HEAD_STAYS}
 _HEAD_ALONE = _BY_STEPS._replace(rounds=1000, options={"steps": 3, "lr": 0.4, "adapted_parameters": ["13.*"]})
 
 RECIPES: Mapping[str, Recipe] = {
@@ -59,10 +58,10 @@ RECIPES: Mapping[str, Recipe] = {
     "relation_networks": _EPISODIC._replace(rounds=1500),
     "r2d2": _EPISODIC._replace(rounds=1500),
     "snail": Recipe(1200, 16, OuterRule("Adam", 1e-3, averaged=True), shots=1, queries=3, shrink="stride"),
-    "maml": _BY_STEPS._replace(options=_ONE_STEP),
-    "fomaml": _BY_STEPS._replace(rounds=4000, options=_ONE_STEP),
-    "meta_sgd": _BY_STEPS._replace(options=_ONE_STEP),
-    "t_net": _BY_STEPS._replace(options=_ONE_STEP),
+    "maml": _BY_STEPS,
+    "fomaml": _BY_STEPS._replace(rounds=4000, options={"steps": 1, "lr": 0.4, **_HEAD_STAYS}),
+    "meta_sgd": _BY_STEPS,
+    "t_net": _BY_STEPS,
     "platipus": _HEAD_ALONE,
     "bayesian_maml": _HEAD_ALONE,
     "lstm_meta_learner": _HEAD_ALONE,
