@@ -199,5 +199,12 @@ def test_knobs_follow_the_schedule(interactions: int, steps: int) -> None:
     assert knobs_for(replace(manifest(), schedule=schedule), interactions) == {"steps": steps, "lr": 0.1}
 
 
+@pytest.mark.parametrize(("interactions", "steps"), [(4, 0.0), (5, 1.0), (7, 1.0), (8, 9.0), (30, 9.0)])
+def test_a_full_window_reaches_the_entries_beyond_it(interactions: int, steps: float) -> None:
+    schedule = (ScheduleEntry(5, {"steps": 1.0}), ScheduleEntry(20, {"steps": 9.0}))
+    found = knobs_for(replace(manifest(), schedule=schedule, window=8), interactions)
+    assert found == {"steps": steps, "lr": 0.1}
+
+
 def test_without_a_schedule_the_default_knobs_serve() -> None:
     assert knobs_for(manifest(), 0) == {"steps": 5.0, "lr": 0.1}

@@ -225,11 +225,13 @@ def _finite(value: object) -> float:
 def knobs_for(manifest: Manifest, interactions: int) -> Knobs:
     """The knobs for a user with this many interactions: those of the last schedule entry whose `k` is reached.
 
-    Below the first entry nothing has been calibrated, so the knobs are `unadapted`.
+    Below the first entry nothing has been calibrated, so the knobs are `unadapted`. A device with a window never counts
+    more interactions than the window holds, and adapts on no more: a full window reaches all entries beyond it.
     """
     if not manifest.schedule:
         return manifest.knobs
-    reached = [entry.knobs for entry in manifest.schedule if entry.k <= interactions]
+    window = manifest.window or math.inf
+    reached = [entry.knobs for entry in manifest.schedule if min(entry.k, window) <= interactions]
     return {**manifest.knobs, **reached[-1]} if reached else manifest.unadapted
 
 

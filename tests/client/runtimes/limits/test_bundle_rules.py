@@ -51,7 +51,10 @@ REFUSED: dict[str, tuple[Callable[[], Bundle], str]] = {
     "a knob's name": (lambda: of(knobs={"\x9b": 1.0}, unadapted={"\x9b": 1.0}), "printable"),
     "an input's name": (lambda: of(spec=Spec.regression({"a\n": Field((3,), "float32")})), "printable"),
     "a long name": (lambda: with_meta("n" * 1000, 0), "at most 512 characters"),
-    "half a million names": (lambda: of(adapted_parameters=("a",) * 500_000), "500000 adapted and fixed parameters"),
+    "half a million names": (
+        lambda: of(adapted_parameters=("a",) * 500_000),
+        "500000 adapted, fixed and untrained parameters",
+    ),
     "half a million entries": (
         lambda: of(schedule=tuple(ScheduleEntry(k, KNOBS) for k in range(500_000))),
         "500000 schedule entries",
