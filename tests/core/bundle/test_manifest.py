@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.samples import json_values, manifest, manifests, refused
 
-from tegu.core.bundle.manifest import FORMAT, Manifest, ScheduleEntry, knobs_for
+from tegu.core.bundle.manifest import FORMAT, Manifest, ScheduleEntry, entry_for, knobs_for
 from tegu.core.bundle.shown import FrontierPoint, HarmShown
 from tegu.core.encoding.column import Column
 from tegu.core.errors import BundleError, DataError
@@ -204,6 +204,8 @@ def test_a_full_window_reaches_the_entries_beyond_it(interactions: int, steps: f
     schedule = (ScheduleEntry(5, {"steps": 1.0}), ScheduleEntry(20, {"steps": 9.0}))
     found = knobs_for(replace(manifest(), schedule=schedule, window=8), interactions)
     assert found == {"steps": steps, "lr": 0.1}
+    entry = entry_for(replace(manifest(), schedule=schedule, window=8), interactions)
+    assert (entry and entry.knobs["steps"]) == (steps or None)
 
 
 def test_without_a_schedule_the_default_knobs_serve() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import NamedTuple
 
-from tegu.core.bundle.manifest import Knobs, Manifest
+from tegu.core.bundle.manifest import Knobs, Manifest, entry_for
 from tegu.core.calibration.guard import LOO_IMPROVEMENT, SHRINKAGE, Guard
 from tegu.core.data.tree import Tree
 from tegu.core.errors import RuntimeFailure
@@ -33,8 +33,8 @@ def evidence_from(manifest: Manifest, state: Tree, knobs: Knobs, interactions: i
     Raises:
         RuntimeFailure: the bundle is guarded, and the state or the knobs lack the guard's scalars.
     """
-    reached = [entry for entry in manifest.schedule if entry.k <= interactions]
-    calibration_gain = (reached[-1].gain, reached[-1].gain_sd) if reached else None
+    entry = entry_for(manifest, interactions)
+    calibration_gain = None if entry is None else (entry.gain, entry.gain_sd)
     if not manifest.guarded:
         return Evidence(calibration_gain)
     found = {name: state[name] for name in (LOO_IMPROVEMENT, SHRINKAGE) if name in state and state[name].size == 1}

@@ -14,7 +14,7 @@ from tegu.core.data.spec import Spec
 from tegu.core.encoding.encoding import Encoding, encoding_from_dict
 from tegu.core.errors import BundleError, DataError, TeguError
 
-__all__ = ["FORMAT", "STEPS", "Knobs", "Manifest", "ScheduleEntry", "knobs_for", "steps_of", "with_steps"]
+__all__ = ["FORMAT", "STEPS", "Knobs", "Manifest", "ScheduleEntry", "entry_for", "knobs_for", "steps_of", "with_steps"]
 
 FORMAT = 3
 STEPS = "steps"  # the knob, a whole number, by which an iterated learner says how often it repeats its step
@@ -79,7 +79,7 @@ class Manifest:
         noise: length of the graphs' input `noise`; 0 for a learner that draws none.
         fixed_parameters: names of the parameters that neither training nor a device changes. Rounds do not send them;
             nodes take them from the bundle.
-        untrained_parameters: names of parameters that a device changes and training does not.
+        untrained_parameters: names of the parameters that training leaves as they are, although rounds send them.
         state_members: number of sets of parameters in a state, whose outputs the predict graph gives one by one; 0 for
             a learner with one.
         encoding: how raw columns, labels and item ids become rows; None where the developer gave rows.
@@ -222,17 +222,27 @@ def _finite(value: object) -> float:
     return number
 
 
-def knobs_for(manifest: Manifest, interactions: int) -> Knobs:
-    """The knobs for a user with this many interactions: those of the last schedule entry whose `k` is reached.
+def entry_for(manifest: Manifest, interactions: int) -> ScheduleEntry | None:
+    """The last schedule entry whose `k` is reached by this many interactions; None if none is.
 
-    Below the first entry nothing has been calibrated, so the knobs are `unadapted`. A device with a window never counts
-    more interactions than the window holds, and adapts on no more: a full window reaches all entries beyond it.
+    A device with a window never counts more interactions than the window holds, and adapts on no more: a full window
+    reaches all entries beyond it.
+    """
+    window = manifest.window or math.inf
+    reached = [entry for entry in manifest.schedule if min(entry.k, window) <= interactions]
+    return reached[-1] if reached else None
+
+
+def knobs_for(manifest: Manifest, interactions: int) -> Knobs:
+    """The knobs for a user with this many interactions: those of `entry_for`.
+
+    Below the first entry nothing has been calibrated, so the knobs are `unadapted`. Without a schedule they are the
+    manifest's.
     """
     if not manifest.schedule:
         return manifest.knobs
-    window = manifest.window or math.inf
-    reached = [entry.knobs for entry in manifest.schedule if min(entry.k, window) <= interactions]
-    return {**manifest.knobs, **reached[-1]} if reached else manifest.unadapted
+    entry = entry_for(manifest, interactions)
+    return manifest.unadapted if entry is None else {**manifest.knobs, **entry.knobs}
 
 
 def steps_of(knobs: Knobs) -> int | None:
