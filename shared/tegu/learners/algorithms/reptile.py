@@ -30,7 +30,7 @@ from tegu.learners.inner_loop.gradient_steps import (
     inner_loop,
     run_steps,
 )
-from tegu.learners.inner_loop.label_order import in_label_order
+from tegu.learners.inner_loop.label_order import for_minibatches
 from tegu.learners.inner_loop.query_gradient import summed_update_of, update_of
 from tegu.learners.inner_loop.untrained import with_untrained
 from tegu.learners.learner import (
@@ -128,17 +128,14 @@ def reptile(
     every_parameter_adapts = len(names) == len(trained_parameter_names(model))
     _check_rows_per_weight(rows_per_weight, every_parameter_adapts)
 
-    def ordered(rows: TorchBatch) -> TorchBatch:
-        return in_label_order(rows) if minibatches > 1 and spec.kind == "classification" else rows
-
     def toward(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:
         del noise
-        rows = ordered(concatenate(support, query))
+        rows = for_minibatches(concatenate(support, query), spec, minibatches)
         return parameter_changes(meta, run_steps(adapt, meta, rows, knobs, minibatches))
 
     def through(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
-        adapted = run_steps(adapt, meta, ordered(support), knobs, minibatches)
+        adapted = run_steps(adapt, meta, for_minibatches(support, spec, minibatches), knobs, minibatches)
         after = ready.mean_loss(meta | adapted, query, support)
         weighted = after * (query.mask.sum() / rows_per_weight) if rows_per_weight else after
         return weighted, parameter_changes(meta, adapted)

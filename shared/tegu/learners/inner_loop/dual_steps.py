@@ -14,7 +14,7 @@ from tegu.core.data.batch import Batch
 from tegu.core.data.spec import Spec
 from tegu.core.data.tree import trained_part
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients, minibatch, step_size
-from tegu.learners.inner_loop.label_order import in_label_order
+from tegu.learners.inner_loop.label_order import for_minibatches
 from tegu.learners.learner import SummedUpdate, TorchBatch, TorchTree
 from tegu.learners.modules.checks import example_rows
 from tegu.learners.modules.functional import Applied
@@ -52,9 +52,7 @@ def summed_by_dual_steps(
         return None
 
     def each(meta: TorchTree, support: TorchBatch, query: TorchBatch) -> TorchTree:
-        rows = concatenate(support, query)
-        if minibatches > 1 and spec.kind == "classification":
-            rows = in_label_order(rows)
+        rows = for_minibatches(concatenate(support, query), spec, minibatches)
         return _changes(model, loss, layers, meta, rows, knobs, minibatches)
 
     def total(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> TorchTree:

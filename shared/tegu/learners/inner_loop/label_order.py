@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import torch
 
+from tegu.core.data.spec import Spec
 from tegu.learners.learner import TorchBatch
 
-__all__ = ["in_label_order"]
+__all__ = ["for_minibatches", "in_label_order"]
 
 
 def in_label_order(rows: TorchBatch) -> TorchBatch:
@@ -28,3 +29,8 @@ def in_label_order(rows: TorchBatch) -> TorchBatch:
     target = before.to(rows.mask.dtype).sum(1)
     order = (target.unsqueeze(0) == place.unsqueeze(1)).to(rows.mask.dtype).argmax(1)
     return TorchBatch(*(part[order] for part in rows))
+
+
+def for_minibatches(rows: TorchBatch, spec: Spec, minibatches: int) -> TorchBatch:
+    """The rows in the order that minibatches are taken from: that of labels, if there are several parts and labels."""
+    return in_label_order(rows) if minibatches > 1 and spec.kind == "classification" else rows
