@@ -61,7 +61,7 @@ class Ran(NamedTuple):
 
     folder: Path
     before: tuple[ParticipantState, ParticipantState]
-    away: ParticipantState
+    away: tuple[ParticipantState, ParticipantState]
     after: tuple[ParticipantState, ParticipantState]
     refused: str
     faults: list[str]
@@ -94,8 +94,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             for number, (own, key) in enumerate(zip(people, NODES, strict=False))
         )
         with first, second:
-            wait_until(lambda: "unreachable" in (first.state.status, second.state.status))
-            away = first.state
+            wait_until(lambda: first.state.status == second.state.status == "unreachable")
+            away = first.state, second.state
             with started(folder, "serve", "serve", "federation.toml") as serving:
                 wait_until(lambda: first.state.status == "refused")
                 refused = first.state.why
@@ -127,8 +127,7 @@ def test_every_round_has_all_three(ran: Ran) -> None:
 
 
 def test_a_participant_waits_for_the_server_and_for_its_registration(ran: Ran) -> None:
-    assert ran.away.status == "unreachable"
-    assert ran.away.last_contact is None
+    assert all(state.status == "unreachable" and state.last_contact is None for state in ran.away)
     assert "RefusedError" in ran.refused
     assert all(state.rounds == 0 for state in ran.before)
 
