@@ -85,7 +85,7 @@ def test_few_users_do_not_choose_the_guard(users: int, guards: set[float]) -> No
     find_schedule(devices, manifest(CORRECTION, guarded=True), [3], None)
     options = devices.rounds[1][0].options
     assert {each["guard"] for each in options} == guards
-    assert {each["floor"] for each in options} == ({0.0} if users < 10 else {0.0, 0.15, 0.3})
+    assert {each["floor"] for each in options} == ({0.0} if users < 10 else {0.0, 0.3, 0.5, 0.7})
 
 
 def test_floors_are_only_evaluated_for_candidates_that_gain_on_average() -> None:

@@ -11,7 +11,7 @@ from tegu.core.calibration.guard import GainModel, Guard
 __all__ = ["with_guards"]
 
 _WEIGHTS = (0.25, 0.5, 0.75, 1.0)
-_GUARDS_AND_FLOORS = ((2.0, 0.0), (2.0, 0.15), (2.0, 0.3), (4.0, 0.0), (4.0, 0.15), (4.0, 0.3), (0.0, 0.0))
+_GUARDS_AND_FLOORS = ((2.0, 0.0), (2.0, 0.3), (4.0, 0.0), (4.0, 0.3), (4.0, 0.5), (4.0, 0.7), (0.0, 0.0))
 _MIN_USERS_FOR_GUARD = 10  # fewer users cannot show that one in twenty is harmed: only the first guard is evaluated
 
 
