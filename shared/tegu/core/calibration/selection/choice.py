@@ -152,7 +152,7 @@ def described(candidate: int, bound: float, evidence: Evidence, limits: Limits) 
     hurt, people = float(own.hurt[candidate]), evidence.people
     needed = None
     if bound > limits.risk:
-        needed = people_needed(limits, hurt)
+        needed = _needed(limits, hurt, float(evidence.testing.hurt[candidate]))
         needed = None if needed is None else max(needed, people + 1)
     harm = HarmShown(
         bound,
@@ -165,6 +165,12 @@ def described(candidate: int, bound: float, evidence: Evidence, limits: Limits) 
         limits.material,
     )
     return Choice(candidate, float(own.gain[candidate]), float(own.deviation[candidate]), harm)
+
+
+def _needed(limits: Limits, hurt: float, testers_hurt: float) -> int | None:
+    """How many calibration users would show the limit: of testing users like these, if that is possible."""
+    share = testers_hurt if hurt < testers_hurt < limits.risk else hurt
+    return people_needed(limits, share)
 
 
 def nothing_chosen(people: int, limits: Limits) -> Choice:
