@@ -7,7 +7,6 @@ that line. The same candidates are evaluated at every k, so that neighbouring k 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import NamedTuple
@@ -33,7 +32,7 @@ __all__ = ["find_schedule", "note_on_harm"]
 
 # Gains of other k are as large as they are there, so that a line takes less from them than the choice does, where they
 # are scaled.
-_LINE_WIDTH, _LINE_STRENGTH = math.log(2), 20.0
+_LINE_STRENGTH = 20.0
 
 
 class _Judged(NamedTuple):
@@ -140,7 +139,7 @@ def _candidates(evaluate: Evaluate, manifest: Manifest, sizes: Sequence[int]) ->
 def _guarded(plain: Sequence[Knobs], lines: dict[int, MetricSums], k: int) -> Iterable[Knobs]:
     """Every candidate with every weight, guard and floor, and with the line of k, pooled with neighbouring k."""
     users = np.asarray([sums.users for sums in lines.values()])
-    weights = neighbour_weights(list(lines), users, list(lines).index(k), _LINE_WIDTH, _LINE_STRENGTH)
+    weights = neighbour_weights(list(lines), users, list(lines).index(k), _LINE_STRENGTH)
     by_k = np.stack([sums.sums for sums in lines.values()])
     for knobs, sums in zip(plain, by_k.swapaxes(0, 1), strict=True):
         model = fit_gain_model(float(weights @ users) * DRAWS, weights @ sums)

@@ -14,7 +14,7 @@ from tegu.core.calibration.selection.limits import Limits
 from tegu.core.calibration.selection.over_k import monotone_gains, select_over_k
 from tegu.core.calibration.selection.path import propose_path
 
-BESIDE = 50 * np.exp(-0.5 * (np.log(2) / 1.2) ** 2)  # what fifty people at twice the k count as
+BESIDE = 50 * np.exp(-0.5)  # what fifty people at twice the k count as
 
 
 def figures(people: int, gains: list[float], smoothed: list[float] | None = None) -> Figures:
@@ -63,20 +63,20 @@ def test_a_walk_stops_at_the_first_failure() -> None:
 
 def test_neighbours_count_as_so_many_people_at_most() -> None:
     ks, people = [1, 2, 4, 100], np.asarray([500.0, 400.0, 300.0, 200.0])
-    weights = neighbour_weights(ks, people, 1, 0.7, 20)
+    weights = neighbour_weights(ks, people, 1, 20)
     assert weights[1] == 1
     assert weights[0] == pytest.approx(weights[2]), "half as many and twice as many"
     others = np.asarray([weights[0], weights[2], weights[3]])
     assert others @ people[[0, 2, 3]] == pytest.approx(20)
-    few = neighbour_weights([1, 2], np.asarray([3.0, 5.0]), 0, np.log(2), 20)
+    few = neighbour_weights([1, 2], np.asarray([3.0, 5.0]), 0, 20)
     assert few[1] == pytest.approx(np.exp(-0.5)), "five neighbours count as fewer"
 
 
 def test_pooling_ignores_the_scale_of_gains() -> None:
-    """At k = 2 gains are ten times as large and the order is another; eighty people keep their own order."""
-    pooled = pool_over_k([1, 2], [figures(80, [0.02, 0.01]), figures(50, [0.1, 0.2])])
+    """At k = 2 gains are ten times as large and the order is another; fifty people keep their own order."""
+    pooled = pool_over_k([1, 2], [figures(50, [0.02, 0.01]), figures(50, [0.1, 0.2])])
     assert pooled[0].gain[0] > pooled[0].gain[1]
-    assert pooled[0].people.tolist() == pytest.approx([80 + BESIDE] * 2)
+    assert pooled[0].people.tolist() == pytest.approx([50 + BESIDE] * 2)
     alone = pool_over_k([1, 2], [figures(2, [0.02, 0.01]), figures(50, [0.1, 0.2])])
     assert alone[0].gain[0] < alone[0].gain[1], "two people do not"
 
