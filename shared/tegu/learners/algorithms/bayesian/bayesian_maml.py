@@ -34,8 +34,8 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.core.scalars import whole_number
-from tegu.learners.algorithms.bayesian.ensemble import mean_output
 from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
+from tegu.learners.algorithms.mixed_outputs import mixed_outputs
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import concatenate, gradients, run_steps, step_size
 from tegu.learners.learner import (
@@ -123,7 +123,7 @@ def bayesian_maml(
     return replace(
         learner_by_steps("bayesian_maml", PAPER, spec, ready, knobs, adapt, objective, calibration, summed=False),
         init=lambda seed: _first_entries(ready, particles, seed, fresh=init == "fresh"),
-        predict=lambda meta, state, x: mean_output(spec, outputs(meta, state, x)),
+        predict=lambda meta, state, x: mixed_outputs(spec.kind, [1 / particles] * particles, outputs(meta, state, x)),
         members=Members(particles, outputs),
     )
 

@@ -30,8 +30,8 @@ from tegu.core.data.spec import Spec
 from tegu.core.data.tree import Tree
 from tegu.core.errors import DataError
 from tegu.core.scalars import whole_number
-from tegu.learners.algorithms.bayesian.ensemble import mean_output
 from tegu.learners.algorithms.by_steps import learner_by_steps, step_size_candidates
+from tegu.learners.algorithms.mixed_outputs import mixed_outputs
 from tegu.learners.inner_loop.adaptable import Adaptable, adaptable
 from tegu.learners.inner_loop.gradient_steps import gradients, inner_loop, run_steps
 from tegu.learners.learner import (
@@ -118,7 +118,7 @@ def platipus(
         learner_by_steps("platipus", PAPER, spec, ready, knobs, adapt, objective, calibration, summed=False),
         adapted_parameters=tuple(f"{number}/{name}" for number in range(samples) for name in ready.adapted),
         init=lambda seed: {**ready.init(seed), **_first_entries(sizes, lr)},
-        predict=lambda meta, state, x: mean_output(spec, outputs(meta, state, x)),
+        predict=lambda meta, state, x: mixed_outputs(spec.kind, [1 / samples] * samples, outputs(meta, state, x)),
         noise=samples * entries,
         members=Members(samples, outputs),
     )
