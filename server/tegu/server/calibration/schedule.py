@@ -30,8 +30,8 @@ from tegu.server.calibration.strict_schedule import find_strict_schedule
 
 __all__ = ["find_schedule", "note_on_harm"]
 
-# Gains of other k are as large as they are there, so that a line takes less from them than the choice does, where they
-# are scaled.
+# People at neighbouring k count for less in a line than in the choice: their gains have another size, and only the choice
+# scales them.
 _LINE_STRENGTH = 20.0
 
 
