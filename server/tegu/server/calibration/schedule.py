@@ -30,8 +30,8 @@ from tegu.server.calibration.strict_schedule import find_strict_schedule
 
 __all__ = ["find_schedule", "note_on_harm"]
 
-# People at neighbouring k count for less in a line than in the choice: their gains have another size, and only the choice
-# scales them.
+# People at neighbouring k count for less in a line than in the choice: their gains have another size, which only the
+# choice makes alike.
 _LINE_STRENGTH = 20.0
 
 
