@@ -202,14 +202,14 @@ def test_equal_users_need_no_guard() -> None:
 
 
 def test_a_floor_is_chosen_if_a_small_part_of_the_correction_helps_all_users() -> None:
-    """Users with negative evidence need a fifth of the correction, which a guard alone does not give them."""
-    levels = np.repeat([1.0] * 30 + [0.2] * 10, 8).astype(np.float32)
+    """Users with negative evidence need a third of the correction, which a guard alone does not give them."""
+    levels = np.repeat([1.0] * 30 + [0.35] * 10, 8).astype(np.float32)
     firm = Population.from_arrays(
         np.arange(320, dtype=np.float32)[:, None], levels, np.repeat(np.arange(40), 8), kind="regression"
     )
     (entry,) = calibrate(HighAndLow(MANIFEST), [Evaluator(META, firm)], [3], MSE, 0)
-    assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.15)
-    assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.04 - 0.05**2)) / 40, abs=1e-5)
+    assert (entry.knobs["guard"] > 0, entry.knobs["floor"]) == (True, 0.3)
+    assert entry.gain == pytest.approx((30 * 1.0 + 10 * (0.35**2 - 0.05**2)) / 40, abs=1e-5)
 
 
 class HighAndLow(LevelEngine):

@@ -30,10 +30,6 @@ from tegu.server.calibration.strict_schedule import find_strict_schedule
 
 __all__ = ["find_schedule", "note_on_harm"]
 
-# People at neighbouring k count for less in a line than in the choice: their gains have another size, which only the
-# choice makes alike.
-_LINE_STRENGTH = 20.0
-
 
 class _Judged(NamedTuple):
     """The candidates for one k, and their figures over either half of the calibration users."""
@@ -139,7 +135,7 @@ def _candidates(evaluate: Evaluate, manifest: Manifest, sizes: Sequence[int]) ->
 def _guarded(plain: Sequence[Knobs], lines: dict[int, MetricSums], k: int) -> Iterable[Knobs]:
     """Every candidate with every weight, guard and floor, and with the line of k, pooled with neighbouring k."""
     users = np.asarray([sums.users for sums in lines.values()])
-    weights = neighbour_weights(list(lines), users, list(lines).index(k), _LINE_STRENGTH)
+    weights = neighbour_weights(list(lines), users, list(lines).index(k))
     by_k = np.stack([sums.sums for sums in lines.values()])
     for knobs, sums in zip(plain, by_k.swapaxes(0, 1), strict=True):
         model = fit_gain_model(float(weights @ users) * DRAWS, weights @ sums)

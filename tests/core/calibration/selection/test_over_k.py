@@ -14,8 +14,6 @@ from tegu.core.calibration.selection.limits import Limits
 from tegu.core.calibration.selection.over_k import monotone_gains, select_over_k
 from tegu.core.calibration.selection.path import propose_path
 
-BESIDE = 50 * np.exp(-0.5)  # what fifty people at twice the k count as
-
 
 def figures(people: int, gains: list[float], smoothed: list[float] | None = None) -> Figures:
     """Everybody gains the same; nobody is hurt."""
@@ -61,14 +59,14 @@ def test_a_walk_stops_at_the_first_failure() -> None:
     assert (failed.passed, failed.bound(0, 2)) == (0, pytest.approx(0.1029, abs=1e-4))
 
 
-def test_neighbours_count_as_so_many_people_at_most() -> None:
+def test_neighbours_count_as_twenty_people_at_most() -> None:
     ks, people = [1, 2, 4, 100], np.asarray([500.0, 400.0, 300.0, 200.0])
-    weights = neighbour_weights(ks, people, 1, 20)
+    weights = neighbour_weights(ks, people, 1)
     assert weights[1] == 1
     assert weights[0] == pytest.approx(weights[2]), "half as many and twice as many"
     others = np.asarray([weights[0], weights[2], weights[3]])
     assert others @ people[[0, 2, 3]] == pytest.approx(20)
-    few = neighbour_weights([1, 2], np.asarray([3.0, 5.0]), 0, 20)
+    few = neighbour_weights([1, 2], np.asarray([3.0, 5.0]), 0)
     assert few[1] == pytest.approx(np.exp(-0.5)), "five neighbours count as fewer"
 
 
@@ -76,7 +74,7 @@ def test_pooling_ignores_the_scale_of_gains() -> None:
     """At k = 2 gains are ten times as large and the order is another; fifty people keep their own order."""
     pooled = pool_over_k([1, 2], [figures(50, [0.02, 0.01]), figures(50, [0.1, 0.2])])
     assert pooled[0].gain[0] > pooled[0].gain[1]
-    assert pooled[0].people.tolist() == pytest.approx([50 + BESIDE] * 2)
+    assert pooled[0].people.tolist() == pytest.approx([70, 70])
     alone = pool_over_k([1, 2], [figures(2, [0.02, 0.01]), figures(50, [0.1, 0.2])])
     assert alone[0].gain[0] < alone[0].gain[1], "two people do not"
 
@@ -147,8 +145,8 @@ def test_a_candidate_that_diverges_at_one_k_leaves_the_others_as_they_are() -> N
 def test_a_neighbours_unusual_losses_count_by_their_inverse_variance() -> None:
     own, neighbour = figures(50, [0.1, 0.1, 0.1]), figures(50, [0.1, 0.1, -0.6])
     pooled = pool_over_k([1, 2], [own, neighbour])[0]
-    weight = BESIDE * (3 * 0.1 / 0.6) ** 2
-    assert pooled.people.tolist() == pytest.approx([50 + BESIDE, 50 + BESIDE, 50 + weight])
+    weight = 20 * (3 * 0.1 / 0.6) ** 2
+    assert pooled.people.tolist() == pytest.approx([70, 70, 50 + weight])
     assert pooled.gain[2] == pytest.approx((50 * 0.1 - weight * 0.6) / (50 + weight))
 
 
@@ -158,5 +156,4 @@ def test_gains_that_are_rounding_errors_do_not_decide_how_neighbours_are_scaled(
     for noise in ([1e-9] * 5, [-1e-9] * 5):
         pooled = pool_over_k([1, 2], [figures(50, [0.1, 0.2, *noise]), neighbour])[0]
         scaled = 0.4 * (0.1 / 0.4 + 0.2 / 0.4) / 2
-        expected = np.asarray([50 * 0.1, 50 * 0.2]) + BESIDE * scaled
-        assert pooled.gain[:2] == pytest.approx(expected / (50 + BESIDE))
+        assert pooled.gain[:2] == pytest.approx([(50 * 0.1 + 20 * scaled) / 70, (50 * 0.2 + 20 * scaled) / 70])

@@ -33,7 +33,7 @@ _STEEP = 50.0  # beyond it the logistic curve is 0 or 1 anyway
 _ERRORS = 0.5  # standard errors of the mean square of lasting gains: who is at the limit passes in half of the cases
 _NOTICEABLE = 0.1  # of the largest mean gain
 _UNUSUAL = 3.0  # times the median size of the candidates' gains: more is divergence
-_STRENGTH = 60.0  # people that all neighbours together count as, at most
+_STRENGTH = 20.0  # people that all neighbours together count as, at most
 
 
 class Figures(NamedTuple):
@@ -164,7 +164,7 @@ def pool_over_k(ks: Sequence[int], figures: Sequence[Figures]) -> list[Figures]:
     for place, own in enumerate(figures):
         factors = np.asarray([_median_ratio(gains[place], each) for each in gains])
         trust = _trust(sizes * factors[:, None], gains, place)
-        weights: Array = neighbour_weights(ks, people.max(1), place, _STRENGTH)[:, None] * trust
+        weights: Array = neighbour_weights(ks, people.max(1), place)[:, None] * trust
         joined = np.einsum("kc,kcs->cs", weights, sums * _powers(factors)[:, None])
         sound = np.isfinite(own.sums).all(1, keepdims=True)
         pooled.append(Figures((weights * people).sum(0), np.where(sound, joined, np.nan)))
@@ -201,18 +201,17 @@ def _powers(factors: Array) -> Array:
     return columns
 
 
-def neighbour_weights(ks: Sequence[int], people: Array, place: int, strength: float) -> Array:
+def neighbour_weights(ks: Sequence[int], people: Array, place: int) -> Array:
     """How much the users at each k count at the k of this place, `[ks]`: 1 for its own, less for its neighbours'.
 
     Args:
         ks: numbers of interactions, each once.
         people: `[ks]`, number of users at each.
         place: index among the ks.
-        strength: number of people that all neighbours together count as, at most.
     """
     weights: Array = np.exp(-0.5 * np.square(np.log(np.asarray(ks) / ks[place]) / _WIDTH))
     weights[place] = 0.0
     total = float(weights @ people)
-    weights *= min(1.0, strength / total) if total > 0 else 0.0
+    weights *= min(1.0, _STRENGTH / total) if total > 0 else 0.0
     weights[place] = 1.0
     return weights
