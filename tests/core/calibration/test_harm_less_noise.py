@@ -12,7 +12,6 @@ from tegu.core.calibration.query_noise import QueryRows, squares_less_noise
 from tegu.core.data.batch import Array
 
 PEOPLE, TIMES, LIMIT = 200, 40, 0.2
-CAUTION = 0.5  # standard errors, as in calibration
 KINDS = ("all gain", "normal", "sparse", "rare losses", "two kinds", "mostly harm", "nothing")
 
 
@@ -109,22 +108,15 @@ def test_what_truly_hurts_is_seldom_allowed(kind: str, metric: str) -> None:
     for number in (3, 5, 10, 30, 100, 300):
         sums = populations(kind, metric, number)
         gains = [each.gain > 1.645 * math.sqrt(each.squared - each.gain**2 / PEOPLE) for each in sums]
-        allowed = [harm_ratio_less_noise(each, CAUTION) <= LIMIT for each in sums]
-        assert np.mean(np.asarray(gains) & np.asarray(allowed)) <= 0.2, number
+        allowed = [harm_ratio_less_noise(each, 1.0) <= LIMIT for each in sums]
+        assert np.mean(np.asarray(gains) & np.asarray(allowed)) <= 0.15, number
 
 
 def test_what_helps_is_allowed_though_few_rows_are_noisy() -> None:
     for number, least in ((3, 0.6), (5, 0.8), (10, 0.95)):
         sums = populations("all gain", "accuracy", number)
-        assert np.mean([harm_ratio_less_noise(each, CAUTION) <= LIMIT for each in sums]) >= least
+        assert np.mean([harm_ratio_less_noise(each, 1.0) <= LIMIT for each in sums]) >= least
     assert np.mean([observed(each) <= LIMIT for each in populations("all gain", "accuracy", 3)]) < 0.1
-
-
-def test_who_is_at_the_limit_passes_in_about_half_of_the_populations() -> None:
-    assert truth("normal") == pytest.approx(LIMIT, abs=0.01)
-    for number in (3, 5, 10, 30):
-        sums = populations("normal", "accuracy", number)
-        assert 0.3 <= np.mean([harm_ratio_less_noise(each, CAUTION) <= LIMIT for each in sums]) <= 0.7, number
 
 
 def test_nobody_gains() -> None:

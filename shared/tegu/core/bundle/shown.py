@@ -17,7 +17,7 @@ class HarmShown(NamedTuple):
         people: number of calibration users with enough rows.
         hurt: share of them that is materially hurt.
         harm_ratio: losses of those of them who lose, divided by the gains of those who gain, less the noise of few
-            query rows and with half a standard error added; the figure that is limited.
+            query rows and with one standard error added; the figure that is limited.
         risk: the limit that was asked for.
         needed: number of calibration users that it takes to show `risk`, if the same share of those who test is hurt;
             None if no number of them could, because too large a share is hurt.

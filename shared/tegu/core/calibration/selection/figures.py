@@ -30,7 +30,7 @@ COLUMNS = 9
 FIGURE = 6  # column of the figure under the initialisation
 _WIDTH = math.log(2)  # of the kernel over log k: half or twice as many interactions weigh 0.6
 _STEEP = 50.0  # beyond it the logistic curve is 0 or 1 anyway
-_ERRORS = 0.5  # standard errors of the mean square of lasting gains: who is at the limit passes in half of the cases
+_ERRORS = 1.0  # standard errors of the mean square of lasting gains
 _NOTICEABLE = 0.1  # of the largest mean gain
 _UNUSUAL = 3.0  # times the median size of the candidates' gains: more is divergence
 _STRENGTH = 20.0  # people that all neighbours together count as, at most
@@ -93,7 +93,7 @@ class Figures(NamedTuple):
 
 
 def ratio_of_sums(people: float, sums: Array) -> float:
-    """The harm ratio less noise, with half a standard error for caution: of hundreds of candidates, some look harmless.
+    """The harm ratio less noise, with one standard error for caution: of hundreds of candidates, some look harmless.
 
     Args:
         people: number of users in the sums.
