@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tegu.cli.requirements import require_federated
 from tegu.core.errors import require
 
 __all__ = ["federation", "nodes"]
@@ -21,11 +22,6 @@ Insecure = Annotated[bool, typer.Option("--insecure", help="Without TLS and with
 BeyondLoopback = Annotated[
     bool, typer.Option("--beyond-loopback", help="With --insecure: beyond this machine too. Anyone may then take part.")
 ]
-
-
-def _require_federated() -> None:
-    for module in ("flwr", "psutil", "cryptography"):
-        require(module, "federated")
 
 
 @federation.command()
@@ -47,7 +43,7 @@ def certificates(
 
     Nodes need `ca.crt` and their own key. `ca.key` makes certificates: keep it away from the server.
     """
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import certificates_command  # noqa: PLC0415 # keeps --help quick
 
     certificates_command(folder, host or [], node or [], days=days, server=server, renew=renew)
@@ -61,7 +57,7 @@ def serve(file: File, insecure: Insecure = False, beyond_loopback: BeyondLoopbac
     """
     for module in ("torch", "flwr"):
         require(module, "server")
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import serve_command  # noqa: PLC0415 # torch and flwr
 
     serve_command(file, insecure=insecure, beyond_loopback=beyond_loopback)
@@ -77,7 +73,7 @@ def join(
     beyond_loopback: BeyondLoopback = False,
 ) -> None:
     """Take part in a federation as a node, and come back whenever the server does. Stop it with Control-C."""
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import join_command  # noqa: PLC0415 # flwr
 
     given = {("node", "key"): key, ("node", "data"): data, ("node", "bundle"): bundle}
@@ -92,7 +88,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a run's round, its nodes, the refused replies and the last checkpoint. Run it on the server's machine."""
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import status_command  # noqa: PLC0415 # flwr
 
     found, lines = status_command(file, insecure=insecure)
@@ -106,7 +102,7 @@ def add(
     insecure: Insecure = False,
 ) -> None:
     """Let nodes with these keys take part. Run it on the server's machine while the server runs."""
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import add_nodes_command  # noqa: PLC0415 # flwr
 
     add_nodes_command(file, key, insecure=insecure)
@@ -115,7 +111,7 @@ def add(
 @nodes.command("list")
 def list_(file: File, insecure: Insecure = False) -> None:
     """List the registered nodes. Run it on the server's machine while the server runs."""
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import list_nodes_command  # noqa: PLC0415 # flwr
 
     list_nodes_command(file, insecure=insecure)
@@ -128,7 +124,7 @@ def remove(
     insecure: Insecure = False,
 ) -> None:
     """Let these nodes take part no longer. Run it on the server's machine while the server runs."""
-    _require_federated()
+    require_federated()
     from tegu.cli.commands.federation import remove_nodes_command  # noqa: PLC0415 # flwr
 
     remove_nodes_command(file, node, insecure=insecure)

@@ -98,44 +98,47 @@ def simulate_command(
         resume=resume,
         precision=stored_as,
     )
+
+    def planned(experiment: Experiment) -> Experiment:
+        plan = _with_overrides(experiment.plan, patience, folds, limits)
+        plan = plan if clip is None else replace(plan, updates=replace(plan.updates, clip=clip or math.inf))
+        plan = plan if private is None else with_privacy(plan, private)
+        return replace(experiment, plan=plan, initialisations=initialisations)
+
     found = []
     for number in range(seed, seed + seeds):
         run_folder = folder if seeds == 1 else folder / f"seed-{number}"
         experiment = build(seed=number, rounds=rounds, cohort=cohort)
-        if learner is not None:
-            experiment = experiment.with_learner(learner)
-        plan = _with_overrides(experiment.plan, patience, folds, limits)
-        plan = plan if clip is None else replace(plan, updates=replace(plan.updates, clip=clip or math.inf))
-        plan = plan if private is None else with_privacy(plan, private)
-        found.append(_run_one(replace(experiment, plan=plan, initialisations=initialisations), run_folder, options))
+        experiment = experiment if learner is None else experiment.with_learner(learner)
+        found.append(_run_one(planned(experiment), run_folder, options))
     metrics = found[0] if seeds == 1 else mean_over_seeds(found)
-    several = "" if initialisations == 1 else f", {initialisations} initialisations"
     over = "" if seeds == 1 else f", seeds {seed} to {seed + seeds - 1}"
-    evaluated = f"{metrics['metric']} on {metrics['heldout_users']} held-out users"
-    typer.echo(f"\n{name} ({metrics['learner']}): {evaluated}{several}{over}\n")
+    several = "" if initialisations == 1 else f", {initialisations} initialisations"
+    _print_results(f"{name} ({metrics['learner']})", f"{several}{over}", metrics, found[0].get("privacy", {}))
+    if as_json:
+        typer.echo(json.dumps(metrics))
+
+
+def _print_results(title: str, runs: str, metrics: Mapping[str, Any], privacy: Mapping[str, Any]) -> None:
+    """Print the table of the metrics, and what else a reader should know. `runs` says which runs they are of."""
+    typer.echo(f"\n{title}: {metrics['metric']} on {metrics['heldout_users']} held-out users{runs}\n")
     typer.echo(markdown(table_rows(metrics)))
     if frontier := frontier_rows(metrics):
         typer.echo(f"\n{frontier_line(metrics)}:\n\n{markdown(frontier)}")
-    for line in filter(
-        None,
-        (
-            privacy_line(found[0].get("privacy", {})),
-            stored_line(metrics),
-            unshown_line(metrics),
-            gap_line(metrics),
-            decline_line(metrics),
-        ),
-    ):
-        typer.echo(f"\n{line}")
-    for line in further_lines(metrics):
+    lines = (
+        privacy_line(privacy),
+        stored_line(metrics),
+        unshown_line(metrics),
+        gap_line(metrics),
+        decline_line(metrics),
+        *further_lines(metrics),
+    )
+    for line in filter(None, lines):
         typer.echo(f"\n{line}")
     if cost := cost_rows(metrics):
         typer.echo(f"\n{cost_line(metrics)}:\n\n{markdown(cost)}")
     if "drift" in metrics:
-        typer.echo(f"\n{drift_line(metrics)}\n")
-        typer.echo(markdown(drift_rows(metrics)))
-    if as_json:
-        typer.echo(json.dumps(metrics))
+        typer.echo(f"\n{drift_line(metrics)}\n\n{markdown(drift_rows(metrics))}")
 
 
 def _with_overrides(plan: TrainingPlan, patience: int, folds: int | None, limits: Mapping[str, Any]) -> TrainingPlan:
