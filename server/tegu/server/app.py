@@ -15,57 +15,40 @@ With `resume` true, the folder must hold this run already.
 from __future__ import annotations
 
 import json
-import logging
-import math
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from tegu.core.bundle.file import Bundle, read_bundle, write_bundle
-from tegu.core.data.tree import Tree, digest
 from tegu.core.errors import FederationError
 from tegu.core.files import atomic_write, make_folder
-from tegu.core.metrics import Metric
 from tegu.core.notes import note, notes_also_to, show_notes
 from tegu.core.privacy.line import privacy_line
-from tegu.server.calibration.calibrate import calibrate, final_validation, validations_for
-from tegu.server.evaluation.decline import decline_as_json
-from tegu.server.evaluation.early_stopping import Validations, decline_of
-from tegu.server.evaluation.validation import mean_validations
+from tegu.server.calibration.calibrate import calibrate, final_validation
+from tegu.server.federated_training import train_without_fold
 from tegu.server.privacy.statement import without_people
 from tegu.server.replies.refusal import Refusal
-from tegu.server.replies.round_log import RoundLog
-from tegu.server.rounds.buffered import BufferedRounds
-from tegu.server.rounds.found import Rounds
 from tegu.server.rounds.patient_grid import PatientGrid
-from tegu.server.rounds.reliability import from_records
-from tegu.server.rounds.synchronous import SynchronousRounds
+from tegu.server.rounds_summary import summary_of
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
-from tegu.server.training.checkpoint import latest_checkpoint
-from tegu.server.training.cross_fitting import checkpoint_folder, cross_fit
-from tegu.server.training.journal import Event, append_event, read_events, records_of
-from tegu.server.training.outer_optimiser import OuterOptimiser
+from tegu.server.training.cross_fitting import cross_fit
+from tegu.server.training.journal import append_event
 from tegu.server.training.plan import TrainingPlan
-from tegu.server.training.run_folder import check_run, finish_run, hold_folder, is_done, resumed_text
+from tegu.server.training.run_folder import check_run, finish_run, hold_folder, is_done
 from tegu.server.training.run_record import bundle_record
-from tegu.server.training.strategy import MetaStrategy
 from tegu.server.versioned import BUNDLES, Versioned, publish_bundle
-from tegu.wire import to_record
 
 __all__ = ["APP_DIR", "RESULT", "app", "finished_text", "plan_of", "train"]
 
 APP_DIR = Path(__file__).parent / "flower_app"  # for `flwr run`
 RESULT = "init.tegu"  # in the folder `out`
 
-_log = logging.getLogger(__name__)
 # Keys of the run configuration that are no setting of the plan.
 _OTHER_KEYS = ("bundle", "out", "checkpoints", "partitions", "resume")
 
@@ -146,7 +129,7 @@ def plan_of(config: Mapping[str, Any]) -> TrainingPlan:
 
 
 def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Path, checkpoints: Path) -> Bundle:
-    fitted = cross_fit(plan, partial(_train_without_fold, grid, start, checkpoints))
+    fitted = cross_fit(plan, partial(train_without_fold, grid, start, checkpoints))
     done = fitted.kept
     outer = settled(plan).outer
     rounds = done.kept if plan.early_stopping.until_flat else settled(plan).rounds
@@ -166,7 +149,7 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     manifest = replace(start.manifest, training=training, heldout=())
     metric = plan.calibration.metric_for(manifest.spec)
     refused: list[Refusal] = []
-    summary = _summary(done, fitted.by_fold, rounds, metric)
+    summary = summary_of(done, fitted.by_fold, rounds, metric)
     if plan.calibration.left_out_share:
         append_event(checkpoints, "stage", text="calibration")
         metas = [trained.meta for trained in fitted.by_fold]
@@ -179,126 +162,3 @@ def _train_and_calibrate(grid: Grid, plan: TrainingPlan, start: Bundle, out: Pat
     make_folder(out)
     atomic_write(out / "rounds.json", json.dumps(summary, indent=1).encode())
     return write_bundle(out / RESULT, bundle)
-
-
-class _TrainedRounds(NamedTuple):
-    """The result of one training.
-
-    Attributes:
-        kept: round whose parameters are kept, see `MetaStrategy.kept`.
-        meta: the parameters of that round.
-        resumed_at: number of rounds that were run before.
-        records: what happened in each round, also of those that were run before.
-        validations: None without validation.
-        log: who took part in the rounds run now, and what was refused.
-        privacy: what the training has spent; empty without noise.
-    """
-
-    kept: int
-    meta: Tree
-    resumed_at: int
-    records: Sequence[Event]
-    validations: Validations | None
-    log: RoundLog
-    privacy: Mapping[str, Any]
-
-    @property
-    def users(self) -> dict[str, int]:
-        """Number of users by round. Rounds are strings, as in JSON."""
-        return {str(record["round"]): int(record["users"]) for record in self.records}
-
-
-def _train_without_fold(
-    grid: Grid, start: Bundle, checkpoints: Path, fold: int | None, plan: TrainingPlan
-) -> _TrainedRounds:
-    """Run the remaining rounds of a training that leaves out the fold's users. None leaves out no user."""
-    folder = checkpoint_folder(checkpoints, plan.calibration.folds or 0, fold)
-    checkpoint = latest_checkpoint(folder)
-    first, fixed = checkpoint.meta if checkpoint else start.meta, start.manifest.fixed_parameters
-    rounds, _, rule = settled(plan)
-    outer = OuterOptimiser(first, rule, rounds, fixed)
-    if checkpoint:
-        outer.restore(checkpoint.outer)
-    done = checkpoint.round if checkpoint else 0
-    if done:
-        note(resumed_text(done, rounds, folder))
-    validations = validations_for(plan, start.manifest, checkpoint.history if checkpoint else None, fold)
-    before = records_of(read_events(checkpoints)[0], fold, done)
-    dropped = before[-1]["in_flight"] if before else 0
-    run = str(grid.run.run_id) if isinstance(grid, PatientGrid) else ""
-    append_event(checkpoints, "start", run=run, fold=fold, done=done, rounds=rounds, dropped=dropped)
-    strategy = MetaStrategy(
-        outer,
-        plan,
-        left_out=plan.calibration.left_out(fold),
-        checkpoints=folder,
-        done=done,
-        validations=validations,
-        clip=checkpoint.clip if checkpoint else math.inf,
-        journal=_journal(checkpoints, fold, rounds),
-        rounds=_rounds(grid, plan, before, checkpoints) if isinstance(grid, PatientGrid) else None,
-    )
-    if done < rounds:
-        strategy.start(grid, to_record(outer.trained), num_rounds=rounds - done)
-    records = records_of(read_events(checkpoints)[0], fold, rounds)
-    return _TrainedRounds(*strategy.kept, done, records, validations, strategy.round_log, strategy.privacy)
-
-
-def _rounds(grid: PatientGrid, plan: TrainingPlan, before: Sequence[Event], folder: Path) -> Rounds:
-    """What runs the rounds: synchronous ones, or the steps of an asynchronous run. Waiting is told in the journal."""
-
-    def tell(text: str) -> None:
-        _log.warning("%s", text)
-        append_event(folder, "waiting", text=text)
-
-    kind = BufferedRounds if plan.replies.buffer else SynchronousRounds
-    return kind(
-        grid,
-        plan.replies,
-        settled(plan).cohort,
-        plan.seed,
-        wait_seconds=plan.cohort.wait_seconds,
-        reliability=from_records(before),
-        clock=grid.clock,
-        tell=tell,
-    )
-
-
-def _journal(folder: Path, fold: int | None, rounds: int) -> Callable[[Mapping[str, Any]], None]:
-    """Appends what happened in a round, and how long it took, to the folder's journal."""
-    ended = time.monotonic()
-
-    def append(entry: Mapping[str, Any]) -> None:
-        nonlocal ended
-        began, ended = ended, time.monotonic()
-        append_event(folder, "round", fold=fold, rounds=rounds, seconds=round(ended - began, 3), **entry)
-
-    return append
-
-
-def _summary(done: _TrainedRounds, by_fold: Sequence[_TrainedRounds], rounds: int, metric: Metric) -> dict[str, Any]:
-    """The contents of `rounds.json`. A clear decline of the validation figure is also logged."""
-    validations = mean_validations([one.validations.found for one in by_fold if one.validations is not None])
-    decline = decline_as_json(decline_of(validations, metric.higher_is_better), metric.name, done.kept)
-    if decline.get("warning"):
-        _log.warning("%s", decline["warning"])
-    return {
-        "rounds": rounds,
-        "kept_round": done.kept,
-        "resumed_at": done.resumed_at,
-        "users": done.users,
-        "meta": digest(done.meta),
-        "validations": [validation.as_json() for validation in validations],
-        "decline": decline,
-        "privacy": done.privacy,
-        "refused": _refused_by_code(done),
-        "refused_in_validation": [each.as_json() for each in done.log.evaluation],
-        "log": [{k: v for k, v in event.items() if k not in ("event", "fold", "rounds")} for event in done.records],
-    }
-
-
-def _refused_by_code(done: _TrainedRounds) -> dict[str, int]:
-    """Number of refused replies by code: of all training rounds, and of the evaluation rounds run now."""
-    counted = Counter(each["code"] for event in done.records for each in (*event["failed"], *event["refused"]))
-    counted.update(each.code for each in done.log.evaluation)
-    return dict(counted)
