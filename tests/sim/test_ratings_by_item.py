@@ -110,7 +110,7 @@ def by_hand(run: Run, items: list[int], ratings: list[float], knobs: dict[str, f
     y = run.split.train.all_rows()[1].astype(np.float64)
     level, scale = y.mean(), y.std()
     means = meta["offset"] + np.sqrt(0.3) * meta["effects"]
-    features = np.sqrt(0.1 / 4) * meta["features"]
+    features = np.sqrt(0.3 / 4) * meta["features"]
     effects = 0.3 * (means - meta["offset"])
     kernel = meta["deviation"] ** 2 / knobs["level_ridge"] + np.outer(effects, effects) / knobs["spread_ridge"]
     kernel += features @ features.T / knobs["taste_ridge"]

@@ -1,4 +1,4 @@
-"""Ratings by item id: adaptation is the conditional mean of a normal distribution, training follows its likelihood."""
+"""Ratings by item id: adaptation is the conditional mean of a normal distribution, training follows a bound on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.learners.toys import NO_NOISE, assert_trees_close
 from torch import Tensor
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from tegu.core.data.batch import Array, Batch
 from tegu.core.data.spec import Spec
@@ -50,7 +50,7 @@ def means_and_covariance(
     items: Tensor,
     level_ridge: float = 1.0,
     spread_ridge: float = 1.0,
-    taste_ridge: float = 1.0,
+    taste_ridge: float | Tensor = 1.0,
     known: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Of standardised ratings without their noise, in numbers written out by hand.
@@ -58,14 +58,14 @@ def means_and_covariance(
     The covariance has no gradient in the effects, which follow the likelihood as means alone.
     """
     means = meta["offset"] + math.sqrt(0.3) * meta["effects"][items]
-    features = math.sqrt(0.1 / FACTORS) * meta["features"][items]
+    features = math.sqrt(0.3 / FACTORS) * meta["features"][items]
     if known:
         attributes = torch.from_numpy(KNOWN).to(features)[items]
         means = means + math.sqrt(0.1) * (attributes @ meta["effects_of_known"])
         features = features + attributes @ meta["features_of_known"] * math.sqrt(0.2 / FACTORS)
     effects = 0.3 * (means - meta["offset"]).detach()
     of_scale = meta["deviation"] ** 2 / level_ridge + torch.outer(effects, effects) / spread_ridge
-    return means, of_scale + features @ features.T / taste_ridge
+    return means, of_scale + (features / taste_ridge) @ features.T
 
 
 def conditional(meta: TorchTree, support: Batch[Tensor], x: Tensor, **options: Any) -> Array:
@@ -96,17 +96,26 @@ def test_predictions_are_conditional_means(count: int, padding: int, known: bool
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_the_update_is_the_gradient_of_the_marginal_likelihood(known: bool) -> None:
-    """Torch's own multivariate normal density, which knows nothing of a posterior, and the priors' share."""
+def test_the_update_is_the_gradient_of_the_variational_bound(known: bool) -> None:
+    """The bound at the person's best posterior, by densities of torch, which know nothing of that posterior.
+
+    The expectation over features adds their variances to the precision of a taste. What is left is a normal density of
+    the ratings, and the ratio of the two normalising constants of the taste. Divergences are torch's own.
+    """
     learner = built(known=KNOWN if known else None)
     meta = meta_of(learner, torch.float64)
     support, query = rated(4, 0, 1, torch.float64), rated(3, 0, 2, torch.float64)
     trained = {name: value.requires_grad_() for name, value in meta.items() if name != "known"}
     items, y = torch.cat([support.x, query.x]), torch.cat([support.y, query.y])[:, 0]
-    means, covariance = means_and_covariance(meta, items, known=known)
-    likelihood = MultivariateNormal(means, covariance + 0.6 * torch.eye(7)).log_prob((y - LEVEL) / SCALE)
-    squares = sum(meta[name].square().sum() for name in trained if name.startswith(("effects", "features")))
-    expected = torch.autograd.grad(squares / 2 / USERS - likelihood, list(trained.values()))
+    deviations = meta["log_deviations"].exp()
+    precision = 1 + 0.3 / FACTORS * deviations[items].square().sum(0) / 0.6
+    means, covariance = means_and_covariance(meta, items, taste_ridge=precision, known=known)
+    density = MultivariateNormal(means, covariance + 0.6 * torch.eye(7)).log_prob((y - LEVEL) / SCALE)
+    divergence = kl_divergence(Normal(meta["features"], deviations), Normal(0.0, 1.0)).sum()
+    points = [meta[name] for name in trained if name in ("effects", "effects_of_known", "features_of_known")]
+    shared = divergence - sum(Normal(0.0, 1.0).log_prob(each).sum() for each in points)
+    bound = density - precision.log().sum() / 2 - shared / USERS
+    expected = torch.autograd.grad(-bound, list(trained.values()))
     plain = {name: value.detach() for name, value in meta.items()}
     assert_trees_close(
         learner.update(plain, support, query, NO_NOISE), dict(zip(trained, expected, strict=True)), rtol=1e-4, atol=1e-5

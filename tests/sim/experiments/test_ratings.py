@@ -113,8 +113,9 @@ def test_the_settings_of_the_experiments(build: Any, items: int, kinds: int) -> 
         "offset": (1,),
         "deviation": (1,),
         "effects": (items,),
-        "features": (items, 16),
-        **({"effects_of_known": (kinds,), "features_of_known": (kinds, 16), "known": (items, kinds)} if kinds else {}),
+        "features": (items, 32),
+        "log_deviations": (items, 32),
+        **({"effects_of_known": (kinds,), "features_of_known": (kinds, 32), "known": (items, kinds)} if kinds else {}),
     }
     split = experiment.population.split(2)
     assert not set(split.train.users) & set(split.heldout.users)

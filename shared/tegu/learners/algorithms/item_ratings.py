@@ -5,17 +5,18 @@ With the targets standardised, a person's rating of an item is
     offset + (1 + spread) * effect of the item + level + taste . features of the item + noise
     level ~ N(0, deviation^2), spread ~ N(0, 0.3^2), each entry of taste ~ N(0, 1), noise ~ N(0, NOISE)
 
-which is factor analysis with one loading that all items share and one that is their effect (Salakhutdinov and Mnih
-2007, "Probabilistic Matrix Factorization"). The spread says how far the person sets good items apart from bad ones:
-some use the whole scale, others two points of it. The best prediction from some ratings is then linear in them: ridge
-regression on the vector [deviation, 0.3 effect, features]. The device computes it in closed form, with a ridge each for
-level, spread and taste.
+which is factor analysis with one loading that all items share and one that is their effect. The spread says how far
+the person sets good items apart from bad ones: some use the whole scale, others two points of it. The best prediction
+from some ratings is then linear in them: ridge regression on the vector [deviation, 0.3 effect, features]. The device
+computes it in closed form, with a ridge each for level, spread and taste.
 
-The server follows the gradient of the marginal likelihood of each person's ratings. It needs no gradient through the
-device's regression: by Fisher's identity, it is the expected gradient of the complete likelihood under the person's
-posterior, as in one step of EM (Dempster, Laird and Rubin 1977). Effects follow it as means alone, not as loadings of
-the spread, which makes worse means of them (decision 079). Effects and features have normal priors, which count
-once among all people, so that an item with few ratings keeps a small effect and small features.
+Training is variational (Lim and Teh 2007, "Variational Bayesian Approach to Movie Rating Prediction"). Features are not
+points but normal distributions with a mean and a deviation for each entry, so that training counts how little it knows
+of an item with few ratings. The server follows the gradient of the variational bound on the likelihood of each person's
+ratings. It needs no gradient through the device's regression: the bound is an expectation under the person's posterior,
+at which its own gradient vanishes. Effects are points with a normal prior. They follow the bound as means alone, not as
+loadings of the spread, which makes worse means of them (decision 079). What is shared by all people, the prior of
+effects and the divergence of features from theirs, counts once among them. The device uses the means of the features.
 
 Standardised units make the settings of this file, which are shares of the variance of ratings, right for any scale.
 """
@@ -58,14 +59,14 @@ from tegu.learners.solvers.linear_ridge import LinearFit, fit_linear
 
 __all__ = ["PAPER", "item_ratings"]
 
-PAPER = "Salakhutdinov and Mnih 2007, Probabilistic Matrix Factorization"
+PAPER = "Lim and Teh 2007, Variational Bayesian Approach to Movie Rating Prediction"
 NOISE = 0.6  # variances, as shares of the variance of all ratings
-_EFFECT_VARIANCE, _TASTE_VARIANCE = 0.3, 0.1
+_EFFECT_VARIANCE, _TASTE_VARIANCE = 0.3, 0.3
 _KNOWN_EFFECT_VARIANCE, _KNOWN_TASTE_VARIANCE = 0.1, 0.2
 _DEVIATION = 0.45  # before training
 _SPREAD_DEVIATION = 0.3  # fixed: a trained one fits the training people's ratings, and is three times as large
 _LEVEL, _SPREAD = 0, 1  # their places among a person's numbers, before the taste
-_FIRST_FEATURES = 0.3  # standard deviations of the prior
+_FIRST_FEATURES, _FIRST_DEVIATION = 0.3, 0.5  # of features and their deviations, in standard deviations of the prior
 _KNOBS = {
     "level_ridge": 1.0,
     "spread_ridge": 1.0,
@@ -77,11 +78,11 @@ _SPREAD_RIDGES = (30.0, 1.0)  # 30 leaves hardly any spread: where people use th
 _TRAINING = RecommendedTraining("Adam", 0.02, decay=True, rounds=600)
 _COHORT = 100  # but at most half of the training people, so that folds can fill it
 _KNOWN = "known"
-_WITH_PRIOR = ("effects", "features", "effects_of_known", "features_of_known")
+_POINTS = ("effects", "effects_of_known", "features_of_known")  # with a prior, and no distribution of their own
 
 
 def item_ratings(
-    spec: Spec, *, level: float, scale: float, factors: int = 16, users: int = 500, known: Array | None = None
+    spec: Spec, *, level: float, scale: float, factors: int = 32, users: int = 500, known: Array | None = None
 ) -> Learner:
     """A learner for one number per item id, such as ratings, minutes or prices.
 
@@ -93,7 +94,7 @@ def item_ratings(
         level: mean of the training people's targets.
         scale: standard deviation of the training people's targets, above 0.
         factors: length of an item's feature vector.
-        users: number of training people, among whom the priors count once. More people mean weaker priors.
+        users: number of training people, among whom priors count once. More people mean weaker priors.
         known: float32 `[items, attributes]`, known attributes of the items, such as genres. Effects and features then
             are those of the attributes plus the item's own (Agarwal and Chen 2009). None if there are none.
 
@@ -108,11 +109,15 @@ def item_ratings(
     known = None if known is None else _checked_known(known, spec.items)
     fixed = () if known is None else (_KNOWN,)
 
-    def fitted(meta: TorchTree, rows: TorchBatch, features: Tensor, ridges: TorchKnobs) -> tuple[Tensor, LinearFit]:
+    def fitted(
+        meta: TorchTree, rows: TorchBatch, features: Tensor, ridges: TorchKnobs, variances: Tensor | None = None
+    ) -> tuple[Tensor, LinearFit]:
         residuals = (rows.y.squeeze(-1) - level) / scale - _expected(meta, rows.x)
         level_only, spread_only = _at(features, _LEVEL), _at(features, _SPREAD)
         of_taste = (1 - level_only - spread_only) * ridges["taste_ridge"]
         penalties = NOISE * (level_only * ridges["level_ridge"] + spread_only * ridges["spread_ridge"] + of_taste)
+        if variances is not None:
+            penalties = penalties + rows.mask @ variances
         return residuals, fit_linear(features, residuals, rows.mask, penalties)
 
     def adapt(meta: TorchTree, support: TorchBatch, knobs: TorchKnobs, noise: Tensor) -> TorchTree:
@@ -135,15 +140,16 @@ def item_ratings(
     def objective(meta: TorchTree, support: TorchBatch, query: TorchBatch, noise: Tensor) -> tuple[Tensor, TorchTree]:
         del noise
         rows = concatenate(support, query)
-        features = _features(meta, rows.x)
+        features, variances = _features(meta, rows.x), _variances(meta, rows.x)
         held = {name: value.detach() for name, value in meta.items()}
-        _, posterior = fitted(held, rows, features.detach(), _KNOBS)
+        _, posterior = fitted(held, rows, features.detach(), _KNOBS, variances.detach())
         mean, covariance = posterior.weights.detach(), NOISE * posterior.inverse.detach()
         target = (rows.y.squeeze(-1) - level) / scale
         squares = (target - _expected(meta, rows.x) - features @ mean).square()
-        variances = ((features @ covariance) * features).sum(-1)
-        likelihood = ((squares + variances) * rows.mask).sum() / (2 * NOISE)
-        return likelihood + _prior(meta) / users, {}
+        of_person = ((features @ covariance) * features).sum(-1)
+        of_items = variances @ (mean.square() + covariance.diagonal())
+        likelihood = ((squares + of_person + of_items) * rows.mask).sum() / (2 * NOISE)
+        return likelihood + _shared(meta) / users, {}
 
     def row_losses(meta: TorchTree, batch: TorchBatch) -> Tensor:
         return (batch.y.squeeze(-1) - level - scale * _expected(meta, batch.x)).square()
@@ -190,15 +196,26 @@ def _features(meta: TorchTree, x: Tensor) -> Tensor:
     return padded + meta["deviation"] * _at(padded, _LEVEL) + _SPREAD_DEVIATION * effect * _at(padded, _SPREAD)
 
 
+def _variances(meta: TorchTree, x: Tensor) -> Tensor:
+    """`[rows, 2 + factors]`: of the features' distributions, 0 for level and spread."""
+    entry = _TASTE_VARIANCE / meta["features"].shape[1]
+    return F.pad(entry * (2 * from_table(x, meta["log_deviations"])).exp(), (2, 0))
+
+
 def _at(features: Tensor, place: int) -> Tensor:
     """`[features]`: 1 at this place and 0 elsewhere."""
     return (torch.arange(features.shape[-1], device=features.device) == place).to(features.dtype)
 
 
-def _prior(meta: TorchTree) -> Tensor:
-    """Minus the logarithm of the prior density, up to a constant. Entries are stored in its standard deviations."""
-    parts = [meta[name].square().sum() for name in _WITH_PRIOR if name in meta]
-    return torch.stack(parts).sum() / 2
+def _shared(meta: TorchTree) -> Tensor:
+    """The divergence of features from their prior, and minus the logarithm of the prior density of what are points.
+
+    Up to a constant. Entries are stored in standard deviations of the prior.
+    """
+    points = [meta[name].square().sum() for name in _POINTS if name in meta]
+    logarithms = meta["log_deviations"]
+    divergence = meta["features"].square() + (2 * logarithms).exp() - 2 * logarithms
+    return torch.stack([*points, divergence.sum()]).sum() / 2
 
 
 def _initial(items: int, factors: int, known: Array | None, seed: int) -> Tree:
@@ -213,6 +230,7 @@ def _initial(items: int, factors: int, known: Array | None, seed: int) -> Tree:
         "deviation": np.full(1, _DEVIATION, np.float32),
         "effects": np.zeros(items, np.float32),
         "features": features(items),
+        "log_deviations": np.full((items, factors), math.log(_FIRST_DEVIATION), np.float32),
     }
     if known is None:
         return meta
