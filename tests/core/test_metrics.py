@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.samples import refused
 
+from tegu.core.data.spec import Spec
 from tegu.core.errors import UnknownNameError
 from tegu.core.metrics import METRICS, Metric, default_metric, find_metric
 
@@ -62,7 +63,7 @@ def test_accuracy_and_errors_by_hand() -> None:
 
 def test_the_accuracy_of_several_labels_by_hand() -> None:
     logits, y = np.asarray([[2.0, -1.0], [0.5, 3.0]]), np.asarray([[1, 1], [0, 1]])
-    metric = default_metric("multilabel")
+    metric = default_metric(Spec.multilabel((3,), 2))
     assert metric.score(logits, y, NOTHING) == 2 / 4
     assert metric.resolution(0.5, y) == 1 / 4
 
@@ -132,11 +133,8 @@ def test_a_metric_of_ones_own_counts_every_change() -> None:
 
 def test_names() -> None:
     assert find_metric("recall@10") is METRICS["recall@10"]
-    assert [default_metric(kind).name for kind in ("classification", "regression", "ranking")] == [
-        "accuracy",
-        "mse",
-        "recall@10",
-    ]
+    specs = (Spec.classification((3,), 2), Spec.regression((3,)), Spec.regression((), items=5), Spec.ranking(5))
+    assert [default_metric(spec).name for spec in specs] == ["accuracy", "mse", "rmse", "recall@10"]
     with refused(UnknownNameError, "'acuracy'", "Did you mean 'accuracy'?", "rmse"):
         find_metric("acuracy")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tegu.core.data.batch import Array
-from tegu.core.data.spec import Kind
+from tegu.core.data.spec import Kind, Spec
 from tegu.core.errors import UnknownNameError
 
 __all__ = ["METRICS", "Metric", "default_metric", "find_metric"]
@@ -226,9 +226,9 @@ _DEFAULT: dict[Kind, str] = {
 }
 
 
-def default_metric(kind: Kind) -> Metric:
-    """The default metric of a kind of problem."""
-    return METRICS[_DEFAULT[kind]]
+def default_metric(spec: Spec) -> Metric:
+    """The default metric of a problem. Numbers by item id are ratings, whose error is given in their own unit."""
+    return METRICS["rmse" if spec.kind == "regression" and spec.items else _DEFAULT[spec.kind]]
 
 
 def find_metric(name: str) -> Metric:

@@ -47,7 +47,8 @@ class CalibrationPlan:
             in-process; 4 if only folds that small leave enough users for a cohort; and otherwise 0.
         nodes: number of nodes of a federation that calibrate; 0 for all connected nodes.
         ks: numbers of interactions to calibrate for. A simulation also evaluates at these.
-        metric: metric for validation and evaluation; None for the default metric of the kind of problem.
+        metric: metric for validation and evaluation; None for the default of the problem: accuracy,
+            recall@10, the mean squared error, or its root for numbers by item id.
         risk: largest share of users that adapting may materially hurt at any k; see `tegu.core.calibration.harm`. From
             above 0 to 1. "strict" limits those to 0.05 who lose more than one query row's worth, however little that
             is; the three settings below then have no effect.
@@ -92,7 +93,7 @@ class CalibrationPlan:
 
     def metric_for(self, spec: Spec) -> Metric:
         """The plan's metric, or the default one for the spec."""
-        return self.metric or default_metric(spec.kind)
+        return self.metric or default_metric(spec)
 
     @property
     def limits(self) -> Limits | None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from tegu.core.data.spec import Spec
 from tegu.core.errors import require
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.plan import CohortPlan, TrainingPlan
@@ -52,6 +51,6 @@ def insteval(*, seed: int, rounds: int | None = None, cohort: int | None = None)
         cohort=CohortPlan(cohort),
         seed=seed,
         episodes=EpisodeRule(min_support=1, max_support=40, max_query=64),
-        calibration=CalibrationPlan(metric=METRICS["rmse"], harm_ratio=HARM_RATIO),
+        calibration=CalibrationPlan(harm_ratio=HARM_RATIO),
     )
     return item_ratings_experiment("insteval", lecturer_ratings(), plan)

@@ -13,7 +13,6 @@ import numpy as np
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
 from tegu.core.errors import require
-from tegu.core.metrics import METRICS
 from tegu.core.sampling.episode import EpisodeRule
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.server.training.plan import CohortPlan, TrainingPlan
@@ -86,7 +85,6 @@ def ratings(*, seed: int, rounds: int | None = None, cohort: int | None = None) 
         seed=seed,
         calibration=CalibrationPlan(
             folds=4,  # 61 separate calibration users are too few to measure harm
-            metric=METRICS["rmse"],
         ),
         episodes=EpisodeRule(min_support=1, max_support=40, max_query=512),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.data.confidence import confidence
-from tegu.core.metrics import default_metric
+from tegu.core.metrics import METRICS
 from tegu.core.sampling.trials import Trials
 from tegu.sim.data.population import Population
 from tegu.sim.engine.predictions import Method
@@ -91,5 +91,5 @@ def tuned_with_popularity(
 
     pairs = [_Blended(*pair) for pair in product(settings, _BLENDS)]
     judge: Judge[_Blended] = Judge(judging, lambda tried: method(fitting, tried))
-    chosen = choose_per_k([judge], pairs, default_metric("ranking"), _FINALISTS)
+    chosen = choose_per_k([judge], pairs, METRICS["recall@10"], _FINALISTS)
     return lambda k: method(train, chosen(k))
