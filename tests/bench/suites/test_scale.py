@@ -12,6 +12,7 @@ from tegu.core.errors import RuntimeFailure, UnknownNameError
 @pytest.mark.slow
 def test_time_and_memory_of_sizes_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "SIZES", {"users-1e3": 150, "users-1e4": 120})
+    monkeypatch.setattr(scale, "ROUNDS", 20)
     log: list[str] = []
     comparisons = scale.bench_scale(BenchmarkOptions(1, log.append))
     assert [(row.task, row.peer, row.measure) for row in comparisons] == [

@@ -21,10 +21,11 @@ from tegu.core.errors import RuntimeFailure
 from tegu.core.sampling.keyed_random import keyed_rng
 from tegu.sim.data.population_on_disk import write_population
 
-__all__ = ["SIZES", "bench_scale"]
+__all__ = ["ROUNDS", "SIZES", "bench_scale"]
 
 SIZES = {"users-1e3": 1_000, "users-1e4": 10_000, "users-1e5": 100_000, "users-1e6": 1_000_000}
 _REFERENCE = "users-1e4"
+ROUNDS = 1000
 
 
 class _Cost(NamedTuple):
@@ -65,7 +66,14 @@ def _random_users(count: int) -> Iterator[LocalUser]:
 
 
 def _run(folder: Path) -> _Cost:
-    command = [sys.executable, "-m", "tegu.bench.harness.measure", "tegu.bench.suites.scale_run", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "tegu.bench.harness.measure",
+        "tegu.bench.suites.scale_run",
+        str(folder),
+        str(ROUNDS),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 # our own module
     if done.returncode:
         raise RuntimeFailure(f"the run on {folder.name} ended with exit code {done.returncode}: see its output above")

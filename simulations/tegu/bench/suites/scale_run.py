@@ -21,20 +21,20 @@ __all__ = ["FEATURES", "ROWS", "SPEC", "run"]
 
 FEATURES, ROWS = 16, 10
 SPEC = Spec.classification((FEATURES,), 2)
-ROUNDS, COHORT = 1000, 100
+COHORT = 100
 
 
-def run(folder: Path) -> float:
-    """Users trained per second, over 1,000 rounds of 100 users."""
+def run(folder: Path, rounds: int) -> float:
+    """Users trained per second, over so many rounds of 100 users."""
     population = read_population(folder)
     model = nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, 2))
     learner = reptile(model, SPEC, steps=5, lr=0.1, init="fresh")
     engine = make_engine(learner, compile_learner(learner))
-    plan = TrainingPlan(rounds=ROUNDS, cohort=CohortPlan(COHORT), episodes=EpisodeRule(5, 5, 5))
+    plan = TrainingPlan(rounds=rounds, cohort=CohortPlan(COHORT), episodes=EpisodeRule(5, 5, 5))
     train_in_process(engine, population, learner.init(0), replace(plan, rounds=5))
     trained = train_in_process(engine, population, learner.init(0), plan)
     return trained.user_rounds / trained.seconds
 
 
 if __name__ == "__main__":
-    print(run(Path(sys.argv[1])))
+    print(run(Path(sys.argv[1]), int(sys.argv[2])))
