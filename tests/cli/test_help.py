@@ -62,9 +62,9 @@ EXPECTED_WORDS = {
     "keygen": ["private key", "public key", "must not exist"],
     "sign": ["private key", "replaced"],
     "certificates": ["authority", "kept", "ca.key"],
-    "serve": ["TLS", "goes on", "checkpoints"],
-    "join": ["come back"],
-    "status": ["round", "refused"],
+    "serve": ["FILE describes", "TLS", "goes on", "checkpoints"],
+    "join": ["FILE describes", "come back"],
+    "status": ["FILE describes", "round", "refused"],
 }
 
 

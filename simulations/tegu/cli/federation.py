@@ -51,9 +51,10 @@ def certificates(
 
 @federation.command()
 def serve(file: File, insecure: Insecure = False, beyond_loopback: BeyondLoopback = False) -> None:
-    """Run a federation's server until its result is written. The same command again goes on where it was.
+    """Run the server of the federation that the TOML file FILE describes, until its result is written.
 
-    TLS and authentication of nodes are on. Stop it with Control-C: checkpoints are kept.
+    TLS and authentication of nodes are on. Stop it with Control-C: checkpoints are kept, and the same command again
+    goes on where it was.
     """
     for module in ("torch", "flwr"):
         require(module, "server")
@@ -72,7 +73,10 @@ def join(
     insecure: Insecure = False,
     beyond_loopback: BeyondLoopback = False,
 ) -> None:
-    """Take part in a federation as a node, and come back whenever the server does. Stop it with Control-C."""
+    """Take part as a node in the federation that the TOML file FILE describes, and come back when its server does.
+
+    Stop it with Control-C.
+    """
     require_federated()
     from tegu.cli.commands.federation import join_command  # noqa: PLC0415 # flwr
 
@@ -87,7 +91,10 @@ def status(
     insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show a run's round, its nodes, the refused replies and the last checkpoint. Run it on the server's machine."""
+    """Show the round of the federation that FILE describes, its nodes, refused replies and last checkpoint.
+
+    Run it on the server's machine.
+    """
     require_federated()
     from tegu.cli.commands.federation import status_command  # noqa: PLC0415 # flwr
 
@@ -101,7 +108,10 @@ def add(
     key: Annotated[list[Path], typer.Argument(help="A node's public key, NAME.pub. Several may be given.")],
     insecure: Insecure = False,
 ) -> None:
-    """Let nodes with these keys take part. Run it on the server's machine while the server runs."""
+    """Let nodes with these keys, each a NAME.pub, take part in the federation of FILE.
+
+    Run it on the server's machine while the server runs.
+    """
     require_federated()
     from tegu.cli.commands.federation import add_nodes_command  # noqa: PLC0415 # flwr
 
@@ -110,7 +120,7 @@ def add(
 
 @nodes.command("list")
 def list_(file: File, insecure: Insecure = False) -> None:
-    """List the registered nodes. Run it on the server's machine while the server runs."""
+    """List the registered nodes of the federation of FILE. Run it on the server's machine while the server runs."""
     require_federated()
     from tegu.cli.commands.federation import list_nodes_command  # noqa: PLC0415 # flwr
 
@@ -123,7 +133,10 @@ def remove(
     node: Annotated[list[str], typer.Argument(help="A node's id or name, or its public key. Several may be given.")],
     insecure: Insecure = False,
 ) -> None:
-    """Let these nodes take part no longer. Run it on the server's machine while the server runs."""
+    """Let these nodes, by id, name or key, take part in the federation of FILE no longer.
+
+    Run it on the server's machine while the server runs.
+    """
     require_federated()
     from tegu.cli.commands.federation import remove_nodes_command  # noqa: PLC0415 # flwr
 
