@@ -1,4 +1,4 @@
-"""The names and the order of a graph's outputs."""
+"""The names and the order of a graph's outputs, and what a graph does not store."""
 
 from __future__ import annotations
 
@@ -21,3 +21,21 @@ def test_equal_outputs_keep_their_names_and_order() -> None:
     assert [output.name for output in model.graph.output] == ["third", "first", "second"]
     found = run(model.SerializeToString(), x=np.full((5, 2), 3, np.float32))
     assert {name: float(value[4, 1]) for name, value in found.items()} == {"third": 8, "first": 4, "second": 4}
+
+
+def test_a_table_of_one_number_is_not_stored() -> None:
+    """The gradient of a look-up begins with a table of zeros, and that of a sum with one of ones."""
+
+    def gradient(values: Named) -> Named:
+        def loss(table: torch.Tensor) -> torch.Tensor:
+            return table[values["ids"]].square().sum() + 3 * table.sum()
+
+        return {"slope": torch.func.grad(loss)(values["table"])}
+
+    inputs = {"table": torch.ones(400, 30), "ids": torch.arange(13)}
+    data = trace({"gradient": GraphSource(gradient, inputs, {"ids": (0,)})})["gradient"].SerializeToString()
+    assert len(data) < 400 * 30
+    table = np.random.default_rng(0).normal(size=(400, 30)).astype(np.float32)
+    expected = np.full_like(table, 3)
+    expected[[5, 7]] += 2 * table[[5, 7]]
+    np.testing.assert_allclose(run(data, table=table, ids=np.asarray([5, 7]))["slope"], expected, rtol=1e-6)

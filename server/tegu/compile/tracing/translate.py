@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -36,6 +37,7 @@ from tegu.compile.tracing.registry import Translations
 __all__ = ["OPSET", "quiet", "translate"]
 
 OPSET = 18
+_LARGEST_FILLED = 1024  # entries of a constant that a graph stores, though one number would do
 
 
 def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
@@ -68,7 +70,7 @@ def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
     """Fold constants and remove duplicates. ONNX Runtime does the rest while it loads the model."""
     common.InlinePass()(model)
     _drop_identity_transposes(model)
-    onnxscript.optimizer.fold_constants(model)
+    onnxscript.optimizer.fold_constants(model, should_fold=_is_folded)
     common.IdentityEliminationPass()(model)
     sink_transposes(model)
     fuse(model)
@@ -88,6 +90,15 @@ def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
     for value, name in zip(model.graph.outputs, outputs, strict=True):
         value.name = name  # two equal outputs become one value, which has only one of the names
     return model
+
+
+def _is_folded(node: onnx_ir.Node) -> bool | None:
+    """False for a node that fills a large tensor with one number: a bundle would hold the tensor. None otherwise."""
+    if node.op_type not in ("Expand", "ConstantOfShape"):
+        return None
+    shape = node.outputs[0].shape
+    sizes = [] if shape is None else [size for size in shape if isinstance(size, int)]
+    return False if math.prod(sizes) > _LARGEST_FILLED else None
 
 
 def _drop_identity_transposes(model: onnx_ir.Model) -> None:
