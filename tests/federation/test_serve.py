@@ -126,8 +126,10 @@ def test_an_operator_reads_what_happens(served: Served) -> None:
     assert f"started, at round 0 of {ROUNDS}" in served.said
     assert re.search(rf"^resumed after round [1-3] of {ROUNDS}$", served.said, re.MULTILINE)
     shown = re.findall(rf"^round (\d) of {ROUNDS}: \d+ people of 3 nodes, ", served.said, re.MULTILINE)
-    # One round ended in the moment in which the server was killed: it may be in the records alone.
-    assert [number for number in map(str, range(1, ROUNDS + 1)) if number not in shown] in ([], ["4"], ["5"])
+    # The server is killed once round 4 is recorded, and the ServerApp after it. Round 4, and 5 if it ends in between,
+    # may be in the records alone.
+    missing = [number for number in map(str, range(1, ROUNDS + 1)) if number not in shown]
+    assert missing in ([], ["4"], ["5"], ["4", "5"])
     assert shown == sorted(set(shown)), "no round is shown twice"
     assert "the SuperLink has ended with code -9: it is started again" in served.said
     assert served.said.rstrip().endswith("init.tegu")
