@@ -64,7 +64,7 @@ def simulate(
             for one number per item id, vectors of items and users for a ranking, and otherwise a small network that is
             made from the spec. A note says which.
         rounds: number of rounds. None means the plan's, or what the learner recommends: for a module until
-            validations no longer rise, 600 to 1,200 at most (`EarlyStopping.until_flat`), and otherwise 300 by
+            validations no longer rise, 2,400 to 4,800 at most (`EarlyStopping.until_flat`), and otherwise 300 by
             default.
         cohort: users per round, or nodes per round if the plan has nodes (`plan.cohort.size`). None means the plan's,
             or what the learner recommends: for a module as many as have about 800 rows, from 8 to 32; otherwise 32

@@ -38,7 +38,7 @@ def test_nothing_is_automatic_afterwards() -> None:
 def test_a_learner_may_train_until_validations_are_flat() -> None:
     advice = RecommendedTraining("AdamW", 0.01, averaged=True, until_flat=True)
     found = with_recommended(TrainingPlan(), advice)
-    assert (found.rounds, found.early_stopping.until_flat) == (600, True)
+    assert (found.rounds, found.early_stopping.until_flat) == (2400, True)
     assert found.outer == OuterRule("AdamW", 0.01, averaged=True)
     assert with_recommended(TrainingPlan(), advice._replace(rounds=70)).rounds == 70
     for own, rounds in (
@@ -55,7 +55,7 @@ def test_a_learner_may_train_until_validations_are_flat() -> None:
 def test_a_plan_may_ask_for_it() -> None:
     plan = TrainingPlan(rounds=50, early_stopping=EarlyStopping(until_flat=True))
     assert with_recommended(plan, None).rounds == 50
-    assert with_recommended(TrainingPlan(early_stopping=plan.early_stopping), None).rounds == 600
+    assert with_recommended(TrainingPlan(early_stopping=plan.early_stopping), None).rounds == 2400
 
 
 def test_a_plan_and_a_run_configuration_without_values_are_automatic() -> None:

@@ -39,7 +39,7 @@ def with_rows(rows: int) -> Population:
     return Population.from_arrays(x, y, np.repeat(np.arange(100), rows), people.SPEC)
 
 
-@pytest.mark.parametrize(("rows", "size", "rounds"), [(10, 32, 600), (40, 20, 960), (90, 9, 1200), (5000, 8, 1200)])
+@pytest.mark.parametrize(("rows", "size", "rounds"), [(10, 32, 2400), (40, 20, 3840), (90, 9, 4800), (5000, 8, 4800)])
 def test_users_with_many_rows_make_smaller_rounds(rows: int, size: int, rounds: int) -> None:
     advice = RecommendedTraining("Adam", 0.02, rows=800, until_flat=True)
     found = with_fitting_cohort(TrainingPlan(), advice, with_rows(rows))
@@ -47,7 +47,7 @@ def test_users_with_many_rows_make_smaller_rounds(rows: int, size: int, rounds: 
     given = with_fitting_cohort(TrainingPlan(rounds=50, cohort=CohortPlan(30)), advice, with_rows(rows))
     assert (given.cohort.size, given.rounds) == (30, 50)
     nodes = with_fitting_cohort(TrainingPlan(cohort=CohortPlan(nodes=60)), advice, with_rows(rows))
-    assert (nodes.cohort.size, nodes.rounds) == (32, 600)
+    assert (nodes.cohort.size, nodes.rounds) == (32, 2400)
 
 
 def test_large_episodes_leave_eight_users_of_a_round() -> None:

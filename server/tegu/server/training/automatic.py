@@ -16,7 +16,7 @@ from tegu.server.training.plan import EarlyStopping, TrainingPlan
 __all__ = ["MOST_ROUNDS", "ROUNDS", "Settled", "settled", "with_recommended"]
 
 ROUNDS = 300
-MOST_ROUNDS = 600  # of a training that ends once validations no longer rise
+MOST_ROUNDS = 2400  # of a training that ends once validations no longer rise
 _COHORT = 32
 _OUTER = OuterRule()
 

@@ -7,18 +7,15 @@ text as input and the next character as target. A user has at most 500 rows.
 from __future__ import annotations
 
 import string
-from typing import Any
 
 import numpy as np
 
 from tegu.core.data.batch import Array
 from tegu.core.data.spec import Spec
-from tegu.core.sampling.episode import EpisodeRule
 from tegu.core.sampling.keyed_random import keyed_rng
-from tegu.learners.algorithms.residual_correction import residual_correction
-from tegu.server.training.outer_optimiser import OuterRule
 from tegu.server.training.plan import CohortPlan, TrainingPlan
 from tegu.sim.data.population import Population
+from tegu.sim.defaults.choose import choose_learner
 from tegu.sim.experiments.experiment import Experiment
 from tegu.sim.experiments.models.next_character import NextCharacter
 from tegu.sim.experiments.shakespeare_text import read_roles
@@ -59,22 +56,14 @@ def role_population(min_characters: int = MIN_CHARACTERS, max_rows: int = MAX_RO
 
 
 def shakespeare(*, seed: int, rounds: int | None = None, cohort: int | None = None) -> Experiment:
-    """Build the experiment; only the last layer adapts."""
+    """Build the experiment; learner and training are the defaults for a module."""
     population = role_population()
     model = NextCharacter(population.spec.outputs, WINDOW)
-    options: dict[str, Any] = {"init": "fresh", "adapted_parameters": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0}
-    plan = TrainingPlan(
-        rounds=rounds or 600,
-        cohort=CohortPlan(cohort or 30),
-        seed=seed,
-        outer=OuterRule("AdamW", 0.006, {"weight_decay": 0.1}, decay=True),
-        episodes=EpisodeRule(min_support=1, max_support=20, max_query=64),
-    )
     return Experiment(
         name="shakespeare",
         population=population,
         model=model,
-        learner=residual_correction(model, population.spec, **options),
-        options=options,
-        plan=plan,
+        learner=choose_learner(population, model, seed, init="fresh"),
+        options={"init": "fresh", "adapted_parameters": ["head"], "steps": 3, "lr": 0.05, "prior": 20.0},
+        plan=TrainingPlan(rounds=rounds, cohort=CohortPlan(cohort), seed=seed),
     )
