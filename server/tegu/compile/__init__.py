@@ -9,6 +9,7 @@ named_tensors    the types of these functions
 examples         random inputs that fit a learner, to trace and check graphs with
 check            compare a graph's outputs with torch's
 lock             one compilation at a time
+quiet            silence for what torch warns and logs about its own code
 tracing/         from a torch function to an ONNX graph
 operators/       operators that torch.onnx lacks, or that ONNX Runtime runs faster in another form
 rewrites/        rewrites of a finished ONNX graph

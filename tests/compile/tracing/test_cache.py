@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from tests.compile.running import run
 from torch import Tensor, nn
 
 from tegu.compile import compile_learner
-from tegu.compile.tracing import cache, trace
+from tegu.compile.tracing import cache, translate
 from tegu.compile.tracing.cache import CACHE_VARIABLE
 from tegu.core.data.spec import Spec
 from tegu.learners import reptile
@@ -57,9 +59,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def translated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each translation."""
-    calls, original = list[int](), trace.translate
-    monkeypatch.setattr(trace, "translate", lambda *args: calls.append(1) or original(*args))
+    calls, original = list[int](), translate.translate_each
+    monkeypatch.setattr(translate, "translate_each", lambda *args: calls.append(1) or original(*args))
     return calls
+
+
+def test_graphs_that_were_kept_need_no_translator(folder: Path) -> None:
+    """Translators take longer to import than a small learner's graphs take to be found and checked."""
+    program = (
+        "import sys; from torch import nn; from tegu.compile import compile_learner; from tegu.core.data.spec import "
+        "Spec; from tegu.learners import reptile; compile_learner(reptile(nn.Linear(3, 2), Spec.classification((3,), "
+        "2))); print('onnxscript' in sys.modules, 'onnx_ir' in sys.modules)"
+    )
+    for loaded in ("True True", "False False"):
+        found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+        assert found.stdout.split("\n")[0] == loaded
+    assert list(folder.iterdir())
 
 
 def test_a_second_call_translates_nothing_and_gives_the_same_bytes(folder: Path, translated: list[int]) -> None:

@@ -13,7 +13,7 @@ from tests.compile.running import run
 from torch import Tensor, nn
 
 from tegu.compile.named_tensors import Named
-from tegu.compile.tracing import trace
+from tegu.compile.tracing import capture, trace
 from tegu.compile.tracing.cache import CACHE_VARIABLE
 from tegu.compile.tracing.executed import executed_operators
 from tegu.core.errors import CompileError
@@ -41,8 +41,8 @@ class Reads(nn.Module):
 def recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """One entry for each recording. Graphs are kept in a folder that is empty at first."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "graphs"))
-    calls, original = list[int](), trace.capture
-    monkeypatch.setattr(trace, "capture", lambda *args: calls.append(1) or original(*args))
+    calls, original = list[int](), capture.capture
+    monkeypatch.setattr(capture, "capture", lambda *args: calls.append(1) or original(*args))
     return calls
 
 

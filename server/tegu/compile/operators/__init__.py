@@ -8,5 +8,6 @@ convolution/      convolutions by Winograd's algorithms, by im2col, or by slidin
 pooling           the gradients of pooling
 pool_before_relu  max pooling before ReLU while tracing
 broadcast_matmul  a matrix product that broadcasts without copying
+translations      the translation of operators that Tegu adds to torch
 batched_products  products of one matrix per user, recorded as one operator
 """

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from onnxscript import opset18
 from torch import Tensor
 
-__all__ = ["TRANSLATIONS", "product"]
+__all__ = ["PRODUCT", "product"]
 
 
 @torch.library.custom_op("tegu::product", mutates_args=())
@@ -32,8 +28,5 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def _translated(a: Any, b: Any) -> Any:
-    return opset18.MatMul(a, b)
-
-
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.tegu.product.default: _translated}
+PRODUCT = torch.ops.tegu.product.default
+"""The operator, as a recording has it."""

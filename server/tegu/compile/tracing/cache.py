@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import torch
@@ -28,9 +28,11 @@ from torch.fx.node import _get_qualified_name
 
 import tegu.core
 import tegu.learners
-from tegu.compile.tracing.capture import Captured
 from tegu.core.errors import CompileError, FileError
 from tegu.core.files import atomic_write
+
+if TYPE_CHECKING:
+    from tegu.compile.tracing.capture import Captured
 
 __all__ = ["CACHE_VARIABLE", "cached", "digest_of", "fingerprint", "is_kept", "learner_code"]
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import onnx
-import onnx_ir
-from onnx_ir import convenience
 
 from tegu.compile.named_tensors import Function, Named
+from tegu.compile.quiet import quiet
 from tegu.compile.tracing.cache import cached, digest_of, fingerprint, is_kept, learner_code
-from tegu.compile.tracing.capture import Captured, capture
 from tegu.compile.tracing.executed import executed_operators
 from tegu.compile.tracing.naming import under_prefix, with_prefix
-from tegu.compile.tracing.translate import quiet, translate
 from tegu.core.errors import CompileError, TeguError
+
+if TYPE_CHECKING:
+    from tegu.compile.tracing.capture import Captured
 
 __all__ = ["GraphSource", "check_source", "trace"]
 
@@ -90,6 +90,9 @@ def _explained(graphs: str) -> Iterator[None]:
 
 
 def _captured(sources: Mapping[str, GraphSource]) -> Captured:
+    # What records and translates takes more than a second to import, and graphs that were kept need neither.
+    from tegu.compile.tracing.capture import capture  # noqa: PLC0415
+
     def all_graphs(values: Named) -> Named:
         return _joined(
             {graph: _run(graph, source.function, under_prefix(graph, values)) for graph, source in sources.items()}
@@ -110,9 +113,10 @@ def _key(sources: Mapping[str, GraphSource]) -> str | None:
     return digest_of([*parts, *learner_code()]) if parts else None
 
 
-def _translated(captured: Captured, inputs: Iterable[str], graphs: Iterable[str]) -> dict[str, onnx.ModelProto]:
-    model = translate(captured, list(inputs))
-    return {graph: _extract(model, f"{graph}.") for graph in graphs}
+def _translated(captured: Captured, inputs: Sequence[str], graphs: Sequence[str]) -> dict[str, onnx.ModelProto]:
+    from tegu.compile.tracing.translate import translate_each  # noqa: PLC0415 # as `_captured`
+
+    return translate_each(captured, inputs, graphs)
 
 
 def _joined(groups: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
@@ -126,28 +130,6 @@ def _run(graph: str, function: Function, values: Named) -> Named:
         raise
     except Exception as error:  # as in `trace`
         raise CompileError(_explain(graph, error)) from error
-
-
-def _extract(model: onnx_ir.Model, prefix: str) -> onnx.ModelProto:
-    """The part of `model` whose inputs and outputs have `prefix`, with the prefix removed from their names."""
-    graph = convenience.extract(
-        model.graph,
-        [value for value in model.graph.inputs if str(value.name).startswith(prefix)],
-        [value for value in model.graph.outputs if str(value.name).startswith(prefix)],
-    )
-    outputs = set(graph.outputs)
-    for value in [value for value in graph.inputs if not value.uses() and value not in outputs]:
-        graph.inputs.remove(value)
-    for value in [*graph.inputs, *graph.outputs]:
-        value.name = str(value.name).removeprefix(prefix)
-    return _ordered(onnx_ir.serde.serialize_model(onnx_ir.Model(graph, ir_version=model.ir_version)))
-
-
-def _ordered(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its constants sorted: onnx_ir lists them in the order of a set, and bytes must be reproducible."""
-    model.graph.initializer.sort(key=lambda tensor: tensor.name)
-    model.graph.value_info.sort(key=lambda value: value.name)
-    return model
 
 
 def _explain(graph: str, error: Exception) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import onnx
 import onnx_ir
 import onnxscript.optimizer
+from onnx_ir import convenience
 from onnx_ir.passes import common
 from torch import Tensor, fx
 from torch.export import ExportedProgram
@@ -26,30 +25,35 @@ from torch.export.graph_signature import (
 from torch.onnx._internal.exporter._core import _exported_program_to_onnx_program
 from torch.onnx._internal.exporter._fx_passes import remove_assertion_nodes
 
-from tegu.compile.operators.broadcast_matmul import TRANSLATIONS as MATMUL
-from tegu.compile.operators.convolution.sliding import TRANSLATIONS as SLIDING
+from tegu.compile.operators.translations import TRANSLATIONS
 from tegu.compile.rewrites.fuse import fuse
 from tegu.compile.rewrites.sink_transposes import sink_transposes
 from tegu.compile.tracing.capture import Captured
 from tegu.compile.tracing.promotion import promote_types
 from tegu.compile.tracing.registry import Translations
 
-__all__ = ["OPSET", "quiet", "translate"]
+__all__ = ["OPSET", "translate_each"]
 
 OPSET = 18
 _LARGEST_FILLED = 1024  # entries of a constant that a graph stores, though one number would do
 
 
-def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
-    """The ONNX model of a captured graph.
+def translate_each(captured: Captured, inputs: Sequence[str], graphs: Sequence[str]) -> dict[str, onnx.ModelProto]:
+    """An ONNX model for each of several functions that were captured as one graph.
 
     Args:
         captured: the graph.
-        inputs: names for its inputs, in order.
+        inputs: names for its inputs, in order. Those of a function begin with its name and a dot, as its outputs do.
+        graphs: names of the functions.
 
     Raises:
         torch.onnx.OnnxExporterError: an operator has no translation.
     """
+    model = _translated(captured, inputs)
+    return {graph: _extract(model, f"{graph}.") for graph in graphs}
+
+
+def _translated(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
     # torch.onnx's own `export` decomposes and evaluates the graph once more, which takes longer than this.
     program = _program(captured)
     remove_assertion_nodes(captured.module)
@@ -61,9 +65,31 @@ def translate(captured: Captured, inputs: Sequence[str]) -> onnx_ir.Model:
     return _simplified(model, captured.outputs)
 
 
+def _extract(model: onnx_ir.Model, prefix: str) -> onnx.ModelProto:
+    """The part of `model` whose inputs and outputs have `prefix`, with the prefix removed from their names."""
+    graph = convenience.extract(
+        model.graph,
+        [value for value in model.graph.inputs if str(value.name).startswith(prefix)],
+        [value for value in model.graph.outputs if str(value.name).startswith(prefix)],
+    )
+    outputs = set(graph.outputs)
+    for value in [value for value in graph.inputs if not value.uses() and value not in outputs]:
+        graph.inputs.remove(value)
+    for value in [*graph.inputs, *graph.outputs]:
+        value.name = str(value.name).removeprefix(prefix)
+    return _ordered(onnx_ir.serde.serialize_model(onnx_ir.Model(graph, ir_version=model.ir_version)))
+
+
+def _ordered(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its constants sorted: onnx_ir lists them in the order of a set, and bytes must be reproducible."""
+    model.graph.initializer.sort(key=lambda tensor: tensor.name)
+    model.graph.value_info.sort(key=lambda value: value.name)
+    return model
+
+
 @functools.cache
 def _registry() -> Translations:
-    return Translations(OPSET, {**MATMUL, **SLIDING})
+    return Translations(OPSET, TRANSLATIONS)
 
 
 def _simplified(model: onnx_ir.Model, outputs: Sequence[str]) -> onnx_ir.Model:
@@ -151,20 +177,3 @@ def _lift_constants(captured: Captured) -> dict[str, Any]:
         node.replace_all_uses_with(lifted[node.target])
         graph.erase_node(node)
     return constants
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence warnings and log messages of the export, which concern torch's own code, not the user's."""
-    names = ("torch.onnx", "torch._subclasses.fake_tensor", "onnxscript", "onnx_ir")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -21,7 +21,7 @@ from tegu.bench.tasks.learners import make_learner
 from tegu.bench.tasks.models import MODELS
 from tegu.bench.tasks.task import Task
 from tegu.compile import make_bundle
-from tegu.compile.tracing.translate import quiet
+from tegu.compile.quiet import quiet
 from tegu.core.bundle.file import write_bundle
 
 __all__ = ["bench_device", "write_device_files"]

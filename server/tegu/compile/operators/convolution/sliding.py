@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 # the name torch's own documentation uses
-from onnxscript import opset18
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
@@ -16,7 +15,7 @@ from tegu.compile.named_tensors import Function, Named
 from tegu.compile.operators.convolution.dispatch import form_of
 from tegu.compile.operators.convolution.sliding_gradients import sliding_gradients
 
-__all__ = ["TRANSLATIONS", "has_replaced_convolutions", "sliding"]
+__all__ = ["CONVOLUTION", "has_replaced_convolutions", "sliding"]
 
 
 def sliding(function: Function) -> Function:
@@ -116,8 +115,5 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, padding: Sequence[int]) -> Tensor
     return x.new_empty((x.shape[0], weight.shape[0], *sizes))
 
 
-def _translated(x: Any, weight: Any, bias: Any, padding: Sequence[int]) -> Any:
-    return opset18.Conv(x, weight, bias, pads=[*padding, *padding])
-
-
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {torch.ops.tegu.sliding_convolution.default: _translated}
+CONVOLUTION = torch.ops.tegu.sliding_convolution.default
+"""The operator, as a recording has it."""
