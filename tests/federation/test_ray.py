@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 from tests.federation.network_namespaces import namespace, namespaces_permitted
 from tests.federation.process_watcher import Observed, watching
@@ -160,3 +164,44 @@ def test_partitions_hold_every_user_once(tmp_path: Path) -> None:
         x, y = people.rows(index)
         np.testing.assert_array_equal(found[str(name)].x, x)
         np.testing.assert_array_equal(found[str(name)].y, y)
+
+
+@slow
+def test_a_simulation_that_is_terminated_ends_its_processes(tmp_path: Path) -> None:
+    """Those of Flower and Ray have sessions of their own, and would go on alone."""
+    options = ("--backend", "ray", "--rounds", "500", "--cohort", "2", "--out", str(tmp_path / "run"))
+    command = [sys.executable, "-m", "tegu.cli.main", "simulate", "sine", *options]
+    with (tmp_path / "said.txt").open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+    family = {psutil.Process(process.pid)}
+    try:
+        family |= family_with(process.pid, "raylet")
+        process.terminate()
+        code, left = process.wait(60), running(family)
+    finally:
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait(60)
+    assert (code, left) == (143, [])
+
+
+def family_with(pid: int, name: str) -> set[psutil.Process]:
+    """A process and all that Flower has started for it, once there is one with this name."""
+    root, deadline = psutil.Process(pid), time.monotonic() + 120
+    while time.monotonic() < deadline:
+        own = {root, *root.children(recursive=True)}
+        found = own.union(*(flower_processes(home) for home in flower_folders(own)))
+        if any(name in line for line in running(found)):
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"no process named {name} in time")
+
+
+def flower_folders(processes: set[psutil.Process]) -> set[Path]:
+    """Flower's folders of processes that still run."""
+    found = set()
+    for process in processes:
+        with suppress(psutil.Error):
+            found.add(process.environ().get("FLWR_HOME"))
+    return {Path(home) for home in found if home}

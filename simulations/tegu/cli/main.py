@@ -1,8 +1,14 @@
-"""The entry point of `tegu`. A `TeguError` ends the process with one line on stderr and exit code 1."""
+"""The entry point of `tegu`.
+
+A `TeguError` ends the process with one line on stderr and exit code 1. SIGTERM ends it in order, with exit code 143 and
+with the processes that it has started; at once, they would go on alone. Commands that serve have a code of their own.
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import Any, Never
 
 from tegu.core.errors import TeguError, require
 
@@ -11,6 +17,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line."""
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         require("rich", "cli")
         require("typer", "cli")  # which imports rich itself
@@ -20,6 +27,12 @@ def main() -> None:
     except TeguError as error:
         print(f"tegu: {error}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(*_: Any) -> Never:
+    sys.exit(128 + signal.SIGTERM)  # as a shell reports it
 
 
 if __name__ == "__main__":
