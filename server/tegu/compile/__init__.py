@@ -15,8 +15,12 @@ operators/       operators that torch.onnx lacks, or that ONNX Runtime runs fast
 rewrites/        rewrites of a finished ONNX graph
 """
 
-from tegu.core.errors import missing_extra
+from importlib.util import find_spec
 
+from tegu.core.errors import MissingExtraError, missing_extra
+
+if find_spec("onnxscript") is None:  # it is imported when a graph is translated, which may be hours later
+    raise MissingExtraError("onnxscript", "server")
 try:
     from tegu.compile.cohort import CohortGraphs, compile_cohort, compile_cohort_updates
     from tegu.compile.device import compile_learner, make_bundle, manifest_of
