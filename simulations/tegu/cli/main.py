@@ -1,7 +1,8 @@
 """The entry point of `tegu`.
 
-A `TeguError` ends the process with one line on stderr and exit code 1. SIGTERM ends it in order, with exit code 143 and
-with the processes that it has started; at once, they would go on alone. Commands that serve have a code of their own.
+A `TeguError` ends the process with one line on stderr and exit code 1. SIGTERM first ends the processes that the
+command has started, which would otherwise go on alone, and then the command, with exit code 143. `tegu serve` and
+`tegu join` handle it themselves and have exit code 130.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tegu.learners import reptile
 from tegu.server.training.calibration_plan import CalibrationPlan
 from tegu.sim.data.population import Population
 from tegu.sim.evaluation.heldout import evaluate_heldout
@@ -65,6 +66,9 @@ def test_the_settings_of_the_experiment() -> None:
     assert (experiment.name, experiment.metric.name, experiment.ks) == ("shakespeare", "accuracy", (1, 2, 5, 10, 20))
     assert (experiment.plan.rounds, experiment.plan.cohort.size, experiment.plan.seed) == (9, 3, 2)
     assert experiment.learner.name == "residual_correction"
+    assert experiment.model is not None
+    other = reptile(experiment.model, experiment.population.spec, **experiment.options)
+    assert other.adapted_parameters == ("head.weight", "head.bias")
     automatic = shakespeare(seed=2).plan
     assert (automatic.rounds, automatic.cohort.size, automatic.outer) == (None, None, None)
     assert (experiment.population.spec.x.size, experiment.population.spec.outputs) == (CLASSES, CLASSES)

@@ -90,7 +90,7 @@ def _explained(graphs: str) -> Iterator[None]:
 
 
 def _captured(sources: Mapping[str, GraphSource]) -> Captured:
-    # What records and translates takes more than a second to import, and graphs that were kept need neither.
+    # Imported here, because recording and translating take seconds to import, and graphs that were kept need neither.
     from tegu.compile.tracing.capture import capture  # noqa: PLC0415
 
     def all_graphs(values: Named) -> Named:
@@ -114,7 +114,7 @@ def _key(sources: Mapping[str, GraphSource]) -> str | None:
 
 
 def _translated(captured: Captured, inputs: Sequence[str], graphs: Sequence[str]) -> dict[str, onnx.ModelProto]:
-    from tegu.compile.tracing.translate import translate_each  # noqa: PLC0415 # as `_captured`
+    from tegu.compile.tracing.translate import translate_each  # noqa: PLC0415 # as in `_captured`
 
     return translate_each(captured, inputs, graphs)
 
