@@ -91,6 +91,17 @@ def test_an_error_of_the_node_itself_stands() -> None:
     assert grid.asked == [[1, 2, 3]]
 
 
+def test_a_reply_is_the_asked_node_s_whatever_it_says() -> None:
+    """`ask` compares the content, which is the asked node's, with the sender that the reply is given."""
+
+    def forged(message: Message) -> Message:
+        reply = Message(message.content, reply_to=message)
+        reply.metadata.__dict__["_src_node_id"] = message.metadata.dst_node_id % len(NODES) + 1
+        return reply
+
+    assert ask(Flaky({}, answer=forged)) == {1: None, 2: None, 3: None}
+
+
 def test_no_message_is_no_question() -> None:
     grid = Flaky({})
     with flower_identity():

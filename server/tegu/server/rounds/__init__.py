@@ -9,6 +9,7 @@ waiting         until enough nodes are connected
 mailbox         messages on their way, and whose they are
 gather          the answers to one question, with lost ones asked for again
 forwarding_grid a grid that does what another one does
+prompt_grid     a grid that waits for no upload
 patient_grid    a grid that gathers answers so, for evaluation rounds
 synchronous     rounds in which all nodes train the same parameters
 buffered        asynchronous rounds, after FedBuff

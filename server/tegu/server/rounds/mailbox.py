@@ -23,7 +23,7 @@ class Arrival(NamedTuple):
 
     Attributes:
         sent: the message.
-        reply: the reply. An error of the server's is given as one of the node that was asked.
+        reply: the reply, as one of the node that was asked, whatever it says itself.
     """
 
     sent: Message
@@ -85,8 +85,7 @@ class Mailbox:
         for reply in self._grid.pull_messages(list(self._sent)) if self._sent else ():
             sent = self._sent.pop(reply.metadata.reply_to_message_id, None)
             if sent is not None:
-                named = Message(reply.error, reply_to=sent) if reply.has_error() else reply
-                found.append(Arrival(sent, named))
+                found.append(Arrival(sent, Message(reply.error if reply.has_error() else reply.content, reply_to=sent)))
         return sorted(found, key=lambda arrival: arrival.node)
 
 

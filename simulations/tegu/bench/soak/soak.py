@@ -22,7 +22,7 @@ from tegu.bench.soak.faults import GENTLE, HARSH, OF_SERVER, inject
 from tegu.bench.soak.replies import Replies, account, listening
 from tegu.bench.soak.report import Memory, Soaked
 from tegu.bench.soak.server import Server
-from tegu.bench.soak.vandal import Vandal
+from tegu.bench.soak.vandal import Vandal, not_finite
 from tegu.client import Policy
 from tegu.client.federation.http import Connection
 from tegu.core.errors import RuntimeFailure
@@ -162,7 +162,7 @@ def _run(module: str, folder: Path, *arguments: str) -> None:
 def _vandal(number: int, folder: Path, server: str, replies: Replies) -> Vandal:
     host, port = server.split(":")
     context = ssl.create_default_context(cafile=str(folder / "keys/ca.crt"))
-    return Vandal(Connection(host, int(port), context, 20.0), folder / f"keys/phone-{number}", replies)
+    return Vandal(Connection(host, int(port), context, 20.0), folder / f"keys/phone-{number}", not_finite(replies))
 
 
 def _close(apps: Sequence[App]) -> None:

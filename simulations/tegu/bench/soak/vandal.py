@@ -1,11 +1,12 @@
-"""A device with a registered key that answers every training round with numbers that are not finite."""
+"""A device with a registered key that answers rounds as it likes, as with numbers that are not finite."""
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from tegu.client.participant.flower import records
 from tegu.client.participant.flower.fleet import Fleet, Pulled
 from tegu.wire import Reply, read_training_request, training_reply_content
 
-__all__ = ["Vandal"]
+__all__ = ["Answer", "Vandal", "not_finite"]
 
 _POLL_SECONDS, _TIMEOUT_SECONDS, _MOST_BYTES = 3.0, 20.0, 1 << 40
+
+Answer: TypeAlias = Callable[[Fleet, Pulled], None]
+"""Answers a message, by the calls of a node."""
 
 
 class Vandal:
@@ -26,11 +30,11 @@ class Vandal:
     Args:
         connection: to the server.
         key: the device's private key.
-        replies: told what is sent.
+        answer: what it does with a message.
     """
 
-    def __init__(self, connection: Connection, key: Path, replies: Replies) -> None:
-        self._fleet, self._replies = Fleet(connection, key), replies
+    def __init__(self, connection: Connection, key: Path, answer: Answer) -> None:
+        self._fleet, self._answer = Fleet(connection, key), answer
         self._fleet.most = _MOST_BYTES
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="soak-vandal", daemon=True)
@@ -59,13 +63,23 @@ class Vandal:
             return
         pulled = self._fleet.pull()
         if pulled is not None:
-            self._spoil(pulled)
+            self._answer(self._fleet, pulled)
 
-    def _spoil(self, pulled: Pulled) -> None:
-        asked, content = pulled.metadata, self._fleet.fetch(pulled)
-        self._replies.sending(asked.group_id, asked.run_id, asked.dst_node_id, "not finite")
-        self._fleet.push(pulled, _not_finite(content), 0.0)
-        self._replies.sent(asked.group_id, asked.run_id, asked.dst_node_id, "not finite")
+
+def not_finite(replies: Replies) -> Answer:
+    """Answers a training round with numbers that are not finite.
+
+    Args:
+        replies: told what is sent.
+    """
+
+    def answer(fleet: Fleet, pulled: Pulled) -> None:
+        asked, content = pulled.metadata, fleet.fetch(pulled)
+        replies.sending(asked.group_id, asked.run_id, asked.dst_node_id, "not finite")
+        fleet.push(pulled, _not_finite(content), 0.0)
+        replies.sent(asked.group_id, asked.run_id, asked.dst_node_id, "not finite")
+
+    return answer
 
 
 def _not_finite(content: Any) -> Any:

@@ -21,6 +21,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from tegu.client.participant.flower import TRIED, fleet, objects, records
 from tegu.client.participant.flower.protobuf import SCHEMA, message
+from tegu.client.participant.flower.upload import Upload, upload_of
 from tegu.sim.federation.grid import flower_identity
 
 OWN_NAMES = {"MetricItem": "MetricRecord.Item", "ConfigItem": "ConfigRecord.Item"}
@@ -151,36 +152,46 @@ def ids(tree: Any) -> tuple[str, list[Any]]:
     return tree.object_id, [ids(child) for child in tree.children]
 
 
+def with_times_of(reply: Message, upload: Upload) -> Message:
+    """A reply of Flower's, made when the upload was."""
+    reply.metadata.created_at, reply.metadata.ttl = upload.sent.metadata.created_at, upload.sent.metadata.ttl
+    return reply
+
+
 def test_a_reply_is_what_flower_would_send() -> None:
     """Byte by byte, and Flower's own code reads it."""
     request = asked()
-    metadata = fleet._reply_metadata(metadata_of(request))
-    reply = Message(content(Theirs), reply_to=request)
-    reply.metadata.created_at = metadata.created_at
-    reply.metadata.ttl = metadata.ttl
-    body = message("Message", metadata=metadata).SerializeToString(deterministic=True)
-    part = objects.message_part(body, content(records))
+    upload = upload_of(metadata_of(request), content(records))
+    reply = with_times_of(Message(content(Theirs), reply_to=request), upload)
+    part = upload.whole
     assert part.id == reply.object_id
     assert objects.parts_of(part) == {name: each.deflate() for name, each in get_all_nested_objects(reply).items()}
     assert ids(part.tree()) == ids(get_object_tree(reply))
-    metadata.message_id = part.id
     reply.metadata.__dict__["_message_id"] = reply.object_id
-    sent = message("Message", metadata=metadata, content=message("RecordDict"))
     theirs = message_to_proto(remove_content_from_message(reply))
-    assert sent.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
+    assert upload.sent.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
     whole = inflate_object_from_contents(part.id, objects.parts_of(part))
     assert isinstance(whole, Message)
     assert whole.content == reply.content
 
 
+def test_an_upload_holds_what_the_server_wants() -> None:
+    upload = upload_of(metadata_of(asked()), content(records))
+    parts = objects.parts_of(upload.whole)
+    assert (upload.session, upload.left) == (None, {})
+    name = next(iter(parts))
+    upload.begin("s", [name])
+    assert (upload.session, upload.left) == ("s", {name: parts[name]})
+
+
 def test_a_refusal_is_what_flower_would_send() -> None:
     request = asked()
-    metadata = fleet._reply_metadata(metadata_of(request))
-    reply = Message(Error(2, "FederationError: opted-out"), reply_to=request)
-    reply.metadata.created_at, reply.metadata.ttl = metadata.created_at, metadata.ttl
-    error = message("Error", code=2, reason="FederationError: opted-out")
-    body = message("Message", metadata=metadata, error=error).SerializeToString(deterministic=True)
-    assert objects.message_part(body, None).data == reply.deflate()
+    upload = upload_of(metadata_of(request), "FederationError: opted-out")
+    reply = with_times_of(Message(Error(2, "FederationError: opted-out"), reply_to=request), upload)
+    assert upload.whole.data == reply.deflate()
+    reply.metadata.__dict__["_message_id"] = reply.object_id
+    theirs = message_to_proto(reply)
+    assert upload.sent.SerializeToString(deterministic=True) == theirs.SerializeToString(deterministic=True)
 
 
 def metadata_of(sent: Message) -> Any:

@@ -1,6 +1,7 @@
 """What a SuperNode says to a SuperLink, written anew: nothing here imports flwr, and nothing else knows its formats.
 
 fleet     the calls of Flower's Fleet API
+upload    a reply on its way
 protobuf  the messages of those calls
 objects   a message's content as the objects that cross the network one by one
 records   the records of a message, in memory

@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tegu.client.federation.http import Connection, UnreachableError
 from tegu.client.participant.flower import TRIED
-from tegu.client.participant.flower.objects import MalformedError, Part, content_of, message_part, parts_of
+from tegu.client.participant.flower.objects import MalformedError, content_of
 from tegu.client.participant.flower.protobuf import message
 from tegu.client.participant.flower.records import RecordDict
+from tegu.client.participant.flower.upload import Upload, upload_of
 from tegu.core.errors import FederationError
 
 __all__ = ["HEARTBEAT_SECONDS", "Fleet", "Pulled"]
@@ -33,7 +34,6 @@ __all__ = ["HEARTBEAT_SECONDS", "Fleet", "Pulled"]
 HEARTBEAT_SECONDS = 30.0
 _PROTOBUF = "application/protobuf"
 _MOST_OBJECTS = 100_000
-_APP_FAILED = 2  # Flower's code for a ClientApp that has raised
 _OBJECT_TRIES, _OBJECT_SECONDS = 20, 0.2  # an object may be on its way from the ServerApp
 
 
@@ -70,7 +70,7 @@ class Fleet:
         self.most = 0
         self._connection = connection
         self._registers = key is None
-        self._last: tuple[Pulled, RecordDict | str, tuple[Any, Part]] | None = None
+        self._last: tuple[Pulled, RecordDict | str, Upload] | None = None
         self._key = ec.generate_private_key(ec.SECP384R1()) if key is None else _read_key(key)
         form = serialization.PublicFormat.SubjectPublicKeyInfo
         self._public = self._key.public_key().public_bytes(serialization.Encoding.PEM, form)
@@ -131,40 +131,33 @@ class Fleet:
         self._ask("confirm-message-received", "ConfirmMessageReceived", **known)
 
     def push(self, pulled: Pulled, reply: RecordDict | str, seconds: float) -> None:
-        """Send a reply. The same reply to the same message may be sent again: it is the same bytes, and counts once.
+        """Send a reply. The same reply to the same message may be sent again: its upload goes on, and it counts once.
 
         Args:
             pulled: the message that it answers.
             reply: the content, or the reason for none.
             seconds: that computing it has taken.
         """
-        sent, whole = self._outgoing(pulled, reply)
-        answer = self._ask(
-            "push-messages",
-            "PushMessages",
-            node=self._node(),
-            messages_list=[sent],
-            message_object_trees=[whole.tree()],
-            clientapp_runtime_list=[seconds],
-        )
-        wanted = set(answer.objects_to_push)
-        for name, data in parts_of(whole).items():
-            if name in wanted:
-                run, session = pulled.metadata.run_id, answer.session_id
-                own = {"run_id": run, "session_id": session, "object_id": name, "object_content": data}
-                self._ask("push-object", "PushObject", node=self._node(), **own)
+        upload = self._upload(pulled, reply)
+        if upload.session is None:
+            answer = self._ask(
+                "push-messages",
+                "PushMessages",
+                node=self._node(),
+                messages_list=[upload.sent],
+                message_object_trees=[upload.whole.tree()],
+                clientapp_runtime_list=[seconds],
+            )
+            upload.begin(answer.session_id, answer.objects_to_push)
+        known = {"run_id": pulled.metadata.run_id, "session_id": upload.session}
+        for name, data in list(upload.left.items()):
+            self._ask("push-object", "PushObject", node=self._node(), **known, object_id=name, object_content=data)
+            del upload.left[name]
         self._last = None
 
-    def _outgoing(self, pulled: Pulled, reply: RecordDict | str) -> tuple[Any, Part]:
-        """The message of a reply, and its objects. Its time stamp, and so its id, stays when it is sent again."""
+    def _upload(self, pulled: Pulled, reply: RecordDict | str) -> Upload:
         if self._last is None or self._last[0] is not pulled or self._last[1] is not reply:
-            metadata = _reply_metadata(pulled.metadata)
-            failed = {"error": message("Error", code=_APP_FAILED, reason=reply)} if isinstance(reply, str) else {}
-            body = message("Message", metadata=metadata, **failed).SerializeToString(deterministic=True)
-            whole = message_part(body, None if isinstance(reply, str) else reply)
-            metadata.message_id = whole.id
-            sent = message("Message", metadata=metadata, **(failed or {"content": message("RecordDict")}))
-            self._last = pulled, reply, (sent, whole)
+            self._last = pulled, reply, upload_of(pulled.metadata, reply)
         return self._last[2]
 
     def close(self) -> None:
@@ -225,28 +218,6 @@ def _names(tree: Any) -> list[str]:
         if len(found) > _MOST_OBJECTS:
             raise UnreachableError(f"a message has more than {_MOST_OBJECTS} objects: is it a SuperLink?")
     return found
-
-
-def _reply_metadata(asked: Any) -> Any:
-    """The metadata of a reply. It lives as long as the message that it answers."""
-    created = time.time()
-    tasks = {}
-    if asked.HasField("dst_task_id"):
-        tasks["src_task_id"] = asked.dst_task_id
-    if asked.HasField("src_task_id"):
-        tasks["dst_task_id"] = asked.src_task_id
-    return message(
-        "Metadata",
-        run_id=asked.run_id,
-        src_node_id=asked.dst_node_id,
-        dst_node_id=asked.src_node_id,
-        reply_to_message_id=asked.message_id,
-        group_id=asked.group_id,
-        ttl=asked.created_at + asked.ttl - created,
-        message_type=asked.message_type,
-        created_at=created,
-        **tasks,
-    )
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
