@@ -112,11 +112,14 @@ def rounds_run(folder: Path) -> int:
 def kill(folder: Path, words: str) -> str:
     """Kill the federation's oldest process whose command line holds the words; waits until there is one."""
 
+    def is_victim(process: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):  # others end all the time, as a ClientApp does after each message
+            return words in " ".join(process.cmdline())
+        return False
+
     def oldest() -> psutil.Process | None:
-        with suppress(psutil.NoSuchProcess):
-            found = [process for process in flower_processes(folder) if words in " ".join(process.cmdline())]
-            return min(found, key=lambda process: process.create_time(), default=None)
-        return None
+        found = filter(is_victim, flower_processes(folder))
+        return min(found, key=lambda process: process.create_time(), default=None)
 
     deadline = time.monotonic() + 100
     while (victim := oldest()) is None:

@@ -65,7 +65,7 @@ class SoakPlan(NamedTuple):
 
 
 LONG = SoakPlan(200, 20, 8, 5, 120.0, 4.0, HARSH, (20.0, 60.0), math.inf, 7200.0)
-SHORT = SoakPlan(3, 8, 7, 5, 45.0, 1.0, GENTLE, (6.0, 12.0), 80.0, 180.0)  # a busy machine takes the rest to recover
+SHORT = SoakPlan(4, 8, 7, 5, 45.0, 1.0, GENTLE, (4.0, 8.0), 60.0, 180.0)  # a busy machine takes the rest to recover
 
 
 def soak(plan: SoakPlan, folder: Path, seed: int, say: Callable[[str], None]) -> Soaked:
