@@ -63,6 +63,26 @@ def test_the_plan_decides_without_keywords() -> None:
     assert simulate(people.people(), people.learner(), plan=plan).plan == with_fixed_rounds(plan)
 
 
+@pytest.mark.parametrize("of_nodes", [False, True])
+def test_users_who_cannot_part_their_rows_are_left_out(of_nodes: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """One has a single row, and one has equal rows, which stay together. On nodes they are asked, and do not answer."""
+    whole = people.people()
+    x = np.concatenate([whole.x, np.ones((4, *whole.x.shape[1:]), whole.x.dtype)])
+    names = [*np.repeat(whole.users, whole.counts), "once", "same", "same", "same"]
+    more = Population.from_arrays(x, np.concatenate([whole.y, whole.y[:4]]), names, whole.spec)
+    plan = people.plan(2, seed=3, cohort=4, **({"nodes": 4} if of_nodes else {}))
+    run = simulate(more, people.learner(), plan=plan)
+    left_out = {"once", "same"}
+    kept = {str(name) for part in run.split for name in part.users}
+    said = capsys.readouterr().err
+    if of_nodes:
+        assert left_out <= kept
+        assert "left out" not in said
+    else:
+        assert kept == set(map(str, whole.users))
+        assert f"2 of {len(whole) + 2} users are left out: user once has 1 row: expected at least 2" in said
+
+
 def test_zero_is_a_value() -> None:
     """Seed 0 replaces the plan's, and zero rounds are an error."""
     assert simulate(people.people(), people.learner(), seed=0, plan=people.plan(1, seed=3)).plan.seed == 0

@@ -12,6 +12,7 @@ from torch import nn
 
 from tegu.core.errors import DataError, UnknownNameError
 from tegu.core.notes import note
+from tegu.core.sampling.episode import shortage_message
 from tegu.core.scalars import whole_number
 from tegu.learners.algorithms.mixture.mixture import mixture
 from tegu.learners.default_dtype import float32_by_default
@@ -57,7 +58,8 @@ def simulate(
     `rounds`, `cohort` and `seed` replace the plan's values if given. `Run.plan` is the plan that was run.
 
     Args:
-        population: all users.
+        population: all users. Those who cannot part their rows into a support and a query are left out, and a note says
+            how many.
         learner: a learner built for `population.spec`, or a module. A module adapts by residual correction and is
             trained through it (`residual_correction`), or by Reptile for a ranking. Its parameters without
             `requires_grad` are fixed. None takes the default for the population: item effects, level, spread and taste
@@ -93,7 +95,7 @@ def simulate(
         unknown: nothing; there are no other keywords.
 
     Raises:
-        PopulationError: too few users for the split or the cohort, or users with too few rows.
+        PopulationError: too few users for the split or the cohort, or none with enough rows.
         CompileError: the model cannot be compiled.
         DataError: an argument has another type, a number is out of range, the learner was built for another spec, or it
             does not allow several initialisations.
@@ -108,6 +110,7 @@ def simulate(
     _check_types(population, checkpoints)
     initialisations = whole_number("initialisations", initialisations, 1)
     plan = _with_overrides(plan or TrainingPlan(), rounds, cohort, seed)
+    population = _with_enough_rows(population, plan)
     learner = choose_learner(population, learner, plan.seed, init, standardise, output)
     several = mixture(learner, initialisations)
     note(describe_parameters(several))
@@ -134,6 +137,18 @@ def _check_types(population: object, checkpoints: object) -> None:
         )
     if not isinstance(checkpoints, str | os.PathLike | None):
         raise DataError(f"checkpoints is {checkpoints!r}: expected the path of a folder, or None")
+
+
+def _with_enough_rows(population: Population, plan: TrainingPlan) -> Population:
+    """The users who can train by themselves. Nodes leave the others out of each round, as devices do."""
+    least = plan.episodes.min_support
+    short = population.max_support < least
+    if plan.cohort.nodes is not None or not short.any() or short.all():
+        return population
+    first = int(short.argmax())
+    why = shortage_message(int(population.counts[first]), int(population.max_support[first]), least)
+    note(f"{short.sum():,} of {len(population):,} users are left out: user {population.users[first]} has {why}")
+    return population.with_rows(least + 1)
 
 
 def _keywords() -> list[str]:

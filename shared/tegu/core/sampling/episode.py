@@ -222,7 +222,7 @@ def shortage_message(rows: int, max_support: int, min_support: int) -> str:
     """
     expected = f"expected at least {min_support + 1}, {min_support} to adapt on and one to evaluate on"
     if max_support == rows - 1:
-        return f"{rows} rows: {expected}"
+        return f"{rows} row{'' if rows == 1 else 's'}: {expected}"
     return (
         f"{rows} rows, of which at most {max_support} can be adapted on, because rows with equal x, group or order "
         f"stay together, and where labels are balanced each keeps a row to evaluate on: {expected}"
