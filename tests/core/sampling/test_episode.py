@@ -122,7 +122,7 @@ def test_the_generator_is_the_same_in_another_process(hash_seed: str) -> None:
 def test_too_few_rows_are_refused(case: tuple[EpisodeRule, int], rows: int) -> None:
     rule = case[0]
     rows = min(rows, rule.min_support)
-    with refused(PopulationError, f"has {rows} rows", f"at least {rule.min_support + 1}", "leave such users out"):
+    with refused(PopulationError, f"has {rows} row", f"at least {rule.min_support + 1}", "leave such users out"):
         episode(rows, rule, 0)
 
 
@@ -241,7 +241,7 @@ def test_no_more_rows_are_left_out_than_must_be(case: tuple[Rows, Array, int]) -
 def test_an_episode_keeps_the_rule_and_the_units(rows: Rows, key: int, least: int, more: int, queries: int) -> None:
     rule, most = EpisodeRule(least, least + more, queries), int(rows.ties.max_support[0])
     if most < least:
-        with refused(PopulationError, f"{len(rows.x)} rows", f"at least {least + 1}", "leave such users out"):
+        with refused(PopulationError, f"{len(rows.x)} row", f"at least {least + 1}", "leave such users out"):
             draw_episode(rows.x, rows.y, rule, key, rows.ties)
         return
     drawn, again = (draw_episode(rows.x, rows.y, rule, key, rows.ties) for _ in range(2))
