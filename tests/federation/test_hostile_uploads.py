@@ -1,7 +1,9 @@
-"""Replies that are announced, with uploads that never come, that nobody can read, that lie, or that are interrupted."""
+"""Replies that are announced, with uploads that never come, that nobody can read, that lie, that take others'
+places, or that are interrupted."""
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from contextlib import ExitStack
@@ -24,10 +26,10 @@ from tegu.wire import Reply, read_training_request, training_reply_content
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("superlink")]
 
-HONEST, DEADLINE = 3, 12.0
+HONEST, DEADLINE = 3, 25.0
 PEOPLE = population(HONEST, seed=4)
 RUN = f"""rounds = 2
-cohort = 7
+cohort = 10
 quorum = 3
 oversampling = 1.0
 deadline = {DEADLINE}
@@ -79,32 +81,59 @@ def impostor(fleet: Fleet, pulled: Pulled) -> None:
     send(fleet, pulled, sent, message_part(forged.SerializeToString(deterministic=True), content))
 
 
-def interrupted(fleet: Fleet, pulled: Pulled) -> None:
-    """Is honest. Its connection is lost between two objects, and comes back when the ServerApp has noted the reply."""
-    received, _ = read_training_request(fleet.fetch(pulled))
-    content = training_reply_content(Reply({name: array * 0 for name, array in received.items()}, 1), records)
-    ask, asked = fleet._ask, 0
+def squatter(fleet: Fleet, pulled: Pulled) -> None:
+    """Announces what the others' replies hold, where it can be guessed, with a child that is not theirs."""
+    sent, whole, _ = outgoing(fleet, pulled)
+    guessed = (Reply({}, 1, within) for within in (None, 0, 1))
+    ids = [message_part(b"", training_reply_content(each, records)).children[0].children[1].id for each in guessed]
+    false = [message("ObjectTree", object_id="f" * 64)]
+    trees = [message("ObjectTree", object_id=name, children=false) for name in ids]
+    announced = message("ObjectTree", object_id=whole.id, children=trees)
+    fields = {"messages_list": [sent], "message_object_trees": [announced], "clientapp_runtime_list": [0.0]}
+    fleet._ask("push-messages", "PushMessages", node=message("Node", node_id=fleet.node), **fields)
 
-    def ask_until_lost(path: str, call: str, **fields: Any) -> Any:
-        nonlocal asked
-        asked += path == "push-object"
-        if asked == 2:
-            raise UnreachableError("lost")
-        return ask(path, call, **fields)
 
-    fleet._ask = ask_until_lost
-    with pytest.raises(UnreachableError):
+def timeless(fleet: Fleet, pulled: Pulled) -> None:
+    """Announces a reply whose time is not a number, which the SuperLink stores and cannot read."""
+    sent, whole, _ = outgoing(fleet, pulled)
+    sent.metadata.created_at = math.nan
+    send(fleet, pulled, sent, whole)
+
+
+def losing(lost: str, number: int) -> Answer:
+    """Is honest. Its connection is lost after a request, and comes back when the ServerApp has noted the reply."""
+
+    def answer(fleet: Fleet, pulled: Pulled) -> None:
+        received, _ = read_training_request(fleet.fetch(pulled))
+        content = training_reply_content(Reply({name: array * 0 for name, array in received.items()}, 1), records)
+        ask, asked = fleet._ask, 0
+
+        def ask_until_lost(path: str, call: str, **fields: Any) -> Any:
+            nonlocal asked
+            found = ask(path, call, **fields)
+            asked += path == lost
+            if asked == number:
+                raise UnreachableError("lost")
+            return found
+
+        fleet._ask = ask_until_lost
+        with pytest.raises(UnreachableError):
+            fleet.push(pulled, content, 0.0)
+        time.sleep(8 * POLL_SECONDS)
+        fleet._ask = ask
         fleet.push(pulled, content, 0.0)
-    time.sleep(4 * POLL_SECONDS)
-    fleet._ask = ask
-    fleet.push(pulled, content, 0.0)
+
+    return answer
 
 
 ANSWERS: dict[str, Answer] = {
     "silent": silent,
     "wrong-kind": wrong_kind,
     "impostor": impostor,
-    "interrupted": interrupted,
+    "squatter": squatter,
+    "timeless": timeless,
+    "interrupted": losing("push-object", 2),
+    "unheard": losing("push-messages", 1),
 }
 
 
@@ -155,25 +184,32 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_run_ends_with_the_replies_of_the_others(ran: Ran) -> None:
     assert [each["round"] for each in ran.rounds] == [1, 2], ran.said
-    assert [len(each["nodes"]) for each in ran.rounds] == [HONEST + 1, HONEST + 1]
+    assert [len(each["nodes"]) for each in ran.rounds] == [HONEST + 2, HONEST + 2]
     assert set(ran.nodes) == set(ANSWERS), "each was asked"
 
 
 def test_an_upload_goes_on_after_its_connection_was_lost(ran: Ran) -> None:
-    assert ran.nodes["interrupted"] in ran.rounds[0]["nodes"]
+    assert {ran.nodes["interrupted"], ran.nodes["unheard"]} < set(ran.rounds[0]["nodes"])
 
 
 def test_an_upload_that_never_comes_holds_nobody_up(ran: Ran) -> None:
     """Flower would wait three minutes for it."""
-    assert ran.rounds[0]["late"] == [ran.nodes["silent"]]
+    assert set(ran.rounds[0]["late"]) == {ran.nodes["silent"], ran.nodes["squatter"]}
     assert DEADLINE <= ran.rounds[0]["seconds"] < DEADLINE + 20
     assert ran.rounds[1]["seconds"] < DEADLINE, "it is not asked again at once"
 
 
+def test_what_one_announces_refuses_no_other(ran: Ran) -> None:
+    """Flower would refuse all later replies that hold an object which the squatter has announced."""
+    assert ran.said.count("refused: node") == 1, "that of the impostor"
+    assert "attempt" not in ran.said
+
+
 def test_what_nobody_can_read_is_an_error_of_its_sender(ran: Ran) -> None:
-    (failed,) = ran.rounds[0]["failed"]
-    assert failed["node"] == ran.nodes["wrong-kind"]
-    assert "RecordDict in place of a Message" in failed["reason"]
+    reasons = {failed["node"]: failed["reason"] for failed in ran.rounds[0]["failed"]}
+    assert reasons.keys() == {ran.nodes["wrong-kind"], ran.nodes["timeless"]}
+    assert "RecordDict in place of a Message" in reasons[ran.nodes["wrong-kind"]]
+    assert "the SuperLink cannot read the reply" in reasons[ran.nodes["timeless"]]
 
 
 def test_a_reply_counts_as_its_sender_s_whatever_it_says(ran: Ran) -> None:

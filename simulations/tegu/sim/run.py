@@ -206,7 +206,7 @@ def supported_ks(ks: Sequence[int], split: Split) -> tuple[tuple[int, ...], int]
     evaluated = tuple(sorted(k for k in set(ks) if (split.heldout.max_support >= k).any()))
     validated = [k for k in evaluated if (split.calibration.max_support >= k).any()]
     if not validated:
-        largest = [int(users.max_support.max()) + 1 for users in (split.heldout, split.calibration)]
+        largest = [int(users.max_support.max(initial=-1)) + 1 for users in (split.heldout, split.calibration)]
         raise PopulationError(
             f"no k of {sorted(set(ks))} leaves query rows: held-out users have up to {largest[0]} usable rows and "
             f"calibration users up to {largest[1]}; choose smaller ks or bring users with more rows"

@@ -58,8 +58,8 @@ def simulate(
     `rounds`, `cohort` and `seed` replace the plan's values if given. `Run.plan` is the plan that was run.
 
     Args:
-        population: all users. Those who cannot part their rows into a support and a query are left out, and a note says
-            how many.
+        population: all users. Those whose rows cannot be split into a support and a query are left out, and a note says
+            how many. With nodes, each round leaves them out.
         learner: a learner built for `population.spec`, or a module. A module adapts by residual correction and is
             trained through it (`residual_correction`), or by Reptile for a ranking. Its parameters without
             `requires_grad` are fixed. None takes the default for the population: item effects, level, spread and taste
@@ -140,15 +140,14 @@ def _check_types(population: object, checkpoints: object) -> None:
 
 
 def _with_enough_rows(population: Population, plan: TrainingPlan) -> Population:
-    """The users who can train by themselves. Nodes leave the others out of each round, as devices do."""
-    least = plan.episodes.min_support
-    short = population.max_support < least
+    """The users who can adapt on one row at least. Nodes leave the others out of each round, as devices do."""
+    short = population.max_support < 1
     if plan.cohort.nodes is not None or not short.any() or short.all():
         return population
     first = int(short.argmax())
-    why = shortage_message(int(population.counts[first]), int(population.max_support[first]), least)
+    why = shortage_message(int(population.counts[first]), int(population.max_support[first]), 1)
     note(f"{short.sum():,} of {len(population):,} users are left out: user {population.users[first]} has {why}")
-    return population.with_rows(least + 1)
+    return population.with_rows(2)
 
 
 def _keywords() -> list[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, Error, Message, MessageType, RecordDict
@@ -15,6 +17,7 @@ from flwr.common.serde import message_to_proto
 from flwr.proto.message_pb2 import ConfirmMessageReceivedResponse, ObjectTree, PullObjectResponse
 from flwr.proto.runtime_pb2 import PullAppMessagesResponse
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.run import Run
 from flwr.superlink.grid.http_grid import HttpGrid
 
 from tegu.server.rounds.prompt_grid import PromptGrid, prompt
@@ -31,6 +34,7 @@ class SuperLink:
         self.objects: dict[str, bytes] = {}
         self.confirmed: list[str] = []
         self.asked: list[str] = []
+        self.poisoned, self.status = "", 500
 
     def announce(self, reply: Message, tree: ObjectTree | None = None) -> None:
         """A reply is announced, and nothing of it uploaded."""
@@ -46,6 +50,9 @@ class SuperLink:
 
     def PullMessages(self, request: Any) -> PullAppMessagesResponse:  # noqa: N802
         """Flower's call. Each reply is told of once."""
+        if self.poisoned in request.message_ids:
+            response = httpx.Response(self.status, request=httpx.Request("POST", "http://localhost"))
+            response.raise_for_status()
         found = [self.announced.pop(name) for name in request.message_ids if name in self.announced]
         return PullAppMessagesResponse(
             messages_list=[sent for sent, _ in found], message_object_trees=[tree for _, tree in found]
@@ -74,6 +81,7 @@ def superlink() -> SuperLink:
 def grid(superlink: SuperLink) -> Iterator[PromptGrid]:
     flower = HttpGrid(token="any")
     flower._client = superlink  # type: ignore[assignment]
+    flower.set_run(Run.create_empty(1))
     with flower_identity():
         yield PromptGrid(flower)
 
@@ -126,14 +134,16 @@ def test_an_upload_that_stalls_holds_up_no_other(superlink: SuperLink, grid: Pro
     superlink.announce(slow)
     superlink.announce(quick)
     superlink.objects |= objects_of(quick)
-    *first, last = objects_of(slow).items()
+    first = objects_of(slow)
+    (chunk,) = (name for name, data in first.items() if data.startswith(b"ArrayChunk "))
+    last = chunk, first.pop(chunk)
     superlink.objects |= dict(first)
     assert pulled(grid, 1, 2).keys() == {2}
     assert pulled(grid, 1) == {}
     superlink.asked.clear()
     superlink.objects |= dict([last])
     assert pulled(grid, 1)[1].content["a"]["w"].numpy().tolist() == [1, 1, 1]
-    assert len(superlink.asked) == len(set(superlink.asked)), "no object is taken twice"
+    assert superlink.asked == [last[0]], "the others are here already"
 
 
 def test_an_upload_that_the_superlink_gives_up_is_lost(superlink: SuperLink, grid: PromptGrid) -> None:
@@ -143,6 +153,38 @@ def test_an_upload_that_the_superlink_gives_up_is_lost(superlink: SuperLink, gri
     found = pulled(grid, 1)[1]
     assert found.error.code == UNAVAILABLE, "the node is asked again"
     assert "has not ended in time" in found.error.reason
+
+
+def test_a_large_reply_takes_no_more_than_a_second_of_a_call(
+    superlink: SuperLink, grid: PromptGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter(range(0, 100, 2))
+    monkeypatch.setattr("tegu.server.rounds.prompt_grid.time", SimpleNamespace(monotonic=lambda: next(moments) / 4))
+    reply = replied(1)
+    superlink.announce(reply)
+    superlink.objects |= objects_of(reply)
+    calls = 1
+    while not (found := pulled(grid, 1)):
+        calls += 1
+    assert found[1].content["a"]["w"].numpy().tolist() == [1, 1, 1]
+    assert calls > 1
+    assert len(superlink.asked) == len(objects_of(reply)), "no object is taken twice"
+
+
+def test_a_reply_that_the_superlink_cannot_read_hides_no_other(superlink: SuperLink, grid: PromptGrid) -> None:
+    bad, good = replied(1), replied(2)
+    superlink.poisoned = bad.metadata.reply_to_message_id
+    superlink.announce(good)
+    superlink.objects |= objects_of(good)
+    found = {reply.metadata.reply_to_message_id: reply for reply in grid.pull_messages([f"{n:064x}" for n in (1, 2)])}
+    assert found[superlink.poisoned].error.code == UNREADABLE
+    assert found[good.metadata.reply_to_message_id].content["a"]["w"].numpy().tolist() == [2, 2, 2]
+
+
+def test_another_refusal_of_the_superlink_is_an_error(superlink: SuperLink, grid: PromptGrid) -> None:
+    superlink.poisoned, superlink.status = f"{1:064x}", 401
+    with pytest.raises(httpx.HTTPStatusError):
+        list(grid.pull_messages([superlink.poisoned]))
 
 
 def test_a_reply_is_its_sender_s_whatever_it_says(superlink: SuperLink, grid: PromptGrid) -> None:
@@ -187,12 +229,12 @@ def test_a_content_that_is_no_content_is_an_error(superlink: SuperLink, grid: Pr
 
 
 def test_an_array_that_repeats_a_chunk_is_refused_before_it_is_made(superlink: SuperLink, grid: PromptGrid) -> None:
-    """2 kB and a list of places would be 2 GB."""
-    reply = replied(1, RecordDict({"a": ArrayRecord({"w": Array(np.ones(500, np.float32))})}))
+    """8 kB and a list of places would be 2 GB."""
+    reply = replied(1, RecordDict({"a": ArrayRecord({"w": Array(np.ones(2000, np.float32))})}))
     contents = objects_of(reply)
     (name,) = (name for name, data in contents.items() if data.startswith(b"Array "))
     head, _, body = contents[name].partition(b"\x00")
-    body = json.dumps({**json.loads(body), "arraychunk_ids": [0] * 1_000_000}).encode()
+    body = json.dumps({**json.loads(body), "arraychunk_ids": [0] * 300_000}).encode()
     contents[name] = b" ".join([*head.split(b" ")[:2], str(len(body)).encode()]) + b"\x00" + body
     superlink.announce(reply)
     superlink.objects |= contents
@@ -201,8 +243,28 @@ def test_an_array_that_repeats_a_chunk_is_refused_before_it_is_made(superlink: S
     assert "bytes in arrays: expected at most 1,073,741,824" in found.error.reason
 
 
+def test_a_description_without_end_is_not_read(superlink: SuperLink, grid: PromptGrid) -> None:
+    data = b"Array  %d\x00%s" % (1 << 21, b"[" * (1 << 21))
+    name = hashlib.sha256(data).hexdigest()
+    superlink.announce(replied(1), ObjectTree(object_id=name))
+    superlink.objects[name] = data
+    assert "bytes in the description of an array" in pulled(grid, 1)[1].error.reason
+
+
 def test_too_many_objects_are_not_asked_for(superlink: SuperLink, grid: PromptGrid) -> None:
-    tree = ObjectTree(object_id="f" * 64, children=[ObjectTree(object_id=f"{n:064x}") for n in range(10_001)])
-    superlink.announce(replied(1), tree)
-    assert "has 10,002 objects: expected at most 10,000" in pulled(grid, 1)[1].error.reason
-    assert superlink.asked == []
+    data = b"Message %s 0\x00" % ",".join(f"{number:064x}" for number in range(10_000)).encode()
+    name = hashlib.sha256(data).hexdigest()
+    superlink.announce(replied(1), ObjectTree(object_id=name))
+    superlink.objects[name] = data
+    assert "has 10,001 objects: expected at most 10,000" in pulled(grid, 1)[1].error.reason
+    assert superlink.asked == [name]
+
+
+def test_children_are_those_that_objects_name(superlink: SuperLink, grid: PromptGrid) -> None:
+    """Another device may have announced an object with a false child."""
+    reply = replied(1)
+    tree = get_object_tree(reply)
+    tree.children[0].children.add().object_id = "f" * 64
+    superlink.announce(reply, tree)
+    superlink.objects |= objects_of(reply)
+    assert pulled(grid, 1)[1].content["a"]["w"].numpy().tolist() == [1, 1, 1]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from anyio.to_thread import current_default_thread_limiter
 
-from tegu.server.serving.gate import gated, may_pass
+from tegu.server.serving.gate import gated, is_small, may_pass
 
 OWN = ("10.0.0.3", 8000)
 
@@ -59,6 +59,27 @@ def test_what_may_not_pass_is_answered_with_403() -> None:
     seen, sent = ask("websocket", "10.0.0.9")
     assert not seen
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "small"),
+    [([b"1048576"], True), ([b"1048577"], False), ([], False), ([b"12", b"1048577"], False), ([b"-1"], False)],
+)
+def test_an_announcement_has_at_most_a_mebibyte(lengths: list[bytes], small: bool) -> None:
+    headers = [(b"accept", b"text/plain"), *((b"content-length", length) for length in lengths)]
+    assert is_small({"path": "/v1/fleet/push-messages", "headers": headers}) == small
+    assert is_small({"path": "/v1/fleet/push-object", "headers": headers}), "objects may be larger"
+
+
+def test_an_announcement_that_is_too_large_does_not_reach_the_application() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asking = {**scope("/v1/fleet/push-messages", "10.0.0.9"), "headers": [(b"content-length", b"9999999")]}
+    asyncio.run(gated(None)(asking, None, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 413
 
 
 def test_what_may_pass_reaches_the_application() -> None:

@@ -1,4 +1,4 @@
-"""A device with a registered key that answers rounds as it likes, as with numbers that are not finite."""
+"""A device with a registered key that answers rounds as it likes, for example with numbers that are not finite."""
 
 from __future__ import annotations
 

@@ -182,6 +182,9 @@ def test_an_upload_holds_what_the_server_wants() -> None:
     name = next(iter(parts))
     upload.begin("s", [name])
     assert (upload.session, upload.left) == ("s", {name: parts[name]})
+    upload.begin("new", [])
+    assert (upload.session, upload.left) == ("", parts), "the server has noted the reply before"
+    assert next(iter(upload.left)) == upload.whole.id
 
 
 def test_a_refusal_is_what_flower_would_send() -> None:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tegu.client.federation.http import Connection, UnreachableError
 from tegu.client.participant.flower import TRIED
-from tegu.client.participant.flower.objects import MalformedError, content_of
+from tegu.client.participant.flower.objects import MalformedError, children_of, content_of
 from tegu.client.participant.flower.protobuf import message
 from tegu.client.participant.flower.records import RecordDict
 from tegu.client.participant.flower.upload import Upload, upload_of
@@ -42,7 +42,7 @@ class Pulled(NamedTuple):
 
     Attributes:
         metadata: protobuf `Metadata`.
-        tree: protobuf `ObjectTree`, the ids of what the content consists of.
+        tree: protobuf `ObjectTree`, whose top is the message.
     """
 
     metadata: Any
@@ -115,12 +115,11 @@ class Fleet:
         Raises:
             UnreachableError: an object is not there, or is not what its id says.
         """
-        names = list(dict.fromkeys(_names(pulled.tree)))
-        objects = {name: self._object(pulled.metadata.run_id, name) for name in names}
         top = pulled.tree.object_id
-        with suppress(UnreachableError):  # the content is here, and the server deletes its own with the run
-            self._confirm(pulled)
         try:
+            objects = self._objects(pulled.metadata.run_id, top)
+            with suppress(UnreachableError):  # the content is here, and the server deletes its own with the run
+                self._confirm(pulled)
             return content_of(objects, top)
         except MalformedError as error:
             raise UnreachableError(f"the server's message is not readable ({error}): is it a SuperLink?") from error
@@ -151,7 +150,10 @@ class Fleet:
             upload.begin(answer.session_id, answer.objects_to_push)
         known = {"run_id": pulled.metadata.run_id, "session_id": upload.session}
         for name, data in list(upload.left.items()):
-            self._ask("push-object", "PushObject", node=self._node(), **known, object_id=name, object_content=data)
+            fields = {"node": self._node(), **known, "object_id": name, "object_content": data}
+            stored = self._ask("push-object", "PushObject", **fields).stored
+            if not stored and name == upload.whole.id and not upload.session:
+                break  # the reply is too late, or there already
             del upload.left[name]
         self._last = None
 
@@ -168,6 +170,23 @@ class Fleet:
         if self.node is None:
             raise UnreachableError("the node is not activated")
         return message("Node", node_id=self.node)
+
+    def _objects(self, run: int, top: str) -> dict[str, bytes]:
+        """An object and all below it by id. What an object names counts, and not what the server's tree says.
+
+        Raises:
+            MalformedError: an object has no head.
+            UnreachableError: an object is not there, or there are too many.
+        """
+        found, waiting = dict[str, bytes](), [top]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self._object(run, name)
+                waiting.extend(children_of(found[name]))
+            if len(found) + len(waiting) > _MOST_OBJECTS:
+                raise UnreachableError(f"a message has more than {_MOST_OBJECTS} objects: is it a SuperLink?")
+        return found
 
     def _object(self, run: int, name: str) -> bytes:
         for _ in range(_OBJECT_TRIES):
@@ -202,22 +221,6 @@ class Fleet:
         yield "flwr-public-key", base64.b64encode(self._public).decode()
         signature = self._key.sign(stamp.encode("ascii"), ec.ECDSA(hashes.SHA256()))
         yield "flwr-signature", base64.b64encode(signature).decode()
-
-
-def _names(tree: Any) -> list[str]:
-    """The ids of a tree.
-
-    Raises:
-        UnreachableError: there are too many.
-    """
-    found, waiting = [], [tree]
-    while waiting:
-        node = waiting.pop()
-        found.append(node.object_id)
-        waiting.extend(node.children)
-        if len(found) > _MOST_OBJECTS:
-            raise UnreachableError(f"a message has more than {_MOST_OBJECTS} objects: is it a SuperLink?")
-    return found
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:

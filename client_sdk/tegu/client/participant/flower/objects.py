@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 from tegu.client.participant.flower.protobuf import message
 from tegu.client.participant.flower.records import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-__all__ = ["MalformedError", "Part", "content_of", "message_part", "parts_of"]
+__all__ = ["MalformedError", "Part", "children_of", "content_of", "message_part", "parts_of"]
 
 _CHUNK_BYTES = 5_242_880
 _MOST_ARRAY_BYTES = 1 << 30
+_HEAD_FIELDS = 3
 _MOST_INT64 = (1 << 63) - 1
 _FIELDS: Mapping[type, str] = {float: "double", int: "sint", bool: "bool", str: "string", bytes: "bytes"}
 _LISTS = {"double": "DoubleList", "sint": "SintList", "uint": "UintList", "bool": "BoolList", "string": "StringList",
@@ -83,6 +84,19 @@ def content_of(objects: Mapping[str, bytes], top: str) -> RecordDict:
         raise
     except Exception as error:  # JSON and protobuf raise many kinds
         raise MalformedError(f"an object cannot be read ({error!r})") from error
+
+
+def children_of(data: bytes) -> list[str]:
+    """The ids of the objects that an object names.
+
+    Raises:
+        MalformedError: it has no head.
+    """
+    head, zero, _ = data.partition(b"\x00")
+    fields = head.split(b" ")
+    if not zero or len(fields) != _HEAD_FIELDS:
+        raise MalformedError("an object has no head")
+    return fields[1].decode("ascii", "replace").split(",") if fields[1] else []
 
 
 def _part(kind: str, body: bytes, children: Iterable[Part]) -> Part:

@@ -27,7 +27,7 @@ class Upload:
     Attributes:
         sent: protobuf `Message` of the reply, without its content.
         whole: its objects.
-        session: of the upload at the server; None until the reply is announced.
+        session: of the upload at the server; None until the reply is announced, and empty if it is not known.
         left: bytes of the objects that have still to be uploaded, by id.
     """
 
@@ -37,10 +37,15 @@ class Upload:
     left: dict[str, bytes] = field(default_factory=dict)
 
     def begin(self, session: str, wanted: Iterable[str]) -> None:
-        """The server has taken note of the reply, and wants these objects."""
-        names = set(wanted)
-        self.session = session
-        self.left = {name: data for name, data in parts_of(self.whole).items() if name in names}
+        """The server has taken note of the reply, and wants these objects.
+
+        It wants none if it has taken note before, and its answer was lost. Then all objects are uploaded without a
+        session, which the server finds by itself. The message comes first, for no other reply holds it: a server that
+        does not wait for it waits for none of its objects.
+        """
+        names, parts = set(wanted), parts_of(self.whole)
+        self.session = session if names else ""
+        self.left = {name: data for name, data in parts.items() if name in names} or dict(reversed(parts.items()))
 
 
 def upload_of(asked: Any, reply: RecordDict | str) -> Upload:
