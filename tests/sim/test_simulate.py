@@ -17,7 +17,7 @@ from tests.sim import people
 
 from tegu.core.calibration.selection.limits import Limits
 from tegu.core.data.tree import Tree, digest, max_difference
-from tegu.core.errors import DataError, UnknownNameError
+from tegu.core.errors import DataError, PopulationError, UnknownNameError
 from tegu.core.notes import notes_also_to
 from tegu.server.progress import Silent
 from tegu.server.training.calibration_plan import CalibrationPlan
@@ -65,7 +65,7 @@ def test_the_plan_decides_without_keywords() -> None:
 
 
 @pytest.mark.parametrize("of_nodes", [False, True])
-def test_users_who_cannot_part_their_rows_are_left_out(of_nodes: bool) -> None:
+def test_users_whose_rows_cannot_be_split_are_left_out(of_nodes: bool) -> None:
     """One has a single row, and one has equal rows, which stay together. On nodes they are asked, and do not answer."""
     whole = people.people()
     x = np.concatenate([whole.x, np.ones((4, *whole.x.shape[1:]), whole.x.dtype)])
@@ -84,6 +84,16 @@ def test_users_who_cannot_part_their_rows_are_left_out(of_nodes: bool) -> None:
     else:
         assert kept == set(map(str, whole.users))
         assert f"2 of {len(whole) + 2} users are left out: user once has 1 row: expected at least 2" in said
+
+
+def test_held_out_users_who_are_all_left_out_are_an_error() -> None:
+    whole = people.people()
+    names = np.repeat(whole.users, whole.counts)
+    parts = np.where(np.arange(len(whole)) < len(whole) // 2, 0, 1)
+    x, y = np.concatenate([whole.x, whole.x[:1]]), np.concatenate([whole.y, whole.y[:1]])
+    more = replace(Population.from_arrays(x, y, [*names, "once"], whole.spec), parts=np.append(parts, 2))
+    with refused(PopulationError, "leaves query rows: held-out users have up to 0 usable rows"):
+        simulate(more, people.learner(), plan=people.plan(1, cohort=4))
 
 
 def test_zero_is_a_value() -> None:

@@ -33,8 +33,8 @@ from tegu.server.calibration.calibrate import calibrate, final_validation
 from tegu.server.federated_training import train_without_fold
 from tegu.server.privacy.statement import without_people
 from tegu.server.replies.refusal import Refusal
+from tegu.server.rounds.non_blocking_grid import non_blocking
 from tegu.server.rounds.patient_grid import PatientGrid
-from tegu.server.rounds.prompt_grid import prompt
 from tegu.server.rounds_summary import summary_of
 from tegu.server.run_config import from_config
 from tegu.server.training.automatic import settled, with_recommended
@@ -60,7 +60,7 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the remaining rounds, calibrate, and write the bundle."""
     show_notes()
-    train(PatientGrid(prompt(grid)), context.run_config)
+    train(PatientGrid(non_blocking(grid)), context.run_config)
 
 
 def train(grid: Grid, config: Mapping[str, Any]) -> Bundle:

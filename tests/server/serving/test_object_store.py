@@ -8,15 +8,15 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
 from flwr.supercore.object_store import object_store_factory
 
-from tegu.server.serving.object_store import HonestObjectStore, use_honest_store
+from tegu.server.serving.object_store import VerifiedObjectStore, use_verified_store
 from tegu.sim.federation.grid import flower_identity
 
 FALSE, RUN = "f" * 64, 5
 
 
 @pytest.fixture
-def store() -> HonestObjectStore:
-    made = HonestObjectStore(":memory:")
+def store() -> VerifiedObjectStore:
+    made = VerifiedObjectStore(":memory:")
     made.initialize()
     return made
 
@@ -40,7 +40,7 @@ def false_tree(name: str = GUESSED, top: str = "e" * 64) -> ObjectTree:
     return ObjectTree(object_id=top, children=[ObjectTree(object_id=name, children=[ObjectTree(object_id=FALSE)])])
 
 
-def upload(store: HonestObjectStore, message: Message) -> None:
+def upload(store: VerifiedObjectStore, message: Message) -> None:
     for name, data in contents(message).items():
         store.put(name, data)
 
@@ -49,7 +49,7 @@ def ids(tree: ObjectTree) -> set[str]:
     return {each.object_id for each in iterate_object_tree(tree)}
 
 
-def test_what_is_announced_and_uploaded_is_there(store: HonestObjectStore) -> None:
+def test_what_is_announced_and_uploaded_is_there(store: VerifiedObjectStore) -> None:
     sent = reply(1)
     assert set(store.preregister(RUN, get_object_tree(sent))) == contents(sent).keys()
     upload(store, sent)
@@ -58,7 +58,7 @@ def test_what_is_announced_and_uploaded_is_there(store: HonestObjectStore) -> No
     assert {name: store.get(name) for name in contents(sent)} == contents(sent)
 
 
-def test_a_false_announcement_refuses_nobody(store: HonestObjectStore) -> None:
+def test_a_false_announcement_refuses_nobody(store: VerifiedObjectStore) -> None:
     """Flower would refuse the second announcement, and so the replies of all devices that count one user."""
     store.preregister(RUN, false_tree())
     sent = reply(1)
@@ -66,7 +66,7 @@ def test_a_false_announcement_refuses_nobody(store: HonestObjectStore) -> None:
     assert ids(store.get_object_tree(sent.object_id)) == contents(sent).keys()
 
 
-def test_the_content_decides_over_a_later_false_announcement(store: HonestObjectStore) -> None:
+def test_the_content_decides_over_a_later_false_announcement(store: VerifiedObjectStore) -> None:
     sent = reply(1)
     store.preregister(RUN, get_object_tree(sent))
     store.preregister(RUN, false_tree())
@@ -75,7 +75,7 @@ def test_the_content_decides_over_a_later_false_announcement(store: HonestObject
     assert ids(store.get_object_tree(sent.object_id)) == contents(sent).keys()
 
 
-def test_a_false_announcement_of_what_is_there_is_refused(store: HonestObjectStore) -> None:
+def test_a_false_announcement_of_what_is_there_is_refused(store: VerifiedObjectStore) -> None:
     sent = reply(1)
     store.preregister(RUN, get_object_tree(sent))
     upload(store, sent)
@@ -85,7 +85,7 @@ def test_a_false_announcement_of_what_is_there_is_refused(store: HonestObjectSto
     assert "e" * 64 not in store, "nothing of it is noted"
 
 
-def test_what_others_need_outlives_a_false_announcement(store: HonestObjectStore) -> None:
+def test_what_others_need_outlives_a_false_announcement(store: VerifiedObjectStore) -> None:
     """References are counted anew with the children: what is deleted is what nobody else has announced."""
     first, second = reply(1), reply(2)
     for sent in (first, second):
@@ -103,7 +103,7 @@ def test_what_others_need_outlives_a_false_announcement(store: HonestObjectStore
     assert len(store) == 0
 
 
-def test_a_tree_that_contradicts_itself_is_refused(store: HonestObjectStore) -> None:
+def test_a_tree_that_contradicts_itself_is_refused(store: VerifiedObjectStore) -> None:
     tree = false_tree()
     tree.children.add().object_id = GUESSED
     with pytest.raises(ValueError, match="different children"):
@@ -115,6 +115,6 @@ def test_a_tree_that_contradicts_itself_is_refused(store: HonestObjectStore) -> 
 
 def test_a_superlink_takes_this_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_store_factory, "SqlObjectStore", object_store_factory.SqlObjectStore)
-    use_honest_store()
+    use_verified_store()
     made = object_store_factory.ObjectStoreFactory(":memory:").store()
-    assert isinstance(made, HonestObjectStore)
+    assert isinstance(made, VerifiedObjectStore)

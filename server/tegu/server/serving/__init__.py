@@ -4,7 +4,7 @@ settings      the federation's file, environment variables that override it, and
 certificates  a certificate authority, the server's certificate, the nodes' keys
 security      what is allowed without TLS, and which certificate a server may use
 gate          the SuperLink as a program that lets other machines reach Flower's Fleet API alone
-object_store  the SuperLink's store of objects, which believes no device's announcements
+object_store  the SuperLink's store of objects, in which contents decide and not announcements
 control       Flower's Control API: nodes and runs
 processes     processes that are started again with back-off and jitter
 server        what a server needs, read and checked

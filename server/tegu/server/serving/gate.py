@@ -3,8 +3,8 @@
 A SuperLink serves three APIs on one port. Nodes need the Fleet API, where node authentication applies. Whoever reaches
 the Control API may register keys and start any app, and the open-source SuperLink asks nobody there who they are; the
 Runtime API is for the server's own processes. This program starts the SuperLink with a gate before its application,
-which refuses those two, and everything else but the health check, to all peers but this machine. Its store of objects
-believes no device's announcements; see `tegu.server.serving.object_store`.
+which refuses those two, and everything else but the health check, to all peers but this machine. In its store
+of objects, contents decide and not announcements; see `tegu.server.serving.object_store`.
 
 A proxy on this machine would let its clients pass as this machine: let it forward `/v1/fleet/` and `/health` only.
 """
@@ -83,9 +83,9 @@ def main() -> None:
     import uvicorn  # noqa: PLC0415 # only the program needs these
     from flwr.superlink.cli import flower_superlink  # noqa: PLC0415
 
-    from tegu.server.serving.object_store import use_honest_store  # noqa: PLC0415
+    from tegu.server.serving.object_store import use_verified_store  # noqa: PLC0415
 
-    use_honest_store()
+    use_verified_store()
     run = uvicorn.run
 
     def run_gated(app: Any, **options: Any) -> None:

@@ -28,10 +28,10 @@ from sqlalchemy.orm import Session
 
 from tegu.server.replies.reply_size import MOST_OBJECTS, check_size
 
-__all__ = ["HonestObjectStore", "use_honest_store"]
+__all__ = ["VerifiedObjectStore", "use_verified_store"]
 
 
-class HonestObjectStore(SqlObjectStore):
+class VerifiedObjectStore(SqlObjectStore):
     """A store whose objects have the children that their contents name."""
 
     def preregister(self, run_id: int, object_tree: Any) -> list[str]:
@@ -86,9 +86,9 @@ class HonestObjectStore(SqlObjectStore):
         return made.values(rows).on_conflict_do_nothing()
 
 
-def use_honest_store() -> None:
-    """Let the SuperLink of this process have an `HonestObjectStore`: Flower has no option for it."""
-    object_store_factory.SqlObjectStore = HonestObjectStore  # type: ignore[attr-defined]
+def use_verified_store() -> None:
+    """Let the SuperLink of this process have an `VerifiedObjectStore`: Flower has no option for it."""
+    object_store_factory.SqlObjectStore = VerifiedObjectStore  # type: ignore[attr-defined]
 
 
 def _children(tree: Any) -> Mapping[str, frozenset[str]]:

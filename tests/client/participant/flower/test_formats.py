@@ -14,11 +14,16 @@ from flwr.app.message.message import remove_content_from_message
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, TIMESTAMP_HEADER
 from flwr.common.serde import message_to_proto
 from flwr.supercore import constant
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_children_ids_from_object_content,
+    get_object_tree,
+)
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from tegu.client.federation.http import Connection
 from tegu.client.participant.flower import TRIED, fleet, objects, records
 from tegu.client.participant.flower.protobuf import SCHEMA, message
 from tegu.client.participant.flower.upload import Upload, upload_of
@@ -146,6 +151,27 @@ def test_content_arrives_as_flower_sends_it() -> None:
     sent = asked()
     parts = {name: part.deflate() for name, part in get_all_nested_objects(sent).items()}
     assert objects.content_of(parts, sent.object_id) == content(records)
+
+
+def test_children_are_those_that_flower_reads() -> None:
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(asked()).items()}
+    for data in parts.values():
+        assert objects.children_of(data) == get_object_children_ids_from_object_content(data)
+    assert sum(map(len, map(objects.children_of, parts.values()))) > 1
+    for broken in (b"", b"Message", b"Message  3 4\x00abc", b"\xff\xff\xff\x00"):
+        with pytest.raises(objects.MalformedError, match="an object has no head"):
+            objects.children_of(broken)
+
+
+def test_a_message_is_fetched_by_what_its_objects_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another device may have announced one of them with a false child, which is then in the server's tree."""
+    sent = asked()
+    parts = {name: part.deflate() for name, part in get_all_nested_objects(sent).items()}
+    node = fleet.Fleet(Connection("127.0.0.1", 1, None, 1.0), None)
+    monkeypatch.setattr(node, "_object", lambda run, name: parts[name])
+    monkeypatch.setattr(node, "_confirm", lambda pulled: None)
+    tree = message("ObjectTree", object_id=sent.object_id, children=[message("ObjectTree", object_id="f" * 64)])
+    assert node.fetch(fleet.Pulled(message("Metadata", run_id=1), tree)) == content(records)
 
 
 def ids(tree: Any) -> tuple[str, list[Any]]:

@@ -19,7 +19,6 @@ __all__ = ["MalformedError", "Part", "children_of", "content_of", "message_part"
 
 _CHUNK_BYTES = 5_242_880
 _MOST_ARRAY_BYTES = 1 << 30
-_HEAD_FIELDS = 3
 _MOST_INT64 = (1 << 63) - 1
 _FIELDS: Mapping[type, str] = {float: "double", int: "sint", bool: "bool", str: "string", bytes: "bytes"}
 _LISTS = {"double": "DoubleList", "sint": "SintList", "uint": "UintList", "bool": "BoolList", "string": "StringList",
@@ -92,11 +91,10 @@ def children_of(data: bytes) -> list[str]:
     Raises:
         MalformedError: it has no head.
     """
-    head, zero, _ = data.partition(b"\x00")
-    fields = head.split(b" ")
-    if not zero or len(fields) != _HEAD_FIELDS:
-        raise MalformedError("an object has no head")
-    return fields[1].decode("ascii", "replace").split(",") if fields[1] else []
+    try:
+        return _split(data)[1]
+    except ValueError as error:
+        raise MalformedError(f"an object has no head ({error})") from error
 
 
 def _part(kind: str, body: bytes, children: Iterable[Part]) -> Part:
@@ -159,11 +157,21 @@ def _opened(objects: Mapping[str, bytes], name: str, *kinds: str) -> tuple[bytes
     """The body of an object, and the ids of its children, which must be of one of the kinds."""
     if name not in objects:
         raise MalformedError("an object is absent")
-    head, _, body = objects[name].partition(b"\x00")
-    kind, children, length = head.decode().split(" ")
+    kind, children, length, body = _split(objects[name])
     if kind not in kinds or int(length) != len(body):
         raise MalformedError(f"an object is a {kind[:20]} of {length[:20]} bytes: expected {' or '.join(kinds)}")
-    return body, children.split(",") if children else []
+    return body, children
+
+
+def _split(data: bytes) -> tuple[str, list[str], str, bytes]:
+    """An object's kind, the ids of its children, the length that it states, and its body.
+
+    Raises:
+        ValueError: it has no head.
+    """
+    head, _, body = data.partition(b"\x00")
+    kind, children, length = head.decode().split(" ")
+    return kind, children.split(",") if children else [], length, body
 
 
 def _of(known: list[str], name: object) -> str:

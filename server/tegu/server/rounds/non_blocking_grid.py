@@ -34,16 +34,16 @@ from flwr.superlink.grid.http_grid import HttpGrid
 from tegu.server.replies.reply_size import MOST_BYTES, MOST_OBJECTS, check_size
 from tegu.server.rounds.forwarding_grid import ForwardingGrid
 
-__all__ = ["PromptGrid", "prompt"]
+__all__ = ["NonBlockingGrid", "non_blocking"]
 
 _MOST_SECONDS = 1.0  # for the objects of one reply in one call; the next call goes on
 _MOST_DESCRIPTION = 1 << 20  # bytes of what describes an array: its type, its shape and the places of its chunks
 _UNREADABLE, _UNAVAILABLE = 2, 4  # of `flwr.common.constant.ErrorCode`: the app has failed; the reply is not there
 
 
-def prompt(grid: Grid) -> Grid:
-    """A grid that waits for no upload: a `PromptGrid` around Flower's own, and any other grid as it is."""
-    return PromptGrid(grid) if isinstance(grid, HttpGrid) else grid
+def non_blocking(grid: Grid) -> Grid:
+    """A grid that waits for no upload: a `NonBlockingGrid` around Flower's own, and any other grid as it is."""
+    return NonBlockingGrid(grid) if isinstance(grid, HttpGrid) else grid
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Upload:
     contents: dict[str, bytes] = field(default_factory=dict)
 
 
-class PromptGrid(ForwardingGrid):
+class NonBlockingGrid(ForwardingGrid):
     """A grid around Flower's own. One thread uses it.
 
     Args:

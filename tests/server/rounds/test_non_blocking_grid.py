@@ -20,7 +20,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 from flwr.supercore.run import Run
 from flwr.superlink.grid.http_grid import HttpGrid
 
-from tegu.server.rounds.prompt_grid import PromptGrid, prompt
+from tegu.server.rounds.non_blocking_grid import NonBlockingGrid, non_blocking
 from tegu.sim.federation.grid import InProcessGrid, flower_identity
 
 UNREADABLE, UNAVAILABLE = 2, 4
@@ -78,12 +78,12 @@ def superlink() -> SuperLink:
 
 
 @pytest.fixture
-def grid(superlink: SuperLink) -> Iterator[PromptGrid]:
+def grid(superlink: SuperLink) -> Iterator[NonBlockingGrid]:
     flower = HttpGrid(token="any")
     flower._client = superlink  # type: ignore[assignment]
     flower.set_run(Run.create_empty(1))
     with flower_identity():
-        yield PromptGrid(flower)
+        yield NonBlockingGrid(flower)
 
 
 def replied(number: int, content: RecordDict | Error | None = None) -> Message:
@@ -98,7 +98,7 @@ def objects_of(reply: Message) -> dict[str, bytes]:
     return {name: each.deflate() for name, each in get_all_nested_objects(reply).items()}
 
 
-def pulled(grid: PromptGrid, *numbers: int) -> dict[int, Message]:
+def pulled(grid: NonBlockingGrid, *numbers: int) -> dict[int, Message]:
     """The replies of these nodes that are there, by node."""
     found = list(grid.pull_messages([f"{number:064x}" for number in numbers]))
     return {reply.metadata.src_node_id: reply for reply in found}
@@ -106,11 +106,11 @@ def pulled(grid: PromptGrid, *numbers: int) -> dict[int, Message]:
 
 def test_only_flower_s_own_grid_waits() -> None:
     other = InProcessGrid(1, lambda messages: [])
-    assert prompt(other) is other
-    assert isinstance(prompt(HttpGrid(token="any")), PromptGrid)
+    assert non_blocking(other) is other
+    assert isinstance(non_blocking(HttpGrid(token="any")), NonBlockingGrid)
 
 
-def test_a_reply_comes_once_and_whole(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_a_reply_comes_once_and_whole(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     reply = replied(7)
     superlink.announce(reply)
     superlink.objects |= objects_of(reply)
@@ -122,14 +122,14 @@ def test_a_reply_comes_once_and_whole(superlink: SuperLink, grid: PromptGrid) ->
     assert pulled(grid, 8) == {}
 
 
-def test_an_error_comes_as_an_error(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_an_error_comes_as_an_error(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     reply = replied(7, Error(1, "it has failed"))
     superlink.announce(reply)
     superlink.objects |= objects_of(reply)
     assert pulled(grid, 7)[7].error.reason == "it has failed"
 
 
-def test_an_upload_that_stalls_holds_up_no_other(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_an_upload_that_stalls_holds_up_no_other(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     slow, quick = replied(1), replied(2)
     superlink.announce(slow)
     superlink.announce(quick)
@@ -146,7 +146,7 @@ def test_an_upload_that_stalls_holds_up_no_other(superlink: SuperLink, grid: Pro
     assert superlink.asked == [last[0]], "the others are here already"
 
 
-def test_an_upload_that_the_superlink_gives_up_is_lost(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_an_upload_that_the_superlink_gives_up_is_lost(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     superlink.announce(replied(1))
     assert pulled(grid, 1) == {}
     superlink.objects.clear()
@@ -156,10 +156,12 @@ def test_an_upload_that_the_superlink_gives_up_is_lost(superlink: SuperLink, gri
 
 
 def test_a_large_reply_takes_no_more_than_a_second_of_a_call(
-    superlink: SuperLink, grid: PromptGrid, monkeypatch: pytest.MonkeyPatch
+    superlink: SuperLink, grid: NonBlockingGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = iter(range(0, 100, 2))
-    monkeypatch.setattr("tegu.server.rounds.prompt_grid.time", SimpleNamespace(monotonic=lambda: next(moments) / 4))
+    monkeypatch.setattr(
+        "tegu.server.rounds.non_blocking_grid.time", SimpleNamespace(monotonic=lambda: next(moments) / 4)
+    )
     reply = replied(1)
     superlink.announce(reply)
     superlink.objects |= objects_of(reply)
@@ -171,7 +173,7 @@ def test_a_large_reply_takes_no_more_than_a_second_of_a_call(
     assert len(superlink.asked) == len(objects_of(reply)), "no object is taken twice"
 
 
-def test_a_reply_that_the_superlink_cannot_read_hides_no_other(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_a_reply_that_the_superlink_cannot_read_hides_no_other(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     bad, good = replied(1), replied(2)
     superlink.poisoned = bad.metadata.reply_to_message_id
     superlink.announce(good)
@@ -181,13 +183,13 @@ def test_a_reply_that_the_superlink_cannot_read_hides_no_other(superlink: SuperL
     assert found[good.metadata.reply_to_message_id].content["a"]["w"].numpy().tolist() == [2, 2, 2]
 
 
-def test_another_refusal_of_the_superlink_is_an_error(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_another_refusal_of_the_superlink_is_an_error(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     superlink.poisoned, superlink.status = f"{1:064x}", 401
     with pytest.raises(httpx.HTTPStatusError):
         list(grid.pull_messages([superlink.poisoned]))
 
 
-def test_a_reply_is_its_sender_s_whatever_it_says(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_a_reply_is_its_sender_s_whatever_it_says(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     own, forged = replied(1), replied(2)
     superlink.announce(own, get_object_tree(forged))
     superlink.objects |= objects_of(forged)
@@ -205,7 +207,7 @@ def test_a_reply_is_its_sender_s_whatever_it_says(superlink: SuperLink, grid: Pr
         (b"Message  0\x00", "is not readable"),
     ],
 )
-def test_what_nobody_can_read_is_an_error(superlink: SuperLink, grid: PromptGrid, data: bytes, said: str) -> None:
+def test_what_nobody_can_read_is_an_error(superlink: SuperLink, grid: NonBlockingGrid, data: bytes, said: str) -> None:
     name = hashlib.sha256(data).hexdigest()
     superlink.announce(replied(1), ObjectTree(object_id=name))
     superlink.objects[name] = data
@@ -215,7 +217,7 @@ def test_what_nobody_can_read_is_an_error(superlink: SuperLink, grid: PromptGrid
     assert superlink.confirmed == [name]
 
 
-def test_a_content_that_is_no_content_is_an_error(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_a_content_that_is_no_content_is_an_error(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     reply = replied(1)
     contents = objects_of(reply)
     (arrays,) = (name for name, data in contents.items() if data.startswith(b"ArrayRecord "))
@@ -228,7 +230,9 @@ def test_a_content_that_is_no_content_is_an_error(superlink: SuperLink, grid: Pr
     assert "is not readable" in pulled(grid, 1)[1].error.reason
 
 
-def test_an_array_that_repeats_a_chunk_is_refused_before_it_is_made(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_an_array_that_repeats_a_chunk_is_refused_before_it_is_made(
+    superlink: SuperLink, grid: NonBlockingGrid
+) -> None:
     """8 kB and a list of places would be 2 GB."""
     reply = replied(1, RecordDict({"a": ArrayRecord({"w": Array(np.ones(2000, np.float32))})}))
     contents = objects_of(reply)
@@ -243,7 +247,7 @@ def test_an_array_that_repeats_a_chunk_is_refused_before_it_is_made(superlink: S
     assert "bytes in arrays: expected at most 1,073,741,824" in found.error.reason
 
 
-def test_a_description_without_end_is_not_read(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_a_description_without_end_is_not_read(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     data = b"Array  %d\x00%s" % (1 << 21, b"[" * (1 << 21))
     name = hashlib.sha256(data).hexdigest()
     superlink.announce(replied(1), ObjectTree(object_id=name))
@@ -251,7 +255,7 @@ def test_a_description_without_end_is_not_read(superlink: SuperLink, grid: Promp
     assert "bytes in the description of an array" in pulled(grid, 1)[1].error.reason
 
 
-def test_too_many_objects_are_not_asked_for(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_too_many_objects_are_not_asked_for(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     data = b"Message %s 0\x00" % ",".join(f"{number:064x}" for number in range(10_000)).encode()
     name = hashlib.sha256(data).hexdigest()
     superlink.announce(replied(1), ObjectTree(object_id=name))
@@ -260,7 +264,7 @@ def test_too_many_objects_are_not_asked_for(superlink: SuperLink, grid: PromptGr
     assert superlink.asked == [name]
 
 
-def test_children_are_those_that_objects_name(superlink: SuperLink, grid: PromptGrid) -> None:
+def test_children_are_those_that_objects_name(superlink: SuperLink, grid: NonBlockingGrid) -> None:
     """Another device may have announced an object with a false child."""
     reply = replied(1)
     tree = get_object_tree(reply)
